@@ -1,0 +1,136 @@
+"""Changing the memmap: frames come into use, change, and are freed, in one sweep a node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.memmap import Frame, FrameRun, nid_of
+from pymigrate.mm.page_alloc import free_pages
+from pymigrate.mm.runs import Extent, pages_to_extents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pymigrate.mm.machine import Machine
+    from pymigrate.mm.pte import PteRun
+    from pymigrate.mm.runs import Edit
+
+
+class FrameEdits:
+    """Edits of the memmap that are collected and made together; no frame may be named twice."""
+
+    __slots__ = ("by_node", "freed", "machine")
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.by_node: dict[int, list[Edit[FrameRun]]] = {}
+        self.freed: list[tuple[int, int]] = []
+
+    def set(self, extents: Iterable[tuple[int, int]], frame: Frame) -> None:
+        """Frames that come into use, or get a new state."""
+        for start, nr in extents:
+            edits = self.by_node.setdefault(nid_of(start), [])
+            edits.append((start, start + nr, (FrameRun(start, nr, frame),)))
+
+    def free(self, extents: Iterable[tuple[int, int]]) -> None:
+        """Frames that nobody holds any more."""
+        for start, nr in extents:
+            self.by_node.setdefault(nid_of(start), []).append((start, start + nr, ()))
+            self.freed.append((start, nr))
+
+    def commit(self) -> None:
+        """Make the edits."""
+        for nid, edits in self.by_node.items():
+            edits.sort(key=_start)
+            self.machine.nodes[nid].memmap.edit(edits)
+        if self.freed:
+            free_pages(self.machine, self.freed)
+        self.by_node, self.freed = {}, []
+
+
+def new_frames(machine: Machine, runs: Iterable[PteRun], frame: Frame) -> None:
+    """The frames of *runs*, just allocated, begin as *frame*."""
+    edits = FrameEdits(machine)
+    for run in runs:
+        edits.set(extents_of(run), frame)
+    edits.commit()
+
+
+def update_frames(
+    machine: Machine, extents: Iterable[tuple[int, int]], change: Callable[[Frame], Frame | None]
+) -> None:
+    """Replace each frame of *extents* (disjoint) by what *change* makes of it; None frees it."""
+    edits = FrameEdits(machine)
+    for start, nr in extents:
+        for run in machine.nodes[nid_of(start)].memmap.between(start, start + nr):
+            frame = change(run.frame)
+            if frame is None:
+                edits.free([(run.start, run.nr)])
+            elif frame != run.frame:
+                edits.set([(run.start, run.nr)], frame)
+    edits.commit()
+
+
+def extents_of(run: PteRun) -> list[Extent]:
+    """The frames of *run*, as few extents as possible."""
+    if len(run.lanes) > 1 and len(run.lanes) == run.nr >> run.order and not run.order:
+        return pages_to_extents(run.lanes)
+    return run.extents()
+
+
+def frame_of(machine: Machine, pfn: int) -> Frame:
+    """The state of an allocated frame."""
+    run = machine.nodes[nid_of(pfn)].memmap.at(pfn)
+    assert run is not None, f"frame {pfn:#x} is in nobody's use"
+    return run.frame
+
+
+def uniform_parts(machine: Machine, run: PteRun) -> Iterator[tuple[PteRun, tuple[Frame, ...]]]:
+    """Cut *run* so that in each part all entries of a lane have frames that are alike.
+
+    Gives each part with its lanes' frames: one for each lane, or just one if all are alike.
+    """
+    k = len(run.lanes)
+    if k > 1 and k == run.nr >> run.order:
+        yield run, _table_frames(machine, run)
+        return
+    rest: PteRun | None = run
+    while rest is not None:
+        frames, length = [], rest.nr >> rest.order
+        k = len(rest.lanes)
+        for lane, pfn in enumerate(rest.lanes):
+            found = machine.nodes[nid_of(pfn)].memmap.at(pfn)
+            assert found is not None, f"frame {pfn:#x} is mapped but in nobody's use"
+            frames.append(found.frame)
+            alike = (found.start + found.nr - pfn) >> rest.order
+            length = min(length, lane + k * alike)
+        part, rest = (
+            rest.split(rest.start + (length << rest.order))
+            if length < rest.nr >> rest.order
+            else (rest, None)
+        )
+        frames = frames[: len(part.lanes)]
+        yield part, tuple(frames) if any(f != frames[0] for f in frames) else (frames[0],)
+
+
+def _table_frames(machine: Machine, run: PteRun) -> tuple[Frame, ...]:
+    """The frames of an explicit table, just one if all are alike."""
+    by_node: dict[int, list[int]] = {}
+    low, high = nid_of(min(run.lanes)), nid_of(max(run.lanes))
+    if low == high:
+        by_node[low] = list(run.lanes)
+    else:
+        for pfn in run.lanes:
+            by_node.setdefault(nid_of(pfn), []).append(pfn)
+    seen: set[Frame] = set()
+    for nid, pfns in by_node.items():
+        found = machine.nodes[nid].memmap.between(min(pfns), max(pfns) + 1)
+        seen.update([f.frame for f in found])
+    if len(seen) == 1:
+        return (seen.pop(),)
+    frames = tuple([frame_of(machine, pfn) for pfn in run.lanes])
+    return frames if len(set(frames)) > 1 else frames[:1]
+
+
+def _start(edit: Edit[FrameRun]) -> int:
+    return edit[0]

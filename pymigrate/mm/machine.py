@@ -1,0 +1,190 @@
+"""The simulated machine: nodes with their memory, tasks, and what they share."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pymigrate.errors import KernelError
+from pymigrate.mm.address_space import AddressSpace
+from pymigrate.mm.memmap import FrameRun
+from pymigrate.mm.mempolicy import Mempolicy
+from pymigrate.mm.mm import Mm
+from pymigrate.mm.release import RELEASES, Release
+from pymigrate.mm.runs import Extent, RunMap
+from pymigrate.mm.swap import LruBatch
+from pymigrate.mm.vmstat import Counters
+from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.units import PAGE_SHIFT
+
+FIRST_REGION = 0x200004000000 >> PAGE_SHIFT
+LOCAL_DISTANCE, REMOTE_DISTANCE = 10, 20
+
+
+@dataclass(slots=True, eq=False)
+class Zone:
+    """A part of a node's memory: *nr* frames from pfn *start*, of which *free* are."""
+
+    name: str
+    start: int
+    nr: int
+    free: RunMap[Extent]
+    nr_free: int
+    watermark_min: int = 0
+    watermark_low: int = 0
+    watermark_high: int = 0
+    reserve: int = 0  # lowmem_reserve against allocations that may use higher zones
+
+    @property
+    def end(self) -> int:
+        """The first pfn behind the zone."""
+        return self.start + self.nr
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A NUMA node: its CPUs, its zones (lowest first), and the frames in use."""
+
+    nid: int
+    cpus: Cpumask
+    zones: list[Zone] = field(default_factory=list)
+    memmap: RunMap[FrameRun] = field(default_factory=RunMap)
+    numa: Counters = field(default_factory=Counters)
+
+    @property
+    def nr_pages(self) -> int:
+        """Its memory in base pages."""
+        return sum(zone.nr for zone in self.zones)
+
+    @property
+    def nr_free(self) -> int:
+        """Its free base pages."""
+        return sum(zone.nr_free for zone in self.zones)
+
+    def zone_of(self, pfn: int) -> Zone:
+        """The zone that *pfn* lies in."""
+        for zone in self.zones:
+            if pfn < zone.start + zone.nr:
+                return zone
+        raise AssertionError(f"pfn {pfn:#x} lies in no zone of node {self.nid}")
+
+
+class Region(NamedTuple):
+    """A name for an address range: what a scenario calls memory that a task maps."""
+
+    task: str
+    name: str
+    start: int  # base pages
+    nr: int
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """A process with one thread, and its credentials: uid 0 has every capability, others none."""
+
+    pid: int
+    name: str
+    comm: str
+    uid: int
+    cpus: Cpumask
+    mm: Mm
+    mems_allowed: Nodemask
+    policy: Mempolicy | None = None
+    il_prev: int = -1  # where a cursor-driven interleave stands
+    il_weight: int = 0
+    parent: str = ""
+
+    @property
+    def cpu(self) -> int:
+        """The CPU it runs on: the lowest of its affinity."""
+        return self.cpus.first
+
+    @property
+    def is_capable(self) -> bool:
+        """Whether it has every capability (CAP_SYS_NICE, CAP_SYS_PTRACE, ...)."""
+        return self.uid == 0
+
+
+@dataclass(slots=True, eq=False)
+class Machine:
+    """All state. Nothing else in the core is remembered between calls."""
+
+    nodes: dict[int, Node]
+    distances: dict[int, dict[int, int]]
+    release: Release = RELEASES["6.12"]
+    thp: str = "never"
+    demotion: bool = False
+    numa_balancing: int = 0
+    weights: dict[int, int] = field(default_factory=dict)  # weighted interleave, where not 1
+    tasks: dict[int, Task] = field(default_factory=dict)
+    mms: dict[int, Mm] = field(default_factory=dict)
+    spaces: dict[int, AddressSpace] = field(default_factory=dict)
+    regions: dict[tuple[str, str], Region] = field(default_factory=dict)
+    counters: Counters = field(default_factory=Counters)
+    lru_batches: dict[int, LruBatch] = field(default_factory=dict)
+    next_pid: int = 1000
+    next_id: int = 1  # of mms, fork families, anon_vmas and address spaces
+    next_region: int = FIRST_REGION
+    zonelists: dict[int, tuple[int, ...]] = field(default_factory=dict)  # derived, see page_alloc
+
+    @property
+    def memory_nodes(self) -> Nodemask:
+        """The nodes that have memory (N_MEMORY)."""
+        return Nodemask.collect(nid for nid, node in self.nodes.items() if node.zones)
+
+    @property
+    def cpus(self) -> Cpumask:
+        """All CPUs."""
+        cpus = Cpumask()
+        for node in self.nodes.values():
+            cpus |= node.cpus
+        return cpus
+
+    @property
+    def shell(self) -> Task:
+        """The caller of a command: root, on the first CPU of the lowest node that has any."""
+        cpu = next(node.cpus.first for node in self.nodes.values() if node.cpus)
+        return Task(0, "shell", "sh", 0, Cpumask.of(cpu), Mm(0, 0), self.memory_nodes)
+
+    def new_id(self) -> int:
+        """A number that nothing else has."""
+        self.next_id += 1
+        return self.next_id - 1
+
+    def node_of_cpu(self, cpu: int) -> int:
+        """The node that *cpu* belongs to."""
+        return next(nid for nid, node in self.nodes.items() if cpu in node.cpus)
+
+    def local_node(self, task: Task) -> int:
+        """The node of the CPU that *task* runs on (numa_node_id()); it may have no memory."""
+        return self.node_of_cpu(task.cpu)
+
+    def task(self, who: int | str) -> Task:
+        """The task with that pid or name. Raises KernelError ESRCH."""
+        if isinstance(who, int):
+            if who in self.tasks:
+                return self.tasks[who]
+            raise KernelError("ESRCH", f"there is no process {who}")
+        for task in self.tasks.values():
+            if task.name == who:
+                return task
+        raise KernelError("ESRCH", f"there is no process called {who}")
+
+    def region(self, task: str, name: str) -> Region:
+        """The memory that *task*, or a parent of it, or else any task calls *name*.
+
+        Raises KernelError EFAULT.
+        """
+        parents = {t.name: t.parent for t in self.tasks.values()}
+        who = task
+        while who:
+            if (who, name) in self.regions:
+                return self.regions[who, name]
+            who = parents.get(who, "")
+        found = [region for (_, called), region in self.regions.items() if called == name]
+        if not found:
+            raise KernelError("EFAULT", f"no memory is called {name}")
+        return found[-1]
+
+    def mms_of(self, family: int) -> Iterator[Mm]:
+        """The address spaces of a fork family, in the order of their making."""
+        return (mm for mm in self.mms.values() if mm.family == family)

@@ -1,0 +1,103 @@
+"""mbind(): a range gets a policy, and its pages may follow. Mirrors do_mbind(), mm/mempolicy.c."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.errors import KernelError
+from pymigrate.mm.mempolicy import MPOL, Mempolicy, mpol_equal, placement
+from pymigrate.mm.migrate import migrate_pages
+from pymigrate.mm.queue_folios import Queue, Walk
+from pymigrate.mm.swap import lru_add_drain_all
+from pymigrate.mm.vma import Vma, is_migratable
+
+if TYPE_CHECKING:
+    from pymigrate.mm.machine import Machine, Task
+
+
+def do_mbind(
+    machine: Machine,
+    task: Task,
+    a: int,
+    b: int,
+    policy: Mempolicy | None,
+    walk: Walk,
+) -> None:
+    """Give pages [a, b) of *task* *policy*; find, and move, those that *walk* calls misplaced.
+
+    Raises KernelError: EFAULT for a hole and EIO for a misplaced page (strict without a move)
+    before anything changes; EIO (strict with a move) with the policy in force and everything
+    moved that could be.
+    """
+    if walk.may_move:
+        lru_add_drain_all(machine)
+    queue = Queue(machine, walk)
+    _queue_range(task, a, b, policy is None, queue)
+    for vma, start, end in list(task.mm.parts(a, b)):
+        _set_policy(machine, task, vma, start, end, policy)
+    failed = bool(queue.failed)
+    if queue.slices:
+        where = placement(machine, task, policy or task.policy)
+        result = migrate_pages(machine, task, queue.slices, where, _index_base(machine, queue))
+        failed = failed or result.stayed > 0 or result.is_enomem
+    if failed and walk.strict:
+        raise KernelError("EIO", "a misplaced page stayed where it was")
+
+
+def set_home_node(machine: Machine, task: Task, a: int, b: int, node: int) -> None:
+    """Let the policies of [a, b) begin their search at *node*.
+
+    Raises KernelError ENOENT, EOPNOTSUPP. Mirrors the loop of sys_set_mempolicy_home_node().
+    """
+    found = False
+    for vma, start, end in list(task.mm.parts(a, b)):
+        if vma.policy is None:
+            continue
+        found = True
+        if vma.policy.mode not in (MPOL.BIND, MPOL.PREFERRED_MANY):
+            raise KernelError("EOPNOTSUPP", "a home node goes with bind and preferred-many only")
+        _set_policy(machine, task, vma, start, end, vma.policy._replace(home_node=node))
+    if not found:
+        raise KernelError("ENOENT", "no part of the range has a policy")
+
+
+def _queue_range(task: Task, a: int, b: int, may_have_holes: bool, queue: Queue) -> None:
+    """Queue the misplaced folios of [a, b). Mirrors queue_pages_test_walk() and what it calls."""
+    walk = queue.walk
+    at = a
+    parts = list(task.mm.parts(a, b))
+    if not parts:
+        raise KernelError("EFAULT", "nothing is mapped in the range")
+    for i, (vma, start, end) in enumerate(parts):
+        follows = i + 1 < len(parts) and parts[i + 1][1] == end
+        if not may_have_holes and (start > at or (end < b and not follows)):
+            raise KernelError("EFAULT", "the range has a hole")
+        at = end
+        if not (walk.strict or (walk.may_move and is_migratable(vma))):
+            continue
+        queue.add_vma(task.mm, vma, start, end)
+        if walk.strict and not walk.may_move and queue.failed:
+            raise KernelError("EIO", "a page does not lie on the nodes that were named")
+
+
+def _set_policy(
+    machine: Machine, task: Task, vma: Vma, a: int, b: int, policy: Mempolicy | None
+) -> None:
+    """Let pages [a, b) of *vma* have *policy*. Mirrors mbind_range(), vma_replace_policy()."""
+    if mpol_equal(vma.policy, policy):
+        return
+    new = vma.part(a, b)
+    new.policy = policy
+    changed = task.mm.modify(machine.release, vma, a, b, new)
+    space = machine.spaces[vma.space] if vma.space else None
+    if space and space.is_shmem:
+        space.set_policy(changed.pgoff, changed.nr, policy)
+
+
+def _index_base(machine: Machine, queue: Queue) -> int:
+    """What is added to folio indexes where pages take turns: shared memory's inode number."""
+    frame = queue.slices[0].frames[0]
+    if frame.is_anon:
+        return 0
+    space = machine.spaces[frame.owner]
+    return space.inode if space.is_shmem else 0

@@ -1,0 +1,384 @@
+"""Page faults: what an access makes of absent and write-protected pages. Mirrors mm/memory.c."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.mm import filemap
+from pymigrate.mm.frames import extents_of, new_frames, uniform_parts, update_frames
+from pymigrate.mm.memmap import Frame, FrameFlag
+from pymigrate.mm.mempolicy import placement
+from pymigrate.mm.oom_kill import out_of_memory
+from pymigrate.mm.page_alloc import alloc_pages
+from pymigrate.mm.pte import Pte, PteRun, weave
+from pymigrate.mm.swap import folio_add_lru, lru_add_drain
+from pymigrate.mm.vma import Vm, prepare_anon_vma
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymigrate.mm.address_space import AddressSpace
+    from pymigrate.mm.machine import Machine, Task
+    from pymigrate.mm.mempolicy import Mempolicy
+    from pymigrate.mm.vma import Vma
+
+SIGSEGV, SIGBUS, SIGKILL = "SIGSEGV", "SIGBUS", "SIGKILL"
+_NEW = Pte.PRESENT | Pte.YOUNG
+_STORED = Pte.WRITE | Pte.DIRTY | Pte.YOUNG
+
+
+class Fault(Exception):  # noqa: N818  (not an error: how an access ends)
+    """An access that cannot be satisfied: the signal, and the page it came at."""
+
+    def __init__(self, signal: str, page: int) -> None:
+        super().__init__(signal)
+        self.signal, self.page = signal, page
+
+
+def access(
+    machine: Machine, task: Task, a: int, b: int, write: bool, is_touch: bool = True
+) -> None:
+    """Load from, or store into, pages [a, b) of *task*, one after the other.
+
+    Without *is_touch* the pages are only faulted in, as populating does: present ones stay as
+    they are. Raises Fault at the first page that cannot be had; those before it are done.
+    Mirrors handle_mm_fault() for each page.
+    """
+    at = a
+    for vma, start, end in list(task.mm.parts(a, b)):
+        if start > at:
+            break
+        if not is_accessible(vma, write):
+            raise Fault(SIGSEGV, start)
+        space = machine.spaces[vma.space] if vma.space else None
+        if space:
+            _access_file(machine, task, vma, space, start, end, write, is_touch)
+        else:
+            for lo, hi, run in task.mm.page_table.spans(start, end):
+                if run is None:
+                    _anonymous_page(machine, task, vma, lo, hi, write)
+                else:
+                    _present(machine, task, vma, run, write, is_touch)
+        at = end
+    if at < b:
+        raise Fault(SIGSEGV, at)
+
+
+def is_accessible(vma: Vma, write: bool) -> bool:
+    """Whether the VMA's protection allows the access. Mirrors x86's access_error()."""
+    return bool(vma.flags & (Vm.WRITE if write else Vm.ACCESS))
+
+
+def vma_policies(
+    machine: Machine, task: Task, vma: Vma, a: int, b: int
+) -> Iterator[tuple[int, int, Mempolicy | None, int]]:
+    """Pages [a, b) cut where the policy changes: start, end, policy, interleave index of start.
+
+    Mirrors get_vma_policy() with the shmem object's policy.
+    """
+    space = machine.spaces[vma.space] if vma.space else None
+    if space is None or not space.is_shmem:
+        yield a, b, vma.policy or task.policy, vma.index(a)
+        return
+    for lo, hi, run in space.policies.spans(vma.index(a), vma.index(b)):
+        shift = vma.start - vma.pgoff
+        yield lo + shift, hi + shift, run.policy if run else task.policy, lo + space.inode
+
+
+def anon_vma_prepare(machine: Machine, task: Task, vma: Vma) -> None:
+    """Give *vma* an anon_vma if it has none yet. Mirrors vmf_anon_prepare()."""
+    if not vma.anon_vma:
+        around = [task.mm.find_vma(vma.end), task.mm.find_vma(vma.start - 1)]
+        if prepare_anon_vma(vma, [other for other in around if other], machine.next_id):
+            machine.new_id()
+
+
+def map_anon(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> list[PteRun]:
+    """New anonymous pages for [a, b), written to; what was mapped there is replaced.
+
+    Raises Fault SIGKILL when memory runs out and *task* is the one to be killed.
+    """
+    anon_vma_prepare(machine, task, vma)
+    flags = _NEW | Pte.DIRTY | Pte.EXCLUSIVE | (Pte.WRITE if vma.flags & Vm.WRITE else 0)
+    locked = bool(vma.flags & Vm.LOCKED)
+    kind = FrameFlag.ANON | FrameFlag.SWAPBACKED | (FrameFlag.MLOCKED if locked else 0)
+    made: list[PteRun] = []
+    for start, end, policy, first in vma_policies(machine, task, vma, a, b):
+        at = start
+        while at < end:
+            where = placement(machine, task, policy)
+            bits = machine.release.interleave_index_bits
+            index = (first + at - start) & ((1 << bits) - 1)
+            lanes, got = alloc_pages(machine, task, where, index, end - at)
+            runs = weave(at, got, lanes[:got], 0, flags) if got else []
+            new_frames(machine, runs, Frame(task.mm.family, kind, 1))
+            task.mm.page_table.edit([(run.start, run.end, (run,)) for run in runs])
+            folio_add_lru(machine, task.cpu, got, filemap.last_pfns(runs), locked)
+            made += runs
+            at += got
+            if at < end:
+                _kill_for_memory(machine, task, at)
+    return made
+
+
+def zap(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
+    """Unmap pages [a, b) of *vma*; anonymous ones that nobody else holds are freed.
+
+    Mirrors zap_page_range_single() and zap_pte_range().
+    """
+    table = task.mm.page_table
+    runs = table.between(a, b)
+    if not runs:
+        return
+    table.put(a, b)
+    unlock = FrameFlag.MLOCKED if vma.flags & Vm.LOCKED else 0
+    dirty = [run for run in runs if run.lanes and run.flags & Pte.DIRTY]
+    clean = [run for run in runs if run.lanes and not run.flags & Pte.DIRTY]
+    for group, set_dirty in ((dirty, FrameFlag.DIRTY), (clean, 0)):
+
+        def unmap(frame: Frame, set_dirty: int = set_dirty) -> Frame | None:
+            left = frame.mapped(-1)
+            if frame.is_anon:
+                if not left.mapcount and not left.is_held:
+                    return None
+            else:
+                left = left.with_flags(set_dirty)
+            return left.without_flags(unlock)
+
+        update_frames(machine, [e for run in group for e in extents_of(run)], unmap)
+
+
+def drop_unmapped_shm(machine: Machine, space_ids: set[int]) -> None:
+    """Free shared anonymous memory that nobody maps any more. Mirrors shmem_evict_inode()."""
+    gone = {sid for sid in space_ids if sid and machine.spaces[sid].fs == "shm"}
+    for mm in machine.mms.values():
+        gone -= {vma.space for vma in mm.vmas}
+    for sid in gone:
+        space = machine.spaces.pop(sid)
+        extents = [extent for run in space.pages.runs for extent in extents_of(run)]
+        update_frames(machine, extents, lambda frame: None if not frame.is_held else frame)
+
+
+def _anonymous_page(machine: Machine, task: Task, vma: Vma, a: int, b: int, write: bool) -> None:
+    """Absent private anonymous pages. Mirrors do_anonymous_page()."""
+    machine.counters.add("pgfault", b - a)
+    if write:
+        map_anon(machine, task, vma, a, b)
+    else:
+        task.mm.page_table.put(a, b, PteRun(a, b - a, (), 0, _NEW))
+
+
+def _present(
+    machine: Machine, task: Task, vma: Vma, run: PteRun, write: bool, is_touch: bool
+) -> None:
+    """Pages that have an entry."""
+    table = task.mm.page_table
+    if write and not run.lanes:
+        machine.counters.add("pgfault", run.nr)
+        map_anon(machine, task, vma, run.start, run.end)
+    elif write and not run.flags & Pte.WRITE:
+        machine.counters.add("pgfault", run.nr)
+        _wp_page(machine, task, vma, run)
+    elif is_touch:
+        flags = run.flags | (_STORED if write else Pte.YOUNG)
+        if flags != run.flags:
+            table.put(run.start, run.end, run.with_flags(flags))
+    elif write and vma.flags & Vm.SHARED:
+        # follow_page_pte() with FOLL_TOUCH and FOLL_WRITE dirties the folio, not the entry.
+        filemap.dirty_frames(machine, [run])
+
+
+def _wp_page(machine: Machine, task: Task, vma: Vma, run: PteRun) -> None:
+    """Stores into pages that are mapped read-only. Mirrors do_wp_page()."""
+    table = task.mm.page_table
+    if vma.flags & Vm.SHARED:
+        table.put(run.start, run.end, run.with_flags(run.flags | _STORED))
+        filemap.dirty_frames(machine, [run])
+        return
+    if run.flags & Pte.EXCLUSIVE:
+        table.put(run.start, run.end, run.with_flags(run.flags | _STORED))
+        return
+    anon_vma_prepare(machine, task, vma)
+    for part, frames in uniform_parts(machine, run):
+        for piece, frame in _alike(part, frames):
+            if frame.is_anon and _can_reuse(machine, task, piece, frame):
+                flags = piece.flags | _STORED | Pte.EXCLUSIVE
+                table.put(piece.start, piece.end, piece.with_flags(flags))
+            else:
+                _copy(machine, task, vma, piece)
+
+
+def _alike(part: PteRun, frames: tuple[Frame, ...]) -> Iterator[tuple[PteRun, Frame]]:
+    """*part* cut so that each piece has frames that are alike."""
+    if len(frames) == 1:
+        yield part, frames[0]
+        return
+    k, rest = len(frames), part
+    entries = part.nr
+    first = 0
+    for entry in range(1, entries + 1):
+        if entry == entries or frames[entry % k] != frames[first % k]:
+            if entry < entries:
+                piece, rest = rest.split(part.start + entry)
+            else:
+                piece = rest
+            yield piece, frames[first % k]
+            first = entry
+
+
+def _can_reuse(machine: Machine, task: Task, run: PteRun, frame: Frame) -> bool:
+    """Whether the only holder of anonymous pages is this entry.
+
+    Mirrors wp_can_reuse_anon_folio(): a page that waits in this CPU's LRU batch is put on its
+    list first; one that waits on another CPU is held.
+    """
+    if frame.mapcount > 1 or frame.is_held or frame.flags & FrameFlag.SWAPCACHE:
+        return False
+    for cpu, batch in list(machine.lru_batches.items()):
+        queued = {*batch.waiting, *batch.mlocked}
+        if queued and any(
+            start <= pfn < start + nr for start, nr in extents_of(run) for pfn in queued
+        ):
+            if cpu != task.cpu:
+                return False
+            lru_add_drain(machine, cpu)
+    return True
+
+
+def _copy(machine: Machine, task: Task, vma: Vma, run: PteRun) -> None:
+    """Private copies in place of the pages of *run*. Mirrors wp_page_copy()."""
+    made = map_anon(machine, task, vma, run.start, run.end)
+    assert sum(new.nr for new in made) == run.nr
+
+    def unmap(frame: Frame) -> Frame | None:
+        left = frame.mapped(-1)
+        return None if left.is_anon and not left.mapcount and not left.is_held else left
+
+    update_frames(machine, extents_of(run), unmap)
+
+
+def _access_file(
+    machine: Machine,
+    task: Task,
+    vma: Vma,
+    space: AddressSpace,
+    a: int,
+    b: int,
+    write: bool,
+    is_touch: bool,
+) -> None:
+    """Pages [a, b) of a mapped object."""
+    table = task.mm.page_table
+    limit = vma.start + space.nr_pages - vma.pgoff  # the first page beyond the object's end
+    at = a
+    while at < b:
+        run = table.at(at)
+        if run is not None:
+            run = run.clip(at, min(run.end, b))
+            _present(machine, task, vma, run, write, is_touch)
+            at = run.end
+            continue
+        if at >= limit:
+            raise Fault(SIGBUS, at)
+        hi = _absent_end(task, at, min(b, limit))
+        if not write:
+            at = _read_fault(machine, task, vma, space, at, hi)
+        elif vma.flags & Vm.SHARED:
+            at = _shared_fault(machine, task, vma, space, at, hi)
+        else:
+            at = _cow_fault(machine, task, vma, space, at, hi)
+
+
+def _absent_end(task: Task, a: int, b: int) -> int:
+    """Where the absent pages that begin at *a* end."""
+    found = task.mm.page_table.between(a, b)
+    return found[0].start if found else b
+
+
+def _read_fault(machine: Machine, task: Task, vma: Vma, space: AddressSpace, a: int, b: int) -> int:
+    """Map absent pages from *a* on for reading; return the first one not looked at.
+
+    Mirrors do_read_fault(): cached pages around are mapped with it.
+    """
+    if space.is_shmem:
+        # Page by page this ends the same: [a, b), and what was cached around both ends.
+        machine.counters.add("pgfault", (b - a + filemap.FAULT_AROUND - 1) // filemap.FAULT_AROUND)
+        _map_cached(machine, task, vma, filemap.fault_around(machine, vma, space, a))
+        _have_cached(machine, task, vma, space, a, b)
+        _map_cached(machine, task, vma, space.pages.between(vma.index(a), vma.index(b)))
+        _map_cached(machine, task, vma, filemap.fault_around(machine, vma, space, b - 1))
+        return b
+    machine.counters.add("pgfault")
+    _map_cached(machine, task, vma, filemap.fault_around(machine, vma, space, a))
+    if task.mm.page_table.at(a) is None:
+        index = vma.index(a)
+        _have_cached(machine, task, vma, space, a, a + 1)
+        _map_cached(machine, task, vma, space.pages.between(index, index + 1))
+    return a + 1
+
+
+def _shared_fault(
+    machine: Machine, task: Task, vma: Vma, space: AddressSpace, a: int, b: int
+) -> int:
+    """Map absent pages of a shared mapping for writing. Mirrors do_shared_fault()."""
+    end = b if space.is_shmem else a + 1
+    machine.counters.add("pgfault", end - a)
+    _have_cached(machine, task, vma, space, a, end)
+    cached = space.pages.between(vma.index(a), vma.index(end))
+    _map_cached(machine, task, vma, cached, Pte.WRITE | Pte.DIRTY)
+    filemap.dirty_frames(machine, cached)
+    return end
+
+
+def _cow_fault(machine: Machine, task: Task, vma: Vma, space: AddressSpace, a: int, b: int) -> int:
+    """Give a private mapping copies of absent pages. Mirrors do_cow_fault()."""
+    end = b if space.is_shmem else a + 1
+    machine.counters.add("pgfault", end - a)
+    _have_cached(machine, task, vma, space, a, end)
+    map_anon(machine, task, vma, a, end)
+    return end
+
+
+def _have_cached(
+    machine: Machine, task: Task, vma: Vma, space: AddressSpace, a: int, b: int
+) -> None:
+    """Have pages [a, b) of the mapping in the page cache."""
+    lo, hi = vma.index(a), vma.index(b)
+    if space.is_shmem:
+        for start, end, run in space.pages.spans(lo, hi):
+            at = start
+            while run is None and at < end:
+                at += filemap.add_to_page_cache(machine, task, space, at, end)
+                if at < end:
+                    _kill_for_memory(machine, task, a)
+        return
+    for index in range(lo, hi):
+        while not filemap.fault_in_page(machine, task, vma, space, index):
+            _kill_for_memory(machine, task, a)
+
+
+def _map_cached(
+    machine: Machine, task: Task, vma: Vma, cached: list[PteRun], flags: int = 0
+) -> None:
+    """Map pages of the page cache where the task has none yet. Mirrors set_pte_range()."""
+    space = machine.spaces[vma.space]
+    flags |= _NEW
+    if vma.flags & Vm.SHARED and vma.flags & Vm.WRITE and space.is_shmem:
+        flags |= Pte.WRITE  # no need to be told of the first store
+    shift = vma.start - vma.pgoff
+    runs = []
+    for run in cached:
+        there = run.moved(run.start + shift)
+        for start, end, present in task.mm.page_table.spans(there.start, there.end):
+            if present is None:
+                runs.append(there.clip(start, end).with_flags(flags))
+    locked = FrameFlag.MLOCKED if vma.flags & Vm.LOCKED else 0
+    extents = [extent for run in runs for extent in extents_of(run)]
+    update_frames(machine, extents, lambda frame: frame.mapped(1).with_flags(locked))
+    task.mm.page_table.edit([(run.start, run.end, (run,)) for run in runs])
+
+
+def _kill_for_memory(machine: Machine, task: Task, page: int) -> None:
+    """Memory ran out: a task is killed. Raises Fault SIGKILL if it is *task*."""
+    if out_of_memory(machine) is task:
+        raise Fault(SIGKILL, page)

@@ -1,0 +1,446 @@
+"""The engine: folios that were isolated get new frames, and every entry follows them.
+
+A queue of *slices* goes in. Where nothing in it can fail and memory is to spare, it is moved at
+once; otherwise it is cut into the kernel's batches, for only then do they show.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from pymigrate.mm.frames import FrameEdits, extents_of, update_frames
+from pymigrate.mm.memmap import Frame, FrameFlag
+from pymigrate.mm.page_alloc import alloc_pages, free_pages, room_for
+from pymigrate.mm.pte import Pte, PteRun, weave
+from pymigrate.mm.rmap import mappings
+from pymigrate.mm.runs import Extent, coalesce, pages_to_extents
+from pymigrate.units import HPAGE_PMD_NR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pymigrate.mm.machine import Machine, Task
+    from pymigrate.mm.mempolicy import Placement
+    from pymigrate.mm.runs import Edit, RunMap
+
+BATCH = HPAGE_PMD_NR  # NR_MAX_BATCHED_MIGRATION
+
+
+class MigrateReason(IntEnum):
+    """Who asked, as the tracepoints name it (linux/migrate_mode.h)."""
+
+    COMPACTION = 0
+    MEMORY_FAILURE = 1
+    MEMORY_HOTPLUG = 2
+    SYSCALL = 3
+    MEMPOLICY_MBIND = 4
+    NUMA_MISPLACED = 5
+    CONTIG_RANGE = 6
+    LONGTERM_PIN = 7
+    DEMOTION = 8
+    DAMON = 9
+
+
+class Slice(NamedTuple):
+    """Isolated folios: the entries of *run* that lie in the lanes *picked*.
+
+    *run* counts pages as rmap.mappings() does. *frames* holds the state of the picked lanes, or
+    just one if they are alike. *first* is the folio index of the run's first page.
+    """
+
+    run: PteRun
+    picked: tuple[int, ...]
+    frames: tuple[Frame, ...]
+    first: int
+
+    @property
+    def nr(self) -> int:
+        """The number of base pages that are picked."""
+        run, k = self.run, len(self.run.lanes)
+        if k == run.nr:
+            return len(self.picked)
+        return sum(run.count(lane) for lane in self.picked)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every page of the run is picked."""
+        return len(self.picked) == len(self.run.lanes)
+
+    def split_picked(self, nr: int) -> tuple[Slice, Slice]:
+        """Cut behind the first *nr* of the picked pages, but not behind all of them."""
+        k = len(self.run.lanes)
+        rows, extra = divmod(nr, len(self.picked))
+        if not extra:
+            entry = rows * k - k + self.picked[-1] + 1
+        else:
+            entry = rows * k + self.picked[extra - 1] + 1
+        return self.split(self.run.start + entry)
+
+    def split(self, at: int) -> tuple[Slice, Slice]:
+        """Cut before page *at*."""
+        head, tail = self.run.split(at)
+        k, cut = len(self.run.lanes), at - self.run.start
+        states = self.frames if len(self.frames) > 1 else self.frames * len(self.picked)
+        heads = [(lane, f) for lane, f in zip(self.picked, states, strict=True)]
+        tails = sorted(((lane - cut) % k, f) for lane, f in heads)
+        if k == self.run.nr:
+            tails = [(lane - cut, f) for lane, f in heads if lane >= cut]
+        return (
+            _slice(head, [x for x in heads if x[0] < len(head.lanes)], self.first),
+            _slice(tail, [x for x in tails if x[0] < len(tail.lanes)], self.first + cut),
+        )
+
+    def tables(self) -> Iterator[Slice]:
+        """The same pages with every run an explicit table."""
+        k = len(self.run.lanes)
+        by_lane = dict(
+            zip(
+                self.picked,
+                self.frames if len(self.frames) > 1 else self.frames * len(self.picked),
+                strict=True,
+            )
+        )
+        for table in self.run.tables():
+            skip = table.start - self.run.start
+            picked = [
+                (i, by_lane[(skip + i) % k]) for i in range(table.nr) if (skip + i) % k in by_lane
+            ]
+            if picked:
+                yield _slice(table, picked, self.first + skip)
+
+    def pages(self) -> Iterator[Slice]:
+        """The same pages one by one."""
+        for table in self.tables():
+            states = table.frames if len(table.frames) > 1 else table.frames * len(table.picked)
+            for entry, frame in zip(table.picked, states, strict=True):
+                page = table.run.start + entry
+                yield Slice(table.run.clip(page, page + 1), (0,), (frame,), table.first + entry)
+
+
+class Move(NamedTuple):
+    """Pages *old* that become *new* (the same pages; lanes that did not move are equal)."""
+
+    old: PteRun
+    new: PteRun
+    frame: Frame
+
+
+class MigrateResult(NamedTuple):
+    """What one call of the engine did, in base pages; *stayed* counts folios."""
+
+    succeeded: int
+    failed: int
+    stayed: int
+    is_enomem: bool
+
+
+def migrate_pages(
+    machine: Machine,
+    caller: Task,
+    queue: Sequence[Slice],
+    where: Placement,
+    base: int = 0,
+) -> MigrateResult:
+    """Move the folios of *queue* to where *where* puts them, on behalf of *caller*.
+
+    *base* is added to a folio's index where the placement takes turns. When memory runs out the
+    rest of the queue is not tried. Counts pgmigrate_success and pgmigrate_fail. Mirrors
+    migrate_pages(), mm/migrate.c, and alloc_migration_target().
+    """
+    mover = _Mover(machine, caller, where, base)
+    total = sum(part.nr for part in queue)
+    held = any(frame.is_held for part in queue for frame in part.frames)
+    room = room_for(machine, caller, where)
+    if not held and room >= total:
+        for part in queue:
+            mover.move(part)
+    elif not held and where.this_node:
+        mover.move_until_full(queue, room)
+    else:
+        mover.move_batches(queue)
+    mover.commit()
+    machine.counters.add("pgmigrate_success", mover.succeeded)
+    machine.counters.add("pgmigrate_fail", mover.failed)
+    return MigrateResult(mover.succeeded, mover.failed, mover.stayed, mover.is_enomem)
+
+
+class _Mover:
+    """One call of the engine: what it has done so far, and the edits that are still to be made."""
+
+    def __init__(self, machine: Machine, caller: Task, where: Placement, base: int) -> None:
+        self.machine, self.caller, self.where, self.base = machine, caller, where, base
+        self.succeeded = self.failed = self.stayed = 0
+        self.is_enomem = False
+        self.frames = FrameEdits(machine)
+        self.moves: list[Move] = []
+        self.old: list[Extent] = []
+
+    def move_until_full(self, queue: Iterable[Slice], room: int) -> None:
+        """Move what *room* pages suffice for; then memory has run out."""
+        for part in queue:
+            if part.nr > room:
+                if room:
+                    self.move(part.split_picked(room)[0])
+                self.failed, self.is_enomem = 1, True
+                return
+            self.move(part)
+            room -= part.nr
+
+    def move_batches(self, queue: Iterable[Slice]) -> None:
+        """Move in the kernel's batches. Mirrors migrate_pages_sync()."""
+        for batch in _batches(queue):
+            held = any(frame.is_held for part in batch for frame in part.frames)
+            if not held and room_for(self.machine, self.caller, self.where) >= BATCH:
+                for part in batch:
+                    self.move(part)
+            else:
+                self._move_folios(batch)
+            self.commit()
+            if self.is_enomem:
+                return
+
+    def _move_folios(self, batch: list[Slice]) -> None:
+        """Move one batch folio by folio, for some of it may fail."""
+        retried: list[Extent | None] = []
+        for part in (page for piece in batch for page in piece.pages()):
+            is_held = part.frames[0].is_held
+            if not (self._try_held(part, retried) if is_held else self.move(part)):
+                # The pages retried so far in this pass are counted with the one that failed.
+                self.failed += 1 + len(retried)
+                self.is_enomem = True
+                break
+        free_pages(self.machine, [extent for extent in retried if extent])
+        if not self.is_enomem:
+            self.failed += len(retried)
+            self.stayed += len(retried)
+
+    def _try_held(self, part: Slice, retried: list[Extent | None]) -> bool:
+        """Try one folio that somebody holds: it fails, after a destination was found for it.
+
+        A pinned exclusive page fails while it is unmapped, and gives its destination back at
+        once; others keep theirs until the batch ends. Mirrors try_to_migrate_one() and
+        folio_migrate_mapping().
+        """
+        lanes, got = alloc_pages(
+            self.machine, self.caller, self.where, self.base + part.first + part.picked[0], 1
+        )
+        if not got:
+            return False
+        frame = part.frames[0]
+        if frame.pins and frame.is_anon and part.run.flags & Pte.EXCLUSIVE:
+            free_pages(self.machine, lanes[0])
+            retried.append(None)
+        else:
+            retried.append(lanes[0][0])
+        return True
+
+    def move(self, part: Slice) -> int:
+        """Give the folios of *part* new frames; return for how many there was memory.
+
+        Only called where memory was seen to suffice, or for one folio.
+        """
+        k = len(part.run.lanes)
+        if len(self.where.cycle) > 1 and not (part.is_whole and len(part.frames) == 1):
+            pieces = part.tables() if k < part.run.nr else iter((part,))
+            return sum(self._move_in_turn(piece) for piece in pieces)
+        lanes, got = alloc_pages(
+            self.machine, self.caller, self.where, self.base + part.first, part.nr
+        )
+        if got < part.nr:
+            assert not got, "memory ran out where it was seen to suffice"
+            return 0
+        if len(self.where.cycle) > 1:
+            new = weave(part.run.start, got, lanes, 0, part.run.flags)
+        elif k == part.run.nr:
+            new = [_filled(part, lanes[0])]
+        else:
+            new = _restriped(part, lanes[0])
+        self._done(part, new, [e for lane in lanes for e in lane])
+        return got
+
+    def _move_in_turn(self, part: Slice) -> int:
+        """Move the picked entries of an explicit table to nodes that take turns."""
+        cycle = self.where.cycle
+        turns: dict[int, list[int]] = {}
+        for i, entry in enumerate(part.picked):
+            turns.setdefault((self.base + part.first + entry) % len(cycle), []).append(i)
+        pfns = [0] * len(part.picked)
+        for turn, places in turns.items():
+            where = self.where._replace(cycle=(cycle[turn],))
+            lanes, got = alloc_pages(self.machine, self.caller, where, 0, len(places))
+            if got < len(places):
+                assert not got, "memory ran out where it was seen to suffice"
+                return 0
+            fresh = (pfn for start, nr in lanes[0] for pfn in range(start, start + nr))
+            for i, pfn in zip(places, fresh, strict=True):
+                pfns[i] = pfn
+        extents = [Extent(pfn, 1) for pfn in pfns]
+        self._done(part, [_filled(part, extents)], extents)
+        return len(pfns)
+
+    def _done(self, part: Slice, new: list[PteRun], extents: Sequence[Extent]) -> None:
+        """Note that *part* has become *new*, whose frames are *extents* in the picked order."""
+        dirty = FrameFlag.DIRTY if part.run.flags & Pte.DIRTY else 0
+        if len(part.frames) == 1:
+            self.frames.set(extents, part.frames[0].with_flags(dirty))
+        else:
+            self._set_each(part, new, dirty)
+        self.old += _old_extents(part)
+        self.succeeded += part.nr
+        for run in new:
+            self.moves.append(Move(part.run.clip(run.start, run.end), run, part.frames[0]))
+
+    def _set_each(self, part: Slice, new: list[PteRun], dirty: int) -> None:
+        k = len(part.run.lanes)
+        by_lane = dict(zip(part.picked, part.frames, strict=True))
+        for run in new:
+            skip = run.start - part.run.start
+            for j in range(len(run.lanes)):
+                lane = (skip + j) % k
+                if lane in by_lane:
+                    extent = Extent(run.lanes[j], run.count(j))
+                    self.frames.set([extent], by_lane[lane].with_flags(dirty))
+
+    def commit(self) -> None:
+        """Make the edits: page tables and caches, the memmap, the free lists."""
+        if not self.moves:
+            return
+        edits: dict[int, tuple[RunMap[PteRun], list[Edit[PteRun]]]] = {}
+        dirtied: list[tuple[int, int]] = []
+        for move in self.moves:
+            self._remap(move, edits, dirtied)
+        for table, changes in edits.values():
+            changes.sort(key=_start)
+            table.edit(changes)
+        self.frames.free(coalesce(self.old))
+        self.frames.commit()
+        if dirtied:
+            update_frames(self.machine, coalesce(dirtied), lambda f: f.with_flags(FrameFlag.DIRTY))
+        self.moves, self.old = [], []
+
+    def _remap(
+        self,
+        move: Move,
+        edits: dict[int, tuple[RunMap[PteRun], list[Edit[PteRun]]]],
+        dirtied: list[tuple[int, int]],
+    ) -> None:
+        """Let every entry that names an old frame name the new one; keep its flags.
+
+        Mirrors remove_migration_ptes(): a folio is dirty if one of its entries was.
+        """
+        old, new, frame = move
+        for table, a, b, shift, is_cache in mappings(self.machine, frame, old.start, old.end):
+            changes: list[Edit[PteRun]] = []
+            for run in table.between(a + shift, b + shift):
+                if not run.lanes:
+                    continue
+                before = old.clip(run.start - shift, run.end - shift)
+                after = new.clip(run.start - shift, run.end - shift)
+                pieces = _retarget(run, before, after)
+                changes += [(piece.start, piece.end, (piece,)) for piece in pieces]
+                if run.flags & Pte.DIRTY and not is_cache and not old.flags & Pte.DIRTY:
+                    dirtied += _named(run, before, after)
+            if changes:
+                edits.setdefault(id(table), (table, []))[1].extend(changes)
+
+
+def _slice(run: PteRun, picked: list[tuple[int, Frame]], index: int) -> Slice:
+    frames = [frame for _, frame in picked]
+    alike = not frames or all(frame == frames[0] for frame in frames)
+    return Slice(
+        run, tuple([lane for lane, _ in picked]), tuple(frames[:1] if alike else frames), index
+    )
+
+
+def _batches(queue: Iterable[Slice]) -> Iterator[list[Slice]]:
+    """The queue in lists of as many pages as the kernel takes at a time."""
+    batch: list[Slice] = []
+    left = BATCH
+    for part in queue:
+        rest = part
+        while rest.nr >= left:
+            head, tail = rest.split_picked(left) if rest.nr > left else (rest, None)
+            yield [*batch, head]
+            batch, left = [], BATCH
+            if tail is None:
+                break
+            rest = tail
+        else:
+            batch.append(rest)
+            left -= rest.nr
+    if batch:
+        yield batch
+
+
+def _filled(part: Slice, extents: Sequence[Extent]) -> PteRun:
+    """The explicit table of *part* with the picked entries in *extents*, in this order."""
+    run = part.run
+    pfns: list[int] = []
+    for start, nr in extents:
+        pfns += range(start, start + nr)
+    if part.is_whole:
+        lanes = tuple(pfns)
+    else:
+        mixed = list(run.lanes)
+        for lane, pfn in zip(part.picked, pfns, strict=True):
+            mixed[lane] = pfn
+        lanes = tuple(mixed)
+    return PteRun(run.start, run.nr, lanes, run.order, run.flags)
+
+
+def _restriped(part: Slice, extents: Sequence[Extent]) -> list[PteRun]:
+    """The runs of *part* with each picked lane in its own share of *extents*."""
+    run = part.run
+    fresh = list(extents)[::-1]
+    lanes: list[list[Extent]] = []
+    picked = set(part.picked)
+    for lane, pfn in enumerate(run.lanes):
+        want = run.count(lane)
+        if lane not in picked:
+            lanes.append([Extent(pfn, want)])
+            continue
+        share: list[Extent] = []
+        while want:
+            start, nr = fresh.pop()
+            if nr > want:
+                fresh.append(Extent(start + want, nr - want))
+                nr = want
+            share.append(Extent(start, nr))
+            want -= nr
+        lanes.append(share)
+    return weave(run.start, run.nr, lanes, run.order, run.flags)
+
+
+def _old_extents(part: Slice) -> list[Extent]:
+    """The frames that the picked pages had."""
+    run = part.run
+    if len(run.lanes) == run.nr:
+        if part.is_whole:
+            return extents_of(run)
+        return pages_to_extents([run.lanes[lane] for lane in part.picked])
+    return [Extent(run.lanes[lane], run.count(lane)) for lane in part.picked]
+
+
+def _retarget(run: PteRun, before: PteRun, after: PteRun) -> list[PteRun]:
+    """*run* with the frames of *before* replaced by those of *after*; nothing if it has none."""
+    if run.lanes == before.lanes:
+        return [PteRun(run.start, run.nr, after.lanes, run.order, run.flags)]
+    new = {p: q for p, q in zip(before.pfns(), after.pfns(), strict=True) if p != q}
+    if not any(pfn in new for pfn in run.pfns()):
+        return []
+    pieces = []
+    for table in run.tables():
+        lanes = tuple([new.get(pfn, pfn) for pfn in table.lanes])
+        pieces.append(PteRun(table.start, table.nr, lanes, table.order, table.flags))
+    return pieces
+
+
+def _named(run: PteRun, before: PteRun, after: PteRun) -> list[tuple[int, int]]:
+    """The new frames of those pages that *run* maps."""
+    pages = zip(run.pfns(), before.pfns(), after.pfns(), strict=True)
+    return [(new, 1) for pfn, old, new in pages if pfn == old != new]
+
+
+def _start(edit: Edit[PteRun]) -> int:
+    return edit[0]

@@ -1,0 +1,242 @@
+"""Free memory: zonelists, watermarks, and the pages that are taken and given back."""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import TYPE_CHECKING, NamedTuple
+
+from pymigrate.mm.machine import Machine, Node, Zone
+from pymigrate.mm.memmap import NODE_SHIFT, nid_of
+from pymigrate.mm.runs import Extent, RunMap, coalesce
+from pymigrate.mm.swap import forget
+from pymigrate.units import HPAGE_PMD_NR, MAX_NUMNODES, PAGE_SHIFT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pymigrate.mm.machine import Task
+    from pymigrate.mm.mempolicy import Placement
+    from pymigrate.nodemask import Nodemask
+
+# The model's physical memory: nodes one behind the other from address 0, without holes.
+_ZONE_ENDS = (("dma", 1 << 24), ("dma32", 1 << 32), ("normal", 1 << 62))
+_RESERVE_RATIO = {"dma": 256, "dma32": 256, "normal": 32}
+_MIN_KBYTES, _MAX_KBYTES = 128, 262144
+_SCALE_FACTOR = 10  # watermark_scale_factor, in 1/10000 of a zone
+_MIGRATE_PCPTYPES = 3
+
+
+class _Lane(NamedTuple):
+    preferred: int
+    passes: tuple[tuple[tuple[int, ...], bool], ...]  # nodes to try; whether down to "min"
+
+
+def add_memory(machine: Machine, node: Node, nr: int, first: int) -> None:
+    """Give *node* *nr* free frames; *first* is the model's physical number of the first one."""
+    at = first
+    for name, limit in _ZONE_ENDS:
+        end = min(first + nr, limit >> PAGE_SHIFT)
+        if end > at:
+            start = (node.nid << NODE_SHIFT) + at - first
+            free = RunMap([Extent(start, end - at)])
+            node.zones.append(Zone(name, start, end - at, free, end - at))
+            at = end
+    assert machine.nodes[node.nid] is node
+
+
+def setup_watermarks(machine: Machine) -> None:
+    """Compute every zone's watermarks and reserves.
+
+    Mirrors calculate_min_free_kbytes(), set_recommended_min_free_kbytes() and
+    setup_per_zone_wmarks() with the default sysctls.
+    """
+    zones = [zone for node in machine.nodes.values() for zone in node.zones]
+    total = sum(zone.nr for zone in zones)
+    kbytes = min(max(isqrt(total * 4 * 16), _MIN_KBYTES), _MAX_KBYTES)
+    pages = kbytes >> (PAGE_SHIFT - 10)
+    if machine.thp != "never":
+        recommended = HPAGE_PMD_NR * len(zones) * (2 + _MIGRATE_PCPTYPES**2)
+        pages = max(pages, min(recommended, total // 20))
+    for node in machine.nodes.values():
+        for i, zone in enumerate(node.zones):
+            zone.watermark_min = pages * zone.nr // total
+            step = max(zone.watermark_min // 4, zone.nr * _SCALE_FACTOR // 10000)
+            zone.watermark_low = zone.watermark_min + step
+            zone.watermark_high = zone.watermark_low + step
+            above = sum(z.nr for z in node.zones[i + 1 :])
+            zone.reserve = above // _RESERVE_RATIO[zone.name]
+
+
+def zonelist(machine: Machine, nid: int) -> tuple[int, ...]:
+    """The nodes with memory in the order in which node *nid* falls back to them.
+
+    Mirrors find_next_best_node() and build_zonelists(), mm/page_alloc.c.
+    """
+    if not machine.zonelists:
+        load = dict.fromkeys(machine.nodes, 0)
+        for node in machine.nodes:
+            machine.zonelists[node] = _build_zonelist(machine, node, load)
+    return machine.zonelists[nid]
+
+
+def _build_zonelist(machine: Machine, nid: int, load: dict[int, int]) -> tuple[int, ...]:
+    left = list(machine.memory_nodes)
+    order: list[int] = []
+    prev = nid
+    while left:
+        if nid in left:
+            best = nid
+        else:
+            best = min(
+                left,
+                key=lambda n: (
+                    (machine.distances[nid][n] + (n < nid)) * MAX_NUMNODES + load[n],
+                    n,
+                ),
+            )
+        if machine.distances[nid][best] != machine.distances[nid][prev]:
+            load[best] += 1
+        left.remove(best)
+        order.append(best)
+        prev = best
+    return tuple(order)
+
+
+def available(node: Node, to_min: bool) -> int:
+    """How many base pages can be taken from *node* before its low (or min) watermark."""
+    return sum(_zone_available(zone, to_min) for zone in node.zones)
+
+
+def room_for(machine: Machine, task: Task, where: Placement) -> int:
+    """How many pages *where* surely has room for on the nodes that it asks for first."""
+    firsts = {_lane(machine, nid, where, task.mems_allowed).preferred for nid in where.cycle}
+    return min(available(machine.nodes[nid], where.this_node) if nid >= 0 else 0 for nid in firsts)
+
+
+def alloc_pages(
+    machine: Machine, task: Task, where: Placement, first: int, nr: int
+) -> tuple[list[list[Extent]], int]:
+    """Take frames for *nr* pages, of which the first has index *first* in the object.
+
+    Gives the extents of each of ``len(where.cycle)`` lanes (page i takes the next frame of lane
+    ``i % k``), and how many pages they suffice for: fewer than *nr* when memory ran out.
+    Counts NUMA events. Mirrors alloc_pages_mpol() and get_page_from_freelist().
+    """
+    k = len(where.cycle)
+    turn = [where.cycle[(first + i) % k] for i in range(min(k, nr))]
+    by_node = {nid: _lane(machine, nid, where, task.mems_allowed) for nid in set(turn)}
+    lanes = [by_node[nid] for nid in turn]
+    taken: list[list[Extent]] = [[] for _ in lanes]
+    done = 0
+    while done < nr:
+        rows, targets = _full_rows(machine, lanes, nr - done)
+        if done % len(lanes) or not rows:
+            target = _target(machine, lanes[done % len(lanes)])
+            if target is None:
+                break
+            which, rows, targets = [done % len(lanes)], 1, [target]
+        else:
+            which = list(range(len(lanes)))
+        for lane, (node, to_min) in zip(which, targets, strict=True):
+            taken[lane] += _take(machine, node, rows, to_min)
+            _count(machine, task, node, lanes[lane].preferred, rows, where.is_interleaved)
+        done += rows * len(which)
+    return taken, done
+
+
+def free_pages(machine: Machine, extents: Iterable[tuple[int, int]]) -> None:
+    """Give frames back."""
+    freed = coalesce(extents)
+    forget(machine, freed)
+    by_zone: dict[tuple[int, int], list[tuple[int, int, tuple[Extent]]]] = {}
+    zones: dict[tuple[int, int], Zone] = {}
+    for extent in freed:
+        start, end = extent.start, extent.start + extent.nr
+        while start < end:
+            zone = machine.nodes[nid_of(start)].zone_of(start)
+            stop = min(end, zone.end)
+            key = (zone.start, zone.nr)
+            zones[key] = zone
+            part = Extent(start, stop - start)
+            by_zone.setdefault(key, []).append((start, stop, (part,)))
+            zone.nr_free += part.nr
+            machine.counters.add("pgfree", part.nr)
+            start = stop
+    for key, edits in by_zone.items():
+        zones[key].free.edit(edits)
+
+
+def _lane(machine: Machine, nid: int, where: Placement, mems: Nodemask) -> _Lane:
+    order = (nid,) if where.this_node else zonelist(machine, nid)
+    anywhere = tuple(n for n in order if n in mems and machine.nodes[n].zones)
+    if where.mask is None:
+        rounds = [anywhere]
+    else:
+        rounds = [tuple(n for n in anywhere if n in where.mask)]
+        if where.then_any:
+            rounds.append(anywhere)
+    passes = tuple((nodes, to_min) for nodes in rounds if nodes for to_min in (False, True))
+    return _Lane(rounds[0][0] if rounds[0] else -1, passes)
+
+
+def _target(machine: Machine, lane: _Lane) -> tuple[Node, bool] | None:
+    for nodes, to_min in lane.passes:
+        for nid in nodes:
+            if available(machine.nodes[nid], to_min) > 0:
+                return machine.nodes[nid], to_min
+    return None
+
+
+def _full_rows(
+    machine: Machine, lanes: Sequence[_Lane], nr: int
+) -> tuple[int, list[tuple[Node, bool]]]:
+    """How often each of *lanes* can be given a page with none of them changing its node."""
+    targets: list[tuple[Node, bool]] = []
+    cached: dict[int, tuple[Node, bool] | None] = {}
+    wanted: dict[tuple[int, bool], int] = {}
+    for lane in lanes:
+        if id(lane) not in cached:
+            cached[id(lane)] = _target(machine, lane)
+        target = cached[id(lane)]
+        if target is None:
+            return 0, []
+        targets.append(target)
+        key = (target[0].nid, target[1])
+        wanted[key] = wanted.get(key, 0) + 1
+    rows = nr // len(lanes)
+    for (nid, to_min), lanes_there in wanted.items():
+        rows = min(rows, available(machine.nodes[nid], to_min) // lanes_there)
+    return rows, targets
+
+
+def _zone_available(zone: Zone, to_min: bool) -> int:
+    mark = zone.watermark_min if to_min else zone.watermark_low
+    return max(zone.nr_free - mark - zone.reserve, 0)
+
+
+def _take(machine: Machine, node: Node, nr: int, to_min: bool) -> list[Extent]:
+    """Take *nr* frames, which are known to be there: highest zone first, lowest frame first."""
+    taken: list[Extent] = []
+    for zone in reversed(node.zones):
+        part = min(nr, _zone_available(zone, to_min))
+        if part:
+            taken += zone.free.pop_front(part)
+            zone.nr_free -= part
+            machine.counters.add(f"pgalloc_{zone.name}", part)
+            nr -= part
+    assert not nr, f"node {node.nid} is short of {nr} pages"
+    return taken
+
+
+def _count(
+    machine: Machine, task: Task, node: Node, preferred: int, nr: int, is_interleaved: bool
+) -> None:
+    """Count *nr* pages taken from *node*. Mirrors zone_statistics(), mm/page_alloc.c."""
+    hit = node.nid == preferred
+    node.numa.add("numa_hit" if hit else "numa_miss", nr)
+    if not hit:
+        machine.nodes[preferred].numa.add("numa_foreign", nr)
+    elif is_interleaved:
+        node.numa.add("numa_interleave", nr)
+    local = node.nid == machine.local_node(task)
+    node.numa.add("numa_local" if local else "numa_other", nr)

@@ -1,0 +1,209 @@
+"""Which pages of an address space a policy call moves: the walk, and migrate_pages()'s pairs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pymigrate.errors import KernelError
+from pymigrate.mm.frames import frame_of, uniform_parts
+from pymigrate.mm.memmap import Frame, nid_of
+from pymigrate.mm.mempolicy import Placement
+from pymigrate.mm.migrate import Slice, migrate_pages
+from pymigrate.mm.pte import Pte, PteRun
+from pymigrate.mm.runs import Extent, RunMap
+from pymigrate.mm.swap import lru_add_drain_all
+from pymigrate.mm.vma import is_migratable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pymigrate.mm.machine import Machine, Task
+    from pymigrate.mm.mm import Mm
+    from pymigrate.mm.vma import Vma
+    from pymigrate.nodemask import Nodemask
+
+_END = 1 << 52
+
+
+class Walk(NamedTuple):
+    """What a walk looks for, and what it may do with it."""
+
+    is_misplaced: Callable[[int], bool]  # of a node
+    move: bool = True
+    move_all: bool = False
+    strict: bool = False
+
+    @property
+    def may_move(self) -> bool:
+        """Whether misplaced folios are to be moved."""
+        return self.move or self.move_all
+
+
+class Queue:
+    """Folios isolated so far, in the order of the walk, and how many could not be."""
+
+    def __init__(self, machine: Machine, walk: Walk) -> None:
+        self.machine, self.walk = machine, walk
+        self.slices: list[Slice] = []
+        self.failed = 0
+        self.isolated: RunMap[Extent] = RunMap()  # of pages that are mapped more than once
+
+    def add_vma(self, mm: Mm, vma: Vma, a: int, b: int) -> None:
+        """Queue the misplaced folios of pages [a, b) of *vma*. Mirrors queue_folios_pte_range()."""
+        for run in mm.page_table.between(a, b):
+            if not run.lanes or not run.flags & Pte.PRESENT:
+                continue
+            for part, lanes, frames in _misplaced(self.machine, run, self.walk.is_misplaced):
+                self._add(vma, part, lanes, frames)
+
+    def _add(
+        self, vma: Vma, part: PteRun, lanes: tuple[int, ...], frames: tuple[Frame, ...]
+    ) -> None:
+        if not self.walk.may_move or not is_migratable(vma):
+            self.failed += Slice(part, lanes, frames, 0).nr
+            return
+        if len(frames) == 1:
+            if not frames[0].likely_shared:
+                self._isolate(vma, part, lanes, frames)
+            elif self.walk.move_all:
+                self._isolate_shared(vma, part, lanes, frames)
+            return
+        groups: dict[tuple[bool, int], list[tuple[int, Frame]]] = {}
+        for lane, frame in zip(lanes, frames, strict=True):
+            if not frame.likely_shared or self.walk.move_all:
+                groups.setdefault((frame.is_anon, frame.owner), []).append((lane, frame))
+        for group in groups.values():
+            states = tuple([frame for _, frame in group])
+            if any(frame.likely_shared for frame in states):
+                self._isolate_shared(vma, part, tuple([lane for lane, _ in group]), states)
+            else:
+                self._isolate(vma, part, tuple([lane for lane, _ in group]), states)
+
+    def _isolate_shared(
+        self, vma: Vma, part: PteRun, lanes: tuple[int, ...], frames: tuple[Frame, ...]
+    ) -> None:
+        """Isolate folios that other entries of this walk may name too; the second time fails."""
+        part_slice = Slice(part, lanes, frames, 0)
+        extents = _extents(part_slice)
+        seen = sum(run.nr for start, nr in extents for run in self._seen(start, nr))
+        if not seen:
+            for start, nr in extents:
+                self.isolated.put(start, start + nr, Extent(start, nr))
+            self._isolate(vma, part, lanes, frames)
+        elif seen == part_slice.nr:
+            self.failed += seen * self.machine.release.second_sighting_fails
+        else:
+            for page in part_slice.pages():
+                self._isolate_shared(vma, page.run, page.picked, page.frames)
+
+    def _seen(self, start: int, nr: int) -> list[Extent]:
+        return self.isolated.between(start, start + nr)
+
+    def _isolate(
+        self, vma: Vma, part: PteRun, lanes: tuple[int, ...], frames: tuple[Frame, ...]
+    ) -> None:
+        index = vma.index(part.start)
+        run = part if frames[0].is_anon else part.moved(index)
+        self.slices.append(Slice(run, lanes, frames, index))
+
+
+def do_migrate_pages(
+    machine: Machine, caller: Task, mm: Mm, old: Nodemask, new: Nodemask, move_all: bool
+) -> int:
+    """Move the pages of *mm* from nodes *old* to nodes *new*, pair by pair.
+
+    Returns how many folios stayed behind. Raises KernelError ENOMEM with those that moved left
+    moved. Mirrors do_migrate_pages(), mm/mempolicy.c.
+    """
+    lru_add_drain_all(machine)
+    stayed = 0
+    for source, dest in node_pairs(old, new):
+        stayed += _migrate_to_node(machine, caller, mm, source, dest, move_all)
+    return stayed
+
+
+def node_pairs(old: Nodemask, new: Nodemask) -> Iterator[tuple[int, int]]:
+    """The moves from node to node, in the order in which they are made.
+
+    A node is emptied before it is filled, as far as that is possible.
+    """
+    left = set(old)
+    while True:
+        found = None
+        for source in sorted(left):
+            if len(old) != len(new) and source in new:
+                continue
+            dest = old.remap(source, new)
+            if source == dest:
+                continue
+            found = source, dest
+            if dest not in left:
+                break
+        if found is None:
+            return
+        left.discard(found[0])
+        yield found
+
+
+def _migrate_to_node(
+    machine: Machine, caller: Task, mm: Mm, source: int, dest: int, move_all: bool
+) -> int:
+    """Move the pages on one node to another. Mirrors migrate_to_node()."""
+    queue = Queue(machine, Walk(lambda nid: nid == source, not move_all, move_all))
+    node = machine.nodes.get(source)
+    if node is None or not node.memmap.runs:
+        return 0
+    for vma, a, b in mm.parts(0, _END):
+        if is_migratable(vma):
+            queue.add_vma(mm, vma, a, b)
+    if not queue.slices:
+        return queue.failed
+    result = migrate_pages(machine, caller, queue.slices, Placement((dest,), this_node=True))
+    if result.is_enomem:
+        raise KernelError("ENOMEM", f"node {dest} is full")
+    return queue.failed + result.stayed
+
+
+def _misplaced(
+    machine: Machine, run: PteRun, is_misplaced: Callable[[int], bool]
+) -> Iterator[tuple[PteRun, tuple[int, ...], tuple[Frame, ...]]]:
+    """The parts of *run* with lanes on a misplaced node, those lanes, and their frames."""
+    lanes, k = run.lanes, len(run.lanes)
+    wrong = {nid for nid in {nid_of(min(lanes)), nid_of(max(lanes))} if is_misplaced(nid)}
+    if nid_of(max(lanes)) - nid_of(min(lanes)) > 1:
+        wrong = {nid for nid in {pfn >> 32 for pfn in lanes} if is_misplaced(nid)}
+    if not wrong:
+        return
+    if k > 1 and k == run.nr:
+        if len(wrong) == 1:
+            low = wrong.pop() << 32
+            high = low + (1 << 32)
+            picked = tuple([i for i, pfn in enumerate(lanes) if low <= pfn < high])
+        else:
+            picked = tuple([i for i, pfn in enumerate(lanes) if pfn >> 32 in wrong])
+        if picked:
+            yield run, picked, _frames(machine, [lanes[i] for i in picked])
+        return
+    for part, frames in uniform_parts(machine, run):
+        picked = tuple([i for i, pfn in enumerate(part.lanes) if pfn >> 32 in wrong])
+        if picked:
+            states = frames if len(frames) == 1 else tuple([frames[i] for i in picked])
+            yield part, picked, states if len(set(states)) > 1 else states[:1]
+
+
+def _frames(machine: Machine, pfns: list[int]) -> tuple[Frame, ...]:
+    """The states of *pfns*, just one if all are alike."""
+    low, high = min(pfns), max(pfns)
+    if nid_of(low) == nid_of(high):
+        run = machine.nodes[nid_of(low)].memmap.at(low)
+        if run is not None and high < run.start + run.nr:
+            return (run.frame,)
+    frames = tuple([frame_of(machine, pfn) for pfn in pfns])
+    return frames if len(set(frames)) > 1 else frames[:1]
+
+
+def _extents(part: Slice) -> list[Extent]:
+    run = part.run
+    if len(run.lanes) == run.nr:
+        return [Extent(run.lanes[lane], 1) for lane in part.picked]
+    return [Extent(run.lanes[lane], run.count(lane)) for lane in part.picked]

@@ -1,0 +1,46 @@
+"""What differs between kernel versions, as named flags; nothing else compares versions."""
+
+from typing import NamedTuple
+
+
+class Release(NamedTuple):
+    """The flags of one kernel version; the defaults are those of 6.12."""
+
+    name: str = "6.12"
+    # move_pages() answers -EFAULT, not -ENOENT, for an absent page of anonymous memory.
+    absent_anon_is_efault: bool = False
+    # Pages of PROT_NONE memory cannot be followed: move_pages() takes them for absent.
+    prot_none_is_absent: bool = False
+    # There is a mode for weighted interleave; numa_balancing goes with preferred-many.
+    weighted_interleave: bool = True
+    balancing_preferred_many: bool = True
+    # interleave_nid() computes with so many bits of the index.
+    interleave_index_bits: int = 64
+    # A page that the same call has isolated before counts as not moved.
+    second_sighting_fails: bool = True
+    # MADV_POPULATE_* stops at a hole.
+    populate_stops_at_hole: bool = True
+    # The multi-generational LRU is on (in Debian's build).
+    lru_gen: bool = True
+    # A VMA that has an anon_vma merges with a neighbour that has none.
+    merges_unfaulted_neighbour: bool = False
+    # cgroup v1's cpusets exist, whose memory_migrate can be off (in Debian's build).
+    cpuset_v1: bool = False
+
+
+RELEASES = {
+    "6.12": Release(),
+    "6.1": Release(
+        name="6.1",
+        absent_anon_is_efault=True,
+        prot_none_is_absent=True,
+        weighted_interleave=False,
+        balancing_preferred_many=False,
+        interleave_index_bits=32,
+        second_sighting_fails=False,
+        populate_stops_at_hole=False,
+        lru_gen=False,
+        cpuset_v1=True,
+    ),
+    "7.2": Release(name="7.2", merges_unfaulted_neighbour=True),
+}

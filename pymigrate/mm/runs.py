@@ -1,0 +1,241 @@
+"""Sorted maps of disjoint runs, the structure that everything else is kept in. Knows no kernel."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Generic, NamedTuple, Protocol, Self, TypeVar
+
+
+class Run(Protocol):
+    """An immutable value that covers *nr* numbers from *start*, and can be cut and joined."""
+
+    @property
+    def start(self) -> int:
+        """The first number."""
+
+    @property
+    def nr(self) -> int:
+        """How many numbers."""
+
+    def split(self, at: int) -> tuple[Self, Self]:
+        """The parts before and from *at*, which lies strictly inside."""
+
+    def join(self, tail: Self) -> Self | None:
+        """One run equal to this and *tail*, which begins at its end; None if there is none."""
+
+
+R = TypeVar("R", bound=Run)
+Edit = tuple[int, int, Sequence[R]]  # [a, b) is replaced by these runs
+
+
+class Extent(NamedTuple):
+    """A range of numbers with nothing to say about them."""
+
+    start: int
+    nr: int
+
+    def split(self, at: int) -> tuple["Extent", "Extent"]:
+        """Cut before *at*."""
+        return Extent(self.start, at - self.start), Extent(at, self.start + self.nr - at)
+
+    def join(self, tail: "Extent") -> "Extent":
+        """Both as one."""
+        return Extent(self.start, self.nr + tail.nr)
+
+
+class RunMap(Generic[R]):
+    """Sorted disjoint runs; neighbours that can be one run are one.
+
+    `changed` is set by every edit, so that a store can tell what it has to write.
+    """
+
+    __slots__ = ("changed", "runs", "starts")
+
+    def __init__(self, runs: Iterable[R] = ()) -> None:
+        self.runs: list[R] = list(runs)
+        self.starts: list[int] = [run.start for run in self.runs]
+        self.changed = False
+
+    def at(self, x: int) -> R | None:
+        """The run that covers *x*."""
+        i = bisect_right(self.starts, x) - 1
+        if i >= 0:
+            run = self.runs[i]
+            if x < run.start + run.nr:
+                return run
+        return None
+
+    def between(self, a: int, b: int) -> list[R]:
+        """The runs that meet [a, b), clipped to it."""
+        lo = bisect_right(self.starts, a) - 1
+        if lo < 0 or self.runs[lo].start + self.runs[lo].nr <= a:
+            lo += 1
+        hi = bisect_left(self.starts, b, lo)
+        found = self.runs[lo:hi]
+        if found:
+            first = found[0]
+            if first.start < a:
+                found[0] = first.split(a)[1]
+            last = found[-1]
+            if last.start + last.nr > b:
+                found[-1] = last.split(b)[0]
+        return found
+
+    def spans(self, a: int, b: int) -> list[tuple[int, int, R | None]]:
+        """[a, b) as consecutive (start, end, run), run being None where nothing lies."""
+        out: list[tuple[int, int, R | None]] = []
+        at = a
+        for run in self.between(a, b):
+            if run.start > at:
+                out.append((at, run.start, None))
+            at = run.start + run.nr
+            out.append((run.start, at, run))
+        if at < b:
+            out.append((at, b, None))
+        return out
+
+    def pop_front(self, nr: int) -> list[R]:
+        """Take the lowest *nr* numbers out, and give the runs that held them."""
+        self.changed = True
+        taken: list[R] = []
+        for run in self.runs:
+            if not nr:
+                break
+            if run.nr > nr:
+                run = run.split(run.start + nr)[0]
+            taken.append(run)
+            nr -= run.nr
+        assert not nr, f"{nr} more are wanted than there are"
+        whole = len(taken)
+        if taken:
+            last = self.runs[whole - 1]
+            if last.nr > taken[-1].nr:
+                rest = last.split(taken[-1].start + taken[-1].nr)[1]
+                self.runs[whole - 1], self.starts[whole - 1] = rest, rest.start
+                whole -= 1
+        del self.runs[:whole]
+        del self.starts[:whole]
+        return taken
+
+    def put(self, a: int, b: int, *runs: R) -> None:
+        """Replace what lies in [a, b) by *runs*."""
+        self.edit([(a, b, runs)])
+
+    def edit(self, edits: Sequence[Edit[R]]) -> None:
+        """Make all *edits*, which are sorted and disjoint, in one sweep.
+
+        Runs that no edit touches are copied in bulk, so the cost is that of the edits.
+        """
+        if not edits:
+            return
+        self.changed = True
+        sweep = _Sweep(self.runs, self.starts, edits[0][0])
+        for a, b, new in edits:
+            sweep.keep_until(a)
+            sweep.drop_until(b)
+            for run in new:
+                sweep.put(run)
+        first, last = sweep.finish()
+        self.runs[first:last] = sweep.out
+        self.starts[first:last] = [run.start for run in sweep.out]
+
+
+class _Sweep(Generic[R]):
+    """One pass over sorted runs; what is kept goes to *out*, joined as it comes."""
+
+    __slots__ = ("first", "out", "pos", "rest", "runs", "starts")
+
+    def __init__(self, runs: list[R], starts: list[int], a: int) -> None:
+        self.runs, self.starts = runs, starts
+        self.first = self.pos = max(bisect_right(starts, a) - 1, 0)
+        self.rest: R | None = None  # what is left of a run that an edit has cut
+        self.out: list[R] = []
+
+    def put(self, run: R) -> None:
+        """Add *run* behind what is there."""
+        out = self.out
+        if out:
+            last = out[-1]
+            if last.start + last.nr == run.start:
+                joined = last.join(run)
+                if joined is not None:
+                    out[-1] = joined
+                    return
+        out.append(run)
+
+    def keep_until(self, a: int) -> None:
+        """Keep everything below *a*, in bulk where no edit has touched it."""
+        rest = self.rest
+        if rest is None:
+            j = bisect_left(self.starts, a, self.pos)
+            if j == self.pos:
+                return
+            whole = self.runs[self.pos : j]
+            self.pos = j
+            rest = whole.pop()
+            if whole:
+                self.put(whole[0])
+                self.out += whole[1:]
+        if rest.start + rest.nr <= a:
+            self.rest = None
+            self.put(rest)
+            if self.pos < len(self.starts) and self.starts[self.pos] < a:
+                self.keep_until(a)
+        elif rest.start < a:
+            head, self.rest = rest.split(a)
+            self.put(head)
+
+    def drop_until(self, b: int) -> None:
+        """Leave out everything below *b*."""
+        rest = self.rest
+        if rest is None:
+            j = bisect_left(self.starts, b, self.pos)
+            if j == self.pos:
+                return
+            rest = self.runs[j - 1]
+            self.pos = j
+        if rest.start + rest.nr > b:
+            self.rest = rest.split(b)[1]
+        else:
+            self.rest = None
+            if self.pos < len(self.starts) and self.starts[self.pos] < b:
+                self.drop_until(b)
+
+    def finish(self) -> tuple[int, int]:
+        """Keep what follows, as far as it may join; give the places that *out* replaces."""
+        if self.rest is not None:
+            self.put(self.rest)
+        if self.pos < len(self.runs):
+            self.put(self.runs[self.pos])
+            self.pos += 1
+        return self.first, self.pos
+
+
+def coalesce(extents: Iterable[tuple[int, int]]) -> list[Extent]:
+    """*extents* (start, nr), which are disjoint, sorted and with neighbours made one."""
+    out: list[Extent] = []
+    end = -1
+    for start, nr in sorted(extents):
+        if start == end:
+            out[-1] = Extent(out[-1].start, out[-1].nr + nr)
+        else:
+            out.append(Extent(start, nr))
+        end = start + nr
+    return out
+
+
+def pages_to_extents(pages: Sequence[int]) -> list[Extent]:
+    """The extents that cover *pages*, which are all different.
+
+    >>> pages_to_extents([7, 5, 6, 9])
+    [Extent(start=5, nr=3), Extent(start=9, nr=1)]
+    """
+    if not pages:
+        return []
+    low, high, nr = min(pages), max(pages), len(pages)
+    if high - low == nr - 1:
+        return [Extent(low, nr)]
+    ordered = sorted(pages)
+    # Where a page does not follow the one before, an extent begins.
+    cuts = [i for i, (p, q) in enumerate(pairwise(ordered), 1) if p + 1 != q]
+    return [Extent(ordered[i], j - i) for i, j in pairwise([0, *cuts, nr])]

@@ -1,0 +1,271 @@
+"""The kinds of value that a scenario's keys hold: how they are written, and what they become."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+
+from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.units import PAGE_SIZE, format_size, parse_size
+
+MAX_SIZE = 1 << 47  # x86-64's user address space
+MAX_ADDRESS = (1 << 47) - PAGE_SIZE
+MAX_INT = 1 << 63
+
+MODES = {
+    "default": 0,
+    "preferred": 1,
+    "bind": 2,
+    "interleave": 3,
+    "local": 4,
+    "preferred-many": 5,
+    "weighted-interleave": 6,
+}
+MODE_FLAGS = {"static": 0x8000, "relative": 0x4000, "numa_balancing": 0x2000}
+MOVE_FLAGS = {"strict": 1, "move": 2, "move_all": 4, "lazy": 8}
+GET_FLAGS = {"node": 1, "addr": 2, "mems_allowed": 4}
+ADVICE = {
+    "normal": 0,
+    "random": 1,
+    "sequential": 2,
+    "willneed": 3,
+    "dontneed": 4,
+    "free": 8,
+    "remove": 9,
+    "dontfork": 10,
+    "dofork": 11,
+    "mergeable": 12,
+    "unmergeable": 13,
+    "hugepage": 14,
+    "nohugepage": 15,
+    "dontdump": 16,
+    "dodump": 17,
+    "wipeonfork": 18,
+    "keeponfork": 19,
+    "cold": 20,
+    "pageout": 21,
+    "populate_read": 22,
+    "populate_write": 23,
+    "dontneed_locked": 24,
+    "collapse": 25,
+    "hwpoison": 100,
+    "soft_offline": 101,
+}
+
+
+class Model(BaseModel):
+    """A mapping of the scenario file: unknown keys are mistakes, and nothing changes later."""
+
+    # Building a model's validator takes longer than using it, so it waits until one is used.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, strict=True)
+
+
+def nearest(word: str, valid: Iterable[str], noun: str) -> str:
+    """``"; nearest valid NOUN 'x'"`` for the one of *valid* that is most like *word*, if any is."""
+    found = get_close_matches(word, list(valid), n=1, cutoff=0.5)
+    return f"; nearest valid {noun} {found[0]!r}" if found else ""
+
+
+def listed(words: Iterable[str], joint: str = "or") -> str:
+    """*words* as a sentence has them.
+
+    >>> listed(["a", "b", "c"])
+    'a, b or c'
+    """
+    *head, last = words
+    return f"{', '.join(head)} {joint} {last}" if head else last
+
+
+def shown(value: object) -> str:
+    """*value* as a message shows it: short, whatever it holds."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict | list | tuple):
+        return ("a" if value else "an empty") + (" mapping" if isinstance(value, dict) else " list")
+    if isinstance(value, int) and abs(value) > MAX_INT * 2:
+        return "a number of more than 64 bits"
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 60 else f"{text[:56]}...'"
+
+
+def combined(flags: Iterable[str | int], numbers: Mapping[str, int]) -> int:
+    """The bits of *flags*, each a name in *numbers* or a number that stands for itself."""
+    bits = 0
+    for flag in flags:
+        bits |= number_of(flag, numbers)
+    return bits
+
+
+def number_of(word: str | int, numbers: Mapping[str, int]) -> int:
+    """What *word* stands for: its number in *numbers*, or itself."""
+    return numbers[word] if isinstance(word, str) else word
+
+
+def _wrong(value: object, expected: str) -> ValueError:
+    return ValueError(f"wrong value {shown(value)}; expected {expected}")
+
+
+def _size(value: object) -> int:
+    expected = "a size such as 4096, 4KiB or 64MiB"
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise _wrong(value, expected)
+    try:
+        size = parse_size(value)
+    except ValueError:
+        raise _wrong(value, expected) from None
+    if size > MAX_SIZE:
+        raise _wrong(value, f"at most {format_size(MAX_SIZE)}")
+    return size
+
+
+def _stride(value: object) -> int:
+    size = _size(value)
+    if not size:
+        raise _wrong(value, "a size above 0")
+    return size
+
+
+def _alignment(value: object) -> int:
+    size = _size(value)
+    if size < PAGE_SIZE or size & (size - 1):
+        raise _wrong(value, "a power of two of at least 4KiB")
+    return size
+
+
+def _address(value: object) -> int:
+    expected = "an address, page-aligned and below 128TiB, such as 0x200004000000"
+    try:
+        address = int(value, 16) if isinstance(value, str) else value
+    except ValueError:
+        raise _wrong(value, expected) from None
+    if isinstance(address, bool) or not isinstance(address, int):
+        raise _wrong(value, expected)
+    if address % PAGE_SIZE or not 0 < address <= MAX_ADDRESS:
+        raise _wrong(value, expected)
+    return address
+
+
+def _nodes(value: object) -> Nodemask:
+    if isinstance(value, Nodemask):
+        return value
+    return Nodemask.parse(_list_text(value, "nodes as in 0-3,5"))
+
+
+def _cpus(value: object) -> Cpumask:
+    if isinstance(value, Cpumask):
+        return value
+    return Cpumask.parse(_list_text(value, "CPUs as in 0-3,5"))
+
+
+def _list_text(value: object, expected: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise _wrong(value, expected)
+    if isinstance(value, int) and not 0 <= value < MAX_INT:
+        raise _wrong(value, expected)
+    if isinstance(value, str) and re.search(r"\d{7}", value):
+        raise _wrong(value, expected)
+    return str(value)
+
+
+def _prot(value: object) -> str:
+    if value == "none":
+        return "none"
+    if not isinstance(value, str) or not value or set(value) - set("rwx"):
+        raise _wrong(value, "none or some of r, w and x, such as rw")
+    return "".join(bit for bit in "rwx" if bit in value)
+
+
+def _word(numbers: Mapping[str, int], noun: str) -> Callable[[object], str | int]:
+    def check(value: object) -> str | int:
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= 2 * MAX_INT:
+            return value
+        if isinstance(value, str) and value in numbers:
+            return value
+        near = nearest(value, numbers, noun) if isinstance(value, str) else ""
+        raise ValueError(f"unknown {noun} {shown(value)}; expected {listed(numbers)}{near}")
+
+    return check
+
+
+def _page_nodes(value: object) -> int | tuple[int, ...] | None:
+    if value is None or _is_number(value):
+        return value  # type: ignore[return-value]  # _is_number() says that it is one
+    if not isinstance(value, tuple) or not all(_is_number(item) for item in value):
+        raise ValueError("wrong value; expected one node, a list of nodes, or null")
+    return value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < MAX_INT
+
+
+def _setting(value: object) -> int | str:
+    if isinstance(value, bool | str) or _is_number(value):
+        return value  # type: ignore[return-value]  # _is_number() says that it is one
+    raise _wrong(value, "a number, true, false or text")
+
+
+# Any: pydantic's own name for a JSON Schema is dict[str, Any].
+def _word_schema(numbers: Mapping[str, int]) -> dict[str, Any]:
+    return {"anyOf": [{"enum": list(numbers)}, {"type": "integer"}]}
+
+
+_SIZE_SCHEMA = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0},
+        {"type": "string", "pattern": r"^\s*\d+\s*([KMGT]iB|B)?\s*$"},
+    ]
+}
+_MASK_SCHEMA = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0},
+        {"type": "string", "pattern": r"^\s*(\d+(-\d+)?(\s*,\s*\d+(-\d+)?)*)?\s*$"},
+    ]
+}
+_ADDRESS_SCHEMA = {
+    "anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^(0x)?[0-9a-fA-F]+$"}]
+}
+
+Size = Annotated[int, PlainValidator(_size), WithJsonSchema(_SIZE_SCHEMA)]
+Stride = Annotated[int, PlainValidator(_stride), WithJsonSchema(_SIZE_SCHEMA)]
+Alignment = Annotated[int, PlainValidator(_alignment), WithJsonSchema(_SIZE_SCHEMA)]
+Address = Annotated[int, PlainValidator(_address), WithJsonSchema(_ADDRESS_SCHEMA)]
+Nodes = Annotated[Nodemask, PlainValidator(_nodes), WithJsonSchema(_MASK_SCHEMA)]
+Cpus = Annotated[Cpumask, PlainValidator(_cpus), WithJsonSchema(_MASK_SCHEMA)]
+Prot = Annotated[
+    str, PlainValidator(_prot), WithJsonSchema({"type": "string", "pattern": "^(none|[rwx]+)$"})
+]
+Mode = Annotated[
+    str | int, PlainValidator(_word(MODES, "mode")), WithJsonSchema(_word_schema(MODES))
+]
+ModeFlag = Annotated[
+    str | int,
+    PlainValidator(_word(MODE_FLAGS, "mode flag")),
+    WithJsonSchema(_word_schema(MODE_FLAGS)),
+]
+MoveFlag = Annotated[
+    str | int, PlainValidator(_word(MOVE_FLAGS, "flag")), WithJsonSchema(_word_schema(MOVE_FLAGS))
+]
+GetFlag = Annotated[
+    str | int, PlainValidator(_word(GET_FLAGS, "flag")), WithJsonSchema(_word_schema(GET_FLAGS))
+]
+Advice = Annotated[
+    str | int, PlainValidator(_word(ADVICE, "advice")), WithJsonSchema(_word_schema(ADVICE))
+]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$", max_length=64)]
+FileName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=255)]
+PageNodes = Annotated[
+    int | tuple[int, ...] | None,
+    PlainValidator(_page_nodes),
+    WithJsonSchema({"type": ["integer", "array", "null"], "items": {"type": "integer"}}),
+]
+Setting = Annotated[
+    bool | int | str,
+    PlainValidator(_setting),
+    WithJsonSchema({"type": ["integer", "boolean", "string"]}),
+]
+Integer = Annotated[int, Field(ge=-MAX_INT, le=2 * MAX_INT - 1)]
+NodeId = Annotated[int, Field(ge=0, le=1023)]
+PageNumber = Annotated[int, Field(ge=0, le=MAX_SIZE // PAGE_SIZE)]

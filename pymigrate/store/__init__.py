@@ -1,0 +1,1 @@
+"""Booted machines on disk."""

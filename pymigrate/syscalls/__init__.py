@@ -1,0 +1,1 @@
+"""System calls: arguments checked in the kernel's order, then carried out by the core."""

@@ -1,0 +1,158 @@
+"""madvise(2)."""
+
+from collections.abc import Callable
+from enum import IntEnum
+
+from pymigrate.errors import KernelError, PymigrateError
+from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.madvise import madvise_free, pageout
+from pymigrate.mm.memory import Fault, access, zap
+from pymigrate.mm.swap import lru_add_drain
+from pymigrate.mm.vma import Vm, Vma
+from pymigrate.syscalls.mmap import page_range, set_vma_flags
+from pymigrate.units import HPAGE_PMD_NR, PAGE_SIZE
+
+
+class Madv(IntEnum):
+    """Advice, as in asm-generic/mman-common.h."""
+
+    NORMAL = 0
+    RANDOM = 1
+    SEQUENTIAL = 2
+    DONTNEED = 4
+    FREE = 8
+    DONTFORK = 10
+    DOFORK = 11
+    MERGEABLE = 12
+    UNMERGEABLE = 13
+    HUGEPAGE = 14
+    NOHUGEPAGE = 15
+    COLD = 20
+    PAGEOUT = 21
+    POPULATE_READ = 22
+    POPULATE_WRITE = 23
+    COLLAPSE = 25
+
+
+# What advice that only changes flags clears and sets.
+_FLAGS = {
+    Madv.NORMAL: (Vm.RAND_READ | Vm.SEQ_READ, 0),
+    Madv.SEQUENTIAL: (Vm.RAND_READ, Vm.SEQ_READ),
+    Madv.RANDOM: (Vm.SEQ_READ, Vm.RAND_READ),
+    Madv.DONTFORK: (0, Vm.DONTCOPY),
+    Madv.DOFORK: (Vm.DONTCOPY, 0),
+    Madv.HUGEPAGE: (Vm.NOHUGEPAGE, Vm.HUGEPAGE),
+    Madv.NOHUGEPAGE: (Vm.HUGEPAGE, Vm.NOHUGEPAGE),
+    Madv.MERGEABLE: (0, Vm.MERGEABLE),
+    Madv.UNMERGEABLE: (Vm.MERGEABLE, 0),
+}
+
+
+def madvise(machine: Machine, task: Task, addr: int, length: int, advice: int) -> None:
+    """Follow *advice* for a range.
+
+    Raises KernelError EINVAL; ENOMEM for a hole, with the rest done (populating stops there);
+    EFAULT when populating meets a SIGBUS. Mirrors do_madvise().
+    """
+    if advice not in Madv.__members__.values():
+        raise KernelError("EINVAL", f"{advice} is not an advice")
+    if addr % PAGE_SIZE:
+        raise KernelError("EINVAL", f"address {addr:#x} is not page aligned")
+    a, b = page_range(addr, length)
+    if length and a == b:
+        raise KernelError("EINVAL", "the length wraps when it is rounded up")
+    if a == b:
+        return
+    kind = Madv(advice)
+    if kind in (Madv.POPULATE_READ, Madv.POPULATE_WRITE):
+        _populate(machine, task, a, b, kind == Madv.POPULATE_WRITE)
+        return
+    has_hole = task.mm.has_hole(a, b)
+    for vma, start, end in list(task.mm.parts(a, b)):
+        if kind in _FLAGS:
+            _set_flags(machine, task, vma, start, end, kind)
+        else:
+            _ACTIONS[kind](machine, task, vma, start, end)
+    if has_hole:
+        raise KernelError("ENOMEM", "part of the range is not mapped")
+
+
+def _set_flags(machine: Machine, task: Task, vma: Vma, a: int, b: int, kind: Madv) -> None:
+    """Advice that is a flag of the VMA. Mirrors madvise_vma_behavior()."""
+    clear, mark = _FLAGS[kind]
+    flags = vma.flags & ~clear | mark
+    if kind in (Madv.MERGEABLE, Madv.UNMERGEABLE) and vma.flags & (Vm.SHARED | Vm.SPECIAL):
+        return
+    if kind == Madv.DOFORK and vma.flags & Vm.IO:
+        raise KernelError("EINVAL", "device memory is never inherited")
+    if flags != vma.flags:
+        set_vma_flags(machine, task, vma, a, b, flags)
+
+
+def _dontneed(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
+    if vma.flags & (Vm.LOCKED | Vm.PFNMAP):
+        raise KernelError("EINVAL", "the memory is locked, or no ordinary memory")
+    lru_add_drain(machine, task.cpu)
+    zap(machine, task, vma, a, b)
+
+
+def _free(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
+    if not vma.is_anonymous or vma.flags & (Vm.LOCKED | Vm.PFNMAP | Vm.HUGETLB):
+        raise KernelError("EINVAL", "only private anonymous memory that is not locked can be freed")
+    lru_add_drain(machine, task.cpu)
+    madvise_free(machine, task, a, b)
+
+
+def _cold(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
+    _check_lru(vma)
+    lru_add_drain(machine, task.cpu)
+
+
+def _pageout(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
+    _check_lru(vma)
+    lru_add_drain(machine, task.cpu)
+    pageout(machine, task, vma, a, b)
+
+
+def _collapse(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
+    aligned = (vma.end - vma.end % HPAGE_PMD_NR) - HPAGE_PMD_NR
+    if aligned < vma.start or vma.flags & (Vm.NOHUGEPAGE | Vm.SPECIAL):
+        raise KernelError("EINVAL", "no huge page fits the memory, or it must not be huge")
+    if -(-a // HPAGE_PMD_NR) * HPAGE_PMD_NR + HPAGE_PMD_NR <= b:
+        raise PymigrateError("MADV_COLLAPSE needs huge pages, which are not simulated yet")
+
+
+def _check_lru(vma: Vma) -> None:
+    """Mirrors can_madv_lru_vma()."""
+    if vma.flags & (Vm.LOCKED | Vm.PFNMAP | Vm.HUGETLB):
+        raise KernelError("EINVAL", "the memory is locked, or no ordinary memory")
+
+
+_ACTIONS: dict[Madv, Callable[[Machine, Task, Vma, int, int], None]] = {
+    Madv.DONTNEED: _dontneed,
+    Madv.FREE: _free,
+    Madv.COLD: _cold,
+    Madv.PAGEOUT: _pageout,
+    Madv.COLLAPSE: _collapse,
+}
+
+
+def _populate(machine: Machine, task: Task, a: int, b: int, write: bool) -> None:
+    """Fault in a range. Mirrors madvise_populate() and faultin_page_range()."""
+    at = a
+    needed = Vm.WRITE if write else Vm.READ
+    try:
+        for vma, start, end in list(task.mm.parts(a, b)):
+            if start > at and machine.release.populate_stops_at_hole:
+                break
+            if not vma.flags & needed or vma.flags & (Vm.IO | Vm.PFNMAP):
+                raise KernelError("EINVAL", "the protection does not allow the access")
+            access(machine, task, start, end, write, is_touch=False)
+            at = end
+    except Fault as fault:
+        errno = "EFAULT" if fault.signal == "SIGBUS" else "ENOMEM"
+        raise KernelError(errno, f"page {fault.page:#x} cannot be had ({fault.signal})") from None
+    finally:
+        lru_add_drain(machine, task.cpu)
+    if task.mm.has_hole(a, b):
+        raise KernelError("ENOMEM", "part of the range is not mapped")

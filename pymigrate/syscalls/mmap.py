@@ -1,0 +1,231 @@
+"""mmap(2), munmap(2), mprotect(2), mlock(2), munlock(2): what an address space consists of."""
+
+from contextlib import suppress
+
+from pymigrate.errors import KernelError
+from pymigrate.mm.address_space import AddressSpace
+from pymigrate.mm.frames import extents_of, update_frames
+from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.memmap import FrameFlag
+from pymigrate.mm.memory import Fault, access, drop_unmapped_shm, is_accessible, zap
+from pymigrate.mm.pte import Pte
+from pymigrate.mm.swap import lru_add_drain
+from pymigrate.mm.vma import Vm, Vma
+from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, pages_of
+
+_ADDRESS_BITS = 64
+TASK_SIZE = (1 << 47) - PAGE_SIZE
+PROT = {"r": Vm.READ, "w": Vm.WRITE, "x": Vm.EXEC}
+
+
+def page_range(addr: int, length: int) -> tuple[int, int]:
+    """The pages [a, b) of *length* bytes from *addr*, which is aligned.
+
+    Raises KernelError EINVAL if the range wraps; a length that wraps when it is rounded is 0.
+    """
+    nr = pages_of(length) & ((1 << (_ADDRESS_BITS - PAGE_SHIFT)) - 1)
+    a = addr >> PAGE_SHIFT
+    if (a + nr) << PAGE_SHIFT >= 1 << _ADDRESS_BITS:
+        raise KernelError("EINVAL", "the range wraps around the end of the address space")
+    return a, a + nr
+
+
+def prot_flags(prot: str) -> int:
+    """VM flags of a protection such as "rw"; "" or "none" is PROT_NONE.
+
+    Raises KernelError EINVAL.
+    """
+    bits = 0
+    for letter in "" if prot == "none" else prot:
+        if letter not in PROT and letter != "-":
+            raise KernelError("EINVAL", f"{prot!r} is not a protection")
+        bits |= PROT.get(letter, 0)
+    return bits
+
+
+def mmap(
+    machine: Machine,
+    task: Task,
+    addr: int,
+    length: int,
+    prot: str,
+    *,
+    is_shared: bool = False,
+    space: AddressSpace | None = None,
+    offset: int = 0,
+    populate: bool = False,
+) -> Vma:
+    """Map *length* bytes at the free address *addr*; without a *space* anonymous memory.
+
+    Raises KernelError EINVAL. Faults while populating are ignored, as MAP_POPULATE does. Mirrors
+    do_mmap() and mmap_region().
+    """
+    if not length:
+        raise KernelError("EINVAL", "the length is 0")
+    if addr % PAGE_SIZE or offset % PAGE_SIZE:
+        raise KernelError("EINVAL", "address or offset is not page aligned")
+    a, b = page_range(addr, length)
+    flags = prot_flags(prot) | (Vm.SHARED if is_shared else 0)
+    if flags & Vm.WRITE and not is_shared:
+        flags |= Vm.ACCOUNT
+    if space is None and is_shared:
+        space = AddressSpace(machine.new_id(), "", "shm", (b - a) * PAGE_SIZE)
+        machine.spaces[space.space_id] = space
+    if space is None:
+        vma = Vma(a, b, flags, a)
+    else:
+        vma = Vma(a, b, flags, offset >> PAGE_SHIFT, space.space_id)
+    vma = task.mm.insert(machine.release, vma)
+    if populate:
+        with suppress(Fault):
+            populate_range(machine, task, a, b)
+    return vma
+
+
+def munmap(machine: Machine, task: Task, addr: int, length: int) -> None:
+    """Unmap a range. Raises KernelError EINVAL. Mirrors __vm_munmap()."""
+    if addr % PAGE_SIZE or not length or addr + length > TASK_SIZE:
+        raise KernelError("EINVAL", "address or length is not that of a range of pages")
+    a, b = page_range(addr, length)
+    parts = list(task.mm.parts(a, b))
+    if not parts:
+        return
+    lru_add_drain(machine, task.cpu)
+    for vma, start, end in parts:
+        zap(machine, task, vma, start, end)
+    task.mm.remove(a, b)
+    drop_unmapped_shm(machine, {vma.space for vma, _, _ in parts})
+
+
+def mprotect(machine: Machine, task: Task, addr: int, length: int, prot: str) -> None:
+    """Change the protection of a range.
+
+    Raises KernelError EINVAL; ENOMEM at a hole, with what lies before it changed. Mirrors
+    do_mprotect_pkey() and mprotect_fixup().
+    """
+    if addr % PAGE_SIZE:
+        raise KernelError("EINVAL", f"address {addr:#x} is not page aligned")
+    if not length:
+        return
+    bits = prot_flags(prot)
+    try:
+        a, b = page_range(addr, length)
+    except KernelError as error:
+        raise KernelError("ENOMEM", error.why) from None
+    at = a
+    for vma, start, end in list(task.mm.parts(a, b)):
+        if start > at:
+            break
+        flags = _protected_flags(vma, bits)
+        if flags != vma.flags:
+            vma = set_vma_flags(machine, task, vma, start, end, flags)
+            _change_protection(machine, task, vma, start, end)
+        at = end
+    if at < b:
+        raise KernelError("ENOMEM", f"nothing is mapped at {at << PAGE_SHIFT:#x}")
+
+
+def mlock(machine: Machine, task: Task, addr: int, length: int) -> None:
+    """Lock a range in memory, and fault it in.
+
+    Raises KernelError ENOMEM for a hole (what lies before it is locked, nothing is faulted in)
+    and for pages that cannot be had. Mirrors do_mlock().
+    """
+    a, b = _set_locked(machine, task, addr, length, Vm.LOCKED)
+    try:
+        populate_range(machine, task, a, b)
+    except Fault as fault:
+        raise KernelError("ENOMEM", f"page {fault.page:#x} cannot be had") from None
+
+
+def munlock(machine: Machine, task: Task, addr: int, length: int) -> None:
+    """Unlock a range. Raises KernelError ENOMEM for a hole. Mirrors sys_munlock()."""
+    _set_locked(machine, task, addr, length, 0)
+
+
+def set_vma_flags(machine: Machine, task: Task, vma: Vma, a: int, b: int, flags: int) -> Vma:
+    """Let pages [a, b) of *vma* have *flags*; return the VMA that covers them now."""
+    new = vma.part(a, b)
+    new.flags = flags
+    return task.mm.modify(machine.release, vma, a, b, new)
+
+
+def populate_range(machine: Machine, task: Task, a: int, b: int) -> None:
+    """Fault in pages [a, b): for writing where private memory is writable, else for reading.
+
+    Raises Fault. Mirrors __mm_populate() and populate_vma_page_range().
+    """
+    try:
+        for vma, start, end in list(task.mm.parts(a, b)):
+            if not vma.flags & Vm.ACCESS:
+                raise Fault("SIGSEGV", start)
+            write = vma.flags & (Vm.WRITE | Vm.SHARED) == Vm.WRITE
+            assert is_accessible(vma, write)
+            access(machine, task, start, end, write, is_touch=False)
+    finally:
+        lru_add_drain(machine, task.cpu)
+
+
+def _protected_flags(vma: Vma, bits: int) -> int:
+    """The flags of *vma* with the protection *bits*; memory is accounted once it is writable."""
+    flags = vma.flags & ~Vm.ACCESS | bits
+    if bits & Vm.WRITE:
+        if not vma.flags & (Vm.ACCOUNT | Vm.WRITE | Vm.HUGETLB | Vm.SHARED):
+            flags |= Vm.ACCOUNT
+    elif vma.flags & Vm.ACCOUNT and vma.is_anonymous and not vma.anon_vma:
+        flags &= ~Vm.ACCOUNT
+    return flags
+
+
+def _set_locked(
+    machine: Machine, task: Task, addr: int, length: int, locked: int
+) -> tuple[int, int]:
+    """Set or clear VM_LOCKED. Mirrors apply_vma_lock_flags() and mlock_fixup()."""
+    a = addr >> PAGE_SHIFT
+    b = a + pages_of(length + addr % PAGE_SIZE)
+    at = a
+    for vma, start, end in list(task.mm.parts(a, b)):
+        if start > at:
+            break
+        flags = vma.flags & ~Vm.LOCKED | locked
+        if flags != vma.flags and not vma.flags & Vm.SPECIAL:
+            set_vma_flags(machine, task, vma, start, end, flags)
+            lru_add_drain(machine, task.cpu)
+            _mlock_pages(machine, task, start, end, bool(locked))
+        at = end
+    if at < b:
+        raise KernelError("ENOMEM", f"nothing is mapped at {at << PAGE_SHIFT:#x}")
+    return a, b
+
+
+def _mlock_pages(machine: Machine, task: Task, a: int, b: int, locked: bool) -> None:
+    """Mark the pages that are there as mlocked, or no longer. Mirrors mlock_vma_pages_range()."""
+    runs = [run for run in task.mm.page_table.between(a, b) if run.lanes]
+    extents = [extent for run in runs for extent in extents_of(run)]
+    if locked:
+        update_frames(machine, extents, lambda frame: frame.with_flags(FrameFlag.MLOCKED))
+    else:
+        update_frames(machine, extents, lambda frame: frame.without_flags(FrameFlag.MLOCKED))
+
+
+def _change_protection(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
+    """Let the entries of [a, b) fit the protection of *vma*.
+
+    An entry becomes writable at once where no store needs to be noticed any more. Mirrors
+    change_pte_range() and can_change_pte_writable().
+    """
+    edits = []
+    no_notice = bool(vma.space) and machine.spaces[vma.space].is_shmem
+    for run in task.mm.page_table.between(a, b):
+        if not run.lanes:
+            continue
+        flags = run.flags & ~Pte.WRITE
+        if vma.flags & Vm.WRITE:
+            if vma.is_shared:
+                writable = no_notice or bool(run.flags & Pte.DIRTY)
+            else:
+                writable = run.flags & (Pte.EXCLUSIVE | Pte.DIRTY) == Pte.EXCLUSIVE | Pte.DIRTY
+            flags |= Pte.WRITE if writable else 0
+        if flags != run.flags:
+            edits.append((run.start, run.end, (run.with_flags(flags),)))
+    task.mm.page_table.edit(edits)

@@ -1,0 +1,54 @@
+"""fork(2), exit(2), sched_setaffinity(2), and plain loads and stores."""
+
+from pymigrate.errors import KernelError
+from pymigrate.mm import fork as _fork
+from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.memory import Fault, access
+from pymigrate.nodemask import Cpumask
+from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
+
+
+def fork(machine: Machine, task: Task, name: str) -> Task:
+    """A child of *task*, to be called *name*."""
+    return _fork.fork(machine, task, name)
+
+
+def exit_task(machine: Machine, task: Task) -> None:
+    """End *task*."""
+    _fork.exit_task(machine, task)
+
+
+def sched_setaffinity(machine: Machine, task: Task, cpus: Cpumask) -> None:
+    """Let *task* run on *cpus*; it runs on the lowest.
+
+    Raises KernelError EINVAL if there is none of them. Mirrors sched_setaffinity().
+    """
+    there = cpus & machine.cpus
+    if not there:
+        raise KernelError("EINVAL", f"none of the CPUs {cpus} exists")
+    task.cpus = there
+
+
+def touch(
+    machine: Machine,
+    task: Task,
+    addr: int,
+    length: int,
+    write: bool = True,
+    stride: int = PAGE_SIZE,
+) -> str | None:
+    """One load or store at each *stride* of a range, up to the first that faults.
+
+    Returns the signal that came, if one came.
+    """
+    if length <= 0:
+        return None
+    try:
+        if stride <= PAGE_SIZE:
+            access(machine, task, addr >> PAGE_SHIFT, (addr + length - 1 >> PAGE_SHIFT) + 1, write)
+        else:
+            for at in range(addr, addr + length, stride):
+                access(machine, task, at >> PAGE_SHIFT, (at >> PAGE_SHIFT) + 1, write)
+    except Fault as fault:
+        return fault.signal
+    return None

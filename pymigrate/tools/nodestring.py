@@ -1,0 +1,154 @@
+"""libnuma's node strings: ``!0``, ``+0-1``, ``0,2-3``, ``all``, ``netdev:eth0``."""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from pymigrate.nodemask import Nodemask
+from pymigrate.tools.program import strtoul, to_signed
+
+NO_DEVICES: Mapping[str, int] = MappingProxyType({})
+
+_UINT = 1 << 32
+# Prefix -> the word for its class in libnuma's messages.
+_PREFIXES = {"netdev": "net", "ip": "net", "file": "block", "block": "block", "pci": ""}
+_PCI = re.compile(r"([0-9a-f]+:){1,2}[0-9a-f]+", re.IGNORECASE)
+
+
+class NodeString(NamedTuple):
+    """What a node string means.
+
+    *mask* is None if it means nothing. *warning* is the text that libnuma prints on a line after
+    ``libnuma: Warning: ``; one about the string itself ends in a newline of its own, one about a
+    device does not.
+    """
+
+    mask: Nodemask | None
+    warning: str = ""
+
+
+def parse_nodestring(
+    text: str,
+    valid: Nodemask,
+    configured: int,
+    mask_size: int = 1024,
+    devices: Mapping[str, int] = NO_DEVICES,
+) -> NodeString:
+    """The nodes that *text* names.
+
+    *valid* are the caller's allowed nodes, or every possible one where the program's ``--all`` asks
+    for that; *configured* is how many nodes exist, which is as far as ``!`` reaches. *devices* says
+    which node the kernel reports for ``netdev:eth0`` and the like, -1 if it does not know.
+
+    Mirrors numa_parse_nodestring() and numa_parse_nodestring_all(), libnuma.c.
+
+    >>> parse_nodestring("!+0", Nodemask.of(0, 1, 3), 4)
+    NodeString(mask=Nodemask('1-3'), warning='')
+    """
+    if not text:
+        return NodeString(Nodemask())
+    rest = text.removeprefix("!")
+    inverted = rest != text
+    relative = rest.startswith("+")
+    items = _Items(valid, relative, mask_size, devices)
+    try:
+        mask = items.parse(rest.removeprefix("+"))
+    except _RefusedError as refused:
+        return NodeString(None, str(refused))
+    return NodeString(mask ^ ((1 << configured) - 1) if inverted else mask)
+
+
+class _RefusedError(Exception):
+    """Why a string was refused: libnuma's warning, or nothing."""
+
+
+class _Items(NamedTuple):
+    """The items of one string, after its ``!`` and ``+``."""
+
+    valid: Nodemask
+    relative: bool
+    mask_size: int
+    devices: Mapping[str, int]
+
+    def parse(self, rest: str) -> Nodemask:
+        """The union of all items. Raises _RefusedError."""
+        mask = Nodemask()
+        while True:
+            if rest == "all":
+                return self.valid
+            prefix, colon, name = rest.partition(":")
+            if colon and prefix in _PREFIXES:
+                return mask | Nodemask.of(_node_of_device(prefix, name, self))
+            nodes, rest = self._range(rest)
+            mask |= nodes
+            if not rest:
+                return mask
+            if rest[0] != ",":
+                raise _RefusedError("")
+            rest = rest[1:]
+
+    def _range(self, text: str) -> tuple[Nodemask, str]:
+        """The nodes of the number or range that begins *text*, and what follows it."""
+        first, rest = self._number(text)
+        if rest == text:
+            raise _RefusedError(f"unparseable node description `{text}'\n")
+        if not self._is_valid(first):
+            raise _RefusedError(f"node argument {to_signed(first, 64)} is out of range\n")
+        mask = Nodemask.of(first % _UINT)
+        if not rest.startswith("-"):
+            return mask, rest
+        text = rest[1:]
+        last, rest = self._number(text)
+        if rest == text:
+            raise _RefusedError(f"missing node argument {text}\n")
+        if not self._is_valid(last):
+            raise _RefusedError(f"node argument {to_signed(last, 64)} out of range\n")
+        between = (node for node in self.valid if (node - first) % _UINT <= last - first)
+        return mask | Nodemask.collect(between), rest
+
+    def _number(self, text: str) -> tuple[int, str]:
+        """The number that begins *text*, or the valid node of that rank. Mirrors get_nr()."""
+        value, rest = strtoul(text)
+        if not self.relative or rest == text:
+            return value, rest
+        rank = to_signed(value, 64)
+        if rank < 0:
+            return (1 << 64) - 1, rest
+        return self.valid.nth(rank) if rank < len(self.valid) else self.mask_size, rest
+
+    def _is_valid(self, number: int) -> bool:
+        return number % _UINT in self.valid  # numa_bitmask_isbitset() takes an unsigned int
+
+
+def _node_of_device(prefix: str, name: str, items: _Items) -> int:
+    """The node that a device is near.
+
+    Mirrors resolve_affinity(), affinity.c; but the devices are those of a table, not of sysfs.
+    """
+    if prefix in ("netdev", "block"):
+        name = name.lstrip(" \t\n\v\f\r")
+        if "/" in name or "." in name:
+            raise _RefusedError(f"Illegal characters in `{name}' specification")
+    kind = _PREFIXES[prefix]
+    node = items.devices.get(f"{prefix}:{name}")
+    if node is None:
+        raise _RefusedError(_unknown_device(prefix, name))
+    if node < 0:
+        kind = kind and f" {kind}"
+        raise _RefusedError(f"Kernel does not know node mask for{kind} device `{name}'")
+    if node >= len(items.valid):
+        raise _RefusedError(f"Cannot read node mask for {kind} device `{name}'")
+    return node
+
+
+def _unknown_device(prefix: str, name: str) -> str:
+    if prefix == "file":
+        return f"Cannot stat file {name}"
+    if prefix == "ip":
+        if name == "127.0.0.1":
+            return "Cannot read node mask for net device `lo'"
+        return f"Cannot resolve {name}: Temporary failure in name resolution"
+    if prefix == "pci" and not _PCI.match(name):
+        return f"Cannot parse PCI device `{name}'"
+    return f"Cannot read node mask for {_PREFIXES[prefix]} device `{name}'"

@@ -1,0 +1,47 @@
+"""Sizes and page numbers: x86-64's 4 KiB base pages and 2 MiB huge pages."""
+
+import re
+
+PAGE_SHIFT = 12
+PAGE_SIZE = 1 << PAGE_SHIFT
+HPAGE_PMD_ORDER = 9
+HPAGE_PMD_NR = 1 << HPAGE_PMD_ORDER  # base pages of a huge page, and entries of a page table
+MAX_NUMNODES = 1024
+
+_FACTORS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_SIZE = re.compile(r"(\d+)\s*([KMGT]iB|B)?")
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes of ``"4MiB"``, ``"4096"`` or 4096.
+
+    Raises ValueError.
+
+    >>> parse_size("64KiB"), parse_size(12)
+    (65536, 12)
+    """
+    if isinstance(text, int):
+        if text < 0:
+            raise ValueError(f"{text} is negative; expected a size such as 4096 or 64MiB")
+        return text
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a size; expected one such as 4096, 4KiB, 64MiB, 1GiB")
+    return int(match[1]) * _FACTORS[match[2] or ""]
+
+
+def format_size(size: int) -> str:
+    """The shortest exact text of *size* bytes.
+
+    >>> format_size(65536), format_size(3 << 29), format_size(5)
+    ('64KiB', '1536MiB', '5')
+    """
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if size and size % _FACTORS[unit] == 0:
+            return f"{size // _FACTORS[unit]}{unit}"
+    return str(size)
+
+
+def pages_of(size: int) -> int:
+    """Base pages that *size* bytes take up, rounded up."""
+    return (size + PAGE_SIZE - 1) >> PAGE_SHIFT

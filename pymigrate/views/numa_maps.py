@@ -1,0 +1,154 @@
+"""/proc/PID/numa_maps: how a task's VMAs lie on the nodes."""
+
+from collections import Counter
+from typing import NamedTuple
+
+from pymigrate.mm.frames import extents_of, uniform_parts
+from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.memmap import Frame, FrameFlag, nid_of
+from pymigrate.mm.pte import Pte, PteRun
+from pymigrate.mm.swap import mlocked_pfns, waiting_pfns
+from pymigrate.mm.vma import Vma
+from pymigrate.units import PAGE_SHIFT
+
+_ESCAPES = str.maketrans({" ": "\\040", "\t": "\\011", "\n": "\\012", "=": "\\075"})
+
+
+class NumaMapsRow(NamedTuple):
+    """One VMA; counts are base pages, `nodes` are those per node."""
+
+    start: int  # the VMA's first page
+    policy: str
+    path: str  # of what is mapped, "" for private anonymous memory
+    kind: str  # "heap", "stack" or ""
+    pages: int
+    anon: int
+    dirty: int
+    mapmax: int
+    swapcache: int
+    active: int
+    writeback: int
+    nodes: dict[int, int]
+    kernelpagesize_kb: int
+
+    @property
+    def mapped(self) -> int | None:
+        """All pages, where the kernel says so: if neither all are anonymous, nor all dirty."""
+        return self.pages if self.pages not in (self.anon, self.dirty) else None
+
+
+def rows(machine: Machine, task: Task, a: int = 0, b: int = 1 << 52) -> list[NumaMapsRow]:
+    """A row for each VMA of *task* that meets pages [a, b). Mirrors show_numa_map()."""
+    return [_row(machine, task, vma) for vma in task.mm.vmas_between(a, b)]
+
+
+def format_rows(rows: list[NumaMapsRow]) -> str:
+    """The kernel's text."""
+    return "".join(f"{_line(row)}\n" for row in rows)
+
+
+class _Stats:
+    """What gather_stats() sums up."""
+
+    def __init__(self) -> None:
+        self.pages = self.anon = self.dirty = self.mapmax = 0
+        self.swapcache = self.writeback = self.unevictable = 0
+        self.nodes: Counter[int] = Counter()
+
+    def add(self, frame: Frame, nr: int, pte_dirty: bool) -> None:
+        """Count *nr* pages whose frames are alike."""
+        flags = frame.flags
+        self.pages += nr
+        self.anon += nr if flags & FrameFlag.ANON else 0
+        self.dirty += nr if pte_dirty or flags & FrameFlag.DIRTY else 0
+        self.swapcache += nr if flags & FrameFlag.SWAPCACHE else 0
+        self.writeback += nr if flags & FrameFlag.WRITEBACK else 0
+        self.unevictable += nr if flags & FrameFlag.MLOCKED else 0
+        self.mapmax = max(self.mapmax, frame.mapcount)
+
+
+def _row(machine: Machine, task: Task, vma: Vma) -> NumaMapsRow:
+    stats = _Stats()
+    waiting, unlisted = waiting_pfns(machine), mlocked_pfns(machine)
+    active = 0
+    for run in task.mm.page_table.between(vma.start, vma.end):
+        if not run.lanes or not run.flags & Pte.PRESENT:
+            continue
+        _count_nodes(run, stats.nodes)
+        for part, frames in uniform_parts(machine, run):
+            dirty = bool(run.flags & Pte.DIRTY)
+            if len(frames) == 1:
+                stats.add(frames[0], part.nr, dirty)
+            else:
+                for lane, frame in enumerate(frames):
+                    stats.add(frame, part.count(lane), dirty)
+        if waiting or unlisted:
+            active += _count(run, waiting) - _count(run, unlisted)
+    if not machine.release.lru_gen:
+        active = 0
+    space = machine.spaces[vma.space] if vma.space else None
+    policy = space.policy_at(vma.pgoff) if space and space.is_shmem else vma.policy
+    return NumaMapsRow(
+        vma.start,
+        str(policy or task.policy or "default"),
+        space.path if space else "",
+        "" if space else _kind(task, vma),
+        stats.pages,
+        stats.anon,
+        stats.dirty,
+        stats.mapmax,
+        stats.swapcache,
+        active + stats.unevictable,
+        stats.writeback,
+        dict(sorted(stats.nodes.items())),
+        4,
+    )
+
+
+def _kind(task: Task, vma: Vma) -> str:
+    start_brk, brk = task.mm.brk
+    if vma.start < brk and vma.end > start_brk:
+        return "heap"
+    return "stack" if vma.start <= task.mm.start_stack < vma.end else ""
+
+
+def _count_nodes(run: PteRun, nodes: Counter[int]) -> None:
+    lanes = run.lanes
+    if len(lanes) < run.nr:
+        for lane, pfn in enumerate(lanes):
+            nodes[nid_of(pfn)] += run.count(lane)
+    elif nid_of(min(lanes)) == nid_of(max(lanes)):
+        nodes[nid_of(lanes[0])] += len(lanes)
+    else:
+        nodes.update([pfn >> 32 for pfn in lanes])
+
+
+def _count(run: PteRun, pfns: set[int]) -> int:
+    extents = extents_of(run)
+    return sum(any(start <= pfn < start + nr for start, nr in extents) for pfn in pfns)
+
+
+def _line(row: NumaMapsRow) -> str:
+    fields = [f"{row.start << PAGE_SHIFT:08x}", row.policy]
+    if row.path:
+        fields.append(f"file={row.path.translate(_ESCAPES)}")
+    elif row.kind:
+        fields.append(row.kind)
+    if row.pages:
+        fields += [f"{name}={nr}" for name, nr in counts(row).items()]
+        fields += [f"N{nid}={nr}" for nid, nr in row.nodes.items()]
+        fields.append(f"kernelpagesize_kB={row.kernelpagesize_kb}")
+    return " ".join(fields)
+
+
+def counts(row: NumaMapsRow) -> dict[str, int]:
+    """The counts that the kernel prints for *row*, in its order."""
+    shown = {"anon": row.anon, "dirty": row.dirty, "mapped": row.mapped or 0}
+    shown["mapmax"] = row.mapmax if row.mapmax > 1 else 0
+    shown["swapcache"] = row.swapcache
+    found = {name: nr for name, nr in shown.items() if nr}
+    if row.active < row.pages:
+        found["active"] = row.active
+    if row.writeback:
+        found["writeback"] = row.writeback
+    return found

@@ -1,0 +1,74 @@
+"""Each recorded case on each kernel that answered it: our records must be the kernel's."""
+
+import json
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from _pytest.mark import ParameterSet
+
+from pymigrate.scenario.runner import run_scenario
+from tests.conformance.compare import first_difference
+
+HERE = Path(__file__).parent
+CASES = HERE / "cases"
+RECORDING = re.compile(r"(?P<case>.+?)\.(?P<kernel>\d.*)\.json")
+
+
+class Recording(NamedTuple):
+    """A case, and the kernel whose answer to it there is."""
+
+    case: str
+    kernel: str
+
+
+def recordings() -> list[Recording]:
+    """All of them, in the order of their names."""
+    matches = map(RECORDING.fullmatch, sorted(path.name for path in CASES.glob("*.json")))
+    return [Recording(match["case"], match["kernel"]) for match in matches if match]
+
+
+def expected_failures() -> dict[Recording, str]:
+    """What each recording that we do not meet yet waits for."""
+    lines = (HERE / "expected_failures.txt").read_text(encoding="utf-8").splitlines()
+    rows = [line.split(maxsplit=2) for line in lines if line.strip() and line[0] != "#"]
+    return {Recording(case, kernel): reason for case, kernel, reason in rows}
+
+
+def parameters() -> list[ParameterSet]:
+    reasons = expected_failures()
+    return [
+        pytest.param(
+            *recording,
+            id="-".join(recording),
+            marks=[pytest.mark.xfail(strict=True, reason=reasons[recording])]
+            if recording in reasons
+            else [],
+        )
+        for recording in recordings()
+    ]
+
+
+@pytest.mark.parametrize(("case", "kernel"), parameters())
+def test_case(case: str, kernel: str) -> None:
+    answer = json.loads((CASES / f"{case}.{kernel}.json").read_text(encoding="utf-8"))
+    ours = run_scenario(CASES / f"{case}.yaml", kernel)
+    difference = first_difference(answer["records"], ours)
+    if difference:
+        pytest.fail(f"{case} on {kernel}, {difference}", pytrace=False)
+
+
+def test_expected_failures_are_recorded_cases() -> None:
+    assert sorted(set(expected_failures()) - set(recordings())) == []
+
+
+def test_expected_failures_are_named_once() -> None:
+    text = (HERE / "expected_failures.txt").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.strip() and line[0] != "#"]
+    assert len(lines) == len(expected_failures())
+
+
+def test_every_recording_has_its_scenario_and_every_scenario_a_recording() -> None:
+    scenarios = {path.stem for path in CASES.glob("*.yaml")}
+    assert {recording.case for recording in recordings()} == scenarios

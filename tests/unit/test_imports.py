@@ -1,0 +1,249 @@
+"""The layers of pymigrate: who may import whom, and what; no I/O in the core; sizes."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MODULES = sorted((ROOT / "pymigrate").rglob("*.py"))
+
+BASE = frozenset({"units", "errors", "nodemask"})
+ENGINE = BASE | {"mm", "syscalls"}
+OUTER = ENGINE | {"tools", "views", "scenario", "store"}
+# Layer (the first name below `pymigrate`) -> the layers that it may import besides itself.
+MAY_IMPORT = {
+    **dict.fromkeys(BASE, BASE),
+    "mm": BASE,
+    "syscalls": BASE | {"mm"},
+    "tools": BASE,
+    "views": ENGINE | {"tools"},
+    "scenario": ENGINE | {"tools"},
+    "store": ENGINE | {"tools"},
+    "session": OUTER,
+    "cli": OUTER | {"session"},
+    "__init__": frozenset[str](),
+    "__main__": frozenset({"cli"}),
+}
+# A step `numa_maps` records the rows of that view.
+EXCEPTIONS = {"pymigrate.scenario.runner": {"views"}}
+
+# Library -> the layers, or the one module, that may import it.
+LIBRARIES = {
+    "click": {"cli"},
+    "rich": {"pymigrate.cli.render"},
+    "platformdirs": {"cli", "session"},
+    "pydantic": {"scenario"},
+    "pydantic_core": {"scenario"},
+    "yaml": {"scenario"},
+}
+
+PURE = {"mm", "syscalls", "tools", "views"}
+IMPURE_MODULES = {
+    "asyncio",
+    "ctypes",
+    "datetime",
+    "glob",
+    "http",
+    "io",
+    "logging",
+    "mmap",
+    "multiprocessing",
+    "os",
+    "pathlib",
+    "pickle",
+    "secrets",
+    "select",
+    "shutil",
+    "signal",
+    "socket",
+    "sqlite3",
+    "subprocess",
+    "sys",
+    "tempfile",
+    "threading",
+    "time",
+    "urllib",
+}
+PURE_RANDOM = {"random", "random.Random"}
+IMPURE_CALLS = {"open", "print", "input", "breakpoint", "exec", "eval", "__import__"}
+
+MAX_FUNCTION = 60
+MAX_FILE = 600
+
+
+def module_name(path: Path) -> str:
+    """The dotted name of a file of the package."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 2 else parts)
+
+
+def layer_of(module: str) -> str:
+    """The first name below `pymigrate`; the package itself counts as `__init__`."""
+    return [*module.split("."), "__init__"][1]
+
+
+def imports(module: str, tree: ast.AST, *, is_package: bool = False) -> Iterator[tuple[int, str]]:
+    """Line and full name of everything imported; of `from a import b` it is `a.b`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            up = node.level - is_package
+            base = module.split(".")[:-up] if up > 0 else module.split(".")
+            prefix = ".".join(base) if node.level else ""
+            source = ".".join(filter(None, (prefix, node.module)))
+            for alias in node.names:
+                yield node.lineno, f"{source}.{alias.name}"
+
+
+def wrong_arrows(module: str, tree: ast.AST, *, is_package: bool = False) -> list[str]:
+    """The imports of a layer of our own that *module* may not know."""
+    own = layer_of(module)
+    allowed = MAY_IMPORT[own] | EXCEPTIONS.get(module, set()) | {own}
+    return [
+        f"{module}:{line} imports {name}"
+        for line, name in imports(module, tree, is_package=is_package)
+        if name.split(".")[0] == "pymigrate"
+        and name != "pymigrate.__version__"
+        and layer_of(name) not in allowed
+    ]
+
+
+def foreign_libraries(module: str, tree: ast.AST) -> list[str]:
+    """The imports of libraries that *module* may not use, at any depth of the code."""
+    return [
+        f"{module}:{line} imports {name}"
+        for line, name in imports(module, tree)
+        if (library := name.split(".")[0]) not in sys.stdlib_module_names | {"pymigrate"}
+        and not LIBRARIES.get(library, set()) & {module, layer_of(module)}
+    ]
+
+
+def impurities(module: str, tree: ast.AST) -> list[str]:
+    """What *module* has of I/O, clocks and the random numbers that all share."""
+    found = []
+    for line, name in imports(module, tree):
+        library = name.split(".")[0]
+        if library in IMPURE_MODULES or (library == "random" and name not in PURE_RANDOM):
+            found.append(f"{module}:{line} imports {name}")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            if node.func.id in IMPURE_CALLS:
+                found.append(f"{module}:{node.lineno} calls {node.func.id}()")
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            name = f"{node.value.id}.{node.attr}"
+            if node.value.id == "random" and name not in PURE_RANDOM:
+                found.append(f"{module}:{node.lineno} uses {name}")
+    return found
+
+
+def long_functions(module: str, tree: ast.AST) -> list[str]:
+    """The functions of more than MAX_FUNCTION lines, docstring and all."""
+    return [
+        f"{module}:{node.lineno} {node.name}() has {nr} lines"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (nr := (node.end_lineno or 0) - node.lineno + 1) > MAX_FUNCTION
+    ]
+
+
+def parsed() -> Iterator[tuple[str, ast.Module]]:
+    for path in MODULES:
+        yield module_name(path), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_every_module_belongs_to_a_layer() -> None:
+    assert {layer_of(name) for name, _ in parsed()} <= set(MAY_IMPORT)
+
+
+def test_imports_point_one_way() -> None:
+    found = []
+    for path in MODULES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        found += wrong_arrows(module_name(path), tree, is_package=path.name == "__init__.py")
+    assert found == []
+
+
+def test_libraries_are_imported_only_where_they_belong() -> None:
+    assert [text for name, tree in parsed() for text in foreign_libraries(name, tree)] == []
+
+
+def test_core_has_no_io() -> None:
+    found = [
+        text for name, tree in parsed() if layer_of(name) in PURE for text in impurities(name, tree)
+    ]
+    assert found == []
+
+
+def test_no_function_is_too_long() -> None:
+    assert [text for name, tree in parsed() for text in long_functions(name, tree)] == []
+
+
+def test_no_file_is_too_long() -> None:
+    sizes = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert {module_name(path): nr for path, nr in sizes.items() if nr > MAX_FILE} == {}
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "is_wrong"),
+    [
+        pytest.param("pymigrate.mm.migrate", "import pymigrate.syscalls.mmap", True, id="upwards"),
+        pytest.param(
+            "pymigrate.mm.migrate", "from pymigrate import views", True, id="from package"
+        ),
+        pytest.param("pymigrate.mm.migrate", "from ..store import codec", True, id="relative"),
+        pytest.param("pymigrate.mm.migrate", "from .pte import PteRun", False, id="same layer"),
+        pytest.param(
+            "pymigrate.mm.migrate", "from ..units import PAGE_SIZE", False, id="downwards"
+        ),
+        pytest.param("pymigrate.views.numa_maps", "import pymigrate.store", True, id="sideways"),
+        pytest.param("pymigrate.scenario.runner", "import pymigrate.views", False, id="exception"),
+        pytest.param(
+            "pymigrate.scenario.loader", "import pymigrate.views", True, id="no exception"
+        ),
+        pytest.param("pymigrate.tools.getopt", "import pymigrate.mm", True, id="tools are apart"),
+        pytest.param(
+            "pymigrate.views.ps", "def f():\n    import pymigrate.cli", True, id="in a function"
+        ),
+        pytest.param(
+            "pymigrate.cli.main", "from pymigrate import __version__", False, id="version"
+        ),
+        pytest.param("pymigrate.mm.mm", "import click", True, id="library in the core"),
+        pytest.param("pymigrate.cli.main", "import click", False, id="click in cli"),
+        pytest.param("pymigrate.cli.main", "import rich.table", True, id="rich beside render.py"),
+        pytest.param("pymigrate.cli.render", "import rich.table", False, id="rich in render.py"),
+        pytest.param("pymigrate.session", "import platformdirs", False, id="platformdirs"),
+        pytest.param("pymigrate.cli.main", "import numpy", True, id="library of nobody"),
+        pytest.param("pymigrate.mm.mm", "import collections.abc", False, id="standard library"),
+    ],
+)
+def test_arrows_and_libraries_are_told_apart(module: str, source: str, is_wrong: bool) -> None:
+    tree = ast.parse(source)
+    assert bool(wrong_arrows(module, tree) + foreign_libraries(module, tree)) is is_wrong
+
+
+@pytest.mark.parametrize(
+    ("source", "is_impure"),
+    [
+        pytest.param("import os.path", True, id="os"),
+        pytest.param("from time import monotonic", True, id="clock"),
+        pytest.param("from random import randrange", True, id="shared generator"),
+        pytest.param("import random\nx = random.random()", True, id="shared generator by name"),
+        pytest.param("import random\nx = random.Random(7)", False, id="generator of its own"),
+        pytest.param("from random import Random", False, id="class of generators"),
+        pytest.param("print(1)", True, id="print"),
+        pytest.param("from pymigrate.mm import mmap", False, id="module of ours named alike"),
+    ],
+)
+def test_impurities_are_found(source: str, is_impure: bool) -> None:
+    assert bool(impurities("pymigrate.mm.machine", ast.parse(source))) is is_impure
+
+
+@pytest.mark.parametrize(("nr", "is_long"), [(60, False), (61, True)])
+def test_lines_of_a_function_are_counted_with_its_head(nr: int, is_long: bool) -> None:
+    tree = ast.parse("def f():\n" + "    pass\n" * (nr - 1))
+    assert bool(long_functions("pymigrate.mm.mm", tree)) is is_long
