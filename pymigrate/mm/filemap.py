@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pymigrate.mm.frames import extents_of, new_frames, update_frames
-from pymigrate.mm.memmap import Frame, FrameFlag
+from pymigrate.mm.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.mempolicy import cursor_placement, placement
 from pymigrate.mm.page_alloc import alloc_pages
 from pymigrate.mm.pte import Pte, PteRun, weave
@@ -104,7 +104,7 @@ def drop_caches(machine: Machine) -> int:
             continue
         for cached in list(space.pages.runs):
             for i, pfn in enumerate(cached.pfns()):
-                run = machine.nodes[pfn >> 32].memmap.at(pfn)
+                run = machine.nodes[nid_of(pfn)].memmap.at(pfn)
                 assert run is not None
                 if run.frame.mapcount or run.frame.flags & keep or run.frame.is_held:
                     continue
@@ -137,7 +137,7 @@ def _read_ahead(
 
 
 def _is_marked(machine: Machine, pfn: int) -> bool:
-    run = machine.nodes[pfn >> 32].memmap.at(pfn)
+    run = machine.nodes[nid_of(pfn)].memmap.at(pfn)
     return run is not None and bool(run.frame.flags & FrameFlag.READAHEAD)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pymigrate.mm.frames import FrameEdits, extents_of, uniform_parts
+from pymigrate.mm.gup import unpin_all
 from pymigrate.mm.machine import Task
 from pymigrate.mm.memory import drop_unmapped_shm, map_anon, zap
 from pymigrate.mm.mm import Mm
@@ -46,6 +47,7 @@ def fork(machine: Machine, parent: Task, name: str) -> Task:
 def exit_task(machine: Machine, task: Task) -> None:
     """The end of *task*: its memory is unmapped, its pid is free. Mirrors exit_mmap()."""
     lru_add_drain(machine, task.cpu)
+    unpin_all(machine, task)
     spaces = {vma.space for vma in task.mm.vmas}
     for vma in task.mm.vmas:
         zap(machine, task, vma, vma.start, vma.end)

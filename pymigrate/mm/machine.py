@@ -78,6 +78,30 @@ class Region(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
+class Cpuset:
+    """A group of tasks that share nodes and CPUs.
+
+    Tasks begin in the one called "", the parent of all others, which has all there is.
+    """
+
+    name: str
+    cpus: Cpumask
+    mems: Nodemask
+    memory_migrate: bool
+    old_mems: Nodemask  # those that its tasks' memory was last moved to
+
+
+class Pin(NamedTuple):
+    """The frames that a task holds: for long (FOLL_PIN), or by plain references in a pipe."""
+
+    pid: int
+    start: int  # the first page of the range that was named
+    nr: int
+    is_long: bool
+    pfns: tuple[int, ...]
+
+
+@dataclass(slots=True, eq=False)
 class Task:
     """A process with one thread, and its credentials: uid 0 has every capability, others none."""
 
@@ -92,6 +116,8 @@ class Task:
     il_prev: int = -1  # where a cursor-driven interleave stands
     il_weight: int = 0
     parent: str = ""
+    cpuset: str = ""
+    user_cpus: Cpumask = field(default_factory=Cpumask)  # what sched_setaffinity() asked for
 
     @property
     def cpu(self) -> int:
@@ -121,6 +147,8 @@ class Machine:
     regions: dict[tuple[str, str], Region] = field(default_factory=dict)
     counters: Counters = field(default_factory=Counters)
     lru_batches: dict[int, LruBatch] = field(default_factory=dict)
+    pins: list[Pin] = field(default_factory=list)
+    cpusets: dict[str, Cpuset] = field(default_factory=dict)
     next_pid: int = 1000
     next_id: int = 1  # of mms, fork families, anon_vmas and address spaces
     next_region: int = FIRST_REGION

@@ -35,9 +35,7 @@ class Fault(Exception):  # noqa: N818  (not an error: how an access ends)
         self.signal, self.page = signal, page
 
 
-def access(
-    machine: Machine, task: Task, a: int, b: int, write: bool, is_touch: bool = True
-) -> None:
+def access(machine: Machine, task: Task, a: int, b: int, write: bool, how: Access = True) -> None:
     """Load from, or store into, pages [a, b) of *task*, one after the other.
 
     Without *is_touch* the pages are only faulted in, as populating does: present ones stay as
@@ -52,13 +50,13 @@ def access(
             raise Fault(SIGSEGV, start)
         space = machine.spaces[vma.space] if vma.space else None
         if space:
-            _access_file(machine, task, vma, space, start, end, write, is_touch)
+            _access_file(machine, task, vma, space, start, end, write, how)
         else:
             for lo, hi, run in task.mm.page_table.spans(start, end):
                 if run is None:
                     _anonymous_page(machine, task, vma, lo, hi, write)
                 else:
-                    _present(machine, task, vma, run, write, is_touch)
+                    _present(machine, task, vma, run, write, how)
         at = end
     if at < b:
         raise Fault(SIGSEGV, at)
@@ -168,9 +166,7 @@ def _anonymous_page(machine: Machine, task: Task, vma: Vma, a: int, b: int, writ
         task.mm.page_table.put(a, b, PteRun(a, b - a, (), 0, _NEW))
 
 
-def _present(
-    machine: Machine, task: Task, vma: Vma, run: PteRun, write: bool, is_touch: bool
-) -> None:
+def _present(machine: Machine, task: Task, vma: Vma, run: PteRun, write: bool, how: Access) -> None:
     """Pages that have an entry."""
     table = task.mm.page_table
     if write and not run.lanes:
@@ -179,11 +175,11 @@ def _present(
     elif write and not run.flags & Pte.WRITE:
         machine.counters.add("pgfault", run.nr)
         _wp_page(machine, task, vma, run)
-    elif is_touch:
+    elif how == Access.LOAD_STORE:
         flags = run.flags | (_STORED if write else Pte.YOUNG)
         if flags != run.flags:
             table.put(run.start, run.end, run.with_flags(flags))
-    elif write and vma.flags & Vm.SHARED:
+    elif how == Access.POPULATE and write and vma.flags & Vm.SHARED:
         # follow_page_pte() with FOLL_TOUCH and FOLL_WRITE dirties the folio, not the entry.
         filemap.dirty_frames(machine, [run])
 
@@ -265,7 +261,7 @@ def _access_file(
     a: int,
     b: int,
     write: bool,
-    is_touch: bool,
+    how: Access,
 ) -> None:
     """Pages [a, b) of a mapped object."""
     table = task.mm.page_table
@@ -275,7 +271,7 @@ def _access_file(
         run = table.at(at)
         if run is not None:
             run = run.clip(at, min(run.end, b))
-            _present(machine, task, vma, run, write, is_touch)
+            _present(machine, task, vma, run, write, how)
             at = run.end
             continue
         if at >= limit:
@@ -303,17 +299,17 @@ def _read_fault(machine: Machine, task: Task, vma: Vma, space: AddressSpace, a: 
     if space.is_shmem:
         # Page by page this ends the same: [a, b), and what was cached around both ends.
         machine.counters.add("pgfault", (b - a + filemap.FAULT_AROUND - 1) // filemap.FAULT_AROUND)
-        _map_cached(machine, task, vma, filemap.fault_around(machine, vma, space, a))
+        map_cached(machine, task, vma, filemap.fault_around(machine, vma, space, a))
         _have_cached(machine, task, vma, space, a, b)
-        _map_cached(machine, task, vma, space.pages.between(vma.index(a), vma.index(b)))
-        _map_cached(machine, task, vma, filemap.fault_around(machine, vma, space, b - 1))
+        map_cached(machine, task, vma, space.pages.between(vma.index(a), vma.index(b)))
+        map_cached(machine, task, vma, filemap.fault_around(machine, vma, space, b - 1))
         return b
     machine.counters.add("pgfault")
-    _map_cached(machine, task, vma, filemap.fault_around(machine, vma, space, a))
+    map_cached(machine, task, vma, filemap.fault_around(machine, vma, space, a))
     if task.mm.page_table.at(a) is None:
         index = vma.index(a)
         _have_cached(machine, task, vma, space, a, a + 1)
-        _map_cached(machine, task, vma, space.pages.between(index, index + 1))
+        map_cached(machine, task, vma, space.pages.between(index, index + 1))
     return a + 1
 
 
@@ -325,7 +321,7 @@ def _shared_fault(
     machine.counters.add("pgfault", end - a)
     _have_cached(machine, task, vma, space, a, end)
     cached = space.pages.between(vma.index(a), vma.index(end))
-    _map_cached(machine, task, vma, cached, Pte.WRITE | Pte.DIRTY)
+    map_cached(machine, task, vma, cached, Pte.WRITE | Pte.DIRTY)
     filemap.dirty_frames(machine, cached)
     return end
 
@@ -357,7 +353,7 @@ def _have_cached(
             _kill_for_memory(machine, task, a)
 
 
-def _map_cached(
+def map_cached(
     machine: Machine, task: Task, vma: Vma, cached: list[PteRun], flags: int = 0
 ) -> None:
     """Map pages of the page cache where the task has none yet. Mirrors set_pte_range()."""

@@ -282,16 +282,17 @@ class _Mover:
     def _done(self, part: Slice, new: list[PteRun], extents: Sequence[Extent]) -> None:
         """Note that *part* has become *new*, whose frames are *extents* in the picked order."""
         dirty = FrameFlag.DIRTY if part.run.flags & Pte.DIRTY else 0
-        if len(part.frames) == 1:
-            self.frames.set(extents, part.frames[0].with_flags(dirty))
+        after = {frame: frame.with_flags(dirty) for frame in set(part.frames)}
+        if len(set(after.values())) == 1:
+            self.frames.set(extents, after[part.frames[0]])
         else:
-            self._set_each(part, new, dirty)
+            self._set_each(part, new, after)
         self.old += _old_extents(part)
         self.succeeded += part.nr
         for run in new:
             self.moves.append(Move(part.run.clip(run.start, run.end), run, part.frames[0]))
 
-    def _set_each(self, part: Slice, new: list[PteRun], dirty: int) -> None:
+    def _set_each(self, part: Slice, new: list[PteRun], after: dict[Frame, Frame]) -> None:
         k = len(part.run.lanes)
         by_lane = dict(zip(part.picked, part.frames, strict=True))
         for run in new:
@@ -300,7 +301,7 @@ class _Mover:
                 lane = (skip + j) % k
                 if lane in by_lane:
                     extent = Extent(run.lanes[j], run.count(j))
-                    self.frames.set([extent], by_lane[lane].with_flags(dirty))
+                    self.frames.set([extent], after[by_lane[lane]])
 
     def commit(self) -> None:
         """Make the edits: page tables and caches, the memmap, the free lists."""

@@ -144,6 +144,17 @@ def alloc_pages(
     return taken, done
 
 
+def reserve_pages(node: Node, nr: int) -> list[Extent]:
+    """Take *nr* frames of *node*, uncounted, whatever the watermarks; fewer if it has fewer."""
+    taken: list[Extent] = []
+    for zone in reversed(node.zones):
+        part = min(nr - sum(extent.nr for extent in taken), zone.nr_free)
+        if part:
+            taken += zone.free.pop_front(part)
+            zone.nr_free -= part
+    return taken
+
+
 def free_pages(machine: Machine, extents: Iterable[tuple[int, int]]) -> None:
     """Give frames back."""
     freed = coalesce(extents)

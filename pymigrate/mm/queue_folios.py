@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import compress
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.frames import frame_of, uniform_parts
-from pymigrate.mm.memmap import Frame, nid_of
+from pymigrate.mm.memmap import NODE_SHIFT, Frame, nid_of
 from pymigrate.mm.mempolicy import Placement
 from pymigrate.mm.migrate import Slice, migrate_pages
 from pymigrate.mm.pte import Pte, PteRun
@@ -62,12 +64,15 @@ class Queue:
         if not self.walk.may_move or not is_migratable(vma):
             self.failed += Slice(part, lanes, frames, 0).nr
             return
-        if len(frames) == 1:
-            if not frames[0].likely_shared:
+        distinct = set(frames)
+        if len({(frame.is_anon, frame.owner) for frame in distinct}) == 1:
+            if not any(frame.likely_shared for frame in distinct):
                 self._isolate(vma, part, lanes, frames)
-            elif self.walk.move_all:
-                self._isolate_shared(vma, part, lanes, frames)
-            return
+                return
+            if len(distinct) == 1:
+                if self.walk.move_all:
+                    self._isolate_shared(vma, part, lanes, frames)
+                return
         groups: dict[tuple[bool, int], list[tuple[int, Frame]]] = {}
         for lane, frame in zip(lanes, frames, strict=True):
             if not frame.likely_shared or self.walk.move_all:
@@ -169,37 +174,55 @@ def _misplaced(
 ) -> Iterator[tuple[PteRun, tuple[int, ...], tuple[Frame, ...]]]:
     """The parts of *run* with lanes on a misplaced node, those lanes, and their frames."""
     lanes, k = run.lanes, len(run.lanes)
-    wrong = {nid for nid in {nid_of(min(lanes)), nid_of(max(lanes))} if is_misplaced(nid)}
-    if nid_of(max(lanes)) - nid_of(min(lanes)) > 1:
-        wrong = {nid for nid in {pfn >> 32 for pfn in lanes} if is_misplaced(nid)}
+    low, high = nid_of(min(lanes)), nid_of(max(lanes))
+    wrong = {nid for nid in range(low, high + 1) if is_misplaced(nid)}
     if not wrong:
         return
     if k > 1 and k == run.nr:
-        if len(wrong) == 1:
-            low = wrong.pop() << 32
-            high = low + (1 << 32)
-            picked = tuple([i for i, pfn in enumerate(lanes) if low <= pfn < high])
-        else:
-            picked = tuple([i for i, pfn in enumerate(lanes) if pfn >> 32 in wrong])
+        picked = _entries_on(lanes, wrong, low, high)
         if picked:
             yield run, picked, _frames(machine, [lanes[i] for i in picked])
         return
     for part, frames in uniform_parts(machine, run):
-        picked = tuple([i for i, pfn in enumerate(part.lanes) if pfn >> 32 in wrong])
+        picked = tuple([i for i, pfn in enumerate(part.lanes) if nid_of(pfn) in wrong])
         if picked:
             states = frames if len(frames) == 1 else tuple([frames[i] for i in picked])
             yield part, picked, states if len(set(states)) > 1 else states[:1]
 
 
+def _entries_on(lanes: tuple[int, ...], wrong: set[int], low: int, high: int) -> tuple[int, ...]:
+    """Which of *lanes*, whose nodes are *low* to *high*, lie on a node of *wrong*.
+
+    The frequent cases (all, the lowest node, the highest) are kept free of interpreted loops.
+    """
+    entries = range(len(lanes))
+    if low == high:
+        return tuple(entries)
+    if wrong == {low}:
+        return tuple(compress(entries, map(((low + 1) << NODE_SHIFT).__gt__, lanes)))
+    if wrong == {high}:
+        return tuple(compress(entries, map((high << NODE_SHIFT).__le__, lanes)))
+    if len(wrong) == 1:
+        a = min(wrong) << NODE_SHIFT
+        b = a + (1 << NODE_SHIFT)
+        return tuple([i for i, pfn in enumerate(lanes) if a <= pfn < b])
+    return tuple([i for i, pfn in enumerate(lanes) if pfn >> NODE_SHIFT in wrong])
+
+
 def _frames(machine: Machine, pfns: list[int]) -> tuple[Frame, ...]:
     """The states of *pfns*, just one if all are alike."""
     low, high = min(pfns), max(pfns)
-    if nid_of(low) == nid_of(high):
-        run = machine.nodes[nid_of(low)].memmap.at(low)
-        if run is not None and high < run.start + run.nr:
-            return (run.frame,)
-    frames = tuple([frame_of(machine, pfn) for pfn in pfns])
-    return frames if len(set(frames)) > 1 else frames[:1]
+    if nid_of(low) != nid_of(high):
+        frames = [frame_of(machine, pfn) for pfn in pfns]
+    else:
+        memmap = machine.nodes[nid_of(low)].memmap
+        runs, starts = memmap.runs, memmap.starts
+        first = bisect_right(starts, low) - 1
+        if high < runs[first].start + runs[first].nr:
+            return (runs[first].frame,)
+        last = bisect_right(starts, high, first)
+        frames = [runs[bisect_right(starts, pfn, first, last) - 1].frame for pfn in pfns]
+    return tuple(frames) if len(set(frames)) > 1 else (frames[0],)
 
 
 def _extents(part: Slice) -> list[Extent]:

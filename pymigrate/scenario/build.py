@@ -2,10 +2,12 @@
 
 from pymigrate.errors import ScenarioError
 from pymigrate.mm.address_space import AddressSpace
-from pymigrate.mm.machine import Machine, Node, Task
+from pymigrate.mm.machine import Cpuset, Machine, Node, Task
 from pymigrate.mm.mm import Mm
 from pymigrate.mm.page_alloc import add_memory, setup_watermarks
 from pymigrate.mm.release import RELEASES
+from pymigrate.mm.swap import lru_add_drain_all
+from pymigrate.scenario.memory import declare, policy_of
 from pymigrate.scenario.models import MachineSpec, Scenario
 from pymigrate.units import PAGE_SHIFT
 
@@ -19,17 +21,57 @@ def build(scenario: Scenario, kernel: str | None = None) -> Machine:
     """
     _check_simulated(scenario)
     machine = boot(scenario.machine, kernel or scenario.kernel)
-    for number, (name, spec) in enumerate(scenario.files.items()):
-        space = AddressSpace(machine.new_id(), name, spec.fs, spec.size, FIRST_INODE + number)
+    inode = FIRST_INODE
+    for name, spec in scenario.files.items():
+        space = AddressSpace(machine.new_id(), name, spec.fs, spec.size)
         machine.spaces[space.space_id] = space
+        if space.is_shmem:
+            space.inode, inode = inode, inode + 1
+    families = _families(machine, scenario)
     for name, task in scenario.tasks.items():
-        mm = Mm(machine.new_id(), machine.new_id())
+        mm = Mm(machine.new_id(), families[name])
         machine.mms[mm.mm_id] = mm
+        policy = policy_of(machine, task.mempolicy)
         machine.tasks[task.pid] = Task(
-            task.pid, name, task.comm, task.uid, task.cpus, mm, machine.memory_nodes
+            task.pid,
+            name,
+            task.comm,
+            task.uid,
+            task.cpus,
+            mm,
+            machine.memory_nodes,
+            policy,
+            user_cpus=task.cpus,
         )
     machine.next_pid = max([machine.next_pid - 1, *machine.tasks]) + 1
+    _declare_memory(machine, scenario)
     return machine
+
+
+def _declare_memory(machine: Machine, scenario: Scenario) -> None:
+    """Map what the tasks declare; it costs no counters, and no page waits for its LRU list."""
+    for name, spec in scenario.tasks.items():
+        task = machine.task(name)
+        for region in spec.memory:
+            declare(machine, task, region)
+        task.il_prev, task.il_weight = -1, 0
+    lru_add_drain_all(machine)
+    machine.counters.clear()
+    for node in machine.nodes.values():
+        node.numa.clear()
+
+
+def _families(machine: Machine, scenario: Scenario) -> dict[str, int]:
+    """A fork family for each task; tasks that share private memory are of one."""
+    families = {name: machine.new_id() for name in scenario.tasks}
+    for name, spec in scenario.tasks.items():
+        for region in spec.memory:
+            if region.origin and not region.is_shared:
+                ours, theirs = families[name], families[region.origin[0]]
+                families = {
+                    who: theirs if family == ours else family for who, family in families.items()
+                }
+    return families
 
 
 def boot(spec: MachineSpec, kernel: str) -> Machine:
@@ -53,19 +95,23 @@ def boot(spec: MachineSpec, kernel: str) -> Machine:
         add_memory(machine, nodes[nid], nr, first)
         first += nr
     setup_watermarks(machine)
+    mems = machine.memory_nodes
+    machine.cpusets[""] = Cpuset("", machine.cpus, mems, memory_migrate=True, old_mems=mems)
     return machine
 
 
 def _check_simulated(scenario: Scenario) -> None:
     """Refuse what would be answered wrongly."""
+    spec = scenario.machine
+    regions = [region for task in scenario.tasks.values() for region in task.memory]
     missing = ""
-    if scenario.machine.thp != "never":
-        missing = f"transparent huge pages (thp: {scenario.machine.thp})"
-    elif any(scenario.machine.hugetlb.values()):
+    if spec.thp != "never":
+        missing = f"transparent huge pages (thp: {spec.thp})"
+    elif any(spec.hugetlb.values()) or any(region.kind == "hugetlb" for region in regions):
         missing = "hugetlb pages"
-    elif scenario.machine.numa_balancing:
+    elif spec.numa_balancing:
         missing = "NUMA balancing"
-    elif scenario.machine.demotion:
+    elif spec.demotion:
         missing = "demotion"
     if missing:
         raise ScenarioError(f"{missing} cannot be simulated yet")

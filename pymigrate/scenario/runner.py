@@ -14,7 +14,7 @@ from pymigrate.scenario.build import build
 from pymigrate.scenario.loader import load
 from pymigrate.scenario.models import Scenario
 from pymigrate.scenario.names import RegionNames
-from pymigrate.syscalls import madvise, mempolicy, migrate, mmap, process
+from pymigrate.syscalls import cpuset, gup, madvise, mempolicy, migrate, mmap, process
 from pymigrate.tools import migratepages
 from pymigrate.tools.program import Libnuma
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, pages_of
@@ -247,6 +247,31 @@ def _runs(values: list[int | None]) -> list[list[int | None]]:
     return out
 
 
+def _pin(runner: Runner, step: steps.PinStep) -> Record:
+    gup.pin(runner.machine, runner.task(step.task), *runner.range(step), step.kind == "long")
+    return _done()
+
+
+def _unpin(runner: Runner, step: steps.UnpinStep) -> Record:
+    gup.unpin(runner.machine, runner.task(step.task), *runner.range(step), step.kind == "long")
+    return _done()
+
+
+def _cpuset_create(runner: Runner, step: steps.CpusetCreateStep) -> Record:
+    cpuset.create(runner.machine, step.cpuset, step.cpus, step.mems, step.memory_migrate)
+    return _done()
+
+
+def _cpuset_set(runner: Runner, step: steps.CpusetSetStep) -> Record:
+    cpuset.change(runner.machine, step.cpuset, step.cpus, step.mems, step.memory_migrate)
+    return _done()
+
+
+def _cpuset_attach(runner: Runner, step: steps.CpusetAttachStep) -> Record:
+    cpuset.attach_task(runner.machine, runner.task(step.task), step.cpuset)
+    return _done()
+
+
 def _sysctl(runner: Runner, step: steps.SysctlStep) -> Record:
     if step.name != "drop_caches":
         raise ScenarioError(f"sysctl {step.name} cannot be simulated yet")
@@ -326,6 +351,11 @@ _STEPS: dict[type[steps.Step], Callable[[Runner, Any], Record]] = {  # each take
     steps.GetMempolicyStep: _get_mempolicy,
     steps.MigratePagesStep: _migrate_pages,
     steps.MovePagesStep: _move_pages,
+    steps.PinStep: _pin,
+    steps.UnpinStep: _unpin,
+    steps.CpusetCreateStep: _cpuset_create,
+    steps.CpusetSetStep: _cpuset_set,
+    steps.CpusetAttachStep: _cpuset_attach,
     steps.SysctlStep: _sysctl,
     steps.ExecStep: _exec,
     steps.PlacementStep: _placement,

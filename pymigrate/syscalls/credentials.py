@@ -1,8 +1,7 @@
 """Who may do what to whom."""
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.nodemask import Nodemask
+from pymigrate.mm.machine import Task
 
 
 def check_access(caller: Task, target: Task) -> None:
@@ -18,8 +17,3 @@ def check_access(caller: Task, target: Task) -> None:
         f"uid {caller.uid} may not inspect process {target.pid} of uid {target.uid}"
         " (ptrace access; CAP_SYS_PTRACE would allow it)",
     )
-
-
-def cpuset_mems_allowed(machine: Machine, task: Task) -> Nodemask:
-    """The nodes with memory that *task*'s cpuset allows. Mirrors cpuset_mems_allowed()."""
-    return task.mems_allowed & machine.memory_nodes

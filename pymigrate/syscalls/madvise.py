@@ -6,7 +6,7 @@ from enum import IntEnum
 from pymigrate.errors import KernelError, PymigrateError
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.madvise import madvise_free, pageout
-from pymigrate.mm.memory import Fault, access, zap
+from pymigrate.mm.memory import Access, Fault, access, zap
 from pymigrate.mm.swap import lru_add_drain
 from pymigrate.mm.vma import Vm, Vma
 from pymigrate.syscalls.mmap import page_range, set_vma_flags
@@ -147,7 +147,7 @@ def _populate(machine: Machine, task: Task, a: int, b: int, write: bool) -> None
                 break
             if not vma.flags & needed or vma.flags & (Vm.IO | Vm.PFNMAP):
                 raise KernelError("EINVAL", "the protection does not allow the access")
-            access(machine, task, start, end, write, is_touch=False)
+            access(machine, task, start, end, write, how=Access.POPULATE)
             at = end
     except Fault as fault:
         errno = "EFAULT" if fault.signal == "SIGBUS" else "ENOMEM"

@@ -7,7 +7,7 @@ from pymigrate.mm.frames import frame_of
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.mbind import do_mbind, set_home_node
 from pymigrate.mm.memmap import nid_of
-from pymigrate.mm.memory import Fault, access
+from pymigrate.mm.memory import Access, Fault, access
 from pymigrate.mm.mempolicy import (
     MPOL,
     Mempolicy,
@@ -142,7 +142,7 @@ def _policy_at(
     if not want_node:
         return policy, None
     try:
-        access(machine, task, page, page + 1, write=False, is_touch=False)
+        access(machine, task, page, page + 1, write=False, how=Access.POPULATE)
     except Fault as fault:
         raise KernelError("EFAULT", f"{addr:#x} cannot be read ({fault.signal})") from None
     run = task.mm.page_table.at(page)

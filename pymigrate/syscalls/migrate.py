@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.cpuset import cpuset_mems_allowed
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.move_pages import MovePagesResult, do_pages_move, do_pages_stat
 from pymigrate.mm.queue_folios import do_migrate_pages
 from pymigrate.nodemask import Nodemask
-from pymigrate.syscalls.credentials import check_access, cpuset_mems_allowed
+from pymigrate.syscalls.credentials import check_access
 from pymigrate.units import PAGE_SHIFT
 
 MPOL_MF_STRICT, MPOL_MF_MOVE, MPOL_MF_MOVE_ALL = 1, 2, 4

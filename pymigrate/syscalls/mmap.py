@@ -7,7 +7,7 @@ from pymigrate.mm.address_space import AddressSpace
 from pymigrate.mm.frames import extents_of, update_frames
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.memmap import FrameFlag
-from pymigrate.mm.memory import Fault, access, drop_unmapped_shm, is_accessible, zap
+from pymigrate.mm.memory import Access, Fault, access, drop_unmapped_shm, is_accessible, zap
 from pymigrate.mm.pte import Pte
 from pymigrate.mm.swap import lru_add_drain
 from pymigrate.mm.vma import Vm, Vma
@@ -161,7 +161,7 @@ def populate_range(machine: Machine, task: Task, a: int, b: int) -> None:
                 raise Fault("SIGSEGV", start)
             write = vma.flags & (Vm.WRITE | Vm.SHARED) == Vm.WRITE
             assert is_accessible(vma, write)
-            access(machine, task, start, end, write, is_touch=False)
+            access(machine, task, start, end, write, how=Access.POPULATE)
     finally:
         lru_add_drain(machine, task.cpu)
 

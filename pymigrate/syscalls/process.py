@@ -2,6 +2,7 @@
 
 from pymigrate.errors import KernelError
 from pymigrate.mm import fork as _fork
+from pymigrate.mm.cpuset import cpuset_of, effective_cpus
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.memory import Fault, access
 from pymigrate.nodemask import Cpumask
@@ -23,10 +24,10 @@ def sched_setaffinity(machine: Machine, task: Task, cpus: Cpumask) -> None:
 
     Raises KernelError EINVAL if there is none of them. Mirrors sched_setaffinity().
     """
-    there = cpus & machine.cpus
+    there = cpus & effective_cpus(machine, cpuset_of(machine, task))
     if not there:
-        raise KernelError("EINVAL", f"none of the CPUs {cpus} exists")
-    task.cpus = there
+        raise KernelError("EINVAL", f"none of the CPUs {cpus} exists and is allowed")
+    task.cpus = task.user_cpus = there
 
 
 def touch(

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from pymigrate.mm.frames import extents_of, uniform_parts
 from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memmap import Frame, FrameFlag, nid_of
+from pymigrate.mm.memmap import NODE_SHIFT, Frame, FrameFlag, nid_of
 from pymigrate.mm.pte import Pte, PteRun
 from pymigrate.mm.swap import mlocked_pfns, waiting_pfns
 from pymigrate.mm.vma import Vma
@@ -120,7 +120,7 @@ def _count_nodes(run: PteRun, nodes: Counter[int]) -> None:
     elif nid_of(min(lanes)) == nid_of(max(lanes)):
         nodes[nid_of(lanes[0])] += len(lanes)
     else:
-        nodes.update([pfn >> 32 for pfn in lanes])
+        nodes.update([pfn >> NODE_SHIFT for pfn in lanes])
 
 
 def _count(run: PteRun, pfns: set[int]) -> int:
@@ -152,3 +152,18 @@ def counts(row: NumaMapsRow) -> dict[str, int]:
     if row.writeback:
         found["writeback"] = row.writeback
     return found
+
+
+def as_json(row: NumaMapsRow) -> dict[str, object]:
+    """The row for machines: what the text holds, with the address as a string in hex."""
+    shown: dict[str, object] = {
+        "start": f"{row.start << PAGE_SHIFT:#x}",
+        "policy": row.policy,
+        "file": row.path or None,
+        "kind": row.kind or None,
+        "pages": row.pages,
+    }
+    shown |= counts(row)
+    shown["nodes"] = {str(nid): nr for nid, nr in row.nodes.items()}
+    shown["kernelpagesize_kB"] = row.kernelpagesize_kb
+    return shown

@@ -1,0 +1,44 @@
+"""``pymigrate boot``."""
+
+from __future__ import annotations
+
+import click
+
+from pymigrate.cli.common import Options, common_options, print_json
+from pymigrate.session import boot
+from pymigrate.units import PAGE_SIZE, format_size
+
+
+@click.command()
+@click.argument("scenario_file", metavar="[SCENARIO]", required=False)
+@click.option("--steps", is_flag=True, help="Run the scenario's steps too.")
+@common_options()
+def command(options: Options, scenario_file: str | None, steps: bool) -> None:
+    """Boot SCENARIO afresh, in place of what was booted before.
+
+    SCENARIO is a scenario file; without one it is what --scenario or $PYMIGRATE_SCENARIO names,
+    else the built-in machine with two nodes.
+    """
+    if scenario_file:
+        options = options._replace(scenario=scenario_file)
+    machine, booted = boot(options.request(write=True), steps)
+    memory = sum(node.nr_pages for node in machine.nodes.values()) * PAGE_SIZE
+    facts = {
+        "scenario": booted.scenario,
+        "kernel": booted.kernel,
+        "nodes": len(machine.nodes),
+        "memory": memory,
+        "tasks": len(machine.tasks),
+    }
+    if options.json:
+        print_json(facts)
+    else:
+        click.echo(
+            f"booted {options.scenario or booted.scenario}: Linux {booted.kernel},"
+            f" {_counted(len(machine.nodes), 'node')}, {format_size(memory)},"
+            f" {_counted(len(machine.tasks), 'task')}"
+        )
+
+
+def _counted(nr: int, noun: str) -> str:
+    return f"{nr} {noun}" if nr == 1 else f"{nr} {noun}s"

@@ -1,0 +1,116 @@
+"""What commands share: their options, how they open the machine, and how a PID is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+
+import click
+
+from pymigrate.errors import KernelError
+from pymigrate.session import Request, Session
+
+if TYPE_CHECKING:
+    from pymigrate.mm.machine import Machine, Task
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Options(NamedTuple):
+    """The options that a command has in common with others."""
+
+    scenario: str | None
+    state: str | None
+    ephemeral: bool
+    dry_run: bool = False
+    verbose: bool = False
+    json: bool = False
+
+    def request(self, write: bool = False) -> Request:
+        """What they say of the machine."""
+        return Request(self.scenario, self.state, self.ephemeral, self.dry_run, write)
+
+    def session(self, write: bool = False) -> Session:
+        """The machine, as a transaction."""
+        return Session(self.request(write), lambda text: say(text))
+
+
+def common_options(
+    *, changes: bool = False, json: bool = True
+) -> Callable[[Callable[Concatenate[Options, P], T]], Callable[P, T]]:
+    """Give a command the common options; it gets them as its first argument.
+
+    They may also stand before the command's name, where they have less weight; the environment
+    has least.
+    """
+
+    def decorate(function: Callable[Concatenate[Options, P], T]) -> Callable[P, T]:
+        @wraps(function)
+        def command(*args: P.args, **kwargs: P.kwargs) -> T:
+            before: dict[str, Any] = click.get_current_context().obj or {}  # the group's options
+
+            def taken(name: str) -> Any:  # what click made of an option
+                return kwargs.pop(name, None) or before.get(name)
+
+            options = Options(
+                taken("scenario") or os.environ.get("PYMIGRATE_SCENARIO") or None,
+                taken("state") or os.environ.get("PYMIGRATE_STATE") or None,
+                bool(taken("ephemeral")),
+                bool(taken("dry_run")),
+                bool(taken("verbose")),
+                bool(taken("as_json")),
+            )
+            return function(options, *args, **kwargs)
+
+        for option in reversed(_options(changes, json)):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _options(changes: bool, json: bool) -> list[Callable[[Any], Any]]:  # click's decorators
+    options = [
+        click.option("--scenario", metavar="FILE", help="The scenario."),
+        click.option("--state", metavar="FILE", help="The file of the booted machine."),
+        click.option("--ephemeral", is_flag=True, help="Boot a machine for this command alone."),
+    ]
+    if changes:
+        options += [
+            click.option("--dry-run", is_flag=True, help="Do all of it, say so, keep nothing."),
+            click.option("-v", "--verbose", is_flag=True, help="Say why pages stayed."),
+        ]
+    if json:
+        options.append(click.option("--json", "as_json", is_flag=True, help="Print JSON."))
+    return options
+
+
+def say(text: str) -> None:
+    """One line for the user, on stderr."""
+    click.echo(f"pymigrate: {text}", err=True)
+
+
+def print_json(value: object) -> None:
+    """*value* as JSON on stdout."""
+    import json
+
+    click.echo(json.dumps(value, indent=2))
+
+
+def find_task(machine: Machine, who: str) -> Task:
+    """The task that a PID argument means: a number, or a task's name.
+
+    Raises KernelError ESRCH.
+    """
+    if who.isascii() and who.isdigit():
+        return machine.task(int(who))
+    try:
+        return machine.task(who)
+    except KernelError:
+        named = [task for task in machine.tasks.values() if task.comm == who]
+        if len(named) == 1:
+            return named[0]
+        raise

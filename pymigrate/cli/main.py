@@ -1,0 +1,99 @@
+"""The command group, and the exit codes: 0 done, 1 refused, 2 wrong input, 3 unusable state."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from pymigrate import __version__
+from pymigrate.errors import PymigrateError
+
+# Command -> the module that defines it, and its first help line (so that --help stays lean).
+COMMANDS = {
+    "boot": "Boot a scenario afresh.",
+    "migratepages": "Move the pages of a process from nodes to other nodes.",
+    "numa_maps": "Print /proc/PID/numa_maps.",
+    "ps": "List the tasks, with their resident pages by node.",
+    "run": "Execute the steps of a scenario, and print their records.",
+    "schema": "Print the JSON Schema of scenario files.",
+    "show": "Draw the nodes, and the memory of each task.",
+    "vmstat": "Print /proc/vmstat.",
+}
+INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command *name*."""
+        if name not in COMMANDS:
+            return None
+        module = import_module(f"pymigrate.cli.{name}")
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is meant; an unknown one is answered with the nearest name."""
+        name = args[0] if args else ""
+        if name and name not in COMMANDS and not name.startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, COMMANDS, 1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"No such command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in --help, without importing a command."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--scenario", metavar="FILE", help="The scenario (default: $PYMIGRATE_SCENARIO).")
+@click.option("--state", metavar="FILE", help="The booted machine (default: $PYMIGRATE_STATE).")
+@click.option("--ephemeral", is_flag=True, help="Boot a machine for this command alone.")
+@click.version_option(__version__, prog_name="pymigrate")
+@click.pass_context
+def cli(ctx: click.Context, scenario: str | None, state: str | None, ephemeral: bool) -> None:
+    """Simulate NUMA page migration as Linux does it.
+
+    Commands drive a simulated machine that a scenario file describes; the first command on a
+    scenario boots it. Without a scenario there is a built-in one with two nodes.
+    """
+    ctx.obj = {"scenario": scenario, "state": state, "ephemeral": ephemeral}
+
+
+def main() -> None:
+    """Run one command; turn what it raises into text and an exit code."""
+    gc.disable()  # a command is short, and its machine has no cycles worth finding
+    try:
+        cli.main(prog_name="pymigrate", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(INTERRUPTED)
+    except PymigrateError as error:
+        for line in str(error).splitlines():
+            click.echo(f"pymigrate: {line}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of a pipe has gone; what is still buffered has nowhere to go either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

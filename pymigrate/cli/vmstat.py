@@ -1,0 +1,58 @@
+"""``pymigrate vmstat``."""
+
+from __future__ import annotations
+
+from typing import IO
+
+import click
+
+from pymigrate.cli.common import Options, common_options, print_json
+from pymigrate.mm.vmstat import MIGRATION
+from pymigrate.views import vmstat
+
+
+@click.command()
+@click.option("--migration", is_flag=True, help="Only the counters about page migration.")
+@click.option(
+    "--since",
+    metavar="FILE",
+    type=click.File(encoding="utf-8"),
+    help="Only what has changed since FILE was printed ('-': stdin), and by how much.",
+)
+@common_options()
+def command(options: Options, migration: bool, since: IO[str] | None) -> None:
+    """Print /proc/vmstat: every counter of Linux 6.12, in its order."""
+    before = _parse(since.read()) if since else None
+    with options.session() as machine:
+        values = vmstat.rows(machine)
+    if migration:
+        values = {name: values[name] for name in MIGRATION}
+    if before is not None:
+        changes = {name: value - before.get(name, 0) for name, value in values.items()}
+        values = {name: change for name, change in changes.items() if change}
+    if options.json:
+        print_json(values)
+    else:
+        click.echo(vmstat.format_rows(values), nl=False)
+
+
+def _parse(text: str) -> dict[str, int]:
+    """The counters of a saved /proc/vmstat, or of --json."""
+    if text.lstrip().startswith("{"):
+        import json
+
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise click.BadParameter(f"is not JSON: {error}", param_hint="--since") from None
+        text = "".join(f"{name} {value}\n" for name, value in values.items())
+    counters = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        name, _, value = line.partition(" ")
+        if not value.lstrip("-").isdecimal():
+            raise click.BadParameter(
+                f"line {number} is {line!r}, expected NAME VALUE as vmstat prints it",
+                param_hint="--since",
+            )
+        counters[name] = int(value)
+    return counters

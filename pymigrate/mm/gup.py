@@ -1,0 +1,88 @@
+"""Pages that someone holds besides page tables: pins, and plain references. Mirrors mm/gup.c."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.errors import KernelError
+from pymigrate.mm.frames import update_frames
+from pymigrate.mm.machine import Pin
+from pymigrate.mm.memory import Access, Fault, access
+from pymigrate.mm.vma import Vm
+
+if TYPE_CHECKING:
+    from pymigrate.mm.machine import Machine, Task
+    from pymigrate.mm.memmap import Frame
+
+
+def pin_pages(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> None:
+    """Take a pin (or a plain reference) on each of pages [a, b).
+
+    Long ones fault pages in for writing, as io_uring's registered buffers do, and all must be
+    had; short ones fault in for reading, as vmsplice() does, as many as can be had.
+
+    Raises KernelError EFAULT. Mirrors pin_user_pages() and get_user_pages().
+    """
+    end = _accessible_end(machine, task, a, b, is_long)
+    if end < b and (is_long or end == a):
+        raise KernelError("EFAULT", f"page {end:#x} cannot be had")
+    pfns = tuple(
+        run.pfn(page)
+        for page in range(a, end)
+        if (run := task.mm.page_table.at(page)) is not None and run.lanes
+    )
+    pin = Pin(task.pid, a, b - a, is_long, pfns)
+    machine.pins.append(pin)
+    _change(machine, pin, 1)
+
+
+def unpin_pages(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> None:
+    """Drop what pin_pages() took for the same range.
+
+    Raises KernelError EINVAL if there is no such pin.
+    """
+    for pin in reversed(machine.pins):
+        if pin[:4] == (task.pid, a, b - a, is_long):
+            machine.pins.remove(pin)
+            _change(machine, pin, -1)
+            return
+    raise KernelError("EINVAL", "no pin of this range is held")
+
+
+def unpin_all(machine: Machine, task: Task) -> None:
+    """Drop all that *task* holds, as closing its files does."""
+    for pin in [pin for pin in machine.pins if pin.pid == task.pid]:
+        machine.pins.remove(pin)
+        _change(machine, pin, -1)
+
+
+def _accessible_end(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> int:
+    """Fault in pages from *a* on; return the first one that cannot be had."""
+    at = a
+    for vma, start, end in list(task.mm.parts(a, b)):
+        if start > at or not vma.flags & (Vm.WRITE if is_long else Vm.READ):
+            break
+        try:
+            access(machine, task, start, end, write=is_long, how=Access.PIN)
+        except Fault as fault:
+            return fault.page
+        at = end
+    return at
+
+
+def _change(machine: Machine, pin: Pin, by: int) -> None:
+    def change(frame: Frame) -> Frame | None:
+        if pin.is_long:
+            frame = frame._replace(pins=frame.pins + by)
+        else:
+            frame = frame._replace(extra_refs=frame.extra_refs + by)
+        if frame.mapcount or frame.is_held:
+            return frame
+        has_owner = not frame.is_anon and frame.owner in machine.spaces
+        return frame if has_owner else None
+
+    for pfn in pin.pfns:  # one by one: a page may be held more than once
+        update_frames(machine, [(pfn, 1)], change)
+    name = "nr_foll_pin_acquired" if by > 0 else "nr_foll_pin_released"
+    if pin.is_long:
+        machine.counters.add(name, len(pin.pfns))

@@ -1,0 +1,254 @@
+"""Declared memory: a scenario's regions are mapped and filled without a step."""
+
+from random import Random
+
+from pymigrate.errors import ScenarioError
+from pymigrate.mm.address_space import AddressSpace
+from pymigrate.mm.frames import extents_of, new_frames, update_frames
+from pymigrate.mm.machine import Machine, Region, Task
+from pymigrate.mm.memmap import Frame, FrameFlag, nid_of
+from pymigrate.mm.memory import Fault, access, anon_vma_prepare, map_cached
+from pymigrate.mm.mempolicy import MPOL, Mempolicy, new_policy, set_nodemask
+from pymigrate.mm.page_alloc import reserve_pages
+from pymigrate.mm.pte import Pte, PteRun
+from pymigrate.mm.runs import Extent
+from pymigrate.mm.vma import Vm, Vma
+from pymigrate.scenario.models import PolicySpec, RandomPages, RegionSpec
+from pymigrate.syscalls.mmap import prot_flags
+from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT
+
+# Where Linux puts them on x86-64 when nothing is randomized.
+HEAP_START = 0x555555559000 >> PAGE_SHIFT
+STACK_END = 0x7FFFFFFFF000 >> PAGE_SHIFT
+_ALIGN = HPAGE_PMD_NR
+NOT_PRESENT = -1
+
+
+def policy_of(machine: Machine, spec: PolicySpec | None) -> Mempolicy | None:
+    """The policy that a scenario declares."""
+    if spec is None:
+        return None
+    policy = new_policy(MPOL(spec.mode_number), spec.flag_bits, spec.nodes)
+    policy = set_nodemask(policy, machine.memory_nodes)
+    if policy is not None and spec.home_node is not None:
+        policy = policy._replace(home_node=spec.home_node)
+    return policy
+
+
+def declare(machine: Machine, task: Task, spec: RegionSpec) -> None:
+    """Map the region *spec* in *task* and fill it. Raises ScenarioError if it does not fit."""
+    origin = machine.regions[spec.origin] if spec.origin else None
+    start = _address(machine, spec, origin)
+    nr = spec.nr_pages
+    if task.mm.vmas_between(start, start + nr):
+        raise _error(task, spec, f"{start << PAGE_SHIFT:#x} is taken by another region")
+    space, pgoff = _object(machine, task, spec, origin)
+    flags = prot_flags(spec.prot) | (Vm.SHARED if spec.is_shared else 0)
+    if flags & Vm.WRITE and not spec.is_shared:
+        flags |= Vm.ACCOUNT
+    flags |= Vm.LOCKED if spec.locked else 0
+    flags |= Vm.GROWSDOWN if spec.kind == "stack" else 0
+    policy = policy_of(machine, spec.policy)
+    vma = Vma(
+        start, start + nr, flags, pgoff if space else start, space.space_id if space else 0, policy
+    )
+    if space and space.is_shmem and policy:
+        space.set_policy(pgoff, nr, policy)
+    vma = task.mm.insert(machine.release, vma)
+    machine.regions[task.name, spec.as_] = Region(task.name, spec.as_, start, nr)
+    if spec.kind == "heap":
+        task.mm.brk = (start, start + nr)
+    elif spec.kind == "stack":
+        task.mm.start_stack = start + nr - 1
+    _fill(machine, task, vma, spec, origin, start)
+
+
+def _address(machine: Machine, spec: RegionSpec, origin: Region | None) -> int:
+    nr = spec.nr_pages
+    if spec.address is not None:
+        return spec.address >> PAGE_SHIFT
+    if origin and not spec.is_shared:
+        return origin.start
+    if spec.kind == "heap":
+        return HEAP_START
+    if spec.kind == "stack":
+        return STACK_END - nr
+    start = -(-machine.next_region // _ALIGN) * _ALIGN
+    machine.next_region = start + nr + 1
+    return start
+
+
+def _object(
+    machine: Machine, task: Task, spec: RegionSpec, origin: Region | None
+) -> tuple[AddressSpace | None, int]:
+    """What the region maps, and its first page there."""
+    if origin:
+        vma = machine.task(origin.task).mm.find_vma(origin.start)
+        assert vma is not None, "the loader has seen to it"
+        space = machine.spaces[vma.space] if vma.space else None
+        return space, vma.index(origin.start)
+    if spec.file is not None:
+        found = [space for space in machine.spaces.values() if space.name == spec.file]
+        return found[0], spec.offset >> PAGE_SHIFT
+    if spec.kind == "shmem":
+        space = AddressSpace(machine.new_id(), "", "shm", spec.nr_pages << PAGE_SHIFT)
+        machine.spaces[space.space_id] = space
+        return space, 0
+    return None, 0
+
+
+def _fill(
+    machine: Machine, task: Task, vma: Vma, spec: RegionSpec, origin: Region | None, start: int
+) -> None:
+    """Give the region its pages."""
+    nr = spec.nr_pages
+    if origin:
+        _share(machine, task, vma, origin, start, nr)
+    elif spec.pages is None:
+        try:
+            access(machine, task, start, start + nr, write=spec.is_dirty)
+        except Fault as fault:
+            why = "runs out of memory" if fault.signal == "SIGKILL" else "lies beyond its file"
+            raise _error(task, spec, f"page {fault.page - start} {why}") from None
+    else:
+        runs = _placed(machine, task, spec, vma, start)
+        if vma.space and (spec.is_shared or not spec.is_dirty):
+            _fill_cache(machine, task, vma, spec, runs)
+        else:
+            _fill_anon(machine, task, vma, spec, runs)
+
+
+def _placed(
+    machine: Machine, task: Task, spec: RegionSpec, vma: Vma, start: int
+) -> list[tuple[int, int, int]]:
+    """The declared pages as (first page, number, node); the random ones as runs of few pages."""
+    runs: list[tuple[int, int, int]] = []
+    if isinstance(spec.pages, RandomPages):
+        # A page's node is its own draw, so that a longer region begins like a shorter one.
+        nodes = list(spec.pages.random)
+        draws = Random(spec.pages.seed).choices(nodes, k=spec.nr_pages)
+        return [(start + i, 1, nid) for i, nid in enumerate(draws)]
+    at = start
+    for nr, nid in spec.pages or ():
+        if nid != NOT_PRESENT and nr:
+            runs.append((at, nr, nid))
+        at += nr
+    return runs
+
+
+def _reserve(
+    machine: Machine, task: Task, spec: RegionSpec, runs: list[tuple[int, int, int]]
+) -> list[PteRun]:
+    """Frames for *runs*, each node's in the order of the pages."""
+    wanted: dict[int, int] = {}
+    for _, nr, nid in runs:
+        wanted[nid] = wanted.get(nid, 0) + nr
+    fresh: dict[int, list[Extent]] = {}
+    for nid, nr in wanted.items():
+        free = machine.nodes[nid].nr_free
+        if free < nr:
+            raise _error(task, spec, f"node {nid} has {free} free pages, expected at least {nr}")
+        fresh[nid] = reserve_pages(machine.nodes[nid], nr)[::-1]
+    if all(nr == 1 for _, nr, _ in runs):
+        return _tables(runs, fresh)
+    out: list[PteRun] = []
+    for at, nr, nid in runs:
+        page, left = at, nr
+        while left:
+            extent = fresh[nid].pop()
+            if extent.nr > left:
+                extent, rest = extent.split(extent.start + left)
+                fresh[nid].append(rest)
+            out.append(PteRun(page, extent.nr, (extent.start,)))
+            page += extent.nr
+            left -= extent.nr
+    return out
+
+
+def _tables(runs: list[tuple[int, int, int]], fresh: dict[int, list[Extent]]) -> list[PteRun]:
+    """Single pages as explicit tables."""
+    pfns = {
+        nid: (pfn for start, nr in reversed(extents) for pfn in range(start, start + nr))
+        for nid, extents in fresh.items()
+    }
+    out: list[PteRun] = []
+    i = 0
+    while i < len(runs):
+        first = runs[i][0]
+        j = i
+        table = []
+        while j < len(runs) and j - i < HPAGE_PMD_NR and runs[j][0] == first + j - i:
+            table.append(next(pfns[runs[j][2]]))
+            j += 1
+        out.append(PteRun(first, j - i, tuple(table)))
+        i = j
+    return out
+
+
+def _fill_anon(
+    machine: Machine, task: Task, vma: Vma, spec: RegionSpec, runs: list[tuple[int, int, int]]
+) -> None:
+    if not runs:
+        return
+    anon_vma_prepare(machine, task, vma)
+    flags = Pte.PRESENT | Pte.YOUNG | Pte.EXCLUSIVE
+    flags |= Pte.DIRTY if spec.is_dirty else 0
+    flags |= Pte.WRITE if vma.flags & Vm.WRITE else 0
+    kind = FrameFlag.ANON | FrameFlag.SWAPBACKED | (FrameFlag.MLOCKED if spec.locked else 0)
+    made = [run.with_flags(flags) for run in _reserve(machine, task, spec, runs)]
+    new_frames(machine, made, Frame(task.mm.family, kind, 1))
+    task.mm.page_table.edit([(run.start, run.end, (run,)) for run in made])
+
+
+def _fill_cache(
+    machine: Machine, task: Task, vma: Vma, spec: RegionSpec, runs: list[tuple[int, int, int]]
+) -> None:
+    """Pages of a file or of shared memory; those that are cached already must lie as declared."""
+    space = machine.spaces[vma.space]
+    missing: list[tuple[int, int, int]] = []
+    for at, nr, nid in runs:
+        if vma.index(at + nr) > space.nr_pages:
+            raise _error(task, spec, f"its pages reach beyond the end of {space.name}")
+        for a, b, run in space.pages.spans(vma.index(at), vma.index(at + nr)):
+            if run is None:
+                missing.append((a, b - a, nid))
+            elif any(nid_of(pfn) != nid for pfn in run.lanes):
+                there = nid_of(next(pfn for pfn in run.lanes if nid_of(pfn) != nid))
+                raise _error(task, spec, f"page {a} of {space.name} lies on node {there} already")
+    made = _reserve(machine, task, spec, missing)
+    new_frames(machine, made, Frame(space.space_id, FrameFlag.SWAPBACKED if space.is_shmem else 0))
+    space.pages.edit([(run.start, run.end, (run,)) for run in made])
+    cached = [
+        run for at, nr, _ in runs for run in space.pages.between(vma.index(at), vma.index(at + nr))
+    ]
+    map_cached(machine, task, vma, cached, Pte.DIRTY | Pte.WRITE if spec.is_dirty else 0)
+    if spec.is_dirty:
+        extents = [extent for run in cached for extent in extents_of(run)]
+        update_frames(machine, extents, lambda frame: frame.with_flags(FrameFlag.DIRTY))
+
+
+def _share(machine: Machine, task: Task, vma: Vma, origin: Region, start: int, nr: int) -> None:
+    """Map the pages of another region too: shared memory as it is, private as after a fork."""
+    owner = machine.task(origin.task)
+    table = owner.mm.page_table
+    theirs = [run for run in table.between(origin.start, origin.start + nr) if run.lanes]
+    flags = Pte.PRESENT
+    if not vma.is_shared:
+        flags = ~(Pte.WRITE | Pte.EXCLUSIVE)
+        table.edit([(r.start, r.end, (r.with_flags(r.flags & flags),)) for r in theirs])
+        if vma.is_anonymous:
+            vma.anon_vma, vma.anon_chained = machine.new_id(), True
+    locked = FrameFlag.MLOCKED if vma.flags & Vm.LOCKED else 0
+    ours = [
+        run.moved(run.start - origin.start + start).with_flags(
+            run.flags & ~(Pte.EXCLUSIVE | (0 if vma.is_shared else Pte.WRITE))
+        )
+        for run in theirs
+    ]
+    task.mm.page_table.edit([(run.start, run.end, (run,)) for run in ours])
+    extents = [extent for run in theirs for extent in extents_of(run)]
+    update_frames(machine, extents, lambda frame: frame.mapped(1).with_flags(locked))
+
+
+def _error(task: Task, spec: RegionSpec, message: str) -> ScenarioError:
+    return ScenarioError(f"task {task.name}, region {spec.as_}: {message}")

@@ -1,0 +1,207 @@
+"""One command's work on a booted machine: load it, change it, keep all of that or nothing."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple
+
+from pymigrate import __version__
+from pymigrate.errors import KernelError, ScenarioError, StoreError
+from pymigrate.store.store import Boot, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pymigrate.mm.machine import Machine
+
+BUILT_IN = "two-node.yaml"
+
+
+class Request(NamedTuple):
+    """Which machine a command works on, and what becomes of the changes."""
+
+    scenario: str | None = None  # None: what the state holds, else the built-in scenario
+    state: str | None = None  # None: a file of the user's state directory
+    ephemeral: bool = False  # boot a machine for this command alone
+    dry_run: bool = False  # keep no change
+    write: bool = False  # the command changes the machine
+
+
+class Session:
+    """``with Session(request) as machine:`` is one transaction.
+
+    What the kernel refused is kept as the kernel left it: a KernelError commits, any other
+    exception rolls back. Raises ScenarioError and StoreError.
+    """
+
+    def __init__(self, request: Request, say: Callable[[str], None] = lambda _: None) -> None:
+        self.request, self.say = request, say
+        self.store: Store | None = None
+        self.machine: Machine | None = None
+
+    def __enter__(self) -> Machine:
+        request = self.request
+        if request.ephemeral:
+            self.machine, _ = boot_scenario(scenario_path(request.scenario))
+            return self.machine
+        self.store = Store(state_path(request))
+        try:
+            self.machine = self._load(self.store)
+        except BaseException:
+            self._close()
+            raise
+        return self.machine
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        keep = kind is None or isinstance(error, KernelError)
+        try:
+            if self.store and self.machine and self.request.write:
+                if keep and not self.request.dry_run:
+                    self.store.save(self.machine)
+                    self.store.commit()
+                else:
+                    self.store.rollback()
+        finally:
+            self._close()
+
+    def _load(self, store: Store) -> Machine:
+        request = self.request
+        store.begin(write=request.write)
+        boot = store.booted()
+        if boot is None:
+            return self._boot(store)
+        _check_scenario(request, boot)
+        return store.load()
+
+    def _boot(self, store: Store) -> Machine:
+        """Boot by itself a scenario that never was."""
+        path = scenario_path(self.request.scenario)
+        if self.request.dry_run:
+            machine, _ = boot_scenario(path)
+            return machine
+        if not self.request.write:
+            store.rollback()
+            store.begin(write=True)
+            if store.booted() is not None:  # another command was faster
+                return store.load()
+        machine, boot = boot_scenario(path)
+        store.replace(machine, boot)
+        store.commit()
+        self.say(f"booted {path}")
+        store.begin(write=self.request.write)
+        return store.load()
+
+    def _close(self) -> None:
+        if self.store:
+            self.store.close()
+            self.store = None
+
+
+def boot(request: Request, steps: bool = False) -> tuple[Machine, Boot]:
+    """Boot a scenario afresh, in place of what the state held; with *steps*, run those too."""
+    machine, booted = boot_scenario(scenario_path(request.scenario), steps)
+    if not request.dry_run and not request.ephemeral:
+        store = Store(state_path(request))
+        try:
+            store.begin(write=True)
+            store.replace(machine, booted)
+            store.commit()
+        finally:
+            store.close()
+    return machine, booted
+
+
+def boot_scenario(path: str, steps: bool = False) -> tuple[Machine, Boot]:
+    """The machine of the scenario file *path*, and what says from where it is.
+
+    Raises ScenarioError.
+    """
+    from pymigrate.scenario.build import build
+    from pymigrate.scenario.loader import load
+    from pymigrate.scenario.runner import Runner
+
+    fingerprint = _fingerprint(path)
+    scenario = load(path)
+    try:
+        machine = build(scenario)
+        if steps:
+            for _ in Runner(machine, scenario).run():
+                pass
+    except ScenarioError as error:
+        if not error.path:
+            raise ScenarioError(error.message, path) from None
+        raise
+    return machine, Boot(os.path.abspath(path), fingerprint, machine.release.name, __version__)
+
+
+def scenario_path(named: str | None) -> str:
+    """The scenario file that is meant; the built-in one if none is named."""
+    if named:
+        return named
+    here = os.path.dirname(os.path.abspath(__file__))
+    for folder in (os.path.join(here, "scenarios"), os.path.join(here, "..", "scenarios")):
+        path = os.path.normpath(os.path.join(folder, BUILT_IN))
+        if os.path.exists(path):
+            return path
+    raise ScenarioError(f"the built-in scenario {BUILT_IN} is missing; name one with --scenario")
+
+
+def state_path(request: Request) -> str:
+    """The state file that is meant: by default one for each scenario, in the user's directory."""
+    if request.state:
+        return request.state
+    from hashlib import sha256
+
+    from platformdirs import user_state_dir
+
+    path = os.path.abspath(scenario_path(request.scenario))
+    stem = os.path.splitext(os.path.basename(path))[0]
+    name = f"{stem}-{sha256(path.encode()).hexdigest()[:12]}.db"
+    folder = user_state_dir("pymigrate", appauthor=False)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot be made: {error.strerror}", folder) from None
+    return os.path.join(folder, name)
+
+
+def _check_scenario(request: Request, boot: Boot) -> None:
+    """Refuse a state that does not stand for the scenario that is meant, as it is now."""
+    if request.scenario and os.path.abspath(request.scenario) != boot.scenario:
+        raise StoreError(
+            f"holds a machine of {boot.scenario}, not of {os.path.abspath(request.scenario)};"
+            f" `pymigrate boot {request.scenario}` would replace it",
+            state_path(request),
+        )
+    if os.path.exists(boot.scenario) and not _is_unchanged(boot):
+        raise StoreError(
+            "the scenario was changed since it was booted; `pymigrate boot` starts afresh",
+            boot.scenario,
+        )
+
+
+def _fingerprint(path: str) -> str:
+    """What tells whether a scenario file has changed: its size, time and contents."""
+    from hashlib import sha256
+
+    try:
+        status = os.stat(path)
+        with open(path, "rb") as file:
+            digest = sha256(file.read()).hexdigest()
+    except OSError as error:
+        raise ScenarioError(f"cannot be read: {error.strerror}", path) from None
+    return f"{status.st_size}:{status.st_mtime_ns}:{digest}"
+
+
+def _is_unchanged(boot: Boot) -> bool:
+    size, mtime, digest = boot.fingerprint.split(":")
+    status = os.stat(boot.scenario)
+    if (status.st_size, status.st_mtime_ns) == (int(size), int(mtime)):
+        return True
+    return _fingerprint(boot.scenario).split(":")[2] == digest

@@ -1,0 +1,120 @@
+"""Tiny builders of machines, tasks and memory; the tests import them by name."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from pymigrate.errors import KernelError
+from pymigrate.mm.address_space import AddressSpace
+from pymigrate.mm.frames import update_frames
+from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.mempolicy import MPOL, Mempolicy
+from pymigrate.mm.mm import Mm
+from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.scenario.build import boot
+from pymigrate.scenario.models import MachineSpec
+from pymigrate.syscalls.mmap import mmap
+from pymigrate.syscalls.process import touch
+from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT, PAGE_SIZE, parse_size
+from pymigrate.views import numa_maps, placement
+
+BASE = 0x200004000000  # where the first region of a machine is mapped
+
+
+def nodes_with(
+    *memory: str,
+    cpus: tuple[str, ...] | None = None,
+    distances: tuple[tuple[int, ...], ...] | None = None,
+    kernel: str = "6.12",
+) -> Machine:
+    """A machine with a node for each of *memory* ("0" for none); node i has CPU i, or *cpus*."""
+    cpus = cpus or tuple(str(i) for i in range(len(memory)))
+    nodes = {
+        nid: {"cpus": mine, "memory": size}
+        for nid, (mine, size) in enumerate(zip(cpus, memory, strict=True))
+    }
+    spec = MachineSpec.model_validate({"nodes": nodes, "distances": distances})
+    return boot(spec, kernel)
+
+
+def two_nodes(memory: str = "64MiB", kernel: str = "6.12") -> Machine:
+    """A machine with two equal nodes."""
+    return nodes_with(memory, memory, kernel=kernel)
+
+
+def four_nodes(memory: str = "64MiB", kernel: str = "6.12") -> Machine:
+    """A machine with four equal nodes, all equally far from each other."""
+    return nodes_with(memory, memory, memory, memory, kernel=kernel)
+
+
+def new_task(machine: Machine, name: str = "a", cpu: int = 0, uid: int = 0) -> Task:
+    """A task that runs on *cpu* and has no memory."""
+    mm = Mm(machine.new_id(), machine.new_id())
+    task = Task(machine.next_pid, name, name, uid, Cpumask.of(cpu), mm, machine.memory_nodes)
+    machine.next_pid += 1
+    machine.mms[mm.mm_id] = mm
+    machine.tasks[task.pid] = task
+    return task
+
+
+def new_file(machine: Machine, size: str, fs: str = "tmpfs", inode: int = 2) -> AddressSpace:
+    """A file that is not cached."""
+    space = AddressSpace(machine.new_id(), "data", fs, parse_size(size), inode)
+    machine.spaces[space.space_id] = space
+    return space
+
+
+def mapped(machine: Machine, task: Task, size: str, prot: str = "rw", **how: Any) -> int:
+    """Map *size* at the next free 2 MiB boundary, and give the address; *how* goes to mmap()."""
+    start = -(-machine.next_region // HPAGE_PMD_NR) * HPAGE_PMD_NR
+    length = parse_size(size)
+    machine.next_region = start + (length + PAGE_SIZE - 1 >> PAGE_SHIFT) + 1
+    mmap(machine, task, start << PAGE_SHIFT, length, prot, **how)
+    return start << PAGE_SHIFT
+
+
+def touched(machine: Machine, task: Task, size: str, node: int = 0, **how: Any) -> int:
+    """Map *size* and write to all of it, with the pages on *node*; give the address."""
+    addr = mapped(machine, task, size, **how)
+    with placed_on(task, node):
+        assert touch(machine, task, addr, parse_size(size)) is None
+    return addr
+
+
+@contextmanager
+def placed_on(task: Task, node: int) -> Iterator[None]:
+    """Let *task* allocate on *node*, and have its old policy again afterwards."""
+    nodes = Nodemask.of(node)
+    saved, task.policy = task.policy, Mempolicy(MPOL.PREFERRED, 0, nodes, nodes)
+    yield
+    task.policy = saved
+
+
+def hold(machine: Machine, task: Task, addr: int, nr: int = 1, pins: int = 1) -> None:
+    """Let somebody hold pages that *task* maps: by a pin each, or else (pins=0) a reference."""
+    for page in range(addr >> PAGE_SHIFT, (addr >> PAGE_SHIFT) + nr):
+        run = task.mm.page_table.at(page)
+        assert run is not None
+        held = {"pins": pins, "extra_refs": 1 - pins}
+        update_frames(machine, [(run.pfn(page), 1)], lambda f: f._replace(**held))
+
+
+def nodes_of(machine: Machine, task: Task, addr: int, size: str) -> list[list[int]]:
+    """Where the pages lie: runs of [count, node], -1 for absent ones."""
+    start = addr >> PAGE_SHIFT
+    return placement.runs(machine, task, start, start + (parse_size(size) >> PAGE_SHIFT))
+
+
+def maps(machine: Machine, task: Task) -> list[str]:
+    """The lines of numa_maps, without their addresses."""
+    text = numa_maps.format_rows(numa_maps.rows(machine, task))
+    return [line.partition(" ")[2] for line in text.splitlines()]
+
+
+def errno_of(call: Callable[..., object], *args: Any, **kwargs: Any) -> str:
+    """The error that *call* fails with."""
+    with pytest.raises(KernelError) as failure:
+        call(*args, **kwargs)
+    return failure.value.errno

@@ -1,0 +1,255 @@
+"""What is true of every machine between two system calls, whatever was called."""
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+from pymigrate.mm.machine import Machine, Node, Task
+from pymigrate.mm.memmap import Frame, FrameFlag
+from pymigrate.mm.mm import Mm
+from pymigrate.mm.pte import Pte, PteRun
+from pymigrate.mm.runs import RunMap
+from pymigrate.mm.swap import BATCH
+from pymigrate.mm.vma import Vma
+from pymigrate.mm.vmstat import EVENTS, NUMA_EVENTS
+from pymigrate.units import HPAGE_PMD_NR
+from pymigrate.views import numa_maps, placement, vmstat
+
+
+def check(machine: Machine) -> None:
+    """Assert all that holds of *machine*."""
+    frames = used_frames(machine)
+    for node in machine.nodes.values():
+        check_free_memory(node)
+    check_maps(machine, frames)
+    check_page_cache(machine, frames)
+    check_holders(machine, frames)
+    check_lru_batches(machine, frames)
+    for mm in machine.mms.values():
+        check_vmas(machine, mm)
+        check_entries(machine, mm, frames)
+    check_tasks(machine)
+    check_views(machine, frames)
+
+
+def used_frames(machine: Machine) -> dict[int, Frame]:
+    """Every frame in use, with its state."""
+    return {
+        pfn: run.frame
+        for node in machine.nodes.values()
+        for run in node.memmap.runs
+        for pfn in range(run.start, run.start + run.nr)
+    }
+
+
+def events(machine: Machine) -> dict[str, int]:
+    """The counters that never fall."""
+    values = vmstat.rows(machine)
+    return {name: values[name] for name in (*EVENTS, *NUMA_EVENTS)}
+
+
+def entries(mm: Mm) -> Iterator[tuple[int, int, int]]:
+    """Each page with a frame: page, frame, flags."""
+    for run in mm.page_table.runs:
+        if run.lanes:
+            for i, pfn in enumerate(run.pfns()):
+                yield run.start + i, pfn, run.flags
+
+
+def sharing(machine: Machine) -> dict[tuple[int, int], tuple[int, int]]:
+    """What migration keeps: each entry's flags, and which entries have one frame in common.
+
+    A frame is named by the place of its first entry.
+    """
+    names: dict[int, int] = {}
+    found = {}
+    for mm in machine.mms.values():
+        for page, pfn, flags in entries(mm):
+            found[mm.mm_id, page] = names.setdefault(pfn, len(found)), flags
+    return found
+
+
+def check_run_map(runs: RunMap[Any], is_maximal: bool) -> None:
+    """Runs are sorted and disjoint; of extents and frames, neighbours that are alike are one."""
+    assert runs.starts == [run.start for run in runs.runs], "starts differ from the runs"
+    assert all(run.nr > 0 for run in runs.runs), "a run is empty"
+    for low, high in pairwise(runs.runs):
+        assert low.start + low.nr <= high.start, f"{low} and {high} overlap"
+        if is_maximal and low.start + low.nr == high.start:
+            assert low.join(high) is None, f"{low} and {high} are one"
+
+
+def check_free_memory(node: Node) -> None:
+    """Each frame of a zone is free or in use, and never both."""
+    check_run_map(node.memmap, is_maximal=False)
+    for zone in node.zones:
+        check_run_map(zone.free, is_maximal=True)
+        assert zone.nr_free == sum(extent.nr for extent in zone.free.runs), "nr_free is wrong"
+        used = [(run.start, run.nr) for run in node.memmap.between(zone.start, zone.end)]
+        at = zone.start
+        for start, nr in sorted([*used, *zone.free.runs]):
+            assert start == at, f"frame {min(start, at):#x} is owned twice, or not at all"
+            at = start + nr
+        assert at == zone.end, "free and used are not what is present"
+    low = node.zones[0].start if node.zones else 0
+    high = node.zones[-1].end if node.zones else 0
+    for run in node.memmap.runs:
+        assert low <= run.start < run.start + run.nr <= high, f"{run} lies outside the node"
+
+
+def check_maps(machine: Machine, frames: dict[int, Frame]) -> None:
+    """The mapcount of every frame is the number of entries that name it."""
+    maps: Counter[int] = Counter()
+    for mm in machine.mms.values():
+        maps.update(pfn for _, pfn, _ in entries(mm))
+    for pfn, nr in maps.items():
+        assert pfn in frames, f"frame {pfn:#x} is mapped, and free"
+        assert frames[pfn].mapcount == nr, f"{pfn:#x} is mapped {nr} times: {frames[pfn]}"
+    for pfn, frame in frames.items():
+        assert frame.pmd_maps == frame.order == 0
+        assert maps[pfn] == frame.mapcount, f"nothing maps {pfn:#x}: {frame}"
+
+
+def check_page_cache(machine: Machine, frames: dict[int, Frame]) -> None:
+    """A cached page's frame is owned by its object; a file's frame is cached."""
+    cached: dict[int, int] = {}
+    for space in machine.spaces.values():
+        check_run_map(space.pages, is_maximal=False)
+        check_run_map(space.policies, is_maximal=True)
+        for run in space.pages.runs:
+            assert 0 <= run.start < run.end <= space.nr_pages, f"{run} lies beyond {space.name}"
+            for pfn in run.pfns():
+                assert pfn in frames, f"frame {pfn:#x} is cached, and free"
+                assert pfn not in cached, f"frame {pfn:#x} is cached twice"
+                cached[pfn] = space.space_id
+    for pfn, frame in frames.items():
+        owner = None if frame.is_anon else frame.owner
+        if owner is not None and pfn not in cached:
+            assert frame.is_held, f"{pfn:#x} is in no cache"
+            assert not frame.mapcount, f"{pfn:#x} is mapped, and no longer cached"
+        else:
+            assert cached.get(pfn) == owner, f"{pfn:#x} is cached in another object: {frame}"
+        if owner in machine.spaces:
+            swapbacked = bool(frame.flags & FrameFlag.SWAPBACKED)
+            assert swapbacked == machine.spaces[owner].is_shmem, f"{pfn:#x}: {frame}"
+
+
+def check_holders(machine: Machine, frames: dict[int, Frame]) -> None:
+    """An anonymous frame is in use because it is mapped or held."""
+    for pfn, frame in frames.items():
+        if frame.is_anon:
+            assert frame.mapcount or frame.is_held, f"nobody holds {pfn:#x}: {frame}"
+            assert not frame.flags & FrameFlag.READAHEAD, f"{pfn:#x}: {frame}"
+
+
+def check_lru_batches(machine: Machine, frames: dict[int, Frame]) -> None:
+    """What waits for its LRU list is in use, waits once, and never fills a batch."""
+    seen: set[int] = set()
+    for batch in machine.lru_batches.values():
+        for queue in (batch.waiting, batch.mlocked):
+            assert len(queue) < BATCH
+            assert len(set(queue)) == len(queue), "a frame waits twice"
+            assert not seen & set(queue), "a frame waits on two lists"
+            assert set(queue) <= frames.keys(), "a free frame waits for its LRU list"
+            seen |= set(queue)
+
+
+def check_vmas(machine: Machine, mm: Mm) -> None:
+    """VMAs are sorted and disjoint, and fit what they map."""
+    for low, high in pairwise(mm.vmas):
+        assert low.end <= high.start, f"{low} and {high} overlap"
+    for vma in mm.vmas:
+        assert vma.start < vma.end, f"{vma} is empty"
+        assert not vma.space or vma.space in machine.spaces, f"{vma} maps what is gone"
+        assert vma.space or vma.pgoff == vma.start, f"{vma} is displaced"
+        assert vma.policy is None or not vma.policy.nodes - machine.memory_nodes
+
+
+def check_entries(machine: Machine, mm: Mm, frames: dict[int, Frame]) -> None:
+    """Every entry lies in a VMA and names a frame that may be there."""
+    check_run_map(mm.page_table, is_maximal=False)
+    for run in mm.page_table.runs:
+        check_run(run)
+        at = run.start
+        for vma, a, b in mm.parts(run.start, run.end):
+            assert a == at, f"page {at:#x} lies in no VMA"
+            check_part(mm, vma, run.clip(a, b), frames, machine)
+            at = b
+        assert at == run.end, f"page {at:#x} lies in no VMA"
+
+
+def check_run(run: PteRun) -> None:
+    """A run has as many lanes as make sense."""
+    assert run.order == 0
+    assert run.flags & Pte.PRESENT
+    assert len(run.lanes) <= run.nr, f"{run} has idle lanes"
+    if len(run.lanes) == run.nr > 1:
+        assert run.nr <= HPAGE_PMD_NR, f"{run} is longer than a page table"
+    if not run.lanes:
+        assert not run.flags & (Pte.WRITE | Pte.DIRTY | Pte.EXCLUSIVE), "the zero page is written"
+
+
+def check_part(
+    mm: Mm, vma: Vma, run: PteRun, frames: dict[int, Frame], machine: Machine
+) -> None:
+    """The entries of *run*, which lie in *vma*, name frames that belong there."""
+    if not run.lanes:
+        assert vma.is_anonymous, f"{vma} maps the zero page"
+        return
+    space = machine.spaces[vma.space] if vma.space else None
+    for i, pfn in enumerate(run.pfns()):
+        page, frame = run.start + i, frames[pfn]
+        if frame.is_anon:
+            assert not vma.is_shared, f"{vma} shares an anonymous page"
+            assert vma.anon_vma, f"{vma} has pages, but no anon_vma"
+            assert frame.owner == mm.family, f"page {page:#x} belongs to a stranger: {frame}"
+        else:
+            assert space is not None, f"anonymous {vma} maps a file's page {page:#x}"
+            cached = space.pages.at(vma.index(page))
+            assert cached is not None, f"page {page:#x} is mapped, but not cached"
+            assert cached.pfn(vma.index(page)) == pfn, f"page {page:#x} is not the cached one"
+            assert vma.is_shared or not run.flags & (Pte.WRITE | Pte.EXCLUSIVE)
+        if run.flags & Pte.EXCLUSIVE:
+            assert frame.is_anon, f"page {page:#x} is exclusive: {frame}"
+            assert frame.mapcount == 1, f"page {page:#x} is exclusive: {frame}"
+        elif run.flags & Pte.WRITE:
+            assert vma.is_shared, f"page {page:#x} can be written, and is not exclusive"
+
+
+def check_tasks(machine: Machine) -> None:
+    """Each task has an address space of its own, and each address space a task."""
+    assert [task.pid for task in machine.tasks.values()] == list(machine.tasks)
+    assert sorted(task.mm.mm_id for task in machine.tasks.values()) == sorted(machine.mms)
+    for task in machine.tasks.values():
+        assert machine.mms[task.mm.mm_id] is task.mm
+        assert task.pid < machine.next_pid
+
+
+def check_views(machine: Machine, frames: dict[int, Frame]) -> None:
+    """The views agree with each other and with the memmap."""
+    for task in machine.tasks.values():
+        for row, vma in zip(numa_maps.rows(machine, task), task.mm.vmas, strict=True):
+            check_row(machine, task, row, vma)
+    values = vmstat.rows(machine)
+    anon = [frame for frame in frames.values() if frame.is_anon]
+    total = sum(node.nr_pages for node in machine.nodes.values())
+    assert values["nr_free_pages"] == total - len(frames)
+    assert values["nr_file_pages"] == len(frames) - len(anon)
+    assert values["nr_anon_pages"] == sum(frame.mapcount > 0 for frame in anon)
+    assert all(value >= 0 for value in values.values())
+
+
+def check_row(machine: Machine, task: Task, row: numa_maps.NumaMapsRow, vma: Vma) -> None:
+    """A line of numa_maps counts what the placement view shows."""
+    nodes: Counter[int] = Counter()
+    for nr, nid in placement.runs(machine, task, vma.start, vma.end):
+        nodes[nid] += nr
+    hidden = machine.release.prot_none_is_absent and not vma.flags & 7
+    if not hidden:
+        nodes.pop(placement.NOT_PRESENT, 0)
+        assert row.nodes == dict(nodes)
+    assert row.pages == sum(row.nodes.values())
+    assert 0 <= row.active <= row.pages, f"{row.active} of {row.pages} pages are active"
+    assert row.anon <= row.pages
+    assert row.dirty <= row.pages

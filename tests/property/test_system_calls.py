@@ -1,0 +1,524 @@
+"""A machine under any system calls: its invariants hold, and migration only moves.
+
+The rules call what a scenario's steps call. Beside the invariants, each compares what it did with
+a model that looks at one page at a time.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from pymigrate.errors import ERRNO, KernelError
+from pymigrate.mm.frames import frame_of, update_frames
+from pymigrate.mm.machine import FIRST_REGION, Machine, Task
+from pymigrate.mm.memmap import Frame, nid_of
+from pymigrate.mm.mempolicy import BALANCING, MPOL, RELATIVE, STATIC
+from pymigrate.mm.page_alloc import available
+from pymigrate.mm.pte import Pte
+from pymigrate.mm.queue_folios import node_pairs
+from pymigrate.mm.vma import Vm
+from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.syscalls import madvise, mempolicy, migrate, mmap, process
+from pymigrate.syscalls.madvise import Madv
+from pymigrate.syscalls.migrate import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT
+from pymigrate.units import PAGE_SHIFT
+from tests.conftest import new_file, new_task, nodes_with, two_nodes
+from tests.property.invariants import check, entries, events, sharing, used_frames
+
+MACHINES: dict[str, Callable[[str], Machine]] = {
+    "small": lambda kernel: two_nodes("4MiB", kernel),
+    "ample": lambda kernel: two_nodes("64MiB", kernel),
+    "one node has little": lambda kernel: nodes_with(
+        "4MiB", "1MiB", "2MiB", cpus=("0", "", "1"), kernel=kernel
+    ),
+    "one node has no memory": lambda kernel: nodes_with(
+        "3MiB", "0", "3MiB", "20MiB", cpus=("0-1", "2", "", "3"), kernel=kernel
+    ),
+}
+TASKS = st.integers(0, 3)  # which of the tasks there are, by remainder
+NODES = st.sampled_from([1, 2, 1, 2, 3, 3, 4, 6, 7, 12, 0]).map(Nodemask)
+PAGES = st.sampled_from([0, 0, 1, 2, 7, 16, 100, 511])
+COUNTS = st.sampled_from([1, 2, 3, 16, 17, 33, 100, 513, 700])
+PARTS = st.tuples(st.integers(0, 5), PAGES, COUNTS)  # VMA by remainder, first page, pages
+MODES = st.tuples(
+    st.sampled_from([*MPOL, MPOL.INTERLEAVE, MPOL.BIND]),
+    st.sampled_from([0, 0, 0, STATIC, RELATIVE, BALANCING]),
+).map(sum)
+PROTS = st.sampled_from(["rw", "rw", "r", "none", "rwx"])
+MOVES = st.sampled_from([0, 1, 2, 2, 3, 4, 4, 5])
+MAX_TASKS = 5
+
+
+class SystemCalls(RuleBasedStateMachine):
+    """Calls on one machine."""
+
+    @initialize(
+        kind=st.sampled_from(sorted(MACHINES)), kernel=st.sampled_from(["6.12", "6.12", "6.1", "7.2"])
+    )
+    def boot(self, kind: str, kernel: str) -> None:
+        self.machine = MACHINES[kind](kernel)
+        self.files = [
+            new_file(self.machine, "600KiB", "tmpfs", inode=2),
+            new_file(self.machine, "400KiB", "ext4"),
+        ]
+        self.held: list[int] = []
+        self.counted = events(self.machine)
+        self.names = 0
+        self.new_task(0)
+        self.mmap_and_write(0, 300)
+
+    def new_task(self, uid: int) -> None:
+        self.names += 1
+        new_task(self.machine, f"task{self.names}", self.machine.cpus.first, uid)
+
+    def task(self, number: int) -> Task:
+        tasks = list(self.machine.tasks.values())
+        return tasks[number % len(tasks)]
+
+    def range(self, task: Task, part: tuple[int, int, int]) -> tuple[int, int]:
+        """Address and length of a part of *task*'s memory, which may have holes."""
+        if not task.mm.vmas:
+            return FIRST_REGION << PAGE_SHIFT, part[2] << PAGE_SHIFT
+        which, first, nr = part
+        vma = task.mm.vmas[which % len(task.mm.vmas)]
+        return vma.start + min(first, vma.nr - 1) << PAGE_SHIFT, nr << PAGE_SHIFT
+
+    def task_range(self, task: int, part: tuple[int, int, int]) -> tuple[Task, int, int]:
+        who = self.task(task)
+        return who, *self.range(who, part)
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(self.machine, *args, **kwargs)
+        except KernelError as error:
+            return error.errno
+
+    # Rules
+
+    @precondition(lambda self: len(self.machine.tasks) < 2)
+    @rule(uid=st.sampled_from([0, 1000]))
+    def start(self, uid: int) -> None:
+        self.new_task(uid)
+
+    @rule(
+        task=TASKS,
+        pages=st.sampled_from([1, 20, 100, 513, 600]),
+        gap=st.sampled_from([0, 0, 1]),
+        prot=PROTS,
+        kind=st.sampled_from(["anonymous", "anonymous", "shared", "tmpfs", "ext4"]),
+        is_shared=st.booleans(),
+        offset=st.sampled_from([0, 0, 3, 90]),
+        populate=st.booleans(),
+    )
+    def mmap(
+        self,
+        task: int,
+        pages: int,
+        gap: int,
+        prot: str,
+        kind: str,
+        is_shared: bool,
+        offset: int,
+        populate: bool,
+    ) -> None:
+        start = self.machine.next_region + gap
+        self.machine.next_region = start + pages
+        file = {"tmpfs": self.files[0], "ext4": self.files[1]}.get(kind)
+        self.call(
+            mmap.mmap,
+            self.task(task),
+            start << PAGE_SHIFT,
+            pages << PAGE_SHIFT,
+            prot,
+            is_shared=kind == "shared" or (file is not None and is_shared),
+            space=file,
+            offset=offset << PAGE_SHIFT if file else 0,
+            populate=populate,
+        )
+
+    @rule(task=TASKS, pages=st.sampled_from([20, 100, 300, 700]))
+    def mmap_and_write(self, task: int, pages: int) -> None:
+        start = self.machine.next_region
+        self.mmap(task, pages, 0, "rw", "anonymous", False, 0, False)
+        process.touch(self.machine, self.task(task), start << PAGE_SHIFT, pages << PAGE_SHIFT)
+
+    @rule(task=TASKS, part=PARTS)
+    def munmap(self, task: int, part: tuple[int, int, int]) -> None:
+        who = self.task(task)
+        addr, length = self.range(who, part)
+        self.call(mmap.munmap, who, addr, length)
+        a, b = addr >> PAGE_SHIFT, addr + length >> PAGE_SHIFT
+        assert not list(who.mm.parts(a, b))
+
+    @rule(task=TASKS, part=PARTS, prot=PROTS)
+    def mprotect(self, task: int, part: tuple[int, int, int], prot: str) -> None:
+        self.call(mmap.mprotect, *self.task_range(task, part), prot)
+
+    @rule(task=TASKS, part=PARTS, lock=st.booleans())
+    def mlock(self, task: int, part: tuple[int, int, int], lock: bool) -> None:
+        self.call(mmap.mlock if lock else mmap.munlock, *self.task_range(task, part))
+
+    @rule(task=TASKS, part=PARTS, advice=st.sampled_from(sorted(set(Madv) - {Madv.COLLAPSE})))
+    def madvise(self, task: int, part: tuple[int, int, int], advice: Madv) -> None:
+        self.call(madvise.madvise, *self.task_range(task, part), advice)
+
+    @rule(task=TASKS, part=PARTS, write=st.booleans(), stride=st.sampled_from([1, 1, 2, 3]))
+    def touch(self, task: int, part: tuple[int, int, int], write: bool, stride: int) -> None:
+        who = self.task(task)
+        addr, length = self.range(who, part)
+        signal = process.touch(self.machine, who, addr, length, write, stride << PAGE_SHIFT)
+        assert signal in (None, "SIGSEGV", "SIGBUS", "SIGKILL")
+        assert (signal == "SIGKILL") == (who.pid not in self.machine.tasks)
+        if signal:
+            return
+        wanted = Pte.YOUNG | (Pte.WRITE | Pte.DIRTY if write else 0)
+        for page in range(addr >> PAGE_SHIFT, addr + length >> PAGE_SHIFT, stride):
+            run = who.mm.page_table.at(page)
+            assert run is not None, f"page {page:#x} was touched and is absent"
+            assert run.flags & wanted == wanted, f"page {page:#x} was touched: {run}"
+
+    @precondition(lambda self: len(self.machine.tasks) < MAX_TASKS)
+    @rule(task=TASKS)
+    def fork(self, task: int) -> None:
+        self.names += 1
+        parent = self.task(task)
+        before = {page: pfn for page, pfn, _ in entries(parent.mm)}
+        pinned = {p for p, pfn, f in entries(parent.mm) if self.is_pinned(pfn) and f & Pte.EXCLUSIVE}
+        try:
+            child = self.call(process.fork, parent, f"task{self.names}")
+        finally:
+            if parent.pid in self.machine.tasks:
+                assert before == {page: pfn for page, pfn, _ in entries(parent.mm)}
+        copied = {page: pfn for page, pfn, _ in entries(child.mm)}
+        expected = {
+            page
+            for vma in parent.mm.vmas
+            if vma.anon_vma and not vma.flags & Vm.DONTCOPY
+            for page in before
+            if vma.start <= page < vma.end
+        }
+        assert copied.keys() == expected
+        for page, pfn in copied.items():
+            assert (pfn == before[page]) == (page not in pinned)
+
+    @precondition(lambda self: len(self.machine.tasks) > 2)
+    @rule(task=TASKS)
+    def exit(self, task: int) -> None:
+        self.call(process.exit_task, self.task(task))
+
+    @rule(task=TASKS, cpus=st.integers(0, 15).map(Cpumask))
+    def sched_setaffinity(self, task: int, cpus: Cpumask) -> None:
+        self.call(process.sched_setaffinity, self.task(task), cpus)
+
+    @rule(task=TASKS, mode=MODES, nodes=NODES)
+    def set_mempolicy(self, task: int, mode: int, nodes: Nodemask) -> None:
+        self.call(mempolicy.set_mempolicy, self.task(task), mode, nodes)
+
+    @rule(weights=st.dictionaries(st.integers(0, 3), st.integers(1, 4)))
+    def set_weights(self, weights: dict[int, int]) -> None:
+        self.machine.weights = weights
+
+    @rule(task=TASKS, part=PARTS, flags=st.integers(0, 7))
+    def get_mempolicy(self, task: int, part: tuple[int, int, int], flags: int) -> None:
+        who = self.task(task)
+        addr, _ = self.range(who, part)
+        self.call(mempolicy.get_mempolicy, who, addr if flags & 2 else 0, flags)
+
+    @rule(task=TASKS, part=PARTS, node=st.integers(0, 4))
+    def set_mempolicy_home_node(self, task: int, part: tuple[int, int, int], node: int) -> None:
+        self.call(mempolicy.set_mempolicy_home_node, *self.task_range(task, part), node)
+
+    @rule(task=TASKS, part=PARTS, mode=MODES, nodes=NODES, flags=MOVES)
+    def mbind(
+        self, task: int, part: tuple[int, int, int], mode: int, nodes: Nodemask, flags: int
+    ) -> None:
+        who = self.task(task)
+        addr, length = self.range(who, part)
+        may_move = self.movable(who, addr, length, nodes, flags)
+        before, frames = sharing(self.machine), self.frames_by_entry()
+        failed, succeeded = self.migrated()
+        answer = self.call(mempolicy.mbind, who, addr, length, mode, nodes, flags)
+        assert sharing(self.machine) == before
+        moved = self.moved_since(frames)
+        new_failed, new_succeeded = self.migrated()
+        assert len(moved) == new_succeeded - succeeded
+        assert moved <= may_move
+        if answer in ("EINVAL", "EPERM", "EFAULT"):
+            assert not moved
+            assert new_failed == failed
+        elif answer is None and flags & MPOL_MF_STRICT and flags & 6 and mode & 7:
+            assert self.nodes_of(may_move) <= set(nodes) or moved == may_move
+
+    @rule(caller=TASKS, subject=TASKS, old=NODES, new=NODES)
+    def migrate_pages(self, caller: int, subject: int, old: Nodemask, new: Nodemask) -> None:
+        who, whose = self.task(caller), self.task(subject)
+        before, frames = sharing(self.machine), self.frames_by_entry()
+        failed, succeeded = self.migrated()
+        model = self.model_of_migrate_pages(who, whose, old, new & self.machine.memory_nodes)
+        answer = self.call(migrate.migrate_pages, who, whose, old, new)
+        assert sharing(self.machine) == before
+        new_failed, new_succeeded = self.migrated()
+        assert len(self.moved_since(frames)) == new_succeeded - succeeded
+        if answer in ("EINVAL", "EPERM"):
+            assert new_succeeded == succeeded
+        elif answer == "ENOMEM":
+            assert model is None or not model[2], "memory ran out where there was enough"
+            assert new_failed > failed
+        else:
+            assert model is not None, "there was memory where there is none"
+            nodes, stayed, _ = model
+            assert answer == stayed
+            assert nodes == {key: nid_of(pfn) for key, pfn in self.frames_by_entry().items()}
+
+    @rule(
+        caller=TASKS,
+        subject=TASKS,
+        part=PARTS,
+        picks=st.lists(st.tuples(st.integers(-2, 40), st.integers(-1, 5)), max_size=30),
+        flags=st.sampled_from([0, 2, 4, 6]),
+    )
+    def move_pages(
+        self,
+        caller: int,
+        subject: int,
+        part: tuple[int, int, int],
+        picks: list[tuple[int, int]],
+        flags: int,
+    ) -> None:
+        who, whose = self.task(caller), self.task(subject)
+        start = self.range(whose, part)[0] >> PAGE_SHIFT
+        pages = [start + page for page, _ in picks]
+        nodes = [node for _, node in picks]
+        before = sharing(self.machine)
+        ample = all(
+            available(node, to_min=True) > 2 * len(picks)
+            for node in self.machine.nodes.values()
+            if node.zones
+        )
+        expected = self.model_of_move_pages(whose, pages, nodes, bool(flags & MPOL_MF_MOVE_ALL))
+        addrs = [page << PAGE_SHIFT for page in pages]
+        answer = self.call(migrate.move_pages, who, whose, addrs, nodes, flags)
+        assert sharing(self.machine) == before
+        if not isinstance(answer, str) and ample:
+            assert (answer.ret, answer.errno, answer.status) == expected
+
+    @rule(task=TASKS, part=PARTS)
+    def query_pages(self, task: int, part: tuple[int, int, int]) -> None:
+        who = self.task(task)
+        addr, length = self.range(who, part)
+        addrs = list(range(addr, addr + length, 1 << PAGE_SHIFT))
+        status = migrate.move_pages(self.machine, who, who, addrs, None, 0).status
+        frames = self.frames_by_entry()
+        for at, value in zip(addrs, status, strict=True):
+            pfn = frames.get((who.mm.mm_id, at >> PAGE_SHIFT))
+            assert value in ((-14, -2) if pfn is None else (nid_of(pfn), -2))
+
+    @rule(task=TASKS, part=PARTS, is_pin=st.booleans())
+    def hold(self, task: int, part: tuple[int, int, int], is_pin: bool) -> None:
+        """Hold a few pages of a task."""
+        who = self.task(task)
+        page = self.range(who, part)[0] >> PAGE_SHIFT
+        for at, pfn, _ in entries(who.mm):
+            if page <= at < page + 3 and pfn not in self.held:
+                self.held.append(pfn)
+                held = {"pins": 1} if is_pin else {"extra_refs": 1}
+                update_frames(self.machine, [(pfn, 1)], lambda f, held=held: f._replace(**held))
+
+    @precondition(lambda self: self.held)
+    @rule(nr=st.integers(1, 3))
+    def let_go(self, nr: int) -> None:
+        """Let go of some of what is held; what nobody else has is freed."""
+        cached = {
+            pfn
+            for space in self.machine.spaces.values()
+            for run in space.pages.runs
+            for pfn in run.pfns()
+        }
+        for pfn in self.held[:nr]:
+
+            def drop(frame: Frame, pfn: int = pfn) -> Frame | None:
+                left = frame._replace(pins=0, extra_refs=0)
+                return left if left.mapcount or pfn in cached else None
+
+            update_frames(self.machine, [(pfn, 1)], drop)
+        del self.held[:nr]
+
+    # What is compared
+
+    def migrated(self) -> tuple[int, int]:
+        counters = self.machine.counters
+        return counters["pgmigrate_fail"], counters["pgmigrate_success"]
+
+    def is_pinned(self, pfn: int) -> bool:
+        return frame_of(self.machine, pfn).pins > 0
+
+    def frames_by_entry(self) -> dict[tuple[int, int], int]:
+        return {
+            (mm.mm_id, page): pfn
+            for mm in self.machine.mms.values()
+            for page, pfn, _ in entries(mm)
+        }
+
+    def moved_since(self, frames: dict[tuple[int, int], int]) -> set[int]:
+        """The old frames of pages that now have another one."""
+        now = self.frames_by_entry()
+        return {pfn for key, pfn in frames.items() if now[key] != pfn}
+
+    def nodes_of(self, pfns: Iterable[int]) -> set[int]:
+        return {nid_of(pfn) for pfn in pfns}
+
+    def movable(
+        self, task: Task, addr: int, length: int, nodes: Nodemask, flags: int
+    ) -> set[int]:
+        """The frames that mbind() may move."""
+        if not flags & (MPOL_MF_MOVE | MPOL_MF_MOVE_ALL):
+            return set()
+        a, b = addr >> PAGE_SHIFT, addr + length >> PAGE_SHIFT
+        found = {pfn for page, pfn, _ in entries(task.mm) if a <= page < b}
+        return {
+            pfn
+            for pfn in found
+            for frame in [frame_of(self.machine, pfn)]
+            if nid_of(pfn) not in nodes
+            and not frame.is_held
+            and (frame.mapcount == 1 or flags & MPOL_MF_MOVE_ALL)
+        }
+
+    def model_of_migrate_pages(
+        self, caller: Task, target: Task, old: Nodemask, new: Nodemask
+    ) -> tuple[dict[tuple[int, int], int], int, bool] | None:
+        """Where each entry's page will lie, what is returned, and whether memory surely suffices.
+
+        None if memory surely does not suffice.
+        """
+        frames = used_frames(self.machine)
+        nodes = {pfn: nid_of(pfn) for pfn in frames}
+        room = {nid: available(n, to_min=True) for nid, n in self.machine.nodes.items()}
+        stayed, is_ample = 0, True
+        for source, dest in node_pairs(old, new):
+            queue: list[int] = []
+            for _, pfn, _ in entries(target.mm):
+                if nodes[pfn] != source:
+                    continue
+                if frames[pfn].mapcount > 1 and not caller.is_capable:
+                    continue
+                if pfn in queue:
+                    stayed += self.machine.release.second_sighting_fails
+                else:
+                    queue.append(pfn)
+            free = [pfn for pfn in queue if not frames[pfn].is_held]
+            if len(free) > room[dest]:
+                return None
+            is_ample = is_ample and len(queue) <= room[dest]
+            stayed += len(queue) - len(free)
+            nodes |= dict.fromkeys(free, dest)
+            room[dest] -= len(free)
+            if source in room:
+                room[source] += len(free)
+        return {key: nodes[pfn] for key, pfn in self.frames_by_entry().items()}, stayed, is_ample
+
+    def model_of_move_pages(
+        self, target: Task, pages: list[int], nodes: list[int], move_all: bool
+    ) -> tuple[int, str | None, list[int | None]]:
+        """The loop of the specification, page by page: return value, errno, status."""
+        at = {page: pfn for page, pfn, _ in entries(target.mm)}
+        frames = used_frames(self.machine)
+        where = {pfn: nid_of(pfn) for pfn in frames}
+        status: list[int | None] = [None] * len(pages)
+        queue: list[int] = []
+        start, cur = 0, None
+
+        def submit(i: int) -> int:
+            held = [pfn for pfn in queue if frames[pfn].is_held]
+            where.update({pfn: cur for pfn in queue if pfn not in held})
+            count = len(queue)
+            queue.clear()
+            if held:
+                return len(held) + len(pages) - i
+            if count:
+                status[start:i] = [cur] * (i - start)
+            return 0
+
+        for i, (page, node) in enumerate(zip(pages, nodes, strict=True)):
+            if node not in self.machine.memory_nodes:
+                left = submit(i)
+                return -1, "ENODEV", status
+            if cur is None or node != cur:
+                left = submit(i)
+                if left:
+                    return left, None, status
+                start, cur = i, node
+            outcome = self.model_of_lookup(target, page, at, frames)
+            pfn = at.get(page)
+            if outcome is None and pfn is not None:
+                if where[pfn] == node:
+                    outcome = node
+                elif frames[pfn].mapcount > 1 and not move_all:
+                    outcome = -ERRNO["EACCES"]
+                elif pfn in queue:
+                    outcome = -ERRNO["EBUSY"]
+                else:
+                    queue.append(pfn)
+                    continue
+            status[i] = outcome
+            left = submit(i)
+            if left:
+                return left - 1, None, status
+            cur = None
+        return submit(len(pages)), None, status
+
+    def model_of_lookup(
+        self, target: Task, page: int, at: dict[int, int], frames: dict[int, Frame]
+    ) -> int | None:
+        """The negative errno of a page that has no frame to move."""
+        release = self.machine.release
+        vma = next((vma for vma in target.mm.vmas if vma.start <= page < vma.end), None)
+        if vma is None:
+            return -ERRNO["EFAULT"]
+        run = target.mm.page_table.at(page)
+        if run is None:
+            is_anon = release.absent_anon_is_efault and not vma.space
+            return -ERRNO["EFAULT" if is_anon else "ENOENT"]
+        if release.prot_none_is_absent and not vma.flags & Vm.ACCESS:
+            return -ERRNO["ENOENT"]
+        return None if page in at else -ERRNO["EFAULT"]
+
+    # Invariants
+
+    @invariant()
+    def holds(self) -> None:
+        if not hasattr(self, "machine"):
+            return
+        if not self.machine.tasks:
+            self.new_task(0)
+        check(self.machine)
+        now = events(self.machine)
+        for name, value in now.items():
+            assert value >= self.counted[name], f"{name} fell"
+        self.counted = now
+        taken = sum(value for name, value in now.items() if name.startswith("pgalloc_"))
+        assert taken - now["pgfree"] == len(used_frames(self.machine))
+        assert taken == now["numa_hit"] + now["numa_miss"]
+        assert now["numa_miss"] == now["numa_foreign"]
+
+
+TestSystemCalls = SystemCalls.TestCase
+TestSystemCalls.settings = settings(
+    max_examples=60,
+    stateful_step_count=25,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+@pytest.mark.slow
+class TestManySystemCalls(SystemCalls.TestCase):  # type: ignore[misc, name-defined]
+    settings = settings(
+        max_examples=1500,
+        stateful_step_count=50,
+        derandomize=False,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
