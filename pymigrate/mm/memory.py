@@ -35,11 +35,25 @@ class Fault(Exception):  # noqa: N818  (not an error: how an access ends)
         self.signal, self.page = signal, page
 
 
-def access(machine: Machine, task: Task, a: int, b: int, write: bool, how: Access = True) -> None:
+class Access(Enum):
+    """What a page that is there already notices of an access."""
+
+    LOAD_STORE = 1  # its entry becomes young, or dirty
+    POPULATE = 2  # FOLL_TOUCH: its folio becomes dirty
+    PIN = 3  # nothing
+
+
+def access(
+    machine: Machine,
+    task: Task,
+    a: int,
+    b: int,
+    write: bool,
+    how: Access = Access.LOAD_STORE,
+) -> None:
     """Load from, or store into, pages [a, b) of *task*, one after the other.
 
-    Without *is_touch* the pages are only faulted in, as populating does: present ones stay as
-    they are. Raises Fault at the first page that cannot be had; those before it are done.
+    Raises Fault at the first page that cannot be had; those before it are done.
     Mirrors handle_mm_fault() for each page.
     """
     at = a
