@@ -1,5 +1,6 @@
 """What struct page and struct folio hold, as runs of frames that are alike."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 NODE_SHIFT = 32  # a model pfn is the node's id and the frame's number in the node
@@ -79,6 +80,19 @@ class FrameRun(NamedTuple):
         """Cut before frame *at*."""
         start, nr, frame = self
         return FrameRun(start, at - start, frame), FrameRun(at, start + nr - at, frame)
+
+    def without(self, pfns: Sequence[int]) -> list["FrameRun"]:
+        """What is left of the run without single *pfns* (sorted)."""
+        start, nr, frame = self
+        out: list[FrameRun] = []
+        at = start
+        for pfn in pfns:
+            if pfn > at:
+                out.append(FrameRun(at, pfn - at, frame))
+            at = pfn + 1
+        if at < start + nr:
+            out.append(FrameRun(at, start + nr - at, frame))
+        return out
 
     def join(self, tail: "FrameRun") -> "FrameRun | None":
         """Both as one, if they are alike."""

@@ -9,6 +9,7 @@ from pymigrate.mm.frames import frame_of
 from pymigrate.mm.memmap import nid_of
 from pymigrate.mm.mempolicy import Placement
 from pymigrate.mm.migrate import Slice, migrate_pages
+from pymigrate.mm.move_pages_bulk import play
 from pymigrate.mm.pte import Pte
 from pymigrate.mm.swap import lru_add_drain_all
 from pymigrate.mm.vma import Vm, Vma, is_migratable
@@ -50,24 +51,32 @@ def do_pages_move(
     not queued ends a run.
     """
     lru_add_drain_all(machine)
+    refused = _refused_nodes(machine, set(nodes), allowed)
+    stop = next((i for i, node in enumerate(nodes) if node in refused), None)
+    errno = None if stop is None else refused[nodes[stop]]
+    status = play(machine, caller, target, pages, nodes, refused, move_all)
+    if status is not None:
+        return MovePagesResult(-1 if errno else 0, errno, status)
     loop = _Loop(machine, caller, target, pages, move_all)
-    memory = machine.memory_nodes
-    errno = None
-    for i, node in enumerate(nodes):
+    for i, node in enumerate(nodes[:stop]):
         loop.at = i
-        if not 0 <= node < MAX_NUMNODES or node not in memory:
-            errno = "ENODEV"
-        elif node not in allowed:
-            errno = "EACCES"
-        if errno:
-            break
         left = loop.add(pages[i], node)
         if left is not None:
             return loop.answer(left)
-    else:
-        loop.at = len(pages)
-    left = loop.submit()
-    return loop.answer(left, errno)
+    loop.at = len(pages) if stop is None else stop
+    return loop.answer(loop.submit(), errno)
+
+
+def _refused_nodes(machine: Machine, nodes: set[int], allowed: Nodemask) -> dict[int, str]:
+    """Those of *nodes* that end the call, and with which errno."""
+    memory = machine.memory_nodes
+    refused = {}
+    for node in nodes:
+        if not 0 <= node < MAX_NUMNODES or node not in memory:
+            refused[node] = "ENODEV"
+        elif node not in allowed:
+            refused[node] = "EACCES"
+    return refused
 
 
 class _Loop:

@@ -159,22 +159,19 @@ def free_pages(machine: Machine, extents: Iterable[tuple[int, int]]) -> None:
     """Give frames back."""
     freed = coalesce(extents)
     forget(machine, freed)
-    by_zone: dict[tuple[int, int], list[tuple[int, int, tuple[Extent]]]] = {}
-    zones: dict[tuple[int, int], Zone] = {}
+    by_zone: dict[int, tuple[Zone, list[Extent]]] = {}
     for extent in freed:
         start, end = extent.start, extent.start + extent.nr
         while start < end:
             zone = machine.nodes[nid_of(start)].zone_of(start)
-            stop = min(end, zone.end)
-            key = (zone.start, zone.nr)
-            zones[key] = zone
-            part = Extent(start, stop - start)
-            by_zone.setdefault(key, []).append((start, stop, (part,)))
-            zone.nr_free += part.nr
-            machine.counters.add("pgfree", part.nr)
+            stop = min(end, zone.start + zone.nr)
+            by_zone.setdefault(zone.start, (zone, []))[1].append(Extent(start, stop - start))
             start = stop
-    for key, edits in by_zone.items():
-        zones[key].free.edit(edits)
+    for zone, parts in by_zone.values():
+        nr = sum(part.nr for part in parts)
+        zone.free.insert(parts)
+        zone.nr_free += nr
+        machine.counters.add("pgfree", nr)
 
 
 def _lane(machine: Machine, nid: int, where: Placement, mems: Nodemask) -> _Lane:

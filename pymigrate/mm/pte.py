@@ -1,6 +1,6 @@
 """Page-table entries as striped runs; the page cache of a file is kept in the same form."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from pymigrate.mm.runs import Extent
@@ -98,6 +98,26 @@ class PteRun(NamedTuple):
             return tuple(range(lanes[0], lanes[0] + self.nr, 1 << self.order))
         return tuple([lanes[i % k] + (i // k << self.order) for i in range(entries)])
 
+    def scattered(self, pages: Sequence[int], pfns: Iterable[int]) -> list["PteRun"]:
+        """The run with the frames of single *pages* (sorted) replaced by *pfns*; base pages."""
+        start, nr, lanes, order, flags = self
+        k = len(lanes)
+        if k == nr:
+            table = list(lanes)
+            for page, pfn in zip(pages, pfns, strict=True):
+                table[page - start] = pfn
+            return [PteRun(start, nr, tuple(table), order, flags)]
+        out: list[PteRun] = []
+        at = start
+        for page, pfn in zip(pages, pfns, strict=True):
+            if page > at:
+                _append(out, self.clip(at, page) if k > 1 else _plain(self, at, page))
+            _append(out, PteRun(page, 1, (pfn,), order, flags))
+            at = page + 1
+        if at < start + nr:
+            _append(out, self.clip(at, start + nr))
+        return out
+
     def count(self, lane: int) -> int:
         """How many entries lie in *lane*."""
         k = len(self.lanes)
@@ -133,6 +153,24 @@ class PteRun(NamedTuple):
             )
             for i in range(0, len(pfns), step)
         ]
+
+
+def _plain(run: PteRun, a: int, b: int) -> PteRun:
+    """The part [a, b) of a run with one lane."""
+    return PteRun(a, b - a, (run.lanes[0] + a - run.start,), run.order, run.flags)
+
+
+def _append(out: list[PteRun], run: PteRun) -> None:
+    """Add *run*, joined with the last one if that can be."""
+    if out:
+        last = out[-1]
+        k, m = len(last.lanes), len(run.lanes)
+        if last.nr + run.nr <= k + m + 4 or last.lanes[0] + last.nr == run.lanes[0]:
+            joined = last.join(run)
+            if joined is not None:
+                out[-1] = joined
+                return
+    out.append(run)
 
 
 def weave(
