@@ -54,8 +54,9 @@ def do_pages_move(
     refused = _refused_nodes(machine, set(nodes), allowed)
     stop = next((i for i, node in enumerate(nodes) if node in refused), None)
     errno = None if stop is None else refused[nodes[stop]]
-    status = play(machine, caller, target, pages, nodes, refused, move_all)
+    status = play(machine, caller, target, pages[:stop], nodes[:stop], move_all)
     if status is not None:
+        status += [None] * (len(pages) - len(status))
         return MovePagesResult(-1 if errno else 0, errno, status)
     loop = _Loop(machine, caller, target, pages, move_all)
     for i, node in enumerate(nodes[:stop]):

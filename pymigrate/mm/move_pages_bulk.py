@@ -7,14 +7,14 @@ of the moves nor the kernel's runs of pages show in the result.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from pymigrate.errors import ERRNO
-from pymigrate.mm.frames import FrameEdits
-from pymigrate.mm.memmap import Frame, FrameFlag, FrameRun, nid_of
+from pymigrate.mm.frames import FrameEdits, frame_of
+from pymigrate.mm.memmap import NODE_SHIFT, Frame, FrameFlag, FrameRun, nid_of
 from pymigrate.mm.mempolicy import Placement
-from pymigrate.mm.page_alloc import alloc_pages, free_pages, room_for
+from pymigrate.mm.page_alloc import alloc_pages, free_extents, room_for
 from pymigrate.mm.pte import Pte
 from pymigrate.mm.runs import pages_to_extents
 from pymigrate.mm.vma import is_migratable
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pymigrate.mm.machine import Machine, Task
     from pymigrate.mm.pte import PteRun
+    from pymigrate.mm.runs import Extent
 
 # Below this the page by page loop is fast enough, and tried far more often.
 MIN_PAGES = 64
@@ -42,48 +43,43 @@ class Plan:
         self.moved: dict[int, int] = {}  # page -> node, in the order of the moves
         self.is_simple = True
 
-    def play(self, pages: Sequence[int], nodes: Sequence[int], refused: Mapping[int, str]) -> None:
-        """Go through the list up to the first node of *refused*. Mirrors do_pages_move()."""
-        found, moved, status, shared = self.found, self.moved, self.status, self.shared
+    def play(self, pages: Sequence[int], nodes: Sequence[int]) -> None:
+        """Go through the list. Mirrors do_pages_move()."""
+        status = self.status
         current, start = -1, 0
         queue: dict[int, int] = {}
-        end = len(pages)
         for i, (page, node) in enumerate(zip(pages, nodes, strict=True)):
-            if node in refused:
-                end = i
-                break
             if node != current:
-                if queue:
-                    moved.update(queue)
-                    status[start:i] = [current] * (i - start)
-                    queue = {}
-                current, start = node, i
-            place = found[page]
-            if page in moved:
-                outcome = node
-                if moved[page] != node:
-                    self.is_simple = False
-                    return
-            elif place < 0:
-                outcome = place
-            elif nid_of(place) == node:
-                outcome = node
-            elif page in shared:
-                outcome = EACCES
-            elif page in queue:
-                outcome = EBUSY
-            else:
+                self._submit(queue, current, start, i)
+                current, start, queue = node, i, {}
+            outcome = self._outcome(page, node, queue)
+            if outcome is None:
                 queue[page] = node
                 continue
             status[i] = outcome
-            if queue:
-                moved.update(queue)
-                status[start:i] = [current] * (i - start)
-                queue = {}
-            current = -1
+            self._submit(queue, current, start, i)
+            current, queue = -1, {}
+        self._submit(queue, current, start, len(pages))
+
+    def _outcome(self, page: int, node: int, queue: dict[int, int]) -> int | None:
+        """The status of a page that is not queued, in the order of its checks."""
+        if page in self.moved:
+            self.is_simple = self.is_simple and self.moved[page] == node
+            return node
+        place = self.found[page]
+        if place < 0:
+            return place
+        if place >> NODE_SHIFT == node:
+            return node
+        if page in self.shared:
+            return EACCES
+        return EBUSY if page in queue else None
+
+    def _submit(self, queue: dict[int, int], node: int, start: int, end: int) -> None:
+        """The queued run moves, and its statuses are written."""
         if queue:
-            moved.update(queue)
-            status[start:end] = [current] * (end - start)
+            self.moved.update(queue)
+            self.status[start:end] = [node] * (end - start)
 
 
 def play(
@@ -92,22 +88,18 @@ def play(
     target: Task,
     pages: Sequence[int],
     nodes: Sequence[int],
-    refused: Mapping[int, str],
     move_all: bool,
 ) -> list[int | None] | None:
-    """Move *pages* to *nodes* if that is simple; return the statuses, or None with nothing done.
-
-    *refused* names the nodes that end the call.
-    """
+    """Move *pages* to *nodes* if that is simple; return the statuses, or None with nothing done."""
     if len(pages) < MIN_PAGES or machine.release.absent_anon_is_efault:
         return None
     status: list[int | None] = [None] * len(pages)
     looked_up = _look_up(machine, target, sorted(set(pages)), move_all)
     if looked_up is None:
         return None
-    found, shared, frames = looked_up
+    found, shared = looked_up
     plan = Plan(found, shared, status)
-    plan.play(pages, nodes, refused)
+    plan.play(pages, nodes)
     wanted: dict[int, list[int]] = {}
     for page, node in plan.moved.items():
         wanted.setdefault(node, []).append(page)
@@ -117,52 +109,90 @@ def play(
             return None
     if not plan.is_simple:
         return None
-    _carry_out(machine, caller, target, found, frames, wanted)
+    _carry_out(machine, caller, target, found, wanted)
     return status
 
 
 def _look_up(
     machine: Machine, target: Task, pages: list[int], move_all: bool
-) -> tuple[dict[int, int], set[int], dict[int, Frame]] | None:
-    """Each page's frame number or negative errno, which pages are shared, and their frames.
+) -> tuple[dict[int, int], set[int]] | None:
+    """Each page's frame number or negative errno, and which pages are shared.
 
     *pages* is sorted. None if some page needs the slower way.
     """
-    found: dict[int, int] = {}
+    found = dict.fromkeys(pages, -ERRNO["EFAULT"])
     shared: set[int] = set()
-    frames: dict[int, Frame] = {}
-    table = target.mm.page_table
-    runs, starts = table.runs, table.starts
-    vma = run = None
-    memo = FrameRun(0, 0, Frame(0, 0))
-    for page in pages:
-        if vma is None or page >= vma.end:
-            vma = target.mm.find_vma(page)
-        if vma is None or page < vma.start or not is_migratable(vma):
-            found[page] = -ERRNO["EFAULT"]
+    i = 0
+    while i < len(pages):
+        vma = target.mm.find_vma(pages[i])
+        if vma is None or not is_migratable(vma):
+            i += 1
             continue
-        if run is None or page >= run.start + run.nr:
-            i = bisect_right(starts, page) - 1
-            run = runs[i] if i >= 0 else None
-        if run is None or page >= run.start + run.nr or not run.flags & Pte.PRESENT:
-            found[page] = -ERRNO["ENOENT"]
-            continue
-        if not run.lanes:
-            found[page] = -ERRNO["EFAULT"]
-            continue
-        pfn = found[page] = (
-            run.lanes[0] + page - run.start if len(run.lanes) == 1 else run.pfn(page)
-        )
-        if not memo.start <= pfn < memo.start + memo.nr:
-            there = machine.nodes[nid_of(pfn)].memmap.at(pfn)
-            assert there is not None
-            memo = there
-        frame = frames[page] = memo.frame
-        if frame.pte_maps != 1 or frame.is_held or frame.flags & ~_SIMPLE or not frame.is_anon:
-            if move_all or frame.pte_maps < 2:
-                return None
+        end = bisect_left(pages, vma.end, i)
+        while i < end:
+            run = target.mm.page_table.at(pages[i])
+            j = i + 1 if run is None else bisect_left(pages, run.end, i, end)
+            part = pages[i:j]
+            if run is None or not run.flags & Pte.PRESENT:
+                found.update(dict.fromkeys(part, -ERRNO["ENOENT"]))
+            elif run.lanes:
+                pfns = _pfns(run, part)
+                simple = _is_simple(machine, pfns)
+                if simple is None and not move_all:
+                    simple = _find_shared(machine, part, pfns, shared)
+                if not simple:
+                    return None
+                found.update(zip(part, pfns, strict=True))
+            i = j
+    return found, shared
+
+
+def _pfns(run: PteRun, pages: list[int]) -> list[int]:
+    if len(run.lanes) == 1:
+        shift = run.lanes[0] - run.start
+        return [page + shift for page in pages]
+    return [run.pfn(page) for page in pages]
+
+
+def _is_simple(machine: Machine, pfns: list[int]) -> bool | None:
+    """Whether none of the frames needs care; None if some are mapped more than once."""
+    by_node: dict[int, list[int]] = {}
+    low, high = min(pfns), max(pfns)
+    if nid_of(low) == nid_of(high):
+        by_node[nid_of(low)] = pfns
+    else:
+        for pfn in pfns:
+            by_node.setdefault(nid_of(pfn), []).append(pfn)
+    seen: set[Frame] = set()
+    for nid, there in by_node.items():
+        low, high = min(there), max(there)
+        memmap = machine.nodes[nid].memmap
+        if len(there) == 1:
+            found = memmap.at(low)
+            seen.update([found.frame] if found else [])
+        else:
+            seen.update([found.frame for found in memmap.between(low, high + 1)])
+    if all(_moves_simply(frame) for frame in seen):
+        return True
+    return None
+
+
+def _find_shared(machine: Machine, pages: list[int], pfns: list[int], shared: set[int]) -> bool:
+    """Add those of *pages* that are shared to *shared*; False if a frame needs care."""
+    for page, pfn in zip(pages, pfns, strict=True):
+        frame = frame_of(machine, pfn)
+        if frame.pte_maps > 1:
             shared.add(page)
-    return found, shared, frames
+        elif not _moves_simply(frame):
+            return False
+    return True
+
+
+def _moves_simply(frame: Frame) -> bool:
+    """Whether a frame is anonymous memory that one entry maps and nobody else holds."""
+    return (
+        frame.pte_maps == 1 and not frame.is_held and not frame.flags & ~_SIMPLE and frame.is_anon
+    )
 
 
 def _carry_out(
@@ -170,45 +200,61 @@ def _carry_out(
     caller: Task,
     target: Task,
     found: Mapping[int, int],
-    frames: Mapping[int, Frame],
     wanted: Mapping[int, list[int]],
 ) -> None:
     """Give each page of *wanted* a frame on its node: all tables in one sweep each."""
     fresh: dict[int, int] = {}
     edits = FrameEdits(machine)
-    table = target.mm.page_table
     for node, pages in wanted.items():
         where = Placement((node,), this_node=True)
         lanes, _ = alloc_pages(machine, caller, where, 0, len(pages))
         pfns = [pfn for start, nr in lanes[0] for pfn in range(start, start + nr)]
         fresh.update(zip(pages, pfns, strict=True))
-        states = {frames[page] for page in pages}
-        dirty = {frame.with_flags(FrameFlag.DIRTY) for frame in states}
-        if len(dirty) == 1 and _all_dirty(table.between(min(pages), max(pages) + 1)):
-            edits.set(lanes[0], dirty.pop())
-        else:
-            for page, pfn in zip(pages, pfns, strict=True):
-                run = table.at(page)
-                assert run is not None
-                flag = FrameFlag.DIRTY if run.flags & Pte.DIRTY else 0
-                edits.set([(pfn, 1)], frames[page].with_flags(flag))
+        _set_frames(machine, target, edits, lanes[0], pages, [found[page] for page in pages])
     edits.commit()
     moved = sorted(fresh)
 
     def replace(run: PteRun, points: Sequence[int]) -> list[PteRun]:
         return run.scattered(points, [fresh[page] for page in points])
 
-    table.edit_points(moved, replace)
+    target.mm.page_table.edit_points(moved, replace)
     by_node: dict[int, list[int]] = {}
     for page in moved:
         pfn = found[page]
-        by_node.setdefault(nid_of(pfn), []).append(pfn)
+        by_node.setdefault(pfn >> NODE_SHIFT, []).append(pfn)
     for nid, old in by_node.items():
         old.sort()
         machine.nodes[nid].memmap.edit_points(old, FrameRun.without)
-        free_pages(machine, pages_to_extents(old))
+        free_extents(machine, pages_to_extents(old))
     machine.counters.add("pgmigrate_success", len(moved))
 
 
-def _all_dirty(runs: list[PteRun]) -> bool:
-    return all(run.flags & Pte.DIRTY for run in runs)
+def _set_frames(
+    machine: Machine,
+    target: Task,
+    edits: FrameEdits,
+    extents: list[Extent],
+    pages: list[int],
+    old: list[int],
+) -> None:
+    """Let the frames of *extents* be what the *old* frames of *pages* were.
+
+    A folio is dirty if its entry was.
+    """
+    table = target.mm.page_table
+    a, b = min(pages), max(pages) + 1
+    is_dirty = {bool(run.flags & Pte.DIRTY) for run in table.between(a, b) if run.lanes}
+    low, high = min(old), max(old)
+    if len(is_dirty) == 1 and nid_of(low) == nid_of(high):
+        memmap = machine.nodes[nid_of(low)].memmap
+        flag = FrameFlag.DIRTY if True in is_dirty else 0
+        after = {run.frame.with_flags(flag) for run in memmap.between(low, high + 1)}
+        if len(after) == 1:
+            edits.set(extents, after.pop())
+            return
+    fresh = (pfn for start, nr in extents for pfn in range(start, start + nr))
+    for page, before, pfn in zip(pages, old, fresh, strict=True):
+        run = table.at(page)
+        assert run is not None
+        flag = FrameFlag.DIRTY if run.flags & Pte.DIRTY else 0
+        edits.set([(pfn, 1)], frame_of(machine, before).with_flags(flag))

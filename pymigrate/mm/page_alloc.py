@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from math import isqrt
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,7 +13,7 @@ from pymigrate.mm.swap import forget
 from pymigrate.units import HPAGE_PMD_NR, MAX_NUMNODES, PAGE_SHIFT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pymigrate.mm.machine import Task
     from pymigrate.mm.mempolicy import Placement
@@ -157,21 +158,33 @@ def reserve_pages(node: Node, nr: int) -> list[Extent]:
 
 def free_pages(machine: Machine, extents: Iterable[tuple[int, int]]) -> None:
     """Give frames back."""
-    freed = coalesce(extents)
+    free_extents(machine, coalesce(extents))
+
+
+def free_extents(machine: Machine, freed: list[Extent]) -> None:
+    """Give back frames in sorted extents that do not touch each other."""
     forget(machine, freed)
-    by_zone: dict[int, tuple[Zone, list[Extent]]] = {}
-    for extent in freed:
-        start, end = extent.start, extent.start + extent.nr
-        while start < end:
-            zone = machine.nodes[nid_of(start)].zone_of(start)
-            stop = min(end, zone.start + zone.nr)
-            by_zone.setdefault(zone.start, (zone, []))[1].append(Extent(start, stop - start))
-            start = stop
-    for zone, parts in by_zone.values():
+    for zone, parts in _by_zone(machine, freed):
         nr = sum(part.nr for part in parts)
         zone.free.insert(parts)
         zone.nr_free += nr
         machine.counters.add("pgfree", nr)
+
+
+def _by_zone(machine: Machine, extents: list[Extent]) -> Iterator[tuple[Zone, list[Extent]]]:
+    i = 0
+    rest = extents[0] if extents else None
+    while rest is not None:
+        zone = machine.nodes[nid_of(rest.start)].zone_of(rest.start)
+        end = zone.start + zone.nr
+        j = bisect_left(extents, (end,), i)
+        parts = [rest, *extents[i + 1 : j]]
+        last = parts[-1]
+        rest, i = (extents[j], j) if j < len(extents) else (None, j)
+        if last.start + last.nr > end:
+            parts[-1], rest = last.split(end)
+            i = j - 1
+        yield zone, parts
 
 
 def _lane(machine: Machine, nid: int, where: Placement, mems: Nodemask) -> _Lane:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 from pymigrate.mm.runs import Extent
 from pymigrate.units import HPAGE_PMD_NR
 
+_new = tuple.__new__  # makes a NamedTuple in half the time, where many are made
+
 
 class Pte:
     """Flags of an entry (``PteRun.flags``)."""
@@ -68,8 +70,28 @@ class PteRun(NamedTuple):
 
     def clip(self, a: int, b: int) -> "PteRun":
         """The part inside [a, b)."""
-        run = self.split(a)[1] if a > self.start else self
-        return run.split(b)[0] if b < run.start + run.nr else run
+        start, nr, lanes, order, flags = self
+        if a <= start:
+            if b >= start + nr:
+                return self
+            a = start
+        b = min(b, start + nr)
+        k = len(lanes)
+        cut, entries = (a - start) >> order, (b - a) >> order
+        if k == 1:
+            lanes = (lanes[0] + a - start,)
+        elif k == nr >> order:
+            lanes = lanes[cut : cut + entries]
+        elif k:
+            row, lane = divmod(cut, k)
+            low = row << order
+            if lane:
+                high = low + (1 << order)
+                lanes = (*[p + low for p in lanes[lane:]], *[p + high for p in lanes[:lane]])
+            elif low:
+                lanes = tuple([p + low for p in lanes])
+            lanes = lanes[:entries]
+        return _new(PteRun, (a, b - a, lanes, order, flags))
 
     def join(self, tail: "PteRun") -> "PteRun | None":
         """One run equal to this and *tail*, if that is regular or takes no more room than both."""
@@ -108,11 +130,14 @@ class PteRun(NamedTuple):
                 table[page - start] = pfn
             return [PteRun(start, nr, tuple(table), order, flags)]
         out: list[PteRun] = []
-        at = start
+        at, shift = start, lanes[0] - start
         for page, pfn in zip(pages, pfns, strict=True):
             if page > at:
-                _append(out, self.clip(at, page) if k > 1 else _plain(self, at, page))
-            _append(out, PteRun(page, 1, (pfn,), order, flags))
+                if k > 1:
+                    _append(out, self.clip(at, page))
+                else:
+                    _append(out, _new(PteRun, (at, page - at, (at + shift,), order, flags)))
+            _append(out, _new(PteRun, (page, 1, (pfn,), order, flags)))
             at = page + 1
         if at < start + nr:
             _append(out, self.clip(at, start + nr))
@@ -153,11 +178,6 @@ class PteRun(NamedTuple):
             )
             for i in range(0, len(pfns), step)
         ]
-
-
-def _plain(run: PteRun, a: int, b: int) -> PteRun:
-    """The part [a, b) of a run with one lane."""
-    return PteRun(a, b - a, (run.lanes[0] + a - run.start,), run.order, run.flags)
 
 
 def _append(out: list[PteRun], run: PteRun) -> None:

@@ -122,15 +122,16 @@ class RunMap(Generic[R]):
         self.edit([(a, b, runs)])
 
     def insert(self, runs: Sequence[R]) -> None:
-        """Add sorted *runs* where nothing lies; many at a time cost less than as edits."""
-        if len(runs) * 8 < len(self.runs):
-            self.edit([(run.start, run.start + run.nr, (run,)) for run in runs])
-            return
+        """Add *runs*, sorted and joined, where nothing lies.
+
+        The fewer of the old and the new ones are worked into the others.
+        """
+        ours, theirs = self.runs, runs
+        if len(theirs) > len(ours):
+            self.runs, theirs = list(runs), ours
+            self.starts = [run.start for run in runs]
+        self.edit([(run.start, run.start + run.nr, (run,)) for run in theirs])
         self.changed = True
-        sweep = _Sweep[R]([], [], 0)
-        for run in sorted([*self.runs, *runs], key=_start):
-            sweep.put(run)
-        self.runs, self.starts = sweep.out, [run.start for run in sweep.out]
 
     def edit_points(
         self, points: Sequence[int], replace: Callable[[R, Sequence[int]], Sequence[R]]
@@ -246,10 +247,6 @@ class _Sweep(Generic[R]):
             self.put(self.runs[self.pos])
             self.pos += 1
         return self.first, self.pos
-
-
-def _start(run: Run) -> int:
-    return run.start
 
 
 def coalesce(extents: Iterable[tuple[int, int]]) -> list[Extent]:
