@@ -86,6 +86,12 @@ class StoreError(PymigrateError):
         return f"{self.path}: {self.message}" if self.path else self.message
 
 
+class UnsupportedError(PymigrateError):
+    """What is asked for is not simulated (yet): an answer would be wrong."""
+
+    exit_code = 2
+
+
 class KernelError(PymigrateError):
     """What a failing system call answers: *errno* is the name, *why* the rule that refused."""
 

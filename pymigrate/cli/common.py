@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeV
 import click
 
 from pymigrate.errors import KernelError
+from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
 from pymigrate.session import Request, Session
+from pymigrate.units import parse_size
 
 if TYPE_CHECKING:
     from pymigrate.mm.machine import Machine, Task
@@ -28,6 +30,7 @@ class Options(NamedTuple):
     dry_run: bool = False
     verbose: bool = False
     json: bool = False
+    uid: int = 0
 
     def request(self, write: bool = False) -> Request:
         """What they say of the machine."""
@@ -39,7 +42,7 @@ class Options(NamedTuple):
 
 
 def common_options(
-    *, changes: bool = False, json: bool = True
+    *, changes: bool = False, json: bool = True, calls: bool = False
 ) -> Callable[[Callable[Concatenate[Options, P], T]], Callable[P, T]]:
     """Give a command the common options; it gets them as its first argument.
 
@@ -62,17 +65,20 @@ def common_options(
                 bool(taken("dry_run")),
                 bool(taken("verbose")),
                 bool(taken("as_json")),
+                taken("uid") or 0,
             )
             return function(options, *args, **kwargs)
 
-        for option in reversed(_options(changes, json)):
+        for option in reversed(_options(changes, json, calls)):
             command = option(command)
         return command
 
     return decorate
 
 
-def _options(changes: bool, json: bool) -> list[Callable[[Any], Any]]:  # click's decorators
+def _options(
+    changes: bool, json: bool, calls: bool
+) -> list[Callable[[Any], Any]]:  # click's decorators
     options = [
         click.option("--scenario", metavar="FILE", help="The scenario."),
         click.option("--state", metavar="FILE", help="The file of the booted machine."),
@@ -83,9 +89,55 @@ def _options(changes: bool, json: bool) -> list[Callable[[Any], Any]]:  # click'
             click.option("--dry-run", is_flag=True, help="Do all of it, say so, keep nothing."),
             click.option("-v", "--verbose", is_flag=True, help="Say why pages stayed."),
         ]
+    if calls:
+        options.append(
+            click.option(
+                "--as",
+                "uid",
+                type=click.IntRange(min=0),
+                metavar="UID",
+                help="The user who makes the call (default: 0, root, who may do everything).",
+            )
+        )
     if json:
         options.append(click.option("--json", "as_json", is_flag=True, help="Print JSON."))
     return options
+
+
+class _Sized(click.ParamType[int]):
+    """A size such as 64MiB, as bytes."""
+
+    name = "size"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Parse it; a wrong one ends the command as a usage error."""
+        try:
+            return parse_size(value if isinstance(value, int) else str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _Masked(click.ParamType[Bitmap]):
+    """A set of nodes or CPUs in the kernel's list format."""
+
+    def __init__(self, kind: type[Bitmap]) -> None:
+        self.kind, self.name = kind, f"{kind.noun}s"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Bitmap:
+        """Parse it; a wrong one ends the command as a usage error."""
+        if isinstance(value, Bitmap):
+            return value
+        try:
+            return self.kind.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+SIZE, NODEMASK, CPUMASK = _Sized(), _Masked(Nodemask), _Masked(Cpumask)
 
 
 def say(text: str) -> None:

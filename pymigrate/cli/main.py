@@ -15,12 +15,20 @@ from pymigrate.errors import PymigrateError
 # Command -> the module that defines it, and its first help line (so that --help stays lean).
 COMMANDS = {
     "boot": "Boot a scenario afresh.",
+    "cpuset": "Make and change cpusets.",
+    "get_mempolicy": "Print the policy of a process, or of an address of it.",
+    "mbind": "Give a range of a process's memory a policy.",
     "migratepages": "Move the pages of a process from nodes to other nodes.",
+    "move_pages": "Move single pages of a process, or ask where they are.",
     "numa_maps": "Print /proc/PID/numa_maps.",
     "ps": "List the tasks, with their resident pages by node.",
     "run": "Execute the steps of a scenario, and print their records.",
     "schema": "Print the JSON Schema of scenario files.",
+    "set_mempolicy": "Replace the policy of a process.",
+    "set_mempolicy_home_node": "Set where the policies of a range begin their search.",
     "show": "Draw the nodes, and the memory of each task.",
+    "sysctl": "Print or change a setting of the kernel.",
+    "task": "Let a task map, touch, lock, fork, exit, ...",
     "vmstat": "Print /proc/vmstat.",
 }
 INTERRUPTED = 130

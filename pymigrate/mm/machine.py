@@ -216,3 +216,9 @@ class Machine:
     def mms_of(self, family: int) -> Iterator[Mm]:
         """The address spaces of a fork family, in the order of their making."""
         return (mm for mm in self.mms.values() if mm.family == family)
+
+
+def find_file(machine: Machine, name: str) -> AddressSpace | None:
+    """The scenario's file of that name."""
+    named = (space for space in machine.spaces.values() if name and space.name == name)
+    return next(named, None)

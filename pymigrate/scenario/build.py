@@ -1,6 +1,6 @@
 """From a scenario's text to a booted machine."""
 
-from pymigrate.errors import ScenarioError
+from pymigrate.errors import UnsupportedError
 from pymigrate.mm.address_space import AddressSpace
 from pymigrate.mm.machine import Cpuset, Machine, Node, Task
 from pymigrate.mm.mm import Mm
@@ -17,7 +17,8 @@ FIRST_INODE = 2  # of a tmpfs: its root is 1
 def build(scenario: Scenario, kernel: str | None = None) -> Machine:
     """The machine of *scenario* with its files, tasks and declared memory, just booted.
 
-    *kernel* overrides the scenario's. Raises ScenarioError for what is not simulated yet.
+    *kernel* overrides the scenario's. Raises ScenarioError for memory that does not fit,
+    UnsupportedError for what is not simulated yet.
     """
     _check_simulated(scenario)
     machine = boot(scenario.machine, kernel or scenario.kernel)
@@ -114,4 +115,4 @@ def _check_simulated(scenario: Scenario) -> None:
     elif spec.demotion:
         missing = "demotion"
     if missing:
-        raise ScenarioError(f"{missing} cannot be simulated yet")
+        raise UnsupportedError(f"{missing} cannot be simulated yet")

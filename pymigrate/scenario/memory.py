@@ -5,7 +5,7 @@ from random import Random
 from pymigrate.errors import ScenarioError
 from pymigrate.mm.address_space import AddressSpace
 from pymigrate.mm.frames import extents_of, new_frames, update_frames
-from pymigrate.mm.machine import Machine, Region, Task
+from pymigrate.mm.machine import Machine, Region, Task, find_file
 from pymigrate.mm.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.memory import Fault, access, anon_vma_prepare, map_cached
 from pymigrate.mm.mempolicy import MPOL, Mempolicy, new_policy, set_nodemask
@@ -88,8 +88,7 @@ def _object(
         space = machine.spaces[vma.space] if vma.space else None
         return space, vma.index(origin.start)
     if spec.file is not None:
-        found = [space for space in machine.spaces.values() if space.name == spec.file]
-        return found[0], spec.offset >> PAGE_SHIFT
+        return find_file(machine, spec.file), spec.offset >> PAGE_SHIFT
     if spec.kind == "shmem":
         space = AddressSpace(machine.new_id(), "", "shm", spec.nr_pages << PAGE_SHIFT)
         machine.spaces[space.space_id] = space

@@ -4,20 +4,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pymigrate.errors import KernelError, ScenarioError
-from pymigrate.mm.address_space import AddressSpace
-from pymigrate.mm.filemap import drop_caches
-from pymigrate.mm.machine import Machine, Region, Task
+from pymigrate.errors import KernelError, UnsupportedError
+from pymigrate.mm.machine import Machine, Region, Task, find_file
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario import steps
 from pymigrate.scenario.build import build
 from pymigrate.scenario.loader import load
 from pymigrate.scenario.models import Scenario
 from pymigrate.scenario.names import RegionNames
-from pymigrate.syscalls import cpuset, gup, madvise, mempolicy, migrate, mmap, process
+from pymigrate.syscalls import cpuset, gup, madvise, mempolicy, migrate, mmap, process, sysctl
 from pymigrate.tools import migratepages
 from pymigrate.tools.program import Libnuma
-from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, pages_of
+from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 from pymigrate.views import numa_maps, placement, vmstat
 
 Record = dict[str, Any]  # a step's answer, as JSON has it
@@ -58,7 +56,7 @@ class Runner:
         """Execute one step."""
         do = _STEPS.get(type(step))
         if do is None:
-            raise ScenarioError(f"step {step.op} cannot be simulated yet")
+            raise UnsupportedError(f"step {step.op} cannot be simulated yet")
         try:
             answer = do(self, step)
         except KernelError as error:
@@ -70,6 +68,10 @@ class Runner:
     def task(self, name: str) -> Task:
         """The task that a step names. Raises KernelError ESRCH once it has exited."""
         return self.machine.task(self.pids[name])
+
+    def caller(self, name: str | None) -> Task:
+        """The task that makes a call: the shell, where a step names none."""
+        return self.task(name) if name else self.machine.shell
 
     def range(self, step: Any) -> tuple[int, int]:  # any step with at, offset and length
         """Address and length in bytes of what a step works on."""
@@ -92,18 +94,15 @@ def _done(ret: int = 0) -> Record:
 def _mmap(runner: Runner, step: steps.MmapStep) -> Record:
     machine = runner.machine
     if step.hugetlb:
-        raise ScenarioError("hugetlb pages cannot be simulated yet")
-    align = step.align >> PAGE_SHIFT
-    start = -(-machine.next_region // align) * align
-    nr = pages_of(step.length)
-    machine.next_region = start + nr + 1
+        raise UnsupportedError("hugetlb pages cannot be simulated yet")
     runner.names.declare(step.task, step.as_)
-    machine.regions[step.task, step.as_] = Region(step.task, step.as_, start, nr)
-    space = _file(machine, step.file) if step.file else None
+    task = runner.task(step.task)
+    addr = mmap.place_region(machine, task, step.as_, step.length, step.align)
+    space = find_file(machine, step.file) if step.file else None
     mmap.mmap(
         machine,
-        runner.task(step.task),
-        start << PAGE_SHIFT,
+        task,
+        addr,
         step.length,
         step.prot,
         is_shared=step.shared,
@@ -112,10 +111,6 @@ def _mmap(runner: Runner, step: steps.MmapStep) -> Record:
         populate=step.populate,
     )
     return _done()
-
-
-def _file(machine: Machine, name: str) -> AddressSpace:
-    return next(space for space in machine.spaces.values() if space.name == name)
 
 
 def _munmap(runner: Runner, step: steps.MunmapStep) -> Record:
@@ -258,40 +253,50 @@ def _unpin(runner: Runner, step: steps.UnpinStep) -> Record:
 
 
 def _cpuset_create(runner: Runner, step: steps.CpusetCreateStep) -> Record:
-    cpuset.create(runner.machine, step.cpuset, step.cpus, step.mems, step.memory_migrate)
+    cpuset.create(
+        runner.machine,
+        runner.caller(step.task),
+        step.cpuset,
+        step.cpus,
+        step.mems,
+        step.memory_migrate,
+    )
     return _done()
 
 
 def _cpuset_set(runner: Runner, step: steps.CpusetSetStep) -> Record:
-    cpuset.change(runner.machine, step.cpuset, step.cpus, step.mems, step.memory_migrate)
+    cpuset.change(
+        runner.machine,
+        runner.caller(step.task),
+        step.cpuset,
+        step.cpus,
+        step.mems,
+        step.memory_migrate,
+    )
     return _done()
 
 
 def _cpuset_attach(runner: Runner, step: steps.CpusetAttachStep) -> Record:
-    cpuset.attach_task(runner.machine, runner.task(step.task), step.cpuset)
+    cpuset.attach_task(runner.machine, runner.machine.shell, runner.task(step.task), step.cpuset)
     return _done()
 
 
 def _sysctl(runner: Runner, step: steps.SysctlStep) -> Record:
-    if step.name != "drop_caches":
-        raise ScenarioError(f"sysctl {step.name} cannot be simulated yet")
-    if int(step.value) & 1:
-        drop_caches(runner.machine)
-        runner.machine.counters.add("drop_pagecache")
-    if int(step.value) & 2:
-        runner.machine.counters.add("drop_slab")
+    value = step.value
+    text = str(int(value)) if isinstance(value, bool) else str(value)
+    sysctl.write(runner.machine, runner.caller(step.task), step.name, text)
     return _done()
 
 
 def _exec(runner: Runner, step: steps.ExecStep) -> Record:
     machine = runner.machine
-    caller = runner.task(step.task) if step.task else machine.shell
+    caller = runner.caller(step.task)
     argv = [
         str(runner.pids[word[1:]]) if word[:1] == "$" and word[1:] in runner.pids else word
         for word in step.argv
     ]
     if argv[0] != "migratepages":
-        raise ScenarioError(f"program {argv[0]} cannot be simulated yet")
+        raise UnsupportedError(f"program {argv[0]} cannot be simulated yet")
 
     def migrate_pages(pid: int, old: Nodemask, new: Nodemask) -> int:
         target = machine.task(pid) if pid else caller

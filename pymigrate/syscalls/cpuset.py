@@ -7,12 +7,19 @@ from pymigrate.nodemask import Cpumask, Nodemask
 
 
 def create(
-    machine: Machine, name: str, cpus: Cpumask, mems: Nodemask, memory_migrate: bool
+    machine: Machine,
+    caller: Task,
+    name: str,
+    cpus: Cpumask,
+    mems: Nodemask,
+    memory_migrate: bool,
 ) -> Cpuset:
     """Make cpuset *name*. Without cgroup v1 memory always follows, whatever *memory_migrate* says.
 
-    Raises KernelError EEXIST; EINVAL for CPUs or nodes that do not exist, the cpuset being made.
+    Raises KernelError EACCES, EEXIST; EINVAL for CPUs or nodes that do not exist, the cpuset
+    being made.
     """
+    _check_owner(caller)
     if name in machine.cpusets:
         raise KernelError("EEXIST", f"cpuset {name} exists")
     follows = memory_migrate or not machine.release.cpuset_v1
@@ -26,6 +33,7 @@ def create(
 
 def change(
     machine: Machine,
+    caller: Task,
     name: str,
     cpus: Cpumask | None = None,
     mems: Nodemask | None = None,
@@ -33,8 +41,12 @@ def change(
 ) -> None:
     """Write those files of cpuset *name* that are given; when it returns its memory has moved.
 
-    Raises KernelError ENOENT, EINVAL, ENOSPC; files written before the refused one stay written.
+    Raises KernelError EACCES, ENOENT, EINVAL, ENOSPC; files written before the refused one stay
+    written. The cpuset that all tasks begin in cannot be changed.
     """
+    _check_owner(caller)
+    if not name:
+        raise KernelError("EACCES", "the cpuset that all tasks begin in cannot be changed")
     cpuset = find_cpuset(machine, name)
     if memory_migrate is not None and machine.release.cpuset_v1:
         cpuset.memory_migrate = memory_migrate
@@ -44,6 +56,13 @@ def change(
         update_nodemask(machine, cpuset, mems)
 
 
-def attach_task(machine: Machine, task: Task, name: str) -> None:
-    """Move *task* into cpuset *name*. Raises KernelError ENOENT, ENOSPC."""
+def attach_task(machine: Machine, caller: Task, task: Task, name: str) -> None:
+    """Move *task* into cpuset *name*. Raises KernelError ENOENT, EACCES, ENOSPC."""
+    if caller.uid not in (0, task.uid):
+        raise KernelError("EACCES", f"uid {caller.uid} may not move a process of uid {task.uid}")
     attach(machine, task, find_cpuset(machine, name))
+
+
+def _check_owner(caller: Task) -> None:
+    if not caller.is_capable:
+        raise KernelError("EACCES", "the files of a cpuset belong to root")

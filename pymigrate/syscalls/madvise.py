@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from enum import IntEnum
 
-from pymigrate.errors import KernelError, PymigrateError
+from pymigrate.errors import KernelError, UnsupportedError
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.madvise import madvise_free, pageout
 from pymigrate.mm.memory import Access, Fault, access, zap
@@ -119,7 +119,7 @@ def _collapse(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
     if aligned < vma.start or vma.flags & (Vm.NOHUGEPAGE | Vm.SPECIAL):
         raise KernelError("EINVAL", "no huge page fits the memory, or it must not be huge")
     if -(-a // HPAGE_PMD_NR) * HPAGE_PMD_NR + HPAGE_PMD_NR <= b:
-        raise PymigrateError("MADV_COLLAPSE needs huge pages, which are not simulated yet")
+        raise UnsupportedError("MADV_COLLAPSE needs huge pages, which are not simulated yet")
 
 
 def _check_lru(vma: Vma) -> None:

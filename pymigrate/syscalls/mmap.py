@@ -5,7 +5,7 @@ from contextlib import suppress
 from pymigrate.errors import KernelError
 from pymigrate.mm.address_space import AddressSpace
 from pymigrate.mm.frames import extents_of, update_frames
-from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.machine import Machine, Region, Task
 from pymigrate.mm.memmap import FrameFlag
 from pymigrate.mm.memory import Access, Fault, access, drop_unmapped_shm, is_accessible, zap
 from pymigrate.mm.pte import Pte
@@ -41,6 +41,19 @@ def prot_flags(prot: str) -> int:
             raise KernelError("EINVAL", f"{prot!r} is not a protection")
         bits |= PROT.get(letter, 0)
     return bits
+
+
+def place_region(machine: Machine, task: Task, name: str, length: int, align: int) -> int:
+    """The address for a new region of *task*, which gets a name: behind all regions there were.
+
+    A page stays free between two, so that they never merge.
+    """
+    step = max(align >> PAGE_SHIFT, 1)
+    start = -(-machine.next_region // step) * step
+    nr = pages_of(length)
+    machine.next_region = start + nr + 1
+    machine.regions[task.name, name] = Region(task.name, name, start, nr)
+    return start << PAGE_SHIFT
 
 
 def mmap(

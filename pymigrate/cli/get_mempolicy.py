@@ -1,0 +1,49 @@
+"""``pymigrate get_mempolicy``."""
+
+from __future__ import annotations
+
+import click
+
+from pymigrate.cli.call import find_range, system_call
+from pymigrate.cli.common import Options, common_options, find_task
+from pymigrate.mm.mempolicy import BALANCING, MODE_NAMES, RELATIVE, STATIC
+from pymigrate.syscalls import mempolicy
+
+_FLAGS = ((STATIC, "static"), (RELATIVE, "relative"), (BALANCING, "balancing"))
+
+
+@click.command("get_mempolicy")
+@click.argument("pid")
+@click.argument("place", metavar="[ADDR|REGION[+OFFSET]]", required=False)
+@click.option("--node", is_flag=True, help="The node of the page there; or where to go next.")
+@click.option("--mems-allowed", is_flag=True, help="The nodes that the cpuset allows.")
+@common_options(changes=True, calls=True)
+def command(options: Options, pid: str, place: str | None, node: bool, mems_allowed: bool) -> None:
+    """Print the policy of process PID, or of an address of it.
+
+    The nodes are those that get_mempolicy answers: with a mode flag the ones asked for. --node
+    with an address reads the page there, which is faulted in if it is absent.
+    """
+    flags = (
+        mempolicy.MPOL_F_NODE * node
+        | mempolicy.MPOL_F_ADDR * bool(place)
+        | mempolicy.MPOL_F_MEMS_ALLOWED * mems_allowed
+    )
+    with system_call(options, "get_mempolicy") as call:
+        task = find_task(call.machine, pid)
+        addr = find_range(call.machine, task, place)[0] if place else 0
+        answer = mempolicy.get_mempolicy(call.machine, task, addr, flags)
+        names = [name for bit, name in _FLAGS if answer.flags & bit]
+        call.answer = {
+            "mode": MODE_NAMES[answer.mode],
+            "mode_flags": names,
+            "nodes": str(answer.nodes),
+        }
+        text = MODE_NAMES[answer.mode] + ("=" + "|".join(names) if names else "")
+        text += f":{answer.nodes}" if answer.nodes else ""
+        if mems_allowed:
+            text = str(answer.nodes)
+        if answer.node is not None:
+            call.answer["node"] = answer.node
+            text = str(answer.node)
+        call.text = f"{text}\n"

@@ -1,0 +1,127 @@
+"""``pymigrate move_pages``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from pymigrate.cli.call import find_range, parse_address, system_call
+from pymigrate.cli.common import Options, common_options, find_task
+from pymigrate.errors import ERRNO, KernelError
+from pymigrate.syscalls import migrate
+from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
+
+if TYPE_CHECKING:
+    from pymigrate.mm.machine import Machine, Task
+
+_NAMES = {-number: f"-{name}" for name, number in ERRNO.items()}
+_MEANING = {
+    "-ENOENT": "not present",
+    "-EFAULT": "not mapped, or the zero page",
+    "-EACCES": "mapped by several processes",
+    "-EBUSY": "isolated already",
+}
+UNWRITTEN = "unknown"
+
+
+@click.command("move_pages")
+@click.argument("pid")
+@click.argument("pages", nargs=-1, metavar="[ADDR|REGION[+OFFSET[:LENGTH]]]...")
+@click.option("--to", type=int, metavar="NODE", help="The node that the pages are to go to.")
+@click.option("--move-all", is_flag=True, help="Move shared pages too (needs CAP_SYS_NICE).")
+@click.option("--query", is_flag=True, help="Ask where the pages are; move none.")
+@click.option(
+    "--from-file",
+    type=click.File(encoding="utf-8"),
+    metavar="LOG",
+    help="Read lines ADDR [NODE] from LOG ('-': stdin); --to is the node where there is none.",
+)
+@common_options(changes=True, calls=True)
+def command(
+    options: Options,
+    pid: str,
+    pages: tuple[str, ...],
+    to: int | None,
+    move_all: bool,
+    query: bool,
+    from_file: IO[str] | None,
+) -> None:
+    """Move single pages of process PID to a node, or to one for each; or ask where they are.
+
+    Prints the status of each page, as the call writes it: a node, or an error's name; pages that
+    the call did not come to are `unknown`.
+    """
+    listed = _parse_log(from_file, to, query) if from_file else []
+    with system_call(options, "move_pages") as call:
+        task = find_task(call.machine, pid)
+        listed += [(addr, to) for text in pages for addr in _addresses(call.machine, task, text)]
+        if not listed:
+            raise click.UsageError("no page is named; expected addresses, regions or --from-file")
+        if not query and any(node is None for _, node in listed):
+            raise click.UsageError("no node is named; expected --to NODE, or --query")
+        addrs = [addr for addr, _ in listed]
+        nodes = None if query else [node for _, node in listed if node is not None]
+        flags = migrate.MPOL_MF_MOVE_ALL if move_all else migrate.MPOL_MF_MOVE
+        result = migrate.move_pages(call.machine, call.shell, task, addrs, nodes, flags)
+        status = [_named(value) for value in result.status]
+        call.answer = {
+            "ret": result.ret,
+            "errno": result.errno,
+            "pages": [
+                {"address": f"{addr:#x}", "status": value}
+                for addr, value in zip(addrs, status, strict=True)
+            ],
+            "summary": Counter(status),
+        }
+        if not options.json:
+            call.text = _table(addrs, status)
+        if result.ret > 0:
+            call.text += f"{result.ret} pages were not moved, or not come to\n"
+        if result.errno:
+            raise KernelError(result.errno, "the call ended at the first page it could not accept")
+
+
+def _addresses(machine: Machine, task: Task, text: str) -> range:
+    addr, length = find_range(machine, task, text)
+    return range(addr, addr + max(length or 1, 1), PAGE_SIZE)
+
+
+def _parse_log(log: IO[str], to: int | None, query: bool) -> list[tuple[int, int | None]]:
+    """The pages and nodes of a log; raises click.BadParameter with the line's number."""
+    listed: list[tuple[int, int | None]] = []
+    for number, line in enumerate(log, 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        addr = parse_address(words[0])
+        node = words[1] if len(words) > 1 else None
+        if addr is None or len(words) > 2 or (node and not node.lstrip("-").isdecimal()):
+            raise click.BadParameter(
+                f"line {number} is {line.strip()!r}, expected ADDR [NODE]", param_hint="--from-file"
+            )
+        listed.append((addr >> PAGE_SHIFT << PAGE_SHIFT, int(node) if node else to))
+    return listed
+
+
+def _named(status: int | None) -> int | str:
+    if status is None:
+        return UNWRITTEN
+    return status if status >= 0 else _NAMES[status]
+
+
+def _table(addrs: list[int], status: list[int | str]) -> str:
+    """A line for each page, then one for each status."""
+    texts = {value: _text(value) for value in set(status)}
+    lines = [f"{'ADDRESS':>16} STATUS\n"]
+    lines += [f"{addr:16x} {texts[value]}\n" for addr, value in zip(addrs, status, strict=True)]
+    for value, nr in sorted(Counter(status).items(), key=lambda item: (str(item[0]), item[1])):
+        where = f"on node {value}" if isinstance(value, int) else texts[value]
+        lines.append(f"{nr} {'page' if nr == 1 else 'pages'} {where}\n")
+    return "".join(lines)
+
+
+def _text(status: int | str) -> str:
+    meaning = _MEANING.get(str(status))
+    return f"{status} {meaning}" if meaning else str(status)

@@ -1,0 +1,55 @@
+"""What only a terminal gets: colours and progress bars. The only module that imports rich."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from pymigrate.views.show import FREE_SIGN, USED_SIGN, Span
+
+T = TypeVar("T")
+
+# After Okabe and Ito: colour-blind people tell them apart too. Nodes beyond them begin anew.
+NODE_COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#8da0cb")
+_ROLES = {"head": "bold", "dim": "dim", "free": "dim"}
+_LINES = str.maketrans({USED_SIGN: "\u2501", FREE_SIGN: "\u2500"})  # heavy and light
+
+
+def draw(lines: Iterable[list[Span]], width: int, console: Console | None = None) -> None:
+    """Print *lines* in colour; rich leaves that out if NO_COLOR is set or TERM is dumb."""
+    console = console or Console(width=width, highlight=False)
+    signs = {} if console.options.ascii_only else _LINES
+    for line in lines:
+        text = Text()
+        for span in line:
+            is_bar = span.role in ("used", "free")
+            text.append(span.text.translate(signs) if is_bar else span.text, _style(span))
+        console.print(text, soft_wrap=True)
+
+
+def progress(steps: Iterable[T], total: int) -> Iterator[T]:
+    """Pass *steps* on, with a bar on stderr that shows how many of *total* are done."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        # Where stdout goes elsewhere, rich would print it on stderr.
+        redirect_stdout=sys.stdout.isatty(),
+    )
+    with bar:
+        yield from bar.track(steps, total, description="steps")
+
+
+def _style(span: Span) -> str:
+    if span.nid < 0:
+        return "dim" if span.role == "cell" else _ROLES.get(span.role, "")
+    colour = NODE_COLOURS[span.nid % len(NODE_COLOURS)]
+    return f"#1c1c1c on {colour}" if span.role == "cell" else colour

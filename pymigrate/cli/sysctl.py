@@ -1,0 +1,34 @@
+"""``pymigrate sysctl``."""
+
+from __future__ import annotations
+
+import click
+
+from pymigrate.cli.call import system_call
+from pymigrate.cli.common import Options, common_options
+from pymigrate.syscalls import sysctl
+
+
+@click.command()
+@click.argument("setting", metavar="NAME[=VALUE]", required=False)
+@common_options(changes=True, calls=True)
+def command(options: Options, setting: str | None) -> None:
+    """Print or change a setting of the kernel; without NAME, print all.
+
+    NAME is numa_balancing, demotion_enabled, thp, nr_hugepages, drop_caches, compact_memory, or
+    weighted_interleave/nodeN for a node's weight. Longer names (vm.drop_caches, /sys/...) will do.
+    """
+    name, has_value, value = (setting or "").partition("=")
+    with system_call(options, "sysctl") as call:
+        if has_value:
+            sysctl.write(call.machine, call.shell, name, value)
+        elif name:
+            call.answer["value"] = sysctl.read(call.machine, name)
+            call.text = f"{call.answer['value']}\n"
+        else:
+            names = [name for name in sysctl.NAMES if name != "drop_caches"]
+            if call.machine.release.weighted_interleave:
+                names += [f"weighted_interleave/node{nid}" for nid in call.machine.nodes]
+            values = {name: sysctl.read(call.machine, name) for name in names}
+            call.answer["values"] = values
+            call.text = "".join(f"{name} = {value}\n" for name, value in values.items())

@@ -1,0 +1,105 @@
+"""The settings of the kernel that matter here: /proc/sys, and files of /sys/kernel/mm."""
+
+import re
+
+from pymigrate.errors import KernelError, UnsupportedError
+from pymigrate.mm.filemap import drop_caches
+from pymigrate.mm.machine import Machine, Task
+
+MAX_WEIGHT = 255
+_WEIGHT = re.compile(r"(?:/sys/kernel/mm/mempolicy/)?weighted_interleave/node(\d+)")
+# The long names, and what they mean.
+_ALIASES = {
+    "kernel.numa_balancing": "numa_balancing",
+    "vm.drop_caches": "drop_caches",
+    "vm.compact_memory": "compact_memory",
+    "vm.nr_hugepages": "nr_hugepages",
+    "/sys/kernel/mm/numa/demotion_enabled": "demotion_enabled",
+    "/sys/kernel/mm/transparent_hugepage/enabled": "thp",
+}
+NAMES = ("numa_balancing", "demotion_enabled", "thp", "nr_hugepages", "drop_caches")
+_THP = ("always", "madvise", "never")
+
+
+def read(machine: Machine, name: str) -> str:
+    """The value of a setting, as its file reads.
+
+    Raises KernelError ENOENT, and EACCES for those that can only be written.
+    """
+    name = _ALIASES.get(name, name)
+    node = _weight_node(machine, name)
+    if node is not None:
+        return str(machine.weights.get(node, 1))
+    if name == "numa_balancing":
+        return str(machine.numa_balancing)
+    if name == "demotion_enabled":
+        return "true" if machine.demotion else "false"
+    if name == "thp":
+        return " ".join(f"[{mode}]" if mode == machine.thp else mode for mode in _THP)
+    if name == "nr_hugepages":
+        return "0"
+    if name in ("drop_caches", "compact_memory"):
+        raise KernelError("EACCES", f"{name} can only be written")
+    raise KernelError("ENOENT", f"there is no setting {name}")
+
+
+def write(machine: Machine, caller: Task, name: str, value: str) -> None:
+    """Change a setting.
+
+    Raises KernelError EACCES, ENOENT, EINVAL; UnsupportedError for what is not simulated.
+    """
+    name = _ALIASES.get(name, name)
+    if not caller.is_capable:
+        raise KernelError("EACCES", "only root may change settings")
+    node = _weight_node(machine, name)
+    if node is not None:
+        _set_weight(machine, node, value)
+    elif name == "drop_caches":
+        _drop_caches(machine, _number(value, 1, 4))
+    elif name in ("numa_balancing", "demotion_enabled", "thp", "nr_hugepages", "compact_memory"):
+        _check_off(name, value.strip())
+    else:
+        raise KernelError("ENOENT", f"there is no setting {name}")
+
+
+def _check_off(name: str, value: str) -> None:
+    """Settings of what is not simulated yet can only be switched off."""
+    off = {"thp": ("never",), "demotion_enabled": ("0", "n", "false")}.get(name, ("0",))
+    known = {"thp": _THP, "demotion_enabled": (*off, "1", "y", "true")}.get(name)
+    if known and value.lower() not in known:
+        raise KernelError("EINVAL", f"{value!r} is not a value of {name}")
+    if not known:
+        _number(value, 0, 1 << 30)
+    if name == "compact_memory" or value.lower() not in off:
+        raise UnsupportedError(f"{name}={value} cannot be simulated yet")
+
+
+def _set_weight(machine: Machine, node: int, value: str) -> None:
+    """The node's weight in weighted interleave; nothing or 0 make it 1 again."""
+    weight = _number(value or "0", 0, MAX_WEIGHT)
+    machine.weights.pop(node, None)
+    if weight > 1:
+        machine.weights[node] = weight
+
+
+def _drop_caches(machine: Machine, bits: int) -> None:
+    if bits & 1:
+        drop_caches(machine)
+        machine.counters.add("drop_pagecache")
+    if bits & 2:
+        machine.counters.add("drop_slab")
+
+
+def _weight_node(machine: Machine, name: str) -> int | None:
+    match = _WEIGHT.fullmatch(name)
+    if match is None:
+        return None
+    if int(match[1]) not in machine.nodes or not machine.release.weighted_interleave:
+        raise KernelError("ENOENT", f"there is no setting {name}")
+    return int(match[1])
+
+
+def _number(value: str, low: int, high: int) -> int:
+    if not value.strip().isdecimal() or not low <= int(value) <= high:
+        raise KernelError("EINVAL", f"{value!r} is not a number from {low} to {high}")
+    return int(value)

@@ -1,0 +1,115 @@
+"""The tasks, with where their resident pages lie."""
+
+from collections import Counter
+from typing import NamedTuple
+
+from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.memmap import nid_of
+from pymigrate.mm.pte import Pte, PteRun
+from pymigrate.units import PAGE_SHIFT
+
+_KB_SHIFT = PAGE_SHIFT - 10
+
+
+class PsRow(NamedTuple):
+    """One task; `nodes` are its resident base pages on each node that has memory."""
+
+    pid: int
+    uid: int
+    task: str  # its name in the scenario
+    cpus: str
+    policy: str
+    comm: str
+    nodes: dict[int, int]
+
+    @property
+    def rss_kb(self) -> int:
+        """Its resident memory in kB."""
+        return sum(self.nodes.values()) << _KB_SHIFT
+
+
+def rows(machine: Machine) -> list[PsRow]:
+    """A row for each task, by pid. A shared page counts for each task that maps it, as in RSS."""
+    return [_row(machine, task) for _, task in sorted(machine.tasks.items())]
+
+
+def format_rows(rows: list[PsRow]) -> str:
+    """A header, then a line for each task.
+
+    What may contain blanks, the policy and the comm, comes last, so that every column before
+    them is the same field of each line.
+    """
+    nodes = list(rows[0].nodes) if rows else []
+    table = [["PID", "UID", "TASK", "CPUS", "RSS", *[f"N{nid}" for nid in nodes]]]
+    tails = [["POLICY", "COMM"]]
+    for row in rows:
+        counts = [str(row.nodes[nid]) for nid in nodes]
+        table.append([str(row.pid), str(row.uid), row.task, row.cpus, str(row.rss_kb), *counts])
+        tails.append([row.policy, row.comm])
+    left = {2, 3}  # the texts among them
+    lines = zip(aligned(table, left), aligned(tails, {0, 1}), strict=True)
+    return "".join(f"{f'{head} {tail}'.rstrip()}\n" for head, tail in lines)
+
+
+def as_json(row: PsRow) -> dict[str, object]:
+    """The row for machines."""
+    shown = row._asdict()
+    nodes = {str(nid): nr for nid, nr in shown.pop("nodes").items()}
+    return {**shown, "rss_kB": row.rss_kb, "nodes": nodes}
+
+
+def aligned(table: list[list[str]], left: set[int], gap: str = " ") -> list[str]:
+    """The lines of *table*, each column as wide as its widest cell; those in *left* begin there."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        gap.join(
+            cell.ljust(width) if i in left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        for cells in table
+    ]
+
+
+def count_nodes(counts: Counter[int], run: PteRun, a: int, b: int) -> None:
+    """Add to *counts* the pages [a, b) of *run*, all of them present, by node.
+
+    The cost is that of its lanes, however many pages there are, except in an explicit table.
+    """
+    lanes, order = run.lanes, run.order
+    k, first, last = len(lanes), a - run.start, b - run.start
+    if k == 1:
+        counts[nid_of(lanes[0])] += b - a
+    elif k == run.nr and not order:
+        counts.update([pfn >> 32 for pfn in lanes[first:last]])
+    else:
+        for lane, pfn in enumerate(lanes):
+            nr = _before(last, lane, k, order) - _before(first, lane, k, order)
+            if nr:
+                counts[nid_of(pfn)] += nr
+
+
+def is_resident(run: PteRun) -> bool:
+    """Whether its entries have frames. (The zero page is in nobody's RSS.)"""
+    return bool(run.lanes and run.flags & Pte.PRESENT)
+
+
+def _row(machine: Machine, task: Task) -> PsRow:
+    counts: Counter[int] = Counter()
+    for run in task.mm.page_table.runs:
+        if is_resident(run):
+            count_nodes(counts, run, run.start, run.end)
+    return PsRow(
+        task.pid,
+        task.uid,
+        task.name,
+        str(task.cpus),
+        str(task.policy or "default"),
+        task.comm,
+        {nid: counts[nid] for nid in machine.memory_nodes},
+    )
+
+
+def _before(page: int, lane: int, k: int, order: int) -> int:
+    """How many of a run's first *page* pages lie in *lane* of *k*."""
+    rounds, rest = divmod(page, k << order)
+    return (rounds << order) + min(max(rest - (lane << order), 0), 1 << order)

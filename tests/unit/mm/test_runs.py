@@ -1,0 +1,94 @@
+"""RunMap on plain extents; tests/property compares it with a dictionary."""
+
+import pytest
+
+from pymigrate.mm.runs import Extent, RunMap, coalesce, pages_to_extents
+
+
+def runs(*extents: tuple[int, int]) -> list[Extent]:
+    return [Extent(*extent) for extent in extents]
+
+
+def test_at_finds_the_run_that_covers_a_number() -> None:
+    found = RunMap(runs((2, 3), (8, 1)))
+    assert [found.at(x) for x in (1, 2, 4, 5, 8, 9)] == [
+        None,
+        Extent(2, 3),
+        Extent(2, 3),
+        None,
+        Extent(8, 1),
+        None,
+    ]
+
+
+def test_between_clips_at_both_ends() -> None:
+    assert RunMap(runs((0, 4), (6, 4), (12, 4))).between(2, 13) == runs((2, 2), (6, 4), (12, 1))
+    assert RunMap(runs((0, 4), (6, 4))).between(4, 6) == []
+
+
+def test_spans_name_what_is_missing_too() -> None:
+    assert RunMap(runs((2, 2), (4, 3))).spans(1, 9) == [
+        (1, 2, None),
+        (2, 4, Extent(2, 2)),
+        (4, 7, Extent(4, 3)),
+        (7, 9, None),
+    ]
+
+
+def test_put_replaces_what_lies_there() -> None:
+    found = RunMap(runs((0, 10)))
+    found.put(3, 6)
+    assert found.runs == runs((0, 3), (6, 4))
+
+
+def test_new_runs_join_both_neighbours() -> None:
+    found = RunMap(runs((0, 3), (6, 4)))
+    found.put(3, 6, Extent(3, 3))
+    assert found.runs == runs((0, 10))
+
+
+def test_all_edits_are_made_in_one_sweep() -> None:
+    found = RunMap(runs((0, 100)))
+    found.edit([(10, 20, []), (30, 40, [Extent(32, 2)]), (90, 110, [Extent(105, 5)])])
+    assert found.runs == runs((0, 10), (20, 10), (32, 2), (40, 50), (105, 5))
+
+
+def test_only_edits_set_the_mark_that_something_changed() -> None:
+    found = RunMap(runs((0, 3)))
+    found.edit([])
+    assert not found.changed
+    found.put(0, 1)
+    assert found.changed
+
+
+@pytest.mark.parametrize(
+    ("nr", "taken", "left"),
+    [
+        (0, [], [(0, 3), (6, 4)]),
+        (2, [(0, 2)], [(2, 1), (6, 4)]),
+        (3, [(0, 3)], [(6, 4)]),
+        (4, [(0, 3), (6, 1)], [(7, 3)]),
+        (7, [(0, 3), (6, 4)], []),
+    ],
+)
+def test_pop_front(nr: int, taken: list[tuple[int, int]], left: list[tuple[int, int]]) -> None:
+    found = RunMap(runs((0, 3), (6, 4)))
+    assert found.pop_front(nr) == runs(*taken)
+    assert (found.runs, found.starts) == (runs(*left), [start for start, _ in left])
+
+
+def test_no_more_can_be_popped_than_there_is() -> None:
+    with pytest.raises(AssertionError, match="1 more are wanted"):
+        RunMap(runs((0, 3))).pop_front(4)
+
+
+def test_coalesce_sorts_and_joins() -> None:
+    assert coalesce([(6, 2), (0, 3), (3, 3), (9, 1)]) == runs((0, 8), (9, 1))
+
+
+@pytest.mark.parametrize(
+    ("pages", "extents"),
+    [([], []), ([4], [(4, 1)]), ([3, 1, 2], [(1, 3)]), ([9, 1, 2, 7], [(1, 2), (7, 1), (9, 1)])],
+)
+def test_pages_to_extents(pages: list[int], extents: list[tuple[int, int]]) -> None:
+    assert pages_to_extents(pages) == runs(*extents)
