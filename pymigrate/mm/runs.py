@@ -46,10 +46,12 @@ class Extent(NamedTuple):
 class RunMap(Generic[R]):
     """Sorted disjoint runs; neighbours that can be one run are one.
 
-    `changed` is set by every edit, so that a store can tell what it has to write.
+    `changed` is set by every edit, so that a store can tell what it has to write. `unread` gives
+    the runs of a map that a store has loaded and nobody has looked at; else it is not set.
     """
 
-    __slots__ = ("changed", "runs", "starts")
+    __slots__ = ("changed", "runs", "starts", "unread")
+    unread: Callable[[], list[R]]
 
     def __init__(self, runs: Iterable[R] = ()) -> None:
         self.runs: list[R] = list(runs)

@@ -15,7 +15,7 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.machine import Machine, Node, Task
 from pymigrate.mm.pte import Pte
 from pymigrate.mm.vma import Vma
-from pymigrate.units import PAGE_SHIFT
+from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
 from pymigrate.views.ps import aligned, count_nodes, is_resident
 from pymigrate.views.regions import region_names
 
@@ -24,6 +24,7 @@ ABSENT_SIGN, ZERO_SIGN, OTHER_SIGN = ".", "z", "#"
 NODE_SIGNS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXY"
 USED_SIGN, FREE_SIGN = "#", "-"
 MIN_CELLS, MAX_CELLS = 16, 128
+_ABOUT = 8  # a difference of less than this part of a cell does not count
 _INDENT, _GAP = "  ", "  "
 LEGEND = (
     "A cell is an equal part of a region, drawn as the node of most of its pages;",
@@ -151,16 +152,16 @@ def sign(cell: int) -> str:
 
 
 def short_size(pages: int) -> str:
-    """About how much *pages* base pages are.
+    """About how much *pages* base pages are; without a decimal it is exact.
 
-    >>> short_size(33), short_size(1_000_000), short_size(0)
-    ('132KiB', '3.8GiB', '0KiB')
+    >>> short_size(33), short_size(1_000_000), short_size(524_280)
+    ('132KiB', '3.8GiB', '2.0GiB')
     """
     size, units = float(pages << PAGE_SHIFT - 10), ["KiB", "MiB", "GiB", "TiB"]
     while size >= 1024 and len(units) > 1:
         size /= 1024
         del units[0]
-    return f"{size:.1f}".removesuffix(".0") + units[0]
+    return f"{size:.{1 if size % 1 else 0}f}{units[0]}"
 
 
 def _node_row(machine: Machine, node: Node) -> NodeRow:
@@ -224,16 +225,26 @@ def _count_cells(task: Task, vma: Vma, cells: int) -> list[Counter[int]]:
 def _turns(counts: list[Counter[int]]) -> list[int]:
     """What each cell is drawn as: of the kinds in it, the one that is owed most.
 
-    A kind is owed its pages in this cell and in those before, less the cells drawn as it.
+    A kind is owed its pages in this cell and in those before, less the cells drawn as it. Kinds
+    that are owed about the same take turns in ascending order, as an interleave policy does.
     """
     owed: Counter[int] = Counter()
-    cells = []
+    cells: list[int] = []
     for count in counts:
         owed = Counter({kind: owed[kind] + nr for kind, nr in count.items()})
-        cell = max(owed, key=lambda kind: (owed[kind], kind >= 0, -kind))
-        owed[cell] -= count.total()
+        size = count.total()
+        enough = max(owed.values()) - size // _ABOUT
+        equals = sorted((kind for kind in owed if owed[kind] >= enough), key=_rank)
+        last = _rank(cells[-1]) if cells else -1
+        cell = next((kind for kind in equals if _rank(kind) > last), equals[0])
+        owed[cell] -= size
         cells.append(cell)
     return cells
+
+
+def _rank(kind: int) -> int:
+    """Nodes first, by their numbers."""
+    return kind if kind >= 0 else MAX_NUMNODES - kind
 
 
 def _node_lines(nodes: list[NodeRow], width: int) -> Iterator[list[Span]]:

@@ -133,12 +133,13 @@ def test_highest_zone_and_lowest_frame_come_first() -> None:
 
 
 def test_lower_zones_keep_a_reserve_and_are_used_last() -> None:
-    machine = nodes_with("32MiB")  # min 90 + 90, low 112 + 112; the dma zone keeps 16 more
+    machine = nodes_with("32MiB")  # each zone: min 90, low 112; the dma zone keeps 16 more
     task = new_task(machine)
-    lanes, got = alloc_pages(machine, task, Placement((0,)), 0, 8192)
-    assert got == 8192 - 64 - 64 - 16
-    assert machine.counters["pgalloc_dma32"] == 4096 - 64
-    assert machine.counters["pgalloc_dma"] == 4096 - 64 - 16
+    alloc_pages(machine, task, Placement((0,)), 0, 4096 - 112)
+    assert machine.counters["pgalloc_dma"] == 0
+    assert alloc_pages(machine, task, Placement((0,)), 0, 8192)[1] == 8192 - 90 - 90 - 16 - 3984
+    assert machine.counters["pgalloc_dma32"] == 4096 - 90
+    assert machine.counters["pgalloc_dma"] == 4096 - 90 - 16
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ def test_where_pages_come_from(where: Placement, nr: int, expected: list[int]) -
 
 def test_turns_go_by_the_index_in_the_object() -> None:
     machine = four_nodes("4MiB")
-    lanes, _ = alloc_pages(machine, new_task(machine), Placement((0, 1, 2)), 4, 4)
+    lanes, _ = alloc_pages(machine, new_task(machine), Placement((0, 1, 2)), 4, 3)
     assert [[nid_of(start) for start, _ in extents] for extents in lanes] == [[1], [2], [0]]
 
 
@@ -233,8 +234,9 @@ def test_frames_go_back_to_their_zone() -> None:
     task = new_task(machine)
     alloc_pages(machine, task, Placement((0,), this_node=True), 0, 4100)
     alloc_pages(machine, task, Placement((1,), this_node=True), 0, 1)
-    free_pages(machine, [((1 << 32), 1), (0, 60), (4096, 4032)])
-    assert [zone.nr_free for zone in machine.nodes[0].zones] == [4096 - 8, 4096]
+    assert [zone.nr_free for zone in machine.nodes[0].zones] == [3986, 106]
+    free_pages(machine, [((1 << 32), 1), (0, 60), (4096, 3990)])
+    assert [zone.nr_free for zone in machine.nodes[0].zones] == [4046, 4096]
     assert machine.nodes[1].nr_free == 1024
 
 

@@ -1,0 +1,547 @@
+"""The machine as rows and blobs, and back: the one place that names every field of every type.
+
+A type with a few fields is a table: its columns, what makes rows of a machine, and what puts rows
+into a machine stand side by side, in TABLES and below it. A run map is a blob, see KINDS.
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from array import array
+from functools import lru_cache
+from itertools import accumulate, chain
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pymigrate.errors import StoreError
+from pymigrate.mm.address_space import AddressSpace, PolicyRun
+from pymigrate.mm.machine import Cpuset, Machine, Node, Pin, Region, Task, Zone
+from pymigrate.mm.memmap import Frame, FrameRun
+from pymigrate.mm.mempolicy import MPOL, Mempolicy
+from pymigrate.mm.mm import Mm
+from pymigrate.mm.pte import PteRun
+from pymigrate.mm.release import RELEASES
+from pymigrate.mm.runs import Extent, R, RunMap
+from pymigrate.mm.swap import LruBatch
+from pymigrate.mm.vma import Vma
+from pymigrate.mm.vmstat import Counters
+from pymigrate.nodemask import Cpumask, Nodemask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    Row = tuple[Any, ...]  # ints, texts, bytes and None, by the table's columns
+    Rows = dict[str, list[Row]]  # of each table, in the order of the machine
+    MapKey = tuple[str, int]  # kind of the run map, and what its owner is called
+    Maps = Mapping[MapKey, RunMap[Any]]  # runs of the kind's type
+
+DERIVED = frozenset({"zonelists"})  # fields of Machine that follow from the others
+
+
+class Table(NamedTuple):
+    """How one type is kept: the order of its rows is that of the machine."""
+
+    columns: str
+    rows: Callable[[Machine], list[Row]]
+    read: Callable[[Machine, Iterable[Row], Maps], None]
+
+
+class Kind(NamedTuple):
+    """How one kind of run map is kept."""
+
+    encode: Callable[[list[Any]], bytes]  # a list of runs of the kind's type
+    decode: Callable[[bytes], list[Any]]
+
+
+class StoredRunMap(RunMap[R]):
+    """A run map as it was stored; it becomes a plain RunMap when it is first looked at."""
+
+    __slots__ = ()
+
+    def __init__(self, kind: str, blob: bytes, path: str = "") -> None:
+        self.changed = False  # runs and starts are left unset, for __getattr__ to fill
+        self.unread = lambda: decode_runs(kind, blob, path)
+
+    def __getattr__(self, name: str) -> Any:  # a list of runs or of their starts
+        if name not in ("runs", "starts"):
+            raise AttributeError(name)
+        self.runs = self.unread()
+        self.starts = [run.start for run in self.runs]
+        del self.unread
+        # The attributes of a class with __getattr__ take twice as long to look up.
+        self.__class__ = RunMap  # type: ignore[assignment]  # its layout is the same
+        return self.runs if name == "runs" else self.starts
+
+
+def rows_of(machine: Machine) -> Rows:
+    """All of *machine* but its run maps."""
+    return {name: table.rows(machine) for name, table in TABLES.items()}
+
+
+def maps_of(machine: Machine) -> dict[MapKey, RunMap[Any]]:
+    """The run maps of *machine*."""
+    maps: dict[MapKey, RunMap[Any]] = {}
+    for node in machine.nodes.values():
+        maps["memmap", node.nid] = node.memmap
+        for zone in node.zones:
+            maps["free", zone.start] = zone.free
+    for mm in machine.mms.values():
+        maps["page_table", mm.mm_id] = mm.page_table
+    for space in machine.spaces.values():
+        maps["pages", space.space_id] = space.pages
+        maps["policies", space.space_id] = space.policies
+    return maps
+
+
+def machine_of(rows: Rows, maps: Maps) -> Machine:
+    """The machine with those *rows* and *maps*.
+
+    Raises ValueError, TypeError or LookupError if they make no machine.
+    """
+    machine = Machine({}, {})
+    for name, table in TABLES.items():
+        table.read(machine, rows[name], maps)
+    return machine
+
+
+def encode_runs(kind: str, runs: list[Any]) -> bytes:  # runs of the kind's type
+    """The blob of a run map."""
+    return KINDS[kind].encode(runs)
+
+
+def decode_runs(kind: str, blob: bytes, path: str = "") -> list[Any]:  # runs of the kind's type
+    """The runs of a blob. Raises StoreError, which names *path*."""
+    try:
+        return KINDS[kind].decode(blob)
+    except (zlib.error, ValueError, LookupError, TypeError):
+        raise damaged(path) from None
+
+
+def damaged(path: str) -> StoreError:
+    """The error of a file that does not hold what was once written."""
+    return StoreError("is damaged; `pymigrate boot` starts afresh", path)
+
+
+# Machine and what is kept once
+
+
+def _machine_rows(machine: Machine) -> list[Row]:
+    return [
+        (
+            machine.release.name,
+            machine.thp,
+            int(machine.demotion),
+            machine.numa_balancing,
+            _text(chain.from_iterable(machine.weights.items())),
+            _counters_text(machine.counters),
+            machine.next_pid,
+            machine.next_id,
+            machine.next_region,
+        )
+    ]
+
+
+def _read_machine(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    [(release, thp, demotion, balancing, weights, counters, pid, next_id, region)] = rows
+    machine.release = RELEASES[release]
+    machine.thp, machine.demotion, machine.numa_balancing = thp, bool(demotion), balancing
+    machine.weights = _pairs(weights)
+    machine.counters = _counters(counters)
+    machine.next_pid, machine.next_id, machine.next_region = pid, next_id, region
+
+
+def _distance_rows(machine: Machine) -> list[Row]:
+    return [
+        (nid, _text(chain.from_iterable(others.items())))
+        for nid, others in machine.distances.items()
+    ]
+
+
+def _read_distances(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    machine.distances = {nid: _pairs(others) for nid, others in rows}
+
+
+def _region_rows(machine: Machine) -> list[Row]:
+    return [(*key, *region) for key, region in machine.regions.items()]
+
+
+def _read_regions(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    machine.regions = {(task, name): Region(*region) for task, name, *region in rows}
+
+
+def _lru_batch_rows(machine: Machine) -> list[Row]:
+    return [
+        (cpu, _text(batch.waiting), _text(batch.mlocked))
+        for cpu, batch in machine.lru_batches.items()
+    ]
+
+
+def _read_lru_batches(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    machine.lru_batches = {
+        cpu: LruBatch(_ints(waiting), _ints(mlocked)) for cpu, waiting, mlocked in rows
+    }
+
+
+def _pin_rows(machine: Machine) -> list[Row]:
+    return [(pin.pid, pin.start, pin.nr, int(pin.is_long), _pack(pin.pfns)) for pin in machine.pins]
+
+
+def _read_pins(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    machine.pins = [
+        Pin(pid, start, nr, bool(is_long), tuple(_unpack(pfns)))
+        for pid, start, nr, is_long, pfns in rows
+    ]
+
+
+def _cpuset_rows(machine: Machine) -> list[Row]:
+    return [
+        (key, c.name, f"{c.cpus:x}", f"{c.mems:x}", int(c.memory_migrate), f"{c.old_mems:x}")
+        for key, c in machine.cpusets.items()
+    ]
+
+
+def _read_cpusets(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    for key, name, cpus, mems, memory_migrate, old_mems in rows:
+        machine.cpusets[key] = Cpuset(
+            name,
+            Cpumask(cpus, 16),
+            Nodemask(mems, 16),
+            bool(memory_migrate),
+            Nodemask(old_mems, 16),
+        )
+
+
+# Nodes
+
+
+def _node_rows(machine: Machine) -> list[Row]:
+    return [
+        (node.nid, f"{node.cpus:x}", _counters_text(node.numa)) for node in machine.nodes.values()
+    ]
+
+
+def _read_nodes(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
+    for nid, cpus, numa in rows:
+        memmap = maps["memmap", nid]
+        machine.nodes[nid] = Node(nid, Cpumask(cpus, 16), [], memmap, _counters(numa))
+
+
+def _zone_rows(machine: Machine) -> list[Row]:
+    return [
+        (
+            node.nid,
+            zone.name,
+            zone.start,
+            zone.nr,
+            zone.nr_free,
+            zone.watermark_min,
+            zone.watermark_low,
+            zone.watermark_high,
+            zone.reserve,
+        )
+        for node in machine.nodes.values()
+        for zone in node.zones
+    ]
+
+
+def _read_zones(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
+    for nid, name, start, nr, *rest in rows:
+        machine.nodes[nid].zones.append(Zone(name, start, nr, maps["free", start], *rest))
+
+
+# Address spaces of processes and of files
+
+
+def _mm_rows(machine: Machine) -> list[Row]:
+    return [(mm.mm_id, mm.family, *mm.brk, mm.start_stack) for mm in machine.mms.values()]
+
+
+def _read_mms(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
+    for mm_id, family, brk, brk_end, start_stack in rows:
+        table = maps["page_table", mm_id]
+        machine.mms[mm_id] = Mm(mm_id, family, [], table, (brk, brk_end), start_stack)
+
+
+def _vma_rows(machine: Machine) -> list[Row]:
+    return [
+        (
+            mm.mm_id,
+            vma.start,
+            vma.end,
+            int(vma.flags),
+            vma.pgoff,
+            vma.space,
+            _policy_text(vma.policy),
+            vma.anon_vma,
+            int(vma.anon_chained),
+        )
+        for mm in machine.mms.values()
+        for vma in mm.vmas
+    ]
+
+
+def _read_vmas(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    for mm_id, start, end, flags, pgoff, space, policy, anon_vma, chained in rows:
+        machine.mms[mm_id].vmas.append(
+            Vma(start, end, flags, pgoff, space, _policy(policy), anon_vma, bool(chained))
+        )
+
+
+def _space_rows(machine: Machine) -> list[Row]:
+    return [
+        (space.space_id, space.name, space.fs, space.size, space.inode, *space.readahead)
+        for space in machine.spaces.values()
+    ]
+
+
+def _read_spaces(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
+    for space_id, name, fs, size, inode, *readahead in rows:
+        pages, policies = maps["pages", space_id], maps["policies", space_id]
+        window = (readahead[0], readahead[1], readahead[2])
+        machine.spaces[space_id] = AddressSpace(
+            space_id, name, fs, size, inode, pages, policies, window
+        )
+
+
+# Tasks
+
+
+def _task_rows(machine: Machine) -> list[Row]:
+    for task in machine.tasks.values():
+        assert machine.mms.get(task.mm.mm_id) is task.mm, f"{task.name} has a strange mm"
+    return [
+        (
+            task.pid,
+            task.name,
+            task.comm,
+            task.uid,
+            f"{task.cpus:x}",
+            task.mm.mm_id,
+            f"{task.mems_allowed:x}",
+            _policy_text(task.policy),
+            task.il_prev,
+            task.il_weight,
+            task.parent,
+            task.cpuset,
+            f"{task.user_cpus:x}",
+        )
+        for task in machine.tasks.values()
+    ]
+
+
+def _read_tasks(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    for pid, name, comm, uid, cpus, mm_id, mems, policy, *cursor, parent, cpuset, user in rows:
+        il_prev, il_weight = cursor
+        machine.tasks[pid] = Task(
+            pid,
+            name,
+            comm,
+            uid,
+            Cpumask(cpus, 16),
+            machine.mms[mm_id],
+            Nodemask(mems, 16),
+            _policy(policy),
+            il_prev,
+            il_weight,
+            parent,
+            cpuset,
+            Cpumask(user, 16),
+        )
+
+
+# In the order of reading: a row's owner comes before it.
+TABLES = {
+    "machine": Table(
+        "release thp demotion numa_balancing weights counters next_pid next_id next_region",
+        _machine_rows,
+        _read_machine,
+    ),
+    "distance": Table("nid others", _distance_rows, _read_distances),
+    "node": Table("nid cpus numa", _node_rows, _read_nodes),
+    "zone": Table(
+        "nid name start nr nr_free watermark_min watermark_low watermark_high reserve",
+        _zone_rows,
+        _read_zones,
+    ),
+    "mm": Table("mm_id family brk brk_end start_stack", _mm_rows, _read_mms),
+    "vma": Table(
+        "mm_id start end flags pgoff space policy anon_vma anon_chained", _vma_rows, _read_vmas
+    ),
+    "space": Table(
+        "space_id name fs size inode ra_start ra_size ra_async_size", _space_rows, _read_spaces
+    ),
+    "task": Table(
+        "pid name comm uid cpus mm_id mems_allowed policy il_prev il_weight parent cpuset user_cpus",
+        _task_rows,
+        _read_tasks,
+    ),
+    "region": Table("key_task key_name task name start nr", _region_rows, _read_regions),
+    "lru_batch": Table("cpu waiting mlocked", _lru_batch_rows, _read_lru_batches),
+    "pin": Table("pid start nr is_long pfns", _pin_rows, _read_pins),
+    "cpuset": Table("key name cpus mems memory_migrate old_mems", _cpuset_rows, _read_cpusets),
+}
+
+
+# Small values as text
+
+
+def _text(numbers: Iterable[int]) -> str:
+    return " ".join(map(str, numbers))
+
+
+def _ints(text: str) -> list[int]:
+    return [int(word) for word in text.split()]
+
+
+def _pairs(text: str) -> dict[int, int]:
+    numbers = iter(_ints(text))
+    return dict(zip(numbers, numbers, strict=True))
+
+
+def _counters_text(counters: Counters) -> str:
+    return " ".join([f"{name} {nr}" for name, nr in counters.items()])
+
+
+def _counters(text: str) -> Counters:
+    words = iter(text.split())
+    return Counters(zip(words, map(int, words), strict=True))
+
+
+def _policy_text(policy: Mempolicy | None) -> str | None:
+    if policy is None:
+        return None
+    mode, flags, nodes, origin, home_node = policy
+    return f"{int(mode)} {int(flags)} {nodes:x} {origin:x} {home_node}"
+
+
+@lru_cache(maxsize=256)  # most VMAs that have a policy share it with others
+def _policy(text: str | None) -> Mempolicy | None:
+    if text is None:
+        return None
+    mode, flags, nodes, origin, home_node = text.split()
+    return Mempolicy(
+        MPOL(int(mode)), int(flags), Nodemask(nodes, 16), Nodemask(origin, 16), int(home_node)
+    )
+
+
+# Run maps. Each is words in columns: the number of runs, how far each starts behind the one before,
+# the pages of each, and what else there is.
+
+
+def _encode_ptes(runs: list[PteRun]) -> bytes:
+    lanes = [run.lanes for run in runs]
+    return _pack(
+        [
+            *_spans(runs),
+            *[run.order | run.flags << 8 for run in runs],
+            *map(len, lanes),
+            *chain.from_iterable(lanes),
+        ]
+    )
+
+
+def _decode_ptes(blob: bytes) -> list[PteRun]:
+    words = _unpack(blob)
+    nr, starts, sizes = _read_spans(words)
+    modes, ends = words[1 + 2 * nr : 1 + 3 * nr], accumulate(words[1 + 3 * nr : 1 + 4 * nr])
+    lanes, at = [], 1 + 4 * nr
+    for end in ends:
+        end += 1 + 4 * nr
+        lanes.append(tuple(words[at:end]))
+        at = end
+    _check(at == len(words))
+    orders, flags = [mode & 255 for mode in modes], [mode >> 8 for mode in modes]
+    return list(map(PteRun._make, zip(starts, sizes, lanes, orders, flags, strict=True)))
+
+
+def _encode_frames(runs: list[FrameRun]) -> bytes:
+    """The frames that differ follow behind; a run has the number of one."""
+    numbers: dict[Frame, int] = {}
+    which = [numbers.setdefault(run.frame, len(numbers)) for run in runs]
+    return _pack([*_spans(runs), *which, *chain.from_iterable(numbers)])
+
+
+def _decode_frames(blob: bytes) -> list[FrameRun]:
+    words = _unpack(blob)
+    nr, starts, sizes = _read_spans(words)
+    width, first = len(Frame._fields), 1 + 3 * nr
+    frames = [Frame._make(words[i : i + width]) for i in range(first, len(words), width)]
+    which = [frames[i] for i in words[1 + 2 * nr : first]]
+    return list(map(FrameRun._make, zip(starts, sizes, which, strict=True)))
+
+
+def _encode_extents(runs: list[Extent]) -> bytes:
+    return _pack(_spans(runs))
+
+
+def _decode_extents(blob: bytes) -> list[Extent]:
+    words = _unpack(blob)
+    nr, starts, sizes = _read_spans(words)
+    _check(len(words) == 1 + 2 * nr)
+    return list(map(Extent._make, zip(starts, sizes, strict=True)))
+
+
+def _encode_policies(runs: list[PolicyRun]) -> bytes:
+    """Lines of text, for masks of nodes are longer than a word."""
+    lines = [f"{run.start} {run.nr} {_policy_text(run.policy)}" for run in runs]
+    return zlib.compress("\n".join(lines).encode(), 1)
+
+
+def _decode_policies(blob: bytes) -> list[PolicyRun]:
+    runs = []
+    for line in zlib.decompress(blob).decode().splitlines():
+        start, nr, text = line.split(maxsplit=2)
+        policy = _policy(text)
+        assert policy is not None
+        runs.append(PolicyRun(int(start), int(nr), policy))
+    return runs
+
+
+KINDS = {
+    "free": Kind(_encode_extents, _decode_extents),
+    "memmap": Kind(_encode_frames, _decode_frames),
+    "page_table": Kind(_encode_ptes, _decode_ptes),
+    "pages": Kind(_encode_ptes, _decode_ptes),
+    "policies": Kind(_encode_policies, _decode_policies),
+}
+
+
+def _spans(runs: list[Any]) -> list[int]:  # runs of any type
+    """The first columns: number, starts, sizes."""
+    starts = [run.start for run in runs]
+    steps = [start - before for before, start in zip([0, *starts], starts, strict=False)]
+    return [len(runs), *steps, *[run.nr for run in runs]]
+
+
+def _read_spans(words: array[int]) -> tuple[int, Iterable[int], array[int]]:
+    nr = words[0]
+    return nr, accumulate(words[1 : 1 + nr]), words[1 + nr : 1 + 2 * nr]
+
+
+def _pack(numbers: Iterable[int]) -> bytes:
+    """64-bit words, compressed.
+
+    The lowest bytes of all words come first, then the next ones: the high bytes of frames are
+    much alike, so that this takes two thirds of the room and of the time.
+    """
+    words = array("q", numbers)
+    if sys.byteorder == "big":
+        words.byteswap()
+    data = words.tobytes()
+    return zlib.compress(b"".join([data[i::8] for i in range(8)]), 1)
+
+
+def _unpack(blob: bytes) -> array[int]:
+    planes = zlib.decompress(blob)
+    data, nr = bytearray(len(planes)), len(planes) // 8
+    for i in range(8):
+        data[i::8] = planes[i * nr : (i + 1) * nr]
+    words = array("q", bytes(data))
+    if sys.byteorder == "big":
+        words.byteswap()
+    return words
+
+
+def _check(is_well: bool) -> None:
+    if not is_well:
+        raise ValueError("the columns of a blob do not fit")

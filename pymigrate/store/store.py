@@ -1,0 +1,262 @@
+"""One booted machine in one SQLite file: a command is a transaction."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pymigrate.errors import StoreError
+from pymigrate.store.codec import (
+    TABLES,
+    StoredRunMap,
+    damaged,
+    encode_runs,
+    machine_of,
+    maps_of,
+    rows_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pymigrate.mm.machine import Machine
+    from pymigrate.mm.runs import RunMap
+    from pymigrate.store.codec import MapKey, Row, Rows
+
+APPLICATION_ID = 0x4E4D4947  # "NMIG", in the header of the file
+SCHEMA_VERSION = 1  # to be raised with every change of codec.TABLES or of a blob
+_MAGIC = b"SQLite format 3\0"
+_ANOTHER = "is not a state file of pymigrate; name another file, or remove it"
+_BLANK = "holds no machine; `pymigrate boot` makes one"
+# What SQLite's primary error codes mean to a user.
+_REASONS = {
+    sqlite3.SQLITE_BUSY: "is in use by another command, which has not ended in time; try again",
+    sqlite3.SQLITE_LOCKED: "is in use by another command, which has not ended in time; try again",
+    sqlite3.SQLITE_NOTADB: _ANOTHER,
+    sqlite3.SQLITE_PERM: "cannot be opened: permission denied",
+    sqlite3.SQLITE_AUTH: "cannot be opened: permission denied",
+    sqlite3.SQLITE_READONLY: "cannot be written: the file or its directory is read-only",
+    sqlite3.SQLITE_FULL: "cannot be written: the disk is full; nothing was changed",
+    sqlite3.SQLITE_TOOBIG: "cannot be written: the machine has grown too large for it",
+    sqlite3.SQLITE_NOMEM: "cannot be used: out of memory",
+}
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class Boot(NamedTuple):
+    """From what a machine was booted."""
+
+    scenario: str  # absolute path
+    fingerprint: str  # of the scenario file
+    kernel: str
+    version: str  # of pymigrate
+
+
+class _Known(NamedTuple):
+    """What the file holds, as far as this transaction has read or written it."""
+
+    rows: Rows
+    maps: dict[MapKey, RunMap[Any]]  # runs of the kind's type; unchanged ones need no writing
+
+
+class Store:
+    """A state file; all of its methods raise StoreError.
+
+    A rollback journal, not a write-ahead log: at rest there is one file, nothing is left behind
+    by a reader, and a command that is killed is undone by the next one. Every commit is synced.
+    A reader lets a writer wait before its commit, so it should commit when it has loaded; what
+    it looks at later lies in its memory.
+    """
+
+    def __init__(self, path: str, wait: float = 60.0, *, anew: bool = False) -> None:
+        """Open *path*, or make it; wait up to *wait* seconds for other commands.
+
+        With *anew* the machine will be replaced, so that it may be damaged or of another version.
+        """
+        self.path, self.wait, self.anew = path, wait, anew
+        self._known: _Known | None = None
+        self._db = self._connect()
+        if anew and self._is_ours_but_damaged():
+            self._db.close()
+            self._remove()
+            self._db = self._connect()
+
+    def begin(self, write: bool) -> None:
+        """Begin a transaction: writers one after the other, readers with what they find now."""
+        self._run("BEGIN IMMEDIATE" if write else "BEGIN")
+        self._known = None
+        self._check_format()
+
+    def booted(self) -> Boot | None:
+        """From what the machine was booted; None if there is none."""
+        if self._is_blank():
+            return None
+        found = self._run(f"SELECT {', '.join(Boot._fields)} FROM meta")
+        try:
+            [(scenario, fingerprint, kernel, version)] = found
+        except ValueError:
+            raise damaged(self.path) from None
+        return Boot(scenario.decode("utf-8", "surrogatepass"), fingerprint, kernel, version)
+
+    def load(self) -> Machine:
+        """The machine; its run maps are decoded when they are first looked at."""
+        if self._is_blank():
+            raise StoreError(_BLANK, self.path)
+        rows = {
+            name: self._run(f"SELECT {_columns(name)} FROM {name} ORDER BY rowid")
+            for name in TABLES
+        }
+        maps: dict[MapKey, RunMap[Any]] = {  # runs of the kind's type
+            (kind, owner): StoredRunMap(kind, data, self.path)
+            for kind, owner, data in self._run("SELECT kind, owner, data FROM run_map")
+        }
+        try:
+            machine = machine_of(rows, maps)
+        except (ValueError, TypeError, LookupError):
+            raise damaged(self.path) from None
+        self._known = _Known(rows, maps)
+        return machine
+
+    def save(self, machine: Machine) -> None:
+        """Write what has changed in *machine* since this transaction loaded or replaced it."""
+        assert self._known is not None, "the transaction has neither loaded nor replaced it"
+        self._write(machine, self._known)
+
+    def replace(self, machine: Machine, boot: Boot) -> None:
+        """Store a freshly booted *machine* in place of whatever is there."""
+        for (name,) in self._run("SELECT name FROM sqlite_master WHERE type = 'table'"):
+            self._run(f'DROP TABLE "{name}"')
+        self._run(f"PRAGMA application_id = {APPLICATION_ID}")
+        self._run(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        self._run(f"CREATE TABLE meta ({', '.join(Boot._fields)})")
+        self._run("CREATE TABLE run_map (kind, owner, data, PRIMARY KEY (kind, owner))")
+        for name in TABLES:
+            self._run(f"CREATE TABLE {name} ({_columns(name)})")
+        # A path may be no text: bytes that are not UTF-8 are lone surrogates in it.
+        scenario = boot.scenario.encode("utf-8", "surrogatepass")
+        self._run("INSERT INTO meta VALUES (?, ?, ?, ?)", (scenario, *boot[1:]))
+        self._write(machine, _Known({name: [] for name in TABLES}, {}))
+
+    def commit(self) -> None:
+        """Make all changes of the transaction last."""
+        self._run("COMMIT")
+
+    def rollback(self) -> None:
+        """Forget all changes of the transaction."""
+        if self._db.in_transaction:
+            self._run("ROLLBACK")
+
+    def close(self) -> None:
+        """Close the file; an open transaction is rolled back."""
+        self._db.close()
+
+    def _write(self, machine: Machine, known: _Known) -> None:
+        rows, maps = rows_of(machine), maps_of(machine)
+        for name, new in rows.items():
+            if new != known.rows[name]:
+                self._run(f"DELETE FROM {name}")
+                marks = ", ".join("?" * len(TABLES[name].columns.split()))
+                self._run_many(f"INSERT INTO {name} VALUES ({marks})", new)
+        self._run_many(
+            "DELETE FROM run_map WHERE kind = ? AND owner = ?", known.maps.keys() - maps.keys()
+        )
+        for (kind, owner), runs in maps.items():
+            if runs.changed or known.maps.get((kind, owner)) is not runs:
+                blob = encode_runs(kind, runs.runs)
+                self._run("INSERT OR REPLACE INTO run_map VALUES (?, ?, ?)", (kind, owner, blob))
+                runs.changed = False
+        self._known = _Known(rows, maps)
+
+    def _check_format(self) -> None:
+        """Refuse a file that is not ours, or of another version."""
+        [(application,)] = self._run("PRAGMA application_id")
+        if application != APPLICATION_ID and not self._is_blank():
+            raise StoreError(_ANOTHER, self.path)
+        [(version,)] = self._run("PRAGMA user_version")
+        if self.anew or application != APPLICATION_ID or version == SCHEMA_VERSION:
+            return
+        if version > SCHEMA_VERSION:
+            hint = "a newer pymigrate; upgrade to it, or let `pymigrate boot` start afresh"
+        else:
+            hint = "an older pymigrate; `pymigrate boot` starts afresh"
+        raise StoreError(f"was made by {hint}", self.path)
+
+    def _is_blank(self) -> bool:
+        return not self._run("SELECT 1 FROM sqlite_master LIMIT 1")
+
+    def _connect(self) -> sqlite3.Connection:
+        if os.path.exists(self.path) and not os.path.isfile(self.path):
+            raise StoreError(f"is not a file; expected one of pymigrate's states", self.path)
+        try:
+            # An absolute path, for SQLite has files of its own called "" and ":memory:".
+            db = sqlite3.connect(os.path.abspath(self.path), self.wait, isolation_level=None)
+        except sqlite3.OperationalError as error:
+            raise self._explained(error) from None
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA auto_vacuum = FULL")  # of a new file: it shrinks with its machine
+        return db
+
+    def _is_ours_but_damaged(self) -> bool:
+        with open(self.path, "rb") as file:
+            header = file.read(72)
+        if header[:16] != _MAGIC or header[68:] != APPLICATION_ID.to_bytes(4, "big"):
+            return False
+        try:
+            return self._db.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]
+        except sqlite3.DatabaseError as error:
+            if _code(error) in _DAMAGE:
+                return True
+            raise self._explained(error) from None
+
+    def _remove(self) -> None:
+        """Remove a damaged file. Nobody can use it, so that nobody misses it."""
+        try:
+            for path in (f"{self.path}-journal", self.path):
+                if os.path.exists(path):
+                    os.unlink(path)
+        except OSError as error:
+            raise StoreError(
+                f"is damaged and cannot be removed: {error.strerror}", self.path
+            ) from None
+
+    def _run(self, sql: str, values: Row = ()) -> list[Row]:
+        try:
+            return self._db.execute(sql, values).fetchall()
+        except sqlite3.ProgrammingError:
+            raise  # a mistake of ours
+        except sqlite3.DatabaseError as error:
+            raise self._explained(error) from None
+
+    def _run_many(self, sql: str, rows: Iterable[Row]) -> None:
+        try:
+            self._db.executemany(sql, rows)
+        except sqlite3.ProgrammingError:
+            raise  # a mistake of ours
+        except sqlite3.DatabaseError as error:
+            raise self._explained(error) from None
+
+    def _explained(self, error: sqlite3.Error) -> StoreError:
+        code = _code(error)
+        if code in _REASONS:
+            return StoreError(_REASONS[code], self.path)
+        if code == sqlite3.SQLITE_CANTOPEN:
+            return StoreError(f"cannot be opened: {self._obstacle()}", self.path)
+        if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PROTOCOL):
+            return StoreError(f"cannot be read or written: {error}", self.path)
+        return damaged(self.path)
+
+    def _obstacle(self) -> str:
+        folder = os.path.dirname(os.path.abspath(self.path))
+        if not os.path.isdir(folder):
+            return f"there is no directory {folder}"
+        return f"permission denied, to it or its directory"
+
+
+def _columns(table: str) -> str:
+    return ", ".join(f'"{name}"' for name in TABLES[table].columns.split())
+
+
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's primary error code; 0 for what the module itself found, as text that is not UTF-8."""
+    return getattr(error, "sqlite_errorcode", 0) & 255

@@ -1,0 +1,101 @@
+"""Edits of the memmap, and runs cut where their frames differ."""
+
+import pytest
+
+from pymigrate.mm.frames import (
+    FrameEdits,
+    extents_of,
+    frame_of,
+    new_frames,
+    uniform_parts,
+    update_frames,
+)
+from pymigrate.mm.machine import Machine
+from pymigrate.mm.memmap import Frame, FrameRun
+from pymigrate.mm.mempolicy import Placement
+from pymigrate.mm.page_alloc import alloc_pages
+from pymigrate.mm.pte import PteRun
+from pymigrate.mm.runs import Extent
+from tests.conftest import new_task, two_nodes
+
+A, B = Frame(1, 0, 1), Frame(2, 0, 1)
+NODE1 = 1 << 32
+
+
+@pytest.fixture
+def machine() -> Machine:
+    """Frames 0-99 of each of two nodes are in use as A."""
+    machine = two_nodes("4MiB")
+    alloc_pages(machine, new_task(machine), Placement((0, 1)), 0, 200)
+    new_frames(machine, [PteRun(0, 200, (0, NODE1))], A)
+    return machine
+
+
+def test_new_frames_are_in_use_on_each_node(machine: Machine) -> None:
+    assert machine.nodes[0].memmap.runs == [FrameRun(0, 100, A)]
+    assert machine.nodes[1].memmap.runs == [FrameRun(NODE1, 100, A)]
+    assert frame_of(machine, NODE1 + 99) == A
+
+
+def test_a_free_frame_has_no_state(machine: Machine) -> None:
+    with pytest.raises(AssertionError, match="0x64 is in nobody's use"):
+        frame_of(machine, 100)
+
+
+def test_updates_change_or_free_what_the_function_says(machine: Machine) -> None:
+    update_frames(machine, [(10, 5)], lambda frame: frame._replace(owner=2))
+    update_frames(machine, [(0, 20)], lambda frame: None if frame == A else frame)
+    assert machine.nodes[0].memmap.runs == [FrameRun(10, 5, B), FrameRun(20, 80, A)]
+    assert machine.nodes[0].nr_free == 1024 - 100 + 15
+    assert machine.counters["pgfree"] == 15
+
+
+def test_edits_are_made_together_in_any_order(machine: Machine) -> None:
+    edits = FrameEdits(machine)
+    edits.set([(50, 2), (NODE1, 1)], B)
+    edits.free([(20, 10), (0, 5)])
+    edits.commit()
+    assert machine.nodes[0].memmap.runs == [
+        FrameRun(5, 15, A),
+        FrameRun(30, 20, A),
+        FrameRun(50, 2, B),
+        FrameRun(52, 48, A),
+    ]
+    assert machine.nodes[1].memmap.runs == [FrameRun(NODE1, 1, B), FrameRun(NODE1 + 1, 99, A)]
+
+
+@pytest.mark.parametrize(
+    ("run", "extents"),
+    [
+        pytest.param(PteRun(0, 4, (7,)), [(7, 4)], id="extent"),
+        pytest.param(PteRun(0, 5, (7, 70)), [(7, 3), (70, 2)], id="lanes"),
+        pytest.param(PteRun(0, 4, (9, 7, 8, 70)), [(7, 3), (70, 1)], id="table, sorted"),
+    ],
+)
+def test_extents_are_as_few_as_possible(run: PteRun, extents: list[tuple[int, int]]) -> None:
+    assert extents_of(run) == [Extent(*extent) for extent in extents]
+
+
+@pytest.mark.parametrize(
+    ("run", "parts"),
+    [
+        pytest.param(PteRun(0, 10, (20,)), [(0, 10, (A,))], id="all alike"),
+        pytest.param(
+            PteRun(0, 10, (35,)), [(0, 5, (A,)), (5, 3, (B,)), (8, 2, (A,))], id="cut twice"
+        ),
+        pytest.param(
+            PteRun(0, 10, (40, NODE1)), [(0, 6, (B, A)), (6, 4, (A,))], id="lanes that differ"
+        ),
+        pytest.param(PteRun(0, 3, (5, 9, 7)), [(0, 3, (A,))], id="table, alike"),
+        pytest.param(PteRun(0, 3, (5, NODE1, 7)), [(0, 3, (A,))], id="table on two nodes"),
+        pytest.param(PteRun(0, 3, (5, 41, 7)), [(0, 3, (A, B, A))], id="table that differs"),
+        pytest.param(PteRun(0, 3, (39, 60, 7)), [(0, 3, (A,))], id="table around others"),
+    ],
+)
+def test_uniform_parts(
+    machine: Machine, run: PteRun, parts: list[tuple[int, int, tuple[Frame, ...]]]
+) -> None:
+    update_frames(machine, [(40, 3)], lambda _: B)
+    found = list(uniform_parts(machine, run))
+    assert [(part.start, part.nr, frames) for part, frames in found] == parts
+    assert sum((part.pfns() for part, _ in found), ()) == run.pfns()

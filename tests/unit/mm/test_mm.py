@@ -1,0 +1,183 @@
+"""VMAs of an address space: found, split, merged, removed."""
+
+import pytest
+
+from pymigrate.mm.mempolicy import MPOL, Mempolicy
+from pymigrate.mm.mm import Mm
+from pymigrate.mm.release import RELEASES
+from pymigrate.mm.vma import Vm, Vma
+from pymigrate.nodemask import Nodemask
+
+RW = Vm.READ | Vm.WRITE
+R612 = RELEASES["6.12"]
+BIND = Mempolicy(MPOL.BIND, 0, Nodemask.of(1), Nodemask.of(0, 1))
+
+
+def mm_with(*ranges: tuple[int, int], anon_vmas: tuple[int, ...] = ()) -> Mm:
+    """Private writable VMAs that have not been merged."""
+    mm = Mm(1, 1)
+    for i, (a, b) in enumerate(ranges):
+        mm.vmas.append(Vma(a, b, RW, a, anon_vma=anon_vmas[i] if anon_vmas else 0))
+    return mm
+
+
+def layout(mm: Mm) -> list[tuple[int, int]]:
+    return [(vma.start, vma.end) for vma in mm.vmas]
+
+
+def set_policy(mm: Mm, a: int, b: int, policy: Mempolicy | None) -> Vma:
+    """What mbind() does to the one VMA of [a, b)."""
+    (vma,) = mm.vmas_between(a, b)
+    new = vma.part(a, b)
+    new.policy = policy
+    return mm.modify(R612, vma, a, b, new)
+
+
+def test_find_vma_finds_what_contains_a_page() -> None:
+    mm = mm_with((10, 20), (20, 25))
+    assert [mm.find_vma(page) for page in (9, 10, 19, 20, 25)] == [
+        None,
+        mm.vmas[0],
+        mm.vmas[0],
+        mm.vmas[1],
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "parts"),
+    [
+        (0, 10, []),
+        (0, 11, [(10, 11)]),
+        (12, 14, [(12, 14)]),
+        (19, 31, [(19, 20), (20, 25), (30, 31)]),
+        (25, 30, []),
+        (40, 50, []),
+    ],
+)
+def test_parts_of_a_range(a: int, b: int, parts: list[tuple[int, int]]) -> None:
+    mm = mm_with((10, 20), (20, 25), (30, 40))
+    assert [(start, end) for _, start, end in mm.parts(a, b)] == parts
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "answer"),
+    [(10, 25, False), (9, 12, True), (12, 26, True), (22, 31, True), (35, 41, True), (31, 40, False)],
+)
+def test_holes(a: int, b: int, answer: bool) -> None:
+    assert mm_with((10, 20), (20, 25), (30, 40)).has_hole(a, b) is answer
+
+
+@pytest.mark.parametrize(
+    ("new", "expected"),
+    [
+        pytest.param((20, 30), [(10, 40)], id="fills a gap"),
+        pytest.param((20, 25), [(10, 25), (30, 40)], id="grows the lower"),
+        pytest.param((25, 30), [(10, 20), (25, 40)], id="grows the upper"),
+        pytest.param((22, 28), [(10, 20), (22, 28), (30, 40)], id="stands alone"),
+        pytest.param((0, 5), [(0, 5), (10, 20), (30, 40)], id="below"),
+    ],
+)
+def test_a_new_mapping_merges_with_its_neighbours(
+    new: tuple[int, int], expected: list[tuple[int, int]]
+) -> None:
+    mm = mm_with((10, 20), (30, 40))
+    vma = mm.insert(R612, Vma(new[0], new[1], RW, new[0]))
+    assert layout(mm) == expected
+    assert vma in mm.vmas
+    assert all(vma.pgoff == vma.start for vma in mm.vmas)
+
+
+def test_neighbours_with_different_anon_vmas_are_not_bridged() -> None:
+    mm = mm_with((10, 20), (30, 40), anon_vmas=(5, 6))
+    mm.insert(R612, Vma(20, 30, RW, 20))
+    assert layout(mm) == [(10, 30), (30, 40)]
+
+
+@pytest.mark.parametrize("anon_vmas", [(5, 0), (0, 5), (5, 5)])
+def test_neighbours_are_bridged_if_one_has_no_anon_vma(anon_vmas: tuple[int, int]) -> None:
+    mm = mm_with((10, 20), (30, 40), anon_vmas=anon_vmas)
+    mm.insert(R612, Vma(20, 30, RW, 20))
+    assert layout(mm) == [(10, 40)]
+    assert mm.vmas[0].anon_vma == 5
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        (10, 40, [(10, 40)]),
+        (10, 20, [(10, 20), (20, 40)]),
+        (30, 40, [(10, 30), (30, 40)]),
+        (20, 30, [(10, 20), (20, 30), (30, 40)]),
+    ],
+)
+def test_a_changed_part_is_split_off(a: int, b: int, expected: list[tuple[int, int]]) -> None:
+    mm = mm_with((10, 40))
+    vma = set_policy(mm, a, b, BIND)
+    assert layout(mm) == expected
+    assert (vma.start, vma.end, vma.policy, vma.pgoff) == (a, b, BIND, a)
+
+
+def test_a_part_restored_merges_with_both_sides_again() -> None:
+    mm = mm_with((10, 40), anon_vmas=(5,))
+    set_policy(mm, 20, 30, BIND)
+    set_policy(mm, 20, 30, None)
+    assert layout(mm) == [(10, 40)]
+
+
+def test_a_part_at_the_end_goes_over_to_the_next_one() -> None:
+    mm = mm_with((10, 40))
+    set_policy(mm, 30, 40, BIND)
+    vma = set_policy(mm, 20, 30, BIND)
+    assert layout(mm) == [(10, 20), (20, 40)]
+    assert (vma.start, vma.pgoff) == (20, 20)
+
+
+def test_a_part_at_the_start_goes_over_to_the_one_before() -> None:
+    mm = mm_with((10, 40))
+    set_policy(mm, 10, 20, BIND)
+    set_policy(mm, 20, 30, BIND)
+    assert layout(mm) == [(10, 30), (30, 40)]
+    assert mm.vmas[1].pgoff == 30
+
+
+def test_halves_touched_apart_stay_two_with_one_policy() -> None:
+    mm = mm_with((10, 40))
+    set_policy(mm, 20, 40, BIND)
+    mm.vmas[0].anon_vma, mm.vmas[1].anon_vma = 5, 6
+    set_policy(mm, 20, 40, None)
+    assert layout(mm) == [(10, 20), (20, 40)]
+
+
+def test_a_touched_part_does_not_merge_with_an_untouched_neighbour() -> None:
+    mm = mm_with((10, 40))
+    set_policy(mm, 20, 40, BIND)
+    mm.vmas[1].anon_vma = 5
+    set_policy(mm, 20, 40, None)
+    assert layout(mm) == [(10, 20), (20, 40)]
+
+
+def test_an_untouched_part_merges_with_a_touched_neighbour() -> None:
+    mm = mm_with((10, 40))
+    set_policy(mm, 20, 40, BIND)
+    mm.vmas[0].anon_vma = 5
+    set_policy(mm, 20, 40, None)
+    assert layout(mm) == [(10, 40)]
+    assert mm.vmas[0].anon_vma == 5
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        pytest.param(10, 40, [], id="all"),
+        pytest.param(10, 20, [(20, 30), (30, 40)], id="the start"),
+        pytest.param(15, 18, [(10, 15), (18, 30), (30, 40)], id="the middle"),
+        pytest.param(25, 35, [(10, 25), (35, 40)], id="over two"),
+        pytest.param(0, 99, [], id="more than there is"),
+    ],
+)
+def test_remove_cuts_a_hole(a: int, b: int, expected: list[tuple[int, int]]) -> None:
+    mm = mm_with((10, 30), (30, 40))
+    mm.remove(a, b)
+    assert layout(mm) == expected
+    assert all(vma.pgoff == vma.start for vma in mm.vmas)
