@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -21,9 +22,9 @@ _LINES = str.maketrans({USED_SIGN: "\u2501", FREE_SIGN: "\u2500"})  # heavy and 
 
 
 def draw(lines: Iterable[list[Span]], width: int, console: Console | None = None) -> None:
-    """Print *lines* in colour; rich leaves that out if NO_COLOR is set or TERM is dumb."""
+    """Print *lines* in colour; rich leaves the colours out if NO_COLOR is set."""
     console = console or Console(width=width, highlight=False)
-    signs = {} if console.options.ascii_only else _LINES
+    signs = {} if console.options.ascii_only or _is_c_locale() else _LINES
     for line in lines:
         text = Text()
         for span in line:
@@ -46,6 +47,12 @@ def progress(steps: Iterable[T], total: int) -> Iterator[T]:
     )
     with bar:
         yield from bar.track(steps, total, description="steps")
+
+
+def _is_c_locale() -> bool:
+    """Whether the user asks for ASCII: Python itself takes the C locale for UTF-8."""
+    named = (os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    return next(filter(None, named), "") in ("C", "POSIX")
 
 
 def _style(span: Span) -> str:

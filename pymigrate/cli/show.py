@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 
@@ -32,7 +33,7 @@ def command(options: Options, pid: str | None) -> None:
         picture = show.rows(machine, tasks, cells)
     if options.json:
         print_json(show.as_json(picture))
-    elif sys.stdout.isatty():
+    elif sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         from pymigrate.cli.render import draw
 
         draw(show.lines(picture, width), width)

@@ -113,7 +113,7 @@ def decode_runs(kind: str, blob: bytes, path: str = "") -> list[Any]:  # runs of
     """The runs of a blob. Raises StoreError, which names *path*."""
     try:
         return KINDS[kind].decode(blob)
-    except (zlib.error, ValueError, LookupError, TypeError):
+    except (ValueError, TypeError, LookupError):
         raise damaged(path) from None
 
 
@@ -371,7 +371,8 @@ TABLES = {
         "space_id name fs size inode ra_start ra_size ra_async_size", _space_rows, _read_spaces
     ),
     "task": Table(
-        "pid name comm uid cpus mm_id mems_allowed policy il_prev il_weight parent cpuset user_cpus",
+        "pid name comm uid cpus mm_id mems_allowed policy il_prev il_weight parent cpuset"
+        " user_cpus",
         _task_rows,
         _read_tasks,
     ),
@@ -489,7 +490,7 @@ def _encode_policies(runs: list[PolicyRun]) -> bytes:
 
 def _decode_policies(blob: bytes) -> list[PolicyRun]:
     runs = []
-    for line in zlib.decompress(blob).decode().splitlines():
+    for line in _inflate(blob).decode().splitlines():
         start, nr, text = line.split(maxsplit=2)
         policy = _policy(text)
         assert policy is not None
@@ -532,14 +533,22 @@ def _pack(numbers: Iterable[int]) -> bytes:
 
 
 def _unpack(blob: bytes) -> array[int]:
-    planes = zlib.decompress(blob)
+    planes = _inflate(blob)
     data, nr = bytearray(len(planes)), len(planes) // 8
     for i in range(8):
         data[i::8] = planes[i * nr : (i + 1) * nr]
-    words = array("q", bytes(data))
+    words = array("q")
+    words.frombytes(data)
     if sys.byteorder == "big":
         words.byteswap()
     return words
+
+
+def _inflate(blob: bytes) -> bytes:
+    try:
+        return zlib.decompress(blob)
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
 
 
 def _check(is_well: bool) -> None:

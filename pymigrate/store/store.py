@@ -84,6 +84,10 @@ class Store:
 
     def begin(self, write: bool) -> None:
         """Begin a transaction: writers one after the other, readers with what they find now."""
+        if write:
+            self._run("PRAGMA synchronous = FULL")
+            if not os.path.getsize(self.path):
+                self._run("PRAGMA auto_vacuum = FULL")  # the file shrinks with its machine
         self._run("BEGIN IMMEDIATE" if write else "BEGIN")
         self._known = None
         self._check_format()
@@ -187,15 +191,12 @@ class Store:
 
     def _connect(self) -> sqlite3.Connection:
         if os.path.exists(self.path) and not os.path.isfile(self.path):
-            raise StoreError(f"is not a file; expected one of pymigrate's states", self.path)
+            raise StoreError("is not a file; expected a state file of pymigrate", self.path)
         try:
             # An absolute path, for SQLite has files of its own called "" and ":memory:".
-            db = sqlite3.connect(os.path.abspath(self.path), self.wait, isolation_level=None)
+            return sqlite3.connect(os.path.abspath(self.path), self.wait, isolation_level=None)
         except sqlite3.OperationalError as error:
             raise self._explained(error) from None
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA auto_vacuum = FULL")  # of a new file: it shrinks with its machine
-        return db
 
     def _is_ours_but_damaged(self) -> bool:
         with open(self.path, "rb") as file:
@@ -250,7 +251,7 @@ class Store:
         folder = os.path.dirname(os.path.abspath(self.path))
         if not os.path.isdir(folder):
             return f"there is no directory {folder}"
-        return f"permission denied, to it or its directory"
+        return "permission denied, to it or its directory"
 
 
 def _columns(table: str) -> str:
@@ -258,5 +259,5 @@ def _columns(table: str) -> str:
 
 
 def _code(error: sqlite3.Error) -> int:
-    """SQLite's primary error code; 0 for what the module itself found, as text that is not UTF-8."""
+    """SQLite's primary error code; 0 for what the module finds, such as text that is not UTF-8."""
     return getattr(error, "sqlite_errorcode", 0) & 255

@@ -28,7 +28,7 @@ def best(do: Callable[[], object], times: int = 5) -> float:
 def run(*args: str, state: str | None = None, stdin: str | None = None) -> str:
     """The stdout of a command; pymigrate if *args* do not begin with a path."""
     argv = [*PYMIGRATE, *args]
-    env = os.environ | ({"PYMIGRATE_STATE": state} if state else {})
+    env = _environment(state)
     done = subprocess.run(
         argv, env=env, cwd=ROOT, input=stdin, capture_output=True, text=True, check=True
     )
@@ -47,7 +47,7 @@ def peak_memory(*args: str, state: str) -> float:
         " stdout=subprocess.DEVNULL);"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     )
-    env = os.environ | {"PYMIGRATE_STATE": state}
+    env = _environment(state)
     argv = [sys.executable, "-c", code, *PYMIGRATE, *args]
     out = subprocess.run(argv, env=env, cwd=ROOT, capture_output=True, text=True, check=True)
     return int(out.stdout) / (1024 if sys.platform != "darwin" else 1 << 20)
@@ -63,3 +63,9 @@ def state_file() -> Iterator[str]:
 def max_rss() -> float:
     """This process's peak resident memory in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _environment(state: str | None) -> dict[str, str]:
+    """The environment of a command; bytecode may be kept, as where pymigrate is installed."""
+    env = {name: v for name, v in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return env | ({"PYMIGRATE_STATE": state} if state else {})
