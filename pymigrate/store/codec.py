@@ -35,7 +35,16 @@ if TYPE_CHECKING:
     MapKey = tuple[str, int]  # kind of the run map, and what its owner is called
     Maps = Mapping[MapKey, RunMap[Any]]  # runs of the kind's type
 
+# What reading raises where something else stands than was once written.
+MISFITS = (ValueError, TypeError, LookupError, AttributeError)
 DERIVED = frozenset({"zonelists"})  # fields of Machine that follow from the others
+
+
+class DamagedError(StoreError):
+    """A file does not hold what was once written."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("is damaged; `pymigrate boot` starts afresh", path)
 
 
 class Table(NamedTuple):
@@ -96,7 +105,7 @@ def maps_of(machine: Machine) -> dict[MapKey, RunMap[Any]]:
 def machine_of(rows: Rows, maps: Maps) -> Machine:
     """The machine with those *rows* and *maps*.
 
-    Raises ValueError, TypeError or LookupError if they make no machine.
+    Raises one of MISFITS if they make no machine.
     """
     machine = Machine({}, {})
     for name, table in TABLES.items():
@@ -110,16 +119,11 @@ def encode_runs(kind: str, runs: list[Any]) -> bytes:  # runs of the kind's type
 
 
 def decode_runs(kind: str, blob: bytes, path: str = "") -> list[Any]:  # runs of the kind's type
-    """The runs of a blob. Raises StoreError, which names *path*."""
+    """The runs of a blob. Raises DamagedError, which names *path*."""
     try:
         return KINDS[kind].decode(blob)
-    except (ValueError, TypeError, LookupError):
-        raise damaged(path) from None
-
-
-def damaged(path: str) -> StoreError:
-    """The error of a file that does not hold what was once written."""
-    return StoreError("is damaged; `pymigrate boot` starts afresh", path)
+    except MISFITS:
+        raise DamagedError(path) from None
 
 
 # Machine and what is kept once
@@ -415,10 +419,12 @@ def _policy_text(policy: Mempolicy | None) -> str | None:
     return f"{int(mode)} {int(flags)} {nodes:x} {origin:x} {home_node}"
 
 
-@lru_cache(maxsize=256)  # most VMAs that have a policy share it with others
 def _policy(text: str | None) -> Mempolicy | None:
-    if text is None:
-        return None
+    return None if text is None else _policy_of(text)
+
+
+@lru_cache(maxsize=256)  # most VMAs that have a policy share it with others
+def _policy_of(text: str) -> Mempolicy:
     mode, flags, nodes, origin, home_node = text.split()
     return Mempolicy(
         MPOL(int(mode)), int(flags), Nodemask(nodes, 16), Nodemask(origin, 16), int(home_node)
@@ -492,9 +498,7 @@ def _decode_policies(blob: bytes) -> list[PolicyRun]:
     runs = []
     for line in _inflate(blob).decode().splitlines():
         start, nr, text = line.split(maxsplit=2)
-        policy = _policy(text)
-        assert policy is not None
-        runs.append(PolicyRun(int(start), int(nr), policy))
+        runs.append(PolicyRun(int(start), int(nr), _policy_of(text)))
     return runs
 
 

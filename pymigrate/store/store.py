@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pymigrate.errors import StoreError
 from pymigrate.store.codec import (
+    MISFITS,
     TABLES,
+    DamagedError,
     StoredRunMap,
-    damaged,
     encode_runs,
     machine_of,
     maps_of,
@@ -18,12 +19,13 @@ from pymigrate.store.codec import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pymigrate.mm.machine import Machine
     from pymigrate.mm.runs import RunMap
     from pymigrate.store.codec import MapKey, Row, Rows
 
+T = TypeVar("T")
 APPLICATION_ID = 0x4E4D4947  # "NMIG", in the header of the file
 SCHEMA_VERSION = 1  # to be raised with every change of codec.TABLES or of a blob
 _MAGIC = b"SQLite format 3\0"
@@ -33,7 +35,6 @@ _BLANK = "holds no machine; `pymigrate boot` makes one"
 _REASONS = {
     sqlite3.SQLITE_BUSY: "is in use by another command, which has not ended in time; try again",
     sqlite3.SQLITE_LOCKED: "is in use by another command, which has not ended in time; try again",
-    sqlite3.SQLITE_NOTADB: _ANOTHER,
     sqlite3.SQLITE_PERM: "cannot be opened: permission denied",
     sqlite3.SQLITE_AUTH: "cannot be opened: permission denied",
     sqlite3.SQLITE_READONLY: "cannot be written: the file or its directory is read-only",
@@ -41,7 +42,6 @@ _REASONS = {
     sqlite3.SQLITE_TOOBIG: "cannot be written: the machine has grown too large for it",
     sqlite3.SQLITE_NOMEM: "cannot be used: out of memory",
 }
-_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class Boot(NamedTuple):
@@ -77,7 +77,7 @@ class Store:
         self.path, self.wait, self.anew = path, wait, anew
         self._known: _Known | None = None
         self._db = self._connect()
-        if anew and self._is_ours_but_damaged():
+        if anew and self._is_damaged():
             self._db.close()
             self._remove()
             self._db = self._connect()
@@ -86,7 +86,7 @@ class Store:
         """Begin a transaction: writers one after the other, readers with what they find now."""
         if write:
             self._run("PRAGMA synchronous = FULL")
-            if not os.path.getsize(self.path):
+            if self._run("PRAGMA page_count") == [(0,)]:
                 self._run("PRAGMA auto_vacuum = FULL")  # the file shrinks with its machine
         self._run("BEGIN IMMEDIATE" if write else "BEGIN")
         self._known = None
@@ -96,12 +96,11 @@ class Store:
         """From what the machine was booted; None if there is none."""
         if self._is_blank():
             return None
-        found = self._run(f"SELECT {', '.join(Boot._fields)} FROM meta")
+        rows = self._run(f"SELECT {', '.join(Boot._fields)} FROM meta")
         try:
-            [(scenario, fingerprint, kernel, version)] = found
-        except ValueError:
-            raise damaged(self.path) from None
-        return Boot(scenario.decode("utf-8", "surrogatepass"), fingerprint, kernel, version)
+            return _boot_of(rows)
+        except MISFITS:
+            raise DamagedError(self.path) from None
 
     def load(self) -> Machine:
         """The machine; its run maps are decoded when they are first looked at."""
@@ -117,8 +116,8 @@ class Store:
         }
         try:
             machine = machine_of(rows, maps)
-        except (ValueError, TypeError, LookupError):
-            raise damaged(self.path) from None
+        except MISFITS:
+            raise DamagedError(self.path) from None
         self._known = _Known(rows, maps)
         return machine
 
@@ -137,9 +136,7 @@ class Store:
         self._run("CREATE TABLE run_map (kind, owner, data, PRIMARY KEY (kind, owner))")
         for name in TABLES:
             self._run(f"CREATE TABLE {name} ({_columns(name)})")
-        # A path may be no text: bytes that are not UTF-8 are lone surrogates in it.
-        scenario = boot.scenario.encode("utf-8", "surrogatepass")
-        self._run("INSERT INTO meta VALUES (?, ?, ?, ?)", (scenario, *boot[1:]))
+        self._run("INSERT INTO meta VALUES (?, ?, ?, ?)", _boot_row(boot))
         self._write(machine, _Known({name: [] for name in TABLES}, {}))
 
     def commit(self) -> None:
@@ -198,17 +195,21 @@ class Store:
         except sqlite3.OperationalError as error:
             raise self._explained(error) from None
 
-    def _is_ours_but_damaged(self) -> bool:
-        with open(self.path, "rb") as file:
-            header = file.read(72)
-        if header[:16] != _MAGIC or header[68:] != APPLICATION_ID.to_bytes(4, "big"):
-            return False
+    def _is_damaged(self) -> bool:
+        """Whether the file is ours, and cannot be relied on."""
         try:
-            return self._db.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]
-        except sqlite3.DatabaseError as error:
-            if _code(error) in _DAMAGE:
-                return True
-            raise self._explained(error) from None
+            return self._is_ours() and self._run("PRAGMA quick_check(1)") != [("ok",)]
+        except DamagedError:
+            return True
+
+    def _is_ours(self) -> bool:
+        """Whether the file's header, as far as it can be read, is one of ours."""
+        try:
+            with open(self.path, "rb") as file:
+                header = file.read(72)
+        except OSError:
+            return False
+        return header[:16] == _MAGIC and header[68:] == APPLICATION_ID.to_bytes(4, "big")
 
     def _remove(self) -> None:
         """Remove a damaged file. Nobody can use it, so that nobody misses it."""
@@ -222,30 +223,32 @@ class Store:
             ) from None
 
     def _run(self, sql: str, values: Row = ()) -> list[Row]:
-        try:
-            return self._db.execute(sql, values).fetchall()
-        except sqlite3.ProgrammingError:
-            raise  # a mistake of ours
-        except sqlite3.DatabaseError as error:
-            raise self._explained(error) from None
+        return self._guarded(lambda: self._db.execute(sql, values).fetchall())
 
     def _run_many(self, sql: str, rows: Iterable[Row]) -> None:
+        self._guarded(lambda: self._db.executemany(sql, rows))
+
+    def _guarded(self, call: Callable[[], T]) -> T:
         try:
-            self._db.executemany(sql, rows)
+            return call()
         except sqlite3.ProgrammingError:
             raise  # a mistake of ours
         except sqlite3.DatabaseError as error:
             raise self._explained(error) from None
+        except UnicodeDecodeError:  # SQLite's message quotes what it has found
+            raise DamagedError(self.path) from None
 
     def _explained(self, error: sqlite3.Error) -> StoreError:
         code = _code(error)
+        if code == sqlite3.SQLITE_NOTADB and not self._is_ours():
+            return StoreError(_ANOTHER, self.path)
         if code in _REASONS:
             return StoreError(_REASONS[code], self.path)
         if code == sqlite3.SQLITE_CANTOPEN:
             return StoreError(f"cannot be opened: {self._obstacle()}", self.path)
         if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PROTOCOL):
             return StoreError(f"cannot be read or written: {error}", self.path)
-        return damaged(self.path)
+        return DamagedError(self.path)
 
     def _obstacle(self) -> str:
         folder = os.path.dirname(os.path.abspath(self.path))
@@ -254,8 +257,19 @@ class Store:
         return "permission denied, to it or its directory"
 
 
+def _boot_row(boot: Boot) -> Row:
+    # A path may be no text: bytes that are not UTF-8 are lone surrogates in it.
+    return (boot.scenario.encode("utf-8", "surrogatepass"), *boot[1:])
+
+
+def _boot_of(rows: list[Row]) -> Boot:
+    [(scenario, fingerprint, kernel, version)] = rows
+    return Boot(scenario.decode("utf-8", "surrogatepass"), fingerprint, kernel, version)
+
+
 def _columns(table: str) -> str:
-    return ", ".join(f'"{name}"' for name in TABLES[table].columns.split())
+    # In double quotes, a column that is missing would be taken for a text.
+    return ", ".join(f"[{name}]" for name in TABLES[table].columns.split())
 
 
 def _code(error: sqlite3.Error) -> int:

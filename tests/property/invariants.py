@@ -143,6 +143,20 @@ def check_holders(machine: Machine, frames: dict[int, Frame]) -> None:
             assert not frame.flags & FrameFlag.READAHEAD, f"{pfn:#x}: {frame}"
 
 
+def check_pins(machine: Machine, frames: dict[int, Frame]) -> None:
+    """Every frame is held as often as the tasks' pins say. (Unit tests may hold frames without.)"""
+    pins: Counter[int] = Counter()
+    references: Counter[int] = Counter()
+    for pin in machine.pins:
+        assert pin.pid in machine.tasks, f"{pin} outlived its task"
+        (pins if pin.is_long else references).update(pin.pfns)
+    for pfn in {*pins, *references}:
+        assert pfn in frames, f"frame {pfn:#x} is pinned, and free"
+    for pfn, frame in frames.items():
+        assert frame.pins == pins[pfn], f"{pfn:#x} is pinned {pins[pfn]} times: {frame}"
+        assert frame.extra_refs == references[pfn], f"{pfn:#x}: {references[pfn]}, {frame}"
+
+
 def check_lru_batches(machine: Machine, frames: dict[int, Frame]) -> None:
     """What waits for its LRU list is in use, waits once, and never fills a batch."""
     seen: set[int] = set()
@@ -224,6 +238,8 @@ def check_tasks(machine: Machine) -> None:
     for task in machine.tasks.values():
         assert machine.mms[task.mm.mm_id] is task.mm
         assert task.pid < machine.next_pid
+        assert task.cpuset in machine.cpusets
+        assert task.cpus, f"{task.name} has no CPU"
 
 
 def check_views(machine: Machine, frames: dict[int, Frame]) -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pymigrate.errors import ERRNO, KernelError
-from pymigrate.mm.frames import frame_of, update_frames
+from pymigrate.mm.cpuset import cpuset_mems_allowed
+from pymigrate.mm.frames import frame_of
 from pymigrate.mm.machine import FIRST_REGION, Machine, Task
 from pymigrate.mm.memmap import Frame, nid_of
 from pymigrate.mm.mempolicy import BALANCING, MPOL, RELATIVE, STATIC
@@ -22,12 +23,12 @@ from pymigrate.mm.pte import Pte
 from pymigrate.mm.queue_folios import node_pairs
 from pymigrate.mm.vma import Vm
 from pymigrate.nodemask import Cpumask, Nodemask
-from pymigrate.syscalls import madvise, mempolicy, migrate, mmap, process
+from pymigrate.syscalls import cpuset, gup, madvise, mempolicy, migrate, mmap, process, sysctl
 from pymigrate.syscalls.madvise import Madv
 from pymigrate.syscalls.migrate import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT
 from pymigrate.units import PAGE_SHIFT
 from tests.conftest import new_file, new_task, nodes_with, two_nodes
-from tests.property.invariants import check, entries, events, sharing, used_frames
+from tests.property.invariants import check, check_pins, entries, events, sharing, used_frames
 
 MACHINES: dict[str, Callable[[str], Machine]] = {
     "small": lambda kernel: two_nodes("4MiB", kernel),
@@ -65,7 +66,7 @@ class SystemCalls(RuleBasedStateMachine):
             new_file(self.machine, "600KiB", "tmpfs", inode=2),
             new_file(self.machine, "400KiB", "ext4"),
         ]
-        self.held: list[int] = []
+        self.pinned: list[tuple[Task, int, int, bool]] = []
         self.counted = events(self.machine)
         self.names = 0
         self.new_task(0)
@@ -258,7 +259,8 @@ class SystemCalls(RuleBasedStateMachine):
         who, whose = self.task(caller), self.task(subject)
         before, frames = sharing(self.machine), self.frames_by_entry()
         failed, succeeded = self.migrated()
-        model = self.model_of_migrate_pages(who, whose, old, new & self.machine.memory_nodes)
+        allowed = cpuset_mems_allowed(self.machine, who)
+        model = self.model_of_migrate_pages(who, whose, old, new & allowed)
         answer = self.call(migrate.migrate_pages, who, whose, old, new)
         assert sharing(self.machine) == before
         new_failed, new_succeeded = self.migrated()
@@ -271,7 +273,7 @@ class SystemCalls(RuleBasedStateMachine):
         else:
             assert model is not None, "there was memory where there is none"
             nodes, stayed, _ = model
-            assert answer == stayed
+            assert answer == stayed, (answer, stayed)
             assert nodes == {key: nid_of(pfn) for key, pfn in self.frames_by_entry().items()}
 
     @rule(
@@ -294,7 +296,7 @@ class SystemCalls(RuleBasedStateMachine):
         pages = [start + page for page, _ in picks]
         nodes = [node for _, node in picks]
         before = sharing(self.machine)
-        ample = all(
+        ample = who.mems_allowed == self.machine.memory_nodes and all(
             available(node, to_min=True) > 2 * len(picks)
             for node in self.machine.nodes.values()
             if node.zones
@@ -317,35 +319,66 @@ class SystemCalls(RuleBasedStateMachine):
             pfn = frames.get((who.mm.mm_id, at >> PAGE_SHIFT))
             assert value in ((-14, -2) if pfn is None else (nid_of(pfn), -2))
 
-    @rule(task=TASKS, part=PARTS, is_pin=st.booleans())
-    def hold(self, task: int, part: tuple[int, int, int], is_pin: bool) -> None:
-        """Hold a few pages of a task."""
+    @rule(
+        caller=TASKS,
+        subject=TASKS,
+        part=PARTS,
+        stride=st.sampled_from([1, 1, 2]),
+        count=st.sampled_from([63, 64, 65, 200]),
+        nodes=st.lists(st.integers(0, 3), min_size=1, max_size=3),
+        again=st.sampled_from([0, 0, 1, 20]),
+        flags=st.sampled_from([2, 4]),
+    )
+    def move_many_pages(
+        self,
+        caller: int,
+        subject: int,
+        part: tuple[int, int, int],
+        stride: int,
+        count: int,
+        nodes: list[int],
+        again: int,
+        flags: int,
+    ) -> None:
+        """Long lists go another way than short ones, and some name pages twice."""
+        picks = [(i * stride, nodes[i % len(nodes)]) for i in range(count)]
+        self.move_pages(caller, subject, part, [*picks, *picks[:again]], flags)
+
+    @rule(task=TASKS, part=PARTS, is_long=st.booleans())
+    def pin(self, task: int, part: tuple[int, int, int], is_long: bool) -> None:
         who = self.task(task)
-        page = self.range(who, part)[0] >> PAGE_SHIFT
-        for at, pfn, _ in entries(who.mm):
-            if page <= at < page + 3 and pfn not in self.held:
-                self.held.append(pfn)
-                held = {"pins": 1} if is_pin else {"extra_refs": 1}
-                update_frames(self.machine, [(pfn, 1)], lambda f, held=held: f._replace(**held))
+        addr, length = self.range(who, part)
+        if not self.call(gup.pin, who, addr, min(length, 17 << PAGE_SHIFT), is_long):
+            self.pinned.append((who, addr, min(length, 17 << PAGE_SHIFT), is_long))
 
-    @precondition(lambda self: self.held)
-    @rule(nr=st.integers(1, 3))
-    def let_go(self, nr: int) -> None:
-        """Let go of some of what is held; what nobody else has is freed."""
-        cached = {
-            pfn
-            for space in self.machine.spaces.values()
-            for run in space.pages.runs
-            for pfn in run.pfns()
-        }
-        for pfn in self.held[:nr]:
+    @precondition(lambda self: self.pinned)
+    @rule(which=st.integers(0, 5))
+    def unpin(self, which: int) -> None:
+        self.call(gup.unpin, *self.pinned.pop(which % len(self.pinned)))
 
-            def drop(frame: Frame, pfn: int = pfn) -> Frame | None:
-                left = frame._replace(pins=0, extra_refs=0)
-                return left if left.mapcount or pfn in cached else None
+    @rule(
+        task=TASKS,
+        name=st.sampled_from(["x", "y"]),
+        mems=st.sampled_from([1, 2, 3, 8, 11]).map(Nodemask),
+        cpus=st.sampled_from([1, 2, 3, 7]).map(Cpumask),
+        follows=st.booleans(),
+    )
+    def cpuset(
+        self, task: int, name: str, mems: Nodemask, cpus: Cpumask, follows: bool
+    ) -> None:
+        """Make or change a cpuset, and move a task into it."""
+        before = sharing(self.machine)
+        caller = self.machine.shell
+        if name in self.machine.cpusets:
+            self.call(cpuset.change, caller, name, cpus, mems, follows)
+        else:
+            self.call(cpuset.create, caller, name, cpus, mems, follows)
+        self.call(cpuset.attach_task, caller, self.task(task), name)
+        assert sharing(self.machine) == before
 
-            update_frames(self.machine, [(pfn, 1)], drop)
-        del self.held[:nr]
+    @rule(value=st.integers(1, 3))
+    def drop_caches(self, value: int) -> None:
+        self.call(sysctl.write, self.machine.shell, "drop_caches", str(value))
 
     # What is compared
 
@@ -426,6 +459,7 @@ class SystemCalls(RuleBasedStateMachine):
     ) -> tuple[int, str | None, list[int | None]]:
         """The loop of the specification, page by page: return value, errno, status."""
         at = {page: pfn for page, pfn, _ in entries(target.mm)}
+        allowed = cpuset_mems_allowed(self.machine, target)
         frames = used_frames(self.machine)
         where = {pfn: nid_of(pfn) for pfn in frames}
         status: list[int | None] = [None] * len(pages)
@@ -444,9 +478,10 @@ class SystemCalls(RuleBasedStateMachine):
             return 0
 
         for i, (page, node) in enumerate(zip(pages, nodes, strict=True)):
-            if node not in self.machine.memory_nodes:
-                left = submit(i)
-                return -1, "ENODEV", status
+            if node not in self.machine.memory_nodes or node not in allowed:
+                submit(i)
+                is_there = node in self.machine.memory_nodes
+                return -1, "EACCES" if is_there else "ENODEV", status
             if cur is None or node != cur:
                 left = submit(i)
                 if left:
@@ -495,13 +530,15 @@ class SystemCalls(RuleBasedStateMachine):
             return
         if not self.machine.tasks:
             self.new_task(0)
+        frames = used_frames(self.machine)
         check(self.machine)
+        check_pins(self.machine, frames)
         now = events(self.machine)
         for name, value in now.items():
             assert value >= self.counted[name], f"{name} fell"
         self.counted = now
         taken = sum(value for name, value in now.items() if name.startswith("pgalloc_"))
-        assert taken - now["pgfree"] == len(used_frames(self.machine))
+        assert taken - now["pgfree"] == len(frames)
         assert taken == now["numa_hit"] + now["numa_miss"]
         assert now["numa_miss"] == now["numa_foreign"]
 

@@ -168,7 +168,7 @@ def test_text() -> None:
         "NODE  CPUS                                      USED      FREE   TOTAL\n"
         "   0  0-3   ------------------------------      0KiB    3.9MiB  3.9MiB\n"
         "   1  4-7   #############################-    3.9MiB      4KiB  3.9MiB\n"
-        "   2  none  ###############---------------  512.0MiB  512.0MiB    1GiB\n"
+        "   2  none  ###############---------------  512.3MiB  511.7MiB    1GiB\n"
         "   3  8                                         0KiB      0KiB    0KiB\n"
         "\n"
         "DISTANCE   0   1   2   3\n"

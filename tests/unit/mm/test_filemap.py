@@ -1,0 +1,219 @@
+"""The page cache: read-ahead, fault-around, dropping (section 10.5)."""
+
+import pytest
+
+from pymigrate.mm.address_space import AddressSpace
+from pymigrate.mm.filemap import drop_caches
+from pymigrate.mm.frames import frame_of
+from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.memmap import FrameFlag
+from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.syscalls.madvise import Madv, madvise
+from pymigrate.syscalls.mempolicy import set_mempolicy
+from pymigrate.syscalls.mmap import munmap
+from pymigrate.syscalls.process import sched_setaffinity, touch
+from tests.conftest import hold, mapped, new_file, new_task, nodes_of, touched, two_nodes
+
+PAGE = 4096
+INTERLEAVE, WEIGHTED = 3, 6
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return two_nodes()
+
+
+@pytest.fixture
+def task(machine: Machine) -> Task:
+    return new_task(machine)
+
+
+def cached(space: AddressSpace) -> list[tuple[int, int]]:
+    """The pages that are cached, as ranges."""
+    out: list[tuple[int, int]] = []
+    for run in space.pages.runs:
+        if out and out[-1][1] == run.start:
+            out[-1] = (out[-1][0], run.end)
+        else:
+            out.append((run.start, run.end))
+    return out
+
+
+def present(machine: Machine, task: Task, addr: int, pages: int) -> list[int]:
+    """The numbers of the pages that are mapped."""
+    found = []
+    at = 0
+    for nr, node in nodes_of(machine, task, addr, f"{pages * 4}KiB"):
+        found += [*range(at, at + nr)] if node >= 0 else []
+        at += nr
+    return found
+
+
+@pytest.mark.parametrize(
+    ("page", "window"),
+    [
+        pytest.param(0, (0, 32), id="at the start"),
+        pytest.param(10, (0, 32), id="near the start"),
+        pytest.param(100, (84, 116), id="in the middle"),
+        pytest.param(195, (179, 200), id="near the end"),
+    ],
+)
+def test_the_first_access_to_a_disk_file_reads_around(
+    machine: Machine, task: Task, page: int, window: tuple[int, int]
+) -> None:
+    file = new_file(machine, "800KiB", "ext4")
+    addr = mapped(machine, task, "800KiB", space=file, is_shared=True)
+    touch(machine, task, addr + page * PAGE, PAGE, write=False)
+    assert cached(file) == [window]
+    assert present(machine, task, addr, 200) == [page]
+
+
+@pytest.mark.parametrize(
+    ("advice", "window"), [(Madv.RANDOM, (100, 101)), (Madv.SEQUENTIAL, (100, 132))]
+)
+def test_advice_changes_the_window(
+    machine: Machine, task: Task, advice: Madv, window: tuple[int, int]
+) -> None:
+    file = new_file(machine, "800KiB", "ext4")
+    addr = mapped(machine, task, "800KiB", space=file, is_shared=True)
+    madvise(machine, task, addr, 800 << 10, advice)
+    touch(machine, task, addr + 100 * PAGE, PAGE, write=False)
+    assert cached(file) == [window]
+
+
+def test_read_ahead_places_all_its_pages_now(machine: Machine, task: Task) -> None:
+    file = new_file(machine, "128KiB", "ext4")
+    addr = mapped(machine, task, "128KiB", space=file, is_shared=True)
+    touch(machine, task, addr, PAGE, write=False)
+    sched_setaffinity(machine, task, Cpumask.of(1))
+    touch(machine, task, addr, 32 * PAGE, write=False)
+    assert nodes_of(machine, task, addr, "128KiB") == [[32, 0]]
+
+
+def test_reading_on_begins_the_next_window_before_the_last_is_used_up(
+    machine: Machine, task: Task
+) -> None:
+    file = new_file(machine, "1MiB", "ext4")
+    addr = mapped(machine, task, "1MiB", space=file, is_shared=True)
+    touch(machine, task, addr, 24 * PAGE, write=False)
+    assert cached(file) == [(0, 32)]
+    touch(machine, task, addr + 24 * PAGE, PAGE, write=False)
+    assert cached(file) == [(0, 64)]
+    touch(machine, task, addr + 25 * PAGE, 10 * PAGE, write=False)
+    assert cached(file) == [(0, 96)]
+
+
+def test_a_mark_that_is_used_out_of_turn_reads_nothing(machine: Machine, task: Task) -> None:
+    file = new_file(machine, "1MiB", "ext4")
+    addr = mapped(machine, task, "1MiB", space=file, is_shared=True)
+    touch(machine, task, addr, PAGE, write=False)
+    touch(machine, task, addr + 200 * PAGE, PAGE, write=False)
+    touch(machine, task, addr + 24 * PAGE, PAGE, write=False)
+    assert cached(file) == [(0, 32), (184, 216)]
+
+
+def test_only_missing_pages_are_read(machine: Machine, task: Task) -> None:
+    file = new_file(machine, "400KiB", "ext4")
+    addr = mapped(machine, task, "400KiB", space=file, is_shared=True)
+    touch(machine, task, addr + 40 * PAGE, PAGE, write=False)
+    free = machine.nodes[0].nr_free
+    touch(machine, task, addr + 60 * PAGE, PAGE, write=False)
+    assert cached(file) == [(24, 76)]
+    assert machine.nodes[0].nr_free == free - 20
+
+
+def test_a_read_maps_cached_pages_of_the_64_kib_around_it(machine: Machine, task: Task) -> None:
+    file = new_file(machine, "256KiB")
+    touched(machine, task, "256KiB", space=file, is_shared=True)
+    addr = mapped(machine, task, "256KiB", space=file, is_shared=True)
+    touch(machine, task, addr + 20 * PAGE, PAGE, write=False)
+    assert present(machine, task, addr, 64) == list(range(16, 32))
+
+
+def test_fault_around_is_clipped_to_the_vma(machine: Machine, task: Task) -> None:
+    file = new_file(machine, "256KiB")
+    touched(machine, task, "256KiB", space=file, is_shared=True)
+    addr = mapped(machine, task, "256KiB", space=file, is_shared=True)
+    munmap(machine, task, addr, 18 * PAGE)
+    munmap(machine, task, addr + 22 * PAGE, 40 * PAGE)
+    touch(machine, task, addr + 20 * PAGE, PAGE, write=False)
+    assert present(machine, task, addr, 64) == [18, 19, 20, 21]
+
+
+def test_fault_around_maps_no_more_than_is_cached(machine: Machine, task: Task) -> None:
+    file = new_file(machine, "64KiB")
+    other = mapped(machine, task, "64KiB", space=file, is_shared=True)
+    touch(machine, task, other + 3 * PAGE, 2 * PAGE)
+    addr = mapped(machine, task, "64KiB", space=file, is_shared=True)
+    touch(machine, task, addr + 8 * PAGE, PAGE, write=False)
+    assert present(machine, task, addr, 16) == [3, 4, 8]
+
+
+def test_a_page_that_begins_the_next_window_is_not_mapped_around(
+    machine: Machine, task: Task
+) -> None:
+    file = new_file(machine, "1MiB", "ext4")
+    addr = mapped(machine, task, "1MiB", space=file, is_shared=True)
+    touch(machine, task, addr, PAGE, write=False)
+    touch(machine, task, addr + 17 * PAGE, PAGE, write=False)
+    assert present(machine, task, addr, 32) == [0, *range(16, 24), *range(25, 32)]
+
+
+def test_a_write_maps_no_page_around(machine: Machine, task: Task) -> None:
+    file = new_file(machine, "64KiB")
+    touched(machine, task, "64KiB", space=file, is_shared=True)
+    addr = mapped(machine, task, "64KiB", space=file, is_shared=True)
+    touch(machine, task, addr + PAGE, PAGE)
+    assert present(machine, task, addr, 16) == [1]
+
+
+def test_shared_memory_reads_nothing_ahead(machine: Machine, task: Task) -> None:
+    file = new_file(machine, "256KiB")
+    addr = mapped(machine, task, "256KiB", space=file, is_shared=True)
+    touch(machine, task, addr + 20 * PAGE, PAGE, write=False)
+    assert cached(file) == [(20, 21)]
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        pytest.param(INTERLEAVE, [[1, 0], [1, 1]] * 4, id="in turn"),
+        pytest.param(WEIGHTED, [[3, 0], [1, 1]] * 2, id="by weight"),
+    ],
+)
+def test_a_disk_files_pages_take_turns_by_the_tasks_cursor(
+    machine: Machine, task: Task, mode: int, expected: list[list[int]]
+) -> None:
+    machine.weights = {0: 3}
+    set_mempolicy(machine, task, mode, Nodemask.of(0, 1))
+    file = new_file(machine, "32KiB", "ext4")
+    addr = mapped(machine, task, "32KiB", space=file, is_shared=True)
+    touch(machine, task, addr, 8 * PAGE, write=False)
+    assert nodes_of(machine, task, addr, "32KiB") == expected
+    assert task.il_prev == 1
+
+
+def test_drop_caches_drops_what_is_clean_and_unmapped(machine: Machine, task: Task) -> None:
+    file = new_file(machine, "128KiB", "ext4")
+    addr = mapped(machine, task, "128KiB", space=file, is_shared=True)
+    touch(machine, task, addr + 5 * PAGE, PAGE, write=False)
+    touch(machine, task, addr, 2 * PAGE)
+    hold(machine, task, addr + PAGE)
+    munmap(machine, task, addr, 2 * PAGE)
+    assert drop_caches(machine) == 29
+    assert cached(file) == [(0, 2), (5, 6)]
+
+
+def test_drop_caches_leaves_shared_memory(machine: Machine, task: Task) -> None:
+    file = new_file(machine, "16KiB")
+    addr = mapped(machine, task, "16KiB", space=file, is_shared=True)
+    touch(machine, task, addr, 4 * PAGE, write=False)
+    munmap(machine, task, addr, 4 * PAGE)
+    assert drop_caches(machine) == 0
+
+
+def test_a_stored_page_is_dirty_in_the_cache(machine: Machine, task: Task) -> None:
+    file = new_file(machine, "8KiB")
+    addr = mapped(machine, task, "8KiB", space=file, is_shared=True)
+    touch(machine, task, addr, PAGE)
+    assert frame_of(machine, file.pages.runs[0].pfn(0)).flags & FrameFlag.DIRTY

@@ -1,0 +1,165 @@
+"""fork and exit: section 14 of the system calls' specification."""
+
+import pytest
+
+from pymigrate.mm.frames import frame_of
+from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.pte import Pte
+from pymigrate.mm.vma import Vm
+from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.syscalls.madvise import Madv, madvise
+from pymigrate.syscalls.mempolicy import mbind, set_mempolicy
+from pymigrate.syscalls.mmap import mlock
+from pymigrate.syscalls.process import exit_task, fork, sched_setaffinity, touch
+from tests.conftest import hold, mapped, new_file, new_task, nodes_of, touched, two_nodes
+from tests.property.invariants import check
+
+PAGE = 4096
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return two_nodes("4MiB")
+
+
+@pytest.fixture
+def task(machine: Machine) -> Task:
+    return new_task(machine)
+
+
+def flags_at(task: Task, addr: int) -> int:
+    run = task.mm.page_table.at(addr >> 12)
+    assert run is not None
+    return run.flags
+
+
+def test_written_memory_is_mapped_twice_and_write_protected(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "64KiB")
+    child = fork(machine, task, "b")
+    assert frame_of(machine, 0).mapcount == 2
+    assert flags_at(task, addr) == Pte.PRESENT | Pte.DIRTY | Pte.YOUNG
+    assert flags_at(child, addr) == Pte.PRESENT | Pte.DIRTY
+    assert machine.nodes[0].nr_free == 1024 - 16
+
+
+def test_memory_that_was_never_written_is_not_copied(machine: Machine, task: Task) -> None:
+    anonymous = mapped(machine, task, "16KiB")
+    touch(machine, task, anonymous, 4 * PAGE, write=False)
+    shared = touched(machine, task, "16KiB", is_shared=True)
+    private = mapped(machine, task, "16KiB", space=new_file(machine, "16KiB"))
+    touch(machine, task, private, 4 * PAGE, write=False)
+    child = fork(machine, task, "b")
+    for addr in (anonymous, shared, private):
+        assert nodes_of(machine, child, addr, "16KiB") == [[4, -1]]
+    assert child.mm.page_table.runs == []
+
+
+def test_one_written_page_brings_all_entries_of_its_vma(machine: Machine, task: Task) -> None:
+    addr = mapped(machine, task, "16KiB", space=new_file(machine, "16KiB"))
+    touch(machine, task, addr, 4 * PAGE, write=False)
+    touch(machine, task, addr, PAGE)
+    child = fork(machine, task, "b")
+    assert nodes_of(machine, child, addr, "16KiB") == [[4, 0]]
+    check(machine)
+
+
+def test_zero_pages_are_copied_with_the_others(machine: Machine, task: Task) -> None:
+    addr = mapped(machine, task, "16KiB")
+    touch(machine, task, addr, 3 * PAGE, write=False)
+    touch(machine, task, addr, PAGE)
+    child = fork(machine, task, "b")
+    assert flags_at(child, addr + PAGE) == Pte.PRESENT
+    assert child.mm.page_table.at((addr >> 12) + 3) is None
+
+
+def test_a_pinned_page_is_copied_and_the_parent_keeps_it(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "16KiB")
+    hold(machine, task, addr + PAGE)
+    child = fork(machine, task, "b")
+    assert [frame_of(machine, pfn).mapcount for pfn in range(5)] == [2, 1, 2, 2, 1]
+    assert flags_at(task, addr + PAGE) & Pte.EXCLUSIVE
+    assert flags_at(child, addr + PAGE) & Pte.WRITE
+    check(machine)
+
+
+def test_a_pinned_pages_copy_goes_by_the_vmas_policy(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "16KiB")
+    mbind(machine, task, addr, 4 * PAGE, 2, Nodemask.of(1), 0)
+    hold(machine, task, addr, 4)
+    child = fork(machine, task, "b")
+    assert nodes_of(machine, child, addr, "16KiB") == [[4, 1]]
+
+
+def test_a_page_with_a_plain_reference_is_shared_as_usual(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "4KiB")
+    hold(machine, task, addr, pins=0)
+    fork(machine, task, "b")
+    assert frame_of(machine, 0).mapcount == 2
+
+
+def test_policies_cursor_affinity_and_credentials_are_inherited(
+    machine: Machine, task: Task
+) -> None:
+    addr = mapped(machine, task, "8KiB")
+    mbind(machine, task, addr, PAGE, 2, Nodemask.of(1), 0)
+    set_mempolicy(machine, task, 3, Nodemask.of(0, 1))
+    sched_setaffinity(machine, task, Cpumask.of(1))
+    task.il_prev = 1
+    child = fork(machine, task, "b")
+    assert [str(vma.policy) for vma in child.mm.vmas] == ["bind:1", "None"]
+    assert (child.policy, child.il_prev, child.cpus, child.uid) == (task.policy, 1, task.cpus, 0)
+    assert (child.name, child.parent, child.mm.family) == ("b", "a", task.mm.family)
+    assert child.pid == task.pid + 1
+
+
+def test_a_childs_anon_vmas_are_its_own_and_chained(machine: Machine, task: Task) -> None:
+    touched(machine, task, "4KiB")
+    child = fork(machine, task, "b")
+    ours, theirs = task.mm.vmas[0], child.mm.vmas[0]
+    assert (ours.anon_chained, theirs.anon_chained) == (False, True)
+    assert ours.anon_vma != theirs.anon_vma
+
+
+def test_a_childs_half_does_not_merge_with_what_it_touches_anew(
+    machine: Machine, task: Task
+) -> None:
+    addr = touched(machine, task, "8KiB")
+    child = fork(machine, task, "b")
+    mbind(machine, child, addr, PAGE, 2, Nodemask.of(1), 0)
+    mbind(machine, child, addr, PAGE, 0, Nodemask(), 0)
+    assert len(child.mm.vmas) == 1  # both halves have the chained one
+
+
+def test_locks_are_not_inherited(machine: Machine, task: Task) -> None:
+    addr = mapped(machine, task, "4KiB")
+    mlock(machine, task, addr, PAGE)
+    child = fork(machine, task, "b")
+    assert task.mm.vmas[0].flags & Vm.LOCKED
+    assert not child.mm.vmas[0].flags & Vm.LOCKED
+
+
+def test_dontfork_memory_stays_behind(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "8KiB")
+    madvise(machine, task, addr, PAGE, Madv.DONTFORK)
+    child = fork(machine, task, "b")
+    assert [(vma.start << 12, vma.nr) for vma in child.mm.vmas] == [(addr + PAGE, 1)]
+    check(machine)
+
+
+def test_exit_frees_what_nobody_else_maps(machine: Machine, task: Task) -> None:
+    touched(machine, task, "64KiB")
+    child = fork(machine, task, "b")
+    touched(machine, child, "64KiB")
+    exit_task(machine, child)
+    assert (machine.nodes[0].nr_free, frame_of(machine, 0).mapcount) == (1024 - 16, 1)
+    exit_task(machine, task)
+    assert machine.nodes[0].nr_free == 1024
+    assert (machine.tasks, machine.mms) == ({}, {})
+
+
+def test_exit_empties_this_cpus_batch_only(machine: Machine, task: Task) -> None:
+    other = new_task(machine, "b", cpu=1)
+    touched(machine, task, "40KiB")
+    touched(machine, other, "40KiB")
+    exit_task(machine, task)
+    assert list(machine.lru_batches) == [1]

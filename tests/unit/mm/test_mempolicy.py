@@ -1,0 +1,334 @@
+"""Policies: what they are made of, how they print, where they put pages (section 3, 10.3)."""
+
+import pytest
+
+from pymigrate.mm.mempolicy import (
+    BALANCING,
+    MPOL,
+    RELATIVE,
+    STATIC,
+    Mempolicy,
+    Placement,
+    cursor_placement,
+    mpol_equal,
+    new_policy,
+    placement,
+    rebind,
+    set_nodemask,
+    split_mode,
+)
+from pymigrate.mm.release import RELEASES
+from pymigrate.nodemask import Nodemask
+from tests.conftest import errno_of, four_nodes, new_task
+
+MODES = list(MPOL)
+NAMED = [MPOL.PREFERRED, MPOL.BIND, MPOL.INTERLEAVE, MPOL.PREFERRED_MANY, MPOL.WEIGHTED_INTERLEAVE]
+
+
+def mask(text: str) -> Nodemask:
+    return Nodemask.parse(text)
+
+
+def policy(mode: MPOL, nodes: str, flags: int = 0, origin: str = "0-3", home: int = -1) -> Mempolicy:
+    return Mempolicy(mode, flags, mask(nodes), mask(origin), home)
+
+
+def built(mode: int, nodes: str, allowed: str = "0-3", kernel: str = "6.12") -> Mempolicy | None:
+    """All of BUILD: what set_mempolicy() makes of its arguments."""
+    kind, flags = split_mode(mode, RELEASES[kernel])
+    return set_nodemask(new_policy(kind, flags, mask(nodes)), mask(allowed))
+
+
+def outcome(mode: int, nodes: str) -> str:
+    """What becomes of a mode with its flags: the policy's text, or the error."""
+    try:
+        return str(built(mode, nodes))
+    except Exception as error:  # noqa: BLE001  (the errno is all that counts)
+        return str(getattr(error, "errno", error))
+
+
+@pytest.mark.parametrize(
+    ("mode", "plain", "static", "relative", "balancing", "empty"),
+    [
+        pytest.param(0, "EINVAL", "EINVAL", "EINVAL", "EINVAL", "None", id="default"),
+        pytest.param(
+            1, "prefer:1", "prefer=static:1", "prefer=relative:1", "EINVAL", "local", id="preferred"
+        ),
+        pytest.param(
+            2,
+            "bind:1-2",
+            "bind=static:1-2",
+            "bind=relative:1-2",
+            "bind=balancing:1-2",
+            "EINVAL",
+            id="bind",
+        ),
+        pytest.param(
+            3,
+            "interleave:1-2",
+            "interleave=static:1-2",
+            "interleave=relative:1-2",
+            "EINVAL",
+            "EINVAL",
+            id="interleave",
+        ),
+        pytest.param(4, "EINVAL", "EINVAL", "EINVAL", "EINVAL", "local", id="local"),
+        pytest.param(
+            5,
+            "prefer (many):1-2",
+            "prefer (many)=static:1-2",
+            "prefer (many)=relative:1-2",
+            "prefer (many)=balancing:1-2",
+            "EINVAL",
+            id="preferred-many",
+        ),
+        pytest.param(
+            6,
+            "weighted interleave:1-2",
+            "weighted interleave=static:1-2",
+            "weighted interleave=relative:1-2",
+            "EINVAL",
+            "EINVAL",
+            id="weighted-interleave",
+        ),
+    ],
+)
+def test_the_table_of_modes(
+    mode: int, plain: str, static: str, relative: str, balancing: str, empty: str
+) -> None:
+    assert outcome(mode, "1-2") == plain
+    assert outcome(mode | STATIC, "1-2") == static
+    assert outcome(mode | RELATIVE, "1-2") == relative
+    assert outcome(mode | BALANCING, "1-2") == balancing
+    assert outcome(mode, "") == empty
+
+
+@pytest.mark.parametrize(
+    ("mode", "answer"),
+    [
+        pytest.param(MPOL.DEFAULT | STATIC, "None", id="default, static"),
+        pytest.param(MPOL.DEFAULT | RELATIVE, "None", id="default, relative"),
+        pytest.param(MPOL.DEFAULT | BALANCING, "EINVAL", id="default, balancing"),
+        pytest.param(MPOL.LOCAL | STATIC, "EINVAL", id="local, static"),
+        pytest.param(MPOL.LOCAL | RELATIVE, "EINVAL", id="local, relative"),
+        pytest.param(MPOL.PREFERRED | STATIC, "EINVAL", id="preferred, static"),
+        pytest.param(MPOL.PREFERRED | RELATIVE, "EINVAL", id="preferred, relative"),
+    ],
+)
+def test_flags_with_an_empty_mask(mode: int, answer: str) -> None:
+    assert outcome(mode, "") == answer
+
+
+@pytest.mark.parametrize(
+    "mode", [7, 8, -1, MPOL.BIND | STATIC | RELATIVE, MPOL.BIND | 0x1000, MPOL.BIND | 0x10000]
+)
+def test_unknown_modes_and_both_kinds_of_masks_are_refused(mode: int) -> None:
+    assert errno_of(split_mode, mode, RELEASES["6.12"]) == "EINVAL"
+
+
+def test_6_1_knows_no_weights_and_balances_only_bind() -> None:
+    old = RELEASES["6.1"]
+    assert errno_of(split_mode, 6, old) == "EINVAL"
+    assert errno_of(split_mode, 5 | BALANCING, old) == "EINVAL"
+    assert split_mode(2 | BALANCING, old) == (MPOL.BIND, BALANCING)
+
+
+@pytest.mark.parametrize("mode", NAMED)
+def test_nodes_that_are_not_allowed_are_dropped_and_none_left_is_einval(mode: MPOL) -> None:
+    found = built(mode, "1,7", "0-1")
+    assert found is not None
+    assert found.nodes == mask("1")
+    assert errno_of(built, mode, "7", "0-1") == "EINVAL"
+
+
+def test_preferred_keeps_the_lowest_node_that_is_allowed() -> None:
+    found = built(MPOL.PREFERRED, "0-2", "1-3")
+    assert found is not None
+    assert (str(found), found.user_nodes) == ("prefer:1", mask("1"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "user_nodes"),
+    [
+        (MPOL.BIND, "1"),
+        (MPOL.BIND | STATIC, "1,7"),
+        (MPOL.BIND | BALANCING, "1,7"),
+        (MPOL.PREFERRED | STATIC, "1,7"),
+    ],
+)
+def test_with_a_flag_the_nodes_asked_for_are_remembered(mode: int, user_nodes: str) -> None:
+    found = built(mode, "1,7", "0-1")
+    assert found is not None
+    assert (found.nodes, found.user_nodes) == (mask("1"), mask(user_nodes))
+
+
+def test_relative_nodes_are_ranks_among_the_allowed() -> None:
+    found = built(MPOL.BIND | RELATIVE, "0", "1-2")
+    assert found is not None
+    assert (str(found), found.user_nodes) == ("bind=relative:1", mask("0"))
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        (policy(MPOL.PREFERRED, "1"), "prefer:1"),
+        (policy(MPOL.BIND, "0-1"), "bind:0-1"),
+        (policy(MPOL.INTERLEAVE, "0,2", STATIC), "interleave=static:0,2"),
+        (policy(MPOL.BIND, "1", RELATIVE | BALANCING), "bind=relative|balancing:1"),
+        (policy(MPOL.BIND, "1", STATIC | BALANCING), "bind=static|balancing:1"),
+        (policy(MPOL.PREFERRED_MANY, "0-1"), "prefer (many):0-1"),
+        (policy(MPOL.WEIGHTED_INTERLEAVE, "0-3"), "weighted interleave:0-3"),
+        (policy(MPOL.LOCAL, ""), "local"),
+        (policy(MPOL.BIND, "0", home=1), "bind:0"),
+    ],
+)
+def test_text(found: Mempolicy, text: str) -> None:
+    assert str(found) == text
+
+
+def test_text_is_cut_at_63_characters() -> None:
+    nodes = ",".join(str(nid) for nid in range(0, 60, 2))
+    text = str(policy(MPOL.BIND, nodes))
+    assert text == f"bind:{nodes}"[:63]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "answer"),
+    [
+        pytest.param(None, None, True, id="both default"),
+        pytest.param(None, policy(MPOL.LOCAL, ""), False, id="default and local"),
+        pytest.param(policy(MPOL.BIND, "1"), policy(MPOL.BIND, "1"), True, id="same"),
+        pytest.param(
+            policy(MPOL.BIND, "1"), policy(MPOL.BIND, "1", origin="1"), True, id="other mems"
+        ),
+        pytest.param(
+            policy(MPOL.BIND, "1", STATIC, "1"),
+            policy(MPOL.BIND, "1", STATIC, "1,7"),
+            False,
+            id="other nodes asked for",
+        ),
+        pytest.param(policy(MPOL.BIND, "1"), policy(MPOL.BIND, "2"), False, id="nodes"),
+        pytest.param(policy(MPOL.BIND, "1"), policy(MPOL.INTERLEAVE, "1"), False, id="modes"),
+        pytest.param(policy(MPOL.BIND, "1"), policy(MPOL.BIND, "1", home=0), False, id="home"),
+        pytest.param(
+            policy(MPOL.BIND, "1", STATIC, "1"),
+            policy(MPOL.BIND, "1", RELATIVE, "1"),
+            False,
+            id="flags",
+        ),
+    ],
+)
+def test_equality(a: Mempolicy | None, b: Mempolicy | None, answer: bool) -> None:
+    assert mpol_equal(a, b) is answer
+
+
+@pytest.mark.parametrize(
+    ("before", "mems", "nodes", "origin"),
+    [
+        pytest.param(policy(MPOL.BIND, "1", origin="0-1"), "2-3", "3", "2-3", id="bind"),
+        pytest.param(policy(MPOL.INTERLEAVE, "0-1", origin="0-1"), "1", "1", "1", id="shrinks"),
+        pytest.param(policy(MPOL.INTERLEAVE, "1", origin="1"), "0-1", "0", "0-1", id="grows"),
+        pytest.param(policy(MPOL.BIND, "1", STATIC, "1"), "0-1", "1", "1", id="static"),
+        pytest.param(policy(MPOL.BIND, "1", STATIC, "1"), "2-3", "2-3", "1", id="static, none left"),
+        pytest.param(policy(MPOL.BIND, "1", RELATIVE, "1"), "2-3", "3", "1", id="relative"),
+        pytest.param(
+            policy(MPOL.BIND, "1", BALANCING, "1"), "2-3", "2", "2-3", id="balancing, by own mask"
+        ),
+        pytest.param(policy(MPOL.PREFERRED, "1", origin="0-1"), "2-3", "1", "2-3", id="preferred"),
+        pytest.param(
+            policy(MPOL.PREFERRED, "1", STATIC, "1"), "2-3", "1", "2-3", id="preferred, static"
+        ),
+        pytest.param(
+            policy(MPOL.PREFERRED_MANY, "0-1", RELATIVE, "0-1"),
+            "2-3",
+            "0-1",
+            "2-3",
+            id="preferred-many, relative",
+        ),
+    ],
+)
+def test_rebind(before: Mempolicy, mems: str, nodes: str, origin: str) -> None:
+    after = rebind(before, mask(mems))
+    assert after == before._replace(nodes=mask(nodes), origin=mask(origin))
+
+
+@pytest.mark.parametrize(
+    "before",
+    [None, policy(MPOL.LOCAL, "", origin=""), policy(MPOL.BIND, "2", origin="2-3")],
+    ids=["default", "local", "mems are the same"],
+)
+def test_rebind_leaves_alone(before: Mempolicy | None) -> None:
+    assert rebind(before, mask("2-3")) == before
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        pytest.param(None, Placement((2,)), id="default: the CPU's node"),
+        pytest.param(policy(MPOL.LOCAL, ""), Placement((2,)), id="local"),
+        pytest.param(policy(MPOL.PREFERRED, "1"), Placement((1,)), id="preferred"),
+        pytest.param(policy(MPOL.BIND, "0-1"), Placement((2,), mask("0-1")), id="bind"),
+        pytest.param(
+            policy(MPOL.BIND, "0-1", home=1), Placement((1,), mask("0-1")), id="bind with a home"
+        ),
+        pytest.param(policy(MPOL.BIND, "7"), Placement((2,)), id="bind, disjoint from mems"),
+        pytest.param(
+            policy(MPOL.PREFERRED_MANY, "0-1"),
+            Placement((2,), mask("0-1"), then_any=True),
+            id="preferred-many",
+        ),
+        pytest.param(
+            policy(MPOL.INTERLEAVE, "0,3"),
+            Placement((0, 3), is_interleaved=True),
+            id="interleave",
+        ),
+        pytest.param(
+            policy(MPOL.WEIGHTED_INTERLEAVE, "0-2"),
+            Placement((0, 1, 1, 1, 2), is_interleaved=True),
+            id="weighted-interleave",
+        ),
+    ],
+)
+def test_where_a_policy_puts_pages(found: Mempolicy | None, expected: Placement) -> None:
+    machine = four_nodes()
+    machine.weights = {1: 3}
+    assert placement(machine, new_task(machine, cpu=2), found) == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "before", "cycle", "after"),
+    [
+        pytest.param(policy(MPOL.INTERLEAVE, "0-2"), (-1, 0), (0, 1, 2, 0), (0, 0), id="from reset"),
+        pytest.param(policy(MPOL.INTERLEAVE, "0-2"), (1, 0), (2, 0, 1, 2), (2, 0), id="goes on"),
+        pytest.param(policy(MPOL.INTERLEAVE, "1,3"), (2, 0), (3, 1, 3, 1), (1, 0), id="not a member"),
+        pytest.param(
+            policy(MPOL.WEIGHTED_INTERLEAVE, "0-2"), (-1, 0), (0, 1, 1, 2), (2, 0), id="weighted"
+        ),
+        pytest.param(
+            policy(MPOL.WEIGHTED_INTERLEAVE, "0-2"), (1, 1), (1, 2, 0, 1), (1, 1), id="weight left"
+        ),
+        pytest.param(
+            policy(MPOL.WEIGHTED_INTERLEAVE, "0,2"), (1, 1), (2, 0, 2, 0), (0, 0), id="weight gone"
+        ),
+    ],
+)
+def test_the_cursor(
+    found: Mempolicy, before: tuple[int, int], cycle: tuple[int, ...], after: tuple[int, int]
+) -> None:
+    machine = four_nodes()
+    machine.weights = {1: 2}
+    task = new_task(machine)
+    task.il_prev, task.il_weight = before
+    where, *cursor = cursor_placement(machine, task, 4, found)
+    assert (where.cycle, tuple(cursor)) == (cycle, after)
+
+
+def test_a_policy_that_takes_no_turns_leaves_the_cursor() -> None:
+    machine = four_nodes()
+    task = new_task(machine)
+    task.il_prev = 2
+    assert cursor_placement(machine, task, 4, policy(MPOL.BIND, "1")) == (
+        Placement((0,), mask("1")),
+        2,
+        0,
+    )

@@ -1,0 +1,17 @@
+"""What the flags of a kernel say: section 17 of the system calls' specification."""
+
+from pymigrate.mm.release import RELEASES, Release
+
+
+def test_6_12_has_no_peculiarity() -> None:
+    assert RELEASES["6.12"] == Release()
+
+
+def test_7_2_merges_where_6_12_does_not() -> None:
+    assert RELEASES["7.2"]._replace(name="6.12", merges_unfaulted_neighbour=False) == Release()
+
+
+def test_each_release_knows_its_name() -> None:
+    assert {name: release.name for name, release in RELEASES.items()} == {
+        name: name for name in ("6.1", "6.12", "7.2")
+    }

@@ -1,0 +1,34 @@
+"""Where the pages of an owner may be mapped."""
+
+from pymigrate.mm.frames import frame_of
+from pymigrate.mm.rmap import mappings
+from pymigrate.syscalls.process import fork
+from tests.conftest import mapped, new_file, new_task, touched, two_nodes
+
+
+def test_an_anonymous_page_lies_at_one_address_in_each_process_of_its_family() -> None:
+    machine = two_nodes("4MiB")
+    task = new_task(machine)
+    page = touched(machine, task, "4KiB") >> 12
+    new_task(machine, "stranger")
+    child = fork(machine, task, "b")
+    frame = frame_of(machine, 0)
+    assert [(m.table, m.start, m.end, m.shift) for m in mappings(machine, frame, page, page + 1)] == [
+        (task.mm.page_table, page, page + 1, 0),
+        (child.mm.page_table, page, page + 1, 0),
+    ]
+
+
+def test_a_files_page_lies_in_the_cache_and_in_each_vma_that_covers_its_index() -> None:
+    machine = two_nodes("4MiB")
+    task = new_task(machine)
+    file = new_file(machine, "64KiB")
+    whole = touched(machine, task, "64KiB", space=file, is_shared=True) >> 12
+    tail = mapped(machine, task, "32KiB", space=file, is_shared=True, offset=32768) >> 12
+    mapped(machine, task, "64KiB", space=new_file(machine, "64KiB"))
+    frame = frame_of(machine, 0)
+    assert [tuple(m[1:]) for m in mappings(machine, frame, 4, 10)] == [
+        (4, 10, 0, True),
+        (4, 10, whole, False),
+        (8, 10, tail - 8, False),
+    ]

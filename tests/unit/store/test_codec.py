@@ -1,0 +1,288 @@
+"""Every field of every type survives; run maps are read when they are looked at."""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any
+
+import pytest
+
+from pymigrate.errors import StoreError
+from pymigrate.mm.address_space import AddressSpace, PolicyRun
+from pymigrate.mm.machine import Cpuset, Machine, Node, Pin, Region, Task, Zone
+from pymigrate.mm.memmap import Frame, FrameRun
+from pymigrate.mm.mempolicy import MPOL, RELATIVE, STATIC, Mempolicy
+from pymigrate.mm.mm import Mm
+from pymigrate.mm.pte import PteRun
+from pymigrate.mm.release import RELEASES, Release
+from pymigrate.mm.runs import Extent, RunMap
+from pymigrate.mm.swap import LruBatch
+from pymigrate.mm.vma import Vma
+from pymigrate.mm.vmstat import Counters
+from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.store import codec
+from pymigrate.store.codec import DERIVED, KINDS, TABLES, StoredRunMap
+from pymigrate.store.store import SCHEMA_VERSION
+from tests.conftest import four_nodes
+
+WIDE_CPUS, WIDE_NODES = Cpumask.of(0, 63, 64, 300), Nodemask.of(1, 64, 1023)
+POLICY = Mempolicy(MPOL.PREFERRED_MANY, STATIC, WIDE_NODES, Nodemask.of(3, 700), 64)
+OTHER_POLICY = Mempolicy(MPOL.WEIGHTED_INTERLEAVE, RELATIVE, Nodemask.of(2), Nodemask.of(2, 5))
+
+
+def plain(value: Any) -> Any:
+    """*value* as tuples that compare deeply, with types and the order of dictionaries."""
+    if isinstance(value, RunMap):
+        return "RunMap", plain(value.runs), plain(value.starts)
+    if is_dataclass(value):
+        names = [f.name for f in fields(value) if f.name not in DERIVED]
+        return type(value).__name__, [(name, plain(getattr(value, name))) for name in names]
+    if isinstance(value, dict):
+        return type(value).__name__, [(plain(key), plain(item)) for key, item in value.items()]
+    if isinstance(value, list | tuple):
+        return type(value).__name__, [plain(item) for item in value]
+    return type(value).__name__, value
+
+
+def stored(machine: Machine) -> Machine:
+    """*machine* after a trip through rows and blobs."""
+    maps = {
+        key: StoredRunMap[Any](key[0], codec.encode_runs(key[0], runs.runs))
+        for key, runs in codec.maps_of(machine).items()
+    }
+    return codec.machine_of(codec.rows_of(machine), maps)
+
+
+def parts(value: Any) -> Iterator[Any]:
+    """All dataclasses and named tuples in *value*."""
+    if is_dataclass(value):
+        yield value
+        for f in fields(value):
+            yield from parts(getattr(value, f.name))
+    elif isinstance(value, RunMap):
+        yield from parts(value.runs)
+    elif isinstance(value, dict):
+        yield from parts(list(value.items()))
+    elif isinstance(value, list | tuple):
+        if hasattr(value, "_fields"):
+            yield value
+        for item in value:
+            yield from parts(item)
+
+
+def full_machine() -> Machine:
+    """A machine in which every field of every type has some value that is not its default."""
+    frame = Frame(9, 3, 2, 1, 9, 4, 5)
+    zone = Zone("normal", 5, 700, RunMap([Extent(5, 6), Extent(1 << 40, 7)]), 13, 3, 4, 5, 6)
+    memmap = RunMap([FrameRun(20, 4, frame), FrameRun(30, 1, Frame(1, 0)), FrameRun(40, 2, frame)])
+    node = Node(3, WIDE_CPUS, [zone], memmap, Counters(numa_hit=5, numa_miss=1 << 62))
+    table = RunMap(
+        [
+            PteRun(1, 4, (7, 9, 8, 6), 0, 31),
+            PteRun(1 << 35, 1024, (512,), 9, 128),
+            PteRun(1 << 36, 5, ()),
+        ]
+    )
+    vmas = [
+        Vma(1, 9, 0x80000003, 4, 8, POLICY, 6, True),
+        Vma(12, 13, 1, 12, policy=OTHER_POLICY),
+    ]
+    mm = Mm(2, 11, vmas, table, (17, 19), 23)
+    pages, policies = RunMap([PteRun(3, 1, (1,))]), RunMap([PolicyRun(3, 4, POLICY)])
+    space = AddressSpace(8, "naïve file", "ext4", 4097, 6, pages, policies, (1, 2, 3))
+    task = Task(
+        7,
+        "a b",
+        "\x00'\"\n",
+        26,
+        WIDE_CPUS,
+        mm,
+        WIDE_NODES,
+        POLICY,
+        4,
+        5,
+        "init",
+        "/x",
+        Cpumask.of(99),
+    )
+    other_mm = Mm(1, 1)
+    other = Task(3, "b", "b", 0, Cpumask.of(1), other_mm, Nodemask.of(1))
+    return Machine(
+        {3: node, 0: Node(0, Cpumask())},
+        {3: {3: 10, 0: 21}, 0: {3: 22, 0: 11}},
+        RELEASES["6.1"],
+        "always",
+        True,
+        2,
+        {3: 4, 0: 2},
+        {7: task, 3: other},
+        {2: mm, 1: other_mm},
+        {8: space, 1: AddressSpace(1, "", "shm", 0)},
+        {("b", "x"): Region("b", "x", 5, 6), ("a b", "y z"): Region("a", "y", 1 << 50, 1)},
+        Counters(pgfree=3, pgfault=1),
+        {300: LruBatch([5, 1 << 40], [4]), 0: LruBatch()},
+        [Pin(7, 1, 2, True, (1 << 41, 3)), Pin(8, 9, 9, False, ())],
+        {"b": Cpuset("b", WIDE_CPUS, WIDE_NODES, True, Nodemask.of(9)), "": _root_cpuset()},
+        2000,
+        300,
+        1 << 46,
+    )
+
+
+def _root_cpuset() -> Cpuset:
+    return Cpuset("", Cpumask.of(0), Nodemask.of(0), False, Nodemask())
+
+
+def test_every_field_of_a_machine_is_stored() -> None:
+    machine = full_machine()
+    assert plain(stored(machine)) == plain(machine)
+
+
+def test_full_machine_is_full() -> None:
+    """Who adds a field stores it in codec.py and gives it a value in full_machine()."""
+    defaulted: set[tuple[str, str]] = set()
+    given: set[tuple[str, str]] = set()
+    for part in parts(full_machine()):
+        if isinstance(part, Release):
+            continue  # its name is stored
+        defaults = (
+            {f.name: f.default for f in fields(part)}
+            if is_dataclass(part)
+            else part._field_defaults
+        )
+        for name in defaults if is_dataclass(part) else part._fields:
+            value, default = getattr(part, name), defaults.get(name, MISSING)
+            if isinstance(value, RunMap):
+                value = value.runs
+            (given if value and value != default else defaulted).add((type(part).__name__, name))
+    assert defaulted - given == {("Machine", name) for name in DERIVED}
+
+
+def test_full_machine_has_every_type() -> None:
+    found = {type(part) for part in parts(full_machine())}
+    assert found == {
+        *(AddressSpace, Cpuset, Extent, Frame, FrameRun, LruBatch, Machine, Mempolicy, Mm, Node),
+        *(Pin, PolicyRun, PteRun, Region, Release, Task, Vma, Zone),
+    }
+
+
+def test_task_and_machine_share_the_mm() -> None:
+    machine = stored(full_machine())
+    assert machine.tasks[7].mm is machine.mms[2]
+
+
+def test_alike_frames_are_one_object() -> None:
+    first, _, last = stored(full_machine()).nodes[3].memmap.runs
+    assert first.frame is last.frame
+
+
+def test_schema_version_goes_with_the_layout() -> None:
+    """A file of another layout cannot be read: raise SCHEMA_VERSION, then note the new sum here."""
+    columns = {name: table.columns for name, table in TABLES.items()}
+    types = (PteRun, Frame, FrameRun, Extent, PolicyRun, Mempolicy)
+    layout = (columns, list(KINDS), [t._fields for t in types])
+    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (1, "84ed4504")
+
+
+# Run maps
+
+
+@pytest.mark.parametrize(
+    ("kind", "runs"),
+    [
+        pytest.param(kind, runs, id=f"{kind}: {what}")
+        for kind, what, runs in [
+            ("free", "none", []),
+            ("memmap", "none", []),
+            ("page_table", "none", []),
+            ("policies", "none", []),
+            ("free", "one", [Extent(0, 1)]),
+            ("free", "high", [Extent(1023 << 32, 1 << 31)]),
+            ("page_table", "zero page", [PteRun(5, 7, (), 0, 1)]),
+            ("page_table", "all flags", [PteRun(5, 1, (3,), 0, (1 << 40) - 1)]),
+            ("page_table", "huge", [PteRun(512, 512 << 18, (1 << 20,), 18, 3)]),
+            ("page_table", "lanes", [PteRun(0, 9, (4, 2, 9)), PteRun(9, 3, (3, 2, 1))]),
+            ("memmap", "alike", [FrameRun(1, 2, Frame(3, 4)), FrameRun(9, 2, Frame(3, 4))]),
+            ("policies", "two", [PolicyRun(0, 5, POLICY), PolicyRun(9, 1, OTHER_POLICY)]),
+        ]
+    ],
+)
+def test_runs_survive(kind: str, runs: list[Any]) -> None:
+    assert plain(codec.decode_runs(kind, codec.encode_runs(kind, runs))) == plain(runs)
+
+
+def test_blob_is_the_same_on_every_host() -> None:
+    blob = codec.encode_runs("free", [Extent(5, 6), Extent(0x102030405060708, 9)])
+    words = [2, 5, 0x102030405060703, 6, 9]
+    planes = b"".join(bytes(word >> 8 * i & 255 for word in words) for i in range(8))
+    assert zlib.decompress(blob) == planes
+
+
+def test_stored_map_is_decoded_when_it_is_first_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = []
+    decode = codec.decode_runs
+    monkeypatch.setattr(
+        codec, "decode_runs", lambda *args: decoded.append(args[0]) or decode(*args)
+    )
+    machine = stored(full_machine())
+    assert decoded == []
+    assert machine.nodes[3].memmap.at(20) is not None
+    assert decoded == ["memmap"]
+    assert machine.nodes[3].memmap.between(0, 50)
+    assert decoded == ["memmap"]
+
+
+def test_stored_map_becomes_a_plain_one() -> None:
+    runs = StoredRunMap[Extent]("free", codec.encode_runs("free", [Extent(5, 6)]))
+    assert runs.starts == [5]
+    assert type(runs) is RunMap
+    assert not runs.changed
+
+
+def test_first_edit_of_a_stored_map_keeps_the_rest() -> None:
+    runs = StoredRunMap[Extent]("free", codec.encode_runs("free", [Extent(5, 6), Extent(20, 2)]))
+    runs.put(7, 9)
+    assert runs.runs == [Extent(5, 2), Extent(9, 2), Extent(20, 2)]
+    assert runs.changed
+
+
+def test_other_attributes_of_a_stored_map_are_missing() -> None:
+    runs = StoredRunMap[Extent]("free", b"")
+    assert not hasattr(runs, "nonsense")
+
+
+@pytest.mark.parametrize(
+    "blob",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"nonsense", id="not compressed"),
+        pytest.param(zlib.compress(b"12345"), id="no whole word"),
+        pytest.param(codec.encode_runs("free", [Extent(1, 2)])[:-1], id="cut off"),
+        pytest.param(codec._pack([3, 1, 2]), id="too few"),
+        pytest.param(codec._pack([1, 2, 3, 4, 5, 6, 7]), id="too many"),
+        pytest.param(codec._pack([-1, 2, 3]), id="negative"),
+    ],
+)
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_damaged_blob_is_told(kind: str, blob: bytes) -> None:
+    with pytest.raises(
+        StoreError, match=r"^state\.db: is damaged; `pymigrate boot` starts afresh$"
+    ):
+        codec.decode_runs(kind, blob, "state.db")
+
+
+def test_blob_without_words_is_damaged() -> None:
+    with pytest.raises(StoreError, match="is damaged"):
+        codec.decode_runs("free", zlib.compress(b""))
+
+
+def test_scattered_pages_take_less_than_three_bytes_each() -> None:
+    machine = four_nodes()
+    heads = [node.zones[0].start for node in machine.nodes.values()]
+    seed, pfns = 1, []
+    for _ in range(100_000):
+        seed = seed * 1103515245 + 12345 & 0x7FFFFFFF
+        heads[seed >> 16 & 3] += 1
+        pfns.append(heads[seed >> 16 & 3])
+    runs = [PteRun(i, 500, tuple(pfns[i : i + 500])) for i in range(0, len(pfns), 500)]
+    assert len(codec.encode_runs("page_table", runs)) < 300_000
