@@ -88,13 +88,12 @@ def main() -> None:
     """Run one command; turn what it raises into text and an exit code."""
     gc.disable()  # a command is short, and its machine has no cycles worth finding
     try:
-        cli.main(prog_name="pymigrate", standalone_mode=False)
+        code = cli.main(prog_name="pymigrate", standalone_mode=False)
         sys.stdout.flush()
+        sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     except PymigrateError as error:

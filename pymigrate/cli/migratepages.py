@@ -10,13 +10,13 @@ from pymigrate.cli.call import Call, system_call
 from pymigrate.cli.common import Options, common_options, find_task, say
 from pymigrate.errors import KernelError
 from pymigrate.mm.queue_folios import node_pairs
-from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls import migrate
 from pymigrate.tools.nodestring import parse_nodestring
 from pymigrate.views import stayed
 
 if TYPE_CHECKING:
     from pymigrate.mm.machine import Machine, Task
+    from pymigrate.nodemask import Nodemask
 
 
 @click.command()
@@ -57,7 +57,12 @@ def _nodes(machine: Machine, text: str) -> Nodemask:
 
 def _explain(call: Call, task: Task, old: Nodemask, new: Nodemask, is_full: bool) -> None:
     """Say which pages stayed on the nodes that were to be emptied, and why."""
-    sources = Nodemask.collect(source for source, _ in node_pairs(old, new))
-    rows = stayed.rows(call.machine, task, sources, move_all=call.shell.is_capable, is_full=is_full)
+    rows = stayed.rows(
+        call.machine,
+        task,
+        list(node_pairs(old, new)),
+        move_all=call.shell.is_capable,
+        is_full=is_full,
+    )
     for line in stayed.format_rows(task, rows):
         say(line)

@@ -112,9 +112,8 @@ def map_anon(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> list[Pte
     Raises Fault SIGKILL when memory runs out and *task* is the one to be killed.
     """
     anon_vma_prepare(machine, task, vma)
-    flags = _NEW | Pte.DIRTY | Pte.EXCLUSIVE | (Pte.WRITE if vma.flags & Vm.WRITE else 0)
+    flags, frame = anon_page_state(task, vma)
     locked = bool(vma.flags & Vm.LOCKED)
-    kind = FrameFlag.ANON | FrameFlag.SWAPBACKED | (FrameFlag.MLOCKED if locked else 0)
     made: list[PteRun] = []
     for start, end, policy, first in vma_policies(machine, task, vma, a, b):
         at = start
@@ -124,7 +123,7 @@ def map_anon(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> list[Pte
             index = (first + at - start) & ((1 << bits) - 1)
             lanes, got = alloc_pages(machine, task, where, index, end - at)
             runs = weave(at, got, lanes[:got], 0, flags) if got else []
-            new_frames(machine, runs, Frame(task.mm.family, kind, 1))
+            new_frames(machine, runs, frame)
             task.mm.page_table.edit([(run.start, run.end, (run,)) for run in runs])
             folio_add_lru(machine, task.cpu, got, filemap.last_pfns(runs), locked)
             made += runs
@@ -132,6 +131,14 @@ def map_anon(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> list[Pte
             if at < end:
                 _kill_for_memory(machine, task, at)
     return made
+
+
+def anon_page_state(task: Task, vma: Vma) -> tuple[int, Frame]:
+    """The entry flags and the frame of an anonymous page that was just stored into."""
+    flags = _NEW | Pte.DIRTY | Pte.EXCLUSIVE | (Pte.WRITE if vma.flags & Vm.WRITE else 0)
+    kind = FrameFlag.ANON | FrameFlag.SWAPBACKED
+    kind |= FrameFlag.MLOCKED if vma.flags & Vm.LOCKED else 0
+    return flags, Frame(task.mm.family, kind, 1)
 
 
 def zap(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:

@@ -14,7 +14,7 @@ from pymigrate.mm.memmap import Frame, FrameFlag
 from pymigrate.mm.page_alloc import alloc_pages, free_pages, room_for
 from pymigrate.mm.pte import Pte, PteRun, weave
 from pymigrate.mm.rmap import mappings
-from pymigrate.mm.runs import Extent, coalesce, pages_to_extents
+from pymigrate.mm.runs import Extent, coalesce, pages_to_extents, take_extents
 from pymigrate.units import HPAGE_PMD_NR
 
 if TYPE_CHECKING:
@@ -153,8 +153,7 @@ def migrate_pages(
     held = any(frame.is_held for part in queue for frame in part.frames)
     room = room_for(machine, caller, where)
     if not held and room >= total:
-        for part in queue:
-            mover.move(part)
+        mover.move_all(queue)
     elif not held and where.this_node:
         mover.move_until_full(queue, room)
     else:
@@ -178,22 +177,35 @@ class _Mover:
 
     def move_until_full(self, queue: Iterable[Slice], room: int) -> None:
         """Move what *room* pages suffice for; then memory has run out."""
+        fitting: list[Slice] = []
         for part in queue:
             if part.nr > room:
-                if room:
-                    self.move(part.split_picked(room)[0])
-                self.failed, self.is_enomem = 1, True
-                return
-            self.move(part)
+                fitting += [part.split_picked(room)[0]] if room else []
+                break
+            fitting.append(part)
             room -= part.nr
+        self.move_all(fitting)
+        self.failed, self.is_enomem = 1, True
+
+    def move_all(self, parts: Sequence[Slice]) -> None:
+        """Move *parts*, for which memory was seen to suffice."""
+        if len(self.where.cycle) > 1:
+            for part in parts:
+                self.move(part)
+            return
+        total = sum(part.nr for part in parts)
+        lanes, got = alloc_pages(self.machine, self.caller, self.where, 0, total)
+        assert got == total, "memory ran out where it was seen to suffice"
+        fresh = lanes[0][::-1]
+        for part in parts:
+            self._place(part, take_extents(fresh, part.nr))
 
     def move_batches(self, queue: Iterable[Slice]) -> None:
         """Move in the kernel's batches. Mirrors migrate_pages_sync()."""
         for batch in _batches(queue):
             held = any(frame.is_held for part in batch for frame in part.frames)
             if not held and room_for(self.machine, self.caller, self.where) >= BATCH:
-                for part in batch:
-                    self.move(part)
+                self.move_all(batch)
             else:
                 self._move_folios(batch)
             self.commit()
@@ -252,12 +264,17 @@ class _Mover:
             return 0
         if len(self.where.cycle) > 1:
             new = weave(part.run.start, got, lanes, 0, part.run.flags)
-        elif k == part.run.nr:
-            new = [_filled(part, lanes[0])]
+            self._done(part, new, [e for lane in lanes for e in lane])
         else:
-            new = _restriped(part, lanes[0])
-        self._done(part, new, [e for lane in lanes for e in lane])
+            self._place(part, lanes[0])
         return got
+
+    def _place(self, part: Slice, extents: list[Extent]) -> None:
+        """Let the picked pages have the frames of *extents*."""
+        if len(part.run.lanes) == part.run.nr:
+            self._done(part, [_filled(part, extents)], extents)
+        else:
+            self._done(part, _restriped(part, extents), extents)
 
     def _move_in_turn(self, part: Slice) -> int:
         """Move the picked entries of an explicit table to nodes that take turns."""
@@ -394,22 +411,11 @@ def _restriped(part: Slice, extents: Sequence[Extent]) -> list[PteRun]:
     """The runs of *part* with each picked lane in its own share of *extents*."""
     run = part.run
     fresh = list(extents)[::-1]
-    lanes: list[list[Extent]] = []
     picked = set(part.picked)
-    for lane, pfn in enumerate(run.lanes):
-        want = run.count(lane)
-        if lane not in picked:
-            lanes.append([Extent(pfn, want)])
-            continue
-        share: list[Extent] = []
-        while want:
-            start, nr = fresh.pop()
-            if nr > want:
-                fresh.append(Extent(start + want, nr - want))
-                nr = want
-            share.append(Extent(start, nr))
-            want -= nr
-        lanes.append(share)
+    lanes = [
+        take_extents(fresh, run.count(lane)) if lane in picked else [Extent(pfn, run.count(lane))]
+        for lane, pfn in enumerate(run.lanes)
+    ]
     return weave(run.start, run.nr, lanes, run.order, run.flags)
 
 

@@ -279,3 +279,16 @@ def pages_to_extents(pages: Sequence[int]) -> list[Extent]:
     # Where a page does not follow the one before, an extent begins.
     cuts = [i for i, (p, q) in enumerate(pairwise(ordered), 1) if p + 1 != q]
     return [Extent(ordered[i], j - i) for i, j in pairwise([0, *cuts, nr])]
+
+
+def take_extents(stack: list[Extent], nr: int) -> list[Extent]:
+    """Take *nr* numbers off *stack*, whose last extent is the first to be used."""
+    taken: list[Extent] = []
+    while nr:
+        extent = stack.pop()
+        if extent.nr > nr:
+            extent, rest = extent.split(extent.start + nr)
+            stack.append(rest)
+        taken.append(extent)
+        nr -= extent.nr
+    return taken

@@ -11,7 +11,7 @@ from pymigrate.mm.memory import Fault, access, anon_vma_prepare, map_cached
 from pymigrate.mm.mempolicy import MPOL, Mempolicy, new_policy, set_nodemask
 from pymigrate.mm.page_alloc import reserve_pages
 from pymigrate.mm.pte import Pte, PteRun
-from pymigrate.mm.runs import Extent
+from pymigrate.mm.runs import Extent, take_extents
 from pymigrate.mm.vma import Vm, Vma
 from pymigrate.scenario.models import PolicySpec, RandomPages, RegionSpec
 from pymigrate.syscalls.mmap import prot_flags
@@ -152,15 +152,10 @@ def _reserve(
         return _tables(runs, fresh)
     out: list[PteRun] = []
     for at, nr, nid in runs:
-        page, left = at, nr
-        while left:
-            extent = fresh[nid].pop()
-            if extent.nr > left:
-                extent, rest = extent.split(extent.start + left)
-                fresh[nid].append(rest)
+        page = at
+        for extent in take_extents(fresh[nid], nr):
             out.append(PteRun(page, extent.nr, (extent.start,)))
             page += extent.nr
-            left -= extent.nr
     return out
 
 

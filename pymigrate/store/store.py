@@ -197,10 +197,17 @@ class Store:
 
     def _is_damaged(self) -> bool:
         """Whether the file is ours, and cannot be relied on."""
+        if not self._is_ours():
+            return False
         try:
-            return self._is_ours() and self._run("PRAGMA quick_check(1)") != [("ok",)]
+            return self._run("PRAGMA quick_check(1)") != [("ok",)] or self._lacks_tables()
         except DamagedError:
             return True
+
+    def _lacks_tables(self) -> bool:
+        names = {name for (name,) in self._run("SELECT name FROM sqlite_master")}
+        is_our_version = self._run("PRAGMA user_version") == [(SCHEMA_VERSION,)]
+        return is_our_version and not names >= {*TABLES, "meta", "run_map"}
 
     def _is_ours(self) -> bool:
         """Whether the file's header, as far as it can be read, is one of ours."""

@@ -5,6 +5,7 @@ from pymigrate.mm import fork as _fork
 from pymigrate.mm.cpuset import cpuset_of, effective_cpus
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.memory import Fault, access
+from pymigrate.mm.strided import access_strided
 from pymigrate.nodemask import Cpumask
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 
@@ -47,6 +48,10 @@ def touch(
     try:
         if stride <= PAGE_SIZE:
             access(machine, task, addr >> PAGE_SHIFT, (addr + length - 1 >> PAGE_SHIFT) + 1, write)
+        elif stride % PAGE_SIZE == 0:
+            nr = -(-length // stride)
+            first, step = addr >> PAGE_SHIFT, stride >> PAGE_SHIFT
+            access_strided(machine, task, range(first, first + nr * step, step), write)
         else:
             for at in range(addr, addr + length, stride):
                 access(machine, task, at >> PAGE_SHIFT, (at >> PAGE_SHIFT) + 1, write)

@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 from pymigrate.mm.frames import extents_of, uniform_parts
 from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memmap import NODE_SHIFT, Frame, FrameFlag, nid_of
+from pymigrate.mm.memmap import Frame, FrameFlag
 from pymigrate.mm.pte import Pte, PteRun
 from pymigrate.mm.swap import mlocked_pfns, waiting_pfns
 from pymigrate.mm.vma import Vma
 from pymigrate.units import PAGE_SHIFT
+from pymigrate.views.ps import count_nodes
 
 _ESCAPES = str.maketrans({" ": "\\040", "\t": "\\011", "\n": "\\012", "=": "\\075"})
 
@@ -40,6 +41,13 @@ class NumaMapsRow(NamedTuple):
 def rows(machine: Machine, task: Task, a: int = 0, b: int = 1 << 52) -> list[NumaMapsRow]:
     """A row for each VMA of *task* that meets pages [a, b). Mirrors show_numa_map()."""
     return [_row(machine, task, vma) for vma in task.mm.vmas_between(a, b)]
+
+
+def policy_text(machine: Machine, task: Task, vma: Vma) -> str:
+    """The policy at the VMA's first page: its object's or its own, else the task's."""
+    space = machine.spaces[vma.space] if vma.space else None
+    policy = space.policy_at(vma.pgoff) if space and space.is_shmem else vma.policy
+    return str(policy or task.policy or "default")
 
 
 def format_rows(rows: list[NumaMapsRow]) -> str:
@@ -74,7 +82,7 @@ def _row(machine: Machine, task: Task, vma: Vma) -> NumaMapsRow:
     for run in task.mm.page_table.between(vma.start, vma.end):
         if not run.lanes or not run.flags & Pte.PRESENT:
             continue
-        _count_nodes(run, stats.nodes)
+        count_nodes(stats.nodes, run, run.start, run.end)
         for part, frames in uniform_parts(machine, run):
             dirty = bool(run.flags & Pte.DIRTY)
             if len(frames) == 1:
@@ -87,10 +95,9 @@ def _row(machine: Machine, task: Task, vma: Vma) -> NumaMapsRow:
     if not machine.release.lru_gen:
         active = 0
     space = machine.spaces[vma.space] if vma.space else None
-    policy = space.policy_at(vma.pgoff) if space and space.is_shmem else vma.policy
     return NumaMapsRow(
         vma.start,
-        str(policy or task.policy or "default"),
+        policy_text(machine, task, vma),
         space.path if space else "",
         "" if space else _kind(task, vma),
         stats.pages,
@@ -110,17 +117,6 @@ def _kind(task: Task, vma: Vma) -> str:
     if vma.start < brk and vma.end > start_brk:
         return "heap"
     return "stack" if vma.start <= task.mm.start_stack < vma.end else ""
-
-
-def _count_nodes(run: PteRun, nodes: Counter[int]) -> None:
-    lanes = run.lanes
-    if len(lanes) < run.nr:
-        for lane, pfn in enumerate(lanes):
-            nodes[nid_of(pfn)] += run.count(lane)
-    elif nid_of(min(lanes)) == nid_of(max(lanes)):
-        nodes[nid_of(lanes[0])] += len(lanes)
-    else:
-        nodes.update([pfn >> NODE_SHIFT for pfn in lanes])
 
 
 def _count(run: PteRun, pfns: set[int]) -> int:

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memmap import nid_of
+from pymigrate.mm.memmap import NODE_SHIFT, nid_of
 from pymigrate.mm.pte import Pte, PteRun
 from pymigrate.units import PAGE_SHIFT
 
@@ -80,7 +80,7 @@ def count_nodes(counts: Counter[int], run: PteRun, a: int, b: int) -> None:
     if k == 1:
         counts[nid_of(lanes[0])] += b - a
     elif k == run.nr and not order:
-        counts.update([pfn >> 32 for pfn in lanes[first:last]])
+        counts.update([pfn >> NODE_SHIFT for pfn in lanes[first:last]])
     else:
         for lane, pfn in enumerate(lanes):
             nr = _before(last, lane, k, order) - _before(first, lane, k, order)

@@ -16,6 +16,7 @@ from pymigrate.mm.machine import Machine, Node, Task
 from pymigrate.mm.pte import Pte
 from pymigrate.mm.vma import Vma
 from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
+from pymigrate.views.numa_maps import policy_text
 from pymigrate.views.ps import aligned, count_nodes, is_resident
 from pymigrate.views.regions import region_names
 
@@ -185,11 +186,9 @@ def _task_row(machine: Machine, task: Task, cells: int) -> TaskRow:
 def _labels(machine: Machine, task: Task) -> Iterator[tuple[Vma, Label]]:
     names = region_names(machine, task)
     for vma in task.mm.vmas:
-        space = machine.spaces[vma.space] if vma.space else None
-        policy = space.policy_at(vma.pgoff) if space and space.is_shmem else vma.policy
         name = names(vma.start)
         name += _offset(machine, task, name, vma)
-        yield vma, Label(name, short_size(vma.nr), str(policy or task.policy or "default"))
+        yield vma, Label(name, short_size(vma.nr), policy_text(machine, task, vma))
 
 
 def _offset(machine: Machine, task: Task, name: str, vma: Vma) -> str:

@@ -1,5 +1,6 @@
 """Why pages stayed where they are: those of a task that a migration from some nodes left there."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pymigrate.mm.frames import uniform_parts
@@ -7,7 +8,6 @@ from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.memmap import Frame, nid_of
 from pymigrate.mm.pte import Pte
 from pymigrate.mm.vma import is_migratable
-from pymigrate.nodemask import Nodemask
 from pymigrate.views.regions import region_names
 
 SHARED = "mapped more than once (only a caller with CAP_SYS_NICE moves such pages)"
@@ -28,12 +28,20 @@ class Stayed(NamedTuple):
 
 
 def rows(
-    machine: Machine, task: Task, nodes: Nodemask, *, move_all: bool, is_full: bool
+    machine: Machine,
+    task: Task,
+    pairs: Sequence[tuple[int, int]],
+    *,
+    move_all: bool,
+    is_full: bool,
 ) -> list[Stayed]:
-    """The pages of *task* that lie on *nodes*, with the reason why a move left them.
+    """The pages of *task* that moves from node to node (*pairs*) have left, and why.
 
-    *move_all*: shared ones were to move too; *is_full*: the call ended for want of memory.
+    *move_all*: shared ones were to move too; *is_full*: the call ended for want of memory. On a
+    node that pages have also come to, only those are named that cannot have moved.
     """
+    nodes = {source for source, _ in pairs}
+    filled = {dest for _, dest in pairs}
     found: dict[tuple[str, int, str], int] = {}
     names = region_names(machine, task)
     for vma in task.mm.vmas:
@@ -45,6 +53,8 @@ def rows(
                     if nid_of(pfn) in nodes:
                         frame = frames[lane % len(frames)]
                         why = _why(frame, is_migratable(vma), move_all, is_full)
+                        if why in (NO_ROOM, OTHER) and nid_of(pfn) in filled:
+                            continue
                         key = names(part.start), nid_of(pfn), why
                         found[key] = found.get(key, 0) + part.count(lane)
     return [Stayed(mapping, node, nr, why) for (mapping, node, why), nr in found.items()]

@@ -1,0 +1,201 @@
+"""Pairs of nodes, and which folios a walk takes: sections 6.2, 8.3 and 8.5."""
+
+import pytest
+
+from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.mempolicy import Mempolicy
+from pymigrate.mm.queue_folios import do_migrate_pages, node_pairs
+from pymigrate.mm.vma import Vm
+from pymigrate.nodemask import Nodemask
+from pymigrate.syscalls.process import fork, touch
+from tests.conftest import (
+    errno_of,
+    four_nodes,
+    hold,
+    mapped,
+    new_file,
+    new_task,
+    nodes_of,
+    placed_on,
+    touched,
+    two_nodes,
+)
+from tests.property.invariants import check
+
+PAGE = 4096
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "pairs"),
+    [
+        ("0", "1", "0>1"),
+        ("0", "1-2", "0>1"),
+        ("0-1", "2-3", "0>2 1>3"),
+        ("0-1", "0-1", ""),
+        ("0-2", "1-3", "2>3 1>2 0>1"),
+        ("1-2", "0-1", "1>0 2>1"),
+        ("0,2", "0-1", "2>1"),
+        ("0-2", "2-3", "1>3 0>2"),
+        ("0-3", "1", "3>1 2>1 0>1"),
+        ("0-3", "0-1", "3>1 2>0"),
+        ("0-7", "3-5", "7>4 6>3 2>5 1>4 0>3"),
+        ("0-1", "1-3", "0>1"),
+        ("0,5", "1", "0>1 5>1"),
+        ("", "1", ""),
+    ],
+)
+def test_pairs_of_nodes_are_by_rank_and_vacate_first(old: str, new: str, pairs: str) -> None:
+    found = node_pairs(Nodemask.parse(old), Nodemask.parse(new))
+    assert " ".join(f"{s}>{d}" for s, d in found) == pairs
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return two_nodes("4MiB")
+
+
+@pytest.fixture
+def task(machine: Machine) -> Task:
+    return new_task(machine)
+
+
+def migrate(machine: Machine, task: Task, old: str, new: str, move_all: bool = False) -> int:
+    """What root, or with *move_all* an ordinary caller, gets for *task*."""
+    return do_migrate_pages(
+        machine, task, task.mm, Nodemask.parse(old), Nodemask.parse(new), move_all
+    )
+
+
+def test_only_pages_on_the_source_move(machine: Machine, task: Task) -> None:
+    addr = mapped(machine, task, "16KiB")
+    with placed_on(task, 1):
+        touch(machine, task, addr, PAGE)
+    touch(machine, task, addr, 3 * PAGE)
+    assert migrate(machine, task, "0", "1") == 0
+    assert nodes_of(machine, task, addr, "16KiB") == [[3, 1], [1, -1]]
+    assert machine.counters["pgmigrate_success"] == 2
+
+
+def test_pages_of_several_nodes_move_pair_by_pair() -> None:
+    machine = four_nodes()
+    task = new_task(machine)
+    policy = Mempolicy(3, 0, Nodemask.parse("0-3"), Nodemask.parse("0-3"))  # type: ignore[arg-type]
+    task.policy = policy
+    addr = mapped(machine, task, "32KiB")
+    touch(machine, task, addr, 8 * PAGE)
+    assert migrate(machine, task, "0-1", "2-3") == 0
+    assert nodes_of(machine, task, addr, "32KiB") == [[1, 2], [1, 3]] * 4
+
+
+def test_shared_pages_stay_uncounted_without_move_all(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "16KiB")
+    child = fork(machine, task, "b")
+    touch(machine, child, addr, PAGE)
+    assert migrate(machine, task, "0", "1") == 0
+    assert nodes_of(machine, task, addr, "16KiB") == [[1, 1], [3, 0]]
+    check(machine)
+
+
+def test_shared_pages_move_for_everybody_with_move_all(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "16KiB")
+    child = fork(machine, task, "b")
+    assert migrate(machine, task, "0", "1", move_all=True) == 0
+    assert nodes_of(machine, child, addr, "16KiB") == [[4, 1]]
+    assert machine.counters["pgmigrate_success"] == 4
+    check(machine)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "move_all", "moved", "stayed"),
+    [
+        pytest.param("6.12", False, 0, 0, id="shared, so it stays"),
+        pytest.param("6.12", True, 4, 4, id="the second sighting fails"),
+        pytest.param("6.1", True, 4, 0, id="6.1 does not count that"),
+    ],
+)
+def test_a_file_mapped_twice_by_one_process(
+    kernel: str, move_all: bool, moved: int, stayed: int
+) -> None:
+    machine = two_nodes("4MiB", kernel)
+    task = new_task(machine)
+    file = new_file(machine, "16KiB")
+    first = touched(machine, task, "16KiB", space=file, is_shared=True)
+    second = touched(machine, task, "16KiB", space=file, is_shared=True)
+    assert migrate(machine, task, "0", "1", move_all) == stayed
+    assert machine.counters["pgmigrate_success"] == moved
+    expected = [[4, 1 if moved else 0]]
+    assert nodes_of(machine, task, first, "16KiB") == expected
+    assert nodes_of(machine, task, second, "16KiB") == expected
+    check(machine)
+
+
+def test_second_sightings_of_some_pages_count_those(machine: Machine, task: Task) -> None:
+    file = new_file(machine, "32KiB")
+    touched(machine, task, "32KiB", space=file, is_shared=True)
+    mapped(machine, task, "16KiB", space=file, is_shared=True, offset=16384, populate=True)
+    tail = mapped(machine, task, "32KiB", space=file, is_shared=True)
+    touch(machine, task, tail + 16384, 16384)
+    child = fork(machine, task, "b")
+    assert migrate(machine, child, "0", "1", move_all=True) == 0  # it has mapped none
+    assert migrate(machine, task, "0", "1", move_all=True) == 8
+    check(machine)
+
+
+def test_a_window_that_was_partly_seen_is_looked_at_page_by_page(
+    machine: Machine, task: Task
+) -> None:
+    file = new_file(machine, "64KiB")
+    first = mapped(machine, task, "64KiB", space=file, is_shared=True)
+    second = mapped(machine, task, "64KiB", space=file, is_shared=True)
+    third = mapped(machine, task, "64KiB", space=file, is_shared=True)
+    touch(machine, task, third, 16 * PAGE)
+    touch(machine, task, first + 4 * PAGE, 4 * PAGE)
+    touch(machine, task, second, 16 * PAGE)
+    assert migrate(machine, task, "0", "1", move_all=True) == 4 + 16
+    assert machine.counters["pgmigrate_success"] == 16
+    check(machine)
+
+
+def test_pages_in_device_memory_are_skipped(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "16KiB")
+    task.mm.vmas[0].flags |= Vm.PFNMAP
+    assert migrate(machine, task, "0", "1", move_all=True) == 0
+    assert nodes_of(machine, task, addr, "16KiB") == [[4, 0]]
+
+
+def test_a_nonexistent_source_node_takes_part_in_the_ranks(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "16KiB")
+    assert migrate(machine, task, "0,5", "1") == 0
+    assert nodes_of(machine, task, addr, "16KiB") == [[4, 1]]
+
+
+def test_folios_that_fail_are_added_up_over_the_pairs() -> None:
+    machine = four_nodes("4MiB")
+    task = new_task(machine)
+    for node in (0, 1):
+        hold(machine, task, touched(machine, task, "16KiB", node=node), 2)
+    assert migrate(machine, task, "0-1", "2-3") == 4
+
+
+def test_a_full_target_ends_the_call_and_what_moved_stays_moved(
+    machine: Machine, task: Task
+) -> None:
+    addr = touched(machine, task, "1MiB")
+    touched(machine, task, "3MiB", node=1)
+    assert errno_of(migrate, machine, task, "0", "1") == "ENOMEM"
+    assert nodes_of(machine, task, addr, "1MiB") == [[979 - 768, 1], [256 - 211, 0]]
+    assert machine.counters == machine.counters | {"pgmigrate_success": 211, "pgmigrate_fail": 1}
+
+
+def test_groups_of_private_and_file_pages_in_one_table_move_together(
+    machine: Machine, task: Task
+) -> None:
+    file = new_file(machine, "32KiB")
+    addr = mapped(machine, task, "32KiB", space=file)
+    touch(machine, task, addr, 8 * PAGE, write=False)
+    for page in (1, 4, 6):
+        touch(machine, task, addr + page * PAGE, PAGE)
+    assert migrate(machine, task, "0", "1") == 0
+    assert nodes_of(machine, task, addr, "32KiB") == [[8, 1]]
+    assert {run.lanes[0] >> 32 for run in file.pages.runs} == {0, 1}
+    check(machine)
