@@ -67,11 +67,12 @@ def system_call(options: Options, name: str) -> Iterator[Call]:
 @contextmanager
 def acting_as(task: Task, uid: int) -> Iterator[Task]:
     """Let *task* make a call with the credentials of *uid*."""
-    own, task.uid = task.uid, uid
+    own = task.uid, task.caps
+    task.uid, task.caps = uid, None
     try:
         yield task
     finally:
-        task.uid = own
+        task.uid, task.caps = own
 
 
 def find_range(machine: Machine, task: Task, text: str) -> tuple[int, int | None]:

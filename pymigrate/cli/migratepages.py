@@ -9,6 +9,7 @@ import click
 from pymigrate.cli.call import Call, system_call
 from pymigrate.cli.common import Options, common_options, find_task, say
 from pymigrate.errors import KernelError
+from pymigrate.mm.cred import Cap
 from pymigrate.mm.queue_folios import node_pairs
 from pymigrate.syscalls import migrate
 from pymigrate.tools.nodestring import parse_nodestring
@@ -61,7 +62,7 @@ def _explain(call: Call, task: Task, old: Nodemask, new: Nodemask, is_full: bool
         call.machine,
         task,
         list(node_pairs(old, new)),
-        move_all=call.shell.is_capable,
+        move_all=call.shell.has(Cap.SYS_NICE),
         is_full=is_full,
     )
     for line in stayed.format_rows(task, rows):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.address_space import AddressSpace
+from pymigrate.mm.cred import CAP_FULL, CAP_NONE, Cap
 from pymigrate.mm.memmap import FrameRun
 from pymigrate.mm.mempolicy import Mempolicy
 from pymigrate.mm.mm import Mm
@@ -103,7 +104,7 @@ class Pin(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Task:
-    """A process with one thread, and its credentials: uid 0 has every capability, others none."""
+    """A process with one thread, and its credentials."""
 
     pid: int
     name: str
@@ -118,6 +119,8 @@ class Task:
     parent: str = ""
     cpuset: str = ""
     user_cpus: Cpumask = field(default_factory=Cpumask)  # what sched_setaffinity() asked for
+    caps: int | None = None  # Cap bits; None: all for uid 0, none for others
+    is_dumpable: bool = True  # others of its uid may inspect it
 
     @property
     def cpu(self) -> int:
@@ -125,9 +128,15 @@ class Task:
         return self.cpus.first
 
     @property
-    def is_capable(self) -> bool:
-        """Whether it has every capability (CAP_SYS_NICE, CAP_SYS_PTRACE, ...)."""
-        return self.uid == 0
+    def capabilities(self) -> int:
+        """The bits of the capabilities that it has."""
+        if self.caps is not None:
+            return self.caps
+        return CAP_FULL if self.uid == 0 else CAP_NONE
+
+    def has(self, cap: Cap) -> bool:
+        """Whether it has the capability *cap*. Mirrors capable()."""
+        return bool(self.capabilities & cap)
 
 
 @dataclass(slots=True, eq=False)

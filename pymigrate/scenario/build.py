@@ -2,13 +2,14 @@
 
 from pymigrate.errors import UnsupportedError
 from pymigrate.mm.address_space import AddressSpace
+from pymigrate.mm.cred import NAMES
 from pymigrate.mm.machine import Cpuset, Machine, Node, Task
 from pymigrate.mm.mm import Mm
 from pymigrate.mm.page_alloc import add_memory, setup_watermarks
 from pymigrate.mm.release import RELEASES
 from pymigrate.mm.swap import lru_add_drain_all
 from pymigrate.scenario.memory import declare, policy_of
-from pymigrate.scenario.models import MachineSpec, Scenario
+from pymigrate.scenario.models import MachineSpec, Scenario, TaskSpec
 from pymigrate.units import PAGE_SHIFT
 
 FIRST_INODE = 2  # of a tmpfs: its root is 1
@@ -43,10 +44,19 @@ def build(scenario: Scenario, kernel: str | None = None) -> Machine:
             machine.memory_nodes,
             policy,
             user_cpus=task.cpus,
+            caps=_caps(task),
+            is_dumpable=task.dumpable,
         )
     machine.next_pid = max([machine.next_pid - 1, *machine.tasks]) + 1
     _declare_memory(machine, scenario)
     return machine
+
+
+def _caps(task: TaskSpec) -> int | None:
+    """The capabilities that a task declares."""
+    if task.capabilities is None:
+        return None
+    return sum(NAMES[name] for name in set(task.capabilities))
 
 
 def _declare_memory(machine: Machine, scenario: Scenario) -> None:
@@ -89,6 +99,7 @@ def boot(spec: MachineSpec, kernel: str) -> Machine:
         thp=spec.thp,
         demotion=spec.demotion,
         numa_balancing=spec.numa_balancing,
+        weights={nid: weight for nid, weight in spec.weights.items() if weight > 1},
     )
     first = 0
     for nid in ids:

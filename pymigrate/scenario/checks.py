@@ -36,6 +36,10 @@ def machine_mistakes(machine: MachineSpec) -> Iterator[Mistake]:
     yield from _cpu_mistakes(machine, nodes)
     yield from _distance_mistakes(machine, (*path, "distances"))
     yield from _pool_mistakes(machine, (*path, "hugetlb"))
+    for nid in machine.weights:
+        if nid not in machine.memory_nodes:
+            message = f"node {nid} has no memory; expected one of {machine.memory_nodes}"
+            yield Mistake((*path, "weights", nid), message)
 
 
 def _cpu_mistakes(machine: MachineSpec, path: Path) -> Iterator[Mistake]:

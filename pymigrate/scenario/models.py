@@ -93,6 +93,9 @@ class MachineSpec(Model):
     numa_balancing: Annotated[int, Field(ge=0, le=3)] = Field(
         default=0, description="sysctl kernel.numa_balancing: 0 off, 1 normal, 2 tiering"
     )
+    weights: dict[NodeId, Annotated[int, Field(ge=1, le=255)]] = Field(
+        default_factory=dict, description="of nodes in weighted interleave; default: 1"
+    )
     demotion: bool = Field(default=False, description="/sys/kernel/mm/numa/demotion_enabled")
 
     @property
@@ -318,6 +321,10 @@ class TaskSpec(Model):
         description="its affinity: it runs on the lowest; default: all CPUs",
         json_schema_extra=_filled_in,
     )
+    capabilities: tuple[Literal["sys_nice", "sys_ptrace"], ...] | None = Field(
+        default=None, description="the only ones it has; default: all for uid 0, else none"
+    )
+    dumpable: bool = Field(default=True, description="whether others of its uid may inspect it")
     mempolicy: PolicySpec | None = Field(default=None, description="its memory policy")
     memory: tuple[RegionSpec, ...] = Field(default=(), description="its declared memory")
 

@@ -328,14 +328,16 @@ def _task_rows(machine: Machine) -> list[Row]:
             task.parent,
             task.cpuset,
             f"{task.user_cpus:x}",
+            task.caps,
+            int(task.is_dumpable),
         )
         for task in machine.tasks.values()
     ]
 
 
 def _read_tasks(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
-    for pid, name, comm, uid, cpus, mm_id, mems, policy, *cursor, parent, cpuset, user in rows:
-        il_prev, il_weight = cursor
+    for pid, name, comm, uid, cpus, mm_id, mems, policy, *rest in rows:
+        il_prev, il_weight, parent, cpuset, user, caps, is_dumpable = rest
         machine.tasks[pid] = Task(
             pid,
             name,
@@ -350,6 +352,8 @@ def _read_tasks(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
             parent,
             cpuset,
             Cpumask(user, 16),
+            caps,
+            bool(is_dumpable),
         )
 
 
@@ -376,7 +380,7 @@ TABLES = {
     ),
     "task": Table(
         "pid name comm uid cpus mm_id mems_allowed policy il_prev il_weight parent cpuset"
-        " user_cpus",
+        " user_cpus caps is_dumpable",
         _task_rows,
         _read_tasks,
     ),

@@ -128,8 +128,7 @@ class Store:
 
     def replace(self, machine: Machine, boot: Boot) -> None:
         """Store a freshly booted *machine* in place of whatever is there."""
-        for (name,) in self._run("SELECT name FROM sqlite_master WHERE type = 'table'"):
-            self._run(f'DROP TABLE "{name}"')
+        self._drop_tables()
         self._run(f"PRAGMA application_id = {APPLICATION_ID}")
         self._run(f"PRAGMA user_version = {SCHEMA_VERSION}")
         self._run(f"CREATE TABLE meta ({', '.join(Boot._fields)})")
@@ -169,6 +168,10 @@ class Store:
                 runs.changed = False
         self._known = _Known(rows, maps)
 
+    def _drop_tables(self) -> None:
+        for (name,) in self._run("SELECT name FROM sqlite_master WHERE type = 'table'"):
+            self._run(f"DROP TABLE [{name}]")
+
     def _check_format(self) -> None:
         """Refuse a file that is not ours, or of another version."""
         [(application,)] = self._run("PRAGMA application_id")
@@ -200,14 +203,18 @@ class Store:
         if not self._is_ours():
             return False
         try:
-            return self._run("PRAGMA quick_check(1)") != [("ok",)] or self._lacks_tables()
+            return self._run("PRAGMA quick_check(1)") != [("ok",)] or not self._can_be_emptied()
         except DamagedError:
             return True
 
-    def _lacks_tables(self) -> bool:
-        names = {name for (name,) in self._run("SELECT name FROM sqlite_master")}
-        is_our_version = self._run("PRAGMA user_version") == [(SCHEMA_VERSION,)]
-        return is_our_version and not names >= {*TABLES, "meta", "run_map"}
+    def _can_be_emptied(self) -> bool:
+        """Try what replacing will do, for SQLite's check does not look at the names of tables."""
+        self._run("BEGIN IMMEDIATE")
+        try:
+            self._drop_tables()
+            return self._is_blank()
+        finally:
+            self.rollback()
 
     def _is_ours(self) -> bool:
         """Whether the file's header, as far as it can be read, is one of ours."""
@@ -247,15 +254,13 @@ class Store:
 
     def _explained(self, error: sqlite3.Error) -> StoreError:
         code = _code(error)
-        if code == sqlite3.SQLITE_NOTADB and not self._is_ours():
-            return StoreError(_ANOTHER, self.path)
         if code in _REASONS:
             return StoreError(_REASONS[code], self.path)
         if code == sqlite3.SQLITE_CANTOPEN:
             return StoreError(f"cannot be opened: {self._obstacle()}", self.path)
         if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PROTOCOL):
             return StoreError(f"cannot be read or written: {error}", self.path)
-        return DamagedError(self.path)
+        return DamagedError(self.path) if self._is_ours() else StoreError(_ANOTHER, self.path)
 
     def _obstacle(self) -> str:
         folder = os.path.dirname(os.path.abspath(self.path))

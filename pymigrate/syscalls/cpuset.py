@@ -64,5 +64,5 @@ def attach_task(machine: Machine, caller: Task, task: Task, name: str) -> None:
 
 
 def _check_owner(caller: Task) -> None:
-    if not caller.is_capable:
+    if caller.uid:
         raise KernelError("EACCES", "the files of a cpuset belong to root")

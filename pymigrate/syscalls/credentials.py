@@ -1,19 +1,24 @@
 """Who may do what to whom."""
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.cred import Cap
 from pymigrate.mm.machine import Task
 
 
 def check_access(caller: Task, target: Task) -> None:
     """Let *caller* read *target*'s memory layout, or raise KernelError EPERM.
 
-    Mirrors ptrace_may_access() with PTRACE_MODE_READ_REALCREDS. Tasks of one uid may; CAP_SYS_NICE
-    does not help.
+    CAP_SYS_PTRACE allows it all; CAP_SYS_NICE does not help. Mirrors __ptrace_may_access() with
+    PTRACE_MODE_READ_REALCREDS, and cap_ptrace_access_check().
     """
-    if caller.pid == target.pid or caller.is_capable or caller.uid == target.uid:
+    if caller.pid == target.pid or caller.has(Cap.SYS_PTRACE):
         return
-    raise KernelError(
-        "EPERM",
-        f"uid {caller.uid} may not inspect process {target.pid} of uid {target.uid}"
-        " (ptrace access; CAP_SYS_PTRACE would allow it)",
-    )
+    if caller.uid != target.uid:
+        why = f"uid {caller.uid} may not inspect process {target.pid} of uid {target.uid}"
+    elif not target.is_dumpable:
+        why = f"process {target.pid} is not dumpable"
+    elif target.capabilities & ~caller.capabilities:
+        why = f"process {target.pid} has capabilities that the caller has not"
+    else:
+        return
+    raise KernelError("EPERM", f"{why} (ptrace access; CAP_SYS_PTRACE would allow it)")

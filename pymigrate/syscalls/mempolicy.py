@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.cred import Cap
 from pymigrate.mm.frames import frame_of
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.mbind import do_mbind, set_home_node
@@ -82,7 +83,7 @@ def mbind(
     kind, mode_flags = split_mode(mode, machine.release)
     if flags & ~(MPOL_MF_STRICT | MPOL_MF_MOVE | MPOL_MF_MOVE_ALL):
         raise KernelError("EINVAL", "only strict, move and move_all are known")
-    if flags & MPOL_MF_MOVE_ALL and not task.is_capable:
+    if flags & MPOL_MF_MOVE_ALL and not task.has(Cap.SYS_NICE):
         raise KernelError("EPERM", "move_all needs CAP_SYS_NICE")
     if addr % PAGE_SIZE:
         raise KernelError("EINVAL", f"address {addr:#x} is not page aligned")

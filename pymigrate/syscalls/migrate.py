@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.cpuset import cpuset_mems_allowed
+from pymigrate.mm.cred import Cap
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.move_pages import MovePagesResult, do_pages_move, do_pages_stat
 from pymigrate.mm.queue_folios import do_migrate_pages
@@ -26,7 +27,8 @@ def migrate_pages(
     """
     check_access(caller, target)
     allowed = cpuset_mems_allowed(machine, target)
-    if not caller.is_capable and not new.is_subset(allowed):
+    is_nice = caller.has(Cap.SYS_NICE)
+    if not is_nice and not new.is_subset(allowed):
         raise KernelError(
             "EPERM",
             f"nodes {new - allowed} are not allowed to process {target.pid}"
@@ -35,7 +37,7 @@ def migrate_pages(
     new = new & cpuset_mems_allowed(machine, caller)
     if not new:
         raise KernelError("EINVAL", "none of the new nodes has memory and is allowed to the caller")
-    return do_migrate_pages(machine, caller, target.mm, old, new, caller.is_capable)
+    return do_migrate_pages(machine, caller, target.mm, old, new, is_nice)
 
 
 def move_pages(
@@ -69,5 +71,5 @@ def check_flags(caller: Task, flags: int) -> None:
     """
     if flags & ~(MPOL_MF_MOVE | MPOL_MF_MOVE_ALL):
         raise KernelError("EINVAL", "only move and move_all are known")
-    if flags & MPOL_MF_MOVE_ALL and not caller.is_capable:
+    if flags & MPOL_MF_MOVE_ALL and not caller.has(Cap.SYS_NICE):
         raise KernelError("EPERM", "move_all needs CAP_SYS_NICE")

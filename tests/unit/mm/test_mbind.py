@@ -6,7 +6,7 @@ from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.vma import Vm
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import mbind, set_mempolicy
-from pymigrate.syscalls.mmap import munmap
+from pymigrate.syscalls.mmap import mmap, munmap
 from pymigrate.syscalls.process import fork, touch
 from tests.conftest import (
     errno_of,
@@ -257,7 +257,7 @@ def test_scattered_pages_move_in_turn_too() -> None:
     check(machine)
 
 
-def test_shared_memory_moves_in_turn_from_its_inode(machine: Machine) -> None:
+def test_shared_memory_moves_in_turn_from_its_inode() -> None:
     machine = four_nodes()
     task = new_task(machine)
     file = new_file(machine, "16KiB", inode=3)
@@ -266,7 +266,7 @@ def test_shared_memory_moves_in_turn_from_its_inode(machine: Machine) -> None:
     assert nodes_of(machine, task, addr, "16KiB") == [[1, 2], [1, 1]] * 2
 
 
-def test_a_disk_files_pages_move_in_turn_from_the_start(machine: Machine) -> None:
+def test_a_disk_files_pages_move_in_turn_from_the_start() -> None:
     machine = four_nodes()
     task = new_task(machine)
     addr = mapped(machine, task, "16KiB", space=new_file(machine, "16KiB", "ext4"), is_shared=True)
@@ -313,8 +313,6 @@ def test_a_file_mapped_twice_in_the_range_is_eio_though_all_moved(
     file = new_file(machine, "8KiB")
     addr = mapped(machine, task, "16KiB")
     munmap(machine, task, addr, 4 * PAGE)
-    from pymigrate.syscalls.mmap import mmap
-
     for half in (addr, addr + 2 * PAGE):
         mmap(machine, task, half, 2 * PAGE, "rw", space=file, is_shared=True)
     touch(machine, task, addr, 4 * PAGE)
@@ -350,7 +348,7 @@ def test_preferred_falls_back_onto_the_source_and_that_counts_as_moved(
     check(machine)
 
 
-def test_interleaved_targets_that_are_full_fall_back(machine: Machine) -> None:
+def test_interleaved_targets_that_are_full_fall_back() -> None:
     machine = four_nodes("4MiB")
     task = new_task(machine)
     touched(machine, task, "3800KiB", node=1)

@@ -3,7 +3,8 @@
 import pytest
 
 from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.mempolicy import Mempolicy
+from pymigrate.mm.memmap import nid_of
+from pymigrate.mm.mempolicy import MPOL, Mempolicy
 from pymigrate.mm.queue_folios import do_migrate_pages, node_pairs
 from pymigrate.mm.vma import Vm
 from pymigrate.nodemask import Nodemask
@@ -79,8 +80,8 @@ def test_only_pages_on_the_source_move(machine: Machine, task: Task) -> None:
 def test_pages_of_several_nodes_move_pair_by_pair() -> None:
     machine = four_nodes()
     task = new_task(machine)
-    policy = Mempolicy(3, 0, Nodemask.parse("0-3"), Nodemask.parse("0-3"))  # type: ignore[arg-type]
-    task.policy = policy
+    nodes = Nodemask.parse("0-3")
+    task.policy = Mempolicy(MPOL.INTERLEAVE, 0, nodes, nodes)
     addr = mapped(machine, task, "32KiB")
     touch(machine, task, addr, 8 * PAGE)
     assert migrate(machine, task, "0-1", "2-3") == 0
@@ -197,5 +198,6 @@ def test_groups_of_private_and_file_pages_in_one_table_move_together(
         touch(machine, task, addr + page * PAGE, PAGE)
     assert migrate(machine, task, "0", "1") == 0
     assert nodes_of(machine, task, addr, "32KiB") == [[8, 1]]
-    assert {run.lanes[0] >> 32 for run in file.pages.runs} == {0, 1}
+    cached = [nid_of(pfn) for run in file.pages.runs for pfn in run.pfns()]
+    assert cached == [1, 0, 1, 1, 0, 1, 0, 1]
     check(machine)
