@@ -10,7 +10,7 @@ from importlib import import_module
 import click
 
 from pymigrate import __version__
-from pymigrate.errors import PymigrateError
+from pymigrate.errors import KernelError, PymigrateError
 
 # Command -> the module that defines it, and its first help line (so that --help stays lean).
 COMMANDS = {
@@ -97,7 +97,8 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     except PymigrateError as error:
-        for line in str(error).splitlines():
+        why = f": {error.why}" if isinstance(error, KernelError) and error.why else ""
+        for line in f"{error}{why}".splitlines():
             click.echo(f"pymigrate: {line}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:

@@ -194,6 +194,8 @@ class _Mover:
                 self.move(part)
             return
         total = sum(part.nr for part in parts)
+        if not total:
+            return
         lanes, got = alloc_pages(self.machine, self.caller, self.where, 0, total)
         assert got == total, "memory ran out where it was seen to suffice"
         fresh = lanes[0][::-1]

@@ -13,7 +13,7 @@ from pymigrate.mm.swap import forget
 from pymigrate.units import HPAGE_PMD_NR, MAX_NUMNODES, PAGE_SHIFT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pymigrate.mm.machine import Task
     from pymigrate.mm.mempolicy import Placement
@@ -125,23 +125,21 @@ def alloc_pages(
     """
     k = len(where.cycle)
     turn = [where.cycle[(first + i) % k] for i in range(min(k, nr))]
-    by_node = {nid: _lane(machine, nid, where, task.mems_allowed) for nid in set(turn)}
-    lanes = [by_node[nid] for nid in turn]
-    taken: list[list[Extent]] = [[] for _ in lanes]
+    lanes = {nid: _lane(machine, nid, where, task.mems_allowed) for nid in set(turn)}
+    taken: list[list[Extent]] = [[] for _ in turn]
     done = 0
     while done < nr:
-        rows, targets = _full_rows(machine, lanes, nr - done)
-        if done % len(lanes) or not rows:
-            target = _target(machine, lanes[done % len(lanes)])
+        targets = {nid: _target(machine, lane) for nid, lane in lanes.items()}
+        place = done % len(turn)
+        rows = 0 if place else _full_rows(machine, turn, targets, nr - done)
+        for i in range(len(turn)) if rows else [place]:
+            target = targets[turn[i]]
             if target is None:
-                break
-            which, rows, targets = [done % len(lanes)], 1, [target]
-        else:
-            which = list(range(len(lanes)))
-        for lane, (node, to_min) in zip(which, targets, strict=True):
-            taken[lane] += _take(machine, node, rows, to_min)
-            _count(machine, task, node, lanes[lane].preferred, rows, where.is_interleaved)
-        done += rows * len(which)
+                return taken, done
+            node, to_min = target
+            taken[i] += _take(machine, node, rows or 1, to_min)
+            _count(machine, task, node, lanes[turn[i]], rows or 1, where.is_interleaved)
+            done += rows or 1
     return taken, done
 
 
@@ -209,25 +207,23 @@ def _target(machine: Machine, lane: _Lane) -> tuple[Node, bool] | None:
 
 
 def _full_rows(
-    machine: Machine, lanes: Sequence[_Lane], nr: int
-) -> tuple[int, list[tuple[Node, bool]]]:
-    """How often each of *lanes* can be given a page with none of them changing its node."""
-    targets: list[tuple[Node, bool]] = []
-    cached: dict[int, tuple[Node, bool] | None] = {}
+    machine: Machine,
+    turn: Sequence[int],
+    targets: Mapping[int, tuple[Node, bool] | None],
+    nr: int,
+) -> int:
+    """How often each of *turn* can have a page before one of them must change its node."""
     wanted: dict[tuple[int, bool], int] = {}
-    for lane in lanes:
-        if id(lane) not in cached:
-            cached[id(lane)] = _target(machine, lane)
-        target = cached[id(lane)]
+    for nid in turn:
+        target = targets[nid]
         if target is None:
-            return 0, []
-        targets.append(target)
-        key = (target[0].nid, target[1])
+            return 0
+        key = target[0].nid, target[1]
         wanted[key] = wanted.get(key, 0) + 1
-    rows = nr // len(lanes)
-    for (nid, to_min), lanes_there in wanted.items():
-        rows = min(rows, available(machine.nodes[nid], to_min) // lanes_there)
-    return rows, targets
+    room = (
+        available(machine.nodes[nid], to_min) // lanes for (nid, to_min), lanes in wanted.items()
+    )
+    return min(nr // len(turn), *room)
 
 
 def _zone_available(zone: Zone, to_min: bool) -> int:
@@ -250,13 +246,13 @@ def _take(machine: Machine, node: Node, nr: int, to_min: bool) -> list[Extent]:
 
 
 def _count(
-    machine: Machine, task: Task, node: Node, preferred: int, nr: int, is_interleaved: bool
+    machine: Machine, task: Task, node: Node, lane: _Lane, nr: int, is_interleaved: bool
 ) -> None:
     """Count *nr* pages taken from *node*. Mirrors zone_statistics(), mm/page_alloc.c."""
-    hit = node.nid == preferred
+    hit = node.nid == lane.preferred
     node.numa.add("numa_hit" if hit else "numa_miss", nr)
     if not hit:
-        machine.nodes[preferred].numa.add("numa_foreign", nr)
+        machine.nodes[lane.preferred].numa.add("numa_foreign", nr)
     elif is_interleaved:
         node.numa.add("numa_interleave", nr)
     local = node.nid == machine.local_node(task)

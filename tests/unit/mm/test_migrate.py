@@ -140,7 +140,7 @@ def test_several_slices_fill_the_node_in_their_order(machine: Machine, task: Tas
 @pytest.mark.parametrize(
     ("room", "pins", "expected", "left"),
     [
-        pytest.param(3, 1, (2, 3, 0, True), 1, id="pins give their target back at once"),
+        pytest.param(3, 1, (3, 3, 0, True), 0, id="pins give their target back at once"),
         pytest.param(3, 0, (1, 3, 0, True), 2, id="references keep it until the batch ends"),
         pytest.param(8, 1, (6, 2, 2, False), 2, id="pins, enough"),
         pytest.param(8, 0, (6, 2, 2, False), 2, id="references, enough"),

@@ -429,6 +429,12 @@ def _spoil_header(path: str) -> None:
         file.write(b"\xff" * 8)
 
 
+def _spoil_schema(path: str) -> None:
+    contents = Path(path).read_bytes()
+    assert b"run_maprun_map" in contents
+    Path(path).write_bytes(contents.replace(b"run_maprun_map", b"run_mapran_map"))
+
+
 def _run_sql(sql: str) -> Callable[[str], None]:
     def spoil(path: str) -> None:
         with sqlite3.connect(path) as db:
@@ -458,6 +464,7 @@ SPOILED_FILES = [
     pytest.param(_cut_off, id="cut off"),
     pytest.param(_overwrite, id="overwritten"),
     pytest.param(_spoil_header, id="header"),
+    pytest.param(_spoil_schema, id="schema"),
 ]
 
 
