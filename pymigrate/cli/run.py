@@ -26,12 +26,13 @@ PROGRESS_STEPS = 200  # fewer steps are done before a progress bar could be read
     type=click.Choice(["6.12", "6.1", "7.2"]),
     help="The kernel whose rules hold (default: what the scenario says).",
 )
-def command(scenario: str, as_json: bool, kernel: str | None) -> None:
+@click.option("--trace", is_flag=True, help="Add the migration tracepoints of each step.")
+def command(scenario: str, as_json: bool, kernel: str | None, trace: bool) -> None:
     """Boot SCENARIO, execute its steps, and print the record of each.
 
     The machine is made for this command alone; a booted one is not touched.
     """
-    records = _records(scenario, kernel)
+    records = _records(scenario, kernel, trace)
     if as_json:
         click.echo("[" + ",\n ".join(json.dumps(record) for record in records) + "]")
         return
@@ -39,14 +40,16 @@ def command(scenario: str, as_json: bool, kernel: str | None) -> None:
         click.echo(_line(number, record))
 
 
-def _records(path: str, kernel: str | None) -> Iterator[Record]:
+def _records(path: str, kernel: str | None, trace: bool) -> Iterator[Record]:
     from pymigrate.scenario.build import build
     from pymigrate.scenario.loader import load
     from pymigrate.scenario.runner import Runner
 
     scenario = load(path)
     try:
-        records = Runner(build(scenario, kernel), scenario).run()
+        machine = build(scenario, kernel)
+        machine.events = [] if trace else None
+        records = Runner(machine, scenario).run()
         if len(scenario.steps) >= PROGRESS_STEPS and sys.stderr.isatty():
             from pymigrate.cli.render import progress
 
@@ -61,6 +64,7 @@ def _line(number: int, record: Record) -> str:
     fields = [
         f"{name}={value if isinstance(value, str | int) else json.dumps(value)}"
         for name, value in record.items()
-        if name != "op" and value is not None
+        if name not in ("op", "trace") and value is not None
     ]
-    return " ".join([f"{number:4}", str(record["op"]), *fields])
+    traced = "".join(f"\n       {line}" for line in record.get("trace", ()))
+    return " ".join([f"{number:4}", str(record["op"]), *fields]) + traced

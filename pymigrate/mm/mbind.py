@@ -9,6 +9,7 @@ from pymigrate.mm.mempolicy import MPOL, Mempolicy, mpol_equal, placement
 from pymigrate.mm.migrate import migrate_pages
 from pymigrate.mm.queue_folios import Queue, Walk
 from pymigrate.mm.swap import lru_add_drain_all
+from pymigrate.mm.trace import MigrateReason
 from pymigrate.mm.vma import Vma, is_migratable
 
 if TYPE_CHECKING:
@@ -38,7 +39,14 @@ def do_mbind(
     failed = bool(queue.failed)
     if queue.slices:
         where = placement(machine, task, policy or task.policy)
-        result = migrate_pages(machine, task, queue.slices, where, _index_base(machine, queue))
+        result = migrate_pages(
+            machine,
+            task,
+            queue.slices,
+            where,
+            MigrateReason.MEMPOLICY_MBIND,
+            _index_base(machine, queue),
+        )
         failed = failed or result.stayed > 0 or result.is_enomem
     if failed and walk.strict:
         raise KernelError("EIO", "a misplaced page stayed where it was")

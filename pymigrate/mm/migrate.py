@@ -6,7 +6,6 @@ once; otherwise it is cut into the kernel's batches, for only then do they show.
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.mm.frames import FrameEdits, extents_of, update_frames
@@ -15,7 +14,7 @@ from pymigrate.mm.page_alloc import alloc_pages, free_pages, room_for
 from pymigrate.mm.pte import Pte, PteRun, weave
 from pymigrate.mm.rmap import mappings
 from pymigrate.mm.runs import Extent, coalesce, pages_to_extents, take_extents
-from pymigrate.units import HPAGE_PMD_NR
+from pymigrate.mm.trace import BATCH, MigrateReason, call_events, watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,23 +22,6 @@ if TYPE_CHECKING:
     from pymigrate.mm.machine import Machine, Task
     from pymigrate.mm.mempolicy import Placement
     from pymigrate.mm.runs import Edit, RunMap
-
-BATCH = HPAGE_PMD_NR  # NR_MAX_BATCHED_MIGRATION
-
-
-class MigrateReason(IntEnum):
-    """Who asked, as the tracepoints name it (linux/migrate_mode.h)."""
-
-    COMPACTION = 0
-    MEMORY_FAILURE = 1
-    MEMORY_HOTPLUG = 2
-    SYSCALL = 3
-    MEMPOLICY_MBIND = 4
-    NUMA_MISPLACED = 5
-    CONTIG_RANGE = 6
-    LONGTERM_PIN = 7
-    DEMOTION = 8
-    DAMON = 9
 
 
 class Slice(NamedTuple):
@@ -127,12 +109,13 @@ class Move(NamedTuple):
 
 
 class MigrateResult(NamedTuple):
-    """What one call of the engine did, in base pages; *stayed* counts folios."""
+    """What one call of the engine did, in base pages; *stayed* and *tried* count folios."""
 
     succeeded: int
     failed: int
     stayed: int
     is_enomem: bool
+    tried: int  # those for which there was memory
 
 
 def migrate_pages(
@@ -140,6 +123,7 @@ def migrate_pages(
     caller: Task,
     queue: Sequence[Slice],
     where: Placement,
+    reason: MigrateReason = MigrateReason.SYSCALL,
     base: int = 0,
 ) -> MigrateResult:
     """Move the folios of *queue* to where *where* puts them, on behalf of *caller*.
@@ -148,6 +132,7 @@ def migrate_pages(
     rest of the queue is not tried. Counts pgmigrate_success and pgmigrate_fail. Mirrors
     migrate_pages(), mm/migrate.c, and alloc_migration_target().
     """
+    watched = watch(machine, queue) if machine.events is not None else []
     mover = _Mover(machine, caller, where, base)
     total = sum(part.nr for part in queue)
     held = any(frame.is_held for part in queue for frame in part.frames)
@@ -161,7 +146,12 @@ def migrate_pages(
     mover.commit()
     machine.counters.add("pgmigrate_success", mover.succeeded)
     machine.counters.add("pgmigrate_fail", mover.failed)
-    return MigrateResult(mover.succeeded, mover.failed, mover.stayed, mover.is_enomem)
+    result = MigrateResult(
+        mover.succeeded, mover.failed, mover.stayed, mover.is_enomem, mover.succeeded + mover.held
+    )
+    if machine.events is not None:
+        machine.events += call_events(watched, result, reason)
+    return result
 
 
 class _Mover:
@@ -169,7 +159,7 @@ class _Mover:
 
     def __init__(self, machine: Machine, caller: Task, where: Placement, base: int) -> None:
         self.machine, self.caller, self.where, self.base = machine, caller, where, base
-        self.succeeded = self.failed = self.stayed = 0
+        self.succeeded = self.failed = self.stayed = self.held = 0
         self.is_enomem = False
         self.frames = FrameEdits(machine)
         self.moves: list[Move] = []
@@ -224,6 +214,7 @@ class _Mover:
                 self.failed += 1 + len(retried)
                 self.is_enomem = True
                 break
+        self.held += len(retried)
         free_pages(self.machine, [extent for extent in retried if extent])
         if not self.is_enomem:
             self.failed += len(retried)

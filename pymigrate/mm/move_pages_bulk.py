@@ -91,7 +91,11 @@ def play(
     move_all: bool,
 ) -> list[int | None] | None:
     """Move *pages* to *nodes* if that is simple; return the statuses, or None with nothing done."""
-    if len(pages) < MIN_PAGES or machine.release.absent_anon_is_efault:
+    if (
+        len(pages) < MIN_PAGES
+        or machine.release.absent_anon_is_efault
+        or machine.events is not None
+    ):
         return None
     status: list[int | None] = [None] * len(pages)
     looked_up = _look_up(machine, target, sorted(set(pages)), move_all)

@@ -16,7 +16,7 @@ from pymigrate.syscalls import cpuset, gup, madvise, mempolicy, migrate, mmap, p
 from pymigrate.tools import migratepages
 from pymigrate.tools.program import Libnuma
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
-from pymigrate.views import numa_maps, placement, vmstat
+from pymigrate.views import numa_maps, placement, trace, vmstat
 
 Record = dict[str, Any]  # a step's answer, as JSON has it
 # What a step's record counts; the other counters follow from more than a case can name.
@@ -53,7 +53,16 @@ class Runner:
             yield self.step(step)
 
     def step(self, step: steps.Step) -> Record:
-        """Execute one step."""
+        """Execute one step; where the machine is watched, its record holds the trace."""
+        if self.machine.events is None:
+            return self._answer(step)
+        self.machine.events.clear()
+        record = self._answer(step)
+        if self.machine.events:
+            record["trace"] = trace.lines(self.machine)
+        return record
+
+    def _answer(self, step: steps.Step) -> Record:
         do = _STEPS.get(type(step))
         if do is None:
             raise UnsupportedError(f"step {step.op} cannot be simulated yet")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pymigrate.errors import ERRNO, KernelError
+from pymigrate.mm.cred import Cap
 from pymigrate.mm.cpuset import cpuset_mems_allowed
 from pymigrate.mm.frames import frame_of
 from pymigrate.mm.machine import FIRST_REGION, Machine, Task
@@ -437,7 +438,7 @@ class SystemCalls(RuleBasedStateMachine):
             for _, pfn, _ in entries(target.mm):
                 if nodes[pfn] != source:
                     continue
-                if frames[pfn].mapcount > 1 and not caller.is_capable:
+                if frames[pfn].mapcount > 1 and not caller.has(Cap.SYS_NICE):
                     continue
                 if pfn in queue:
                     stayed += self.machine.release.second_sighting_fails

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pymigrate.mm.cred import Cap
 from pymigrate.mm.machine import Region
 from pymigrate.nodemask import Cpumask, Nodemask
 from tests.conftest import errno_of, new_task, nodes_with, two_nodes
@@ -25,7 +26,7 @@ def test_a_task_runs_on_its_lowest_cpu_and_allocates_on_that_ones_node() -> None
 
 def test_the_shell_is_root_on_the_first_cpu() -> None:
     shell = nodes_with("4MiB", "4MiB", cpus=("", "2-3")).shell
-    assert (shell.uid, shell.cpu, shell.is_capable) == (0, 2, True)
+    assert (shell.uid, shell.cpu, shell.has(Cap.SYS_NICE)) == (0, 2, True)
     assert shell.mems_allowed == Nodemask.of(0, 1)
 
 
