@@ -38,11 +38,10 @@ def command(options: Options, pid: str, from_nodes: str, to_nodes: str) -> None:
         try:
             call.answer["ret"] = migrate.migrate_pages(call.machine, call.shell, task, old, new)
         except KernelError as error:
-            if options.verbose and error.errno == "ENOMEM":
+            if error.errno == "ENOMEM":
                 _explain(call, task, old, new, is_full=True)
             raise
-        if options.verbose:
-            _explain(call, task, old, new, is_full=False)
+        _explain(call, task, old, new, is_full=False)
 
 
 def _nodes(machine: Machine, text: str) -> Nodemask:
@@ -57,7 +56,12 @@ def _nodes(machine: Machine, text: str) -> Nodemask:
 
 
 def _explain(call: Call, task: Task, old: Nodemask, new: Nodemask, is_full: bool) -> None:
-    """Say which pages stayed on the nodes that were to be emptied, and why."""
+    """Where that is asked for, say which pages stayed on nodes that were to be emptied, and why.
+
+    A dry run prints it with the rest of its answer.
+    """
+    if not (call.options.verbose or call.options.dry_run):
+        return
     rows = stayed.rows(
         call.machine,
         task,
@@ -65,5 +69,10 @@ def _explain(call: Call, task: Task, old: Nodemask, new: Nodemask, is_full: bool
         move_all=call.shell.has(Cap.SYS_NICE),
         is_full=is_full,
     )
-    for line in stayed.format_rows(task, rows):
-        say(line)
+    lines = stayed.format_rows(task, rows)
+    call.answer["stayed"] = [row._asdict() for row in rows]
+    if call.options.dry_run:
+        call.text += "".join(f"{line}\n" for line in lines)
+    else:
+        for line in lines:
+            say(line)
