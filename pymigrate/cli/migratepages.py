@@ -69,7 +69,8 @@ def _explain(call: Call, task: Task, old: Nodemask, new: Nodemask, is_full: bool
         move_all=call.shell.has(Cap.SYS_NICE),
         is_full=is_full,
     )
-    lines = stayed.format_rows(task, rows)
+    verb = "would stay" if call.options.dry_run else "stayed"
+    lines = stayed.format_rows(task, rows, verb)
     call.answer["stayed"] = [row._asdict() for row in rows]
     if call.options.dry_run:
         call.text += "".join(f"{line}\n" for line in lines)

@@ -49,6 +49,11 @@ class Slice(NamedTuple):
         """Whether every page of the run is picked."""
         return len(self.picked) == len(self.run.lanes)
 
+    @property
+    def states(self) -> tuple[Frame, ...]:
+        """The state of each picked lane."""
+        return self.frames if len(self.frames) > 1 else self.frames * len(self.picked)
+
     def split_picked(self, nr: int) -> tuple[Slice, Slice]:
         """Cut behind the first *nr* of the picked pages, but not behind all of them."""
         k = len(self.run.lanes)
@@ -63,8 +68,7 @@ class Slice(NamedTuple):
         """Cut before page *at*."""
         head, tail = self.run.split(at)
         k, cut = len(self.run.lanes), at - self.run.start
-        states = self.frames if len(self.frames) > 1 else self.frames * len(self.picked)
-        heads = [(lane, f) for lane, f in zip(self.picked, states, strict=True)]
+        heads = list(zip(self.picked, self.states, strict=True))
         tails = sorted(((lane - cut) % k, f) for lane, f in heads)
         if k == self.run.nr:
             tails = [(lane - cut, f) for lane, f in heads if lane >= cut]
@@ -76,13 +80,7 @@ class Slice(NamedTuple):
     def tables(self) -> Iterator[Slice]:
         """The same pages with every run an explicit table."""
         k = len(self.run.lanes)
-        by_lane = dict(
-            zip(
-                self.picked,
-                self.frames if len(self.frames) > 1 else self.frames * len(self.picked),
-                strict=True,
-            )
-        )
+        by_lane = dict(zip(self.picked, self.states, strict=True))
         for table in self.run.tables():
             skip = table.start - self.run.start
             picked = [
@@ -94,8 +92,7 @@ class Slice(NamedTuple):
     def pages(self) -> Iterator[Slice]:
         """The same pages one by one."""
         for table in self.tables():
-            states = table.frames if len(table.frames) > 1 else table.frames * len(table.picked)
-            for entry, frame in zip(table.picked, states, strict=True):
+            for entry, frame in zip(table.picked, table.states, strict=True):
                 page = table.run.start + entry
                 yield Slice(table.run.clip(page, page + 1), (0,), (frame,), table.first + entry)
 

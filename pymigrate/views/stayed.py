@@ -60,15 +60,15 @@ def rows(
     return [Stayed(mapping, node, nr, why) for (mapping, node, why), nr in found.items()]
 
 
-def format_rows(task: Task, stayed: list[Stayed]) -> list[str]:
-    """A line for each reason."""
+def format_rows(task: Task, stayed: list[Stayed], verb: str = "stayed") -> list[str]:
+    """A line for each reason; *verb* is what the pages did."""
     lines = []
     for why in dict.fromkeys(row.why for row in stayed):
         group = [row for row in stayed if row.why == why]
         total = sum(row.nr for row in group)
         where = ", ".join(f"{row.nr} of {row.mapping} on node {row.node}" for row in group)
         plural = "" if total == 1 else "s"
-        lines.append(f"{total} page{plural} of process {task.pid} stayed: {why}: {where}")
+        lines.append(f"{total} page{plural} of process {task.pid} {verb}: {why}: {where}")
     return lines
 
 

@@ -93,7 +93,6 @@ class Ahead:
     """How far an open file was read ahead."""
 
     start: int = 0
-    size: int = 0
     late: int = 0
 
 
@@ -356,8 +355,8 @@ class Memory:
         elif "random" in vma.flags:
             self._read(task, obj, index, 1, 0)
         elif not page:
-            ahead.start, ahead.size, ahead.late = max(0, index - RA_PAGES // 2), RA_PAGES, RA_ASYNC
-            self._read(task, obj, ahead.start, ahead.size, ahead.late)
+            ahead.start, ahead.late = max(0, index - RA_PAGES // 2), RA_ASYNC
+            self._read(task, obj, ahead.start, RA_PAGES, RA_ASYNC)
         elif page.marked:
             page.marked = False
             self._read_on(task, obj, ahead, index)
@@ -365,16 +364,14 @@ class Memory:
 
     def _read_on(self, task: Task, obj: Object, ahead: Ahead, index: int) -> None:
         """Whoever comes to a marked page reads further ahead."""
-        if index == ahead.start + ahead.size - ahead.late:
-            ahead.start += ahead.size
-            ahead.size = RA_PAGES if ahead.size > RA_PAGES // 2 else 2 * ahead.size
+        if index == ahead.start + RA_PAGES - ahead.late:
+            ahead.start += RA_PAGES
         else:
-            hole = next(i for i in range(index + 1, index + RA_PAGES + 2) if i not in obj.cache)
-            if hole - index > RA_PAGES:
-                return
-            ahead.start, ahead.size = hole, RA_PAGES
-        ahead.late = ahead.size
-        self._read(task, obj, ahead.start, ahead.size, ahead.late)
+            ahead.start = index + 1
+            while ahead.start in obj.cache:
+                ahead.start += 1
+        ahead.late = RA_PAGES
+        self._read(task, obj, ahead.start, RA_PAGES, RA_PAGES)
 
     def _read(self, task: Task, obj: Object, start: int, nr: int, late: int) -> None:
         end = min(start + nr, obj.nr)
