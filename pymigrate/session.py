@@ -42,7 +42,7 @@ class Session:
 
     def __enter__(self) -> Machine:
         request = self.request
-        if request.ephemeral:
+        if request.ephemeral or (request.dry_run and not os.path.exists(state_path(request))):
             self.machine, _ = boot_scenario(scenario_path(request.scenario))
             return self.machine
         self.store = Store(state_path(request))
@@ -71,31 +71,30 @@ class Session:
             self._close()
 
     def _load(self, store: Store) -> Machine:
-        request = self.request
-        store.begin(write=request.write)
+        store.begin(write=self.request.write)
         boot = store.booted()
         if boot is None:
-            return self._boot(store)
-        _check_scenario(request, boot)
-        return store.load()
+            boot = self._boot(store)
+        _check_scenario(self.request, boot)
+        machine = store.load()
+        if not self.request.write:
+            store.commit()  # a reader that stays would make writers wait
+        return machine
 
-    def _boot(self, store: Store) -> Machine:
-        """Boot by itself a scenario that never was."""
+    def _boot(self, store: Store) -> Boot:
+        """Boot by itself a scenario that never was; the store has begun a transaction then."""
         path = scenario_path(self.request.scenario)
-        if self.request.dry_run:
-            machine, _ = boot_scenario(path)
-            return machine
         if not self.request.write:
             store.rollback()
             store.begin(write=True)
-            if store.booted() is not None:  # another command was faster
-                return store.load()
-        machine, boot = boot_scenario(path)
-        store.replace(machine, boot)
+        boot = store.booted()
+        if boot is None:  # no other command was faster
+            machine, boot = boot_scenario(path)
+            store.replace(machine, boot)
+            self.say(f"booted {path}")
         store.commit()
-        self.say(f"booted {path}")
         store.begin(write=self.request.write)
-        return store.load()
+        return boot
 
     def _close(self) -> None:
         if self.store:
@@ -107,7 +106,7 @@ def boot(request: Request, steps: bool = False) -> tuple[Machine, Boot]:
     """Boot a scenario afresh, in place of what the state held; with *steps*, run those too."""
     machine, booted = boot_scenario(scenario_path(request.scenario), steps)
     if not request.dry_run and not request.ephemeral:
-        store = Store(state_path(request))
+        store = Store(state_path(request), anew=True)
         try:
             store.begin(write=True)
             store.replace(machine, booted)

@@ -1,56 +1,44 @@
-"""The plain model's memory: page by page, each VMA, entry and page an object of its own.
+"""The plain model's memory: every VMA, page and page table entry is an object of its own.
 
 Written from the specification alone, as a second opinion: it shares no code with `pymigrate.mm`.
-Small pages only: no huge pages, no swap, no NUMA balancing, and memory never runs out.
+Small pages only; there is no swap, no NUMA balancing, and memory never runs out.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 from pymigrate.nodemask import Cpumask, Nodemask
 
-BIND, INTERLEAVE, PREFERRED, LOCAL, MANY, WEIGHTED = 2, 3, 1, 4, 5, 6
+PREFERRED, BIND, INTERLEAVE, LOCAL, MANY, WEIGHTED = 1, 2, 3, 4, 5, 6
 STATIC, RELATIVE, BALANCING = 0x8000, 0x4000, 0x2000
-MODE_FLAGS = STATIC | RELATIVE | BALANCING
 INTERLEAVED = (INTERLEAVE, WEIGHTED)
 RA_PAGES, RA_ASYNC, AROUND, TABLE = 32, 8, 16, 512
 
 
-class Refused(Exception):  # noqa: N818  (a system call's answer)
-    """A system call fails with an errno."""
-
-
-class Policy(NamedTuple):
-    """A memory policy; *user* is the mask that was asked for, or that of the cpuset then."""
+@dataclass(frozen=True)
+class Policy:
+    """A memory policy: with flags it knows the mask that was asked for, else the cpuset's then."""
 
     mode: int
     flags: int
     nodes: Nodemask
-    user: Nodemask
+    user: Nodemask | None
+    cpuset: Nodemask = field(compare=False)
     home: int | None = None
 
-    def key(self) -> tuple[object, ...]:
-        """What makes two policies equal."""
-        return self.mode, self.flags, self.nodes, self.home, self.user if self.flags else None
-
-
-def equal(a: Policy | None, b: Policy | None) -> bool:
-    """Whether two policies, or their absence, are the same."""
-    return a is b or (a is not None and b is not None and a.key() == b.key())
-
-
-def rebind(policy: Policy | None, mems: Nodemask) -> Policy | None:
-    """What *policy* becomes in a cpuset with *mems*."""
-    if policy is None or policy.mode == LOCAL or (not policy.flags and policy.user == mems):
-        return policy
-    if policy.mode in (PREFERRED, MANY):
-        return policy._replace(user=mems)
-    if policy.flags & STATIC:
-        return policy._replace(nodes=policy.user & mems or mems)
-    if policy.flags & RELATIVE:
-        return policy._replace(nodes=policy.user.relative_to(mems) or mems)
-    return policy._replace(nodes=policy.nodes.remap_all(policy.user, mems) or mems, user=mems)
+    def rebound(self, mems: Nodemask) -> "Policy":
+        """What it becomes in a cpuset with *mems*."""
+        if self.mode == LOCAL or (not self.flags and self.cpuset == mems):
+            return self
+        if self.mode in (PREFERRED, MANY):
+            return replace(self, user=self.user and mems, cpuset=mems)
+        if self.user is not None and self.flags & STATIC:
+            return replace(self, nodes=self.user & mems or mems)
+        if self.user is not None and self.flags & RELATIVE:
+            return replace(self, nodes=self.user.relative_to(mems) or mems)
+        old = self.cpuset if self.user is None else self.user
+        nodes = self.nodes.remap_all(old, mems) or mems
+        return replace(self, nodes=nodes, user=self.user and mems, cpuset=mems)
 
 
 @dataclass(eq=False)
@@ -73,7 +61,7 @@ class Page:
     obj: Object | None = None
     dirty: bool = False
     exclusive: bool = False
-    marked: bool = False  # by readahead: whoever comes here reads on
+    marked: bool = False  # by readahead, which leaves it to the next who comes here
     pins: int = 0
     refs: int = 0
     maps: "set[tuple[Mm, int]]" = field(default_factory=set)
@@ -89,14 +77,6 @@ class Pte:
 
 
 @dataclass(eq=False)
-class Ahead:
-    """How far an open file was read ahead."""
-
-    start: int = 0
-    late: int = 0
-
-
-@dataclass(eq=False)
 class Vma:
     """Pages start..end of an address space that are alike."""
 
@@ -106,42 +86,42 @@ class Vma:
     shared: bool
     obj: Object | None
     pgoff: int
-    ahead: Ahead
     flags: frozenset[str] = frozenset()
     policy: Policy | None = None
     anon: object = None  # its anon_vma
     forked: bool = False  # whether that went through a fork
 
-    def index(self, page: int) -> int:
-        """The place in the file of an address's page."""
-        return page - self.start + self.pgoff
+    @property
+    def shmem(self) -> Object | None:
+        """What it maps, if that keeps the policies itself."""
+        return self.obj if self.obj and self.obj.fs == "tmpfs" else None
+
+    def index(self, at: int) -> int:
+        """The place in the file of a page."""
+        return at - self.start + self.pgoff
+
+    def phase(self, at: int) -> int:
+        """The place in an interleaving of a page."""
+        return self.index(at) + (self.shmem.inode if self.shmem else 0)
+
+    def policy_at(self, at: int) -> Policy | None:
+        """The policy of a page, if it has one of its own."""
+        return self.shmem.policies.get(self.index(at)) if self.shmem else self.policy
 
     def cut(self, start: int, end: int) -> "Vma":
         """A part of it."""
         return replace(self, start=start, end=end, pgoff=self.index(start))
 
     def continues(self, low: "Vma") -> bool:
-        """Whether it is the same as *low*, and follows it, whatever they may be accessed for."""
-        return (
-            low.end == self.start
-            and (low.obj, low.shared, low.flags) == (self.obj, self.shared, self.flags)
-            and low.index(low.end) == self.pgoff
-            and equal(low.policy, self.policy)
-        )
+        """Whether it follows *low* and is alike, whatever they may be accessed for."""
+        ours = self.start, self.pgoff, self.obj, self.shared, self.flags, self.policy
+        return ours == (low.end, low.index(low.end), low.obj, low.shared, low.flags, low.policy)
 
-    def is_shmem(self) -> bool:
-        """Whether what it maps keeps the policies itself."""
-        return self.obj is not None and self.obj.fs == "tmpfs"
-
-    def policy_at(self, page: int) -> Policy | None:
-        """The policy of an address's page, if it has one of its own."""
-        if self.obj is not None and self.is_shmem():
-            return self.obj.policies.get(self.index(page))
-        return self.policy
-
-    def phase(self, page: int) -> int:
-        """Which place an address's page has in an interleaving."""
-        return self.index(page) + (self.obj.inode if self.obj and self.is_shmem() else 0)
+    def joins(self, other: "Vma") -> bool:
+        """Whether it, just changed, merges with its neighbour *other*."""
+        alike = self.continues(other) or other.continues(self)
+        lends = not self.anon and other.anon and not other.forked
+        return alike and self.prot == other.prot and bool(lends or self.anon is other.anon)
 
 
 class Mm:
@@ -151,19 +131,19 @@ class Mm:
         self.vmas: list[Vma] = []
         self.ptes: dict[int, Pte] = {}
 
-    def vma(self, page: int) -> Vma | None:
+    def vma(self, at: int) -> Vma | None:
         """The one that a page lies in."""
-        return next((vma for vma in self.vmas if vma.start <= page < vma.end), None)
+        return next((vma for vma in self.vmas if vma.start <= at < vma.end), None)
 
-    def within(self, start: int, end: int) -> list[Vma]:
-        """Those that meet a range."""
-        return [vma for vma in self.vmas if vma.start < end and start < vma.end]
+    def parts(self, a: int, b: int) -> list[tuple[Vma, int, int]]:
+        """The VMAs that meet a range, each with the part of the range in it."""
+        met = [vma for vma in self.vmas if vma.start < b and a < vma.end]
+        return [(vma, max(a, vma.start), min(b, vma.end)) for vma in met]
 
-    def pages(self, start: int, end: int) -> list[int]:
-        """The pages of a range that have an entry."""
-        if end - start > len(self.ptes):
-            return sorted(page for page in self.ptes if start <= page < end)
-        return [page for page in range(start, end) if page in self.ptes]
+    def mapped(self, a: int, b: int) -> list[tuple[int, Pte, Page]]:
+        """The entries of a range that have a page."""
+        found = sorted((at, pte) for at, pte in self.ptes.items() if a <= at < b)
+        return [(at, pte, pte.page) for at, pte in found if pte.page]
 
     def map(self, at: int, page: Page | None, write: bool = False, dirty: bool = False) -> None:
         """Set the entry of a page."""
@@ -174,60 +154,39 @@ class Mm:
 
     def unmap(self, at: int) -> None:
         """Clear the entry of a page."""
-        pte = self.ptes.pop(at, None)
-        if pte and pte.page:
+        pte = self.ptes.pop(at)if at in self.ptes else Pte(None)
+        if pte.page:
             pte.page.maps.remove((self, at))
             pte.page.dirty |= pte.dirty and pte.page.obj is not None
 
     def put(self, old: Iterable[Vma], new: Iterable[Vma]) -> None:
-        """Replace some VMAs."""
+        """Replace VMAs."""
         gone = {id(vma) for vma in old}
-        kept = [vma for vma in self.vmas if id(vma) not in gone]
-        self.vmas = sorted(
-            [*kept, *(vma for vma in new if vma.start < vma.end)], key=lambda vma: vma.start
-        )
+        kept = [vma for vma in [*self.vmas, *new] if id(vma) not in gone and vma.start < vma.end]
+        self.vmas = sorted(kept, key=lambda vma: vma.start)
 
-    def modify(self, vma: Vma, start: int, end: int, **changes: object) -> Vma:
-        """Change the part of *vma* within start..end; it merges with neighbours that are alike."""
-        start, end = max(start, vma.start), min(end, vma.end)
-        part = replace(vma.cut(start, end), **changes)  # type: ignore[arg-type]
-        rest = [vma.cut(vma.start, start), vma.cut(end, vma.end)]
-        prev = next((low for low in self.vmas if low.end == part.start), None)
-        behind = next((high for high in self.vmas if high.start == part.end), None)
-        left = prev is not None and _joins(part, prev, prev, part)
-        right = behind is not None and _joins(part, behind, part, behind)
-        if left and right and prev.anon and behind.anon:  # type: ignore[union-attr]
-            right = prev.anon is behind.anon  # type: ignore[union-attr]
-        merged = [vma]
-        for side in ([prev] if left else []) + ([behind] if right else []):
-            assert side is not None
-            merged.append(side)
-            low = min(part, side, key=lambda v: v.start)
-            donor = side if side.anon else part
-            part = replace(
-                part, start=low.start, pgoff=low.pgoff, end=max(part.end, side.end),
-                anon=donor.anon, forked=donor.forked,
-            )  # fmt: skip
-        self.put(merged, [part, *rest])
+    def modify(self, vma: Vma, a: int, b: int, **changes: object) -> Vma:
+        """Change a part of *vma*, which then merges with neighbours that it joins."""
+        part = replace(vma.cut(a, b), **changes)  # type: ignore[arg-type]
+        rest = [vma.cut(vma.start, a), vma.cut(b, vma.end)]
+        merged = [other for other in self.vmas if other.end == a and part.joins(other)]
+        for high in self.vmas:
+            fits = all(not low.anon or not high.anon or low.anon is high.anon for low in merged)
+            if high.start == b and fits and part.joins(high):
+                merged.append(high)
+        for side in merged:
+            low, lent = min(part, side, key=lambda v: v.start), side if side.anon else part
+            end, anon = max(part.end, side.end), (lent.anon, lent.forked)
+            part = replace(low, end=end, policy=part.policy, anon=anon[0], forked=anon[1])
+        self.put([vma, *merged], [part, *rest])
         return part
 
     def prepare_anon(self, vma: Vma) -> None:
         """Give *vma* an anon_vma: a neighbour's, if that is alike, or one of its own."""
-        if vma.anon:
-            return
         near = [high for high in self.vmas if high.continues(vma)]
         near += [low for low in self.vmas if vma.continues(low)]
         lent = [other.anon for other in near if other.anon and not other.forked]
-        vma.anon = lent[0] if lent else object()
-
-
-def _joins(part: Vma, other: Vma, low: Vma, high: Vma) -> bool:
-    """Whether a changed *part* merges with its neighbour *other*."""
-    if low.prot != high.prot or not high.continues(low):
-        return False
-    if not part.anon and other.anon:
-        return not other.forked
-    return part.anon is other.anon
+        vma.anon = vma.anon or (lent[0] if lent else object())
 
 
 @dataclass(eq=False)
@@ -248,29 +207,23 @@ class Memory:
     """The nodes of a machine: where pages are placed, and the faults that place them."""
 
     def __init__(self, distances: dict[int, dict[int, int]], memory: Nodemask) -> None:
-        self.nodes = Nodemask.collect(distances)
-        self.memory = memory
+        self.nodes, self.memory = Nodemask.collect(distances), memory
         self.cpu_node: dict[int, int] = {}
         self.zonelists: dict[int, list[int]] = {}
         load = dict.fromkeys(distances, 0)
-        for local in sorted(distances):
+        for local, far in sorted(distances.items()):
             order, last = [n for n in memory if n == local], local
             while left := [n for n in memory if n not in order]:
-                cost = {n: (distances[local][n] + (n < local)) * 1024 + load[n] for n in left}
-                best = min(left, key=lambda n: (cost[n], n))
-                load[best] += distances[local][best] != distances[local][last]
+                best = min(left, key=lambda n: ((far[n] + (n < local)) * 1024 + load[n], n))
+                load[best] += far[best] != far[last]
                 last = best
                 order.append(best)
             self.zonelists[local] = order
 
-    def local(self, task: Task) -> int:
-        """The node of the CPU that *task* runs on."""
-        return self.cpu_node[task.cpus.first]
-
     def alloc(self, task: Task, policy: Policy | None, phase: int | None) -> int:
         """The node of a new page; no phase: the task's own cursor says whose turn it is."""
         policy = policy or task.policy
-        near, mask = self.local(task), task.mems
+        near, mask = self.cpu_node[task.cpus.first], task.mems
         if policy and policy.mode == PREFERRED:
             near = policy.nodes.first
         elif policy and policy.mode in (BIND, MANY):
@@ -278,121 +231,76 @@ class Memory:
             mask = policy.nodes & mask or mask
         elif policy and policy.mode in INTERLEAVED:
             if phase is None:
-                near = task.cursor = policy.nodes.next_in(task.cursor)
-            else:
-                near = policy.nodes.nth(phase % len(policy.nodes))
+                task.cursor = policy.nodes.next_in(task.cursor)
+            near = task.cursor if phase is None else policy.nodes.nth(phase % len(policy.nodes))
         return next(node for node in self.zonelists[near] if node in mask)
 
     def new_anon(self, task: Task, vma: Vma, at: int, mm: Mm | None = None) -> None:
         """Map a new anonymous page that is written at once."""
-        node = self.alloc(task, vma.policy_at(at) or _own(vma), vma.phase(at))
-        (mm or task.mm).map(at, Page(node, exclusive=True), write="w" in vma.prot, dirty=True)
+        policy = vma.policy_at(at) or (None if vma.shared else vma.policy)
+        page = Page(self.alloc(task, policy, vma.phase(at)), exclusive=True)
+        (mm or task.mm).map(at, page, write="w" in vma.prot, dirty=True)
 
     def fault(self, task: Task, vma: Vma, at: int, write: bool) -> bool:
-        """Let *task* access a page of *vma*, which allows it; False: it is beyond the file's end."""
+        """Let *task* access a page of *vma*, which allows it; False: beyond the file's end."""
         pte = task.mm.ptes.get(at)
         if pte and (pte.write or not write):
             pte.dirty |= write
-            return True
-        if pte:
-            self._write_protected(task, vma, at, pte)
-            return True
-        if write and not vma.shared:
-            task.mm.prepare_anon(vma)
-        if vma.obj is None:
+        elif pte:
+            self.write_protected(task, vma, at, pte)
+        else:
+            if write and not vma.shared:
+                task.mm.prepare_anon(vma)
+            if vma.obj:
+                return self.file_fault(task, vma, vma.obj, at, write)
             if write:
                 self.new_anon(task, vma, at)
             else:
                 task.mm.map(at, None)
-            return True
-        return self._file_fault(task, vma, vma.obj, at, write)
+        return True
 
-    def _write_protected(self, task: Task, vma: Vma, at: int, pte: Pte) -> None:
+    def write_protected(self, task: Task, vma: Vma, at: int, pte: Pte) -> None:
+        """Write to a page that is mapped read-only: reuse it, or copy it."""
         page = pte.page
-        if page and vma.shared:
-            pte.write = pte.dirty = page.dirty = True
-            return
-        if page and page.obj is None and not page.exclusive:
-            page.exclusive = len(page.maps) + page.refs + page.pins == 1
-        if page and page.exclusive:
+        if page and not page.obj and len(page.maps) + page.refs + page.pins == 1:
+            page.exclusive = True
+        if page and (vma.shared or page.exclusive):
             pte.write = pte.dirty = True
-            return
-        task.mm.prepare_anon(vma)
-        self.new_anon(task, vma, at)
+            page.dirty |= vma.shared
+        else:
+            task.mm.prepare_anon(vma)
+            self.new_anon(task, vma, at)
 
-    def _file_fault(self, task: Task, vma: Vma, obj: Object, at: int, write: bool) -> bool:
+    def file_fault(self, task: Task, vma: Vma, obj: Object, at: int, write: bool) -> bool:
+        """The first access to a page of a file; reading maps what is cached around it too."""
         if vma.index(at) >= obj.nr:
             return False
-        if not write:
-            self._map_around(task.mm, vma, obj, at)
-            if at in task.mm.ptes:
-                return True
-        page = self._cached(task, vma, obj, vma.index(at))
+        is_writable = vma.shared and vma.shmem is not None and "w" in vma.prot
+        table = at - at % TABLE
+        first = max(at - at % AROUND, vma.start)
+        for near in range(first, 0 if write else min(first + AROUND, table + TABLE, vma.end)):
+            page = obj.cache.get(vma.index(near))
+            if page and near not in task.mm.ptes and not page.marked:
+                task.mm.map(near, page, is_writable)
+        if at in task.mm.ptes:
+            return True
+        page = self.cached(task, vma, obj, vma.index(at))
         if write and not vma.shared:
             self.new_anon(task, vma, at)
         else:
             page.dirty |= write
-            task.mm.map(at, page, write or _reads_writable(vma), dirty=write)
+            task.mm.map(at, page, write or is_writable, dirty=write)
         return True
 
-    def _map_around(self, mm: Mm, vma: Vma, obj: Object, at: int) -> None:
-        """Map the cached pages around *at* that are not mapped yet."""
-        first = max(at - at % AROUND, vma.start, at - at % TABLE)
-        last = min(first + AROUND, at - at % TABLE + TABLE, vma.end)
-        for near in range(first, last):
-            page = obj.cache.get(vma.index(near))
-            if page and near not in mm.ptes and not page.marked and vma.index(near) < obj.nr:
-                mm.map(near, page, _reads_writable(vma))
-
-    def _cached(self, task: Task, vma: Vma, obj: Object, index: int) -> Page:
-        """The page of a file, read in if it must be."""
-        page = obj.cache.get(index)
-        ahead = vma.ahead
-        if vma.is_shmem():
-            if not page:
-                node = self.alloc(task, obj.policies.get(index), obj.inode + index)
-                page = obj.cache[index] = Page(node, obj)
-        elif "random" in vma.flags:
-            self._read(task, obj, index, 1, 0)
-        elif not page:
-            ahead.start, ahead.late = max(0, index - RA_PAGES // 2), RA_ASYNC
-            self._read(task, obj, ahead.start, RA_PAGES, RA_ASYNC)
-        elif page.marked:
-            page.marked = False
-            self._read_on(task, obj, ahead, index)
+    def cached(self, task: Task, vma: Vma, obj: Object, index: int) -> Page:
+        """A page of a file, read in with those around it if it must be."""
+        is_single = vma.shmem is not None or "random" in vma.flags
+        start = index if is_single else max(0, index - RA_PAGES // 2)
+        end = index + 1 if is_single else min(start + RA_PAGES, obj.nr)
+        for new in range(start, 0 if index in obj.cache else end):
+            if new not in obj.cache:
+                phase = obj.inode + new if vma.shmem else None
+                node = self.alloc(task, obj.policies.get(new), phase)
+                obj.cache[new] = Page(node, obj, marked=not is_single and new == end - RA_ASYNC)
+        obj.cache[index].marked &= is_single or new_page
         return obj.cache[index]
-
-    def _read_on(self, task: Task, obj: Object, ahead: Ahead, index: int) -> None:
-        """Whoever comes to a marked page reads further ahead."""
-        if index == ahead.start + RA_PAGES - ahead.late:
-            ahead.start += RA_PAGES
-        else:
-            ahead.start = index + 1
-            while ahead.start in obj.cache:
-                ahead.start += 1
-        ahead.late = RA_PAGES
-        self._read(task, obj, ahead.start, RA_PAGES, RA_PAGES)
-
-    def _read(self, task: Task, obj: Object, start: int, nr: int, late: int) -> None:
-        end = min(start + nr, obj.nr)
-        for index in range(start, end):
-            if index not in obj.cache:
-                page = obj.cache[index] = Page(self.alloc(task, None, None), obj)
-                page.marked = late > 0 and index == end - late
-
-
-def _own(vma: Vma) -> Policy | None:
-    return None if vma.is_shmem() and vma.shared else vma.policy
-
-
-def _reads_writable(vma: Vma) -> bool:
-    """Whether a page that is only read is mapped writable, and clean."""
-    return vma.shared and vma.is_shmem() and "w" in vma.prot
-
-
-def mapped(mm: Mm, start: int, end: int) -> Iterator[tuple[int, Pte, Page]]:
-    """The entries of a range that have a page: its number, the entry, the page."""
-    for at in mm.pages(start, end):
-        pte = mm.ptes[at]
-        if pte.page:
-            yield at, pte, pte.page

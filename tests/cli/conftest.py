@@ -1,0 +1,143 @@
+"""The command line as a user runs it, with a small scenario and a state of its own."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from pymigrate.cli.main import main
+
+ROOT = Path(__file__).resolve().parents[2]
+PYMIGRATE = [sys.executable, "-m", "pymigrate"]
+SCENARIO = """\
+machine:
+  nodes:
+    0: {cpus: "0-1", memory: 64MiB}
+    1: {cpus: "2-3", memory: 64MiB}
+files:
+  /lib/c.so: {size: 64KiB, fs: ext4}
+tasks:
+  a:
+    pid: 100
+    comm: alpha
+    uid: 26
+    cpus: "0-1"
+    memory:
+      - {as: heap, kind: heap, size: 32KiB, address: 0x10000000, pages: [[6, 0], [2, 1]]}
+      - {as: buf, kind: shmem, size: 16KiB, pages: [[4, 0]]}
+      - {as: lib, kind: file, file: /lib/c.so, prot: rx, size: 64KiB, pages: [[16, 0]]}
+  b:
+    pid: 200
+    comm: beta
+    uid: 27
+    cpus: "2-3"
+    memory:
+      - {as: buf, shared: a.buf}
+      - {as: stack, kind: stack, size: 132KiB, pages: [[3, 1], [30, -1]]}
+"""
+
+
+class Outcome(NamedTuple):
+    """How a command ended, and what it wrote."""
+
+    exit: int
+    stdout: str = ""
+    stderr: str = ""
+
+
+class Shell:
+    """Runs commands in a folder that holds machine.yaml, and state.db once it is booted."""
+
+    def __init__(self, folder: Path, run: Callable[[list[str]], Outcome]) -> None:
+        self.folder, self._run = folder, run
+        self.scenario, self.state = folder / "machine.yaml", folder / "state.db"
+        self.scenario.write_text(SCENARIO, encoding="utf-8")
+
+    def __call__(self, line: str | list[str]) -> Outcome:
+        """Run a command in this process; *line* is what follows `pymigrate`."""
+        return self._run(shlex.split(line) if isinstance(line, str) else line)
+
+    def out(self, line: str | list[str]) -> str:
+        """The stdout of a command that succeeds and has nothing to say on stderr."""
+        exit_code, stdout, stderr = self(line)
+        assert (exit_code, stderr) == (0, "")
+        return stdout
+
+    def json(self, line: str) -> Any:
+        """What a command prints with --json."""
+        return json.loads(self.out(f"{line} --json"))
+
+    def boot(self, scenario: str = SCENARIO) -> None:
+        """Boot the machine, of another scenario if one is given."""
+        self.scenario.write_text(scenario, encoding="utf-8")
+        self.out("boot")
+
+    def maps(self, task: str) -> list[str]:
+        """The lines of numa_maps, without their addresses."""
+        return [line.partition(" ")[2] for line in self.out(f"numa_maps {task}").splitlines()]
+
+    def counted(self, *names: str) -> list[int]:
+        """Some counters of vmstat."""
+        values = dict(line.split() for line in self.out("vmstat").splitlines())
+        return [int(values[name]) for name in names]
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment of a command that runs as a process of its own."""
+        return {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "HOME": str(self.folder),
+            "PYMIGRATE_STATE": str(self.state),
+            "PYMIGRATE_SCENARIO": str(self.scenario),
+            **more,
+        }
+
+    def start(self, line: str, **how: Any) -> "subprocess.Popen[str]":
+        """Start a command as a process of its own; *how* goes to Popen()."""
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+        how = {"env": self.environment(), "cwd": self.folder, **pipes, **how}
+        return subprocess.Popen([*PYMIGRATE, *shlex.split(line)], **how)
+
+    def spawn(self, line: str, **how: Any) -> Outcome:
+        """Run a command as a process of its own."""
+        with self.start(line, **how) as process:
+            stdout, stderr = process.communicate(timeout=60)
+        return Outcome(process.returncode, stdout or "", stderr or "")
+
+
+@pytest.fixture
+def unbooted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Shell:
+    """A shell whose machine was never booted."""
+    for name in ("PYMIGRATE_STATE", "PYMIGRATE_SCENARIO", "XDG_STATE_HOME", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pymigrate.cli.main.gc.disable", lambda: None)
+
+    def run(args: list[str]) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["pymigrate", *args])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert isinstance(stop.value.code, int)
+        return Outcome(stop.value.code, *capsys.readouterr())
+
+    shell = Shell(tmp_path, run)
+    for name, value in shell.environment().items():
+        if name != "PATH":
+            monkeypatch.setenv(name, value)
+    return shell
+
+
+@pytest.fixture
+def shell(unbooted: Shell) -> Shell:
+    """A shell whose machine is booted."""
+    unbooted.boot()
+    return unbooted

@@ -1,0 +1,89 @@
+from tests.cli.conftest import SCENARIO, Outcome, Shell
+
+STEPS = (
+    SCENARIO
+    + """\
+steps:
+  - {op: migrate_pages, task: a, from: "0", to: "1"}
+"""
+)
+
+
+def test_output(unbooted: Shell) -> None:
+    text = f"booted {unbooted.scenario}: Linux 6.12, 2 nodes, 128MiB, 2 tasks\n"
+    assert unbooted("boot") == Outcome(0, text)
+
+
+def test_scenario_as_argument_wins(unbooted: Shell) -> None:
+    other = 'machine: {nodes: {0: {cpus: "0", memory: 64MiB}}}\nkernel: "6.1"\n'
+    (unbooted.folder / "other.yaml").write_text(other, encoding="utf-8")
+    text = "booted other.yaml: Linux 6.1, 1 node, 64MiB, 0 tasks\n"
+    assert unbooted("boot other.yaml") == Outcome(0, text)
+
+
+def test_starts_afresh(shell: Shell) -> None:
+    shell.out("migratepages a 0 1")
+    shell.boot()
+    assert shell.counted("pgmigrate_success", "pgfree") == [0, 0]
+
+
+def test_replaces_a_machine_of_another_scenario(shell: Shell) -> None:
+    (shell.folder / "other.yaml").write_text(SCENARIO, encoding="utf-8")
+    shell.out("boot other.yaml")
+    assert shell("--scenario other.yaml numa_maps a").exit == 0
+    assert shell("numa_maps a").exit == 3
+
+
+def test_steps(unbooted: Shell) -> None:
+    unbooted.boot(STEPS)
+    assert unbooted.counted("pgmigrate_success") == [0]
+    unbooted.out("boot --steps")
+    assert unbooted.counted("pgmigrate_success") == [22]  # uid 26 moves no shared page
+
+
+def test_json(unbooted: Shell) -> None:
+    assert unbooted.json("boot") == {
+        "scenario": str(unbooted.scenario),
+        "kernel": "6.12",
+        "nodes": 2,
+        "memory": 128 << 20,
+        "tasks": 2,
+    }
+
+
+def test_wrong_scenario_leaves_what_was_booted(shell: Shell) -> None:
+    before = shell.state.read_bytes()
+    shell.scenario.write_text("machne: {}\ntasks: []\n", encoding="utf-8")
+    assert shell("boot") == Outcome(
+        2,
+        "",
+        f"pymigrate: {shell.scenario}:1:1: missing key 'machine'; expected the machine\n"
+        f"pymigrate: {shell.scenario}:1:1: unknown key 'machne'; expected about, kernel, machine,"
+        " files, tasks or steps; nearest valid key 'machine'\n"
+        f"pymigrate: {shell.scenario}:2:8: wrong value a list; expected a mapping\n",
+    )
+    assert shell.state.read_bytes() == before
+
+
+def test_missing_scenario(unbooted: Shell) -> None:
+    expected = Outcome(2, "", "pymigrate: none.yaml: cannot be read: No such file or directory\n")
+    assert unbooted("boot none.yaml") == expected
+    assert not unbooted.state.exists()
+
+
+def test_directory_as_scenario(unbooted: Shell) -> None:
+    assert unbooted("boot .") == Outcome(2, "", "pymigrate: .: cannot be read: Is a directory\n")
+
+
+def test_ephemeral_keeps_nothing(unbooted: Shell) -> None:
+    assert unbooted("boot --ephemeral").exit == 0
+    assert not unbooted.state.exists()
+
+
+def test_without_state_file_and_directory(unbooted: Shell) -> None:
+    missing = unbooted.folder / "none"
+    assert unbooted(f"--state {missing}/state.db boot") == Outcome(
+        3,
+        "",
+        f"pymigrate: {missing}/state.db: cannot be opened: there is no directory {missing}\n",
+    )

@@ -1,0 +1,137 @@
+"""set_mempolicy, get_mempolicy and set_mempolicy_home_node."""
+
+import pytest
+
+from tests.cli.conftest import Outcome, Shell
+
+
+def test_policy_of_a_process(shell: Shell) -> None:
+    assert shell("get_mempolicy a") == Outcome(0, "default\n")
+    assert shell("set_mempolicy a interleave=static:0-1") == Outcome(0)
+    assert shell("get_mempolicy a") == Outcome(0, "interleave=static:0-1\n")
+    assert shell("set_mempolicy a default") == Outcome(0)
+    assert shell("get_mempolicy 100") == Outcome(0, "default\n")
+
+
+def test_policy_decides_where_new_pages_go(shell: Shell) -> None:
+    shell.out("set_mempolicy a bind:1")
+    shell.out("task mmap a new 16KiB --populate")
+    assert shell.out("move_pages a new --query").endswith("4 pages on node 1\n")
+    assert shell.maps("a")[0].startswith("bind:1 heap anon=8 dirty=8 active=0 N0=6 N1=2")
+
+
+def test_policy_of_an_address(shell: Shell) -> None:
+    shell.out("mbind a heap+8KiB 4KiB preferred:1")
+    assert shell("get_mempolicy a heap") == Outcome(0, "default\n")
+    assert shell("get_mempolicy a heap+8KiB") == Outcome(0, "prefer:1\n")
+    assert shell("get_mempolicy a 10002abc") == Outcome(0, "prefer:1\n")
+
+
+def test_node_of_a_page(shell: Shell) -> None:
+    assert shell("get_mempolicy a heap+28KiB --node") == Outcome(0, "1\n")
+    assert shell.json("get_mempolicy a heap --node") == {
+        "ret": 0,
+        "errno": None,
+        "mode": "default",
+        "mode_flags": [],
+        "nodes": "",
+        "node": 0,
+    }
+
+
+def test_node_faults_an_absent_page_in(shell: Shell) -> None:
+    shell.out("task mmap a new 4KiB --shared")
+    assert shell.out("move_pages a new --query").endswith("1 page -ENOENT not present\n")
+    assert shell("get_mempolicy a new --node") == Outcome(0, "0\n")
+    assert shell.out("move_pages a new --query").endswith("1 page on node 0\n")
+
+
+def test_node_of_an_interleaving_process_is_the_next_one(shell: Shell) -> None:
+    shell.out("set_mempolicy a interleave:0-1")
+    assert shell("get_mempolicy a --node") == Outcome(0, "0\n")
+    shell.out("task mmap a new 4KiB --populate")
+    assert shell("get_mempolicy a --node") == Outcome(0, "1\n")
+
+
+def test_mems_allowed(shell: Shell) -> None:
+    assert shell("get_mempolicy a --mems-allowed") == Outcome(0, "0-1\n")
+    shell.out("cpuset create right --cpus 2-3 --mems 1")
+    shell.out("cpuset attach right a")
+    assert shell("get_mempolicy a --mems-allowed") == Outcome(0, "1\n")
+
+
+def test_json(shell: Shell) -> None:
+    assert shell.json("set_mempolicy a 'bind=static|balancing:0-1'") == {"ret": 0, "errno": None}
+    assert shell.json("get_mempolicy a") == {
+        "ret": 0,
+        "errno": None,
+        "mode": "bind",
+        "mode_flags": ["static", "balancing"],
+        "nodes": "0-1",
+    }
+
+
+def test_home_node(shell: Shell) -> None:
+    shell.out("set_mempolicy b default")
+    shell.out("task mmap a new 16KiB")
+    shell.out("mbind a new 16KiB bind:0-1")
+    assert shell("set_mempolicy_home_node a new 16KiB 1") == Outcome(0)
+    shell.out("task touch a new")
+    assert shell.out("move_pages a new --query").endswith("4 pages on node 1\n")
+
+
+def test_dry_run_keeps_nothing(shell: Shell) -> None:
+    before = shell.state.read_bytes()
+    assert shell("set_mempolicy a bind:1 --dry-run") == Outcome(0, "no change\n")
+    shell.out("task mmap a new 4KiB --dry-run")
+    assert shell.state.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("line", "errno", "why"),
+    [
+        ("set_mempolicy a bind", "Invalid argument", "bind needs a node"),
+        (
+            "set_mempolicy a bind:9",
+            "Invalid argument",
+            "none of the nodes 9 is allowed and has memory",
+        ),
+        ("set_mempolicy 7 default", "No such process", "there is no process 7"),
+        (
+            "get_mempolicy a --node",
+            "Invalid argument",
+            "the task's policy does not interleave",
+        ),
+        ("get_mempolicy a --node --mems-allowed", "Invalid argument", "mems_allowed goes alone"),
+        (
+            "set_mempolicy_home_node a heap 32KiB 1",
+            "No such file or directory",
+            "no part of the range has a policy",
+        ),
+        ("set_mempolicy_home_node a heap 32KiB 9", "Invalid argument", "node 9 is not online"),
+    ],
+)
+def test_refusals(shell: Shell, line: str, errno: str, why: str) -> None:
+    name = line.split(" ")[0]
+    assert shell(line) == Outcome(1, "", f"{name}: {errno}\n")
+    assert shell(f"{line} -v").stderr == f"{name}: {errno}\npymigrate: {why}\n"
+
+
+def test_address_that_is_not_mapped(shell: Shell) -> None:
+    assert shell("get_mempolicy a 0x5000") == Outcome(1, "", "get_mempolicy: Bad address\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("set_mempolicy a", "Missing argument 'MODE[=FLAGS][:NODES]'."),
+        ("set_mempolicy a intrleave:0", "did you mean 'interleave'?"),
+        ("get_mempolicy", "Missing argument 'PID'."),
+        ("get_mempolicy a hep", "'hep' is neither an address nor a region"),
+        ("set_mempolicy_home_node a heap 32KiB x", "'x' is not a valid integer."),
+    ],
+)
+def test_usage_errors(shell: Shell, line: str, message: str) -> None:
+    exit_code, stdout, stderr = shell(line)
+    assert (exit_code, stdout) == (2, "")
+    assert message in stderr

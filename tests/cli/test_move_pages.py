@@ -1,0 +1,217 @@
+import json
+
+import pytest
+
+from tests.cli.conftest import Outcome, Shell
+
+EPERM = "move_pages: Operation not permitted\n"
+
+
+def test_query(shell: Shell) -> None:
+    assert shell("move_pages a heap --query") == Outcome(
+        0,
+        "         ADDRESS STATUS\n"
+        "        10000000 0\n"
+        "        10001000 0\n"
+        "        10002000 0\n"
+        "        10003000 0\n"
+        "        10004000 0\n"
+        "        10005000 0\n"
+        "        10006000 1\n"
+        "        10007000 1\n"
+        "6 pages on node 0\n"
+        "2 pages on node 1\n",
+    )
+
+
+def test_move(shell: Shell) -> None:
+    assert shell("move_pages a heap+8KiB:8KiB 10005000 0x10006000 --to 1") == Outcome(
+        0,
+        "         ADDRESS STATUS\n"
+        "        10002000 1\n"
+        "        10003000 1\n"
+        "        10005000 1\n"
+        "        10006000 1\n"
+        "4 pages on node 1\n",
+    )
+    assert shell.maps("a")[0] == (
+        "default heap anon=8 dirty=8 active=0 N0=3 N1=5 kernelpagesize_kB=4"
+    )
+    assert shell.counted("pgmigrate_success") == [3]
+
+
+def test_statuses_have_names(shell: Shell) -> None:
+    shell.out("task mmap a empty 4KiB")
+    shell.out("task touch a empty --read")
+    shell.out("task mmap a absent 4KiB")
+    text = shell.out("move_pages a heap+0:4096 buf+0:4096 0x0 empty absent --to 1")
+    assert text == (
+        "         ADDRESS STATUS\n"
+        "        10000000 1\n"
+        "    200004000000 -EACCES mapped by several processes\n"
+        "               0 -EFAULT not mapped, or the zero page\n"
+        "    200004600000 -EFAULT not mapped, or the zero page\n"
+        "    200004800000 -ENOENT not present\n"
+        "1 page -EACCES mapped by several processes\n"
+        "2 pages -EFAULT not mapped, or the zero page\n"
+        "1 page -ENOENT not present\n"
+        "1 page on node 1\n"
+    )
+
+
+def test_move_all_moves_shared_pages(shell: Shell) -> None:
+    assert shell.out("move_pages a buf --move-all --to 1").endswith("4 pages on node 1\n")
+    assert shell.maps("b")[0] == (
+        "default file=/dev/zero\\040(deleted) dirty=4 mapmax=2 active=0 N1=4 kernelpagesize_kB=4"
+    )
+
+
+def test_pinned_pages_are_counted(shell: Shell) -> None:
+    shell.out("task pin a heap+0:4KiB")
+    assert shell("move_pages a heap+0:8KiB --to 1").stdout.endswith(
+        "1 pages were not moved, or not come to\n"
+    )
+    assert shell.counted("pgmigrate_success", "pgmigrate_fail") == [1, 1]
+
+
+def test_json(shell: Shell) -> None:
+    assert shell.json("move_pages a heap+0:8KiB 0x0 --to 1") == {
+        "ret": 0,
+        "errno": None,
+        "pages": [
+            {"address": "0x10000000", "status": 1},
+            {"address": "0x10001000", "status": 1},
+            {"address": "0x0", "status": "-EFAULT"},
+        ],
+        "summary": {"1": 2, "-EFAULT": 1},
+    }
+
+
+def test_a_node_that_is_not_there_ends_the_call(shell: Shell) -> None:
+    (shell.folder / "log").write_text("10000000 1\n10001000 7\n10002000 1\n", encoding="utf-8")
+    assert shell("move_pages a --from-file log -v") == Outcome(
+        1,
+        "         ADDRESS STATUS\n"
+        "        10000000 1\n"
+        "        10001000 unknown\n"
+        "        10002000 unknown\n"
+        "1 page on node 1\n"
+        "2 pages unknown\n",
+        "move_pages: No such device\n"
+        "pymigrate: the call ended at the first page it could not accept\n",
+    )
+    assert shell.counted("pgmigrate_success") == [1]
+
+
+def test_json_of_a_refused_call(shell: Shell) -> None:
+    exit_code, stdout, stderr = shell("move_pages a heap+0:4KiB --to 7 --json")
+    assert (exit_code, stderr) == (1, "move_pages: No such device\n")
+    assert json.loads(stdout) == {
+        "ret": -1,
+        "errno": "ENODEV",
+        "pages": [{"address": "0x10000000", "status": "unknown"}],
+        "summary": {"unknown": 1},
+    }
+
+
+def test_log_of_a_profiler(shell: Shell) -> None:
+    (shell.folder / "log").write_text(
+        "# addresses that node 1 used\n\n10000008 1\n0x10001fff\n10006000 0\n", encoding="utf-8"
+    )
+    text = shell.out("move_pages a --from-file log --to 1")
+    assert text == (
+        "         ADDRESS STATUS\n"
+        "        10000000 1\n"
+        "        10001000 1\n"
+        "        10006000 0\n"
+        "1 page on node 0\n"
+        "2 pages on node 1\n"
+    )
+
+
+def test_log_on_stdin(shell: Shell) -> None:
+    with shell.start("move_pages a --from-file - --query", stdin=-1) as process:
+        stdout, _ = process.communicate("10000000\n10007000 0\n", timeout=60)
+    assert stdout == (
+        "         ADDRESS STATUS\n"
+        "        10000000 0\n"
+        "        10007000 1\n"
+        "1 page on node 0\n"
+        "1 page on node 1\n"
+    )
+
+
+@pytest.mark.parametrize("line", ["zz", "10000000 x", "10000000 1 2", "-5", "10000000 1.5"])
+def test_wrong_line_of_a_log(shell: Shell, line: str) -> None:
+    (shell.folder / "log").write_text(f"10000000 1\n{line}\n", encoding="utf-8")
+    exit_code, stdout, stderr = shell("move_pages a --from-file log --to 1")
+    assert (exit_code, stdout) == (2, "")
+    assert f"Invalid value for --from-file: line 2 is '{line}', expected ADDR [NODE]" in stderr
+    assert shell.counted("pgmigrate_success") == [0]
+
+
+def test_empty_log(shell: Shell) -> None:
+    (shell.folder / "log").write_text("# nothing\n", encoding="utf-8")
+    exit_code, _, stderr = shell("move_pages a --from-file log --to 1")
+    assert exit_code == 2
+    assert stderr.endswith("Error: no page is named; expected addresses, regions or --from-file\n")
+
+
+def test_dry_run_keeps_nothing(shell: Shell) -> None:
+    before = shell.state.read_bytes()
+    assert shell("move_pages a heap+0:8KiB --to 1 --dry-run") == Outcome(
+        0,
+        "         ADDRESS STATUS\n"
+        "        10000000 1\n"
+        "        10001000 1\n"
+        "2 pages on node 1\n"
+        "100 heap: N0 6 -> 4, N1 2 -> 4 pages\n"
+        "pgalloc_dma32 +2\n"
+        "pgfree +2\n"
+        "pgmigrate_success +2\n",
+    )
+    assert shell.state.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("args", "errno", "why"),
+    [
+        ("7 0x0 --query", "No such process", "there is no process 7"),
+        (
+            "a heap --move-all --to 1 --as 26",
+            "Operation not permitted",
+            "move_all needs CAP_SYS_NICE",
+        ),
+        (
+            "a heap --query --as 27",
+            "Operation not permitted",
+            "uid 27 may not inspect process 100 of uid 26"
+            " (ptrace access; CAP_SYS_PTRACE would allow it)",
+        ),
+    ],
+)
+def test_refusals(shell: Shell, args: str, errno: str, why: str) -> None:
+    assert shell(f"move_pages {args}") == Outcome(1, "", f"move_pages: {errno}\n")
+    assert shell(f"move_pages {args} -v").stderr == f"move_pages: {errno}\npymigrate: {why}\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("a", "no page is named; expected addresses, regions or --from-file"),
+        ("a heap", "no node is named; expected --to NODE, or --query"),
+        (
+            "a hep --query",
+            "Invalid value: 'hep' is neither an address nor a region; expected 0x... or one of:"
+            " buf, heap, lib, stack",
+        ),
+        ("a heap --to x", "Invalid value for '--to': 'x' is not a valid integer."),
+        ("a heap+x --query", "Invalid value: 'heap+x': 'x' is not a size"),
+        ("a heap+0:-1 --query", "Invalid value: 'heap+0:-1': '-1' is not a size"),
+        ("a heap --as -1 --query", "Invalid value for '--as': -1 is not in the range x>=0."),
+    ],
+)
+def test_usage_errors(shell: Shell, args: str, message: str) -> None:
+    exit_code, stdout, stderr = shell(f"move_pages {args}")
+    assert (exit_code, stdout) == (2, "")
+    assert f"Error: {message}" in stderr

@@ -1,0 +1,121 @@
+import pytest
+
+from tests.cli.conftest import Outcome, Shell
+
+A = """\
+10000000 default heap anon=8 dirty=8 active=0 N0=6 N1=2 kernelpagesize_kB=4
+200004000000 default file=/dev/zero\\040(deleted) dirty=4 mapmax=2 active=0 N0=4 kernelpagesize_kB=4
+200004200000 default file=/lib/c.so mapped=16 active=0 N0=16 kernelpagesize_kB=4
+"""
+B = """\
+200004400000 default file=/dev/zero\\040(deleted) dirty=4 mapmax=2 active=0 N0=4 kernelpagesize_kB=4
+7ffffffde000 default stack anon=3 dirty=3 active=0 N1=3 kernelpagesize_kB=4
+"""
+
+
+@pytest.mark.parametrize(
+    ("who", "text"), [("100", A), ("a", A), ("alpha", A), ("200", B), ("beta", B)]
+)
+def test_output(shell: Shell, who: str, text: str) -> None:
+    assert shell(f"numa_maps {who}") == Outcome(0, text)
+
+
+@pytest.mark.parametrize(
+    ("policy", "printed"),
+    [
+        ("bind:1", "bind:1"),
+        ("interleave=static:0-1", "interleave=static:0-1"),
+        ("weighted-interleave:0-1", "weighted interleave:0-1"),
+        ("preferred-many:0-1", "prefer (many):0-1"),
+        ("preferred:1", "prefer:1"),
+        ("local", "local"),
+        ("bind=relative:1", "bind=relative:1"),
+        ("bind=static|balancing:0", "bind=static|balancing:0"),
+    ],
+)
+def test_policy_of_the_task_stands_where_a_mapping_has_none(
+    shell: Shell, policy: str, printed: str
+) -> None:
+    shell.out(f"set_mempolicy a '{policy}'")
+    shell.out("mbind a lib 64KiB bind:0")
+    first, _, last = shell.maps("a")
+    assert first.startswith(f"{printed} heap anon=8")
+    assert last.startswith("bind:0 file=/lib/c.so")
+
+
+def test_mapping_without_pages_ends_after_its_name(shell: Shell) -> None:
+    shell.out("task mmap a empty 4KiB")
+    assert shell.out("numa_maps a") == f"{A}200004600000 default\n"
+
+
+def test_json(shell: Shell) -> None:
+    assert shell.json("numa_maps 100") == [
+        {
+            "start": "0x10000000",
+            "policy": "default",
+            "file": None,
+            "kind": "heap",
+            "pages": 8,
+            "anon": 8,
+            "dirty": 8,
+            "active": 0,
+            "nodes": {"0": 6, "1": 2},
+            "kernelpagesize_kB": 4,
+        },
+        {
+            "start": "0x200004000000",
+            "policy": "default",
+            "file": "/dev/zero (deleted)",
+            "kind": None,
+            "pages": 4,
+            "dirty": 4,
+            "mapmax": 2,
+            "active": 0,
+            "nodes": {"0": 4},
+            "kernelpagesize_kB": 4,
+        },
+        {
+            "start": "0x200004200000",
+            "policy": "default",
+            "file": "/lib/c.so",
+            "kind": None,
+            "pages": 16,
+            "mapped": 16,
+            "active": 0,
+            "nodes": {"0": 16},
+            "kernelpagesize_kB": 4,
+        },
+    ]
+
+
+def test_reading_changes_nothing(shell: Shell) -> None:
+    before = shell.state.read_bytes()
+    shell.out("numa_maps 100")
+    assert shell.state.read_bytes() == before
+
+
+@pytest.mark.parametrize("who", ["7", "nobody", "''", "4294967297"])
+def test_unknown_process(shell: Shell, who: str) -> None:
+    exit_code, stdout, stderr = shell(f"numa_maps {who}")
+    assert (exit_code, stdout) == (1, "")
+    assert stderr.startswith("pymigrate: No such process")
+
+
+def test_only_the_owner_and_root_may_read(shell: Shell) -> None:
+    assert shell("numa_maps 100 --as 26") == Outcome(0, A)
+    assert shell("numa_maps 100 --as 27") == Outcome(
+        1,
+        "",
+        "pymigrate: Permission denied: uid 27 may not inspect process 100 of uid 26"
+        " (ptrace access; CAP_SYS_PTRACE would allow it)\n",
+    )
+
+
+def test_usage_error(shell: Shell) -> None:
+    assert shell("numa_maps") == Outcome(
+        2,
+        "",
+        "Usage: pymigrate numa_maps [OPTIONS] PID\n"
+        "Try 'pymigrate numa_maps --help' for help.\n\n"
+        "Error: Missing argument 'PID'.\n",
+    )

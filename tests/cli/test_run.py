@@ -1,0 +1,130 @@
+import json
+
+import pytest
+
+from tests.cli.conftest import SCENARIO, Outcome, Shell
+
+STEPS = (
+    SCENARIO
+    + """\
+steps:
+  - {op: migrate_pages, task: a, from: "0", to: "1"}
+  - {op: numa_maps, task: b, at: buf}
+  - {op: migrate_pages, task: a, from: "1", to: "9"}
+"""
+)
+# What Linux 6.1 has not.
+WEIGHTED = (
+    SCENARIO
+    + """\
+steps:
+  - {op: set_mempolicy, task: a, mode: weighted_interleave, nodes: "0-1"}
+"""
+)
+
+
+@pytest.fixture
+def steps(shell: Shell) -> Shell:
+    (shell.folder / "steps.yaml").write_text(STEPS, encoding="utf-8")
+    return shell
+
+
+def test_output(steps: Shell) -> None:
+    assert steps("run steps.yaml") == Outcome(
+        0,
+        "   1 migrate_pages ret=0\n"
+        '   2 numa_maps lines=[{"policy": "default", "start": 0, "file": "/dev/zero (deleted)",'
+        ' "dirty": 4, "mapmax": 2, "active": 0, "nodes": {"0": 4}, "kernelpagesize_kB": 4}]\n'
+        "   3 migrate_pages ret=-1 errno=EPERM\n",
+    )
+
+
+def test_json(steps: Shell) -> None:
+    assert steps.json("run steps.yaml") == [
+        {"op": "migrate_pages", "ret": 0, "errno": None},
+        {
+            "op": "numa_maps",
+            "lines": [
+                {
+                    "policy": "default",
+                    "start": 0,
+                    "file": "/dev/zero (deleted)",
+                    "dirty": 4,
+                    "mapmax": 2,
+                    "active": 0,
+                    "nodes": {"0": 4},
+                    "kernelpagesize_kB": 4,
+                }
+            ],
+        },
+        {"op": "migrate_pages", "ret": -1, "errno": "EPERM"},
+    ]
+
+
+def test_booted_machine_is_not_touched(steps: Shell) -> None:
+    before = steps.state.read_bytes()
+    steps.out("run steps.yaml")
+    assert steps.state.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("option", "record"),
+    [
+        ("", "   1 set_mempolicy ret=0\n"),
+        ("--kernel 6.12", "   1 set_mempolicy ret=0\n"),
+        ("--kernel 6.1", "   1 set_mempolicy ret=-1 errno=EINVAL\n"),
+        ("--kernel 7.2", "   1 set_mempolicy ret=0\n"),
+    ],
+)
+def test_kernel(shell: Shell, option: str, record: str) -> None:
+    (shell.folder / "steps.yaml").write_text(WEIGHTED, encoding="utf-8")
+    assert shell(f"run steps.yaml {option}") == Outcome(0, record)
+
+
+def test_kernel_wins_over_the_scenarios(shell: Shell) -> None:
+    text = f'kernel: "6.1"\n{WEIGHTED}'
+    (shell.folder / "steps.yaml").write_text(text, encoding="utf-8")
+    assert shell.json("run steps.yaml")[0]["errno"] == "EINVAL"
+    assert shell.json("run steps.yaml --kernel 6.12")[0]["errno"] is None
+
+
+def test_scenario_without_steps(shell: Shell) -> None:
+    assert shell("run machine.yaml") == Outcome(0)
+    assert json.loads(shell.out("run machine.yaml --json")) == []
+
+
+def test_many_steps_show_no_progress_bar_in_a_pipe(shell: Shell) -> None:
+    step = '  - {op: migrate_pages, task: a, from: "0", to: "1"}\n'
+    (shell.folder / "steps.yaml").write_text(f"{SCENARIO}steps:\n{step * 250}", encoding="utf-8")
+    exit_code, stdout, stderr = shell.spawn("run steps.yaml")
+    assert (exit_code, stderr) == (0, "")
+    assert stdout.count("\n") == 250
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ("{op: migrate_pages, task: a}", "missing key 'from'"),
+        ("{op: migrate_page, task: a}", "migrate_pages"),
+        ("{op: numa_maps, task: nobody, at: heap}", "nobody"),
+        ("[]", "wrong value a list; expected a mapping"),
+    ],
+)
+def test_wrong_step_is_reported_where_it_is(shell: Shell, step: str, message: str) -> None:
+    (shell.folder / "steps.yaml").write_text(f"{SCENARIO}steps:\n  - {step}\n", encoding="utf-8")
+    exit_code, stdout, stderr = shell("run steps.yaml")
+    assert (exit_code, stdout) == (2, "")
+    assert stderr.startswith("pymigrate: steps.yaml:25:")
+    assert message in stderr
+
+
+@pytest.mark.parametrize("args", ["", "steps.yaml --kernel 5.4", "steps.yaml more"])
+def test_usage_error(shell: Shell, args: str) -> None:
+    exit_code, stdout, stderr = shell(f"run {args}")
+    assert (exit_code, stdout) == (2, "")
+    assert stderr.startswith("Usage: pymigrate run [OPTIONS] SCENARIO\n")
+
+
+def test_missing_scenario(shell: Shell) -> None:
+    expected = Outcome(2, "", "pymigrate: none.yaml: cannot be read: No such file or directory\n")
+    assert shell("run none.yaml") == expected

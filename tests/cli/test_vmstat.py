@@ -1,0 +1,155 @@
+import json
+
+import pytest
+
+from tests.cli.conftest import Outcome, Shell
+
+# Every counter of Linux 6.12, as /proc/vmstat of a Debian-like kernel lists them.
+NAMES = """
+nr_free_pages nr_zone_inactive_anon nr_zone_active_anon nr_zone_inactive_file nr_zone_active_file
+nr_zone_unevictable nr_zone_write_pending nr_mlock nr_bounce nr_zspages nr_free_cma nr_unaccepted
+numa_hit numa_miss numa_foreign numa_interleave numa_local numa_other
+nr_inactive_anon nr_active_anon nr_inactive_file nr_active_file nr_unevictable nr_slab_reclaimable
+nr_slab_unreclaimable nr_isolated_anon nr_isolated_file workingset_nodes workingset_refault_anon
+workingset_refault_file workingset_activate_anon workingset_activate_file workingset_restore_anon
+workingset_restore_file workingset_nodereclaim nr_anon_pages nr_mapped nr_file_pages nr_dirty
+nr_writeback nr_writeback_temp nr_shmem nr_shmem_hugepages nr_shmem_pmdmapped nr_file_hugepages
+nr_file_pmdmapped nr_anon_transparent_hugepages nr_vmscan_write nr_vmscan_immediate_reclaim
+nr_dirtied nr_written nr_throttled_written nr_kernel_misc_reclaimable nr_foll_pin_acquired
+nr_foll_pin_released nr_kernel_stack nr_page_table_pages nr_sec_page_table_pages nr_iommu_pages
+nr_swapcached pgpromote_success pgpromote_candidate pgdemote_kswapd pgdemote_direct
+pgdemote_khugepaged
+nr_dirty_threshold nr_dirty_background_threshold nr_memmap_pages nr_memmap_boot_pages
+pgpgin pgpgout pswpin pswpout pgalloc_dma pgalloc_dma32 pgalloc_normal pgalloc_movable
+pgalloc_device allocstall_dma allocstall_dma32 allocstall_normal allocstall_movable
+allocstall_device pgskip_dma pgskip_dma32 pgskip_normal pgskip_movable pgskip_device
+pgfree pgactivate pgdeactivate pglazyfree pgfault pgmajfault pglazyfreed pgrefill pgreuse
+pgsteal_kswapd pgsteal_direct pgsteal_khugepaged pgscan_kswapd pgscan_direct pgscan_khugepaged
+pgscan_direct_throttle pgscan_anon pgscan_file pgsteal_anon pgsteal_file zone_reclaim_success
+zone_reclaim_failed pginodesteal slabs_scanned kswapd_inodesteal kswapd_low_wmark_hit_quickly
+kswapd_high_wmark_hit_quickly pageoutrun pgrotated drop_pagecache drop_slab oom_kill
+numa_pte_updates numa_huge_pte_updates numa_hint_faults numa_hint_faults_local numa_pages_migrated
+pgmigrate_success pgmigrate_fail thp_migration_success thp_migration_fail thp_migration_split
+compact_migrate_scanned compact_free_scanned compact_isolated compact_stall compact_fail
+compact_success compact_daemon_wake compact_daemon_migrate_scanned compact_daemon_free_scanned
+htlb_buddy_alloc_success htlb_buddy_alloc_fail
+unevictable_pgs_culled unevictable_pgs_scanned unevictable_pgs_rescued unevictable_pgs_mlocked
+unevictable_pgs_munlocked unevictable_pgs_cleared unevictable_pgs_stranded thp_fault_alloc
+thp_fault_fallback thp_fault_fallback_charge thp_collapse_alloc thp_collapse_alloc_failed
+thp_file_alloc thp_file_fallback thp_file_fallback_charge thp_file_mapped thp_split_page
+thp_split_page_failed thp_deferred_split_page thp_underused_split_page thp_split_pmd
+thp_scan_exceed_none_pte thp_scan_exceed_swap_pte thp_scan_exceed_share_pte thp_split_pud
+thp_zero_page_alloc thp_zero_page_alloc_failed thp_swpout thp_swpout_fallback
+balloon_inflate balloon_deflate balloon_migrate swap_ra swap_ra_hit swpin_zero swpout_zero
+ksm_swpin_copy cow_ksm zswpin zswpout zswpwb direct_map_level2_splits direct_map_level3_splits
+nr_unstable
+""".split()
+MIGRATION = """\
+numa_pte_updates 0
+numa_huge_pte_updates 0
+numa_hint_faults 0
+numa_hint_faults_local 0
+numa_pages_migrated 0
+pgmigrate_success {}
+pgmigrate_fail 0
+thp_migration_success 0
+thp_migration_fail 0
+thp_migration_split 0
+"""
+
+
+def test_names_in_the_kernels_order(shell: Shell) -> None:
+    lines = [line.split(" ") for line in shell.out("vmstat").split("\n")]
+    assert lines.pop() == [""]
+    assert [name for name, _ in lines] == NAMES
+    assert len(lines) == 185
+    assert all(value.isdecimal() for _, value in lines)
+
+
+def test_values(shell: Shell) -> None:
+    lines = [line for line in shell.out("vmstat").splitlines() if not line.endswith(" 0")]
+    assert lines == [
+        "nr_free_pages 32737",
+        "nr_zone_active_anon 15",
+        "nr_zone_active_file 16",
+        "nr_active_anon 15",
+        "nr_active_file 16",
+        "nr_anon_pages 11",
+        "nr_mapped 20",
+        "nr_file_pages 20",
+        "nr_shmem 4",
+        "nr_dirty_threshold 6432",
+        "nr_dirty_background_threshold 3212",
+    ]
+
+
+def test_migration_shows_only_its_counters(shell: Shell) -> None:
+    assert shell("vmstat --migration") == Outcome(0, MIGRATION.format(0))
+    shell.out("migratepages a 0 1")
+    assert shell("vmstat --migration") == Outcome(0, MIGRATION.format(26))
+
+
+def test_since_shows_what_changed(shell: Shell) -> None:
+    (shell.folder / "before").write_text(shell.out("vmstat"), encoding="utf-8")
+    assert shell("vmstat --since before") == Outcome(0)
+    shell.out("migratepages a 0 1")
+    expected = "pgmigrate_success 26\n"
+    assert shell("vmstat --since before --migration") == Outcome(0, expected)
+    assert {"numa_hit 26", "numa_other 26", "pgalloc_dma32 26", "pgfree 26"} <= set(
+        shell.out("vmstat --since before").splitlines()
+    )
+    assert shell.json("vmstat --since before --migration") == {"pgmigrate_success": 26}
+
+
+def test_since_takes_json_too(shell: Shell) -> None:
+    (shell.folder / "before").write_text(json.dumps(shell.json("vmstat")), encoding="utf-8")
+    shell.out("migratepages a 0 1")
+    assert shell("vmstat --since before --migration") == Outcome(0, "pgmigrate_success 26\n")
+
+
+def test_since_may_be_less_than_everything(shell: Shell) -> None:
+    (shell.folder / "before").write_text("pgfree 5\nunknown_to_us 7\n", encoding="utf-8")
+    lines = shell.out("vmstat --since before").splitlines()
+    assert "pgfree -5" in lines
+    assert "nr_shmem 4" in lines
+
+
+def test_since_stdin(shell: Shell) -> None:
+    before = shell.out("vmstat")
+    shell.out("migratepages a 0 1")
+    with shell.start("vmstat --migration --since -", stdin=-1) as process:
+        stdout, _ = process.communicate(before, timeout=60)
+    assert stdout == "pgmigrate_success 26\n"
+
+
+def test_json(shell: Shell) -> None:
+    values = shell.json("vmstat")
+    assert list(values) == NAMES
+    assert (values["nr_shmem"], values["pgfree"]) == (4, 0)
+    assert list(shell.json("vmstat --migration")) == [
+        line.split(" ")[0] for line in MIGRATION.splitlines()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pgfree", "line 1 is 'pgfree', expected NAME VALUE as vmstat prints it"),
+        ("a 1\nb x", "line 2 is 'b x', expected NAME VALUE as vmstat prints it"),
+        ("a ²", "line 1 is 'a ²', expected NAME VALUE as vmstat prints it"),
+        ("[1]", "line 1 is '[1]', expected NAME VALUE as vmstat prints it"),
+        ('{"a": null}', "line 1 is 'a None', expected NAME VALUE as vmstat prints it"),
+        ("{", "is not JSON: Expecting property name enclosed in double quotes"),
+    ],
+)
+def test_since_something_else_is_a_usage_error(shell: Shell, text: str, message: str) -> None:
+    (shell.folder / "before").write_text(text, encoding="utf-8")
+    exit_code, stdout, stderr = shell("vmstat --since before")
+    assert (exit_code, stdout) == (2, "")
+    assert f"Error: Invalid value for --since: {message}" in stderr
+
+
+def test_reading_changes_nothing(shell: Shell) -> None:
+    before = shell.state.read_bytes()
+    shell.out("vmstat")
+    assert shell.state.read_bytes() == before

@@ -1,0 +1,62 @@
+"""The plain model meets every recorded case of the kind that it knows: the same as 6.12's answer."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pymigrate.scenario.loader import load_text
+from tests.conformance.compare import first_difference
+from tests.plain import model
+
+CASES = Path(__file__).parents[1] / "conformance" / "cases"
+
+
+def is_plain(case: dict[str, Any]) -> bool:
+    """Whether a case does without huge pages, NUMA balancing, demotion, compaction and programs."""
+    machine = case["machine"]
+    if machine.get("thp", "never") != "never":
+        return False
+    if any(machine.get(key) for key in ("hugetlb", "numa_balancing", "demotion")):
+        return False
+    if any(file.get("fs") == "hugetlbfs" for file in (case.get("files") or {}).values()):
+        return False
+    return not any(
+        step["op"] == "exec"
+        or step.get("hugetlb")
+        or step.get("advice") == "collapse"
+        or (step["op"] == "sysctl" and step["name"] != "drop_caches")
+        for step in case["steps"]
+    )
+
+
+def plain_cases() -> list[str]:
+    """The names of those with an answer of 6.12."""
+    found = []
+    for path in sorted(CASES.glob("*.6.12.json")):
+        name = path.name.removesuffix(".6.12.json")
+        text = (CASES / f"{name}.yaml").read_text(encoding="utf-8")
+        if is_plain(yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))):
+            found.append(name)
+    return found
+
+
+PLAIN = plain_cases()
+
+
+@pytest.mark.parametrize("case", PLAIN)
+def test_case(case: str) -> None:
+    """Every record is the kernel's."""
+    path = CASES / f"{case}.yaml"
+    answer = json.loads((CASES / f"{case}.6.12.json").read_text(encoding="utf-8"))
+    ours = model.run(load_text(path.read_text(encoding="utf-8"), str(path)))
+    difference = first_difference(answer["records"], ours)
+    if difference:
+        pytest.fail(f"{case}, {difference}", pytrace=False)
+
+
+def test_most_cases_are_plain() -> None:
+    """The choice does not leave out by accident what it should not."""
+    assert len(PLAIN) >= 200

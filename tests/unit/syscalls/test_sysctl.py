@@ -1,0 +1,129 @@
+"""Settings of the kernel."""
+
+import pytest
+
+from pymigrate.errors import UnsupportedError
+from pymigrate.mm.machine import Machine
+from pymigrate.syscalls.mmap import munmap
+from pymigrate.syscalls.process import touch
+from pymigrate.syscalls.sysctl import read, write
+from tests.conftest import errno_of, mapped, new_file, new_task, two_nodes
+
+WEIGHT = "weighted_interleave/node1"
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return two_nodes()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("numa_balancing", "0"),
+        ("kernel.numa_balancing", "0"),
+        ("demotion_enabled", "false"),
+        ("/sys/kernel/mm/numa/demotion_enabled", "false"),
+        ("thp", "always madvise [never]"),
+        ("nr_hugepages", "0"),
+        (WEIGHT, "1"),
+        (f"/sys/kernel/mm/mempolicy/{WEIGHT}", "1"),
+    ],
+)
+def test_values_at_boot(machine: Machine, name: str, value: str) -> None:
+    assert read(machine, name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "errno"),
+    [
+        ("drop_caches", "EACCES"),
+        ("vm.compact_memory", "EACCES"),
+        ("swappiness", "ENOENT"),
+        ("weighted_interleave/node7", "ENOENT"),
+    ],
+)
+def test_what_cannot_be_read(machine: Machine, name: str, errno: str) -> None:
+    assert errno_of(read, machine, name) == errno
+
+
+@pytest.mark.parametrize(
+    ("value", "weight"), [("3", "3"), ("255", "255"), ("1", "1"), ("0", "1"), ("", "1")]
+)
+def test_weights(machine: Machine, value: str, weight: str) -> None:
+    write(machine, machine.shell, WEIGHT, "7")
+    write(machine, machine.shell, WEIGHT, value)
+    assert read(machine, WEIGHT) == weight
+
+
+def test_6_1_has_no_weights() -> None:
+    assert errno_of(read, two_nodes(kernel="6.1"), WEIGHT) == "ENOENT"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "errno"),
+    [
+        (WEIGHT, "256", "EINVAL"),
+        (WEIGHT, "x", "EINVAL"),
+        (WEIGHT, "-1", "EINVAL"),
+        ("drop_caches", "0", "EINVAL"),
+        ("drop_caches", "5", "EINVAL"),
+        ("thp", "sometimes", "EINVAL"),
+        ("demotion_enabled", "maybe", "EINVAL"),
+        ("numa_balancing", "x", "EINVAL"),
+        ("swappiness", "1", "ENOENT"),
+    ],
+)
+def test_what_cannot_be_written(machine: Machine, name: str, value: str, errno: str) -> None:
+    assert errno_of(write, machine, machine.shell, name, value) == errno
+
+
+def test_only_root_writes(machine: Machine) -> None:
+    assert errno_of(write, machine, new_task(machine, uid=1000), WEIGHT, "2") == "EACCES"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("numa_balancing", "0"), ("thp", "never"), ("demotion_enabled", "false"), ("nr_hugepages", "0")],
+)
+def test_what_is_not_simulated_can_be_switched_off(
+    machine: Machine, name: str, value: str
+) -> None:
+    write(machine, machine.shell, name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("numa_balancing", "1"),
+        ("thp", "always"),
+        ("demotion_enabled", "true"),
+        ("nr_hugepages", "8"),
+        ("compact_memory", "1"),
+    ],
+)
+def test_but_not_on(machine: Machine, name: str, value: str) -> None:
+    with pytest.raises(UnsupportedError):
+        write(machine, machine.shell, name, value)
+
+
+@pytest.mark.parametrize(
+    ("value", "dropped", "counters"),
+    [
+        ("1", 32, {"drop_pagecache": 1, "drop_slab": 0}),
+        ("2", 0, {"drop_pagecache": 0, "drop_slab": 1}),
+        ("3", 32, {"drop_pagecache": 1, "drop_slab": 1}),
+        ("4", 0, {"drop_pagecache": 0, "drop_slab": 0}),
+    ],
+)
+def test_caches_are_dropped_by_bit(
+    machine: Machine, value: str, dropped: int, counters: dict[str, int]
+) -> None:
+    task = new_task(machine)
+    addr = mapped(machine, task, "128KiB", space=new_file(machine, "128KiB", "ext4"))
+    touch(machine, task, addr, 4096, write=False)
+    munmap(machine, task, addr, 128 << 10)
+    free = machine.nodes[0].nr_free
+    write(machine, machine.shell, "drop_caches", value)
+    assert machine.nodes[0].nr_free - free == dropped
+    assert {name: machine.counters[name] for name in counters} == counters
