@@ -97,8 +97,8 @@ def hold(machine: Machine, task: Task, addr: int, nr: int = 1, pins: int = 1) ->
     for page in range(addr >> PAGE_SHIFT, (addr >> PAGE_SHIFT) + nr):
         run = task.mm.page_table.at(page)
         assert run is not None
-        held = {"pins": pins, "extra_refs": 1 - pins}
-        update_frames(machine, [(run.pfn(page), 1)], lambda f: f._replace(**held))
+        pfn = run.pfn(page)
+        update_frames(machine, [(pfn, 1)], lambda f: f._replace(pins=pins, extra_refs=1 - pins))
 
 
 def nodes_of(machine: Machine, task: Task, addr: int, size: str) -> list[list[int]]:

@@ -184,7 +184,7 @@ def exit_command(options: Options, pid: str) -> None:
         process.exit_task(call.machine, find_task(call.machine, pid))
 
 
-@command.command()
+@command.command("sched_setaffinity")
 @click.argument("pid")
 @click.argument("cpus", type=CPUMASK)
 @common_options(changes=True, calls=True)

@@ -49,7 +49,7 @@ def test_node_faults_an_absent_page_in(shell: Shell) -> None:
 def test_node_of_an_interleaving_process_is_the_next_one(shell: Shell) -> None:
     shell.out("set_mempolicy a interleave:0-1")
     assert shell("get_mempolicy a --node") == Outcome(0, "0\n")
-    shell.out("task mmap a new 4KiB --populate")
+    shell.out("set_mempolicy a interleave=static:1")
     assert shell("get_mempolicy a --node") == Outcome(0, "1\n")
 
 

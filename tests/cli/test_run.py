@@ -18,7 +18,7 @@ WEIGHTED = (
     SCENARIO
     + """\
 steps:
-  - {op: set_mempolicy, task: a, mode: weighted_interleave, nodes: "0-1"}
+  - {op: set_mempolicy, task: a, mode: weighted-interleave, nodes: "0-1"}
 """
 )
 
@@ -107,14 +107,14 @@ def test_many_steps_show_no_progress_bar_in_a_pipe(shell: Shell) -> None:
         ("{op: migrate_pages, task: a}", "missing key 'from'"),
         ("{op: migrate_page, task: a}", "migrate_pages"),
         ("{op: numa_maps, task: nobody, at: heap}", "nobody"),
-        ("[]", "wrong value a list; expected a mapping"),
+        ("[]", "wrong value an empty list; expected a mapping"),
     ],
 )
 def test_wrong_step_is_reported_where_it_is(shell: Shell, step: str, message: str) -> None:
     (shell.folder / "steps.yaml").write_text(f"{SCENARIO}steps:\n  - {step}\n", encoding="utf-8")
     exit_code, stdout, stderr = shell("run steps.yaml")
     assert (exit_code, stdout) == (2, "")
-    assert stderr.startswith("pymigrate: steps.yaml:25:")
+    assert stderr.startswith("pymigrate: steps.yaml:26:")
     assert message in stderr
 
 
@@ -126,5 +126,5 @@ def test_usage_error(shell: Shell, args: str) -> None:
 
 
 def test_missing_scenario(shell: Shell) -> None:
-    expected = Outcome(2, "", "pymigrate: none.yaml: cannot be read: No such file or directory\n")
+    expected = Outcome(2, "", "pymigrate: none.yaml: cannot be read: No such file or directory; expected a file\n")
     assert shell("run none.yaml") == expected

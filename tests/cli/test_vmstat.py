@@ -78,8 +78,8 @@ def test_values(shell: Shell) -> None:
         "nr_mapped 20",
         "nr_file_pages 20",
         "nr_shmem 4",
-        "nr_dirty_threshold 6432",
-        "nr_dirty_background_threshold 3212",
+        "nr_dirty_threshold 6431",
+        "nr_dirty_background_threshold 3211",
     ]
 
 

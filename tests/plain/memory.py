@@ -142,8 +142,8 @@ class Mm:
 
     def mapped(self, a: int, b: int) -> list[tuple[int, Pte, Page]]:
         """The entries of a range that have a page."""
-        found = sorted((at, pte) for at, pte in self.ptes.items() if a <= at < b)
-        return [(at, pte, pte.page) for at, pte in found if pte.page]
+        found = sorted((at for at in self.ptes if a <= at < b))
+        return [(at, p, p.page) for at in found if (p := self.ptes[at]).page]
 
     def map(self, at: int, page: Page | None, write: bool = False, dirty: bool = False) -> None:
         """Set the entry of a page."""
@@ -154,8 +154,8 @@ class Mm:
 
     def unmap(self, at: int) -> None:
         """Clear the entry of a page."""
-        pte = self.ptes.pop(at)if at in self.ptes else Pte(None)
-        if pte.page:
+        pte = self.ptes.pop(at, None)
+        if pte and pte.page:
             pte.page.maps.remove((self, at))
             pte.page.dirty |= pte.dirty and pte.page.obj is not None
 
@@ -209,6 +209,7 @@ class Memory:
     def __init__(self, distances: dict[int, dict[int, int]], memory: Nodemask) -> None:
         self.nodes, self.memory = Nodemask.collect(distances), memory
         self.cpu_node: dict[int, int] = {}
+        self.weights: dict[int, int] = {}
         self.zonelists: dict[int, list[int]] = {}
         load = dict.fromkeys(distances, 0)
         for local, far in sorted(distances.items()):
@@ -220,8 +221,8 @@ class Memory:
                 order.append(best)
             self.zonelists[local] = order
 
-    def alloc(self, task: Task, policy: Policy | None, phase: int | None) -> int:
-        """The node of a new page; no phase: the task's own cursor says whose turn it is."""
+    def alloc(self, task: Task, policy: Policy | None, phase: int) -> int:
+        """The node of a new page."""
         policy = policy or task.policy
         near, mask = self.cpu_node[task.cpus.first], task.mems
         if policy and policy.mode == PREFERRED:
@@ -230,9 +231,9 @@ class Memory:
             near = near if policy.home is None else policy.home
             mask = policy.nodes & mask or mask
         elif policy and policy.mode in INTERLEAVED:
-            if phase is None:
-                task.cursor = policy.nodes.next_in(task.cursor)
-            near = task.cursor if phase is None else policy.nodes.nth(phase % len(policy.nodes))
+            weights = self.weights if policy.mode == WEIGHTED else {}
+            turns = [node for node in policy.nodes for _ in range(weights.get(node, 1))]
+            near = turns[phase % len(turns)]
         return next(node for node in self.zonelists[near] if node in mask)
 
     def new_anon(self, task: Task, vma: Vma, at: int, mm: Mm | None = None) -> None:
@@ -295,12 +296,12 @@ class Memory:
     def cached(self, task: Task, vma: Vma, obj: Object, index: int) -> Page:
         """A page of a file, read in with those around it if it must be."""
         is_single = vma.shmem is not None or "random" in vma.flags
+        if index in obj.cache:
+            obj.cache[index].marked &= is_single
+            return obj.cache[index]
         start = index if is_single else max(0, index - RA_PAGES // 2)
         end = index + 1 if is_single else min(start + RA_PAGES, obj.nr)
-        for new in range(start, 0 if index in obj.cache else end):
-            if new not in obj.cache:
-                phase = obj.inode + new if vma.shmem else None
-                node = self.alloc(task, obj.policies.get(new), phase)
-                obj.cache[new] = Page(node, obj, marked=not is_single and new == end - RA_ASYNC)
-        obj.cache[index].marked &= is_single or new_page
+        for new in set(range(start, end)) - set(obj.cache):
+            node = self.alloc(task, obj.policies.get(new), obj.inode + new)
+            obj.cache[new] = Page(node, obj, marked=not is_single and new == end - RA_ASYNC)
         return obj.cache[index]

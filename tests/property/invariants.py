@@ -204,9 +204,7 @@ def check_run(run: PteRun) -> None:
         assert not run.flags & (Pte.WRITE | Pte.DIRTY | Pte.EXCLUSIVE), "the zero page is written"
 
 
-def check_part(
-    mm: Mm, vma: Vma, run: PteRun, frames: dict[int, Frame], machine: Machine
-) -> None:
+def check_part(mm: Mm, vma: Vma, run: PteRun, frames: dict[int, Frame], machine: Machine) -> None:
     """The entries of *run*, which lie in *vma*, name frames that belong there."""
     if not run.lanes:
         assert vma.is_anonymous, f"{vma} maps the zero page"

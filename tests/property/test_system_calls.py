@@ -12,16 +12,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pymigrate.errors import ERRNO, KernelError
-from pymigrate.mm.cred import Cap
+from pymigrate.errors import KernelError
 from pymigrate.mm.cpuset import cpuset_mems_allowed
 from pymigrate.mm.frames import frame_of
 from pymigrate.mm.machine import FIRST_REGION, Machine, Task
-from pymigrate.mm.memmap import Frame, nid_of
+from pymigrate.mm.memmap import nid_of
 from pymigrate.mm.mempolicy import BALANCING, MPOL, RELATIVE, STATIC
 from pymigrate.mm.page_alloc import available
 from pymigrate.mm.pte import Pte
-from pymigrate.mm.queue_folios import node_pairs
 from pymigrate.mm.vma import Vm
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.syscalls import cpuset, gup, madvise, mempolicy, migrate, mmap, process, sysctl
@@ -30,6 +28,7 @@ from pymigrate.syscalls.migrate import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_S
 from pymigrate.units import PAGE_SHIFT
 from tests.conftest import new_file, new_task, nodes_with, two_nodes
 from tests.property.invariants import check, check_pins, entries, events, sharing, used_frames
+from tests.property.models import MovePagesModel, migrate_pages_model
 
 MACHINES: dict[str, Callable[[str], Machine]] = {
     "small": lambda kernel: two_nodes("4MiB", kernel),
@@ -59,7 +58,8 @@ class SystemCalls(RuleBasedStateMachine):
     """Calls on one machine."""
 
     @initialize(
-        kind=st.sampled_from(sorted(MACHINES)), kernel=st.sampled_from(["6.12", "6.12", "6.1", "7.2"])
+        kind=st.sampled_from(sorted(MACHINES)),
+        kernel=st.sampled_from(["6.12", "6.12", "6.1", "7.2"]),
     )
     def boot(self, kind: str, kernel: str) -> None:
         self.machine = MACHINES[kind](kernel)
@@ -189,7 +189,9 @@ class SystemCalls(RuleBasedStateMachine):
         self.names += 1
         parent = self.task(task)
         before = {page: pfn for page, pfn, _ in entries(parent.mm)}
-        pinned = {p for p, pfn, f in entries(parent.mm) if self.is_pinned(pfn) and f & Pte.EXCLUSIVE}
+        pinned = {
+            p for p, pfn, f in entries(parent.mm) if self.is_pinned(pfn) and f & Pte.EXCLUSIVE
+        }
         try:
             child = self.call(process.fork, parent, f"task{self.names}")
         finally:
@@ -261,7 +263,7 @@ class SystemCalls(RuleBasedStateMachine):
         before, frames = sharing(self.machine), self.frames_by_entry()
         failed, succeeded = self.migrated()
         allowed = cpuset_mems_allowed(self.machine, who)
-        model = self.model_of_migrate_pages(who, whose, old, new & allowed)
+        model = migrate_pages_model(self.machine, who, whose, old, new & allowed)
         answer = self.call(migrate.migrate_pages, who, whose, old, new)
         assert sharing(self.machine) == before
         new_failed, new_succeeded = self.migrated()
@@ -274,8 +276,11 @@ class SystemCalls(RuleBasedStateMachine):
         else:
             assert model is not None, "there was memory where there is none"
             nodes, stayed, _ = model
-            assert answer == stayed, (answer, stayed)
-            assert nodes == {key: nid_of(pfn) for key, pfn in self.frames_by_entry().items()}
+            assert answer == stayed
+            now = self.frames_by_entry()
+            assert {key: nid_of(pfn) for key, pfn in now.items()} == {
+                key: nodes[pfn] for key, pfn in frames.items()
+            }
 
     @rule(
         caller=TASKS,
@@ -302,7 +307,8 @@ class SystemCalls(RuleBasedStateMachine):
             for node in self.machine.nodes.values()
             if node.zones
         )
-        expected = self.model_of_move_pages(whose, pages, nodes, bool(flags & MPOL_MF_MOVE_ALL))
+        model = MovePagesModel(self.machine, whose, bool(flags & MPOL_MF_MOVE_ALL))
+        expected = model.answer(pages, nodes)
         addrs = [page << PAGE_SHIFT for page in pages]
         answer = self.call(migrate.move_pages, who, whose, addrs, nodes, flags)
         assert sharing(self.machine) == before
@@ -364,9 +370,7 @@ class SystemCalls(RuleBasedStateMachine):
         cpus=st.sampled_from([1, 2, 3, 7]).map(Cpumask),
         follows=st.booleans(),
     )
-    def cpuset(
-        self, task: int, name: str, mems: Nodemask, cpus: Cpumask, follows: bool
-    ) -> None:
+    def cpuset(self, task: int, name: str, mems: Nodemask, cpus: Cpumask, follows: bool) -> None:
         """Make or change a cpuset, and move a task into it."""
         before = sharing(self.machine)
         caller = self.machine.shell
@@ -405,9 +409,7 @@ class SystemCalls(RuleBasedStateMachine):
     def nodes_of(self, pfns: Iterable[int]) -> set[int]:
         return {nid_of(pfn) for pfn in pfns}
 
-    def movable(
-        self, task: Task, addr: int, length: int, nodes: Nodemask, flags: int
-    ) -> set[int]:
+    def movable(self, task: Task, addr: int, length: int, nodes: Nodemask, flags: int) -> set[int]:
         """The frames that mbind() may move."""
         if not flags & (MPOL_MF_MOVE | MPOL_MF_MOVE_ALL):
             return set()
@@ -421,107 +423,6 @@ class SystemCalls(RuleBasedStateMachine):
             and not frame.is_held
             and (frame.mapcount == 1 or flags & MPOL_MF_MOVE_ALL)
         }
-
-    def model_of_migrate_pages(
-        self, caller: Task, target: Task, old: Nodemask, new: Nodemask
-    ) -> tuple[dict[tuple[int, int], int], int, bool] | None:
-        """Where each entry's page will lie, what is returned, and whether memory surely suffices.
-
-        None if memory surely does not suffice.
-        """
-        frames = used_frames(self.machine)
-        nodes = {pfn: nid_of(pfn) for pfn in frames}
-        room = {nid: available(n, to_min=True) for nid, n in self.machine.nodes.items()}
-        stayed, is_ample = 0, True
-        for source, dest in node_pairs(old, new):
-            queue: list[int] = []
-            for _, pfn, _ in entries(target.mm):
-                if nodes[pfn] != source:
-                    continue
-                if frames[pfn].mapcount > 1 and not caller.has(Cap.SYS_NICE):
-                    continue
-                if pfn in queue:
-                    stayed += self.machine.release.second_sighting_fails
-                else:
-                    queue.append(pfn)
-            free = [pfn for pfn in queue if not frames[pfn].is_held]
-            if len(free) > room[dest]:
-                return None
-            is_ample = is_ample and len(queue) <= room[dest]
-            stayed += len(queue) - len(free)
-            nodes |= dict.fromkeys(free, dest)
-            room[dest] -= len(free)
-            if source in room:
-                room[source] += len(free)
-        return {key: nodes[pfn] for key, pfn in self.frames_by_entry().items()}, stayed, is_ample
-
-    def model_of_move_pages(
-        self, target: Task, pages: list[int], nodes: list[int], move_all: bool
-    ) -> tuple[int, str | None, list[int | None]]:
-        """The loop of the specification, page by page: return value, errno, status."""
-        at = {page: pfn for page, pfn, _ in entries(target.mm)}
-        allowed = cpuset_mems_allowed(self.machine, target)
-        frames = used_frames(self.machine)
-        where = {pfn: nid_of(pfn) for pfn in frames}
-        status: list[int | None] = [None] * len(pages)
-        queue: list[int] = []
-        start, cur = 0, None
-
-        def submit(i: int) -> int:
-            held = [pfn for pfn in queue if frames[pfn].is_held]
-            where.update({pfn: cur for pfn in queue if pfn not in held})
-            count = len(queue)
-            queue.clear()
-            if held:
-                return len(held) + len(pages) - i
-            if count:
-                status[start:i] = [cur] * (i - start)
-            return 0
-
-        for i, (page, node) in enumerate(zip(pages, nodes, strict=True)):
-            if node not in self.machine.memory_nodes or node not in allowed:
-                submit(i)
-                is_there = node in self.machine.memory_nodes
-                return -1, "EACCES" if is_there else "ENODEV", status
-            if cur is None or node != cur:
-                left = submit(i)
-                if left:
-                    return left, None, status
-                start, cur = i, node
-            outcome = self.model_of_lookup(target, page, at, frames)
-            pfn = at.get(page)
-            if outcome is None and pfn is not None:
-                if where[pfn] == node:
-                    outcome = node
-                elif frames[pfn].mapcount > 1 and not move_all:
-                    outcome = -ERRNO["EACCES"]
-                elif pfn in queue:
-                    outcome = -ERRNO["EBUSY"]
-                else:
-                    queue.append(pfn)
-                    continue
-            status[i] = outcome
-            left = submit(i)
-            if left:
-                return left - 1, None, status
-            cur = None
-        return submit(len(pages)), None, status
-
-    def model_of_lookup(
-        self, target: Task, page: int, at: dict[int, int], frames: dict[int, Frame]
-    ) -> int | None:
-        """The negative errno of a page that has no frame to move."""
-        release = self.machine.release
-        vma = next((vma for vma in target.mm.vmas if vma.start <= page < vma.end), None)
-        if vma is None:
-            return -ERRNO["EFAULT"]
-        run = target.mm.page_table.at(page)
-        if run is None:
-            is_anon = release.absent_anon_is_efault and not vma.space
-            return -ERRNO["EFAULT" if is_anon else "ENOENT"]
-        if release.prot_none_is_absent and not vma.flags & Vm.ACCESS:
-            return -ERRNO["ENOENT"]
-        return None if page in at else -ERRNO["EFAULT"]
 
     # Invariants
 
@@ -546,7 +447,7 @@ class SystemCalls(RuleBasedStateMachine):
 
 TestSystemCalls = SystemCalls.TestCase
 TestSystemCalls.settings = settings(
-    max_examples=60,
+    max_examples=120,
     stateful_step_count=25,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

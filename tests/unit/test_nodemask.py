@@ -78,7 +78,9 @@ def test_membership_and_size() -> None:
     assert not Nodemask()
 
 
-@pytest.mark.parametrize(("a", "b", "answer"), [("", "1", True), ("1", "0-2", True), ("1,3", "3", False)])
+@pytest.mark.parametrize(
+    ("a", "b", "answer"), [("", "1", True), ("1", "0-2", True), ("1,3", "3", False)]
+)
 def test_subset(a: str, b: str, answer: bool) -> None:
     assert mask(a).is_subset(mask(b)) is answer
 

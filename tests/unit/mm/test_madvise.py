@@ -29,9 +29,7 @@ def task(machine: Machine) -> Task:
 def test_freed_memory_stays_and_is_clean(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "16KiB")
     madvise(machine, task, addr, 2 * PAGE, Madv.FREE)
-    assert maps(machine, task) == [
-        "default anon=4 dirty=2 active=0 N0=4 kernelpagesize_kB=4"
-    ]
+    assert maps(machine, task) == ["default anon=4 dirty=2 active=0 N0=4 kernelpagesize_kB=4"]
 
 
 def test_freed_memory_is_dirty_again_when_written(machine: Machine, task: Task) -> None:
@@ -47,9 +45,7 @@ def test_clean_memory_stays_clean_when_it_is_moved(machine: Machine, task: Task)
     addr = touched(machine, task, "16KiB")
     madvise(machine, task, addr, 2 * PAGE, Madv.FREE)
     migrate_pages(machine, task, task, Nodemask.of(0), Nodemask.of(1))
-    assert maps(machine, task) == [
-        "default anon=4 dirty=2 active=0 N1=4 kernelpagesize_kB=4"
-    ]
+    assert maps(machine, task) == ["default anon=4 dirty=2 active=0 N1=4 kernelpagesize_kB=4"]
 
 
 def test_absent_and_zero_pages_are_passed_over(machine: Machine, task: Task) -> None:
@@ -71,9 +67,7 @@ def test_a_dirty_folio_that_is_shared_stays_dirty(machine: Machine, task: Task) 
     ]
 
 
-def test_pageout_leaves_anonymous_memory_for_there_is_no_swap(
-    machine: Machine, task: Task
-) -> None:
+def test_pageout_leaves_anonymous_memory_for_there_is_no_swap(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "16KiB")
     madvise(machine, task, addr, 4 * PAGE, Madv.PAGEOUT)
     assert nodes_of(machine, task, addr, "16KiB") == [[4, 0]]

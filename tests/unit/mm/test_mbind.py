@@ -56,9 +56,7 @@ def test_a_hole_is_efault_and_no_policy_is_set(machine: Machine, task: Task) -> 
 @pytest.mark.parametrize(
     ("start", "pages"), [(-1, 2), (2, 3), (-2, 1)], ids=["before", "behind", "nothing"]
 )
-def test_the_range_must_be_mapped(
-    machine: Machine, task: Task, start: int, pages: int
-) -> None:
+def test_the_range_must_be_mapped(machine: Machine, task: Task, start: int, pages: int) -> None:
     addr = mapped(machine, task, "16KiB")
     where = (addr + start * PAGE, pages * PAGE)
     assert errno_of(mbind, machine, task, *where, BIND, N(1), 0) == "EFAULT"
@@ -138,9 +136,7 @@ def test_halves_first_touched_apart_stay_apart_with_equal_policies(
     assert policies(task) == [(2, "bind:0-1"), (2, "bind:0-1")]
 
 
-def test_a_vma_touched_before_it_was_split_becomes_one_again(
-    machine: Machine, task: Task
-) -> None:
+def test_a_vma_touched_before_it_was_split_becomes_one_again(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "16KiB")
     mbind(machine, task, addr + 2 * PAGE, 2 * PAGE, PREFERRED, N(1), 0)
     mbind(machine, task, addr + 2 * PAGE, 2 * PAGE, DEFAULT, N(), 0)

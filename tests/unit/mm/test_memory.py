@@ -69,9 +69,7 @@ def test_a_write_to_the_zero_page_allocates(machine: Machine, task: Task) -> Non
 
 def test_a_written_page_is_exclusive_writable_and_dirty(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "4KiB")
-    assert flags_at(task, addr) == (
-        Pte.PRESENT | Pte.WRITE | Pte.DIRTY | Pte.YOUNG | Pte.EXCLUSIVE
-    )
+    assert flags_at(task, addr) == (Pte.PRESENT | Pte.WRITE | Pte.DIRTY | Pte.YOUNG | Pte.EXCLUSIVE)
 
 
 def test_a_page_that_is_there_costs_nothing(machine: Machine, task: Task) -> None:
@@ -125,9 +123,7 @@ def test_an_access_behind_all_memory_is_a_segv(machine: Machine, task: Task) -> 
         pytest.param(BIND, "0,3", [[6, 3]], id="bind, nearest"),
     ],
 )
-def test_anonymous_pages_go_by_address(
-    mode: int, nodes: str, expected: list[list[int]]
-) -> None:
+def test_anonymous_pages_go_by_address(mode: int, nodes: str, expected: list[list[int]]) -> None:
     machine = four_nodes()
     machine.weights = {0: 2}
     task = new_task(machine, cpu=2)
@@ -324,15 +320,11 @@ def test_a_private_write_copies_and_leaves_the_file_clean(machine: Machine, task
 
 
 @pytest.mark.parametrize("fs", ["tmpfs", "ext4"])
-def test_a_first_private_write_caches_the_page_too(
-    machine: Machine, task: Task, fs: str
-) -> None:
+def test_a_first_private_write_caches_the_page_too(machine: Machine, task: Task, fs: str) -> None:
     file = new_file(machine, "4KiB", fs)
     addr = mapped(machine, task, "4KiB", space=file)
     touch(machine, task, addr, PAGE)
-    assert maps(machine, task) == [
-        "default file=/data anon=1 dirty=1 N0=1 kernelpagesize_kB=4"
-    ]
+    assert maps(machine, task) == ["default file=/data anon=1 dirty=1 N0=1 kernelpagesize_kB=4"]
     assert machine.nodes[0].nr_free == 16384 - 2
 
 
@@ -347,9 +339,7 @@ def test_a_private_copy_goes_by_the_objects_policy_where_it_has_one(
     assert nodes_of(machine, task, private, "16KiB") == [[1, 0], [1, 1], [2, 0]]
 
 
-def test_a_private_mapping_sets_the_objects_policy_too(
-    machine: Machine, task: Task
-) -> None:
+def test_a_private_mapping_sets_the_objects_policy_too(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "8KiB", space=new_file(machine, "8KiB"))
     mbind(machine, task, addr, 2 * PAGE, BIND, Nodemask.of(1), 0)
     touch(machine, task, addr, 2 * PAGE)

@@ -29,7 +29,9 @@ def mask(text: str) -> Nodemask:
     return Nodemask.parse(text)
 
 
-def policy(mode: MPOL, nodes: str, flags: int = 0, origin: str = "0-3", home: int = -1) -> Mempolicy:
+def policy(
+    mode: MPOL, nodes: str, flags: int = 0, origin: str = "0-3", home: int = -1
+) -> Mempolicy:
     return Mempolicy(mode, flags, mask(nodes), mask(origin), home)
 
 
@@ -229,7 +231,9 @@ def test_equality(a: Mempolicy | None, b: Mempolicy | None, answer: bool) -> Non
         pytest.param(policy(MPOL.INTERLEAVE, "0-1", origin="0-1"), "1", "1", "1", id="shrinks"),
         pytest.param(policy(MPOL.INTERLEAVE, "1", origin="1"), "0-1", "0", "0-1", id="grows"),
         pytest.param(policy(MPOL.BIND, "1", STATIC, "1"), "0-1", "1", "1", id="static"),
-        pytest.param(policy(MPOL.BIND, "1", STATIC, "1"), "2-3", "2-3", "1", id="static, none left"),
+        pytest.param(
+            policy(MPOL.BIND, "1", STATIC, "1"), "2-3", "2-3", "1", id="static, none left"
+        ),
         pytest.param(policy(MPOL.BIND, "1", RELATIVE, "1"), "2-3", "3", "1", id="relative"),
         pytest.param(
             policy(MPOL.BIND, "1", BALANCING, "1"), "2-3", "2", "2-3", id="balancing, by own mask"
@@ -298,9 +302,13 @@ def test_where_a_policy_puts_pages(found: Mempolicy | None, expected: Placement)
 @pytest.mark.parametrize(
     ("found", "before", "cycle", "after"),
     [
-        pytest.param(policy(MPOL.INTERLEAVE, "0-2"), (-1, 0), (0, 1, 2, 0), (0, 0), id="from reset"),
+        pytest.param(
+            policy(MPOL.INTERLEAVE, "0-2"), (-1, 0), (0, 1, 2, 0), (0, 0), id="from reset"
+        ),
         pytest.param(policy(MPOL.INTERLEAVE, "0-2"), (1, 0), (2, 0, 1, 2), (2, 0), id="goes on"),
-        pytest.param(policy(MPOL.INTERLEAVE, "1,3"), (2, 0), (3, 1, 3, 1), (1, 0), id="not a member"),
+        pytest.param(
+            policy(MPOL.INTERLEAVE, "1,3"), (2, 0), (3, 1, 3, 1), (1, 0), id="not a member"
+        ),
         pytest.param(
             policy(MPOL.WEIGHTED_INTERLEAVE, "0-2"), (-1, 0), (0, 1, 1, 2), (2, 0), id="weighted"
         ),

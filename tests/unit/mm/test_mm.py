@@ -62,7 +62,14 @@ def test_parts_of_a_range(a: int, b: int, parts: list[tuple[int, int]]) -> None:
 
 @pytest.mark.parametrize(
     ("a", "b", "answer"),
-    [(10, 25, False), (9, 12, True), (12, 26, True), (22, 31, True), (35, 41, True), (31, 40, False)],
+    [
+        (10, 25, False),
+        (9, 12, True),
+        (12, 26, True),
+        (22, 31, True),
+        (35, 41, True),
+        (31, 40, False),
+    ],
 )
 def test_holes(a: int, b: int, answer: bool) -> None:
     assert mm_with((10, 20), (20, 25), (30, 40)).has_hole(a, b) is answer

@@ -102,9 +102,7 @@ def test_the_zero_page_is_efault(machine: Machine, task: Task) -> None:
     assert move(machine, task, addr, [0], 1) == (0, [EFAULT])
 
 
-def test_a_page_in_place_gives_its_node_even_if_it_is_shared(
-    machine: Machine, task: Task
-) -> None:
+def test_a_page_in_place_gives_its_node_even_if_it_is_shared(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "4KiB")
     fork(machine, task, "b")
     assert move(machine, task, addr, [0], 0) == (0, [0])
@@ -316,9 +314,7 @@ class TestListsOfAnyLength:
             touch(machine, task, addr + page * PAGE, PAGE)
         assert move(machine, task, addr, order[:size], 1) == (0, [1] * size)
 
-    def test_several_vmas_clean_and_dirty(
-        self, machine: Machine, task: Task, size: int
-    ) -> None:
+    def test_several_vmas_clean_and_dirty(self, machine: Machine, task: Task, size: int) -> None:
         addr = touched(machine, task, "400KiB")
         mprotect(machine, task, addr + 3 * PAGE, 2 * PAGE, "r")
         task.mm.page_table.put(

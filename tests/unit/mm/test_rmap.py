@@ -13,7 +13,9 @@ def test_an_anonymous_page_lies_at_one_address_in_each_process_of_its_family() -
     new_task(machine, "stranger")
     child = fork(machine, task, "b")
     frame = frame_of(machine, 0)
-    assert [(m.table, m.start, m.end, m.shift) for m in mappings(machine, frame, page, page + 1)] == [
+    assert [
+        (m.table, m.start, m.end, m.shift) for m in mappings(machine, frame, page, page + 1)
+    ] == [
         (task.mm.page_table, page, page + 1, 0),
         (child.mm.page_table, page, page + 1, 0),
     ]

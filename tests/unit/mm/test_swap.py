@@ -16,7 +16,16 @@ from tests.conftest import two_nodes
 
 @pytest.mark.parametrize(
     ("before", "nr", "left"),
-    [(0, 20, 20), (0, 30, 30), (0, 31, 0), (0, 32, 1), (0, 1024, 1), (20, 10, 30), (20, 11, 0), (20, 12, 1)],
+    [
+        (0, 20, 20),
+        (0, 30, 30),
+        (0, 31, 0),
+        (0, 32, 1),
+        (0, 1024, 1),
+        (20, 10, 30),
+        (20, 11, 0),
+        (20, 12, 1),
+    ],
 )
 def test_a_batch_is_emptied_when_it_holds_31(before: int, nr: int, left: int) -> None:
     machine = two_nodes()

@@ -36,9 +36,7 @@ ALICE, BOB = 1000, 1001
         pytest.param({"uid": 0, "caps": 0}, {"uid": BOB}, False, id="uid 0 without capabilities"),
     ],
 )
-def test_who_may_inspect_whom(
-    ours: dict[str, int], theirs: dict[str, int], allowed: bool
-) -> None:
+def test_who_may_inspect_whom(ours: dict[str, int], theirs: dict[str, int], allowed: bool) -> None:
     machine = two_nodes()
     caller, target = new_task(machine, "a"), new_task(machine, "b")
     for task, state in ((caller, ours), (target, theirs)):

@@ -75,9 +75,7 @@ def test_a_page_may_be_pinned_twice(machine: Machine, task: Task) -> None:
     assert machine.counters["nr_foll_pin_released"] == 1
 
 
-def test_a_long_pin_faults_in_for_writing_and_breaks_sharing(
-    machine: Machine, task: Task
-) -> None:
+def test_a_long_pin_faults_in_for_writing_and_breaks_sharing(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "8KiB")
     child = fork(machine, task, "b")
     pin(machine, child, addr, PAGE, LONG)

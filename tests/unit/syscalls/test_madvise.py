@@ -44,9 +44,7 @@ def task(machine: Machine) -> Task:
         pytest.param(TOP - PAGE, 2 * PAGE, Madv.NORMAL, id="wraps"),
     ],
 )
-def test_what_is_refused(
-    machine: Machine, task: Task, addr: int, length: int, advice: int
-) -> None:
+def test_what_is_refused(machine: Machine, task: Task, addr: int, length: int, advice: int) -> None:
     assert errno_of(madvise, machine, task, addr, length, advice) == "EINVAL"
 
 
@@ -83,9 +81,7 @@ def test_what_lies_around_a_hole_is_done_and_then_enomem(
         ([Madv.MERGEABLE, Madv.UNMERGEABLE], 0),
     ],
 )
-def test_advice_that_is_a_flag(
-    machine: Machine, task: Task, given: list[Madv], flags: int
-) -> None:
+def test_advice_that_is_a_flag(machine: Machine, task: Task, given: list[Madv], flags: int) -> None:
     addr = mapped(machine, task, "12KiB")
     before = task.mm.vmas[0].flags
     for advice in given:
@@ -140,7 +136,9 @@ def test_this_cpus_batch_is_drained(machine: Machine, task: Task, advice: Madv) 
 
 
 @pytest.mark.parametrize(
-    "how", [{"is_shared": True}, {"file": "tmpfs"}, {"file": "ext4"}], ids=["shared", "tmpfs", "ext4"]
+    "how",
+    [{"is_shared": True}, {"file": "tmpfs"}, {"file": "ext4"}],
+    ids=["shared", "tmpfs", "ext4"],
 )
 def test_only_private_anonymous_memory_can_be_freed(
     machine: Machine, task: Task, how: dict[str, object]
@@ -187,9 +185,7 @@ def test_populating_for_writing_dirties_the_folios_that_are_there(
     ("kernel", "expected"),
     [("6.12", [[1, 0], [3, -1]]), ("6.1", [[1, 0], [1, -1], [2, 0]])],
 )
-def test_populating_stops_at_a_hole_since_6_2(
-    kernel: str, expected: list[list[int]]
-) -> None:
+def test_populating_stops_at_a_hole_since_6_2(kernel: str, expected: list[list[int]]) -> None:
     machine = two_nodes("4MiB", kernel)
     task = new_task(machine)
     addr = mapped(machine, task, "16KiB")

@@ -64,7 +64,14 @@ def test_interleaving_modes_reset_the_cursor(
 
 @pytest.mark.parametrize(
     ("mode", "nodes"),
-    [(7, N(0)), (BIND, N()), (BIND, N(7)), (DEFAULT, N(0)), (LOCAL, N(0)), (INTERLEAVE | BALANCING, N(0))],
+    [
+        (7, N(0)),
+        (BIND, N()),
+        (BIND, N(7)),
+        (DEFAULT, N(0)),
+        (LOCAL, N(0)),
+        (INTERLEAVE | BALANCING, N(0)),
+    ],
 )
 def test_a_refused_policy_leaves_the_old_one(
     machine: Machine, task: Task, mode: int, nodes: Nodemask
@@ -113,9 +120,7 @@ def test_node_without_a_policy_is_einval(machine: Machine, task: Task) -> None:
     [
         pytest.param(DEFAULT, N(), (0, 0, N()), id="default"),
         pytest.param(BIND, N(1, 7), (BIND, 0, N(1)), id="plain: those in effect"),
-        pytest.param(
-            BIND | STATIC, N(1, 7), (BIND, STATIC, N(1, 7)), id="static: those asked for"
-        ),
+        pytest.param(BIND | STATIC, N(1, 7), (BIND, STATIC, N(1, 7)), id="static: those asked for"),
         pytest.param(PREFERRED, N(), (LOCAL, 0, N()), id="preferred of none is local"),
         pytest.param(PREFERRED, N(0, 1), (PREFERRED, 0, N(0)), id="preferred keeps one"),
     ],
@@ -160,9 +165,7 @@ def test_an_addresss_policy_is_the_vmas_without_fallback(machine: Machine, task:
     assert get_mempolicy(machine, task, addr + PAGE, ADDR) == (DEFAULT, 0, N(), None)
 
 
-def test_an_address_of_shared_memory_has_the_objects_policy(
-    machine: Machine, task: Task
-) -> None:
+def test_an_address_of_shared_memory_has_the_objects_policy(machine: Machine, task: Task) -> None:
     file = new_file(machine, "16KiB")
     addr = mapped(machine, task, "16KiB", space=file, is_shared=True)
     mbind(machine, task, addr + PAGE, PAGE, BIND, N(1), 0)

@@ -107,9 +107,7 @@ def test_ranks_are_those_of_the_sets_as_given() -> None:
     ("uid", "flags", "errno"),
     [(ROOT, 1, "EINVAL"), (ROOT, 8, "EINVAL"), (ALICE, 4, "EPERM"), (ALICE, 12, "EINVAL")],
 )
-def test_flags_that_move_pages_refuses(
-    machine: Machine, uid: int, flags: int, errno: str
-) -> None:
+def test_flags_that_move_pages_refuses(machine: Machine, uid: int, flags: int, errno: str) -> None:
     task = new_task(machine, uid=uid)
     assert errno_of(check_flags, task, flags) == errno
     assert errno_of(move_pages, machine, task, task, [], None, flags) == errno

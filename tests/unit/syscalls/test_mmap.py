@@ -104,9 +104,7 @@ def test_adjacent_mappings_are_one(machine: Machine, task: Task) -> None:
     assert layout(task, BASE) == [(0, 3)]
 
 
-def test_a_mapping_does_not_merge_with_one_that_has_a_policy(
-    machine: Machine, task: Task
-) -> None:
+def test_a_mapping_does_not_merge_with_one_that_has_a_policy(machine: Machine, task: Task) -> None:
     mmap(machine, task, BASE, PAGE, "rw")
     mbind(machine, task, BASE, PAGE, 2, Nodemask.of(1), 0)
     mmap(machine, task, BASE + PAGE, PAGE, "rw")
@@ -153,9 +151,7 @@ def test_populating_behind_a_files_end_is_no_error(machine: Machine, task: Task)
     assert nodes_of(machine, task, addr, "16KiB") == [[2, 0], [2, -1]]
 
 
-def test_regions_lie_one_behind_the_other_with_a_page_between(
-    machine: Machine, task: Task
-) -> None:
+def test_regions_lie_one_behind_the_other_with_a_page_between(machine: Machine, task: Task) -> None:
     assert place_region(machine, task, "a", 5000, 2 << 20) == BASE
     assert place_region(machine, task, "b", PAGE, PAGE) == BASE + 3 * PAGE
     assert place_region(machine, task, "c", PAGE, 2 << 20) == BASE + (2 << 20)

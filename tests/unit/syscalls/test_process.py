@@ -49,9 +49,7 @@ def test_a_task_forks_and_exits() -> None:
         pytest.param(8 * PAGE, 5000, [[5, 0], [1, -1], [2, 0]], id="an odd stride"),
     ],
 )
-def test_one_access_at_each_stride(
-    length: int, stride: int, expected: list[list[int]]
-) -> None:
+def test_one_access_at_each_stride(length: int, stride: int, expected: list[list[int]]) -> None:
     machine = two_nodes()
     task = new_task(machine)
     addr = mapped(machine, task, "32KiB")

@@ -84,11 +84,14 @@ def test_only_root_writes(machine: Machine) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("numa_balancing", "0"), ("thp", "never"), ("demotion_enabled", "false"), ("nr_hugepages", "0")],
+    [
+        ("numa_balancing", "0"),
+        ("thp", "never"),
+        ("demotion_enabled", "false"),
+        ("nr_hugepages", "0"),
+    ],
 )
-def test_what_is_not_simulated_can_be_switched_off(
-    machine: Machine, name: str, value: str
-) -> None:
+def test_what_is_not_simulated_can_be_switched_off(machine: Machine, name: str, value: str) -> None:
     write(machine, machine.shell, name, value)
 
 

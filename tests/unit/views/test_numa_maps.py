@@ -186,11 +186,18 @@ def active(machine: Machine, task: Task) -> list[str]:
 
 @pytest.mark.parametrize(
     ("pages", "shown"),
-    [(1, "all"), (20, "all"), (30, "all"), (31, "0"), (32, "1"), (61, "30"), (62, "0"), (1024, "1")],
+    [
+        (1, "all"),
+        (20, "all"),
+        (30, "all"),
+        (31, "0"),
+        (32, "1"),
+        (61, "30"),
+        (62, "0"),
+        (1024, "1"),
+    ],
 )
-def test_pages_touched_after_a_drain(
-    machine: Machine, task: Task, pages: int, shown: str
-) -> None:
+def test_pages_touched_after_a_drain(machine: Machine, task: Task, pages: int, shown: str) -> None:
     touched(machine, task, str(pages * PAGE))
     assert active(machine, task) == [shown]
 
@@ -287,7 +294,9 @@ def test_pages_faulted_into_locked_memory_count_once_their_batch_is_emptied(
     assert active(machine, task)[0] == shown
 
 
-@pytest.mark.xfail(reason="11: active counts pages once; those that wait and are mlocked count twice")
+@pytest.mark.xfail(
+    reason="11: active counts pages once; those that wait and are mlocked count twice"
+)
 def test_pages_that_wait_on_another_cpu_while_they_are_locked_count_once(
     machine: Machine, task: Task
 ) -> None:

@@ -1,0 +1,107 @@
+import pytest
+
+from tests.cli.conftest import SCENARIO, Outcome, Shell
+
+
+def test_list(shell: Shell) -> None:
+    assert shell("cpuset list") == Outcome(
+        0, "CPUSET  CPUS  MEMS  MIGRATE  PIDS\n/       0-3   0-1   yes      100 200\n"
+    )
+
+
+def test_memory_follows_an_attached_task(shell: Shell) -> None:
+    assert shell("cpuset create right --cpus 2-3 --mems 1") == Outcome(0)
+    assert shell("cpuset attach right a") == Outcome(0)
+    assert shell.out("cpuset list") == (
+        "CPUSET  CPUS  MEMS  MIGRATE  PIDS\n"
+        "/       0-3   0-1   yes      200\n"
+        "right   2-3   1     yes      100\n"
+    )
+    assert shell.maps("a")[0] == "default heap anon=8 dirty=8 active=0 N1=8 kernelpagesize_kB=4"
+
+
+def test_memory_follows_when_nodes_change(shell: Shell) -> None:
+    shell.out("cpuset create one --cpus 0-3 --mems 0")
+    shell.out("cpuset attach one a")
+    assert shell("cpuset set one --mems 1") == Outcome(0)
+    assert shell.maps("a")[0] == "default heap anon=8 dirty=8 active=0 N1=8 kernelpagesize_kB=4"
+    assert shell("cpuset set one --cpus 1") == Outcome(0)
+    assert shell.out("cpuset list").splitlines()[2] == "one     1     1     yes      100"
+
+
+def test_back_to_the_first_cpuset(shell: Shell) -> None:
+    shell.out("cpuset create right --cpus 2-3 --mems 1")
+    shell.out("cpuset attach right a")
+    assert shell("cpuset attach / a") == Outcome(0)
+    assert shell.json("cpuset list")[0]["pids"] == [100, 200]
+
+
+def test_json(shell: Shell) -> None:
+    assert shell.json("cpuset create left --cpus 0-1 --mems 0") == {"ret": 0, "errno": None}
+    assert shell.json("cpuset list") == [
+        {"name": "/", "cpus": "0-3", "mems": "0-1", "memory_migrate": True, "pids": [100, 200]},
+        {"name": "left", "cpus": "0-1", "mems": "0", "memory_migrate": True, "pids": []},
+    ]
+
+
+def test_memory_migrate_is_a_choice_on_linux_6_1(shell: Shell) -> None:
+    shell.boot(f'kernel: "6.1"\n{SCENARIO}')
+    shell.out("cpuset create stay --cpus 0-3 --mems 1")
+    shell.out("cpuset create follow --cpus 0-3 --mems 1 --memory-migrate")
+    assert [row["memory_migrate"] for row in shell.json("cpuset list")][1:] == [False, True]
+    shell.out("cpuset attach stay a")
+    assert " N0=6 N1=2 " in shell.maps("a")[0]
+    shell.out("cpuset set stay --memory-migrate")
+    shell.out("cpuset set follow --no-memory-migrate")
+    assert [row["memory_migrate"] for row in shell.json("cpuset list")][1:] == [True, False]
+
+
+def test_dry_run_keeps_nothing(shell: Shell) -> None:
+    shell.out("cpuset create right --cpus 2-3 --mems 1")
+    before = shell.state.read_bytes()
+    assert shell("cpuset attach right a --dry-run") == Outcome(
+        0,
+        "100 heap: N0 6 -> 0, N1 2 -> 8 pages\n"
+        "100 buf: N0 4 -> 0, N1 0 -> 4 pages\n"
+        "100 lib: N0 16 -> 0, N1 0 -> 16 pages\n"
+        "200 buf: N0 4 -> 0, N1 0 -> 4 pages\n"
+        "pgalloc_dma32 +26\n"
+        "pgfree +26\n"
+        "pgmigrate_success +26\n",
+    )
+    assert shell.state.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("line", "errno", "why"),
+    [
+        ("create left --cpus 0 --mems 0", "File exists", "cpuset left exists"),
+        ("create x --cpus 0 --mems 0 --as 5", "Permission denied", "the files of a cpuset"),
+        ("create x --cpus 99 --mems 0", "Invalid argument", "CPUs 99 do not exist"),
+        ("set x --mems 0", "No such file or directory", "there is no cpuset x"),
+        ("attach x a", "No such file or directory", "there is no cpuset x"),
+        ("attach left 7", "No such process", "there is no process 7"),
+        ("attach left a --as 27", "Permission denied", "uid 27 may not move a process of uid 26"),
+    ],
+)
+def test_refusals(shell: Shell, line: str, errno: str, why: str) -> None:
+    shell.out("cpuset create left --cpus 0-1 --mems 0")
+    exit_code, stdout, stderr = shell(f"cpuset {line} -v")
+    assert (exit_code, stdout) == (1, "")
+    assert stderr.startswith(f"cpuset: {errno}\npymigrate: {why}")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("create x --mems 0", "Missing option '--cpus'."),
+        ("create x --cpus a --mems 0", "'a' is not a list of CPUs; expected one such as 0-3,5"),
+        ("create x --cpus 0 --mems 1024", "node 1024 is out of range; the highest is 1023"),
+        ("attach x", "Missing argument 'PID'."),
+        ("remove x", "No such command 'remove'."),
+    ],
+)
+def test_usage_errors(shell: Shell, line: str, message: str) -> None:
+    exit_code, stdout, stderr = shell(f"cpuset {line}")
+    assert (exit_code, stdout) == (2, "")
+    assert message in stderr

@@ -1,0 +1,66 @@
+"""Start-up is a feature: what the frequent commands must not import."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.cli.conftest import Shell
+
+COSTLY = {
+    "annotated_types",
+    "asyncio",
+    "difflib",
+    "json",
+    "numpy",
+    "platformdirs",
+    "pydantic",
+    "pydantic_core",
+    "rich",
+    "tempfile",
+    "unittest",
+    "yaml",
+}
+
+
+def imported(shell: Shell, line: str, **environment: str) -> set[str]:
+    """The costly modules that a command imports."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "pymigrate", *line.split()],
+        env=shell.environment(**environment),
+        cwd=shell.folder,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    names = {row.rpartition("|")[2].strip().partition(".")[0] for row in done.stderr.splitlines()}
+    assert "click" in names
+    return names & COSTLY
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "vmstat",
+        "vmstat --migration",
+        "numa_maps a",
+        "ps",
+        "migratepages a 0 1",
+        "move_pages a heap --to 1",
+        "mbind a heap 32KiB bind:0 --move",
+        "--help",
+        "migratepages --help",
+        "--version",
+    ],
+)
+def test_lean_commands(shell: Shell, line: str) -> None:
+    assert imported(shell, line) == set()
+
+
+def test_json_is_imported_for_json(shell: Shell) -> None:
+    assert imported(shell, "vmstat --json") == {"json"}
+
+
+def test_default_state_needs_platformdirs_alone(shell: Shell) -> None:
+    shell.spawn("vmstat", env=shell.environment(PYMIGRATE_STATE=""))  # boots it
+    assert imported(shell, "vmstat", PYMIGRATE_STATE="") == {"platformdirs"}

@@ -1,0 +1,197 @@
+"""The group: help, exit codes, where options may stand, which machine is meant."""
+
+import pytest
+from click.testing import CliRunner
+
+from pymigrate import __version__
+from pymigrate.cli.main import COMMANDS, cli
+from tests.cli.conftest import Outcome, Shell
+
+GROUPS = {
+    "cpuset": ["attach", "create", "list", "set"],
+    "task": [
+        "exit",
+        "fork",
+        "madvise",
+        "mlock",
+        "mmap",
+        "mprotect",
+        "munlock",
+        "munmap",
+        "pin",
+        "sched_setaffinity",
+        "touch",
+        "unpin",
+    ],
+}
+ALL = [*COMMANDS, *(f"{group} {name}" for group, names in GROUPS.items() for name in names)]
+
+
+def test_help(unbooted: Shell) -> None:
+    exit_code, stdout, stderr = unbooted("--help")
+    assert (exit_code, stderr) == (0, "")
+    assert stdout == (
+        "Usage: pymigrate [OPTIONS] COMMAND [ARGS]...\n"
+        "\n"
+        "  Simulate NUMA page migration as Linux does it.\n"
+        "\n"
+        "  Commands drive a simulated machine that a scenario file describes; the first\n"
+        "  command on a scenario boots it. Without a scenario there is a built-in one\n"
+        "  with two nodes.\n"
+        "\n"
+        "Options:\n"
+        "  --scenario FILE  The scenario (default: $PYMIGRATE_SCENARIO).\n"
+        "  --state FILE     The booted machine (default: $PYMIGRATE_STATE).\n"
+        "  --ephemeral      Boot a machine for this command alone.\n"
+        "  --version        Show the version and exit.\n"
+        "  -h, --help       Show this message and exit.\n"
+        "\n"
+        "Commands:\n"
+        "  boot                     Boot a scenario afresh.\n"
+        "  cpuset                   Make and change cpusets.\n"
+        "  get_mempolicy            Print the policy of a process, or of an address of it.\n"
+        "  mbind                    Give a range of a process's memory a policy.\n"
+        "  migratepages             Move the pages of a process from nodes to other nodes.\n"
+        "  move_pages               Move single pages of a process, or ask where they are.\n"
+        "  numa_maps                Print /proc/PID/numa_maps.\n"
+        "  ps                       List the tasks, with their resident pages by node.\n"
+        "  run                      Execute the steps of a scenario, and print their records.\n"
+        "  schema                   Print the JSON Schema of scenario files.\n"
+        "  set_mempolicy            Replace the policy of a process.\n"
+        "  set_mempolicy_home_node  Set where the policies of a range begin their search.\n"
+        "  show                     Draw the nodes, and the memory of each task.\n"
+        "  sysctl                   Print or change a setting of the kernel.\n"
+        "  task                     Let a task map, touch, lock, fork, exit, ...\n"
+        "  vmstat                   Print /proc/vmstat.\n"
+    )
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_each_command_has_help(unbooted: Shell, name: str, option: str) -> None:
+    exit_code, stdout, stderr = unbooted(f"{name} {option}")
+    usage, rest = stdout.split("\n\n", 1)
+    assert (exit_code, stderr) == (0, "")
+    assert usage.startswith(f"Usage: pymigrate {name} ")
+    first = rest.split("\n\n")[0].strip()
+    assert first[0].isupper()
+    assert first.endswith(".")
+    assert "-h, --help" in stdout
+    assert not unbooted.state.exists()
+
+
+@pytest.mark.parametrize(("group", "names"), GROUPS.items())
+def test_each_subcommand_is_tested(group: str, names: list[str]) -> None:
+    result = CliRunner().invoke(cli, [group, "--help"])
+    listed = result.stdout.partition("Commands:\n")[2].splitlines()
+    assert sorted(line.split()[0] for line in listed) == names
+
+
+def test_no_command_is_a_usage_error(unbooted: Shell) -> None:
+    assert unbooted("").exit == 2
+
+
+def test_version(unbooted: Shell) -> None:
+    assert unbooted("--version") == Outcome(0, f"pymigrate, version {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("migratepage", " Did you mean 'migratepages'?"),
+        ("vmstats", " Did you mean 'vmstat'?"),
+        ("xyz", ""),
+    ],
+)
+def test_unknown_command(unbooted: Shell, name: str, hint: str) -> None:
+    assert unbooted(name) == Outcome(
+        2,
+        "",
+        "Usage: pymigrate [OPTIONS] COMMAND [ARGS]...\n"
+        "Try 'pymigrate --help' for help.\n\n"
+        f"Error: No such command '{name}'.{hint}\n",
+    )
+
+
+def test_options_may_stand_before_the_command_or_after_it(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYMIGRATE_STATE")
+    monkeypatch.delenv("PYMIGRATE_SCENARIO")
+    machine = "--state state.db --scenario machine.yaml"
+    shell.out(f"{machine} migratepages a 0 1")
+    shell.out(f"migratepages a 1 0 {machine}")
+    assert shell.out(f"vmstat --migration {machine}").count("pgmigrate_success 54\n") == 1
+
+
+def test_option_after_the_command_wins_over_one_before_it(shell: Shell) -> None:
+    assert shell("--state none/other.db vmstat --state state.db").exit == 0
+    assert shell("--state state.db vmstat --state none/other.db").exit == 3
+
+
+def test_exit_codes_of_a_process_of_its_own(shell: Shell) -> None:
+    assert shell.spawn("migratepages a 0 1") == Outcome(0)
+    assert shell.spawn("migratepages 7 0 1") == Outcome(1, "", "migrate_pages: No such process\n")
+    assert shell.spawn("migratepages a 0 9").exit == 1
+    assert shell.spawn("migratepages a 0").exit == 2
+    assert shell.spawn("--scenario none.yaml run none.yaml").exit == 2
+    assert shell.spawn("--state none/x.db vmstat").exit == 3
+
+
+def test_first_command_boots_by_itself_and_says_so_once(unbooted: Shell) -> None:
+    first = unbooted("vmstat --migration")
+    assert first.stderr == f"pymigrate: booted {unbooted.scenario}\n"
+    assert unbooted("vmstat --migration") == Outcome(0, first.stdout)
+
+
+def test_first_command_may_change_the_machine(unbooted: Shell) -> None:
+    assert unbooted("migratepages a 0 1") == Outcome(
+        0, "", f"pymigrate: booted {unbooted.scenario}\n"
+    )
+    assert unbooted.counted("pgmigrate_success") == [26]
+
+
+def test_built_in_scenario(unbooted: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYMIGRATE_SCENARIO")
+    exit_code, stdout, stderr = unbooted("numa_maps 4321")
+    assert exit_code == 0
+    assert stdout.count("\n") == 4
+    assert stderr.startswith("pymigrate: booted ")
+    assert stderr.endswith("two-node.yaml\n")
+
+
+def test_ephemeral_machine_is_kept_nowhere(unbooted: Shell) -> None:
+    assert unbooted("--ephemeral migratepages a 0 1 --json").exit == 0
+    assert unbooted("migratepages a 0 1 --ephemeral --json").exit == 0
+    assert sorted(path.name for path in unbooted.folder.iterdir()) == ["machine.yaml"]
+
+
+def test_ephemeral_command_leaves_the_booted_machine(shell: Shell) -> None:
+    before = shell.state.read_bytes()
+    shell.out("--ephemeral migratepages a 0 1")
+    assert shell.state.read_bytes() == before
+
+
+def test_default_state_is_one_for_each_scenario_in_the_users_state_directory(
+    unbooted: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYMIGRATE_STATE")
+    monkeypatch.setenv("XDG_STATE_HOME", str(unbooted.folder / "xdg"))
+    unbooted("migratepages a 0 1")
+    (unbooted.folder / "other.yaml").write_bytes(unbooted.scenario.read_bytes())
+    unbooted("--scenario other.yaml vmstat")
+    assert unbooted.counted("pgmigrate_success") == [26]
+    assert unbooted.json("vmstat --scenario other.yaml --migration")["pgmigrate_success"] == 0
+    names = sorted(path.name for path in (unbooted.folder / "xdg" / "pymigrate").iterdir())
+    assert [name.partition("-")[0] for name in names] == ["machine", "other"]
+
+
+def test_default_state_directory_that_cannot_be_made(
+    unbooted: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYMIGRATE_STATE")
+    monkeypatch.setenv("XDG_STATE_HOME", str(unbooted.scenario))
+    folder = unbooted.scenario / "pymigrate"
+    assert unbooted("vmstat") == Outcome(
+        3, "", f"pymigrate: {folder}: cannot be made: Not a directory\n"
+    )

@@ -1,0 +1,115 @@
+import pytest
+
+from tests.cli.conftest import SCENARIO, Outcome, Shell
+
+
+def test_all(shell: Shell) -> None:
+    assert shell("sysctl") == Outcome(
+        0,
+        "numa_balancing = 0\n"
+        "demotion_enabled = false\n"
+        "thp = always madvise [never]\n"
+        "nr_hugepages = 0\n"
+        "weighted_interleave/node0 = 1\n"
+        "weighted_interleave/node1 = 1\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("numa_balancing", "0"),
+        ("kernel.numa_balancing", "0"),
+        ("demotion_enabled", "false"),
+        ("/sys/kernel/mm/numa/demotion_enabled", "false"),
+        ("thp", "always madvise [never]"),
+        ("vm.nr_hugepages", "0"),
+        ("/sys/kernel/mm/mempolicy/weighted_interleave/node1", "1"),
+    ],
+)
+def test_read(shell: Shell, name: str, value: str) -> None:
+    assert shell(f"sysctl {name}") == Outcome(0, f"{value}\n")
+
+
+def test_weight(shell: Shell) -> None:
+    assert shell("sysctl weighted_interleave/node0=3") == Outcome(0)
+    assert shell("sysctl weighted_interleave/node0") == Outcome(0, "3\n")
+    shell.out("set_mempolicy a weighted-interleave:0-1")
+    shell.out("task mmap a new 32KiB --populate")
+    assert " N0=6 N1=2 " in shell.maps("a")[3]
+    assert shell("sysctl weighted_interleave/node0=0") == Outcome(0)
+    assert shell("sysctl weighted_interleave/node0") == Outcome(0, "1\n")
+
+
+def test_drop_caches(shell: Shell) -> None:
+    assert shell("sysctl vm.drop_caches=3") == Outcome(0)
+    assert shell.counted("drop_pagecache", "drop_slab") == [1, 1]
+
+
+def test_drop_caches_frees_what_nobody_maps(shell: Shell) -> None:
+    shell.out("task munmap a lib")
+    assert shell.counted("nr_file_pages") == [20]
+    shell.out("sysctl drop_caches=1")
+    assert shell.counted("nr_file_pages", "pgfree") == [4, 16]
+
+
+def test_dry_run_keeps_nothing(shell: Shell) -> None:
+    before = shell.state.read_bytes()
+    assert shell("sysctl drop_caches=1 --dry-run") == Outcome(0, "drop_pagecache +1\n")
+    assert shell.state.read_bytes() == before
+
+
+def test_json(shell: Shell) -> None:
+    assert shell.json("sysctl thp") == {"ret": 0, "errno": None, "value": "always madvise [never]"}
+    assert shell.json("sysctl drop_caches=1") == {"ret": 0, "errno": None}
+    assert list(shell.json("sysctl")["values"]) == [
+        "numa_balancing",
+        "demotion_enabled",
+        "thp",
+        "nr_hugepages",
+        "weighted_interleave/node0",
+        "weighted_interleave/node1",
+    ]
+
+
+def test_linux_6_1_has_no_weights(shell: Shell) -> None:
+    shell.boot(f'kernel: "6.1"\n{SCENARIO}')
+    assert "weighted" not in shell.out("sysctl")
+    assert shell("sysctl weighted_interleave/node0=2").stderr == (
+        "sysctl: No such file or directory\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("setting", "errno", "why"),
+    [
+        ("nothing", "No such file or directory", "there is no setting nothing"),
+        ("nothing=1", "No such file or directory", "there is no setting nothing"),
+        (
+            "weighted_interleave/node7",
+            "No such file or directory",
+            "there is no setting weighted_interleave/node7",
+        ),
+        ("drop_caches", "Permission denied", "drop_caches can only be written"),
+        ("drop_caches=5", "Invalid argument", "'5' is not a number from 1 to 4"),
+        ("drop_caches=", "Invalid argument", "'' is not a number from 1 to 4"),
+        ("thp=sometimes", "Invalid argument", "'sometimes' is not a value of thp"),
+        (
+            "weighted_interleave/node0=256",
+            "Invalid argument",
+            "'256' is not a number from 0 to 255",
+        ),
+        ("drop_caches=1 --as 26", "Permission denied", "only root may change settings"),
+    ],
+)
+def test_refusals(shell: Shell, setting: str, errno: str, why: str) -> None:
+    assert shell(f"sysctl {setting}") == Outcome(1, "", f"sysctl: {errno}\n")
+    assert shell(f"sysctl {setting} -v").stderr == f"sysctl: {errno}\npymigrate: {why}\n"
+
+
+@pytest.mark.parametrize("setting", ["thp=always", "nr_hugepages=2", "compact_memory=1"])
+def test_what_is_not_simulated_yet_is_said(shell: Shell, setting: str) -> None:
+    before = shell.state.read_bytes()
+    expected = Outcome(2, "", f"pymigrate: {setting} cannot be simulated yet\n")
+    assert shell(f"sysctl {setting}") == expected
+    assert shell.state.read_bytes() == before
