@@ -12,6 +12,7 @@ import click
 from pymigrate.errors import KernelError
 from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
 from pymigrate.session import Request, Session
+from pymigrate.tools.program import strtoul, to_signed
 from pymigrate.units import parse_size
 
 if TYPE_CHECKING:
@@ -153,12 +154,13 @@ def print_json(value: object) -> None:
 
 
 def find_task(machine: Machine, who: str) -> Task:
-    """The task that a PID argument means: a number, or a task's name.
+    """The task that a PID argument means: a number as the C library reads it, or a name.
 
-    Raises KernelError ESRCH.
+    A name is the scenario's, or else a comm that just one task has. Raises KernelError ESRCH.
     """
-    if who.isascii() and who.isdigit():
-        return machine.task(int(who))
+    number, rest = strtoul(who)
+    if who and not rest:
+        return machine.task(to_signed(number, 32))
     try:
         return machine.task(who)
     except KernelError:

@@ -17,7 +17,6 @@ COSTLY = {
     "pydantic",
     "pydantic_core",
     "rich",
-    "tempfile",
     "unittest",
     "yaml",
 }

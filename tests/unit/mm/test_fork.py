@@ -12,7 +12,7 @@ from pymigrate.syscalls.mempolicy import mbind, set_mempolicy
 from pymigrate.syscalls.mmap import mlock
 from pymigrate.syscalls.process import exit_task, fork, sched_setaffinity, touch
 from tests.conftest import hold, mapped, new_file, new_task, nodes_of, touched, two_nodes
-from tests.property.invariants import check
+from tests.property.invariants import check, entries
 
 PAGE = 4096
 
@@ -163,3 +163,16 @@ def test_exit_empties_this_cpus_batch_only(machine: Machine, task: Task) -> None
     touched(machine, other, "40KiB")
     exit_task(machine, task)
     assert list(machine.lru_batches) == [1]
+
+
+def test_pinned_pages_among_others_of_a_table_are_copied(machine: Machine, task: Task) -> None:
+    addr = mapped(machine, task, "32KiB")
+    for page in (3, 0, 6, 1, 7, 2, 5, 4):
+        touch(machine, task, addr + page * PAGE, PAGE)
+    for page in (2, 5):
+        hold(machine, task, addr + page * PAGE)
+    child = fork(machine, task, "b")
+    shared = [frame_of(machine, pfn).mapcount == 2 for _, pfn, _ in entries(task.mm)]
+    assert shared == [True, True, False, True, True, False, True, True]
+    assert nodes_of(machine, child, addr, "32KiB") == [[8, 0]]
+    check(machine)

@@ -3,9 +3,9 @@
 import pytest
 
 from pymigrate.mm.cred import Cap
-from pymigrate.mm.machine import Region
+from pymigrate.mm.machine import Region, find_file
 from pymigrate.nodemask import Cpumask, Nodemask
-from tests.conftest import errno_of, new_task, nodes_with, two_nodes
+from tests.conftest import errno_of, new_file, new_task, nodes_with, two_nodes
 
 
 def test_memory_nodes_are_those_with_memory() -> None:
@@ -63,3 +63,11 @@ def test_sizes_of_a_node() -> None:
 def test_ids_are_never_used_twice() -> None:
     machine = two_nodes()
     assert machine.new_id() < machine.new_id()
+
+
+def test_a_file_is_found_by_its_name() -> None:
+    machine = two_nodes()
+    file = new_file(machine, "4KiB")
+    assert find_file(machine, "data") is file
+    assert find_file(machine, "other") is None
+    assert find_file(machine, "") is None

@@ -352,3 +352,50 @@ def test_interleaved_targets_that_are_full_fall_back() -> None:
     mbind(machine, task, addr, 256 << 10, INTERLEAVE, N(1, 2), STRICT | MOVE)
     assert machine.counters["pgmigrate_success"] == 64
     check(machine)
+
+
+@pytest.mark.parametrize("is_scattered", [False, True], ids=["striped", "table"])
+def test_part_of_an_interleaved_range_moves_in_turn(is_scattered: bool) -> None:
+    machine = four_nodes()
+    task = new_task(machine)
+    addr = mapped(machine, task, "48KiB")
+    set_mempolicy(machine, task, INTERLEAVE, N(0, 1, 2))
+    for page in (7, 2, 0, 11, 5, 9, 1, 3, 10, 4, 8, 6) if is_scattered else (0,):
+        touch(machine, task, addr + page * PAGE, PAGE if is_scattered else 12 * PAGE)
+    mbind(machine, task, addr, 12 * PAGE, INTERLEAVE, N(2, 3), MOVE)
+    found = [node for nr, node in nodes_of(machine, task, addr, "48KiB") for _ in range(nr)]
+    # What lay on node 2 stays; the others go where a fault would put them.
+    assert found == [2 if page % 3 == 2 else 2 + page % 2 for page in range(12)]
+    check(machine)
+
+
+def test_turns_are_taken_page_by_page_where_frames_differ() -> None:
+    machine = four_nodes()
+    task = new_task(machine)
+    addr = mapped(machine, task, "48KiB")
+    for page in (7, 2, 0, 11, 5, 9, 1, 3, 10, 4, 8, 6):
+        touch(machine, task, addr + page * PAGE, PAGE)
+    child = fork(machine, task, "b")
+    for page in (1, 2, 6):
+        touch(machine, child, addr + page * PAGE, PAGE)
+    mbind(machine, task, addr, 12 * PAGE, INTERLEAVE, N(2, 3), MOVE_ALL)
+    assert nodes_of(machine, task, addr, "48KiB") == [[1, 2], [1, 3]] * 6
+    check(machine)
+
+
+def test_held_pages_behind_one_in_turn_are_passed_over() -> None:
+    machine = four_nodes()
+    task = new_task(machine)
+    addr = touched(machine, task, "2100KiB")
+    hold(machine, task, addr + 3 * PAGE)
+    mbind(machine, task, addr, 2100 << 10, INTERLEAVE, N(2, 3), MOVE)
+    assert nodes_of(machine, task, addr, "24KiB") == [
+        [1, 2],
+        [1, 3],
+        [1, 2],
+        [1, 0],
+        [1, 2],
+        [1, 3],
+    ]
+    assert machine.counters["pgmigrate_success"] == 524
+    check(machine)

@@ -7,6 +7,7 @@ from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.memmap import FrameFlag
 from pymigrate.mm.pte import Pte
 from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.mempolicy import mbind, set_mempolicy
 from pymigrate.syscalls.mmap import mlock, mprotect, munmap
 from pymigrate.syscalls.process import exit_task, fork, sched_setaffinity, touch
@@ -452,4 +453,35 @@ def test_a_task_goes_on_copying_when_another_one_was_killed() -> None:
     child = fork(machine, parent, "b")
     assert touch(machine, child, addr, 1 << 20) is None
     assert large not in machine.tasks.values()
+    check(machine)
+
+
+def test_a_clean_exclusive_page_is_stored_into_in_place(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "4KiB")
+    madvise(machine, task, addr, PAGE, Madv.FREE)
+    mprotect(machine, task, addr, PAGE, "r")
+    mprotect(machine, task, addr, PAGE, "rw")
+    assert not flags_at(task, addr) & Pte.WRITE  # the first store is to be noticed
+    kept = pfn_at(task, addr)
+    touch(machine, task, addr, PAGE)
+    assert (pfn_at(task, addr), flags_at(task, addr) & Pte.DIRTY) == (kept, Pte.DIRTY)
+
+
+def test_an_anon_vma_is_borrowed_from_the_neighbour(machine: Machine, task: Task) -> None:
+    addr = mapped(machine, task, "8KiB")
+    mprotect(machine, task, addr + PAGE, PAGE, "rwx")
+    touch(machine, task, addr, PAGE)
+    touch(machine, task, addr + PAGE, PAGE)
+    assert len({vma.anon_vma for vma in task.mm.vmas}) == 1
+    mprotect(machine, task, addr + PAGE, PAGE, "rw")
+    assert len(task.mm.vmas) == 1
+
+
+@pytest.mark.parametrize("advice", [Madv.NORMAL, Madv.RANDOM])
+def test_a_disk_file_that_fills_the_machine_kills(advice: Madv) -> None:
+    machine = two_nodes("2MiB")
+    task = new_task(machine)
+    addr = mapped(machine, task, "8MiB", space=new_file(machine, "8MiB", "ext4"), is_shared=True)
+    madvise(machine, task, addr, 8 << 20, advice)
+    assert touch(machine, task, addr, 8 << 20, write=False) == "SIGKILL"
     check(machine)

@@ -6,6 +6,7 @@ from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.move_pages import MovePagesResult
 from pymigrate.mm.vma import Vm
 from pymigrate.nodemask import Nodemask
+from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.syscalls.migrate import move_pages
 from pymigrate.syscalls.mmap import mprotect
 from pymigrate.syscalls.process import fork, touch
@@ -357,3 +358,17 @@ def test_a_query_of_an_absent_page(kernel: str, status: int) -> None:
     machine = two_nodes(kernel=kernel)
     task = new_task(machine)
     assert move(machine, task, mapped(machine, task, "4KiB"), [0], None) == (0, [status])
+
+
+def test_a_long_list_picks_pages_from_an_interleaved_range(machine: Machine, task: Task) -> None:
+    set_mempolicy(machine, task, 3, Nodemask.of(0, 1))
+    addr = mapped(machine, task, "1200KiB")
+    touch(machine, task, addr, 1200 << 10)
+    pages = list(range(0, 300, 3))
+    assert move(machine, task, addr, pages, 1) == (0, [1] * 100)
+    assert nodes_of(machine, task, addr, "24KiB") == [[2, 1], [1, 0], [2, 1], [1, 1]][:1] + [
+        [1, 0],
+        [1, 1],
+        [1, 0],
+        [1, 1],
+    ]

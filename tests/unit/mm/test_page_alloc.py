@@ -260,3 +260,15 @@ def test_reserved_frames_are_taken_below_the_watermarks() -> None:
     assert reserve_pages(machine.nodes[0], 8000) == [Extent(3904, 192)]
     assert machine.nodes[0].nr_free == 0
     assert machine.counters == {}
+
+
+def test_freed_extents_are_cut_where_zones_meet() -> None:
+    machine = nodes_with("32MiB")
+    task = new_task(machine)
+    alloc_pages(machine, task, Placement((0,)), 0, 4096 - 112 + 10)
+    reserve_pages(machine.nodes[0], 8000)
+    free_pages(machine, [(4000, 200), (10, 2), (5000, 5)])
+    assert [zone.free.runs for zone in machine.nodes[0].zones] == [
+        [Extent(10, 2), Extent(4000, 96)],
+        [Extent(4096, 104), Extent(5000, 5)],
+    ]

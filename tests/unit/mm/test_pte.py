@@ -132,3 +132,27 @@ def test_moved_and_with_flags_keep_the_frames() -> None:
 def test_weave(nr: int, lanes: list[list[tuple[int, int]]], woven: list[PteRun]) -> None:
     extents = [[Extent(*extent) for extent in lane] for lane in lanes]
     assert weave(0, nr, extents, 0, 1) == woven
+
+
+@pytest.mark.parametrize(
+    ("whole", "parts"),
+    [
+        pytest.param(run(0, 4, 9, 4, 7, 1), [run(0, 4, 9, 900, 7, 901)], id="table"),
+        pytest.param(
+            run(0, 40, 100),
+            [run(0, 1, 100), run(1, 1, 900), run(2, 1, 102), run(3, 1, 901), run(4, 36, 104)],
+            id="extent",
+        ),
+        pytest.param(
+            run(0, 40, 100, 200),
+            [run(0, 1, 100), run(1, 1, 900), run(2, 1, 101), run(3, 1, 901), run(4, 36, 102, 202)],
+            id="lanes",
+        ),
+    ],
+)
+def test_scattered_gives_single_pages_other_frames(whole: PteRun, parts: list[PteRun]) -> None:
+    found = whole.scattered([1, 3], [900, 901])
+    assert [pfn for part in found for pfn in part.pfns()] == [
+        pfn for part in parts for pfn in part.pfns()
+    ]
+    assert len(found) <= 2

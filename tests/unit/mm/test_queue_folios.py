@@ -2,10 +2,13 @@
 
 import pytest
 
+from pymigrate.mm.frames import update_frames
 from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memmap import nid_of
-from pymigrate.mm.mempolicy import MPOL, Mempolicy
-from pymigrate.mm.queue_folios import do_migrate_pages, node_pairs
+from pymigrate.mm.memmap import FrameFlag, nid_of
+from pymigrate.mm.mempolicy import MPOL, Mempolicy, Placement
+from pymigrate.mm.migrate import migrate_pages
+from pymigrate.mm.pte import Pte
+from pymigrate.mm.queue_folios import Queue, Walk, do_migrate_pages, node_pairs
 from pymigrate.mm.vma import Vm
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.process import fork, touch
@@ -21,7 +24,7 @@ from tests.conftest import (
     touched,
     two_nodes,
 )
-from tests.property.invariants import check
+from tests.property.invariants import check, entries
 
 PAGE = 4096
 
@@ -200,4 +203,118 @@ def test_groups_of_private_and_file_pages_in_one_table_move_together(
     assert nodes_of(machine, task, addr, "32KiB") == [[8, 1]]
     cached = [nid_of(pfn) for run in file.pages.runs for pfn in run.pfns()]
     assert cached == [1, 0, 1, 1, 0, 1, 0, 1]
+    check(machine)
+
+
+def scattered(machine: Machine, task: Task, size: int) -> int:
+    """Memory whose pages were touched in no order, so that they lie in an explicit table."""
+    addr = mapped(machine, task, str(size * PAGE))
+    for page in range(size):
+        touch(machine, task, addr + page * 7 % size * PAGE, PAGE)
+    return addr
+
+
+def test_zero_pages_are_passed_over(machine: Machine, task: Task) -> None:
+    addr = mapped(machine, task, "16KiB")
+    touch(machine, task, addr, 4 * PAGE, write=False)
+    touch(machine, task, addr + PAGE, PAGE)
+    assert migrate(machine, task, "0", "1") == 0
+    assert nodes_of(machine, task, addr, "16KiB") == [[1, -1], [1, 1], [2, -1]]
+
+
+def test_pages_of_a_table_that_are_shared_stay_one_by_one(machine: Machine, task: Task) -> None:
+    addr = scattered(machine, task, 12)
+    child = fork(machine, task, "b")
+    for page in (1, 2, 6):
+        touch(machine, child, addr + page * PAGE, PAGE)
+    assert migrate(machine, task, "0", "1") == 0
+    assert nodes_of(machine, task, addr, "48KiB") == [[1, 0], [2, 1], [3, 0], [1, 1], [5, 0]]
+    check(machine)
+
+
+def test_pages_of_a_table_move_together_with_move_all(machine: Machine, task: Task) -> None:
+    addr = scattered(machine, task, 12)
+    child = fork(machine, task, "b")
+    for page in (1, 2, 6):
+        touch(machine, child, addr + page * PAGE, PAGE)
+    assert migrate(machine, task, "0", "1", move_all=True) == 0
+    assert nodes_of(machine, task, addr, "48KiB") == [[12, 1]]
+    assert machine.counters["pgmigrate_success"] == 12
+    check(machine)
+
+
+def test_clean_anonymous_and_file_pages_of_one_run_keep_their_owners(
+    machine: Machine, task: Task
+) -> None:
+    file = new_file(machine, "32KiB")
+    addr = mapped(machine, task, "32KiB", space=file)
+    touch(machine, task, addr, 8 * PAGE, write=False)
+    for page in (1, 4, 6):
+        touch(machine, task, addr + page * PAGE, PAGE)
+    child = fork(machine, task, "b")
+    third = fork(machine, child, "c")
+    table = third.mm.page_table  # where private pages may look as those of the file do
+    alike = [run.with_flags(Pte.PRESENT) for run in table.runs]
+    table.edit([(run.start, run.end, (run,)) for run in alike])
+    assert len(table.runs) == 1
+    assert migrate(machine, third, "0", "1", move_all=True) == 0
+    assert nodes_of(machine, child, addr, "32KiB") == [[8, 1]]
+    check(machine)
+
+
+def test_a_run_that_was_partly_seen_is_isolated_page_by_page(machine: Machine, task: Task) -> None:
+    file = new_file(machine, "32KiB")
+    other = new_task(machine, "b")
+    first = mapped(machine, task, "16KiB", space=file, is_shared=True)
+    second = mapped(machine, task, "16KiB", space=file, is_shared=True, offset=8192)
+    theirs = mapped(machine, other, "32KiB", space=file, is_shared=True)
+    touch(machine, task, first, 4 * PAGE)
+    touch(machine, task, second, 4 * PAGE)
+    touch(machine, other, theirs, 2 * PAGE)
+    touch(machine, other, theirs + 4 * PAGE, 2 * PAGE)
+    # Each of pages 0 to 5 is mapped twice; task has pages 2 and 3 in both of its mappings.
+    assert migrate(machine, task, "0", "1", move_all=True) == 2
+    assert machine.counters["pgmigrate_success"] == 6
+    check(machine)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        pytest.param({0}, [3, 1, 2, 3, 1, 2], id="the lowest"),
+        pytest.param({2}, [0, 1, 3, 0, 1, 3], id="the highest"),
+        pytest.param({1}, [0, 3, 2, 0, 3, 2], id="one between"),
+        pytest.param({0, 2}, [3, 1, 3, 3, 1, 3], id="several"),
+        pytest.param({3}, [0, 1, 2, 0, 1, 2], id="none of them"),
+    ],
+)
+def test_misplaced_pages_are_picked_from_a_table(wrong: set[int], expected: list[int]) -> None:
+    machine = four_nodes("4MiB")
+    task = new_task(machine)
+    addr = mapped(machine, task, "24KiB")
+    for page in (5, 0, 3, 1, 4, 2):
+        with placed_on(task, page % 3):
+            touch(machine, task, addr + page * PAGE, PAGE)
+    queue = Queue(machine, Walk(lambda nid: nid in wrong))
+    queue.add_vma(task.mm, task.mm.vmas[0], addr >> 12, (addr >> 12) + 6)
+    if queue.slices:
+        migrate_pages(machine, task, queue.slices, Placement((3,), this_node=True))
+    assert [node for nr, node in nodes_of(machine, task, addr, "24KiB") for _ in range(nr)] == (
+        expected
+    )
+    check(machine)
+
+
+def test_frames_of_a_table_that_differ_keep_their_own_state(machine: Machine, task: Task) -> None:
+    addr = scattered(machine, task, 12)
+    update_frames(machine, [(3, 2)], lambda f: f.with_flags(FrameFlag.WRITEBACK))
+    assert migrate(machine, task, "0", "1") == 0
+    writeback = {
+        pfn
+        for run in machine.nodes[1].memmap.runs
+        for pfn in range(run.start, run.start + run.nr)
+        if run.frame.flags & FrameFlag.WRITEBACK
+    }
+    pages = {pfn: page - (addr >> 12) for page, pfn, _ in entries(task.mm)}
+    assert {pages[pfn] for pfn in writeback} == {3 * 7 % 12, 4 * 7 % 12}
     check(machine)

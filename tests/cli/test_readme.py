@@ -1,0 +1,191 @@
+"""README.md says what is true: its sessions are real output, and what it names exists.
+
+Each section (`## ...`) with ```console blocks is one bash session, begun in a new directory that
+holds nothing but `scenarios` and the section's ```yaml examples, by a user who has no booted machine
+yet. A block's lines are `$ ` and a command, `> ` and a further line of it, or what a terminal would
+show next: stdout and stderr together.
+
+Run as a program (`PYTHONPATH=. python tests/cli/test_readme.py`) it writes what the commands print
+into README.md; read the difference before you commit it.
+"""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pymigrate.cli.main import COMMANDS, cli
+from pymigrate.scenario import models
+from pymigrate.scenario.loader import load
+from pymigrate.scenario.steps import STEPS
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+MARK = "@@ the next command @@"
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EXAMPLE = re.compile(r"# (\S+\.yaml)\b")  # how the first line of a ```yaml block names its file
+CODE = re.compile(r"`([^`\n]+)`")
+PATHS = re.compile(r"\]\(([^)#]+)\)|`((?:scenarios|tests|pymigrate)/[\w./-]*)`")
+
+
+def sections(text: str) -> dict[str, str]:
+    """The text of each section by its heading."""
+    parts = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The fenced blocks of one language."""
+    return [body for kind, body in BLOCK.findall(text) if kind == language]
+
+
+def commands(block: str) -> Iterator[str]:
+    """The commands of a console block, each with its further lines."""
+    for match in re.finditer(r"^\$ (.*\n(?:> .*\n)*)", block, re.MULTILINE):
+        yield match[1].replace("\n> ", "\n")
+
+
+def play(section: str, folder: Path) -> list[str]:
+    """The section's console blocks as they look when their commands are run in *folder*."""
+    for example in blocks(section, "yaml"):
+        if named := EXAMPLE.match(example):
+            (folder / named[1]).write_text(example, encoding="utf-8")
+    shutil.copytree(ROOT / "scenarios", folder / "scenarios")
+    program = folder / "bin" / "pymigrate"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m pymigrate "$@"\n')
+    program.chmod(0o755)
+    listed = [command for block in blocks(section, "console") for command in commands(block)]
+    script = "exec 2>&1; status=0\n" + "".join(
+        f"echo {shlex.quote(MARK)}; (exit $status)\n{command}status=$?\n" for command in listed
+    )
+    env = {
+        "PATH": f"{program.parent}:/usr/local/bin:/usr/bin:/bin",
+        "PYTHONPATH": str(ROOT),
+        "HOME": str(folder),  # where the state directory is
+        "COLUMNS": "80",
+        "LC_ALL": "C",
+    }
+    shell = ["bash", "--noprofile", "--norc", "-c", script]
+    done = subprocess.run(
+        shell, cwd=folder, env=env, stdout=subprocess.PIPE, text=True, check=False, timeout=60
+    )
+    outputs = done.stdout.split(f"{MARK}\n")[1:]
+    assert len(outputs) == len(listed), done.stdout
+    left = iter(outputs)
+    return [
+        "".join("$ " + c.replace("\n", "\n> ")[:-2] + next(left) for c in commands(block))
+        for block in blocks(section, "console")
+    ]
+
+
+def rewritten(text: str) -> str:
+    """README with what the commands print now."""
+    for section in sections(text).values():
+        with tempfile.TemporaryDirectory() as folder:
+            for old, new in zip(
+                blocks(section, "console"), play(section, Path(folder)), strict=True
+            ):
+                text = text.replace(f"```console\n{old}```", f"```console\n{new}```")
+    return text
+
+
+TEXT = README.read_text(encoding="utf-8")
+SECTIONS = sections(TEXT)
+PLAYED = [heading for heading, text in SECTIONS.items() if blocks(text, "console")]
+
+
+@pytest.mark.skipif(
+    sys.platform == "win32" or not shutil.which("bash"), reason="the sessions are bash's"
+)
+@pytest.mark.parametrize("heading", PLAYED)
+def test_sessions_are_real_output(heading: str, tmp_path: Path) -> None:
+    section = SECTIONS[heading]
+    assert "\n".join(play(section, tmp_path)) == "\n".join(blocks(section, "console"))
+
+
+def test_there_are_sessions() -> None:
+    assert len(PLAYED) >= 3
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_a_line_and_an_example(name: str) -> None:
+    assert re.search(rf"^\| `{name}` \| .+ \| `pymigrate {name}\b.*` \|$", TEXT, re.MULTILINE)
+
+
+def test_examples_of_commands_are_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ROOT / "scenarios", tmp_path / "scenarios")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYMIGRATE_STATE", str(tmp_path / "machine.db"))
+    monkeypatch.delenv("PYMIGRATE_SCENARIO", raising=False)
+    examples = [code for code in CODE.findall(SECTIONS["Commands"]) if code[:10] == "pymigrate "]
+    assert len(examples) >= len(COMMANDS)
+    for example in examples:
+        result = CliRunner().invoke(cli, shlex.split(example)[1:])
+        assert result.exit_code == 0, (example, result.output)
+
+
+def test_example_scenarios_are_valid(tmp_path: Path) -> None:
+    examples = blocks(TEXT, "yaml")
+    assert examples
+    for example in examples:
+        path = tmp_path / "example.yaml"
+        path.write_text(example, encoding="utf-8")
+        assert load(path).machine.nodes
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        models.Scenario,
+        models.MachineSpec,
+        models.NodeSpec,
+        models.FileSpec,
+        models.TaskSpec,
+        models.RegionSpec,
+    ],
+)
+def test_each_key_of_the_format_is_explained(model: type[models.Model]) -> None:
+    named = set(CODE.findall(SECTIONS["Scenario files"]))
+    keys = {field.alias or name for name, field in model.model_fields.items()}
+    assert keys <= named
+
+
+def test_each_step_is_named() -> None:
+    assert set(STEPS) <= set(CODE.findall(SECTIONS["Scenario files"]))
+
+
+def test_each_scenario_is_named() -> None:
+    for path in (ROOT / "scenarios").iterdir():
+        assert f"`scenarios/{path.name}`" in TEXT
+
+
+def test_each_make_target_is_one() -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`make ([\w-]+)`", TEXT)) <= targets
+
+
+def test_named_paths_exist() -> None:
+    named = {link or path for link, path in PATHS.findall(TEXT)}
+    assert len(named) > len(list((ROOT / "scenarios").iterdir()))
+    for path in named:
+        assert path.startswith("https://") or (ROOT / path).exists(), path
+
+
+def test_environment_variables_are_those_of_the_code() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "pymigrate").rglob("*.py"))
+    name = re.compile(r"\bPYMIGRATE_[A-Z]+\b")
+    assert set(name.findall(TEXT)) == set(name.findall(code))
+
+
+if __name__ == "__main__":
+    README.write_text(rewritten(TEXT), encoding="utf-8")
