@@ -265,14 +265,20 @@ def _can_reuse(machine: Machine, task: Task, run: PteRun, frame: Frame) -> bool:
 
 def _copy(machine: Machine, task: Task, vma: Vma, run: PteRun) -> None:
     """Private copies in place of the pages of *run*. Mirrors wp_page_copy()."""
-    made = map_anon(machine, task, vma, run.start, run.end)
-    assert sum(new.nr for new in made) == run.nr
 
     def unmap(frame: Frame) -> Frame | None:
         left = frame.mapped(-1)
         return None if left.is_anon and not left.mapcount and not left.is_held else left
 
-    update_frames(machine, extents_of(run), unmap)
+    end = run.end
+    try:
+        map_anon(machine, task, vma, run.start, run.end)
+    except Fault as fault:
+        end = fault.page  # the end of the task has unmapped the others
+        raise
+    finally:
+        if run.start < end:
+            update_frames(machine, extents_of(run.clip(run.start, end)), unmap)
 
 
 def _access_file(

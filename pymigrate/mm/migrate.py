@@ -315,7 +315,7 @@ class _Mover:
         if not self.moves:
             return
         edits: dict[int, tuple[RunMap[PteRun], list[Edit[PteRun]]]] = {}
-        dirtied: list[tuple[int, int]] = []
+        dirtied: set[int] = set()
         for move in self.moves:
             self._remap(move, edits, dirtied)
         for table, changes in edits.values():
@@ -324,14 +324,18 @@ class _Mover:
         self.frames.free(coalesce(self.old))
         self.frames.commit()
         if dirtied:
-            update_frames(self.machine, coalesce(dirtied), lambda f: f.with_flags(FrameFlag.DIRTY))
+            update_frames(
+                self.machine,
+                pages_to_extents(list(dirtied)),
+                lambda f: f.with_flags(FrameFlag.DIRTY),
+            )
         self.moves, self.old = [], []
 
     def _remap(
         self,
         move: Move,
         edits: dict[int, tuple[RunMap[PteRun], list[Edit[PteRun]]]],
-        dirtied: list[tuple[int, int]],
+        dirtied: set[int],
     ) -> None:
         """Let every entry that names an old frame name the new one; keep its flags.
 
@@ -348,7 +352,7 @@ class _Mover:
                 pieces = _retarget(run, before, after)
                 changes += [(piece.start, piece.end, (piece,)) for piece in pieces]
                 if run.flags & Pte.DIRTY and not is_cache and not old.flags & Pte.DIRTY:
-                    dirtied += _named(run, before, after)
+                    dirtied |= _named(run, before, after)
             if changes:
                 edits.setdefault(id(table), (table, []))[1].extend(changes)
 
@@ -433,10 +437,10 @@ def _retarget(run: PteRun, before: PteRun, after: PteRun) -> list[PteRun]:
     return pieces
 
 
-def _named(run: PteRun, before: PteRun, after: PteRun) -> list[tuple[int, int]]:
+def _named(run: PteRun, before: PteRun, after: PteRun) -> set[int]:
     """The new frames of those pages that *run* maps."""
     pages = zip(run.pfns(), before.pfns(), after.pfns(), strict=True)
-    return [(new, 1) for pfn, old, new in pages if pfn == old != new]
+    return {new for pfn, old, new in pages if pfn == old != new}
 
 
 def _start(edit: Edit[PteRun]) -> int:

@@ -183,7 +183,7 @@ class _Sweep(Generic[R]):
 
     def __init__(self, runs: list[R], starts: list[int], a: int) -> None:
         self.runs, self.starts = runs, starts
-        self.first = self.pos = max(bisect_right(starts, a) - 1, 0)
+        self.first = self.pos = max(bisect_left(starts, a) - 1, 0)
         self.rest: R | None = None  # what is left of a run that an edit has cut
         self.out: list[R] = []
 

@@ -1,9 +1,10 @@
 """/proc/PID/numa_maps: how a task's VMAs lie on the nodes."""
 
 from collections import Counter
+from collections.abc import Collection
 from typing import NamedTuple
 
-from pymigrate.mm.frames import extents_of, uniform_parts
+from pymigrate.mm.frames import extents_of, frame_of, uniform_parts
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.memmap import Frame, FrameFlag
 from pymigrate.mm.pte import Pte, PteRun
@@ -91,7 +92,8 @@ def _row(machine: Machine, task: Task, vma: Vma) -> NumaMapsRow:
                 for lane, frame in enumerate(frames):
                     stats.add(frame, part.count(lane), dirty)
         if waiting or unlisted:
-            active += _count(run, waiting) - _count(run, unlisted)
+            listed = [pfn for pfn in waiting if not _is_mlocked(machine, pfn)]
+            active += _count(run, listed) - _count(run, unlisted)
     if not machine.release.lru_gen:
         active = 0
     space = machine.spaces[vma.space] if vma.space else None
@@ -119,7 +121,11 @@ def _kind(task: Task, vma: Vma) -> str:
     return "stack" if vma.start <= task.mm.start_stack < vma.end else ""
 
 
-def _count(run: PteRun, pfns: set[int]) -> int:
+def _is_mlocked(machine: Machine, pfn: int) -> bool:
+    return bool(frame_of(machine, pfn).flags & FrameFlag.MLOCKED)
+
+
+def _count(run: PteRun, pfns: Collection[int]) -> int:
     extents = extents_of(run)
     return sum(any(start <= pfn < start + nr for start, nr in extents) for pfn in pfns)
 

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,6 +125,7 @@ def unbooted(
 
     def run(args: list[str]) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["pymigrate", *args])
+        monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO()))
         with pytest.raises(SystemExit) as stop:
             main()
         assert isinstance(stop.value.code, int)

@@ -25,8 +25,8 @@ def test_success_is_silent_and_moves_shared_pages_for_root(shell: Shell) -> None
     assert shell.counted("pgmigrate_success", "pgmigrate_fail", "pgfree") == [26, 0, 26]
 
 
-@pytest.mark.parametrize("pid", ["100", "0100", "a", "alpha"])
-def test_pid_may_be_a_name(shell: Shell, pid: str) -> None:
+@pytest.mark.parametrize("pid", ["100", "0144", "0x64", "' +100'", "4294967396", "a", "alpha"])
+def test_pid_is_a_number_as_c_reads_it_or_a_name(shell: Shell, pid: str) -> None:
     assert shell(f"migratepages {pid} 0 1") == Outcome(0)
     assert shell.counted("pgmigrate_success") == [26]
 
@@ -97,6 +97,11 @@ def test_trailing_text_after_a_node_gets_no_warning(shell: Shell, nodes: str) ->
 )
 def test_refusals(shell: Shell, args: str, outcome: Outcome) -> None:
     assert shell(f"migratepages {args}") == outcome
+
+
+def test_pid_0_is_the_caller_itself(shell: Shell) -> None:
+    assert shell("migratepages 0 0 1") == Outcome(0)
+    assert shell.counted("pgmigrate_success") == [0]
 
 
 def test_nodes_are_looked_at_before_the_process(shell: Shell) -> None:

@@ -120,9 +120,7 @@ def test_each_command_has_a_line_and_an_example(name: str) -> None:
     assert re.search(rf"^\| `{name}` \| .+ \| `pymigrate {name}\b.*` \|$", TEXT, re.MULTILINE)
 
 
-def test_examples_of_commands_are_accepted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_examples_of_commands_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(ROOT / "scenarios", tmp_path / "scenarios")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYMIGRATE_STATE", str(tmp_path / "machine.db"))

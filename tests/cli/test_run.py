@@ -126,5 +126,7 @@ def test_usage_error(shell: Shell, args: str) -> None:
 
 
 def test_missing_scenario(shell: Shell) -> None:
-    expected = Outcome(2, "", "pymigrate: none.yaml: cannot be read: No such file or directory; expected a file\n")
+    expected = Outcome(
+        2, "", "pymigrate: none.yaml: cannot be read: No such file or directory; expected a file\n"
+    )
     assert shell("run none.yaml") == expected

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -48,7 +49,8 @@ def reap(process: "subprocess.Popen[str]") -> int:
 
 def kill_later(process: "subprocess.Popen[str]", seconds: float) -> int:
     """Kill a command that has not ended after *seconds*."""
-    time.sleep(seconds)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
     process.kill()
     return reap(process)
 
@@ -64,15 +66,18 @@ def kill_when_writing(shell: Shell, process: "subprocess.Popen[str]") -> int:
 
 def duration(shell: Shell) -> float:
     """How long a command takes here and now."""
-    start = time.perf_counter()
-    assert shell.spawn("task mmap a warm 4KiB --dry-run").exit == 0
-    return time.perf_counter() - start
+    found = []
+    for _ in range(3):
+        start = time.perf_counter()
+        assert shell.spawn(f"{mapping('warm')} --dry-run").exit == 0
+        found.append(time.perf_counter() - start)
+    return min(found)
 
 
 def test_kill_at_random_moments(shell: Shell) -> None:
     chance, whole = random.Random(20), duration(shell)
     names = [f"r{i}" for i in range(160)]
-    delays = {name: whole * chance.uniform(0.2, 2.5) for name in names}
+    delays = {name: whole * chance.uniform(0.3, 2) for name in names}
 
     def run(name: str) -> int:
         return kill_later(shell.start(mapping(name)), delays[name])
@@ -122,7 +127,7 @@ def test_twenty_migrations_at_once_are_all_counted(shell: Shell) -> None:
     [moved, freed, dropped] = shell.counted("pgmigrate_success", "pgfree", "drop_slab")
     assert dropped == 10
     assert moved == freed
-    assert moved in {26 * half + 28 * other for half in range(6) for other in range(6)}
+    assert moved % 28 in (26, 2)  # the first to move takes 26 pages or 2, each other all or none
 
 
 def test_first_commands_at_once_boot_one_machine(unbooted: Shell) -> None:

@@ -137,12 +137,12 @@ class Mm:
 
     def parts(self, a: int, b: int) -> list[tuple[Vma, int, int]]:
         """The VMAs that meet a range, each with the part of the range in it."""
-        met = [vma for vma in self.vmas if vma.start < b and a < vma.end]
+        met = [vma for vma in self.vmas if a < b and vma.start < b and a < vma.end]
         return [(vma, max(a, vma.start), min(b, vma.end)) for vma in met]
 
     def mapped(self, a: int, b: int) -> list[tuple[int, Pte, Page]]:
         """The entries of a range that have a page."""
-        found = sorted((at for at in self.ptes if a <= at < b))
+        found = sorted(at for at in self.ptes if a <= at < b)
         return [(at, p, p.page) for at in found if (p := self.ptes[at]).page]
 
     def map(self, at: int, page: Page | None, write: bool = False, dirty: bool = False) -> None:

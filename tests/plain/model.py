@@ -501,7 +501,7 @@ class Model:
             queue.clear()
             return failed and failed + len(wanted) - at
 
-        for at, (page, node) in enumerate(wanted):  # noqa: B007  (submit() reads *at*)
+        for at, (page, node) in enumerate(wanted):
             error = "" if node in self.cpusets[target.cpuset]["mems"] else "EACCES"
             error = error if node in self.memory.memory else "ENODEV"
             if error:

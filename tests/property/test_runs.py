@@ -217,9 +217,6 @@ def test_pages_are_taken_from_the_front(pages: set[int], data: st.DataObject) ->
     check_run_map(free, is_maximal=True)
 
 
-@pytest.mark.xfail(
-    reason="RunMap joins all neighbours; an edit that begins where a run does misses the one before"
-)
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 8), st.integers(0, 2))))
 def test_frames_that_are_alike_are_one_run(writes: list[tuple[int, int, int]]) -> None:
     memmap: RunMap[FrameRun] = RunMap()

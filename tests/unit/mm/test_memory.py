@@ -434,7 +434,6 @@ def test_a_page_of_locked_memory_is_unlocked_with_it(machine: Machine, task: Tas
 # When memory runs out in the middle of it
 
 
-@pytest.mark.xfail(reason="the copied pages' old frames stay mapped by nobody: see memory._copy()")
 def test_a_task_that_is_killed_while_it_copies_lets_its_old_pages_go() -> None:
     machine = two_nodes("2MiB")
     parent = new_task(machine)

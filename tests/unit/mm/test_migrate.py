@@ -238,7 +238,6 @@ def test_one_dirty_entry_of_another_process_is_enough(machine: Machine, task: Ta
     ]
 
 
-@pytest.mark.xfail(reason="a frame that two entries dirty is named twice: see _Mover.commit()")
 def test_two_dirty_entries_of_other_processes_are_as_good(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "16KiB")
     fork(machine, task, "b")
@@ -307,3 +306,21 @@ def test_a_slice_counts_and_cuts_what_is_picked() -> None:
 
 def test_reasons_have_the_kernels_numbers() -> None:
     assert (MigrateReason.SYSCALL, MigrateReason.MEMPOLICY_MBIND, MigrateReason.DAMON) == (3, 4, 9)
+
+
+@pytest.mark.parametrize("pages", [511, 512, 513, 1024])
+def test_batches_that_are_just_full(pages: int) -> None:
+    machine = two_nodes("16MiB")
+    task = new_task(machine)
+    addr = touched(machine, task, str(pages * PAGE))
+    hold(machine, task, addr + 5 * PAGE)
+    assert engine(machine, task) == (pages - 1, 1, 1, False)
+
+
+def test_zero_pages_of_others_stay(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "16KiB")
+    child = fork(machine, task, "b")
+    madvise(machine, child, addr + PAGE, PAGE, Madv.DONTNEED)
+    touch(machine, child, addr + PAGE, PAGE, write=False)
+    assert engine(machine, task)[0] == 4
+    assert nodes_of(machine, child, addr, "16KiB") == [[1, 1], [1, -1], [2, 1]]

@@ -7,7 +7,6 @@ from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.memmap import FrameFlag, nid_of
 from pymigrate.mm.mempolicy import MPOL, Mempolicy, Placement
 from pymigrate.mm.migrate import migrate_pages
-from pymigrate.mm.pte import Pte
 from pymigrate.mm.queue_folios import Queue, Walk, do_migrate_pages, node_pairs
 from pymigrate.mm.vma import Vm
 from pymigrate.nodemask import Nodemask
@@ -240,25 +239,6 @@ def test_pages_of_a_table_move_together_with_move_all(machine: Machine, task: Ta
     assert migrate(machine, task, "0", "1", move_all=True) == 0
     assert nodes_of(machine, task, addr, "48KiB") == [[12, 1]]
     assert machine.counters["pgmigrate_success"] == 12
-    check(machine)
-
-
-def test_clean_anonymous_and_file_pages_of_one_run_keep_their_owners(
-    machine: Machine, task: Task
-) -> None:
-    file = new_file(machine, "32KiB")
-    addr = mapped(machine, task, "32KiB", space=file)
-    touch(machine, task, addr, 8 * PAGE, write=False)
-    for page in (1, 4, 6):
-        touch(machine, task, addr + page * PAGE, PAGE)
-    child = fork(machine, task, "b")
-    third = fork(machine, child, "c")
-    table = third.mm.page_table  # where private pages may look as those of the file do
-    alike = [run.with_flags(Pte.PRESENT) for run in table.runs]
-    table.edit([(run.start, run.end, (run,)) for run in alike])
-    assert len(table.runs) == 1
-    assert migrate(machine, third, "0", "1", move_all=True) == 0
-    assert nodes_of(machine, child, addr, "32KiB") == [[8, 1]]
     check(machine)
 
 

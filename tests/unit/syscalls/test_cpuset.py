@@ -222,3 +222,16 @@ def test_a_full_target_leaves_what_does_not_fit(machine: Machine, task: Task) ->
     (moved, _), (stayed, node) = nodes_of(machine, task, addr, "1MiB")
     assert (moved + stayed, node) == (256, 0)
     check(machine)
+
+
+def test_new_mems_of_a_v1_cpuset_leave_pages_where_they_are() -> None:
+    machine = four_nodes(kernel="6.1")
+    task = new_task(machine)
+    make(machine, "x", "0-1", follows=False)
+    make(machine, "y", "0-1", follows=False)
+    attach(machine, task, "x")
+    attach(machine, task, "y")
+    addr = touched(machine, task, "8KiB")
+    write(machine, "y", "2-3")
+    assert nodes_of(machine, task, addr, "8KiB") == [[2, 0]]
+    assert task.mems_allowed == N("2-3")

@@ -294,9 +294,6 @@ def test_pages_faulted_into_locked_memory_count_once_their_batch_is_emptied(
     assert active(machine, task)[0] == shown
 
 
-@pytest.mark.xfail(
-    reason="11: active counts pages once; those that wait and are mlocked count twice"
-)
 def test_pages_that_wait_on_another_cpu_while_they_are_locked_count_once(
     machine: Machine, task: Task
 ) -> None:

@@ -1,0 +1,298 @@
+"""Whatever is typed: an answer of one line or two, no traceback, and a machine that is whole."""
+
+import subprocess
+
+import pytest
+
+from pymigrate.session import Request, Session
+from tests.cli.conftest import SCENARIO, Outcome, Shell
+from tests.property.invariants import check
+
+ANYTHING = [
+    *(
+        "",
+        " ",
+        "-",
+        "0",
+        "1",
+        "-1",
+        "0x",
+        "0x0",
+        "1.5",
+        "1e3",
+        "1_0",
+        "inf",
+        "99999999999999999999",
+    ),
+    *("0xffffffffffffffff", "0x10000000000000000", "4294967297", "9" * 5000, "x" * 5000),
+    *(
+        "é",
+        "٣",
+        "²",
+        "a\nb",
+        "a b",
+        "=",
+        ":",
+        "/",
+        ".",
+        "%s",
+        "{}",
+        "'",
+        '"',
+        ";",
+        "\x1b[31m",
+    ),
+    *(
+        "all",
+        "!",
+        "!0",
+        "+0",
+        "0-1",
+        "1-0",
+        "0,",
+        "0,,1",
+        "0-99999999",
+        "node0",
+        "none",
+        "rwx",
+        "b",
+    ),
+    *(
+        "heap",
+        "heap+",
+        "heap+1",
+        "heap+64KiB",
+        "heap+1TiB",
+        "heap+-1",
+        "heap+0:0",
+        "heap:1",
+        "+4096",
+    ),
+    *("buf+4KiB:1", "lib", "stack", "1TiB", "99999TiB", "4KiB", "0x7ffffffff000+0:8KiB"),
+    *(
+        "bind",
+        "bind:",
+        "bind:0",
+        "bind=:0",
+        "bind=static|relative:0",
+        "default:0",
+        "prefer (many):0",
+    ),
+    *("drop_caches=1", "drop_caches=²", "weighted_interleave/node²", f"drop_caches={'9' * 5000}"),
+]
+# Each line is tried with each of the above in place of X.
+LINES = [
+    "boot X",
+    "cpuset attach / X",
+    "cpuset attach X a",
+    "cpuset create X --cpus 0 --mems 0",
+    "cpuset create new --cpus X --mems 0",
+    "cpuset create new --cpus 0 --mems X",
+    "cpuset set X --mems 0",
+    "get_mempolicy X",
+    "get_mempolicy a X --node",
+    "mbind X heap 4096 bind:0",
+    "mbind a X 4096 bind:1 --move",
+    "mbind a heap X bind:1 --move --strict",
+    "mbind a heap 4096 X",
+    "mbind a heap 4096 bind:X",
+    "migratepages X 0 1",
+    "migratepages a X 1",
+    "migratepages a 0 X -v",
+    "move_pages X heap --query",
+    "move_pages a X --query",
+    "move_pages a X --to 1",
+    "move_pages a heap --to X",
+    "move_pages a --from-file X --query",
+    "numa_maps X",
+    "run X",
+    "set_mempolicy X bind:0",
+    "set_mempolicy a X",
+    "set_mempolicy_home_node a X 4096 1",
+    "set_mempolicy_home_node a heap X 1",
+    "set_mempolicy_home_node a heap 4096 X",
+    "show X",
+    pytest.param("sysctl X", marks=pytest.mark.xfail(reason="int() of 5000 digits")),
+    "task exit X",
+    "task fork X child",
+    "task fork a X",
+    "task madvise a X dontneed",
+    "task madvise a X populate_write",
+    "task madvise a heap X",
+    "task mlock a X",
+    "task mmap a X 4096",
+    "task mmap a new X",
+    "task mmap a new 4096 --align X",
+    "task mmap a new 4096 --file /lib/c.so --offset X",
+    "task mmap a new 4096 --prot X",
+    "task mprotect a X r",
+    "task mprotect a heap X",
+    "task munlock a X",
+    "task munmap a X",
+    "task pin a X",
+    "task touch a X",
+    "task touch a heap --stride X",
+    "task unpin a X",
+    "vmstat --since X",
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_any_argument(shell: Shell, line: str) -> None:
+    whole = shell.state.read_bytes()
+    for text in ANYTHING:
+        exit_code, stdout, stderr = shell(
+            [text if word == "X" else word.replace("X", text) for word in line.split(" ")]
+        )
+        assert exit_code in (0, 1, 2, 3), text
+        assert exit_code == 0 or stdout or stderr, text
+        assert len(stderr) < 6000, text
+        if shell.state.read_bytes() != whole:
+            assert exit_code in (0, 1), text
+            with Session(Request(None, str(shell.state))) as machine:
+                check(machine)
+            shell.state.write_bytes(whole)
+
+
+NOT_UTF8 = pytest.mark.xfail(reason="UnicodeDecodeError")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"\xff\xfe", marks=NOT_UTF8),
+        pytest.param(bytes(range(256)) * 10, marks=NOT_UTF8),
+        b"\0" * 100,
+        b"9" * 5000,
+    ],
+)
+@pytest.mark.parametrize("line", ["move_pages a --query --from-file", "vmstat --since"])
+def test_file_that_is_no_text(shell: Shell, line: str, content: bytes) -> None:
+    (shell.folder / "file").write_bytes(content)
+    assert shell(f"{line} file").exit in (0, 2)
+
+
+@pytest.mark.parametrize("line", ["move_pages a --query --from-file", "vmstat --since"])
+@pytest.mark.parametrize(
+    ("name", "why"), [(".", "Is a directory"), ("none", "No such file or directory")]
+)
+def test_file_that_cannot_be_read(shell: Shell, line: str, name: str, why: str) -> None:
+    exit_code, stdout, stderr = shell(f"{line} {name}")
+    assert (exit_code, stdout) == (2, "")
+    assert stderr.endswith(f"'{name}': {why}\n")
+
+
+NUMBER_BUG = pytest.mark.xfail(reason="ValueError of int()")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pgfree -\n",
+        pytest.param("pgfree --5\n", marks=NUMBER_BUG),
+        pytest.param(f"pgfree {'9' * 5000}\n", marks=NUMBER_BUG),
+    ],
+)
+def test_since_with_a_value_that_is_no_number(shell: Shell, text: str) -> None:
+    (shell.folder / "before").write_text(text, encoding="utf-8")
+    assert shell("vmstat --since before").exit == 2
+
+
+@pytest.mark.xfail(reason="ValueError of int()")
+@pytest.mark.parametrize("text", ["10000000 --5\n", f"10000000 {'9' * 5000}\n"])
+def test_log_with_a_node_that_is_no_number(shell: Shell, text: str) -> None:
+    (shell.folder / "log").write_text(text, encoding="utf-8")
+    assert shell("move_pages a --from-file log").exit in (1, 2)
+
+
+@pytest.mark.xfail(reason="the line is repeated, four times as long")
+def test_a_line_of_ten_megabytes_is_not_repeated(shell: Shell) -> None:
+    (shell.folder / "log").write_bytes(b"z" * 10_000_000)
+    for line in ("move_pages a --query --from-file log", "vmstat --since log"):
+        exit_code, _, stderr = shell(line)
+        assert exit_code == 2
+        assert len(stderr) < 2000
+
+
+def test_long_log(shell: Shell) -> None:
+    (shell.folder / "log").write_text("10000000 1\n10001000 0\n" * 100_000, encoding="utf-8")
+    text = shell.out("move_pages a --from-file log --json --dry-run")
+    assert '"1": 100000' in text
+
+
+@pytest.mark.xfail(reason="MemoryError")
+def test_more_addresses_than_there_is_memory(shell: Shell) -> None:
+    exit_code, stdout, stderr = shell.spawn(
+        "move_pages a heap+0:16TiB --query", preexec_fn=_with_little_memory
+    )
+    assert (exit_code, stdout) in ((1, ""), (2, ""))
+    assert "Traceback" not in stderr
+
+
+@pytest.mark.xfail(reason="mmap succeeds beyond TASK_SIZE")
+def test_region_of_more_than_the_address_space(shell: Shell) -> None:
+    assert shell("task mmap a new 999999TiB") == Outcome(1, "", "mmap: Cannot allocate memory\n")
+
+
+@pytest.mark.xfail(reason="the length is negative, and nothing is done")
+def test_offset_beyond_a_region(shell: Shell) -> None:
+    for line in ("touch a heap+1TiB", "mlock a heap+1TiB", "pin a heap+1TiB"):
+        assert shell(f"task {line}").exit == 2
+
+
+@pytest.mark.xfail(reason="the old region has no name any more")
+def test_name_that_is_taken(shell: Shell) -> None:
+    assert shell("task mmap a heap 4KiB").exit == 2
+    assert shell("task fork a b").exit == 2
+    assert shell("cpuset create / --cpus 0 --mems 0").exit in (1, 2)
+
+
+@pytest.mark.xfail(reason="/ is not found")
+def test_the_first_cpuset_cannot_be_changed(shell: Shell) -> None:
+    assert shell("cpuset set / --mems 0") == Outcome(1, "", "cpuset: Permission denied\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "machine: [[[[" + "[" * 5000,
+        "machine: &a {nodes: *a}",
+        "a: &a [x]\n" + "".join(f"{c}: &{c} [{'*a,' * 9}*a]\n" for c in "bcdefgh"),
+        "machine: !!python/object/apply:os.getcwd []",
+        "machine: {nodes: {0: {cpus: '0', memory: 1e99}}}",
+        f"machine: {{nodes: {{{'9' * 5000}: 1}}}}",
+        SCENARIO.replace("pid: 200", "pid: 100"),
+        SCENARIO.replace("memory: 64MiB", "memory: 99999999TiB"),
+        SCENARIO.replace("[[6, 0], [2, 1]]", "[[6, 0], [99999999999999, 1]]"),
+        SCENARIO.replace("uid: 26", "uid: -1"),
+        SCENARIO.replace("address: 0x10000000", "address: 0xffffffffffffffff"),
+    ],
+)
+def test_wrong_scenarios(unbooted: Shell, text: str) -> None:
+    unbooted.scenario.write_text(text, encoding="utf-8")
+    for line in ("boot", "vmstat", "run machine.yaml"):
+        exit_code, stdout, stderr = unbooted(line)
+        assert (exit_code, stdout) == (2, "")
+        assert stderr.startswith(f"pymigrate: {'' if 'run' in line else unbooted.folder}")
+
+
+@pytest.mark.parametrize("content", [bytes(range(256)), b"\xff\xfem\0", b"machine:\0"])
+def test_scenario_that_is_no_text(unbooted: Shell, content: bytes) -> None:
+    unbooted.scenario.write_bytes(content)
+    assert unbooted("boot").exit == 2
+
+
+@pytest.mark.xfail(reason="it is read twice")
+def test_scenario_from_a_pipe(unbooted: Shell) -> None:
+    with unbooted.start("boot /dev/stdin", stdin=subprocess.PIPE) as process:
+        stdout, stderr = process.communicate(SCENARIO, timeout=60)
+    assert (process.returncode, stderr) == (0, "")
+    assert stdout == "booted /dev/stdin: Linux 6.12, 2 nodes, 128MiB, 2 tasks\n"
+
+
+def _with_little_memory() -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))

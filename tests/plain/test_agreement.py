@@ -1,0 +1,47 @@
+"""pymigrate and the plain model answer random programs alike, record by record."""
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from pymigrate.scenario.build import build
+from pymigrate.scenario.loader import load_text
+from pymigrate.scenario.runner import Runner
+from tests.conformance.compare import first_difference
+from tests.plain import model
+from tests.plain.generator import programs
+from tests.property import invariants
+
+QUICK = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+LONG = settings(
+    max_examples=2000, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
+
+
+def agree(text: str) -> None:
+    """Run a program on both; each record is the same, and the machine is sound in the end."""
+    scenario = load_text(text)
+    machine = build(scenario)
+    ours: list[dict[str, Any]] = list(Runner(machine, scenario).run())
+    difference = first_difference(model.run(scenario), ours)
+    if difference:
+        step = text.splitlines()[text.splitlines().index("steps:") + int(difference.split()[1])]
+        difference = difference.replace("kernel ", "model  ")
+        pytest.fail(f"{text}\n{difference}\n{step.strip()}", pytrace=False)
+    invariants.check(machine)
+
+
+@given(text=programs(length=14))
+@QUICK
+def test_a_few_programs(text: str) -> None:
+    """As many as a quick test has the time for."""
+    agree(text)
+
+
+@pytest.mark.slow
+@given(text=programs())
+@LONG
+def test_many_programs(text: str) -> None:
+    """Two thousand."""
+    agree(text)
