@@ -45,9 +45,12 @@ class Session:
         if request.ephemeral or (request.dry_run and not os.path.exists(state_path(request))):
             self.machine, _ = boot_scenario(scenario_path(request.scenario))
             return self.machine
-        self.store = Store(state_path(request))
+        path = state_path(request)
+        # A scenario with mistakes must not leave a state behind.
+        fresh = None if os.path.exists(path) else boot_scenario(scenario_path(request.scenario))
+        self.store = Store(path)
         try:
-            self.machine = self._load(self.store)
+            self.machine = self._load(self.store, fresh)
         except BaseException:
             self._close()
             raise
@@ -70,18 +73,18 @@ class Session:
         finally:
             self._close()
 
-    def _load(self, store: Store) -> Machine:
+    def _load(self, store: Store, fresh: tuple[Machine, Boot] | None) -> Machine:
         store.begin(write=self.request.write)
         boot = store.booted()
         if boot is None:
-            boot = self._boot(store)
+            boot = self._boot(store, fresh)
         _check_scenario(self.request, boot)
         machine = store.load()
         if not self.request.write:
             store.commit()  # a reader that stays would make writers wait
         return machine
 
-    def _boot(self, store: Store) -> Boot:
+    def _boot(self, store: Store, fresh: tuple[Machine, Boot] | None) -> Boot:
         """Boot by itself a scenario that never was; the store has begun a transaction then."""
         path = scenario_path(self.request.scenario)
         if not self.request.write:
@@ -89,7 +92,7 @@ class Session:
             store.begin(write=True)
         boot = store.booted()
         if boot is None:  # no other command was faster
-            machine, boot = boot_scenario(path)
+            machine, boot = fresh or boot_scenario(path)
             store.replace(machine, boot)
             self.say(f"booted {path}")
         store.commit()
@@ -122,11 +125,11 @@ def boot_scenario(path: str, steps: bool = False) -> tuple[Machine, Boot]:
     Raises ScenarioError.
     """
     from pymigrate.scenario.build import build
-    from pymigrate.scenario.loader import load
+    from pymigrate.scenario.loader import load_bytes
     from pymigrate.scenario.runner import Runner
 
-    fingerprint = _fingerprint(path)
-    scenario = load(path)
+    content = _read(path)
+    scenario = load_bytes(content, path)
     try:
         machine = build(scenario)
         if steps:
@@ -136,7 +139,8 @@ def boot_scenario(path: str, steps: bool = False) -> tuple[Machine, Boot]:
         if not error.path:
             raise ScenarioError(error.message, path) from None
         raise
-    return machine, Boot(os.path.abspath(path), fingerprint, machine.release.name, __version__)
+    booted = Boot(_absolute(path), _fingerprint(path, content), machine.release.name, __version__)
+    return machine, booted
 
 
 def scenario_path(named: str | None) -> str:
@@ -159,7 +163,7 @@ def state_path(request: Request) -> str:
 
     from platformdirs import user_state_dir
 
-    path = os.path.abspath(scenario_path(request.scenario))
+    path = _absolute(scenario_path(request.scenario))
     stem = os.path.splitext(os.path.basename(path))[0]
     name = f"{stem}-{sha256(path.encode()).hexdigest()[:12]}.db"
     folder = user_state_dir("pymigrate", appauthor=False)
@@ -172,30 +176,41 @@ def state_path(request: Request) -> str:
 
 def _check_scenario(request: Request, boot: Boot) -> None:
     """Refuse a state that does not stand for the scenario that is meant, as it is now."""
-    if request.scenario and os.path.abspath(request.scenario) != boot.scenario:
+    if request.scenario and _absolute(request.scenario) != boot.scenario:
         raise StoreError(
-            f"holds a machine of {boot.scenario}, not of {os.path.abspath(request.scenario)};"
+            f"holds a machine of {boot.scenario}, not of {_absolute(request.scenario)};"
             f" `pymigrate boot {request.scenario}` would replace it",
             state_path(request),
         )
-    if os.path.exists(boot.scenario) and not _is_unchanged(boot):
+    if os.path.isfile(boot.scenario) and not _is_unchanged(boot):
         raise StoreError(
             "the scenario was changed since it was booted; `pymigrate boot` starts afresh",
             boot.scenario,
         )
 
 
-def _fingerprint(path: str) -> str:
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ScenarioError(f"cannot be read: {reason}; expected a file", path) from None
+
+
+def _absolute(path: str) -> str:
+    try:
+        return os.path.abspath(path)
+    except OSError as error:
+        raise ScenarioError(f"the current directory is gone: {error.strerror}", path) from None
+
+
+def _fingerprint(path: str, content: bytes) -> str:
     """What tells whether a scenario file has changed: its size, time and contents."""
     from hashlib import sha256
 
-    try:
-        status = os.stat(path)
-        with open(path, "rb") as file:
-            digest = sha256(file.read()).hexdigest()
-    except OSError as error:
-        raise ScenarioError(f"cannot be read: {error.strerror}", path) from None
-    return f"{status.st_size}:{status.st_mtime_ns}:{digest}"
+    mtime = os.stat(path).st_mtime_ns if os.path.exists(path) else 0
+    return f"{len(content)}:{mtime}:{sha256(content).hexdigest()}"
 
 
 def _is_unchanged(boot: Boot) -> bool:
@@ -203,4 +218,4 @@ def _is_unchanged(boot: Boot) -> bool:
     status = os.stat(boot.scenario)
     if (status.st_size, status.st_mtime_ns) == (int(size), int(mtime)):
         return True
-    return _fingerprint(boot.scenario).split(":")[2] == digest
+    return _fingerprint(boot.scenario, _read(boot.scenario)).split(":")[2] == digest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,13 +10,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pymigrate.cli.common import Options, print_json, say
+from pymigrate.cli.common import Options, print_json, say, shorten
 from pymigrate.errors import KernelError
 from pymigrate.units import PAGE_SHIFT, parse_size
 from pymigrate.views import changes
 
 if TYPE_CHECKING:
     from pymigrate.mm.machine import Machine, Task
+
+
+# Without 0x it begins with a digit, for a region's name does not.
+_ADDRESS = re.compile(r"(?:0[xX](?=[0-9a-fA-F])|(?=[0-9]))0*([0-9a-fA-F]{0,16})")
 
 
 @dataclass(slots=True)
@@ -87,7 +92,7 @@ def find_range(machine: Machine, task: Task, text: str) -> tuple[int, int | None
         offset = parse_size(offset_text) if offset_text else 0
         length = parse_size(length_text) if length_text else None
     except ValueError as error:
-        raise click.BadParameter(f"{text!r}: {error}") from None
+        raise click.BadParameter(f"{shorten(text)}: {error}") from None
     addr = parse_address(place)
     if addr is not None:
         return addr + offset, length
@@ -96,18 +101,16 @@ def find_range(machine: Machine, task: Task, text: str) -> tuple[int, int | None
     except KernelError:
         known = ", ".join(sorted({name for _, name in machine.regions})) or "none"
         raise click.BadParameter(
-            f"{place!r} is neither an address nor a region; expected 0x... or one of: {known}"
+            f"{shorten(place)} is neither an address nor a region;"
+            f" expected 0x... or one of: {known}"
         ) from None
     size = region.nr << PAGE_SHIFT
+    if offset > size:
+        raise click.BadParameter(f"{shorten(text)} begins beyond the end of the region")
     return (region.start << PAGE_SHIFT) + offset, length if length is not None else size - offset
 
 
 def parse_address(text: str) -> int | None:
     """An address in hex (with or without 0x, as numa_maps prints it); None if it is none."""
-    digits = text[2:] if text[:2] in ("0x", "0X") else text
-    if not digits or (not digits[0].isdigit() and digits is text):
-        return None
-    try:
-        return int(digits, 16)
-    except ValueError:
-        return None
+    match = _ADDRESS.fullmatch(text)
+    return int(match[1] or "0", 16) if match else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
@@ -138,7 +139,53 @@ class _Masked(click.ParamType[Bitmap]):
             self.fail(str(error), param, ctx)
 
 
+class _Named(click.ParamType[str]):
+    """A name for a task, a region or a cpuset, as scenarios have them."""
+
+    name = "name"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Check it; a wrong one ends the command as a usage error."""
+        if not _NAME.fullmatch(str(value)):
+            self.fail(f"{shorten(str(value))} is not a name; expected letters, digits, _ and -")
+        return str(value)
+
+
+class _TextFile(click.ParamType[str]):
+    """The contents of a text file, or of stdin for "-"."""
+
+    name = "file"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Read it; what cannot be read ends the command as a usage error."""
+        path = str(value)
+        try:
+            with open(0 if path == "-" else path, "rb") as file:
+                return file.read().decode()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "not UTF-8 text"
+            self.fail(f"{shorten(path)} cannot be read: {reason}", param, ctx)
+
+
 SIZE, NODEMASK, CPUMASK = _Sized(), _Masked(Nodemask), _Masked(Cpumask)
+NAME, TEXT_FILE = _Named(), _TextFile()
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+_NUMBER = re.compile(r"-?[0-9]{1,20}")
+
+
+def parse_number(text: str) -> int | None:
+    """A decimal number of at most 20 digits; None if *text* is none."""
+    return int(text) if _NUMBER.fullmatch(text) else None
+
+
+def shorten(text: str, width: int = 60) -> str:
+    """*text* in quotes, cut so that a message stays a line."""
+    shown = repr(text[:width])
+    return f"{shown}..." if len(text) > width else shown
 
 
 def say(text: str) -> None:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import click
 
 from pymigrate.cli.call import system_call
-from pymigrate.cli.common import CPUMASK, NODEMASK, Options, common_options, find_task, print_json
+from pymigrate.cli.common import (
+    CPUMASK,
+    NAME,
+    NODEMASK,
+    Options,
+    common_options,
+    find_task,
+    print_json,
+)
 from pymigrate.syscalls import cpuset
 
 if TYPE_CHECKING:
@@ -25,7 +33,7 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option("--cpus", type=CPUMASK, required=True, help="Its CPUs, as in 0-3,5.")
 @click.option("--mems", type=NODEMASK, required=True, help="Its nodes, as in 0-1.")
 @click.option("--memory-migrate", is_flag=True, help="Let memory follow (Linux 6.1 only).")
@@ -53,7 +61,9 @@ def change(
 ) -> None:
     """Change cpuset NAME; policies of its tasks are rebound, and their memory follows."""
     with system_call(options, "cpuset") as call:
-        cpuset.change(call.machine, call.shell, name, cpus, mems, memory_migrate)
+        cpuset.change(
+            call.machine, call.shell, "" if name == "/" else name, cpus, mems, memory_migrate
+        )
 
 
 @command.command()

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 def command(options: Options, pid: str, from_nodes: str, to_nodes: str) -> None:
     """Move the pages of process PID from FROM_NODES to TO_NODES.
 
-    PID may also be a task's name. Nodes are written as numactl's programs take them: 0,2-3, all,
-    !1, +0. As with numactl's migratepages nothing is printed when the call succeeds, even if some
+    PID may also be a task's name; 0 is the caller, who has no pages. Nodes are written as
+    numactl's programs take them: 0,2-3, all, !1, +0. As with numactl's migratepages nothing is printed when the call succeeds, even if some
     pages stayed; -v says which and why.
     """
     with system_call(options, "migrate_pages") as call:
         old, new = _nodes(call.machine, from_nodes), _nodes(call.machine, to_nodes)
-        task = find_task(call.machine, pid)
+        task = call.shell if pid == "0" else find_task(call.machine, pid)
         try:
             call.answer["ret"] = migrate.migrate_pages(call.machine, call.shell, task, old, new)
         except KernelError as error:

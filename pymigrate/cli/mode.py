@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import NamedTuple
 
 import click
@@ -47,6 +46,8 @@ class PolicyParam(click.ParamType[ModeAndNodes]):
         name, _, flags_text = text.partition("=")
         mode = _MODES.get(name.strip())
         if mode is None:
+            from difflib import get_close_matches
+
             near = get_close_matches(name, _MODES, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             self.fail(f"{name!r} is not a mode; expected one of {', '.join(_MODES)}{hint}")

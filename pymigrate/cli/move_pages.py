@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import click
 
 from pymigrate.cli.call import find_range, parse_address, system_call
-from pymigrate.cli.common import Options, common_options, find_task
+from pymigrate.cli.common import (
+    TEXT_FILE,
+    Options,
+    common_options,
+    find_task,
+    parse_number,
+    shorten,
+)
 from pymigrate.errors import ERRNO, KernelError
 from pymigrate.syscalls import migrate
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
@@ -24,6 +31,7 @@ _MEANING = {
     "-EBUSY": "isolated already",
 }
 UNWRITTEN = "unknown"
+MAX_PAGES = 1 << 24
 
 
 @click.command("move_pages")
@@ -34,7 +42,7 @@ UNWRITTEN = "unknown"
 @click.option("--query", is_flag=True, help="Ask where the pages are; move none.")
 @click.option(
     "--from-file",
-    type=click.File(encoding="utf-8"),
+    type=TEXT_FILE,
     metavar="LOG",
     help="Read lines ADDR [NODE] from LOG ('-': stdin); --to is the node where there is none.",
 )
@@ -46,17 +54,20 @@ def command(
     to: int | None,
     move_all: bool,
     query: bool,
-    from_file: IO[str] | None,
+    from_file: str | None,
 ) -> None:
     """Move single pages of process PID to a node, or to one for each; or ask where they are.
 
     Prints the status of each page, as the call writes it: a node, or an error's name; pages that
     the call did not come to are `unknown`.
     """
-    listed = _parse_log(from_file, to, query) if from_file else []
+    listed = _parse_log(from_file, to, query) if from_file is not None else []
     with system_call(options, "move_pages") as call:
         task = find_task(call.machine, pid)
-        listed += [(addr, to) for text in pages for addr in _addresses(call.machine, task, text)]
+        ranges = [_addresses(call.machine, task, text) for text in pages]
+        if sum(map(len, ranges)) > MAX_PAGES:
+            raise click.UsageError(f"too many pages are named; expected at most {MAX_PAGES}")
+        listed += [(addr, to) for addrs in ranges for addr in addrs]
         if not listed:
             raise click.UsageError("no page is named; expected addresses, regions or --from-file")
         if not query and any(node is None for _, node in listed):
@@ -78,30 +89,32 @@ def command(
         if not options.json:
             call.text = _table(addrs, status)
         if result.ret > 0:
-            call.text += f"{result.ret} pages were not moved, or not come to\n"
+            plural = "page was" if result.ret == 1 else "pages were"
+            call.text += f"{result.ret} {plural} not moved, or not come to\n"
         if result.errno:
             raise KernelError(result.errno, "the call ended at the first page it could not accept")
 
 
 def _addresses(machine: Machine, task: Task, text: str) -> range:
     addr, length = find_range(machine, task, text)
-    return range(addr, addr + max(length or 1, 1), PAGE_SIZE)
+    return range(addr, addr + (1 if length is None else length), PAGE_SIZE)
 
 
-def _parse_log(log: IO[str], to: int | None, query: bool) -> list[tuple[int, int | None]]:
+def _parse_log(log: str, to: int | None, query: bool) -> list[tuple[int, int | None]]:
     """The pages and nodes of a log; raises click.BadParameter with the line's number."""
     listed: list[tuple[int, int | None]] = []
-    for number, line in enumerate(log, 1):
+    for number, line in enumerate(log.splitlines(), 1):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
         addr = parse_address(words[0])
-        node = words[1] if len(words) > 1 else None
-        if addr is None or len(words) > 2 or (node and not node.lstrip("-").isdecimal()):
+        node = parse_number(words[1]) if len(words) > 1 else to
+        if addr is None or len(words) > 2 or (len(words) > 1 and node is None):
             raise click.BadParameter(
-                f"line {number} is {line.strip()!r}, expected ADDR [NODE]", param_hint="--from-file"
+                f"line {number} is {shorten(line.strip())}, expected ADDR [NODE]",
+                param_hint="--from-file",
             )
-        listed.append((addr >> PAGE_SHIFT << PAGE_SHIFT, int(node) if node else to))
+        listed.append((addr >> PAGE_SHIFT << PAGE_SHIFT, node))
     return listed
 
 

@@ -43,7 +43,7 @@ def progress(steps: Iterable[T], total: int) -> Iterator[T]:
         console=Console(stderr=True),
         transient=True,
         # Where stdout goes elsewhere, rich would print it on stderr.
-        redirect_stdout=sys.stdout.isatty(),
+        redirect_stdout=bool(sys.stdout and sys.stdout.isatty()),
     )
     with bar:
         yield from bar.track(steps, total, description="steps")

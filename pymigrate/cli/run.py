@@ -50,7 +50,7 @@ def _records(path: str, kernel: str | None, trace: bool) -> Iterator[Record]:
         machine = build(scenario, kernel)
         machine.events = [] if trace else None
         records = Runner(machine, scenario).run()
-        if len(scenario.steps) >= PROGRESS_STEPS and sys.stderr.isatty():
+        if len(scenario.steps) >= PROGRESS_STEPS and sys.stderr and sys.stderr.isatty():
             from pymigrate.cli.render import progress
 
             records = progress(records, len(scenario.steps))

@@ -33,7 +33,7 @@ def command(options: Options, pid: str | None) -> None:
         picture = show.rows(machine, tasks, cells)
     if options.json:
         print_json(show.as_json(picture))
-    elif sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+    elif sys.stdout and sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         from pymigrate.cli.render import draw
 
         draw(show.lines(picture, width), width)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pymigrate.cli.call import acting_as, find_range, system_call
-from pymigrate.cli.common import CPUMASK, SIZE, Options, common_options, find_task
+from pymigrate.cli.common import CPUMASK, NAME, SIZE, Options, common_options, find_task, shorten
 from pymigrate.errors import KernelError
 from pymigrate.mm.machine import find_file
 from pymigrate.syscalls import gup, madvise, mmap, process
@@ -41,7 +41,7 @@ def _on_range(
 
 @command.command("mmap")
 @click.argument("pid")
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.argument("length", type=SIZE)
 @click.option("--prot", default="rw", help="Of r, w, x, or none.  [default: rw]")
 @click.option("--shared", is_flag=True, help="MAP_SHARED.")
@@ -66,9 +66,12 @@ def mmap_command(
     with system_call(options, "mmap") as call:
         machine = call.machine
         task = find_task(machine, pid)
+        known = machine.regions.get((task.name, name))
+        if known and task.mm.vmas_between(known.start, known.start + known.nr):
+            raise click.BadParameter(f"{name} is mapped already", param_hint="NAME")
         space = find_file(machine, file_name) if file_name else None
         if file_name and space is None:
-            raise click.BadParameter(f"there is no file {file_name}", param_hint="--file")
+            raise click.BadParameter(f"there is no file {shorten(file_name)}", param_hint="--file")
         addr = mmap.place_region(machine, task, name, length, align)
         mmap.mmap(
             machine,
@@ -156,14 +159,16 @@ def touch(options: Options, pid: str, place: str, read: bool, stride: int) -> No
     with system_call(options, "touch") as call:
         task = find_task(call.machine, pid)
         addr, length = find_range(call.machine, task, place)
-        signal = process.touch(call.machine, task, addr, length or 1, not read, stride)
+        signal = process.touch(
+            call.machine, task, addr, 1 if length is None else length, not read, stride
+        )
         call.answer["signal"] = signal
         call.text = f"{signal}\n" if signal else ""
 
 
 @command.command()
 @click.argument("pid")
-@click.argument("name")
+@click.argument("name", type=NAME)
 @common_options(changes=True, calls=True)
 def fork(options: Options, pid: str, name: str) -> None:
     """Fork a child, to be called NAME; prints its pid."""

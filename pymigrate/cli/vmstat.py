@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import IO
-
 import click
 
-from pymigrate.cli.common import Options, common_options, print_json
+from pymigrate.cli.common import (
+    TEXT_FILE,
+    Options,
+    common_options,
+    parse_number,
+    print_json,
+    shorten,
+)
 from pymigrate.mm.vmstat import MIGRATION
 from pymigrate.views import vmstat
 
@@ -16,13 +21,13 @@ from pymigrate.views import vmstat
 @click.option(
     "--since",
     metavar="FILE",
-    type=click.File(encoding="utf-8"),
+    type=TEXT_FILE,
     help="Only what has changed since FILE was printed ('-': stdin), and by how much.",
 )
 @common_options()
-def command(options: Options, migration: bool, since: IO[str] | None) -> None:
+def command(options: Options, migration: bool, since: str | None) -> None:
     """Print /proc/vmstat: every counter of Linux 6.12, in its order."""
-    before = _parse(since.read()) if since else None
+    before = _parse(since) if since is not None else None
     with options.session() as machine:
         values = vmstat.rows(machine)
     if migration:
@@ -42,17 +47,18 @@ def _parse(text: str) -> dict[str, int]:
         import json
 
         try:
-            values = json.loads(text)
+            found = json.loads(text)
         except ValueError as error:
             raise click.BadParameter(f"is not JSON: {error}", param_hint="--since") from None
-        text = "".join(f"{name} {value}\n" for name, value in values.items())
+        text = "".join(f"{name} {value}\n" for name, value in found.items())
     counters = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        name, _, value = line.partition(" ")
-        if not value.lstrip("-").isdecimal():
+    for line_number, line in enumerate(text.splitlines(), 1):
+        name, _, value_text = line.partition(" ")
+        value = parse_number(value_text)
+        if value is None:
             raise click.BadParameter(
-                f"line {number} is {line!r}, expected NAME VALUE as vmstat prints it",
+                f"line {line_number} is {shorten(line)}, expected NAME VALUE as vmstat prints it",
                 param_hint="--since",
             )
-        counters[name] = int(value)
+        counters[name] = value
     return counters

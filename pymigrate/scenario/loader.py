@@ -35,13 +35,21 @@ def load(path: str | FilePath) -> Scenario:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ScenarioError(f"cannot be read: {reason}; expected a file", str(path)) from None
+    return load_bytes(content, str(path))
+
+
+def load_bytes(content: bytes, path: str) -> Scenario:
+    """The scenario in *content*, which was read from *path*.
+
+    Raises ScenarioError if it is not UTF-8, ScenarioErrors with every mistake in it.
+    """
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = content[: error.start].decode(errors="replace")
         place = before.count("\n") + 1, len(before) - before.rfind("\n")
-        raise ScenarioError("not UTF-8; expected UTF-8 text", str(path), *place) from None
-    return load_text(text, str(path))
+        raise ScenarioError("not UTF-8; expected UTF-8 text", path, *place) from None
+    return load_text(text, path)
 
 
 def load_text(text: str, path: str = "<string>") -> Scenario:

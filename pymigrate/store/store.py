@@ -194,7 +194,11 @@ class Store:
             raise StoreError("is not a file; expected a state file of pymigrate", self.path)
         try:
             # An absolute path, for SQLite has files of its own called "" and ":memory:".
-            return sqlite3.connect(os.path.abspath(self.path), self.wait, isolation_level=None)
+            path = os.path.abspath(self.path)
+        except OSError as error:  # the current directory is gone
+            raise StoreError(f"cannot be opened: {error.strerror}", self.path) from None
+        try:
+            return sqlite3.connect(path, self.wait, isolation_level=None)
         except sqlite3.OperationalError as error:
             raise self._explained(error) from None
 

@@ -7,7 +7,7 @@ from pymigrate.mm.filemap import drop_caches
 from pymigrate.mm.machine import Machine, Task
 
 MAX_WEIGHT = 255
-_WEIGHT = re.compile(r"(?:/sys/kernel/mm/mempolicy/)?weighted_interleave/node(\d+)")
+_WEIGHT = re.compile(r"(?:/sys/kernel/mm/mempolicy/)?weighted_interleave/node([0-9]{1,4})")
 # The long names, and what they mean.
 _ALIASES = {
     "kernel.numa_balancing": "numa_balancing",
@@ -40,7 +40,7 @@ def read(machine: Machine, name: str) -> str:
         return "0"
     if name in ("drop_caches", "compact_memory"):
         raise KernelError("EACCES", f"{name} can only be written")
-    raise KernelError("ENOENT", f"there is no setting {name}")
+    raise KernelError("ENOENT", f"there is no setting {name[:60]}")
 
 
 def write(machine: Machine, caller: Task, name: str, value: str) -> None:
@@ -59,7 +59,7 @@ def write(machine: Machine, caller: Task, name: str, value: str) -> None:
     elif name in ("numa_balancing", "demotion_enabled", "thp", "nr_hugepages", "compact_memory"):
         _check_off(name, value.strip())
     else:
-        raise KernelError("ENOENT", f"there is no setting {name}")
+        raise KernelError("ENOENT", f"there is no setting {name[:60]}")
 
 
 def _check_off(name: str, value: str) -> None:
@@ -95,11 +95,16 @@ def _weight_node(machine: Machine, name: str) -> int | None:
     if match is None:
         return None
     if int(match[1]) not in machine.nodes or not machine.release.weighted_interleave:
-        raise KernelError("ENOENT", f"there is no setting {name}")
+        raise KernelError("ENOENT", f"there is no setting {name[:60]}")
     return int(match[1])
 
 
 def _number(value: str, low: int, high: int) -> int:
-    if not value.strip().isdecimal() or not low <= int(value) <= high:
-        raise KernelError("EINVAL", f"{value!r} is not a number from {low} to {high}")
+    digits = value.strip()
+    if (
+        not (digits.isascii() and digits.isdigit())
+        or len(digits) > 10
+        or not low <= int(value) <= high
+    ):
+        raise KernelError("EINVAL", f"{value[:20]!r} is not a number from {low} to {high}")
     return int(value)

@@ -66,13 +66,17 @@ def test_wrong_scenario_leaves_what_was_booted(shell: Shell) -> None:
 
 
 def test_missing_scenario(unbooted: Shell) -> None:
-    expected = Outcome(2, "", "pymigrate: none.yaml: cannot be read: No such file or directory\n")
+    expected = Outcome(
+        2, "", "pymigrate: none.yaml: cannot be read: No such file or directory; expected a file\n"
+    )
     assert unbooted("boot none.yaml") == expected
     assert not unbooted.state.exists()
 
 
 def test_directory_as_scenario(unbooted: Shell) -> None:
-    assert unbooted("boot .") == Outcome(2, "", "pymigrate: .: cannot be read: Is a directory\n")
+    assert unbooted("boot .") == Outcome(
+        2, "", "pymigrate: .: cannot be read: Is a directory; expected a file\n"
+    )
 
 
 def test_ephemeral_keeps_nothing(unbooted: Shell) -> None:

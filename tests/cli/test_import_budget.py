@@ -46,10 +46,7 @@ def imported(shell: Shell, line: str, **environment: str) -> set[str]:
         "ps",
         "migratepages a 0 1",
         "move_pages a heap --to 1",
-        pytest.param(
-            "mbind a heap 32KiB bind:0 --move",
-            marks=pytest.mark.xfail(reason="cli/mode.py imports difflib before it needs it"),
-        ),
+        "mbind a heap 32KiB bind:0 --move",
         "--help",
         "migratepages --help",
         "--version",

@@ -69,7 +69,7 @@ def test_move_all_moves_shared_pages(shell: Shell) -> None:
 def test_pinned_pages_are_counted(shell: Shell) -> None:
     shell.out("task pin a heap+0:4KiB")
     assert shell("move_pages a heap+0:8KiB --to 1").stdout.endswith(
-        "1 pages were not moved, or not come to\n"
+        "1 page was not moved, or not come to\n"
     )
     assert shell.counted("pgmigrate_success", "pgmigrate_fail") == [1, 1]
 

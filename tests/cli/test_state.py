@@ -78,6 +78,7 @@ def test_kill_at_random_moments(shell: Shell) -> None:
     chance, whole = random.Random(20), duration(shell)
     names = [f"r{i}" for i in range(160)]
     delays = {name: whole * chance.uniform(0.3, 2) for name in names}
+    delays |= dict.fromkeys(names[::10], 60.0)  # these may end
 
     def run(name: str) -> int:
         return kill_later(shell.start(mapping(name)), delays[name])
