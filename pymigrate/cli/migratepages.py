@@ -29,8 +29,8 @@ def command(options: Options, pid: str, from_nodes: str, to_nodes: str) -> None:
     """Move the pages of process PID from FROM_NODES to TO_NODES.
 
     PID may also be a task's name; 0 is the caller, who has no pages. Nodes are written as
-    numactl's programs take them: 0,2-3, all, !1, +0. As with numactl's migratepages nothing is printed when the call succeeds, even if some
-    pages stayed; -v says which and why.
+    numactl's programs take them: 0,2-3, all, !1, +0. As with numactl's migratepages nothing is
+    printed when the call succeeds, even if some pages stayed; -v says which and why.
     """
     with system_call(options, "migrate_pages") as call:
         old, new = _nodes(call.machine, from_nodes), _nodes(call.machine, to_nodes)

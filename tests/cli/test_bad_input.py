@@ -168,7 +168,7 @@ def test_file_that_is_no_text(shell: Shell, line: str, content: bytes) -> None:
 def test_file_that_cannot_be_read(shell: Shell, line: str, name: str, why: str) -> None:
     exit_code, stdout, stderr = shell(f"{line} {name}")
     assert (exit_code, stdout) == (2, "")
-    assert stderr.endswith(f"'{name}': {why}\n")
+    assert stderr.endswith(f"'{name}' cannot be read: {why}\n")
 
 
 @pytest.mark.parametrize(
