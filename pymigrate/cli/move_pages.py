@@ -22,6 +22,7 @@ from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
     from pymigrate.mm.machine import Machine, Task
+    from pymigrate.mm.move_pages import MovePagesResult
 
 _NAMES = {-number: f"-{name}" for name, number in ERRNO.items()}
 _MEANING = {
@@ -61,7 +62,7 @@ def command(
     Prints the status of each page, as the call writes it: a node, or an error's name; pages that
     the call did not come to are `unknown`.
     """
-    listed = _parse_log(from_file, to, query) if from_file is not None else []
+    listed = _parse_log(from_file, to) if from_file is not None else []
     with system_call(options, "move_pages") as call:
         task = find_task(call.machine, pid)
         ranges = [_addresses(call.machine, task, text) for text in pages]
@@ -76,17 +77,11 @@ def command(
         nodes = None if query else [node for _, node in listed if node is not None]
         flags = migrate.MPOL_MF_MOVE_ALL if move_all else migrate.MPOL_MF_MOVE
         result = migrate.move_pages(call.machine, call.shell, task, addrs, nodes, flags)
-        status = [_named(value) for value in result.status]
-        call.answer = {
-            "ret": result.ret,
-            "errno": result.errno,
-            "pages": [
-                {"address": f"{addr:#x}", "status": value}
-                for addr, value in zip(addrs, status, strict=True)
-            ],
-            "summary": Counter(status),
-        }
-        if not options.json:
+        names = {value: _named(value) for value in set(result.status)}
+        status = [names[value] for value in result.status]
+        if options.json:
+            call.answer = _answer(result, addrs, status)
+        else:
             call.text = _table(addrs, status)
         if result.ret > 0:
             plural = "page was" if result.ret == 1 else "pages were"
@@ -100,15 +95,20 @@ def _addresses(machine: Machine, task: Task, text: str) -> range:
     return range(addr, addr + (1 if length is None else length), PAGE_SIZE)
 
 
-def _parse_log(log: str, to: int | None, query: bool) -> list[tuple[int, int | None]]:
+def _parse_log(log: str, to: int | None) -> list[tuple[int, int | None]]:
     """The pages and nodes of a log; raises click.BadParameter with the line's number."""
     listed: list[tuple[int, int | None]] = []
+    nodes: dict[str, int | None] = {}  # what has been parsed before: there are few
     for number, line in enumerate(log.splitlines(), 1):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
         addr = parse_address(words[0])
-        node = parse_number(words[1]) if len(words) > 1 else to
+        node = to
+        if len(words) > 1:
+            if words[1] not in nodes:
+                nodes[words[1]] = parse_number(words[1])
+            node = nodes[words[1]]
         if addr is None or len(words) > 2 or (len(words) > 1 and node is None):
             raise click.BadParameter(
                 f"line {number} is {shorten(line.strip())}, expected ADDR [NODE]",
@@ -122,6 +122,20 @@ def _named(status: int | None) -> int | str:
     if status is None:
         return UNWRITTEN
     return status if status >= 0 else _NAMES[status]
+
+
+def _answer(
+    result: MovePagesResult, addrs: list[int], status: list[int | str]
+) -> dict[str, object]:
+    return {
+        "ret": result.ret,
+        "errno": result.errno,
+        "pages": [
+            {"address": f"{addr:#x}", "status": value}
+            for addr, value in zip(addrs, status, strict=True)
+        ],
+        "summary": Counter(status),
+    }
 
 
 def _table(addrs: list[int], status: list[int | str]) -> str:

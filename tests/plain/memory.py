@@ -4,7 +4,7 @@ Written from the specification alone, as a second opinion: it shares no code wit
 Small pages only; there is no swap, no NUMA balancing, and memory never runs out.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from pymigrate.nodemask import Cpumask, Nodemask
@@ -13,6 +13,10 @@ PREFERRED, BIND, INTERLEAVE, LOCAL, MANY, WEIGHTED = 1, 2, 3, 4, 5, 6
 STATIC, RELATIVE, BALANCING = 0x8000, 0x4000, 0x2000
 INTERLEAVED = (INTERLEAVE, WEIGHTED)
 RA_PAGES, RA_ASYNC, AROUND, TABLE = 32, 8, 16, 512
+
+
+class Refused(Exception):  # noqa: N818  (a system call's answer)
+    """A system call fails with an errno."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +34,14 @@ class Policy:
         """What it becomes in a cpuset with *mems*."""
         if self.mode == LOCAL or (not self.flags and self.cpuset == mems):
             return self
-        if self.mode in (PREFERRED, MANY):
-            return replace(self, user=self.user and mems, cpuset=mems)
-        if self.user is not None and self.flags & STATIC:
-            return replace(self, nodes=self.user & mems or mems)
-        if self.user is not None and self.flags & RELATIVE:
-            return replace(self, nodes=self.user.relative_to(mems) or mems)
-        old = self.cpuset if self.user is None else self.user
-        nodes = self.nodes.remap_all(old, mems) or mems
-        return replace(self, nodes=nodes, user=self.user and mems, cpuset=mems)
+        user = self.cpuset if self.user is None else self.user
+        if self.mode not in (PREFERRED, MANY):
+            if self.flags & STATIC:
+                return replace(self, nodes=user & mems or mems)
+            if self.flags & RELATIVE:
+                return replace(self, nodes=user.relative_to(mems) or mems)
+            self = replace(self, nodes=self.nodes.remap_all(user, mems) or mems)  # noqa: PLW0642
+        return replace(self, user=self.user and mems, cpuset=mems)
 
 
 @dataclass(eq=False)
@@ -62,8 +65,7 @@ class Page:
     dirty: bool = False
     exclusive: bool = False
     marked: bool = False  # by readahead, which leaves it to the next who comes here
-    pins: int = 0
-    refs: int = 0
+    held: list[str] = field(default_factory=list)  # by pins: long, short
     maps: "set[tuple[Mm, int]]" = field(default_factory=set)
 
 
@@ -100,16 +102,11 @@ class Vma:
         """The place in the file of a page."""
         return at - self.start + self.pgoff
 
-    def phase(self, at: int) -> int:
-        """The place in an interleaving of a page."""
-        return self.index(at) + (self.shmem.inode if self.shmem else 0)
-
     def policy_at(self, at: int) -> Policy | None:
         """The policy of a page, if it has one of its own."""
         return self.shmem.policies.get(self.index(at)) if self.shmem else self.policy
 
     def cut(self, start: int, end: int) -> "Vma":
-        """A part of it."""
         return replace(self, start=start, end=end, pgoff=self.index(start))
 
     def continues(self, low: "Vma") -> bool:
@@ -119,9 +116,9 @@ class Vma:
 
     def joins(self, other: "Vma") -> bool:
         """Whether it, just changed, merges with its neighbour *other*."""
-        alike = self.continues(other) or other.continues(self)
+        alike = self.prot == other.prot and (self.continues(other) or other.continues(self))
         lends = not self.anon and other.anon and not other.forked
-        return alike and self.prot == other.prot and bool(lends or self.anon is other.anon)
+        return alike and bool(lends or self.anon is other.anon)
 
 
 class Mm:
@@ -131,33 +128,43 @@ class Mm:
         self.vmas: list[Vma] = []
         self.ptes: dict[int, Pte] = {}
 
-    def vma(self, at: int) -> Vma | None:
-        """The one that a page lies in."""
-        return next((vma for vma in self.vmas if vma.start <= at < vma.end), None)
+    def walk(self, a: int, b: int, hole: str = "") -> Iterator[tuple[Vma, int, int]]:
+        """The parts of a range with their VMAs as they are when it is their turn.
 
-    def parts(self, a: int, b: int) -> list[tuple[Vma, int, int]]:
-        """The VMAs that meet a range, each with the part of the range in it."""
-        met = [vma for vma in self.vmas if a < b and vma.start < b and a < vma.end]
-        return [(vma, max(a, vma.start), min(b, vma.end)) for vma in met]
+        Holes are passed over, or *hole* is what the first one gives.
+        """
+        while a < b:
+            vma = next((vma for vma in self.vmas if vma.end > a), None)
+            if hole and (not vma or vma.start > a):
+                raise Refused(hole)
+            if not vma or vma.start >= b:
+                return
+            start, a = max(a, vma.start), min(b, vma.end)
+            yield vma, start, a
+
+    def vma(self, at: int) -> Vma | None:
+        return next((vma for vma, _, _ in self.walk(at, at + 1)), None)
 
     def mapped(self, a: int, b: int) -> list[tuple[int, Pte, Page]]:
         """The entries of a range that have a page."""
         found = sorted(at for at in self.ptes if a <= at < b)
-        return [(at, p, p.page) for at in found if (p := self.ptes[at]).page]
+        return [(at, pte, pte.page) for at in found if (pte := self.ptes[at]).page]
 
     def map(self, at: int, page: Page | None, write: bool = False, dirty: bool = False) -> None:
-        """Set the entry of a page."""
         self.unmap(at)
         self.ptes[at] = Pte(page, write, dirty)
         if page:
             page.maps.add((self, at))
 
     def unmap(self, at: int) -> None:
-        """Clear the entry of a page."""
         pte = self.ptes.pop(at, None)
         if pte and pte.page:
             pte.page.maps.remove((self, at))
             pte.page.dirty |= pte.dirty and pte.page.obj is not None
+
+    def zap(self, a: int, b: int) -> None:
+        for at in [at for at in self.ptes if a <= at < b]:
+            self.unmap(at)
 
     def put(self, old: Iterable[Vma], new: Iterable[Vma]) -> None:
         """Replace VMAs."""
@@ -167,7 +174,7 @@ class Mm:
 
     def modify(self, vma: Vma, a: int, b: int, **changes: object) -> Vma:
         """Change a part of *vma*, which then merges with neighbours that it joins."""
-        part = replace(vma.cut(a, b), **changes)  # type: ignore[arg-type]
+        part = replace(vma.cut(a, b), **changes)
         rest = [vma.cut(vma.start, a), vma.cut(b, vma.end)]
         merged = [other for other in self.vmas if other.end == a and part.joins(other)]
         for high in self.vmas:
@@ -176,8 +183,8 @@ class Mm:
                 merged.append(high)
         for side in merged:
             low, lent = min(part, side, key=lambda v: v.start), side if side.anon else part
-            end, anon = max(part.end, side.end), (lent.anon, lent.forked)
-            part = replace(low, end=end, policy=part.policy, anon=anon[0], forked=anon[1])
+            end = max(part.end, side.end)
+            part = replace(low, end=end, policy=part.policy, anon=lent.anon, forked=lent.forked)
         self.put([vma, *merged], [part, *rest])
         return part
 
@@ -200,7 +207,6 @@ class Task:
     mems: Nodemask
     mm: Mm = field(default_factory=Mm)
     policy: Policy | None = None
-    cursor: int = -1
 
 
 class Memory:
@@ -238,8 +244,8 @@ class Memory:
 
     def new_anon(self, task: Task, vma: Vma, at: int, mm: Mm | None = None) -> None:
         """Map a new anonymous page that is written at once."""
-        policy = vma.policy_at(at) or (None if vma.shared else vma.policy)
-        page = Page(self.alloc(task, policy, vma.phase(at)), exclusive=True)
+        policy, bias = vma.policy_at(at) or vma.policy, vma.shmem.inode if vma.shmem else 0
+        page = Page(self.alloc(task, policy, bias + vma.index(at)), exclusive=True)
         (mm or task.mm).map(at, page, write="w" in vma.prot, dirty=True)
 
     def fault(self, task: Task, vma: Vma, at: int, write: bool) -> bool:
@@ -263,7 +269,7 @@ class Memory:
     def write_protected(self, task: Task, vma: Vma, at: int, pte: Pte) -> None:
         """Write to a page that is mapped read-only: reuse it, or copy it."""
         page = pte.page
-        if page and not page.obj and len(page.maps) + page.refs + page.pins == 1:
+        if page and not page.obj and len(page.maps) + len(page.held) == 1:
             page.exclusive = True
         if page and (vma.shared or page.exclusive):
             pte.write = pte.dirty = True
@@ -276,13 +282,12 @@ class Memory:
         """The first access to a page of a file; reading maps what is cached around it too."""
         if vma.index(at) >= obj.nr:
             return False
-        is_writable = vma.shared and vma.shmem is not None and "w" in vma.prot
-        table = at - at % TABLE
-        first = max(at - at % AROUND, vma.start)
+        may_write = vma.shared and vma.shmem is not None and "w" in vma.prot
+        first, table = max(at - at % AROUND, vma.start), at - at % TABLE
         for near in range(first, 0 if write else min(first + AROUND, table + TABLE, vma.end)):
             page = obj.cache.get(vma.index(near))
             if page and near not in task.mm.ptes and not page.marked:
-                task.mm.map(near, page, is_writable)
+                task.mm.map(near, page, may_write)
         if at in task.mm.ptes:
             return True
         page = self.cached(task, vma, obj, vma.index(at))
@@ -290,17 +295,17 @@ class Memory:
             self.new_anon(task, vma, at)
         else:
             page.dirty |= write
-            task.mm.map(at, page, write or is_writable, dirty=write)
+            task.mm.map(at, page, write or may_write, dirty=write)
         return True
 
     def cached(self, task: Task, vma: Vma, obj: Object, index: int) -> Page:
         """A page of a file, read in with those around it if it must be."""
         is_single = vma.shmem is not None or "random" in vma.flags
+        start = index if is_single else max(0, index - RA_PAGES // 2)
+        end = index + 1 if is_single else min(start + RA_PAGES, obj.nr)
         if index in obj.cache:
             obj.cache[index].marked &= is_single
             return obj.cache[index]
-        start = index if is_single else max(0, index - RA_PAGES // 2)
-        end = index + 1 if is_single else min(start + RA_PAGES, obj.nr)
         for new in set(range(start, end)) - set(obj.cache):
             node = self.alloc(task, obj.policies.get(new), obj.inode + new)
             obj.cache[new] = Page(node, obj, marked=not is_single and new == end - RA_ASYNC)

@@ -82,7 +82,7 @@ def check_run_map(runs: RunMap[Any], is_maximal: bool) -> None:
 
 def check_free_memory(node: Node) -> None:
     """Each frame of a zone is free or in use, and never both."""
-    check_run_map(node.memmap, is_maximal=False)
+    check_run_map(node.memmap, is_maximal=True)
     for zone in node.zones:
         check_run_map(zone.free, is_maximal=True)
         assert zone.nr_free == sum(extent.nr for extent in zone.free.runs), "nr_free is wrong"
@@ -116,7 +116,7 @@ def check_page_cache(machine: Machine, frames: dict[int, Frame]) -> None:
     cached: dict[int, int] = {}
     for space in machine.spaces.values():
         check_run_map(space.pages, is_maximal=False)
-        check_run_map(space.policies, is_maximal=False)
+        check_run_map(space.policies, is_maximal=True)
         for run in space.pages.runs:
             assert 0 <= run.start < run.end <= space.nr_pages, f"{run} lies beyond {space.name}"
             for pfn in run.pfns():
@@ -264,6 +264,6 @@ def check_row(machine: Machine, task: Task, row: numa_maps.NumaMapsRow, vma: Vma
         nodes.pop(placement.NOT_PRESENT, 0)
         assert row.nodes == dict(nodes)
     assert row.pages == sum(row.nodes.values())
-    assert row.active >= 0
+    assert 0 <= row.active <= row.pages, f"{row.active} of {row.pages} pages are active"
     assert row.anon <= row.pages
     assert row.dirty <= row.pages

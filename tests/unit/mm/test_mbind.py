@@ -78,6 +78,14 @@ def test_strict_alone_is_eio_where_a_page_is_misplaced(machine: Machine, task: T
     assert machine.counters["pgmigrate_fail"] == 0
 
 
+def test_default_drops_strict(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "16KiB")
+    hold(machine, task, addr)
+    mbind(machine, task, addr, 4 * PAGE, DEFAULT, N(), STRICT)
+    mbind(machine, task, addr, 4 * PAGE, DEFAULT, N(), STRICT | MOVE)
+    assert machine.counters["pgmigrate_fail"] == 1
+
+
 def test_strict_alone_is_fine_where_none_is(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "16KiB")
     mbind(machine, task, addr, 4 * PAGE, BIND, N(0), STRICT)
