@@ -6,17 +6,31 @@ Small pages only; there is no swap, no NUMA balancing, and memory never runs out
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any
 
-from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.nodemask import Nodemask
 
 PREFERRED, BIND, INTERLEAVE, LOCAL, MANY, WEIGHTED = 1, 2, 3, 4, 5, 6
 STATIC, RELATIVE, BALANCING = 0x8000, 0x4000, 0x2000
-INTERLEAVED = (INTERLEAVE, WEIGHTED)
+FLAGS = {STATIC: "static", RELATIVE: "relative", BALANCING: "balancing"}
+TEXTS = ["", "prefer", "bind", "interleave", "local", "prefer (many)", "weighted interleave"]
 RA_PAGES, RA_ASYNC, AROUND, TABLE = 32, 8, 16, 512
 
 
 class Refused(Exception):  # noqa: N818  (a system call's answer)
     """A system call fails with an errno."""
+
+
+def need(value: Any, errno: str) -> Any:
+    """Give *value*; a call fails if that is nothing."""
+    if not value:
+        raise Refused(errno)
+    return value
+
+
+Pte = SimpleNamespace  # page (None: the zero page), write, dirty
+Task = SimpleNamespace  # uid, cpus, user_cpus, cpuset, mems, policy, mm
 
 
 @dataclass(frozen=True)
@@ -30,8 +44,12 @@ class Policy:
     cpuset: Nodemask = field(compare=False)
     home: int | None = None
 
+    def __str__(self) -> str:
+        flags = "|".join(name for bit, name in FLAGS.items() if self.flags & bit)
+        nodes = f":{self.nodes}" if self.nodes else ""
+        return TEXTS[self.mode] + (f"={flags}" if flags else "") + nodes
+
     def rebound(self, mems: Nodemask) -> "Policy":
-        """What it becomes in a cpuset with *mems*."""
         if self.mode == LOCAL or (not self.flags and self.cpuset == mems):
             return self
         user = self.cpuset if self.user is None else self.user
@@ -40,42 +58,30 @@ class Policy:
                 return replace(self, nodes=user & mems or mems)
             if self.flags & RELATIVE:
                 return replace(self, nodes=user.relative_to(mems) or mems)
-            self = replace(self, nodes=self.nodes.remap_all(user, mems) or mems)  # noqa: PLW0642
+            self = replace(self, nodes=self.nodes.remap_all(user, mems) or mems)
         return replace(self, user=self.user and mems, cpuset=mems)
 
 
-@dataclass(eq=False)
 class Object:
     """A file or a piece of shared anonymous memory, with its page cache and its policies."""
 
-    name: str
-    fs: str
-    nr: int
-    inode: int = 0
-    cache: dict[int, "Page"] = field(default_factory=dict)
-    policies: dict[int, Policy] = field(default_factory=dict)
+    def __init__(self, name: str, fs: str, nr: int) -> None:
+        self.name, self.fs, self.nr, self.inode = name, fs, nr, 0
+        self.cache: dict[int, Page] = {}
+        self.policies: dict[int, Policy] = {}
 
 
-@dataclass(eq=False)
 class Page:
-    """A page of memory: where it lies, what it belongs to and who maps or holds it."""
+    """A page of memory: where it lies, what it belongs to, and who maps it or holds it by pins.
 
-    node: int
-    obj: Object | None = None
-    dirty: bool = False
-    exclusive: bool = False
-    marked: bool = False  # by readahead, which leaves it to the next who comes here
-    held: list[str] = field(default_factory=list)  # by pins: long, short
-    maps: "set[tuple[Mm, int]]" = field(default_factory=set)
+    It is *marked* by readahead, which leaves it to the next who comes there.
+    """
 
-
-@dataclass(eq=False)
-class Pte:
-    """What a page table says of a page; without a page: the zero page."""
-
-    page: Page | None
-    write: bool = False
-    dirty: bool = False
+    def __init__(self, node: int, obj: Object | None, exclusive: bool, marked: bool) -> None:
+        self.node, self.obj, self.exclusive, self.marked = node, obj, exclusive, marked
+        self.dirty = False
+        self.held: list[str] = []
+        self.maps: set[tuple[Mm, int]] = set()
 
 
 @dataclass(eq=False)
@@ -99,11 +105,9 @@ class Vma:
         return self.obj if self.obj and self.obj.fs == "tmpfs" else None
 
     def index(self, at: int) -> int:
-        """The place in the file of a page."""
         return at - self.start + self.pgoff
 
     def policy_at(self, at: int) -> Policy | None:
-        """The policy of a page, if it has one of its own."""
         return self.shmem.policies.get(self.index(at)) if self.shmem else self.policy
 
     def cut(self, start: int, end: int) -> "Vma":
@@ -129,14 +133,10 @@ class Mm:
         self.ptes: dict[int, Pte] = {}
 
     def walk(self, a: int, b: int, hole: str = "") -> Iterator[tuple[Vma, int, int]]:
-        """The parts of a range with their VMAs as they are when it is their turn.
-
-        Holes are passed over, or *hole* is what the first one gives.
-        """
+        """The parts of a range with their VMAs when it is their turn, up to a *hole* if given."""
         while a < b:
             vma = next((vma for vma in self.vmas if vma.end > a), None)
-            if hole and (not vma or vma.start > a):
-                raise Refused(hole)
+            need(not hole or (vma and vma.start <= a), hole)
             if not vma or vma.start >= b:
                 return
             start, a = max(a, vma.start), min(b, vma.end)
@@ -146,13 +146,12 @@ class Mm:
         return next((vma for vma, _, _ in self.walk(at, at + 1)), None)
 
     def mapped(self, a: int, b: int) -> list[tuple[int, Pte, Page]]:
-        """The entries of a range that have a page."""
         found = sorted(at for at in self.ptes if a <= at < b)
         return [(at, pte, pte.page) for at in found if (pte := self.ptes[at]).page]
 
     def map(self, at: int, page: Page | None, write: bool = False, dirty: bool = False) -> None:
         self.unmap(at)
-        self.ptes[at] = Pte(page, write, dirty)
+        self.ptes[at] = Pte(page=page, write=write, dirty=dirty)
         if page:
             page.maps.add((self, at))
 
@@ -167,7 +166,6 @@ class Mm:
             self.unmap(at)
 
     def put(self, old: Iterable[Vma], new: Iterable[Vma]) -> None:
-        """Replace VMAs."""
         gone = {id(vma) for vma in old}
         kept = [vma for vma in [*self.vmas, *new] if id(vma) not in gone and vma.start < vma.end]
         self.vmas = sorted(kept, key=lambda vma: vma.start)
@@ -196,31 +194,18 @@ class Mm:
         vma.anon = vma.anon or (lent[0] if lent else object())
 
 
-@dataclass(eq=False)
-class Task:
-    """A task: one thread with an address space."""
-
-    uid: int
-    cpus: Cpumask
-    user_cpus: Cpumask
-    cpuset: str
-    mems: Nodemask
-    mm: Mm = field(default_factory=Mm)
-    policy: Policy | None = None
-
-
 class Memory:
     """The nodes of a machine: where pages are placed, and the faults that place them."""
 
-    def __init__(self, distances: dict[int, dict[int, int]], memory: Nodemask) -> None:
-        self.nodes, self.memory = Nodemask.collect(distances), memory
-        self.cpu_node: dict[int, int] = {}
-        self.weights: dict[int, int] = {}
-        self.zonelists: dict[int, list[int]] = {}
-        load = dict.fromkeys(distances, 0)
-        for local, far in sorted(distances.items()):
-            order, last = [n for n in memory if n == local], local
-            while left := [n for n in memory if n not in order]:
+    def __init__(self, spec: Any) -> None:
+        self.nodes, self.memory = Nodemask.collect(spec.nodes), spec.memory_nodes
+        self.cpu_node = {cpu: nid for nid, node in spec.nodes.items() for cpu in node.cpus}
+        self.weights, self.zonelists = spec.weights, {}
+        load = dict.fromkeys(self.nodes, 0)
+        for local, row in zip(spec.node_ids, spec.matrix, strict=True):
+            far = dict(zip(spec.node_ids, row, strict=True))
+            order, last = [n for n in self.memory if n == local], local
+            while left := [n for n in self.memory if n not in order]:
                 best = min(left, key=lambda n: ((far[n] + (n < local)) * 1024 + load[n], n))
                 load[best] += far[best] != far[last]
                 last = best
@@ -228,7 +213,6 @@ class Memory:
             self.zonelists[local] = order
 
     def alloc(self, task: Task, policy: Policy | None, phase: int) -> int:
-        """The node of a new page."""
         policy = policy or task.policy
         near, mask = self.cpu_node[task.cpus.first], task.mems
         if policy and policy.mode == PREFERRED:
@@ -236,7 +220,7 @@ class Memory:
         elif policy and policy.mode in (BIND, MANY):
             near = near if policy.home is None else policy.home
             mask = policy.nodes & mask or mask
-        elif policy and policy.mode in INTERLEAVED:
+        elif policy and policy.mode in (INTERLEAVE, WEIGHTED):
             weights = self.weights if policy.mode == WEIGHTED else {}
             turns = [node for node in policy.nodes for _ in range(weights.get(node, 1))]
             near = turns[phase % len(turns)]
@@ -245,38 +229,28 @@ class Memory:
     def new_anon(self, task: Task, vma: Vma, at: int, mm: Mm | None = None) -> None:
         """Map a new anonymous page that is written at once."""
         policy, bias = vma.policy_at(at) or vma.policy, vma.shmem.inode if vma.shmem else 0
-        page = Page(self.alloc(task, policy, bias + vma.index(at)), exclusive=True)
+        page = Page(self.alloc(task, policy, bias + vma.index(at)), None, True, False)
         (mm or task.mm).map(at, page, write="w" in vma.prot, dirty=True)
 
     def fault(self, task: Task, vma: Vma, at: int, write: bool) -> bool:
         """Let *task* access a page of *vma*, which allows it; False: beyond the file's end."""
         pte = task.mm.ptes.get(at)
-        if pte and (pte.write or not write):
-            pte.dirty |= write
-        elif pte:
-            self.write_protected(task, vma, at, pte)
-        else:
-            if write and not vma.shared:
+        page = pte.page if pte else None
+        if write and not vma.shared and not (pte and pte.write):
+            if page and not page.obj and len(page.maps) + len(page.held) == 1:
+                page.exclusive = True
+            if not page or not page.exclusive:
                 task.mm.prepare_anon(vma)
-            if vma.obj:
-                return self.file_fault(task, vma, vma.obj, at, write)
-            if write:
-                self.new_anon(task, vma, at)
-            else:
-                task.mm.map(at, None)
-        return True
-
-    def write_protected(self, task: Task, vma: Vma, at: int, pte: Pte) -> None:
-        """Write to a page that is mapped read-only: reuse it, or copy it."""
-        page = pte.page
-        if page and not page.obj and len(page.maps) + len(page.held) == 1:
-            page.exclusive = True
-        if page and (vma.shared or page.exclusive):
+        if not pte and vma.obj:
+            return self.file_fault(task, vma, vma.obj, at, write)
+        if not write:
+            task.mm.ptes.setdefault(at, Pte(page=None, write=False, dirty=False))
+        elif pte and (pte.write or (page and (vma.shared or page.exclusive))):
+            page.dirty |= vma.shared and not pte.write
             pte.write = pte.dirty = True
-            page.dirty |= vma.shared
         else:
-            task.mm.prepare_anon(vma)
             self.new_anon(task, vma, at)
+        return True
 
     def file_fault(self, task: Task, vma: Vma, obj: Object, at: int, write: bool) -> bool:
         """The first access to a page of a file; reading maps what is cached around it too."""
@@ -308,5 +282,5 @@ class Memory:
             return obj.cache[index]
         for new in set(range(start, end)) - set(obj.cache):
             node = self.alloc(task, obj.policies.get(new), obj.inode + new)
-            obj.cache[new] = Page(node, obj, marked=not is_single and new == end - RA_ASYNC)
+            obj.cache[new] = Page(node, obj, False, not is_single and new == end - RA_ASYNC)
         return obj.cache[index]

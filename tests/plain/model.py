@@ -6,6 +6,8 @@ A step's method gets the step, its task, and the address and length of the part 
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
+from copy import copy
 from dataclasses import replace
 from itertools import groupby, zip_longest
 from typing import Any
@@ -13,17 +15,14 @@ from typing import Any
 from pymigrate.nodemask import Nodemask
 from pymigrate.units import PAGE_SIZE, pages_of
 from tests.plain import memory as m
-from tests.plain.memory import Memory, Mm, Object, Page, Policy, Refused, Task, Vma
+from tests.plain.memory import Memory, Mm, Object, Page, Policy, Refused, Task, Vma, need
 
 Record = dict[str, Any]
 DONE: Record = {"ret": 0, "errno": None}
 MODES = "default preferred bind interleave local preferred-many weighted-interleave".split()
-TEXTS = ["", "prefer", "bind", "interleave", "local", "prefer (many)", "weighted interleave"]
-FLAGS = {"static": m.STATIC, "relative": m.RELATIVE, "numa_balancing": m.BALANCING}
 STRICT, MOVE, MOVE_ALL = 1, 2, 4
 BASE, END = 0x200004000000 // PAGE_SIZE, 1 << 60
-ENOENT, ENOMEM, EACCES, EFAULT, EBUSY, ENODEV = -2, -12, -13, -14, -16, -19
-ERRNOS = {ENOMEM: "ENOMEM", EACCES: "EACCES", ENODEV: "ENODEV"}
+ENOENT, EACCES, EFAULT, EBUSY = -2, -13, -14, -16
 DONTNEED, FREE, COLD, PAGEOUT, POPULATE_READ, POPULATE_WRITE = 4, 8, 20, 21, 22, 23
 NO_FLAGS = DONTNEED, FREE, COLD, PAGEOUT, POPULATE_READ, POPULATE_WRITE
 ADVICE = dict.fromkeys(NO_FLAGS, ("", "")) | {  # flags of a VMA that it sets, and clears
@@ -45,14 +44,13 @@ class Model:
 
     def __init__(self, scenario: Any) -> None:
         spec, nodes = scenario.machine, scenario.machine.memory_nodes
-        rows = zip(spec.node_ids, spec.matrix, strict=True)
-        distances = {nid: dict(zip(spec.node_ids, row, strict=True)) for nid, row in rows}
-        self.memory, self.cpus = Memory(distances, nodes), spec.cpus
-        self.memory.cpu_node = {cpu: nid for nid, node in spec.nodes.items() for cpu in node.cpus}
-        self.memory.weights = spec.weights
+        self.memory, self.cpus = Memory(spec), spec.cpus
         self.cpusets = {"": {"cpus": spec.cpus, "mems": nodes, "old": nodes}}
-        tasks = scenario.tasks.items()
-        self.tasks = {name: Task(t.uid, t.cpus, t.cpus, "", nodes) for name, t in tasks}
+        self.tasks = {
+            name: Task(uid=task.uid, cpus=task.cpus, user_cpus=task.cpus, cpuset="", mems=nodes,
+                       policy=None, mm=Mm())
+            for name, task in scenario.tasks.items()
+        }  # fmt: skip
         self.files = {n: Object(n, f.fs, pages_of(f.size)) for n, f in scenario.files.items()}
         for inode, file in enumerate((f for f in self.files.values() if f.fs == "tmpfs"), 2):
             file.inode = inode
@@ -62,26 +60,23 @@ class Model:
         self.events: Counter[str] = Counter()
 
     def do(self, step: Any) -> Record:
-        """One step's answer."""
         start, nr = self.regions.get(getattr(step, "at", None), (0, 0))
         offset, length = getattr(step, "offset", 0), getattr(step, "length", None)
         length = max(nr * PAGE_SIZE - offset, 0) if length is None else length
         args = self.tasks.get(step.task), start * PAGE_SIZE + offset, length
         try:
-            return getattr(self, f"do_{step.op}")(step, *args) or DONE
+            answer = getattr(self, f"do_{step.op}")(step, *args)
         except Refused as refused:
             status = {"status": []} if step.op == "move_pages" else {}
             return {"ret": -1, "errno": str(refused), **status}
-
-    # Memory calls
+        return DONE if answer is None else answer
 
     def do_mmap(self, step: Any, task: Task, offset: int, length: int) -> None:
         align, nr = step.align // PAGE_SIZE, pages_of(length)
         start = -(-self.next_region // align) * align
         self.regions[step.as_] = start, nr
         self.next_region = start + nr + 1
-        if not nr or offset % PAGE_SIZE:
-            raise Refused("EINVAL")
+        need(nr and offset % PAGE_SIZE == 0, "EINVAL")
         obj = self.files[step.file] if step.file else None
         pgoff = offset // PAGE_SIZE if obj else 0 if step.shared else start
         if not obj and step.shared:
@@ -92,7 +87,7 @@ class Model:
             self.populate(task, start, start + nr)
 
     def do_munmap(self, step: Any, task: Task, addr: int, length: int) -> None:
-        a, b = checked(addr, length or refuse("EINVAL"))
+        a, b = checked(addr, need(length, "EINVAL"))
         task.mm.zap(a, b)
         for vma, start, end in list(task.mm.walk(a, b)):
             task.mm.put([vma], [vma.cut(vma.start, start), vma.cut(end, vma.end)])
@@ -115,13 +110,14 @@ class Model:
 
     def do_madvise(self, step: Any, task: Task, addr: int, length: int) -> None:
         advice, covered = step.advice_number, 0
-        more, less = (set(words.split()) for words in ADVICE.get(advice) or refuse("EINVAL"))
+        more, less = (set(words.split()) for words in need(ADVICE.get(advice), "EINVAL"))
         a, b = checked(addr, length)
         populates = advice in (POPULATE_READ, POPULATE_WRITE)
         for vma, start, end in task.mm.walk(a, b, hole="ENOMEM" if populates else ""):
             covered += end - start
             if populates:
-                self.fault_in(task, vma, start, end, advice == POPULATE_WRITE, "EINVAL")
+                for at in range(start, end):
+                    self.get_page(task, at, advice == POPULATE_WRITE, "EINVAL", dirties=True)
             elif more or less:
                 if not ("mergeable" in more and vma.shared):
                     self.flag(task, vma, start, end, more, less)
@@ -132,26 +128,21 @@ class Model:
             for _, pte, page in task.mm.mapped(start, end) if advice == FREE else ():
                 if not (page.dirty and len(page.maps) > 1):
                     pte.dirty = page.dirty = False
-        if covered < b - a:
-            raise Refused("ENOMEM")
+        need(covered >= b - a, "ENOMEM")
 
     def flag(self, task: Task, vma: Vma, a: int, b: int, more: set[str], less: set[str]) -> None:
-        """Set and clear flags of a part of *vma*."""
         flags = (vma.flags | more) - less
         if flags != vma.flags:
             task.mm.modify(vma, a, b, flags=flags)
 
     def do_mlock(self, step: Any, task: Task, addr: int, length: int) -> None:
-        a, b = addr // PAGE_SIZE, pages_of(addr + length)
+        a, b, words = addr // PAGE_SIZE, pages_of(addr + length), ({"locked"}, set[str]())
+        more, less = words if step.op == "mlock" else words[::-1]
         for vma, start, end in task.mm.walk(a, b, hole="ENOMEM"):
-            self.flag(task, vma, start, end, {"locked"}, set())
-        if self.populate(task, a, b):
-            raise Refused("ENOMEM")
+            self.flag(task, vma, start, end, more, less)
+        need(not more or self.populate(task, a, b), "ENOMEM")
 
-    def do_munlock(self, step: Any, task: Task, addr: int, length: int) -> None:
-        a, b = addr // PAGE_SIZE, pages_of(addr + length)
-        for vma, start, end in task.mm.walk(a, b, hole="ENOMEM"):
-            self.flag(task, vma, start, end, set(), {"locked"})
+    do_munlock = do_mlock
 
     def do_touch(self, step: Any, task: Task, addr: int, length: int) -> Record:
         for at in range(addr, addr + length, step.stride):
@@ -160,33 +151,339 @@ class Model:
                 return {"signal": "SIGSEGV"}
             if not self.memory.fault(task, vma, at // PAGE_SIZE, step.write):
                 return {"signal": "SIGBUS"}
-        return {"signal": None}
+        return {}
 
-    def get_page(self, task: Task, vma: Vma | None, at: int, write: bool) -> Page | None:
-        """The page at *at* as the kernel gets it for itself, faulted in; None: the zero page."""
-        pte = task.mm.ptes.get(at)
-        if not vma or (not pte or (write and not pte.write)) and not self.memory.fault(
-            task, vma, at, write
-        ):
-            raise Refused("EFAULT")
-        return task.mm.ptes[at].page
-
-    def fault_in(self, task: Task, vma: Vma, a: int, b: int, write: bool, errno: str = "") -> None:
-        """Have all pages there, dirty if *write*; *errno* says what it is if that is forbidden."""
-        if errno and ("w" if write else "r") not in vma.prot:
-            raise Refused(errno)
-        for at in range(a, b):
-            page = self.get_page(task, vma, at, write)
-            if page and write and not task.mm.ptes[at].dirty:
-                page.dirty = True
+    def get_page(self, task: Task, at: int, write: bool, errno: str = "EFAULT", dirties=False):
+        """A page as the kernel gets it for itself; with *errno* only if the task itself may."""
+        vma, pte = need(task.mm.vma(at), "EFAULT"), task.mm.ptes.get(at)
+        need(not errno or ("w" if write else "r") in vma.prot, errno)
+        if not pte or (write and not pte.write):
+            need(self.memory.fault(task, vma, at, write), "EFAULT")
+        pte = task.mm.ptes[at]
+        if pte.page and dirties and write:
+            pte.page.dirty |= not pte.dirty
+        return pte.page
 
     def populate(self, task: Task, a: int, b: int) -> bool:
-        """Fault in what can be; whether something cannot."""
-        failed = False
-        for vma, start, end in task.mm.walk(a, b):
+        try:
+            for vma, start, end in task.mm.walk(a, b):
+                write = "w" in vma.prot and not vma.shared
+                for at in range(start, end):
+                    self.get_page(task, at, write, "EFAULT" * (vma.prot == "none"), dirties=True)
+        except Refused:
+            return False
+        return True
+
+    def do_fork(self, step: Any, task: Task, *_: int) -> None:
+        child = self.tasks[step.as_] = copy(task)
+        child.mm = Mm()
+        for vma in [vma for vma in task.mm.vmas if "dontfork" not in vma.flags]:
+            flags, anon = vma.flags - {"locked"}, vma.anon and object()
+            child.mm.put([], [replace(vma, flags=flags, anon=anon, forked=bool(anon))])
+            for at in [at for at in task.mm.ptes if anon and vma.start <= at < vma.end]:
+                pte = task.mm.ptes[at]
+                if pte.page and pte.page.exclusive and "long" in pte.page.held:
+                    self.memory.new_anon(task, vma, at, child.mm)
+                    continue
+                pte.write = False
+                child.mm.map(at, pte.page, False, pte.dirty)
+                if pte.page:
+                    pte.page.exclusive = False
+
+    def do_exit(self, step: Any, task: Task, *_: int) -> None:
+        task.mm.zap(0, END)
+        del self.tasks[step.task]
+
+    def do_sched_setaffinity(self, step: Any, task: Task, *_: int) -> None:
+        task.cpus = need(step.cpus & self.cpusets[task.cpuset]["cpus"], "EINVAL")
+        task.user_cpus = step.cpus
+
+    def do_pin(self, step: Any, task: Task, addr: int, length: int) -> None:
+        is_long, pages = step.kind == "long", []
+        for at in range(addr // PAGE_SIZE, pages_of(addr + length)):
+            vma = task.mm.vma(at)
             try:
-                errno = "EFAULT" if vma.prot == "none" else ""
-                self.fault_in(task, vma, start, end, "w" in vma.prot and not vma.shared, errno)
+                if is_long and vma and vma.shared and not vma.shmem:
+                    raise Refused("EFAULT")  # such a file must know what is written to it
+                pages.append(self.get_page(task, at, is_long))
             except Refused:
-                failed = True
+                if is_long or not pages:
+                    raise
+                break
+        self.pins.append(((step.task, addr, length, step.kind), pages))
+        for page in filter(None, pages):
+            page.held.append(step.kind)
+
+    def do_unpin(self, step: Any, task: Task, addr: int, length: int) -> None:
+        key = (step.task, addr, length, step.kind)
+        pin = need(next((pin for pin in self.pins if pin[0] == key), None), "EINVAL")
+        self.pins.remove(pin)
+        for page in filter(None, pin[1]):
+            page.held.remove(step.kind)
+
+    def split_mode(self, number: int) -> tuple[int, int]:
+        """A mode and its flags, if they fit whatever the nodes."""
+        flags = number & (m.STATIC | m.RELATIVE | m.BALANCING)
+        mode, kind = number - flags, flags & ~m.BALANCING
+        balancing = flags & m.BALANCING and mode not in (m.BIND, m.MANY)
+        need(0 <= mode < len(MODES) and kind != m.STATIC | m.RELATIVE and not balancing, "EINVAL")
+        return mode, flags
+
+    def build(self, task: Task, mode: int, flags: int, user: Nodemask) -> Policy | None:
+        no_nodes = mode in (0, m.LOCAL)
+        may_be_empty = no_nodes or (mode == m.PREFERRED and not flags)
+        need(not ((no_nodes and user) or (mode == m.LOCAL and flags)), "EINVAL")
+        need(user or may_be_empty, "EINVAL")
+        if mode == 0 or not user:
+            return Policy(m.LOCAL, 0, user, None, user) if mode else None
+        mems = task.mems & self.memory.memory
+        nodes = need(user.relative_to(mems) if flags & m.RELATIVE else user & mems, "EINVAL")
+        nodes = Nodemask.of(nodes.first) if mode == m.PREFERRED else nodes
+        return Policy(mode, flags, nodes, user if flags else None, task.mems)
+
+    def do_set_mempolicy(self, step: Any, task: Task, *_: int) -> None:
+        task.policy = self.build(task, *self.split_mode(step.mode_number), step.nodes)
+
+    def do_get_mempolicy(self, step: Any, task: Task, address: int, _: int) -> Record:
+        flags, at = step.flag_bits, address // PAGE_SIZE
+        node, addr, allowed = (bool(flags & bit) for bit in (1, 2, 4))
+        need(not (flags & ~7 or (allowed and (node or addr))), "EINVAL")
+        need(not address or addr or allowed, "EINVAL")
+        if allowed:
+            return DONE | {"nodes": str(task.mems)}
+        policy = need(task.mm.vma(at), "EFAULT").policy_at(at) if addr else task.policy
+        if node and addr:
+            page = self.get_page(task, at, False)
+            return DONE | ({"node": page.node} if page else {})
+        if node:
+            need(policy and policy.mode in (m.INTERLEAVE, m.WEIGHTED), "EINVAL")
+            return DONE | {"node": policy.nodes.first}  # as programs ask only where it begins
+        if not policy:
+            return DONE | {"mode": "default", "mode_flags": [], "nodes": ""}
+        names = [n.replace("b", "numa_b") for bit, n in m.FLAGS.items() if policy.flags & bit]
+        nodes = str(policy.nodes if policy.user is None else policy.user)
+        return DONE | {"mode": MODES[policy.mode], "mode_flags": names, "nodes": nodes}
+
+    def set_policy(self, mm: Mm, vma: Vma, a: int, b: int, policy: Policy | None) -> None:
+        """Store *policy* for a part of *vma*, and in what it maps if that keeps policies."""
+        if vma.policy != policy:
+            new = mm.modify(vma, a, b, policy=policy)
+            if new.shmem:
+                places = range(new.pgoff, new.index(new.end))
+                kept = {at: old for at, old in new.shmem.policies.items() if at not in places}
+                new.shmem.policies = kept | (dict.fromkeys(places, policy) if policy else {})
+
+    def do_mbind(self, step: Any, task: Task, addr: int, length: int) -> None:
+        (mode, mode_flags), flags = self.split_mode(step.mode_number), step.flag_bits
+        need(not flags & ~7, "EINVAL")
+        need(not (flags & MOVE_ALL and task.uid), "EPERM")
+        flags &= ~0 if mode else ~STRICT
+        a, b = checked(addr, length)
+        if a == b:
+            return
+        policy = self.build(task, mode, mode_flags, step.nodes)
+        queue, failed = self.mbind_walk(task, a, b, step.nodes, flags, mode)
+        for vma, start, end in task.mm.walk(a, b):
+            self.set_policy(task.mm, vma, start, end, policy)
+        targets = [self.memory.alloc(task, policy, phase) for phase in queue.values()]
+        need(not (self.engine(list(queue), targets) + failed and flags & STRICT), "EIO")
+
+    def mbind_walk(self, task: Task, a: int, b: int, user: Nodemask, flags: int, mode: int):
+        """The pages to move, with their places in an interleaving, and how many must stay."""
+        parts = need(list(task.mm.walk(a, b)), "EFAULT")
+        queue: dict[Page, int] = {}
+        failed = bias = 0
+        for (vma, start, end), behind in zip_longest(parts, parts[1:]):
+            need(not (mode and (parts[0][1] > a or end < (behind[1] if behind else b))), "EFAULT")
+            for at, _, page in task.mm.mapped(start, end if flags else start):
+                if page.node in user:
+                    continue
+                need(flags != STRICT, "EIO")
+                if flags & MOVE_ALL or len(page.maps) == 1:
+                    bias = bias if queue else vma.shmem.inode if vma.shmem else 0
+                    failed += page in queue
+                    queue.setdefault(page, vma.index(at) + bias)
+        return queue, failed
+
+    def do_set_mempolicy_home_node(self, step: Any, task: Task, addr: int, length: int) -> None:
+        a, b = checked(addr, length)
+        need(step.node in self.memory.nodes, "EINVAL")
+        done = a == b
+        for vma, start, end in task.mm.walk(a, b):
+            need(not (vma.policy and vma.policy.mode not in (m.BIND, m.MANY)), "EOPNOTSUPP")
+            if vma.policy:
+                home = replace(vma.policy, home=step.node)
+                self.set_policy(task.mm, vma, start, end, home)
+                done = True
+        need(done, "ENOENT")
+
+    def engine(self, pages: Sequence[Page], targets: Sequence[int]) -> int:
+        """Move *pages*; how many stay."""
+        for page, node in zip(pages, targets, strict=True):
+            page.dirty |= any(mm.ptes[at].dirty for mm, at in page.maps)
+            page.node = page.node if page.held else node
+            self.events["pgmigrate_fail" if page.held else "pgmigrate_success"] += 1
+        return sum(bool(page.held) for page in pages)
+
+    def target(self, step: Any, caller: Task) -> Task:
+        """The task that a migration is for, which its caller must have access to."""
+        target = need(self.tasks.get(step.target_name), "ESRCH")
+        need(caller.uid in (0, target.uid), "EPERM")
+        return target
+
+    def do_migrate_pages(self, step: Any, caller: Task, *_: int) -> Record:
+        target = self.target(step, caller)
+        need(not (caller.uid and step.to - self.cpusets[target.cpuset]["mems"]), "EPERM")
+        to = need(step.to & self.cpusets[caller.cpuset]["mems"], "EINVAL")
+        return DONE | {"ret": self.migrate(target.mm, step.from_, to, not caller.uid)}
+
+    def migrate(self, mm: Mm, old: Nodemask, new: Nodemask, move_all: bool) -> int:
+        """Move the pages of *mm* from nodes to nodes, pair by pair; how many failed."""
+        left, failed, kept = old, 0, new if len(old) != len(new) else Nodemask()
+        while pairs := [(s, d) for s in left - kept if (d := old.remap(s, new)) != s]:
+            source, dest = next((pair for pair in pairs if pair[1] not in left), pairs[-1])
+            left -= Nodemask.of(source)
+            found = [page for _, _, page in mm.mapped(0, END) if page.node == source]
+            queue = Counter(page for page in found if move_all or len(page.maps) == 1)
+            failed += queue.total() - len(queue) + self.engine([*queue], [dest] * len(queue))
         return failed
+
+    def do_move_pages(self, step: Any, caller: Task, addr: int, length: int) -> Record:
+        pages = [at // PAGE_SIZE for at in range(addr, addr + length, step.stride)]
+        if step.pages is not None:
+            pages = [self.regions[step.at][0] + page for page in step.pages]
+        need(not step.flag_bits & ~(MOVE | MOVE_ALL), "EINVAL")
+        need(not (step.flag_bits & MOVE_ALL and caller.uid), "EPERM")
+        target = self.target(step, caller)
+        if step.nodes is None:
+            return DONE | {"status": runs([self.query(target, at) for at in pages])}
+        nodes = [step.nodes] * len(pages) if isinstance(step.nodes, int) else step.nodes
+        wanted, status = list(zip(pages, nodes, strict=True)), [None] * len(pages)
+        try:
+            self.move(caller, target, wanted, status, bool(step.flag_bits & MOVE_ALL))
+        except Refused as refused:
+            if isinstance(refused.args[0], int):
+                return DONE | {"ret": refused.args[0], "status": runs(status)}
+            written = [value for value in status if value is not None]
+            return {"ret": -1, "errno": str(refused), "status": runs(written)}
+        return DONE | {"status": runs(status)}
+
+    def move(self, caller: Task, target: Task, wanted: Any, status: Any, move_all: bool) -> None:
+        """The loop of move_pages: pages with one target go together until one does not move."""
+        queue: list[Page] = []
+        start, now = 0, -1
+
+        def submit(at: int, counted: int = 0) -> None:
+            if queue and now not in caller.mems:
+                self.events["pgmigrate_fail"] += 1
+                raise Refused("ENOMEM")
+            if failed := self.engine(queue, [now] * len(queue)):
+                raise Refused(failed + len(wanted) - at - counted)
+            status[start:at] = [now] * (at - start) if queue else status[start:at]
+            queue.clear()
+
+        for at, (page, node) in enumerate(wanted):
+            if node not in self.cpusets[target.cpuset]["mems"]:
+                with suppress(Refused):
+                    submit(at)
+                raise Refused("EACCES" if node in self.memory.memory else "ENODEV")
+            if now != node:
+                submit(at)
+                start, now = at, node
+            status[at] = self.look_up(target, page, node, queue, move_all)
+            if status[at] is not None:
+                submit(at, counted=1)
+                now = -1
+        submit(len(wanted))
+
+    def look_up(self, task: Task, at: int, node: int, queue: Any, move_all: bool) -> int | None:
+        """The status of a page, or None once it is queued."""
+        found = self.query(task, at)
+        if found in (node, EFAULT, ENOENT):
+            return found
+        page = task.mm.ptes[at].page
+        if len(page.maps) > 1 and not move_all:
+            return EACCES
+        return EBUSY if page in queue else queue.append(page)
+
+    def query(self, task: Task, at: int) -> int:
+        """Where a page lies, or why there is no saying."""
+        pte = task.mm.ptes.get(at)
+        if not task.mm.vma(at) or (pte and not pte.page):
+            return EFAULT
+        return pte.page.node if pte else ENOENT
+
+    def do_cpuset_set(self, step: Any, *_: Any) -> None:
+        new = dict(self.cpusets[""], old=Nodemask())
+        cpuset = self.cpusets.setdefault(step.cpuset, new)
+        tasks = [task for task in self.tasks.values() if task.cpuset == step.cpuset]
+        need(not ((step.cpus or 0) & ~self.cpus or (step.mems or 0) & ~self.memory.nodes), "EINVAL")
+        cpuset["cpus"] = step.cpus or cpuset["cpus"]
+        mems = (step.mems or Nodemask()) & self.memory.memory or cpuset["mems"]
+        for task in tasks:
+            task.cpus = task.user_cpus & cpuset["cpus"] or cpuset["cpus"]
+            if mems != cpuset["mems"]:
+                self.follow(task, mems, cpuset["old"])
+        cpuset["mems"] = cpuset["old"] = mems
+
+    do_cpuset_create = do_cpuset_set
+
+    def follow(self, task: Task, mems: Nodemask, old: Nodemask) -> None:
+        """Let a task and its memory follow its cpuset to *mems*."""
+        task.policy, task.mems = task.policy and task.policy.rebound(mems), mems
+        for vma in task.mm.vmas:
+            vma.policy = vma.policy and vma.policy.rebound(mems)
+        if old != mems:
+            self.migrate(task.mm, old, mems, True)
+
+    def do_cpuset_attach(self, step: Any, task: Task, *_: int) -> None:
+        old, new = self.cpusets[task.cpuset], self.cpusets[step.cpuset]
+        task.cpuset = step.cpuset
+        if (old["cpus"], old["mems"]) != (new["cpus"], new["mems"]):
+            task.cpus = task.user_cpus & new["cpus"] or new["cpus"]
+            self.follow(task, new["mems"], old["old"])
+        new["old"] = new["mems"] if old is not new else new["old"]
+
+    def do_sysctl(self, step: Any, *_: Any) -> None:
+        for file in self.files.values() if int(step.value) & 1 else ():
+            for index, page in list(file.cache.items()):
+                if file.fs != "tmpfs" and not (page.dirty or page.maps or page.held):
+                    del file.cache[index]
+
+    def do_placement(self, step: Any, task: Task, addr: int, length: int) -> Record:
+        pages = range(addr // PAGE_SIZE, pages_of(addr + length))
+        return {"nodes": runs([max(self.query(task, at), -1) for at in pages])}
+
+    def do_numa_maps(self, step: Any, task: Task, *_: int) -> Record:
+        start, nr = self.regions[step.at]
+        vmas = [vma for vma, _, _ in task.mm.walk(start, start + nr)]
+        return {"lines": [self.line(task, vma, start) for vma in vmas]}
+
+    def line(self, task: Task, vma: Vma, start: int) -> Record:
+        policy = vma.policy_at(vma.start) or task.policy or "default"
+        line: Record = {"policy": str(policy), "start": vma.start - start}
+        line |= {"file": vma.obj.name} if vma.obj else {}
+        if not (found := task.mm.mapped(vma.start, vma.end)):
+            return line
+        line["anon"] = sum(page.obj is None for _, _, page in found)
+        line["dirty"] = sum(pte.dirty or page.dirty for _, pte, page in found)
+        line["mapped"] = len(found) * (len(found) not in (line["anon"], line["dirty"]))
+        mapmax = max(len(page.maps) for _, _, page in found)
+        nodes = dict(Counter(str(page.node) for _, _, page in found))
+        shown = {"mapmax": mapmax if mapmax > 1 else 0, "nodes": nodes, "kernelpagesize_kB": 4}
+        return line | shown
+
+    def do_vmstat(self, step: Any, *_: Any) -> Record:
+        delta, self.events = self.events, Counter()
+        return {"delta": dict(delta)}
+
+
+def checked(addr: int, length: int) -> tuple[int, int]:
+    """The pages of a range, which must begin with one."""
+    need(addr % PAGE_SIZE == 0, "EINVAL")
+    return addr // PAGE_SIZE, pages_of(addr + length)
+
+
+def runs(values: Sequence[Any]) -> list[list[Any]]:
+    """Equal neighbours counted."""
+    return [[len(list(group)), value] for value, group in groupby(values)]

@@ -192,11 +192,10 @@ class SystemCalls(RuleBasedStateMachine):
         pinned = {
             p for p, pfn, f in entries(parent.mm) if self.is_pinned(pfn) and f & Pte.EXCLUSIVE
         }
-        try:
-            child = self.call(process.fork, parent, f"task{self.names}")
-        finally:
-            if parent.pid in self.machine.tasks:
-                assert before == {page: pfn for page, pfn, _ in entries(parent.mm)}
+        child = self.call(process.fork, parent, f"task{self.names}")
+        if parent.pid not in self.machine.tasks:
+            return  # there was no memory for copies of pinned pages
+        assert before == {page: pfn for page, pfn, _ in entries(parent.mm)}
         copied = {page: pfn for page, pfn, _ in entries(child.mm)}
         expected = {
             page
