@@ -195,7 +195,8 @@ def _lane(machine: Machine, nid: int, where: Placement, mems: Nodemask) -> _Lane
         if where.then_any:
             rounds.append(anywhere)
     passes = tuple((nodes, to_min) for nodes in rounds if nodes for to_min in (False, True))
-    return _Lane(rounds[0][0] if rounds[0] else -1, passes)
+    preferred = passes[0][0][0] if passes else -1
+    return _Lane(preferred, passes)
 
 
 def _target(machine: Machine, lane: _Lane) -> tuple[Node, bool] | None:

@@ -1,7 +1,7 @@
 """README.md says what is true: its sessions are real output, and what it names exists.
 
 Each section (`## ...`) with ```console blocks is one bash session, begun in a new directory that
-holds nothing but `scenarios` and the section's ```yaml examples, by a user who has no booted machine
+holds nothing but `scenarios` and the section's ```yaml examples, by a user without a booted machine
 yet. A block's lines are `$ ` and a command, `> ` and a further line of it, or what a terminal would
 show next: stdout and stderr together.
 

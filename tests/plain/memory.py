@@ -67,21 +67,15 @@ class Object:
 
     def __init__(self, name: str, fs: str, nr: int) -> None:
         self.name, self.fs, self.nr, self.inode = name, fs, nr, 0
-        self.cache: dict[int, Page] = {}
-        self.policies: dict[int, Policy] = {}
+        self.cache, self.policies = dict[int, Page](), dict[int, Policy]()
 
 
 class Page:
-    """A page of memory: where it lies, what it belongs to, and who maps it or holds it by pins.
-
-    It is *marked* by readahead, which leaves it to the next who comes there.
-    """
+    """A page of memory: where it is, what of, who maps or holds it; marked: by readahead."""
 
     def __init__(self, node: int, obj: Object | None, exclusive: bool, marked: bool) -> None:
         self.node, self.obj, self.exclusive, self.marked = node, obj, exclusive, marked
-        self.dirty = False
-        self.held: list[str] = []
-        self.maps: set[tuple[Mm, int]] = set()
+        self.dirty, self.held, self.maps = False, list[str](), set[tuple[Mm, int]]()
 
 
 @dataclass(eq=False)
@@ -101,7 +95,6 @@ class Vma:
 
     @property
     def shmem(self) -> Object | None:
-        """What it maps, if that keeps the policies itself."""
         return self.obj if self.obj and self.obj.fs == "tmpfs" else None
 
     def index(self, at: int) -> int:
@@ -129,8 +122,7 @@ class Mm:
     """An address space: VMAs in order, and a dict of pages."""
 
     def __init__(self) -> None:
-        self.vmas: list[Vma] = []
-        self.ptes: dict[int, Pte] = {}
+        self.vmas, self.ptes = list[Vma](), dict[int, Pte]()
 
     def walk(self, a: int, b: int, hole: str = "") -> Iterator[tuple[Vma, int, int]]:
         """The parts of a range with their VMAs when it is their turn, up to a *hole* if given."""
@@ -188,9 +180,9 @@ class Mm:
 
     def prepare_anon(self, vma: Vma) -> None:
         """Give *vma* an anon_vma: a neighbour's, if that is alike, or one of its own."""
-        near = [high for high in self.vmas if high.continues(vma)]
-        near += [low for low in self.vmas if vma.continues(low)]
-        lent = [other.anon for other in near if other.anon and not other.forked]
+        lenders = [other for other in self.vmas if other.anon and not other.forked]
+        lent = [other.anon for other in lenders if other.continues(vma)]
+        lent += [other.anon for other in lenders if vma.continues(other)]
         vma.anon = vma.anon or (lent[0] if lent else object())
 
 
@@ -204,11 +196,10 @@ class Memory:
         load = dict.fromkeys(self.nodes, 0)
         for local, row in zip(spec.node_ids, spec.matrix, strict=True):
             far = dict(zip(spec.node_ids, row, strict=True))
-            order, last = [n for n in self.memory if n == local], local
+            order = [local]
             while left := [n for n in self.memory if n not in order]:
                 best = min(left, key=lambda n: ((far[n] + (n < local)) * 1024 + load[n], n))
-                load[best] += far[best] != far[last]
-                last = best
+                load[best] += far[best] != far[order[-1]]
                 order.append(best)
             self.zonelists[local] = order
 
@@ -262,14 +253,12 @@ class Memory:
             page = obj.cache.get(vma.index(near))
             if page and near not in task.mm.ptes and not page.marked:
                 task.mm.map(near, page, may_write)
-        if at in task.mm.ptes:
-            return True
-        page = self.cached(task, vma, obj, vma.index(at))
+        if at not in task.mm.ptes:
+            page = self.cached(task, vma, obj, vma.index(at))
+            page.dirty |= write and vma.shared
+            task.mm.map(at, page, write or may_write, dirty=write and vma.shared)
         if write and not vma.shared:
             self.new_anon(task, vma, at)
-        else:
-            page.dirty |= write
-            task.mm.map(at, page, write or may_write, dirty=write)
         return True
 
     def cached(self, task: Task, vma: Vma, obj: Object, index: int) -> Page:
@@ -279,8 +268,7 @@ class Memory:
         end = index + 1 if is_single else min(start + RA_PAGES, obj.nr)
         if index in obj.cache:
             obj.cache[index].marked &= is_single
-            return obj.cache[index]
-        for new in set(range(start, end)) - set(obj.cache):
+        for new in set(range(start, 0 if index in obj.cache else end)) - set(obj.cache):
             node = self.alloc(task, obj.policies.get(new), obj.inode + new)
             obj.cache[new] = Page(node, obj, False, not is_single and new == end - RA_ASYNC)
         return obj.cache[index]

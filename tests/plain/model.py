@@ -23,9 +23,8 @@ MODES = "default preferred bind interleave local preferred-many weighted-interle
 STRICT, MOVE, MOVE_ALL = 1, 2, 4
 BASE, END = 0x200004000000 // PAGE_SIZE, 1 << 60
 ENOENT, EACCES, EFAULT, EBUSY = -2, -13, -14, -16
-DONTNEED, FREE, COLD, PAGEOUT, POPULATE_READ, POPULATE_WRITE = 4, 8, 20, 21, 22, 23
-NO_FLAGS = DONTNEED, FREE, COLD, PAGEOUT, POPULATE_READ, POPULATE_WRITE
-ADVICE = dict.fromkeys(NO_FLAGS, ("", "")) | {  # flags of a VMA that it sets, and clears
+DONTNEED, FREE, POPULATE_READ, POPULATE_WRITE = 4, 8, 22, 23
+ADVICE = dict.fromkeys((4, 8, 20, 21, 22, 23), ("", "")) | {  # VMA flags that it sets and clears
     0: ("", "random sequential"), 1: ("random", "sequential"), 2: ("sequential", "random"),
     10: ("dontfork", ""), 12: ("mergeable", ""), 13: ("", "mergeable"),
     14: ("hugepage", "nohugepage"), 15: ("nohugepage", "hugepage"),
@@ -54,10 +53,8 @@ class Model:
         self.files = {n: Object(n, f.fs, pages_of(f.size)) for n, f in scenario.files.items()}
         for inode, file in enumerate((f for f in self.files.values() if f.fs == "tmpfs"), 2):
             file.inode = inode
-        self.regions: dict[str, tuple[int, int]] = {}
-        self.next_region = BASE
-        self.pins: list[tuple[tuple[Any, ...], list[Page]]] = []
-        self.events: Counter[str] = Counter()
+        self.regions, self.next_region = dict[str, tuple[int, int]](), BASE
+        self.pins, self.events = list[tuple[object, list[Page | None]]](), Counter[str]()
 
     def do(self, step: Any) -> Record:
         start, nr = self.regions.get(getattr(step, "at", None), (0, 0))
@@ -77,10 +74,9 @@ class Model:
         self.regions[step.as_] = start, nr
         self.next_region = start + nr + 1
         need(nr and offset % PAGE_SIZE == 0, "EINVAL")
-        obj = self.files[step.file] if step.file else None
-        pgoff = offset // PAGE_SIZE if obj else 0 if step.shared else start
-        if not obj and step.shared:
-            obj = Object("/dev/zero (deleted)", "tmpfs", nr)
+        zero = Object("/dev/zero (deleted)", "tmpfs", nr) if step.shared else None
+        obj = self.files[step.file] if step.file else zero
+        pgoff = offset // PAGE_SIZE if step.file else 0 if step.shared else start
         flags = frozenset({"account"} if "w" in step.prot and not step.shared else ())
         task.mm.put([], [Vma(start, start + nr, step.prot, step.shared, obj, pgoff, flags)])
         if step.populate:
@@ -93,10 +89,8 @@ class Model:
             task.mm.put([vma], [vma.cut(vma.start, start), vma.cut(end, vma.end)])
 
     def do_mprotect(self, step: Any, task: Task, addr: int, length: int) -> None:
-        prot = step.prot
-        for vma, a, b in task.mm.walk(*checked(addr, length), hole="ENOMEM"):
-            if vma.prot == prot:
-                continue
+        prot, parts = step.prot, task.mm.walk(*checked(addr, length), hole="ENOMEM")
+        for vma, a, b in ((vma, a, b) for vma, a, b in parts if vma.prot != prot):
             flags, needs = vma.flags, not vma.shared and "w" in prot and "w" not in vma.prot
             if "w" not in prot and not vma.obj and not vma.anon:
                 flags -= {"account"}  # the memory that it may come to need
@@ -111,19 +105,17 @@ class Model:
     def do_madvise(self, step: Any, task: Task, addr: int, length: int) -> None:
         advice, covered = step.advice_number, 0
         more, less = (set(words.split()) for words in need(ADVICE.get(advice), "EINVAL"))
-        a, b = checked(addr, length)
-        populates = advice in (POPULATE_READ, POPULATE_WRITE)
+        (a, b), populates = checked(addr, length), advice in (POPULATE_READ, POPULATE_WRITE)
         for vma, start, end in task.mm.walk(a, b, hole="ENOMEM" if populates else ""):
             covered += end - start
             if populates:
                 for at in range(start, end):
                     self.get_page(task, at, advice == POPULATE_WRITE, "EINVAL", dirties=True)
-            elif more or less:
-                if not ("mergeable" in more and vma.shared):
-                    self.flag(task, vma, start, end, more, less)
-            elif "locked" in vma.flags or (advice == FREE and vma.obj):
-                raise Refused("EINVAL")
-            elif advice == DONTNEED:
+            elif (more or less) and not ("mergeable" in more and vma.shared):
+                self.flag(task, vma, start, end, more, less)
+            elif not more and not less:
+                need("locked" not in vma.flags and not (advice == FREE and vma.obj), "EINVAL")
+            if advice == DONTNEED:
                 task.mm.zap(start, end)
             for _, pte, page in task.mm.mapped(start, end) if advice == FREE else ():
                 if not (page.dirty and len(page.maps) > 1):
@@ -202,9 +194,8 @@ class Model:
         is_long, pages = step.kind == "long", []
         for at in range(addr // PAGE_SIZE, pages_of(addr + length)):
             vma = task.mm.vma(at)
-            try:
-                if is_long and vma and vma.shared and not vma.shmem:
-                    raise Refused("EFAULT")  # such a file must know what is written to it
+            try:  # a disk's file must know what is written to it
+                need(not (is_long and vma and vma.shared and not vma.shmem), "EFAULT")
                 pages.append(self.get_page(task, at, is_long))
             except Refused:
                 if is_long or not pages:
@@ -230,12 +221,10 @@ class Model:
         return mode, flags
 
     def build(self, task: Task, mode: int, flags: int, user: Nodemask) -> Policy | None:
-        no_nodes = mode in (0, m.LOCAL)
-        may_be_empty = no_nodes or (mode == m.PREFERRED and not flags)
-        need(not ((no_nodes and user) or (mode == m.LOCAL and flags)), "EINVAL")
-        need(user or may_be_empty, "EINVAL")
-        if mode == 0 or not user:
+        if not user:
+            need(mode == 0 or (mode in (m.PREFERRED, m.LOCAL) and not flags), "EINVAL")
             return Policy(m.LOCAL, 0, user, None, user) if mode else None
+        need(mode not in (0, m.LOCAL), "EINVAL")
         mems = task.mems & self.memory.memory
         nodes = need(user.relative_to(mems) if flags & m.RELATIVE else user & mems, "EINVAL")
         nodes = Nodemask.of(nodes.first) if mode == m.PREFERRED else nodes
@@ -258,8 +247,7 @@ class Model:
         if node:
             need(policy and policy.mode in (m.INTERLEAVE, m.WEIGHTED), "EINVAL")
             return DONE | {"node": policy.nodes.first}  # as programs ask only where it begins
-        if not policy:
-            return DONE | {"mode": "default", "mode_flags": [], "nodes": ""}
+        policy = policy or Policy(0, 0, Nodemask(), None, Nodemask())
         names = [n.replace("b", "numa_b") for bit, n in m.FLAGS.items() if policy.flags & bit]
         nodes = str(policy.nodes if policy.user is None else policy.user)
         return DONE | {"mode": MODES[policy.mode], "mode_flags": names, "nodes": nodes}
@@ -310,11 +298,10 @@ class Model:
         need(step.node in self.memory.nodes, "EINVAL")
         done = a == b
         for vma, start, end in task.mm.walk(a, b):
-            need(not (vma.policy and vma.policy.mode not in (m.BIND, m.MANY)), "EOPNOTSUPP")
             if vma.policy:
-                home = replace(vma.policy, home=step.node)
+                need(vma.policy.mode in (m.BIND, m.MANY), "EOPNOTSUPP")
+                home, done = replace(vma.policy, home=step.node), True
                 self.set_policy(task.mm, vma, start, end, home)
-                done = True
         need(done, "ENOENT")
 
     def engine(self, pages: Sequence[Page], targets: Sequence[int]) -> int:
@@ -390,21 +377,16 @@ class Model:
             if now != node:
                 submit(at)
                 start, now = at, node
-            status[at] = self.look_up(target, page, node, queue, move_all)
-            if status[at] is not None:
+            found = self.query(target, page)
+            if found not in (node, EFAULT, ENOENT):
+                moved = target.mm.ptes[page].page
+                shared = len(moved.maps) > 1 and not move_all
+                found = EACCES if shared else EBUSY if moved in queue else queue.append(moved)
+            status[at] = found
+            if found is not None:
                 submit(at, counted=1)
                 now = -1
         submit(len(wanted))
-
-    def look_up(self, task: Task, at: int, node: int, queue: Any, move_all: bool) -> int | None:
-        """The status of a page, or None once it is queued."""
-        found = self.query(task, at)
-        if found in (node, EFAULT, ENOENT):
-            return found
-        page = task.mm.ptes[at].page
-        if len(page.maps) > 1 and not move_all:
-            return EACCES
-        return EBUSY if page in queue else queue.append(page)
 
     def query(self, task: Task, at: int) -> int:
         """Where a page lies, or why there is no saying."""
@@ -465,13 +447,13 @@ class Model:
         line |= {"file": vma.obj.name} if vma.obj else {}
         if not (found := task.mm.mapped(vma.start, vma.end)):
             return line
-        line["anon"] = sum(page.obj is None for _, _, page in found)
-        line["dirty"] = sum(pte.dirty or page.dirty for _, pte, page in found)
-        line["mapped"] = len(found) * (len(found) not in (line["anon"], line["dirty"]))
+        anon = sum(page.obj is None for _, _, page in found)
+        dirty = sum(pte.dirty or page.dirty for _, pte, page in found)
+        mapped = len(found) * (len(found) not in (anon, dirty))
         mapmax = max(len(page.maps) for _, _, page in found)
+        line |= {"anon": anon, "dirty": dirty, "mapped": mapped, "mapmax": mapmax * (mapmax > 1)}
         nodes = dict(Counter(str(page.node) for _, _, page in found))
-        shown = {"mapmax": mapmax if mapmax > 1 else 0, "nodes": nodes, "kernelpagesize_kB": 4}
-        return line | shown
+        return line | {"nodes": nodes, "kernelpagesize_kB": 4}
 
     def do_vmstat(self, step: Any, *_: Any) -> Record:
         delta, self.events = self.events, Counter()

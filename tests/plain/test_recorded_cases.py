@@ -1,4 +1,4 @@
-"""The plain model meets every recorded case of the kind that it knows: the same as 6.12's answer."""
+"""The plain model meets every recorded case of the kind that it knows: 6.12's answer."""
 
 import json
 from pathlib import Path
