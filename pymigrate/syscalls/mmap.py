@@ -133,8 +133,13 @@ def mprotect(machine: Machine, task: Task, addr: int, length: int, prot: str) ->
             break
         flags = _protected_flags(vma, bits)
         if flags != vma.flags:
+            was_locked = vma.flags & (Vm.WRITE | Vm.SHARED | Vm.LOCKED) == Vm.LOCKED
             vma = set_vma_flags(machine, task, vma, start, end, flags)
             _change_protection(machine, task, vma, start, end)
+            if was_locked and bits & Vm.WRITE:
+                # Locked private memory that becomes writable is copied now, not at a store.
+                with suppress(Fault):
+                    populate_range(machine, task, start, end)
         at = end
     if at < b:
         raise KernelError("ENOMEM", f"nothing is mapped at {at << PAGE_SHIFT:#x}")

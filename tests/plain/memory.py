@@ -1,10 +1,9 @@
 """The plain model's memory: every VMA, page and page table entry is an object of its own.
 
-Written from the specification alone, as a second opinion: it shares no code with `pymigrate.mm`.
-Small pages only; there is no swap, no NUMA balancing, and memory never runs out.
+Written from the specification alone; small pages only, no swap, and memory never runs out.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +14,8 @@ PREFERRED, BIND, INTERLEAVE, LOCAL, MANY, WEIGHTED = 1, 2, 3, 4, 5, 6
 STATIC, RELATIVE, BALANCING = 0x8000, 0x4000, 0x2000
 FLAGS = {STATIC: "static", RELATIVE: "relative", BALANCING: "balancing"}
 TEXTS = ["", "prefer", "bind", "interleave", "local", "prefer (many)", "weighted interleave"]
+Pte = SimpleNamespace  # page (None: the zero page), write, dirty
+Task = SimpleNamespace  # uid, cpus, user_cpus, cpuset, mems, policy, mm
 RA_PAGES, RA_ASYNC, AROUND, TABLE = 32, 8, 16, 512
 
 
@@ -23,14 +24,9 @@ class Refused(Exception):  # noqa: N818  (a system call's answer)
 
 
 def need(value: Any, errno: str) -> Any:
-    """Give *value*; a call fails if that is nothing."""
     if not value:
         raise Refused(errno)
     return value
-
-
-Pte = SimpleNamespace  # page (None: the zero page), write, dirty
-Task = SimpleNamespace  # uid, cpus, user_cpus, cpuset, mems, policy, mm
 
 
 @dataclass(frozen=True)
@@ -54,10 +50,9 @@ class Policy:
             return self
         user = self.cpuset if self.user is None else self.user
         if self.mode not in (PREFERRED, MANY):
-            if self.flags & STATIC:
-                return replace(self, nodes=user & mems or mems)
-            if self.flags & RELATIVE:
-                return replace(self, nodes=user.relative_to(mems) or mems)
+            shown = user.relative_to(mems) if self.flags & RELATIVE else user & mems
+            if self.flags & (STATIC | RELATIVE):
+                return replace(self, nodes=shown or mems)
             self = replace(self, nodes=self.nodes.remap_all(user, mems) or mems)
         return replace(self, user=self.user and mems, cpuset=mems)
 
@@ -65,8 +60,8 @@ class Policy:
 class Object:
     """A file or a piece of shared anonymous memory, with its page cache and its policies."""
 
-    def __init__(self, name: str, fs: str, nr: int) -> None:
-        self.name, self.fs, self.nr, self.inode = name, fs, nr, 0
+    def __init__(self, name: str, fs: str, nr: int, inode: int) -> None:
+        self.name, self.fs, self.nr, self.inode = name, fs, nr, inode
         self.cache, self.policies = dict[int, Page](), dict[int, Policy]()
 
 
@@ -157,7 +152,7 @@ class Mm:
         for at in [at for at in self.ptes if a <= at < b]:
             self.unmap(at)
 
-    def put(self, old: Iterable[Vma], new: Iterable[Vma]) -> None:
+    def put(self, old: list[Vma], new: list[Vma]) -> None:
         gone = {id(vma) for vma in old}
         kept = [vma for vma in [*self.vmas, *new] if id(vma) not in gone and vma.start < vma.end]
         self.vmas = sorted(kept, key=lambda vma: vma.start)
@@ -167,9 +162,8 @@ class Mm:
         part = replace(vma.cut(a, b), **changes)
         rest = [vma.cut(vma.start, a), vma.cut(b, vma.end)]
         merged = [other for other in self.vmas if other.end == a and part.joins(other)]
-        for high in self.vmas:
-            fits = all(not low.anon or not high.anon or low.anon is high.anon for low in merged)
-            if high.start == b and fits and part.joins(high):
+        for high in [other for other in self.vmas if other.start == b and part.joins(other)]:
+            if all(not low.anon or not high.anon or low.anon is high.anon for low in merged):
                 merged.append(high)
         for side in merged:
             low, lent = min(part, side, key=lambda v: v.start), side if side.anon else part
@@ -179,11 +173,9 @@ class Mm:
         return part
 
     def prepare_anon(self, vma: Vma) -> None:
-        """Give *vma* an anon_vma: a neighbour's, if that is alike, or one of its own."""
         lenders = [other for other in self.vmas if other.anon and not other.forked]
-        lent = [other.anon for other in lenders if other.continues(vma)]
-        lent += [other.anon for other in lenders if vma.continues(other)]
-        vma.anon = vma.anon or (lent[0] if lent else object())
+        lent = [v.anon for v in lenders if v.continues(vma) or vma.continues(v)]
+        vma.anon = vma.anon or (lent[-1] if lent else object())
 
 
 class Memory:
@@ -218,7 +210,6 @@ class Memory:
         return next(node for node in self.zonelists[near] if node in mask)
 
     def new_anon(self, task: Task, vma: Vma, at: int, mm: Mm | None = None) -> None:
-        """Map a new anonymous page that is written at once."""
         policy, bias = vma.policy_at(at) or vma.policy, vma.shmem.inode if vma.shmem else 0
         page = Page(self.alloc(task, policy, bias + vma.index(at)), None, True, False)
         (mm or task.mm).map(at, page, write="w" in vma.prot, dirty=True)
@@ -262,7 +253,6 @@ class Memory:
         return True
 
     def cached(self, task: Task, vma: Vma, obj: Object, index: int) -> Page:
-        """A page of a file, read in with those around it if it must be."""
         is_single = vma.shmem is not None or "random" in vma.flags
         start = index if is_single else max(0, index - RA_PAGES // 2)
         end = index + 1 if is_single else min(start + RA_PAGES, obj.nr)

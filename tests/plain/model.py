@@ -7,7 +7,6 @@ A step's method gets the step, its task, and the address and length of the part 
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from copy import copy
 from dataclasses import replace
 from itertools import groupby, zip_longest
 from typing import Any
@@ -21,6 +20,7 @@ Record = dict[str, Any]
 DONE: Record = {"ret": 0, "errno": None}
 MODES = "default preferred bind interleave local preferred-many weighted-interleave".split()
 STRICT, MOVE, MOVE_ALL = 1, 2, 4
+ALIGNED = "munmap mprotect madvise set_mempolicy_home_node".split()
 BASE, END = 0x200004000000 // PAGE_SIZE, 1 << 60
 ENOENT, EACCES, EFAULT, EBUSY = -2, -13, -14, -16
 DONTNEED, FREE, POPULATE_READ, POPULATE_WRITE = 4, 8, 22, 23
@@ -33,7 +33,6 @@ ADVICE = dict.fromkeys((4, 8, 20, 21, 22, 23), ("", "")) | {  # VMA flags that i
 
 def run(scenario: Any, kernel: str = "6.12") -> list[Record]:
     """The records of all steps of a loaded scenario."""
-    assert kernel == "6.12"
     model = Model(scenario)
     return [{"op": step.op, **model.do(step)} for step in scenario.steps]
 
@@ -45,67 +44,70 @@ class Model:
         spec, nodes = scenario.machine, scenario.machine.memory_nodes
         self.memory, self.cpus = Memory(spec), spec.cpus
         self.cpusets = {"": {"cpus": spec.cpus, "mems": nodes, "old": nodes}}
-        self.tasks = {
-            name: Task(uid=task.uid, cpus=task.cpus, user_cpus=task.cpus, cpuset="", mems=nodes,
-                       policy=None, mm=Mm())
-            for name, task in scenario.tasks.items()
-        }  # fmt: skip
-        self.files = {n: Object(n, f.fs, pages_of(f.size)) for n, f in scenario.files.items()}
-        for inode, file in enumerate((f for f in self.files.values() if f.fs == "tmpfs"), 2):
-            file.inode = inode
+        self.tasks, self.files = dict[str, Task](), dict[str, Object]()
+        for name, t in scenario.tasks.items():
+            own = {"cpus": t.cpus, "user_cpus": t.cpus, "mm": Mm(), "policy": None}
+            self.tasks[name] = Task(uid=t.uid, cpuset="", mems=nodes, **own)
+        tmpfs = [name for name, file in scenario.files.items() if file.fs == "tmpfs"]
+        for name, file in scenario.files.items():
+            inode = tmpfs.index(name) + 2 if name in tmpfs else 0
+            self.files[name] = Object(name, file.fs, pages_of(file.size), inode)
         self.regions, self.next_region = dict[str, tuple[int, int]](), BASE
-        self.pins, self.events = list[tuple[object, list[Page | None]]](), Counter[str]()
+        self.pins, self.events = dict[object, list[list[Page | None]]](), Counter[str]()
 
     def do(self, step: Any) -> Record:
         start, nr = self.regions.get(getattr(step, "at", None), (0, 0))
         offset, length = getattr(step, "offset", 0), getattr(step, "length", None)
         length = max(nr * PAGE_SIZE - offset, 0) if length is None else length
-        args = self.tasks.get(step.task), start * PAGE_SIZE + offset, length
+        addr = start * PAGE_SIZE + offset
+        self.accesses = range(addr, addr + length, getattr(step, "stride", PAGE_SIZE))
+        args = self.tasks.get(step.task), addr // PAGE_SIZE, pages_of(addr + length)
         try:
+            need(addr % PAGE_SIZE == 0 or step.op not in ALIGNED, "EINVAL")
             answer = getattr(self, f"do_{step.op}")(step, *args)
         except Refused as refused:
-            status = {"status": []} if step.op == "move_pages" else {}
-            return {"ret": -1, "errno": str(refused), **status}
+            answer = {"ret": -1, "errno": str(refused)}
+            return answer | ({"status": []} if step.op == "move_pages" else {})
         return DONE if answer is None else answer
 
-    def do_mmap(self, step: Any, task: Task, offset: int, length: int) -> None:
-        align, nr = step.align // PAGE_SIZE, pages_of(length)
+    def do_mmap(self, step: Any, task: Task, *_: int) -> None:
+        align, nr = step.align // PAGE_SIZE, pages_of(step.length)
         start = -(-self.next_region // align) * align
         self.regions[step.as_] = start, nr
         self.next_region = start + nr + 1
-        need(nr and offset % PAGE_SIZE == 0, "EINVAL")
-        zero = Object("/dev/zero (deleted)", "tmpfs", nr) if step.shared else None
+        need(nr and step.offset % PAGE_SIZE == 0, "EINVAL")
+        zero = Object("/dev/zero (deleted)", "tmpfs", nr, 0) if step.shared else None
         obj = self.files[step.file] if step.file else zero
-        pgoff = offset // PAGE_SIZE if step.file else 0 if step.shared else start
+        pgoff = step.offset // PAGE_SIZE if step.file else 0 if step.shared else start
         flags = frozenset({"account"} if "w" in step.prot and not step.shared else ())
         task.mm.put([], [Vma(start, start + nr, step.prot, step.shared, obj, pgoff, flags)])
         if step.populate:
             self.populate(task, start, start + nr)
 
-    def do_munmap(self, step: Any, task: Task, addr: int, length: int) -> None:
-        a, b = checked(addr, need(length, "EINVAL"))
+    def do_munmap(self, step: Any, task: Task, a: int, b: int) -> None:
+        need(a < b, "EINVAL")
         task.mm.zap(a, b)
         for vma, start, end in list(task.mm.walk(a, b)):
             task.mm.put([vma], [vma.cut(vma.start, start), vma.cut(end, vma.end)])
 
-    def do_mprotect(self, step: Any, task: Task, addr: int, length: int) -> None:
-        prot, parts = step.prot, task.mm.walk(*checked(addr, length), hole="ENOMEM")
-        for vma, a, b in ((vma, a, b) for vma, a, b in parts if vma.prot != prot):
+    def do_mprotect(self, step: Any, task: Task, a: int, b: int) -> None:
+        prot, parts = step.prot, task.mm.walk(a, b, hole="ENOMEM")
+        for vma, start, end in (part for part in parts if part[0].prot != prot):
             flags, needs = vma.flags, not vma.shared and "w" in prot and "w" not in vma.prot
             if "w" not in prot and not vma.obj and not vma.anon:
                 flags -= {"account"}  # the memory that it may come to need
             flags |= {"account"} if needs else set()
-            task.mm.modify(vma, a, b, prot=prot, flags=flags)
-            for _, pte, page in task.mm.mapped(a, b):
+            task.mm.modify(vma, start, end, prot=prot, flags=flags)
+            for _, pte, page in task.mm.mapped(start, end):
                 may_write = (vma.shmem or pte.dirty) if vma.shared else page.exclusive
                 pte.write = "w" in prot and bool(may_write)
             if needs and "locked" in flags:
-                self.populate(task, a, b)
+                self.populate(task, start, end)
 
-    def do_madvise(self, step: Any, task: Task, addr: int, length: int) -> None:
+    def do_madvise(self, step: Any, task: Task, a: int, b: int) -> None:
         advice, covered = step.advice_number, 0
         more, less = (set(words.split()) for words in need(ADVICE.get(advice), "EINVAL"))
-        (a, b), populates = checked(addr, length), advice in (POPULATE_READ, POPULATE_WRITE)
+        populates = advice in (POPULATE_READ, POPULATE_WRITE)
         for vma, start, end in task.mm.walk(a, b, hole="ENOMEM" if populates else ""):
             covered += end - start
             if populates:
@@ -127,17 +129,16 @@ class Model:
         if flags != vma.flags:
             task.mm.modify(vma, a, b, flags=flags)
 
-    def do_mlock(self, step: Any, task: Task, addr: int, length: int) -> None:
-        a, b, words = addr // PAGE_SIZE, pages_of(addr + length), ({"locked"}, set[str]())
-        more, less = words if step.op == "mlock" else words[::-1]
+    def do_mlock(self, step: Any, task: Task, a: int, b: int) -> None:
+        more, less = ({"locked"}, set()) if step.op == "mlock" else (set(), {"locked"})
         for vma, start, end in task.mm.walk(a, b, hole="ENOMEM"):
             self.flag(task, vma, start, end, more, less)
         need(not more or self.populate(task, a, b), "ENOMEM")
 
     do_munlock = do_mlock
 
-    def do_touch(self, step: Any, task: Task, addr: int, length: int) -> Record:
-        for at in range(addr, addr + length, step.stride):
+    def do_touch(self, step: Any, task: Task, a: int, b: int) -> Record:
+        for at in self.accesses:
             vma = task.mm.vma(at // PAGE_SIZE)
             if not vma or vma.prot == "none" or (step.write and "w" not in vma.prot):
                 return {"signal": "SIGSEGV"}
@@ -167,8 +168,7 @@ class Model:
         return True
 
     def do_fork(self, step: Any, task: Task, *_: int) -> None:
-        child = self.tasks[step.as_] = copy(task)
-        child.mm = Mm()
+        child = self.tasks[step.as_] = Task(**vars(task) | {"mm": Mm()})
         for vma in [vma for vma in task.mm.vmas if "dontfork" not in vma.flags]:
             flags, anon = vma.flags - {"locked"}, vma.anon and object()
             child.mm.put([], [replace(vma, flags=flags, anon=anon, forked=bool(anon))])
@@ -190,30 +190,26 @@ class Model:
         task.cpus = need(step.cpus & self.cpusets[task.cpuset]["cpus"], "EINVAL")
         task.user_cpus = step.cpus
 
-    def do_pin(self, step: Any, task: Task, addr: int, length: int) -> None:
+    def do_pin(self, step: Any, task: Task, a: int, b: int) -> None:
         is_long, pages = step.kind == "long", []
-        for at in range(addr // PAGE_SIZE, pages_of(addr + length)):
+        for at in range(a, b):
             vma = task.mm.vma(at)
             try:  # a disk's file must know what is written to it
                 need(not (is_long and vma and vma.shared and not vma.shmem), "EFAULT")
                 pages.append(self.get_page(task, at, is_long))
             except Refused:
-                if is_long or not pages:
-                    raise
+                need(pages and not is_long, "EFAULT")
                 break
-        self.pins.append(((step.task, addr, length, step.kind), pages))
+        self.pins.setdefault((step.task, self.accesses, step.kind), []).append(pages)
         for page in filter(None, pages):
             page.held.append(step.kind)
 
-    def do_unpin(self, step: Any, task: Task, addr: int, length: int) -> None:
-        key = (step.task, addr, length, step.kind)
-        pin = need(next((pin for pin in self.pins if pin[0] == key), None), "EINVAL")
-        self.pins.remove(pin)
-        for page in filter(None, pin[1]):
+    def do_unpin(self, step: Any, task: Task, a: int, b: int) -> None:
+        pins = need(self.pins.get((step.task, self.accesses, step.kind)), "EINVAL")
+        for page in filter(None, pins.pop(0)):
             page.held.remove(step.kind)
 
     def split_mode(self, number: int) -> tuple[int, int]:
-        """A mode and its flags, if they fit whatever the nodes."""
         flags = number & (m.STATIC | m.RELATIVE | m.BALANCING)
         mode, kind = number - flags, flags & ~m.BALANCING
         balancing = flags & m.BALANCING and mode not in (m.BIND, m.MANY)
@@ -233,11 +229,11 @@ class Model:
     def do_set_mempolicy(self, step: Any, task: Task, *_: int) -> None:
         task.policy = self.build(task, *self.split_mode(step.mode_number), step.nodes)
 
-    def do_get_mempolicy(self, step: Any, task: Task, address: int, _: int) -> Record:
-        flags, at = step.flag_bits, address // PAGE_SIZE
+    def do_get_mempolicy(self, step: Any, task: Task, at: int, _: int) -> Record:
+        flags = step.flag_bits
         node, addr, allowed = (bool(flags & bit) for bit in (1, 2, 4))
         need(not (flags & ~7 or (allowed and (node or addr))), "EINVAL")
-        need(not address or addr or allowed, "EINVAL")
+        need(not at or addr or allowed, "EINVAL")
         if allowed:
             return DONE | {"nodes": str(task.mems)}
         policy = need(task.mm.vma(at), "EFAULT").policy_at(at) if addr else task.policy
@@ -253,7 +249,6 @@ class Model:
         return DONE | {"mode": MODES[policy.mode], "mode_flags": names, "nodes": nodes}
 
     def set_policy(self, mm: Mm, vma: Vma, a: int, b: int, policy: Policy | None) -> None:
-        """Store *policy* for a part of *vma*, and in what it maps if that keeps policies."""
         if vma.policy != policy:
             new = mm.modify(vma, a, b, policy=policy)
             if new.shmem:
@@ -261,12 +256,12 @@ class Model:
                 kept = {at: old for at, old in new.shmem.policies.items() if at not in places}
                 new.shmem.policies = kept | (dict.fromkeys(places, policy) if policy else {})
 
-    def do_mbind(self, step: Any, task: Task, addr: int, length: int) -> None:
+    def do_mbind(self, step: Any, task: Task, a: int, b: int) -> None:
         (mode, mode_flags), flags = self.split_mode(step.mode_number), step.flag_bits
         need(not flags & ~7, "EINVAL")
         need(not (flags & MOVE_ALL and task.uid), "EPERM")
         flags &= ~0 if mode else ~STRICT
-        a, b = checked(addr, length)
+        need(step.offset % PAGE_SIZE == 0, "EINVAL")
         if a == b:
             return
         policy = self.build(task, mode, mode_flags, step.nodes)
@@ -293,8 +288,7 @@ class Model:
                     queue.setdefault(page, vma.index(at) + bias)
         return queue, failed
 
-    def do_set_mempolicy_home_node(self, step: Any, task: Task, addr: int, length: int) -> None:
-        a, b = checked(addr, length)
+    def do_set_mempolicy_home_node(self, step: Any, task: Task, a: int, b: int) -> None:
         need(step.node in self.memory.nodes, "EINVAL")
         done = a == b
         for vma, start, end in task.mm.walk(a, b):
@@ -305,7 +299,6 @@ class Model:
         need(done, "ENOENT")
 
     def engine(self, pages: Sequence[Page], targets: Sequence[int]) -> int:
-        """Move *pages*; how many stay."""
         for page, node in zip(pages, targets, strict=True):
             page.dirty |= any(mm.ptes[at].dirty for mm, at in page.maps)
             page.node = page.node if page.held else node
@@ -313,7 +306,6 @@ class Model:
         return sum(bool(page.held) for page in pages)
 
     def target(self, step: Any, caller: Task) -> Task:
-        """The task that a migration is for, which its caller must have access to."""
         target = need(self.tasks.get(step.target_name), "ESRCH")
         need(caller.uid in (0, target.uid), "EPERM")
         return target
@@ -336,7 +328,7 @@ class Model:
         return failed
 
     def do_move_pages(self, step: Any, caller: Task, addr: int, length: int) -> Record:
-        pages = [at // PAGE_SIZE for at in range(addr, addr + length, step.stride)]
+        pages = [at // PAGE_SIZE for at in self.accesses]
         if step.pages is not None:
             pages = [self.regions[step.at][0] + page for page in step.pages]
         need(not step.flag_bits & ~(MOVE | MOVE_ALL), "EINVAL")
@@ -389,7 +381,6 @@ class Model:
         submit(len(wanted))
 
     def query(self, task: Task, at: int) -> int:
-        """Where a page lies, or why there is no saying."""
         pte = task.mm.ptes.get(at)
         if not task.mm.vma(at) or (pte and not pte.page):
             return EFAULT
@@ -411,7 +402,6 @@ class Model:
     do_cpuset_create = do_cpuset_set
 
     def follow(self, task: Task, mems: Nodemask, old: Nodemask) -> None:
-        """Let a task and its memory follow its cpuset to *mems*."""
         task.policy, task.mems = task.policy and task.policy.rebound(mems), mems
         for vma in task.mm.vmas:
             vma.policy = vma.policy and vma.policy.rebound(mems)
@@ -428,44 +418,33 @@ class Model:
 
     def do_sysctl(self, step: Any, *_: Any) -> None:
         for file in self.files.values() if int(step.value) & 1 else ():
-            for index, page in list(file.cache.items()):
-                if file.fs != "tmpfs" and not (page.dirty or page.maps or page.held):
-                    del file.cache[index]
+            kept = {at: p for at, p in file.cache.items() if p.dirty or p.maps or p.held}
+            file.cache = file.cache if file.fs == "tmpfs" else kept
 
-    def do_placement(self, step: Any, task: Task, addr: int, length: int) -> Record:
-        pages = range(addr // PAGE_SIZE, pages_of(addr + length))
-        return {"nodes": runs([max(self.query(task, at), -1) for at in pages])}
+    def do_placement(self, step: Any, task: Task, a: int, b: int) -> Record:
+        return {"nodes": runs([max(self.query(task, at), -1) for at in range(a, b)])}
 
     def do_numa_maps(self, step: Any, task: Task, *_: int) -> Record:
         start, nr = self.regions[step.at]
-        vmas = [vma for vma, _, _ in task.mm.walk(start, start + nr)]
-        return {"lines": [self.line(task, vma, start) for vma in vmas]}
-
-    def line(self, task: Task, vma: Vma, start: int) -> Record:
-        policy = vma.policy_at(vma.start) or task.policy or "default"
-        line: Record = {"policy": str(policy), "start": vma.start - start}
-        line |= {"file": vma.obj.name} if vma.obj else {}
-        if not (found := task.mm.mapped(vma.start, vma.end)):
-            return line
-        anon = sum(page.obj is None for _, _, page in found)
-        dirty = sum(pte.dirty or page.dirty for _, pte, page in found)
-        mapped = len(found) * (len(found) not in (anon, dirty))
-        mapmax = max(len(page.maps) for _, _, page in found)
-        line |= {"anon": anon, "dirty": dirty, "mapped": mapped, "mapmax": mapmax * (mapmax > 1)}
-        nodes = dict(Counter(str(page.node) for _, _, page in found))
-        return line | {"nodes": nodes, "kernelpagesize_kB": 4}
+        lines = []
+        for vma, _, _ in task.mm.walk(start, start + nr):
+            policy = vma.policy_at(vma.start) or task.policy or "default"
+            lines.append({"policy": str(policy), "start": vma.start - start})
+            lines[-1] |= {"file": vma.obj.name} if vma.obj else {}
+            if found := task.mm.mapped(vma.start, vma.end):
+                anon = sum(page.obj is None for _, _, page in found)
+                dirty = sum(pte.dirty or page.dirty for _, pte, page in found)
+                mapped = len(found) * (len(found) not in (anon, dirty))
+                mapmax = max(len(page.maps) for _, _, page in found)
+                nodes = dict(Counter(str(page.node) for _, _, page in found))
+                lines[-1] |= {"anon": anon, "dirty": dirty, "mapped": mapped, "nodes": nodes}
+                lines[-1] |= {"mapmax": mapmax * (mapmax > 1), "kernelpagesize_kB": 4}
+        return {"lines": lines}
 
     def do_vmstat(self, step: Any, *_: Any) -> Record:
         delta, self.events = self.events, Counter()
         return {"delta": dict(delta)}
 
 
-def checked(addr: int, length: int) -> tuple[int, int]:
-    """The pages of a range, which must begin with one."""
-    need(addr % PAGE_SIZE == 0, "EINVAL")
-    return addr // PAGE_SIZE, pages_of(addr + length)
-
-
 def runs(values: Sequence[Any]) -> list[list[Any]]:
-    """Equal neighbours counted."""
     return [[len(list(group)), value] for value, group in groupby(values)]
