@@ -42,8 +42,8 @@ class Policy:
 
     def __str__(self) -> str:
         flags = "|".join(name for bit, name in FLAGS.items() if self.flags & bit)
-        nodes = f":{self.nodes}" if self.nodes else ""
-        return TEXTS[self.mode] + (f"={flags}" if flags else "") + nodes
+        text = TEXTS[self.mode] + (f"={flags}" if flags else "")
+        return text + (f":{self.nodes}" if self.nodes else "")
 
     def rebound(self, mems: Nodemask) -> "Policy":
         if self.mode == LOCAL or (not self.flags and self.cpuset == mems):
@@ -159,6 +159,8 @@ class Mm:
 
     def modify(self, vma: Vma, a: int, b: int, **changes: object) -> Vma:
         """Change a part of *vma*, which then merges with neighbours that it joins."""
+        if all(getattr(vma, key) == value for key, value in changes.items()):
+            return vma
         part = replace(vma.cut(a, b), **changes)
         rest = [vma.cut(vma.start, a), vma.cut(b, vma.end)]
         merged = [other for other in self.vmas if other.end == a and part.joins(other)]
@@ -235,7 +237,6 @@ class Memory:
         return True
 
     def file_fault(self, task: Task, vma: Vma, obj: Object, at: int, write: bool) -> bool:
-        """The first access to a page of a file; reading maps what is cached around it too."""
         if vma.index(at) >= obj.nr:
             return False
         may_write = vma.shared and vma.shmem is not None and "w" in vma.prot

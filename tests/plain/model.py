@@ -1,11 +1,10 @@
 """The plain model: a scenario's steps on the plain memory, each answered as FORMAT.md says.
 
-`run(scenario)` gives the records. Kernel 6.12 only; without THP, hugetlb, exec and declared memory.
-A step's method gets the step, its task, and the address and length of the part that it names.
+Kernel 6.12 only; without THP, hugetlb, exec and declared memory. A step's method gets the step, its
+task, and the pages a..b that the step names a part of; `accesses` are the addresses there.
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby, zip_longest
@@ -19,6 +18,7 @@ from tests.plain.memory import Memory, Mm, Object, Page, Policy, Refused, Task, 
 Record = dict[str, Any]
 DONE: Record = {"ret": 0, "errno": None}
 MODES = "default preferred bind interleave local preferred-many weighted-interleave".split()
+MODE_FLAGS = {"static": m.STATIC, "relative": m.RELATIVE, "numa_balancing": m.BALANCING}
 STRICT, MOVE, MOVE_ALL = 1, 2, 4
 ALIGNED = "munmap mprotect madvise set_mempolicy_home_node".split()
 BASE, END = 0x200004000000 // PAGE_SIZE, 1 << 60
@@ -46,8 +46,8 @@ class Model:
         self.cpusets = {"": {"cpus": spec.cpus, "mems": nodes, "old": nodes}}
         self.tasks, self.files = dict[str, Task](), dict[str, Object]()
         for name, t in scenario.tasks.items():
-            own = {"cpus": t.cpus, "user_cpus": t.cpus, "mm": Mm(), "policy": None}
-            self.tasks[name] = Task(uid=t.uid, cpuset="", mems=nodes, **own)
+            cpus = {"cpus": t.cpus, "user_cpus": t.cpus}
+            self.tasks[name] = Task(uid=t.uid, cpuset="", mems=nodes, policy=None, mm=Mm(), **cpus)
         tmpfs = [name for name, file in scenario.files.items() if file.fs == "tmpfs"]
         for name, file in scenario.files.items():
             inode = tmpfs.index(name) + 2 if name in tmpfs else 0
@@ -73,8 +73,7 @@ class Model:
     def do_mmap(self, step: Any, task: Task, *_: int) -> None:
         align, nr = step.align // PAGE_SIZE, pages_of(step.length)
         start = -(-self.next_region // align) * align
-        self.regions[step.as_] = start, nr
-        self.next_region = start + nr + 1
+        self.regions[step.as_], self.next_region = (start, nr), start + nr + 1
         need(nr and step.offset % PAGE_SIZE == 0, "EINVAL")
         zero = Object("/dev/zero (deleted)", "tmpfs", nr, 0) if step.shared else None
         obj = self.files[step.file] if step.file else zero
@@ -114,7 +113,7 @@ class Model:
                 for at in range(start, end):
                     self.get_page(task, at, advice == POPULATE_WRITE, "EINVAL", dirties=True)
             elif (more or less) and not ("mergeable" in more and vma.shared):
-                self.flag(task, vma, start, end, more, less)
+                task.mm.modify(vma, start, end, flags=(vma.flags | more) - less)
             elif not more and not less:
                 need("locked" not in vma.flags and not (advice == FREE and vma.obj), "EINVAL")
             if advice == DONTNEED:
@@ -124,15 +123,10 @@ class Model:
                     pte.dirty = page.dirty = False
         need(covered >= b - a, "ENOMEM")
 
-    def flag(self, task: Task, vma: Vma, a: int, b: int, more: set[str], less: set[str]) -> None:
-        flags = (vma.flags | more) - less
-        if flags != vma.flags:
-            task.mm.modify(vma, a, b, flags=flags)
-
     def do_mlock(self, step: Any, task: Task, a: int, b: int) -> None:
         more, less = ({"locked"}, set()) if step.op == "mlock" else (set(), {"locked"})
         for vma, start, end in task.mm.walk(a, b, hole="ENOMEM"):
-            self.flag(task, vma, start, end, more, less)
+            task.mm.modify(vma, start, end, flags=(vma.flags | more) - less)
         need(not more or self.populate(task, a, b), "ENOMEM")
 
     do_munlock = do_mlock
@@ -147,7 +141,6 @@ class Model:
         return {}
 
     def get_page(self, task: Task, at: int, write: bool, errno: str = "EFAULT", dirties=False):
-        """A page as the kernel gets it for itself; with *errno* only if the task itself may."""
         vma, pte = need(task.mm.vma(at), "EFAULT"), task.mm.ptes.get(at)
         need(not errno or ("w" if write else "r") in vma.prot, errno)
         if not pte or (write and not pte.write):
@@ -210,7 +203,7 @@ class Model:
             page.held.remove(step.kind)
 
     def split_mode(self, number: int) -> tuple[int, int]:
-        flags = number & (m.STATIC | m.RELATIVE | m.BALANCING)
+        flags = number & sum(MODE_FLAGS.values())
         mode, kind = number - flags, flags & ~m.BALANCING
         balancing = flags & m.BALANCING and mode not in (m.BIND, m.MANY)
         need(0 <= mode < len(MODES) and kind != m.STATIC | m.RELATIVE and not balancing, "EINVAL")
@@ -230,10 +223,9 @@ class Model:
         task.policy = self.build(task, *self.split_mode(step.mode_number), step.nodes)
 
     def do_get_mempolicy(self, step: Any, task: Task, at: int, _: int) -> Record:
-        flags = step.flag_bits
-        node, addr, allowed = (bool(flags & bit) for bit in (1, 2, 4))
-        need(not (flags & ~7 or (allowed and (node or addr))), "EINVAL")
-        need(not at or addr or allowed, "EINVAL")
+        node, addr, allowed = (bool(step.flag_bits & bit) for bit in (1, 2, 4))
+        is_odd = step.flag_bits & ~7 or (allowed and (node or addr))
+        need(not is_odd and (not at or addr or allowed), "EINVAL")
         if allowed:
             return DONE | {"nodes": str(task.mems)}
         policy = need(task.mm.vma(at), "EFAULT").policy_at(at) if addr else task.policy
@@ -244,7 +236,7 @@ class Model:
             need(policy and policy.mode in (m.INTERLEAVE, m.WEIGHTED), "EINVAL")
             return DONE | {"node": policy.nodes.first}  # as programs ask only where it begins
         policy = policy or Policy(0, 0, Nodemask(), None, Nodemask())
-        names = [n.replace("b", "numa_b") for bit, n in m.FLAGS.items() if policy.flags & bit]
+        names = [name for name, bit in MODE_FLAGS.items() if policy.flags & bit]
         nodes = str(policy.nodes if policy.user is None else policy.user)
         return DONE | {"mode": MODES[policy.mode], "mode_flags": names, "nodes": nodes}
 
@@ -274,8 +266,7 @@ class Model:
     def mbind_walk(self, task: Task, a: int, b: int, user: Nodemask, flags: int, mode: int):
         """The pages to move, with their places in an interleaving, and how many must stay."""
         parts = need(list(task.mm.walk(a, b)), "EFAULT")
-        queue: dict[Page, int] = {}
-        failed = bias = 0
+        queue, failed, bias = dict[Page, int](), 0, 0
         for (vma, start, end), behind in zip_longest(parts, parts[1:]):
             need(not (mode and (parts[0][1] > a or end < (behind[1] if behind else b))), "EFAULT")
             for at, _, page in task.mm.mapped(start, end if flags else start):
@@ -298,7 +289,7 @@ class Model:
                 self.set_policy(task.mm, vma, start, end, home)
         need(done, "ENOENT")
 
-    def engine(self, pages: Sequence[Page], targets: Sequence[int]) -> int:
+    def engine(self, pages: list[Page], targets: list[int]) -> int:
         for page, node in zip(pages, targets, strict=True):
             page.dirty |= any(mm.ptes[at].dirty for mm, at in page.maps)
             page.node = page.node if page.held else node
@@ -317,7 +308,6 @@ class Model:
         return DONE | {"ret": self.migrate(target.mm, step.from_, to, not caller.uid)}
 
     def migrate(self, mm: Mm, old: Nodemask, new: Nodemask, move_all: bool) -> int:
-        """Move the pages of *mm* from nodes to nodes, pair by pair; how many failed."""
         left, failed, kept = old, 0, new if len(old) != len(new) else Nodemask()
         while pairs := [(s, d) for s in left - kept if (d := old.remap(s, new)) != s]:
             source, dest = next((pair for pair in pairs if pair[1] not in left), pairs[-1])
@@ -327,7 +317,7 @@ class Model:
             failed += queue.total() - len(queue) + self.engine([*queue], [dest] * len(queue))
         return failed
 
-    def do_move_pages(self, step: Any, caller: Task, addr: int, length: int) -> Record:
+    def do_move_pages(self, step: Any, caller: Task, *_: int) -> Record:
         pages = [at // PAGE_SIZE for at in self.accesses]
         if step.pages is not None:
             pages = [self.regions[step.at][0] + page for page in step.pages]
@@ -341,16 +331,15 @@ class Model:
         try:
             self.move(caller, target, wanted, status, bool(step.flag_bits & MOVE_ALL))
         except Refused as refused:
-            if isinstance(refused.args[0], int):
+            if isinstance(refused.args[0], int):  # so many stayed
                 return DONE | {"ret": refused.args[0], "status": runs(status)}
-            written = [value for value in status if value is not None]
-            return {"ret": -1, "errno": str(refused), "status": runs(written)}
+            written = runs([value for value in status if value is not None])
+            return {"ret": -1, "errno": str(refused), "status": written}
         return DONE | {"status": runs(status)}
 
     def move(self, caller: Task, target: Task, wanted: Any, status: Any, move_all: bool) -> None:
         """The loop of move_pages: pages with one target go together until one does not move."""
-        queue: list[Page] = []
-        start, now = 0, -1
+        queue, start, now = list[Page](), 0, -1
 
         def submit(at: int, counted: int = 0) -> None:
             if queue and now not in caller.mems:
@@ -387,8 +376,7 @@ class Model:
         return pte.page.node if pte else ENOENT
 
     def do_cpuset_set(self, step: Any, *_: Any) -> None:
-        new = dict(self.cpusets[""], old=Nodemask())
-        cpuset = self.cpusets.setdefault(step.cpuset, new)
+        cpuset = self.cpusets.setdefault(step.cpuset, dict(self.cpusets[""], old=Nodemask()))
         tasks = [task for task in self.tasks.values() if task.cpuset == step.cpuset]
         need(not ((step.cpus or 0) & ~self.cpus or (step.mems or 0) & ~self.memory.nodes), "EINVAL")
         cpuset["cpus"] = step.cpus or cpuset["cpus"]
@@ -426,10 +414,10 @@ class Model:
 
     def do_numa_maps(self, step: Any, task: Task, *_: int) -> Record:
         start, nr = self.regions[step.at]
-        lines = []
+        lines: list[Record] = []
         for vma, _, _ in task.mm.walk(start, start + nr):
-            policy = vma.policy_at(vma.start) or task.policy or "default"
-            lines.append({"policy": str(policy), "start": vma.start - start})
+            policy = str(vma.policy_at(vma.start) or task.policy or "default")
+            lines.append({"policy": policy, "start": vma.start - start})
             lines[-1] |= {"file": vma.obj.name} if vma.obj else {}
             if found := task.mm.mapped(vma.start, vma.end):
                 anon = sum(page.obj is None for _, _, page in found)
@@ -446,5 +434,5 @@ class Model:
         return {"delta": dict(delta)}
 
 
-def runs(values: Sequence[Any]) -> list[list[Any]]:
+def runs(values: list[Any]) -> list[list[Any]]:
     return [[len(list(group)), value] for value, group in groupby(values)]
