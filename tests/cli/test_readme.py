@@ -32,7 +32,9 @@ MARK = "@@ the next command @@"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXAMPLE = re.compile(r"# (\S+\.yaml)\b")  # how the first line of a ```yaml block names its file
 CODE = re.compile(r"`([^`\n]+)`")
-PATHS = re.compile(r"\]\(([^)#]+)\)|`((?:scenarios|tests|pymigrate)/[\w./-]*)`")
+PATHS = re.compile(
+    r"\]\(([^)#]+)\)|(?:`|^)((?:scenarios|tests|pymigrate)/[\w./-]*)(?:`| )", re.MULTILINE
+)  # links, code, and lines of a listing
 
 
 def sections(text: str) -> dict[str, str]:
@@ -125,7 +127,9 @@ def test_examples_of_commands_are_accepted(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYMIGRATE_STATE", str(tmp_path / "machine.db"))
     monkeypatch.delenv("PYMIGRATE_SCENARIO", raising=False)
-    examples = [code for code in CODE.findall(SECTIONS["Commands"]) if code[:10] == "pymigrate "]
+    examples = [
+        code for code in CODE.findall(SECTIONS["Commands"]) if code.startswith("pymigrate ")
+    ]
     assert len(examples) >= len(COMMANDS)
     for example in examples:
         result = CliRunner().invoke(cli, shlex.split(example)[1:])

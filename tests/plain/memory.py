@@ -162,7 +162,6 @@ class Mm:
         if all(getattr(vma, key) == value for key, value in changes.items()):
             return vma
         part = replace(vma.cut(a, b), **changes)
-        rest = [vma.cut(vma.start, a), vma.cut(b, vma.end)]
         merged = [other for other in self.vmas if other.end == a and part.joins(other)]
         for high in [other for other in self.vmas if other.start == b and part.joins(other)]:
             if all(not low.anon or not high.anon or low.anon is high.anon for low in merged):
@@ -171,7 +170,7 @@ class Mm:
             low, lent = min(part, side, key=lambda v: v.start), side if side.anon else part
             end = max(part.end, side.end)
             part = replace(low, end=end, policy=part.policy, anon=lent.anon, forked=lent.forked)
-        self.put([vma, *merged], [part, *rest])
+        self.put([vma, *merged], [part, vma.cut(vma.start, a), vma.cut(b, vma.end)])
         return part
 
     def prepare_anon(self, vma: Vma) -> None:
@@ -186,16 +185,15 @@ class Memory:
     def __init__(self, spec: Any) -> None:
         self.nodes, self.memory = Nodemask.collect(spec.nodes), spec.memory_nodes
         self.cpu_node = {cpu: nid for nid, node in spec.nodes.items() for cpu in node.cpus}
-        self.weights, self.zonelists = spec.weights, {}
+        self.weights, self.zonelists = spec.weights, dict[int, list[int]]()
         load = dict.fromkeys(self.nodes, 0)
         for local, row in zip(spec.node_ids, spec.matrix, strict=True):
             far = dict(zip(spec.node_ids, row, strict=True))
-            order = [local]
+            order = self.zonelists[local] = [local]
             while left := [n for n in self.memory if n not in order]:
                 best = min(left, key=lambda n: ((far[n] + (n < local)) * 1024 + load[n], n))
                 load[best] += far[best] != far[order[-1]]
                 order.append(best)
-            self.zonelists[local] = order
 
     def alloc(self, task: Task, policy: Policy | None, phase: int) -> int:
         policy = policy or task.policy

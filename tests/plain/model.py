@@ -412,12 +412,11 @@ class Model:
     def do_placement(self, step: Any, task: Task, a: int, b: int) -> Record:
         return {"nodes": runs([max(self.query(task, at), -1) for at in range(a, b)])}
 
-    def do_numa_maps(self, step: Any, task: Task, *_: int) -> Record:
-        start, nr = self.regions[step.at]
+    def do_numa_maps(self, step: Any, task: Task, a: int, b: int) -> Record:
         lines: list[Record] = []
-        for vma, _, _ in task.mm.walk(start, start + nr):
+        for vma, _, _ in task.mm.walk(a, b):
             policy = str(vma.policy_at(vma.start) or task.policy or "default")
-            lines.append({"policy": policy, "start": vma.start - start})
+            lines.append({"policy": policy, "start": vma.start - a})
             lines[-1] |= {"file": vma.obj.name} if vma.obj else {}
             if found := task.mm.mapped(vma.start, vma.end):
                 anon = sum(page.obj is None for _, _, page in found)

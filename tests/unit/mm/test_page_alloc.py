@@ -183,7 +183,6 @@ def test_nodes_that_the_task_may_not_use_are_passed_over() -> None:
     assert nid_of(lanes[0][0].start) == 2
 
 
-@pytest.mark.xfail(reason="a lane whose first pass is empty has no preferred node: KeyError -1")
 def test_preferred_many_of_nodes_that_are_not_allowed_takes_any() -> None:
     machine = two_nodes("4MiB")
     task = new_task(machine)
