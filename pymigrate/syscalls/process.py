@@ -45,13 +45,14 @@ def touch(
     """
     if length <= 0:
         return None
+    nr = -(-length // stride)
+    first, last = addr >> PAGE_SHIFT, addr + (nr - 1) * stride >> PAGE_SHIFT
     try:
         if stride <= PAGE_SIZE:
-            access(machine, task, addr >> PAGE_SHIFT, (addr + length - 1 >> PAGE_SHIFT) + 1, write)
+            access(machine, task, first, last + 1, write)
         elif stride % PAGE_SIZE == 0:
-            nr = -(-length // stride)
-            first, step = addr >> PAGE_SHIFT, stride >> PAGE_SHIFT
-            access_strided(machine, task, range(first, first + nr * step, step), write)
+            step = stride >> PAGE_SHIFT
+            access_strided(machine, task, range(first, last + 1, step), write)
         else:
             for at in range(addr, addr + length, stride):
                 access(machine, task, at >> PAGE_SHIFT, (at >> PAGE_SHIFT) + 1, write)

@@ -118,7 +118,7 @@ class Program:
     def map_region(self, task: str) -> None:
         """Map something, and most often touch it."""
         name = f"r{len(self.regions)}"
-        nr = self.pick(SIZES)
+        nr = 530 if self.chance(40) else self.pick(SIZES)
         step: Step = {"as": name, "length": nr * PAGE}
         kind = self.pick(["anonymous", "anonymous", "anonymous", "shared", "file", "file"])
         if kind == "file" and self.files:
