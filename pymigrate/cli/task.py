@@ -159,6 +159,8 @@ def touch(options: Options, pid: str, place: str, read: bool, stride: int) -> No
     with system_call(options, "touch") as call:
         task = find_task(call.machine, pid)
         addr, length = find_range(call.machine, task, place)
+        if not stride:
+            raise click.BadParameter("is 0, expected at least a byte", param_hint="--stride")
         signal = process.touch(
             call.machine, task, addr, 1 if length is None else length, not read, stride
         )
