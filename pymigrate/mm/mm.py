@@ -29,7 +29,9 @@ class Mm:
         return None
 
     def vmas_between(self, a: int, b: int) -> list[Vma]:
-        """The VMAs that meet [a, b)."""
+        """The VMAs that meet [a, b); none meets an empty range."""
+        if a >= b:
+            return []
         i = max(bisect_right(self.vmas, a, key=_start) - 1, 0)
         found = []
         for vma in self.vmas[i:]:

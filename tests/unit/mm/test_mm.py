@@ -188,3 +188,9 @@ def test_remove_cuts_a_hole(a: int, b: int, expected: list[tuple[int, int]]) -> 
     mm.remove(a, b)
     assert layout(mm) == expected
     assert all(vma.pgoff == vma.start for vma in mm.vmas)
+
+
+def test_no_vma_meets_an_empty_range() -> None:
+    mm = Mm(1, 1, [Vma(0, 8, Vm.READ, 0)])
+    assert mm.vmas_between(4, 4) == []
+    assert list(mm.parts(4, 4)) == []
