@@ -184,7 +184,8 @@ def _check_scenario(request: Request, boot: Boot) -> None:
         )
     if os.path.isfile(boot.scenario) and not _is_unchanged(boot):
         raise StoreError(
-            "the scenario was changed since it was booted; `pymigrate boot` starts afresh",
+            "the scenario was changed since it was booted;"
+            f" `pymigrate boot {boot.scenario}` starts afresh",
             boot.scenario,
         )
 

@@ -193,7 +193,7 @@ def test_scenario_changed_since_boot(shell: Shell) -> None:
     before = shell.state.read_bytes()
     expected = (
         f"pymigrate: {shell.scenario}: the scenario was changed since it was booted;"
-        " `pymigrate boot` starts afresh\n"
+        f" `pymigrate boot {shell.scenario}` starts afresh\n"
     )
     assert shell("migratepages a 0 1") == Outcome(3, "", expected)
     assert shell("vmstat") == Outcome(3, "", expected)
