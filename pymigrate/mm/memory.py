@@ -303,6 +303,8 @@ def _access_file(
             at = run.end
             continue
         if at >= limit:
+            if write and not vma.is_shared:
+                anon_vma_prepare(machine, task, vma)  # do_cow_fault() begins with it
             raise Fault(SIGBUS, at)
         hi = _absent_end(task, at, min(b, limit))
         if not write:
