@@ -235,7 +235,18 @@ class _Mover:
             retried.append(None)
         else:
             retried.append(lanes[0][0])
+            self._dirty_folio(part)
         return True
+
+    def _dirty_folio(self, part: Slice) -> None:
+        """Let a folio that was unmapped be dirty if one of its entries is: try_to_migrate_one()."""
+        page, pfn = part.run.start, part.run.lanes[0]
+        for mapping in mappings(self.machine, part.frames[0], page, page + 1):
+            run = mapping.table.at(page + mapping.shift)
+            if run is None or mapping.is_cache or not run.lanes or not run.flags & Pte.DIRTY:
+                continue
+            if run.pfn(page + mapping.shift) == pfn:
+                update_frames(self.machine, [(pfn, 1)], lambda f: f.with_flags(FrameFlag.DIRTY))
 
     def move(self, part: Slice) -> int:
         """Give the folios of *part* new frames; return for how many there was memory.

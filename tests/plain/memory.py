@@ -210,7 +210,7 @@ class Memory:
         return next(node for node in self.zonelists[near] if node in mask)
 
     def new_anon(self, task: Task, vma: Vma, at: int, mm: Mm | None = None) -> None:
-        policy, bias = vma.policy_at(at) or vma.policy, vma.shmem.inode if vma.shmem else 0
+        policy, bias = vma.policy_at(at), vma.shmem.inode if vma.shmem else 0
         page = Page(self.alloc(task, policy, bias + vma.index(at)), None, True, False)
         (mm or task.mm).map(at, page, write="w" in vma.prot, dirty=True)
 

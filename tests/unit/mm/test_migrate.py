@@ -106,6 +106,18 @@ def test_a_held_page_stays_and_counts_as_failed(machine: Machine, task: Task, pi
     assert machine.nodes[1].nr_free == 1024 - 3
 
 
+def test_a_folio_that_was_unmapped_in_vain_is_dirty(machine: Machine, task: Task) -> None:
+    file = new_file(machine, "4KiB")
+    addr = mapped(machine, task, "4KiB", space=file, is_shared=True)
+    touch(machine, task, addr, PAGE, write=False)
+    hold(machine, task, addr)
+    touch(machine, task, addr, PAGE)
+    [cached] = file.pages.runs
+    assert not frame_of(machine, cached.lanes[0]).flags & FrameFlag.DIRTY
+    assert engine(machine, task) == (0, 1, 1, False)
+    assert frame_of(machine, cached.lanes[0]).flags & FrameFlag.DIRTY
+
+
 def test_a_full_node_fails_one_page_however_many_there_are(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "64KiB")
     fill(machine, task, 0)
