@@ -103,9 +103,10 @@ def _set_policy(
 
 
 def _index_base(machine: Machine, queue: Queue) -> int:
-    """What is added to folio indexes where pages take turns: shared memory's inode number."""
-    frame = queue.slices[0].frames[0]
-    if frame.is_anon:
-        return 0
-    space = machine.spaces[frame.owner]
-    return space.inode if space.is_shmem else 0
+    """What is added to folio indexes where pages take turns: shared memory's inode number.
+
+    It is that of the mapping, so it counts for private copies too: shmem_get_policy().
+    """
+    vma = queue.first_vma
+    space = machine.spaces[vma.space] if vma and vma.space else None
+    return space.inode if space and space.is_shmem else 0

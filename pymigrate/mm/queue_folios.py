@@ -47,6 +47,7 @@ class Queue:
     def __init__(self, machine: Machine, walk: Walk) -> None:
         self.machine, self.walk = machine, walk
         self.slices: list[Slice] = []
+        self.first_vma: Vma | None = None  # that of the first slice
         self.failed = 0
         self.isolated: RunMap[Extent] = RunMap()  # of pages that are mapped more than once
 
@@ -107,6 +108,7 @@ class Queue:
     def _isolate(
         self, vma: Vma, part: PteRun, lanes: tuple[int, ...], frames: tuple[Frame, ...]
     ) -> None:
+        self.first_vma = self.first_vma or vma
         index = vma.index(part.start)
         run = part if frames[0].is_anon else part.moved(index)
         self.slices.append(Slice(run, lanes, frames, index))

@@ -377,6 +377,16 @@ def test_part_of_an_interleaved_range_moves_in_turn(is_scattered: bool) -> None:
     check(machine)
 
 
+def test_private_copies_of_shared_memory_move_in_turn_from_its_inode_too() -> None:
+    machine = four_nodes()
+    task = new_task(machine)
+    file = new_file(machine, "16KiB", inode=3)
+    addr = touched(machine, task, "16KiB", space=file)
+    mbind(machine, task, addr, 4 * PAGE, INTERLEAVE, N(2, 3), MOVE)
+    assert nodes_of(machine, task, addr, "16KiB") == [[1, 3], [1, 2], [1, 3], [1, 2]]
+    check(machine)
+
+
 def test_turns_are_taken_page_by_page_where_frames_differ() -> None:
     machine = four_nodes()
     task = new_task(machine)
