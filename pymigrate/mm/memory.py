@@ -201,7 +201,7 @@ def _present(machine: Machine, task: Task, vma: Vma, run: PteRun, write: bool, h
         flags = run.flags | (_STORED if write else Pte.YOUNG)
         if flags != run.flags:
             table.put(run.start, run.end, run.with_flags(flags))
-    elif how == Access.POPULATE and write and vma.flags & Vm.SHARED:
+    elif how == Access.POPULATE and write and not run.flags & Pte.DIRTY:
         # follow_page_pte() with FOLL_TOUCH and FOLL_WRITE dirties the folio, not the entry.
         filemap.dirty_frames(machine, [run])
 

@@ -9,6 +9,7 @@ from pymigrate.mm.pte import Pte
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.migrate import migrate_pages
+from pymigrate.syscalls.mmap import mlock
 from pymigrate.syscalls.process import fork, touch
 from tests.conftest import hold, mapped, maps, new_file, new_task, nodes_of, touched, two_nodes
 from tests.property.invariants import check
@@ -39,6 +40,13 @@ def test_freed_memory_is_dirty_again_when_written(machine: Machine, task: Task) 
     run = task.mm.page_table.at(addr >> 12)
     assert run is not None
     assert run.flags & (Pte.WRITE | Pte.DIRTY) == Pte.WRITE | Pte.DIRTY
+
+
+def test_freed_memory_is_dirty_again_when_it_is_locked(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "16KiB")
+    madvise(machine, task, addr, 4 * PAGE, Madv.FREE)
+    mlock(machine, task, addr, PAGE)
+    assert maps(machine, task)[0] == "default anon=1 dirty=1 N0=1 kernelpagesize_kB=4"
 
 
 def test_clean_memory_stays_clean_when_it_is_moved(machine: Machine, task: Task) -> None:
