@@ -20,6 +20,10 @@ class PolicyRun(NamedTuple):
     nr: int
     policy: Mempolicy
 
+    def cuts(self, at: int) -> tuple[int, int]:
+        """It can be cut anywhere."""
+        return at, at
+
     def split(self, at: int) -> tuple[PolicyRun, PolicyRun]:
         """Cut before page *at*."""
         start, nr, policy = self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pymigrate.mm.frames import extents_of, new_frames, update_frames
+from pymigrate.mm.frames import extents_of, new_frames, update_frames, whole_folios
 from pymigrate.mm.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.mempolicy import cursor_placement, placement
 from pymigrate.mm.page_alloc import alloc_pages
@@ -171,5 +171,5 @@ def last_pfns(runs: list[PteRun]) -> list[int]:
 
 def dirty_frames(machine: Machine, runs: list[PteRun]) -> None:
     """Mark the folios of *runs* dirty. Mirrors folio_mark_dirty()."""
-    extents = [extent for run in runs for extent in extents_of(run)]
+    extents = whole_folios(machine, [extent for run in runs for extent in extents_of(run)])
     update_frames(machine, extents, lambda frame: frame.with_flags(FrameFlag.DIRTY))

@@ -5,8 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pymigrate.mm.frames import FrameEdits, extents_of, uniform_parts
+from pymigrate.mm.frames import (
+    FrameEdits,
+    extents_of,
+    folio_of,
+    uniform_parts,
+    update_frames,
+)
 from pymigrate.mm.gup import unpin_all
+from pymigrate.mm.huge_memory import split_huge_pmds
 from pymigrate.mm.machine import Task
 from pymigrate.mm.memory import drop_unmapped_shm, map_anon, zap
 from pymigrate.mm.mm import Mm
@@ -17,6 +24,7 @@ from pymigrate.mm.vma import Vm, Vma
 if TYPE_CHECKING:
     from pymigrate.mm.machine import Machine
     from pymigrate.mm.memmap import Frame
+    from pymigrate.mm.runs import Extent
 
 _ON_COPY = ~(Pte.WRITE | Pte.EXCLUSIVE)
 
@@ -60,20 +68,29 @@ def exit_task(machine: Machine, task: Task) -> None:
 def _copy_pages(machine: Machine, parent: Task, child: Task, vma: Vma, copy: Vma) -> None:
     """Map the pages of *vma* in the child too, write-protected on both sides.
 
-    Anonymous pages that are pinned and exclusive are copied, for the pin must keep its page.
-    Mirrors copy_present_ptes().
+    Anonymous pages that are pinned and exclusive are copied, for the pin must keep its page; a
+    huge entry is split for that. Mirrors copy_present_ptes() and copy_huge_pmd().
     """
+    _split_pinned_pmds(machine, parent, vma)
+    tables = parent.mm.tables.between(vma.start, vma.end)
+    child.mm.note_tables((extent.start, extent.start + extent.nr) for extent in tables)
     edits = FrameEdits(machine)
     ours: list[PteRun] = []
     theirs: list[PteRun] = []
     pinned: list[PteRun] = []
+    huge: list[Extent] = []
     for run in parent.mm.page_table.between(vma.start, vma.end):
         if not run.lanes:
             theirs.append(run.with_flags(run.flags & ~Pte.YOUNG))
             continue
+        if run.order:
+            huge += extents_of(run)
+            ours.append(run.with_flags(run.flags & _ON_COPY))
+            theirs.append(run.with_flags(run.flags & _ON_COPY & ~Pte.YOUNG))
+            continue
         for part, frames in uniform_parts(machine, run):
-            if run.flags & Pte.EXCLUSIVE and any(frame.pins for frame in frames):
-                copied, shared = _split_pinned(part, frames)
+            if run.flags & Pte.EXCLUSIVE and _has_pins(machine, part, frames):
+                copied, shared = _split_pinned(machine, part, frames)
                 pinned += copied
             else:
                 shared = [(part, frames)]
@@ -84,22 +101,45 @@ def _copy_pages(machine: Machine, parent: Task, child: Task, vma: Vma, copy: Vma
                 for lane_run, frame in _lanes(piece, states):
                     edits.set(lane_run, frame.mapped(1))
     edits.commit()
+    update_frames(machine, huge, lambda frame: frame.pmd_mapped(1))
     parent.mm.page_table.edit([(run.start, run.end, (run,)) for run in ours])
     child.mm.page_table.edit([(run.start, run.end, (run,)) for run in theirs])
     for run in pinned:
         map_anon(machine, child, copy, run.start, run.end)
 
 
+def _split_pinned_pmds(machine: Machine, parent: Task, vma: Vma) -> None:
+    """Split the huge entries of *vma* whose folios are pinned."""
+    if not any(pin.is_long for pin in machine.pins):
+        return
+    for run in parent.mm.page_table.between(vma.start, vma.end):
+        if run.order and run.lanes and run.flags & Pte.EXCLUSIVE and not vma.flags & Vm.HUGETLB:
+            for entry in run.entries():
+                if folio_of(machine, entry.lanes[0]).pins:
+                    split_huge_pmds(machine, parent.mm, entry.start, entry.end)
+
+
+def _has_pins(machine: Machine, part: PteRun, frames: tuple[Frame, ...]) -> bool:
+    """Whether some page of *part*, or of its folios, is pinned."""
+    if not frames[0].order:
+        return any(frame.pins for frame in frames)
+    return any(_is_pinned(machine, pfn, frames[0]) for pfn in part.pfns())
+
+
+def _is_pinned(machine: Machine, pfn: int, frame: Frame) -> bool:
+    """Mirrors folio_maybe_dma_pinned()."""
+    return bool(frame.pins or (frame.order and folio_of(machine, pfn).pins))
+
+
 def _split_pinned(
-    part: PteRun, frames: tuple[Frame, ...]
+    machine: Machine, part: PteRun, frames: tuple[Frame, ...]
 ) -> tuple[list[PteRun], list[tuple[PteRun, tuple[Frame, ...]]]]:
-    """The pinned entries of *part*, and the others, one by one."""
+    """The entries of *part* whose folios are pinned, and the others, one by one."""
     copied: list[PteRun] = []
     shared: list[tuple[PteRun, tuple[Frame, ...]]] = []
-    for i in range(part.nr):
-        page = part.clip(part.start + i, part.start + i + 1)
+    for i, page in enumerate(part.entries()):
         frame = frames[i % len(frames)]
-        if frame.pins:
+        if _is_pinned(machine, page.lanes[0], frame):
             copied.append(page)
         else:
             shared.append((page, (frame,)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pymigrate.mm.memmap import Frame, FrameRun, nid_of
+from pymigrate.mm.memmap import Folio, Frame, FrameRun, nid_of
 from pymigrate.mm.page_alloc import free_pages
 from pymigrate.mm.runs import Extent, pages_to_extents
 
@@ -85,14 +85,49 @@ def frame_of(machine: Machine, pfn: int) -> Frame:
     return run.frame
 
 
+def folio_of(machine: Machine, pfn: int) -> Folio:
+    """The folio that *pfn* belongs to."""
+    memmap = machine.nodes[nid_of(pfn)].memmap
+    found = memmap.at(pfn)
+    assert found is not None, f"frame {pfn:#x} is in nobody's use"
+    order = found.frame.order
+    first = pfn >> order << order
+    return Folio(first, order, tuple(memmap.between(first, first + (1 << order))))
+
+
+def update_folio(machine: Machine, pfn: int, change: Callable[[Frame], Frame | None]) -> None:
+    """Let *change* replace the state of each page of the folio that *pfn* belongs to."""
+    order = frame_of(machine, pfn).order
+    update_frames(machine, [(pfn >> order << order, 1 << order)], change)
+
+
+def whole_folios(machine: Machine, extents: Iterable[tuple[int, int]]) -> list[Extent]:
+    """*extents*, so extended that they end where folios do."""
+    found: set[tuple[int, int]] = set()
+    for start, nr in extents:
+        for run in machine.nodes[nid_of(start)].memmap.between(start, start + nr):
+            mask = (1 << run.frame.order) - 1
+            low, high = run.start & ~mask, run.start + run.nr + mask & ~mask
+            found.add((low, high - low))
+    out: list[Extent] = []
+    for low, nr in sorted(found):
+        if out and low < out[-1].start + out[-1].nr:
+            before = out.pop()
+            end = max(before.start + before.nr, low + nr)
+            low, nr = before.start, end - before.start
+        out.append(Extent(low, nr))
+    return out
+
+
 def uniform_parts(machine: Machine, run: PteRun) -> Iterator[tuple[PteRun, tuple[Frame, ...]]]:
     """Cut *run* so that in each part all entries of a lane have frames that are alike.
 
-    Gives each part with its lanes' frames: one for each lane, or just one if all are alike.
+    Gives each part with its lanes' frames: one for each lane, or just one if all are alike. A
+    folio whose pages differ is represented by Folio.merged().
     """
     k = len(run.lanes)
     if k > 1 and k == run.nr >> run.order:
-        yield run, _table_frames(machine, run)
+        yield run, _folio_frames(machine, run) if run.order else _table_frames(machine, run)
         return
     rest: PteRun | None = run
     while rest is not None:
@@ -104,6 +139,8 @@ def uniform_parts(machine: Machine, run: PteRun) -> Iterator[tuple[PteRun, tuple
             frames.append(found.frame)
             alike = (found.start + found.nr - pfn) >> rest.order
             length = min(length, lane + k * alike)
+        if not length:
+            frames[0], length = folio_of(machine, rest.lanes[0]).merged(), 1
         part, rest = (
             rest.split(rest.start + (length << rest.order))
             if length < rest.nr >> rest.order
@@ -111,6 +148,12 @@ def uniform_parts(machine: Machine, run: PteRun) -> Iterator[tuple[PteRun, tuple
         )
         frames = frames[: len(part.lanes)]
         yield part, tuple(frames) if any(f != frames[0] for f in frames) else (frames[0],)
+
+
+def _folio_frames(machine: Machine, run: PteRun) -> tuple[Frame, ...]:
+    """The folios of a table of huge entries, just one if all are alike."""
+    frames = tuple([folio_of(machine, pfn).merged() for pfn in run.lanes])
+    return frames if len(set(frames)) > 1 else frames[:1]
 
 
 def _table_frames(machine: Machine, run: PteRun) -> tuple[Frame, ...]:

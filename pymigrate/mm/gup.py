@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.frames import update_frames
+from pymigrate.mm.frames import folio_of, frame_of, update_folio, update_frames
 from pymigrate.mm.machine import Pin
 from pymigrate.mm.memory import Access, Fault, access
 from pymigrate.mm.vma import Vm
@@ -75,18 +75,25 @@ def _accessible_end(machine: Machine, task: Task, a: int, b: int, is_long: bool)
 
 
 def _change(machine: Machine, pin: Pin, by: int) -> None:
+    """Take or drop the references of *pin*; what nobody holds any more is freed."""
+
     def change(frame: Frame) -> Frame | None:
         if pin.is_long:
             frame = frame._replace(pins=frame.pins + by)
         else:
             frame = frame._replace(extra_refs=frame.extra_refs + by)
-        if frame.mapcount or frame.is_held:
+        if frame.mapcount or frame.is_held or frame.order:
             return frame
         has_owner = not frame.is_anon and frame.owner in machine.spaces
         return frame if has_owner else None
 
     for pfn in pin.pfns:  # one by one: a page may be held more than once
+        is_large = frame_of(machine, pfn).order > 0
         update_frames(machine, [(pfn, 1)], change)
+        if is_large and by < 0:
+            folio = folio_of(machine, pfn)
+            if folio.is_anon and not folio.mapcount and not folio.is_held:
+                update_folio(machine, pfn, lambda _: None)
     name = "nr_foll_pin_acquired" if by > 0 else "nr_foll_pin_released"
     if pin.is_long:
         machine.counters.add(name, len(pin.pfns))

@@ -41,6 +41,19 @@ class Zone:
         """The first pfn behind the zone."""
         return self.start + self.nr
 
+    def blocks_of(self, extent: Extent, order: int) -> tuple[int, int]:
+        """The frames [a, b) of *extent* that make up aligned blocks of ``1 << order``."""
+        return -(-extent.start >> order) << order, extent.start + extent.nr >> order << order
+
+    def nr_blocks(self, order: int) -> int:
+        """How many aligned blocks of ``1 << order`` frames are free."""
+        nr = 0
+        for extent in self.free.runs:
+            low, high = self.blocks_of(extent, order)
+            if high > low:
+                nr += high - low >> order
+        return nr
+
 
 @dataclass(slots=True, eq=False)
 class Node:

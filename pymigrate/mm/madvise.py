@@ -57,7 +57,7 @@ def pageout(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
             dirty = bool(entry.flags & Pte.DIRTY or frame.flags & FrameFlag.DIRTY)
             if frame.is_anon and dirty:
                 continue
-            zap(machine, task, vma, entry.start, entry.end)
+            zap(machine, task, vma, entry.start, entry.end, keep_tables=True)
             if not frame.is_anon and not dirty:
                 space = machine.spaces[frame.owner]
                 index = vma.index(entry.start)

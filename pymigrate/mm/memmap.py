@@ -22,6 +22,10 @@ class FrameFlag:
     WRITEBACK = 32
     PRIVATE = 64
     SWAPCACHE = 128
+    HUGETLB = 256
+    PARTIALLY_MAPPED = 512  # a large folio of which a part was unmapped: it waits to be split
+    ZEROED = 1024  # anonymous memory that nobody has stored anything into
+    MIXED = 1 << 20  # never of a frame: of what stands for all frames of a folio, see merged()
 
 
 class Frame(NamedTuple):
@@ -47,7 +51,12 @@ class Frame(NamedTuple):
 
     @property
     def likely_shared(self) -> bool:
-        """Whether a policy takes it for shared. (Of base pages.)"""
+        """Whether a policy takes it for shared: a base page, or a folio that one entry maps whole.
+
+        For a large folio that is mapped page by page see Folio.
+        """
+        if self.order:
+            return self.pmd_maps + (self.pte_maps > 0) > 1
         return self.pte_maps > 1
 
     @property
@@ -68,6 +77,10 @@ class Frame(NamedTuple):
         owner, flags, pte_maps, pmd_maps, order, pins, extra_refs = self
         return Frame(owner, flags, pte_maps + times, pmd_maps, order, pins, extra_refs)
 
+    def pmd_mapped(self, times: int) -> "Frame":
+        """The same frame with *times* more (or fewer) huge entries that map its folio."""
+        return self._replace(pmd_maps=self.pmd_maps + times)
+
 
 class FrameRun(NamedTuple):
     """*nr* allocated frames from pfn *start* that are alike."""
@@ -75,6 +88,10 @@ class FrameRun(NamedTuple):
     start: int
     nr: int
     frame: Frame
+
+    def cuts(self, at: int) -> tuple[int, int]:
+        """It can be cut anywhere."""
+        return at, at
 
     def split(self, at: int) -> tuple["FrameRun", "FrameRun"]:
         """Cut before frame *at*."""
@@ -99,3 +116,88 @@ class FrameRun(NamedTuple):
         if self.frame == tail.frame:
             return FrameRun(self.start, self.nr + tail.nr, self.frame)
         return None
+
+
+class Folio(NamedTuple):
+    """A folio as the kernel's rules speak of it, gathered from its frames."""
+
+    pfn: int  # the first one
+    order: int
+    runs: tuple[FrameRun, ...]  # its frames, where they are alike
+
+    @property
+    def nr(self) -> int:
+        """Its base pages."""
+        return 1 << self.order
+
+    @property
+    def frame(self) -> Frame:
+        """The state of its first page."""
+        return self.runs[0].frame
+
+    @property
+    def flags(self) -> int:
+        """The flags that its pages have in common."""
+        return self.runs[0].frame.flags & ~FrameFlag.ZEROED
+
+    @property
+    def is_anon(self) -> bool:
+        """Whether it is anonymous memory."""
+        return self.runs[0].frame.is_anon
+
+    @property
+    def pmd_maps(self) -> int:
+        """How many huge entries map it (the kernel's entire_mapcount)."""
+        return self.runs[0].frame.pmd_maps
+
+    @property
+    def pte_maps(self) -> int:
+        """How many entries map a page of it."""
+        return sum(run.frame.pte_maps * run.nr for run in self.runs)
+
+    @property
+    def mapcount(self) -> int:
+        """How many entries map it, or a page of it."""
+        return self.pmd_maps + self.pte_maps
+
+    @property
+    def pins(self) -> int:
+        """How often it is pinned."""
+        return sum(run.frame.pins * run.nr for run in self.runs)
+
+    @property
+    def extra_refs(self) -> int:
+        """How many plain references there are."""
+        return sum(run.frame.extra_refs * run.nr for run in self.runs)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether someone besides page tables and page cache holds it."""
+        return any(run.frame.is_held for run in self.runs)
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether its pages differ."""
+        return len(self.runs) > 1
+
+    @property
+    def likely_shared(self) -> bool:
+        """Whether a policy takes it for shared. Mirrors folio_likely_mapped_shared()."""
+        mapcount = self.mapcount
+        if not self.order or mapcount <= 1:
+            return mapcount > 1
+        if self.pmd_maps or mapcount > self.nr:
+            return True
+        return self.frame.pte_maps > 1
+
+    def merged(self) -> Frame:
+        """One frame that stands for all."""
+        if not self.is_mixed:
+            return self.frame
+        flags = self.flags | FrameFlag.MIXED
+        if all(run.frame.flags & FrameFlag.ZEROED for run in self.runs):
+            flags |= FrameFlag.ZEROED
+        most = max(run.frame.pte_maps for run in self.runs)
+        return Frame(
+            self.frame.owner, flags, most, self.pmd_maps, self.order, self.pins, self.extra_refs
+        )

@@ -6,14 +6,25 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from pymigrate.mm import filemap
-from pymigrate.mm.frames import extents_of, new_frames, uniform_parts, update_frames
-from pymigrate.mm.memmap import Frame, FrameFlag
+from pymigrate.mm.frames import extents_of, folio_of, new_frames, uniform_parts, update_frames
+from pymigrate.mm.huge_memory import (
+    block_ceil,
+    huge_parts,
+    map_huge,
+    map_huge_zero,
+    nr_blocks,
+    split_huge_pmd_at,
+    split_huge_pmds,
+)
+from pymigrate.mm.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.mempolicy import placement
 from pymigrate.mm.oom_kill import out_of_memory
 from pymigrate.mm.page_alloc import alloc_pages
 from pymigrate.mm.pte import Pte, PteRun, weave
+from pymigrate.mm.rmap import remove_rmap
 from pymigrate.mm.swap import folio_add_lru, lru_add_drain
 from pymigrate.mm.vma import Vm, prepare_anon_vma
+from pymigrate.units import HPAGE_PMD_NR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +80,10 @@ def access(
         else:
             for lo, hi, run in task.mm.page_table.spans(start, end):
                 if run is None:
-                    _anonymous_page(machine, task, vma, lo, hi, write)
+                    _anonymous_page(machine, task, vma, lo, hi, write, how)
+                elif run.order:
+                    part = max(lo, start), min(hi, end)
+                    _present_huge(machine, task, vma, run, part, write, how)
                 else:
                     _present(machine, task, vma, run, write, how)
         at = end
@@ -106,13 +120,19 @@ def anon_vma_prepare(machine: Machine, task: Task, vma: Vma) -> None:
             machine.new_id()
 
 
-def map_anon(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> list[PteRun]:
-    """New anonymous pages for [a, b), written to; what was mapped there is replaced.
+def map_anon(
+    machine: Machine, task: Task, vma: Vma, a: int, b: int, zeroed: bool = False
+) -> list[PteRun]:
+    """New anonymous base pages for [a, b); what was mapped there is replaced.
+
+    They are written to, and hold something unless *zeroed*.
 
     Raises Fault SIGKILL when memory runs out and *task* is the one to be killed.
     """
     anon_vma_prepare(machine, task, vma)
     flags, frame = anon_page_state(task, vma)
+    if zeroed:
+        frame = frame.with_flags(FrameFlag.ZEROED)
     locked = bool(vma.flags & Vm.LOCKED)
     made: list[PteRun] = []
     for start, end, policy, first in vma_policies(machine, task, vma, a, b):
@@ -141,31 +161,22 @@ def anon_page_state(task: Task, vma: Vma) -> tuple[int, Frame]:
     return flags, Frame(task.mm.family, kind, 1)
 
 
-def zap(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
-    """Unmap pages [a, b) of *vma*; anonymous ones that nobody else holds are freed.
+def zap(machine: Machine, task: Task, vma: Vma, a: int, b: int, keep_tables: bool = False) -> None:
+    """Unmap pages [a, b) of *vma*; anonymous folios that nobody else holds are freed.
 
-    Mirrors zap_page_range_single() and zap_pte_range().
+    *keep_tables*: the range stays mapped, so that its page tables remain. Mirrors
+    zap_page_range_single(), zap_pte_range() and zap_huge_pmd().
     """
+    for end in (a, b):
+        split_huge_pmd_at(machine, task.mm, end)
     table = task.mm.page_table
     runs = table.between(a, b)
     if not runs:
         return
     table.put(a, b)
-    unlock = FrameFlag.MLOCKED if vma.flags & Vm.LOCKED else 0
-    dirty = [run for run in runs if run.lanes and run.flags & Pte.DIRTY]
-    clean = [run for run in runs if run.lanes and not run.flags & Pte.DIRTY]
-    for group, set_dirty in ((dirty, FrameFlag.DIRTY), (clean, 0)):
-
-        def unmap(frame: Frame, set_dirty: int = set_dirty) -> Frame | None:
-            left = frame.mapped(-1)
-            if frame.is_anon:
-                if not left.mapcount and not left.is_held:
-                    return None
-            else:
-                left = left.with_flags(set_dirty)
-            return left.without_flags(unlock)
-
-        update_frames(machine, [e for run in group for e in extents_of(run)], unmap)
+    if keep_tables:
+        task.mm.note_tables((run.start, run.end) for run in runs if not run.order)
+    remove_rmap(machine, runs, unlock=bool(vma.flags & Vm.LOCKED))
 
 
 def drop_unmapped_shm(machine: Machine, space_ids: set[int]) -> None:
@@ -179,13 +190,52 @@ def drop_unmapped_shm(machine: Machine, space_ids: set[int]) -> None:
         update_frames(machine, extents, lambda frame: None if not frame.is_held else frame)
 
 
-def _anonymous_page(machine: Machine, task: Task, vma: Vma, a: int, b: int, write: bool) -> None:
-    """Absent private anonymous pages. Mirrors do_anonymous_page()."""
-    machine.counters.add("pgfault", b - a)
-    if write:
-        map_anon(machine, task, vma, a, b)
-    else:
-        task.mm.page_table.put(a, b, PteRun(a, b - a, (), 0, _NEW))
+def _anonymous_page(
+    machine: Machine, task: Task, vma: Vma, a: int, b: int, write: bool, how: Access
+) -> None:
+    """Absent private anonymous pages.
+
+    Mirrors do_anonymous_page() and do_huge_pmd_anonymous_page().
+    """
+    for start, end, is_huge in list(huge_parts(machine, task.mm, vma, a, b)):
+        at = start
+        if is_huge:
+            anon_vma_prepare(machine, task, vma)
+            if write:
+                at = _map_huge(machine, task, vma, start, end, how)
+            else:
+                at = end
+                map_huge_zero(machine, task.mm, start, end)
+            machine.counters.add("pgfault", nr_blocks(start, at))
+        if at == end:
+            continue
+        machine.counters.add("pgfault", end - at)
+        if write:
+            map_anon(machine, task, vma, at, end, zeroed=how != Access.LOAD_STORE)
+        else:
+            task.mm.page_table.put(at, end, PteRun(at, end - at, (), 0, _NEW))
+
+
+def _map_huge(machine: Machine, task: Task, vma: Vma, a: int, b: int, how: Access) -> int:
+    """Huge pages for [a, b) as long as there are any; return the first page that has none.
+
+    Where nodes take turns, a block that finds none is filled with base pages, and the next tried.
+    """
+    zeroed = how != Access.LOAD_STORE
+    policy = vma.policy or task.policy
+    at = a
+    while True:
+        at = map_huge(machine, task, vma, policy, at, b, zeroed)
+        if at == b or not (policy and policy.is_interleaving):
+            machine.counters.add("thp_fault_fallback", nr_blocks(at, b))
+            return at
+        machine.counters.add("thp_fault_fallback")
+        end = min(block_ceil(at + 1), b)
+        machine.counters.add("pgfault", end - at)
+        map_anon(machine, task, vma, at, end, zeroed)
+        at = end
+        if at == b:
+            return at
 
 
 def _present(machine: Machine, task: Task, vma: Vma, run: PteRun, write: bool, how: Access) -> None:
@@ -193,28 +243,113 @@ def _present(machine: Machine, task: Task, vma: Vma, run: PteRun, write: bool, h
     table = task.mm.page_table
     if write and not run.lanes:
         machine.counters.add("pgfault", run.nr)
-        map_anon(machine, task, vma, run.start, run.end)
+        map_anon(machine, task, vma, run.start, run.end, zeroed=how != Access.LOAD_STORE)
     elif write and not run.flags & Pte.WRITE:
         machine.counters.add("pgfault", run.nr)
-        _wp_page(machine, task, vma, run)
+        _wp_page(machine, task, vma, run, how)
     elif how == Access.LOAD_STORE:
         flags = run.flags | (_STORED if write else Pte.YOUNG)
         if flags != run.flags:
             table.put(run.start, run.end, run.with_flags(flags))
+        if write:
+            stored(machine, run, run.start, run.end)
     elif how == Access.POPULATE and write and not run.flags & Pte.DIRTY:
         # follow_page_pte() with FOLL_TOUCH and FOLL_WRITE dirties the folio, not the entry.
         filemap.dirty_frames(machine, [run])
 
 
-def _wp_page(machine: Machine, task: Task, vma: Vma, run: PteRun) -> None:
+def _present_huge(
+    machine: Machine,
+    task: Task,
+    vma: Vma,
+    run: PteRun,
+    part: tuple[int, int],
+    write: bool,
+    how: Access,
+) -> None:
+    """Pages [a, b), *part*, of huge entries. Mirrors do_huge_pmd_wp_page() and touch_pmd()."""
+    a, b = part
+    table = task.mm.page_table
+    if write and not run.flags & Pte.WRITE:
+        for entry in _entries(run):
+            low, high = max(a, entry.start), min(b, entry.end)
+            if not _wp_huge(machine, task, vma, entry, (low, high), how):
+                split_huge_pmds(machine, task.mm, low, high)
+                for base in table.between(low, high):
+                    _present(machine, task, vma, base, write, how)
+        return
+    if how != Access.PIN:
+        flags = run.flags | (_STORED if write else Pte.YOUNG)
+        if flags != run.flags:
+            table.put(run.start, run.end, run.with_flags(flags))
+    if how == Access.LOAD_STORE and write:
+        stored(machine, run, a, b)
+
+
+def _wp_huge(
+    machine: Machine, task: Task, vma: Vma, entry: PteRun, part: tuple[int, int], how: Access
+) -> bool:
+    """Make a huge entry writable; False if it has to be split. Mirrors do_huge_pmd_wp_page()."""
+    table = task.mm.page_table
+    if not entry.lanes:
+        if not machine.release.huge_zero_becomes_thp:
+            return False
+        table.put(entry.start, entry.end)
+        if _map_huge(machine, task, vma, *part, how) == part[1]:
+            machine.counters.add("pgfault")
+            return True
+        table.put(entry.start, entry.end, entry)
+        return False
+    folio = folio_of(machine, entry.lanes[0])
+    if not entry.flags & Pte.EXCLUSIVE and (folio.mapcount > 1 or folio.is_held):
+        return False
+    machine.counters.add("pgfault")
+    table.put(entry.start, entry.end, entry.with_flags(entry.flags | _STORED | Pte.EXCLUSIVE))
+    if how == Access.LOAD_STORE:
+        stored(machine, entry, *part)
+    return True
+
+
+def _entries(run: PteRun) -> Iterator[PteRun]:
+    """The huge entries of *run*, be it of the zero page."""
+    if run.lanes:
+        yield from run.entries()
+        return
+    for start in range(run.start, run.end, HPAGE_PMD_NR):
+        yield PteRun(start, HPAGE_PMD_NR, (), run.order, run.flags)
+
+
+def stored(machine: Machine, run: PteRun, a: int, b: int) -> None:
+    """Note that something was stored into pages [a, b) of *run*."""
+    for start, nr in extents_of(run) if (a, b) == (run.start, run.end) else _extents(run, a, b):
+        memmap = machine.nodes[nid_of(start)].memmap
+        found = memmap.between(start, start + nr)
+        if any(part.frame.flags & FrameFlag.ZEROED for part in found):
+            extent = [(start, nr)]
+            update_frames(machine, extent, lambda f: f.without_flags(FrameFlag.ZEROED))
+
+
+def _extents(run: PteRun, a: int, b: int) -> list[tuple[int, int]]:
+    """The frames of pages [a, b) of *run*."""
+    return [
+        (entry.lanes[0] + low - entry.start, high - low)
+        for entry in run.entries()
+        if (low := max(a, entry.start)) < (high := min(b, entry.end))
+    ]
+
+
+def _wp_page(machine: Machine, task: Task, vma: Vma, run: PteRun, how: Access) -> None:
     """Stores into pages that are mapped read-only. Mirrors do_wp_page()."""
     table = task.mm.page_table
+    is_stored = how == Access.LOAD_STORE
     if vma.flags & Vm.SHARED:
         table.put(run.start, run.end, run.with_flags(run.flags | _STORED))
         filemap.dirty_frames(machine, [run])
         return
     if run.flags & Pte.EXCLUSIVE:
         table.put(run.start, run.end, run.with_flags(run.flags | _STORED))
+        if is_stored:
+            stored(machine, run, run.start, run.end)
         return
     anon_vma_prepare(machine, task, vma)
     for part, frames in uniform_parts(machine, run):
@@ -222,8 +357,11 @@ def _wp_page(machine: Machine, task: Task, vma: Vma, run: PteRun) -> None:
             if frame.is_anon and _can_reuse(machine, task, piece, frame):
                 flags = piece.flags | _STORED | Pte.EXCLUSIVE
                 table.put(piece.start, piece.end, piece.with_flags(flags))
+                if is_stored:
+                    stored(machine, piece, piece.start, piece.end)
             else:
-                _copy(machine, task, vma, piece)
+                zeroed = bool(frame.flags & FrameFlag.ZEROED) and not is_stored
+                _copy(machine, task, vma, piece, zeroed)
 
 
 def _alike(part: PteRun, frames: tuple[Frame, ...]) -> Iterator[tuple[PteRun, Frame]]:
@@ -250,7 +388,7 @@ def _can_reuse(machine: Machine, task: Task, run: PteRun, frame: Frame) -> bool:
     Mirrors wp_can_reuse_anon_folio(): a page that waits in this CPU's LRU batch is put on its
     list first; one that waits on another CPU is held.
     """
-    if frame.mapcount > 1 or frame.is_held or frame.flags & FrameFlag.SWAPCACHE:
+    if frame.order or frame.mapcount > 1 or frame.is_held or frame.flags & FrameFlag.SWAPCACHE:
         return False
     for cpu, batch in list(machine.lru_batches.items()):
         queued = {*batch.waiting, *batch.mlocked}
@@ -263,22 +401,17 @@ def _can_reuse(machine: Machine, task: Task, run: PteRun, frame: Frame) -> bool:
     return True
 
 
-def _copy(machine: Machine, task: Task, vma: Vma, run: PteRun) -> None:
+def _copy(machine: Machine, task: Task, vma: Vma, run: PteRun, zeroed: bool) -> None:
     """Private copies in place of the pages of *run*. Mirrors wp_page_copy()."""
-
-    def unmap(frame: Frame) -> Frame | None:
-        left = frame.mapped(-1)
-        return None if left.is_anon and not left.mapcount and not left.is_held else left
-
     end = run.end
     try:
-        map_anon(machine, task, vma, run.start, run.end)
+        map_anon(machine, task, vma, run.start, run.end, zeroed)
     except Fault as fault:
         end = fault.page  # the end of the task has unmapped the others
         raise
     finally:
         if run.start < end:
-            update_frames(machine, extents_of(run.clip(run.start, end)), unmap)
+            remove_rmap(machine, [run.clip(run.start, end).with_flags(0)])
 
 
 def _access_file(

@@ -1,118 +1,58 @@
 """The engine: folios that were isolated get new frames, and every entry follows them.
 
-A queue of *slices* goes in. Where nothing in it can fail and memory is to spare, it is moved at
-once; otherwise it is cut into the kernel's batches, for only then do they show.
+A list of folios goes in. Where nothing in it can fail and memory is to spare, it is moved at once;
+otherwise it is cut into the kernel's batches, and what needs care in them goes folio by folio, for
+only then do passes and batches show.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, NamedTuple
 
-from pymigrate.mm.frames import FrameEdits, extents_of, update_frames
-from pymigrate.mm.memmap import Frame, FrameFlag
-from pymigrate.mm.page_alloc import alloc_pages, free_pages, room_for
-from pymigrate.mm.pte import Pte, PteRun, weave
-from pymigrate.mm.rmap import mappings
-from pymigrate.mm.runs import Extent, coalesce, pages_to_extents, take_extents
-from pymigrate.mm.trace import BATCH, MigrateReason, call_events, watch
+from pymigrate.mm.folio_list import batches
+from pymigrate.mm.frames import folio_of
+from pymigrate.mm.huge_split import split_folio
+from pymigrate.mm.memmap import FrameFlag
+from pymigrate.mm.migrate_bulk import BulkMover, is_plain
+from pymigrate.mm.migrate_folio import FolioMover, Outcome, Work, works_of
+from pymigrate.mm.trace import MigrateMode, MigrateReason, call_event, mode_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
+    from pymigrate.mm.folio_list import Slice
     from pymigrate.mm.machine import Machine, Task
     from pymigrate.mm.mempolicy import Placement
-    from pymigrate.mm.runs import Edit, RunMap
 
-
-class Slice(NamedTuple):
-    """Isolated folios: the entries of *run* that lie in the lanes *picked*.
-
-    *run* counts pages as rmap.mappings() does. *frames* holds the state of the picked lanes, or
-    just one if they are alike. *first* is the folio index of the run's first page.
-    """
-
-    run: PteRun
-    picked: tuple[int, ...]
-    frames: tuple[Frame, ...]
-    first: int
-
-    @property
-    def nr(self) -> int:
-        """The number of base pages that are picked."""
-        run, k = self.run, len(self.run.lanes)
-        if k == run.nr:
-            return len(self.picked)
-        return sum(run.count(lane) for lane in self.picked)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every page of the run is picked."""
-        return len(self.picked) == len(self.run.lanes)
-
-    @property
-    def states(self) -> tuple[Frame, ...]:
-        """The state of each picked lane."""
-        return self.frames if len(self.frames) > 1 else self.frames * len(self.picked)
-
-    def split_picked(self, nr: int) -> tuple[Slice, Slice]:
-        """Cut behind the first *nr* of the picked pages, but not behind all of them."""
-        k = len(self.run.lanes)
-        rows, extra = divmod(nr, len(self.picked))
-        if not extra:
-            entry = rows * k - k + self.picked[-1] + 1
-        else:
-            entry = rows * k + self.picked[extra - 1] + 1
-        return self.split(self.run.start + entry)
-
-    def split(self, at: int) -> tuple[Slice, Slice]:
-        """Cut before page *at*."""
-        head, tail = self.run.split(at)
-        k, cut = len(self.run.lanes), at - self.run.start
-        heads = list(zip(self.picked, self.states, strict=True))
-        tails = sorted(((lane - cut) % k, f) for lane, f in heads)
-        if k == self.run.nr:
-            tails = [(lane - cut, f) for lane, f in heads if lane >= cut]
-        return (
-            _slice(head, [x for x in heads if x[0] < len(head.lanes)], self.first),
-            _slice(tail, [x for x in tails if x[0] < len(tail.lanes)], self.first + cut),
-        )
-
-    def tables(self) -> Iterator[Slice]:
-        """The same pages with every run an explicit table."""
-        k = len(self.run.lanes)
-        by_lane = dict(zip(self.picked, self.states, strict=True))
-        for table in self.run.tables():
-            skip = table.start - self.run.start
-            picked = [
-                (i, by_lane[(skip + i) % k]) for i in range(table.nr) if (skip + i) % k in by_lane
-            ]
-            if picked:
-                yield _slice(table, picked, self.first + skip)
-
-    def pages(self) -> Iterator[Slice]:
-        """The same pages one by one."""
-        for table in self.tables():
-            for entry, frame in zip(table.picked, table.states, strict=True):
-                page = table.run.start + entry
-                yield Slice(table.run.clip(page, page + 1), (0,), (frame,), table.first + entry)
-
-
-class Move(NamedTuple):
-    """Pages *old* that become *new* (the same pages; lanes that did not move are equal)."""
-
-    old: PteRun
-    new: PteRun
-    frame: Frame
+ASYNC_PASSES, SYNC_PASSES = 3, 7  # NR_MAX_MIGRATE_ASYNC_RETRY, NR_MAX_MIGRATE_SYNC_RETRY
+_ENOMEM = -1
 
 
 class MigrateResult(NamedTuple):
-    """What one call of the engine did, in base pages; *stayed* and *tried* count folios."""
+    """What one call of the engine did, in base pages; *stayed* counts folios."""
 
     succeeded: int
     failed: int
     stayed: int
     is_enomem: bool
-    tried: int  # those for which there was memory
+
+
+@dataclass(slots=True)
+class Stats:
+    """What migrate_pages() counts: base pages, THPs, and large folios that were split."""
+
+    succeeded: int = 0
+    failed_pages: int = 0
+    thp_succeeded: int = 0
+    thp_failed: int = 0
+    thp_split: int = 0
+    split: int = 0
+
+    def add(self, other: Stats, *names: str) -> None:
+        """Add the counts *names* of *other*."""
+        for name in names or [each.name for each in fields(self)]:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 def migrate_pages(
@@ -122,337 +62,255 @@ def migrate_pages(
     where: Placement,
     reason: MigrateReason = MigrateReason.SYSCALL,
     base: int = 0,
+    mode: MigrateMode = MigrateMode.SYNC,
 ) -> MigrateResult:
     """Move the folios of *queue* to where *where* puts them, on behalf of *caller*.
 
     *base* is added to a folio's index where the placement takes turns. When memory runs out the
-    rest of the queue is not tried. Counts pgmigrate_success and pgmigrate_fail. Mirrors
-    migrate_pages(), mm/migrate.c, and alloc_migration_target().
+    rest of the queue is not tried. Counts pgmigrate_success and pgmigrate_fail, and the same of
+    THPs with those that were split. Mirrors migrate_pages(), mm/migrate.c.
     """
-    watched = watch(machine, queue) if machine.events is not None else []
-    mover = _Mover(machine, caller, where, base)
-    total = sum(part.nr for part in queue)
-    held = any(frame.is_held for part in queue for frame in part.frames)
-    room = room_for(machine, caller, where)
-    if not held and room >= total:
-        mover.move_all(queue)
-    elif not held and where.this_node:
-        mover.move_until_full(queue, room)
-    else:
-        mover.move_batches(queue)
-    mover.commit()
-    machine.counters.add("pgmigrate_success", mover.succeeded)
-    machine.counters.add("pgmigrate_fail", mover.failed)
-    result = MigrateResult(
-        mover.succeeded, mover.failed, mover.stayed, mover.is_enomem, mover.succeeded + mover.held
+    call = _Call(machine, caller, where, reason, base, mode)
+    call_event(machine, "mm_migrate_pages_start", mode_text(mode, reason))
+    result = call.run(queue)
+    stats = call.stats
+    for name, nr in (
+        ("pgmigrate_success", stats.succeeded),
+        ("pgmigrate_fail", stats.failed_pages),
+        ("thp_migration_success", stats.thp_succeeded),
+        ("thp_migration_fail", stats.thp_failed),
+        ("thp_migration_split", stats.thp_split),
+    ):
+        machine.counters.add(name, nr)
+    counts = (
+        f"nr_succeeded={stats.succeeded} nr_failed={stats.failed_pages}"
+        f" nr_thp_succeeded={stats.thp_succeeded} nr_thp_failed={stats.thp_failed}"
+        f" nr_thp_split={stats.thp_split} nr_split={stats.split}"
     )
-    if machine.events is not None:
-        machine.events += call_events(watched, result, reason)
-    return result
+    call_event(machine, "mm_migrate_pages", f"{counts} {mode_text(mode, reason)}")
+    return MigrateResult(stats.succeeded, stats.failed_pages, max(result, 0), result == _ENOMEM)
 
 
-class _Mover:
-    """One call of the engine: what it has done so far, and the edits that are still to be made."""
+class _Call:
+    """One call of the engine."""
 
-    def __init__(self, machine: Machine, caller: Task, where: Placement, base: int) -> None:
-        self.machine, self.caller, self.where, self.base = machine, caller, where, base
-        self.succeeded = self.failed = self.stayed = self.held = 0
-        self.is_enomem = False
-        self.frames = FrameEdits(machine)
-        self.moves: list[Move] = []
-        self.old: list[Extent] = []
+    def __init__(
+        self,
+        machine: Machine,
+        caller: Task,
+        where: Placement,
+        reason: MigrateReason,
+        base: int,
+        mode: MigrateMode,
+    ) -> None:
+        self.machine, self.where, self.reason, self.mode = machine, where, reason, mode
+        self.stats = Stats()
+        self.bulk = BulkMover(machine, caller, where, base)
+        self.folios = FolioMover(machine, caller, where, base)
+        self.split: list[Work] = []  # pieces of split folios, to be tried once
+        self.left: list[Work] = []  # what stays where it is
 
-    def move_until_full(self, queue: Iterable[Slice], room: int) -> None:
-        """Move what *room* pages suffice for; then memory has run out."""
-        fitting: list[Slice] = []
-        for part in queue:
-            if part.nr > room:
-                fitting += [part.split_picked(room)[0]] if room else []
-                break
-            fitting.append(part)
-            room -= part.nr
-        self.move_all(fitting)
-        self.failed, self.is_enomem = 1, True
+    def run(self, queue: Sequence[Slice]) -> int:
+        """How many folios stayed, or that memory ran out."""
+        if self.machine.events is None and all(is_plain(self.machine, part) for part in queue):
+            if self.bulk.has_room(queue):
+                self._move_all(queue)
+                return 0
+            if self.where.this_node and not any(part.run.order for part in queue):
+                self.bulk.move_until_full(queue)
+                self.stats.succeeded, self.stats.failed_pages = self.bulk.succeeded, 1
+                return _ENOMEM
+        result = 0
+        for batch in batches(queue):
+            rc = self._batch_of(batch)
+            if rc < 0:
+                return rc
+            result += rc
+        return result if self.left else 0
 
-    def move_all(self, parts: Sequence[Slice]) -> None:
-        """Move *parts*, for which memory was seen to suffice."""
-        if len(self.where.cycle) > 1:
-            for part in parts:
-                self.move(part)
-            return
-        total = sum(part.nr for part in parts)
-        if not total:
-            return
-        lanes, got = alloc_pages(self.machine, self.caller, self.where, 0, total)
-        assert got == total, "memory ran out where it was seen to suffice"
-        fresh = lanes[0][::-1]
-        for part in parts:
-            self._place(part, take_extents(fresh, part.nr))
+    def _move_all(self, queue: Sequence[Slice]) -> None:
+        """Move what nothing can go wrong with."""
+        before = self.bulk.succeeded, self.bulk.thp_succeeded
+        self.bulk.move_all(queue)
+        self.stats.succeeded += self.bulk.succeeded - before[0]
+        self.stats.thp_succeeded += self.bulk.thp_succeeded - before[1]
 
-    def move_batches(self, queue: Iterable[Slice]) -> None:
-        """Move in the kernel's batches. Mirrors migrate_pages_sync()."""
-        for batch in _batches(queue):
-            held = any(frame.is_held for part in batch for frame in part.frames)
-            if not held and room_for(self.machine, self.caller, self.where) >= BATCH:
-                self.move_all(batch)
-            else:
-                self._move_folios(batch)
-            self.commit()
-            if self.is_enomem:
-                return
-
-    def _move_folios(self, batch: list[Slice]) -> None:
-        """Move one batch folio by folio, for some of it may fail."""
-        retried: list[Extent | None] = []
-        for part in (page for piece in batch for page in piece.pages()):
-            is_held = part.frames[0].is_held
-            if not (self._try_held(part, retried) if is_held else self.move(part)):
-                # The pages retried so far in this pass are counted with the one that failed.
-                self.failed += 1 + len(retried)
-                self.is_enomem = True
-                break
-        self.held += len(retried)
-        free_pages(self.machine, [extent for extent in retried if extent])
-        if not self.is_enomem:
-            self.failed += len(retried)
-            self.stayed += len(retried)
-
-    def _try_held(self, part: Slice, retried: list[Extent | None]) -> bool:
-        """Try one folio that somebody holds: it fails, after a destination was found for it.
-
-        A pinned exclusive page fails while it is unmapped, and gives its destination back at
-        once; others keep theirs until the batch ends. Mirrors try_to_migrate_one() and
-        folio_migrate_mapping().
-        """
-        lanes, got = alloc_pages(
-            self.machine, self.caller, self.where, self.base + part.first + part.picked[0], 1
-        )
-        if not got:
-            return False
-        frame = part.frames[0]
-        if frame.pins and frame.is_anon and part.run.flags & Pte.EXCLUSIVE:
-            free_pages(self.machine, lanes[0])
-            retried.append(None)
+    def _batch_of(self, batch: list[Slice]) -> int:
+        """Move one batch of the call; how many folios failed, or that memory ran out."""
+        plain = all(is_plain(self.machine, part) for part in batch)
+        if self.machine.events is None and plain and self.bulk.has_room(batch):
+            self._move_all(batch)
+            return 0
+        works = works_of(batch)
+        if self.mode == MigrateMode.ASYNC:
+            passes = ASYNC_PASSES + SYNC_PASSES
+            rc = self._batch(works, self.mode, passes, self.stats, self.left)
         else:
-            retried.append(lanes[0][0])
-            self._dirty_folio(part)
+            rc = self._sync(works)
+        self.left += works
+        if rc >= 0 and self.split:
+            pieces, self.split = self.split, []
+            self._batch(pieces, MigrateMode.ASYNC, 1, self.stats, self.left)
+            self.left += pieces
+        return rc
+
+    def _sync(self, works: list[Work]) -> int:
+        """Try a batch asynchronously, then what is left one by one. Mirrors migrate_pages_sync().
+
+        Leaves in *works* what was never tried.
+        """
+        stats = Stats()
+        failed: list[Work] = []
+        rc = self._batch(works, MigrateMode.ASYNC, ASYNC_PASSES, stats, failed)
+        self.stats.add(stats, "succeeded", "thp_succeeded", "thp_split", "split")
+        if rc < 0:
+            self.stats.add(stats, "failed_pages", "thp_failed")
+            self.left += failed
+            return rc
+        self.stats.thp_failed += stats.thp_split
+        rc = stats.split
+        works += failed
+        while works:
+            single = [works.pop(0)]
+            one = self._batch(single, self.mode, SYNC_PASSES, self.stats, self.left)
+            self.left += single
+            if one < 0:
+                return one
+            rc += one
+        return rc
+
+    def _batch(
+        self, works: list[Work], mode: MigrateMode, passes: int, stats: Stats, left: list[Work]
+    ) -> int:
+        """Unmap the folios of *works*, and move those that could be unmapped.
+
+        Those that may be tried again stay in *works*, others that failed go to *left*. Returns how
+        many failed, or that memory ran out. Mirrors migrate_pages_batch().
+        """
+        unmap = _Phase(stats, left)
+        unmapped: list[Work] = []
+        is_full = self._unmap_all(works, mode, passes, unmap, unmapped)
+        if not is_full:
+            unmap.give_up()
+        move = _Phase(stats, left)
+        for _ in range(passes):
+            move.begin_pass()
+            again = []
+            for work in unmapped:
+                outcome = self.folios.move(work, mode)
+                if outcome == Outcome.FAILED:
+                    self.folios.undo(work)
+                if move.settle(work, outcome):
+                    again.append(work)
+            unmapped = again
+            if not unmapped:
+                break
+        move.give_up()
+        self.folios.commit()
+        for work in unmapped:
+            self.folios.undo(work)
+            left.append(work)
+        return _ENOMEM if is_full else unmap.failed + move.failed
+
+    def _unmap_all(
+        self,
+        works: list[Work],
+        mode: MigrateMode,
+        passes: int,
+        phase: _Phase,
+        unmapped: list[Work],
+    ) -> bool:
+        """The passes of the unmap phase; True if it ended for want of memory."""
+        for _ in range(passes):
+            phase.begin_pass()
+            again: list[Work] = []
+            while works:
+                work = works.pop(0)
+                if self._split_partially_mapped(work, phase):
+                    continue
+                outcome = self.folios.unmap(work, mode)
+                if outcome == Outcome.DONE:
+                    unmapped.append(work)
+                elif outcome == Outcome.NO_MEMORY:
+                    if not self._split_for_want_of_memory(work, phase):
+                        works[:0] = [*again, work]
+                        return True
+                elif phase.settle(work, outcome):
+                    again.append(work)
+            works += again
+            if not works:
+                break
+        return False
+
+    def _split_partially_mapped(self, work: Work, phase: _Phase) -> bool:
+        """Split a large folio of which a part was unmapped before."""
+        if not work.order or not self.machine.release.splits_partially_mapped:
+            return False
+        folio = folio_of(self.machine, work.pfn)
+        if not folio.flags & FrameFlag.PARTIALLY_MAPPED or not self._split(work):
+            return False
+        phase.count_split(work, is_failure=True)
         return True
 
-    def _dirty_folio(self, part: Slice) -> None:
-        """Let a folio that was unmapped be dirty if one of its entries is: try_to_migrate_one()."""
-        page, pfn = part.run.start, part.run.lanes[0]
-        for mapping in mappings(self.machine, part.frames[0], page, page + 1):
-            run = mapping.table.at(page + mapping.shift)
-            if run is None or mapping.is_cache or not run.lanes or not run.flags & Pte.DIRTY:
-                continue
-            if run.pfn(page + mapping.shift) == pfn:
-                update_frames(self.machine, [(pfn, 1)], lambda f: f.with_flags(FrameFlag.DIRTY))
+    def _split_for_want_of_memory(self, work: Work, phase: _Phase) -> bool:
+        """Split a large folio that finds no destination; if it cannot be, the phase ends."""
+        phase.failed += 1
+        phase.stats.thp_failed += bool(work.order)
+        if work.order and self.reason != MigrateReason.NUMA_MISPLACED and self._split(work):
+            phase.count_split(work, is_failure=False)
+            return True
+        phase.stats.failed_pages += work.nr + phase.retried_pages
+        phase.stats.thp_failed += phase.retried_thps
+        return False
 
-    def move(self, part: Slice) -> int:
-        """Give the folios of *part* new frames; return for how many there was memory.
+    def _split(self, work: Work) -> bool:
+        """Mirrors try_split_folio(): the pieces are tried highest first, the head last."""
+        if not split_folio(self.machine, folio_of(self.machine, work.pfn), work.page):
+            return False
+        for i in (*range(work.nr - 1, 0, -1), 0):
+            self.split.append(Work(work.page + i, work.pfn + i, 0, work.index + i))
+        return True
 
-        Only called where memory was seen to suffice, or for one folio.
-        """
-        k = len(part.run.lanes)
-        if len(self.where.cycle) > 1 and not (part.is_whole and len(part.frames) == 1):
-            pieces = part.tables() if k < part.run.nr else iter((part,))
-            return sum(self._move_in_turn(piece) for piece in pieces)
-        lanes, got = alloc_pages(
-            self.machine, self.caller, self.where, self.base + part.first, part.nr
-        )
-        if got < part.nr:
-            assert not got, "memory ran out where it was seen to suffice"
-            return 0
-        if len(self.where.cycle) > 1:
-            new = weave(part.run.start, got, lanes, 0, part.run.flags)
-            self._done(part, new, [e for lane in lanes for e in lane])
+
+class _Phase:
+    """What the passes of one phase of a batch have come to."""
+
+    def __init__(self, stats: Stats, left: list[Work]) -> None:
+        self.stats, self.left = stats, left
+        self.failed = 0  # folios
+        self.retried = self.retried_thps = self.retried_pages = 0  # in this pass
+
+    def begin_pass(self) -> None:
+        """Forget what the last pass left to be retried."""
+        self.retried = self.retried_thps = self.retried_pages = 0
+
+    def settle(self, work: Work, outcome: Outcome) -> bool:
+        """Count how a step ended; True if it is to be tried again."""
+        is_thp = bool(work.order)
+        if outcome in (Outcome.DONE, Outcome.FREED):
+            self.stats.succeeded += work.nr
+            self.stats.thp_succeeded += is_thp
+        elif outcome == Outcome.AGAIN:
+            self.retried += 1
+            self.retried_thps += is_thp
+            self.retried_pages += work.nr
+            return True
         else:
-            self._place(part, lanes[0])
-        return got
+            self.failed += 1
+            self.stats.thp_failed += is_thp
+            self.stats.failed_pages += work.nr
+            self.left.append(work)
+        return False
 
-    def _place(self, part: Slice, extents: list[Extent]) -> None:
-        """Let the picked pages have the frames of *extents*."""
-        if len(part.run.lanes) == part.run.nr:
-            self._done(part, [_filled(part, extents)], extents)
-        else:
-            self._done(part, _restriped(part, extents), extents)
+    def count_split(self, work: Work, is_failure: bool) -> None:
+        """Count a large folio that was split; *is_failure*: as one that failed, too."""
+        self.failed += is_failure
+        self.stats.thp_failed += is_failure
+        self.stats.thp_split += 1
+        self.stats.split += 1
 
-    def _move_in_turn(self, part: Slice) -> int:
-        """Move the picked entries of an explicit table to nodes that take turns."""
-        cycle = self.where.cycle
-        turns: dict[int, list[int]] = {}
-        for i, entry in enumerate(part.picked):
-            turns.setdefault((self.base + part.first + entry) % len(cycle), []).append(i)
-        pfns = [0] * len(part.picked)
-        for turn, places in turns.items():
-            where = self.where._replace(cycle=(cycle[turn],))
-            lanes, got = alloc_pages(self.machine, self.caller, where, 0, len(places))
-            if got < len(places):
-                assert not got, "memory ran out where it was seen to suffice"
-                return 0
-            fresh = (pfn for start, nr in lanes[0] for pfn in range(start, start + nr))
-            for i, pfn in zip(places, fresh, strict=True):
-                pfns[i] = pfn
-        extents = [Extent(pfn, 1) for pfn in pfns]
-        self._done(part, [_filled(part, extents)], extents)
-        return len(pfns)
-
-    def _done(self, part: Slice, new: list[PteRun], extents: Sequence[Extent]) -> None:
-        """Note that *part* has become *new*, whose frames are *extents* in the picked order."""
-        dirty = FrameFlag.DIRTY if part.run.flags & Pte.DIRTY else 0
-        after = {frame: frame.with_flags(dirty) for frame in set(part.frames)}
-        if len(set(after.values())) == 1:
-            self.frames.set(extents, after[part.frames[0]])
-        else:
-            self._set_each(part, new, after)
-        self.old += _old_extents(part)
-        self.succeeded += part.nr
-        for run in new:
-            self.moves.append(Move(part.run.clip(run.start, run.end), run, part.frames[0]))
-
-    def _set_each(self, part: Slice, new: list[PteRun], after: dict[Frame, Frame]) -> None:
-        k = len(part.run.lanes)
-        by_lane = dict(zip(part.picked, part.frames, strict=True))
-        for run in new:
-            skip = run.start - part.run.start
-            for j in range(len(run.lanes)):
-                lane = (skip + j) % k
-                if lane in by_lane:
-                    extent = Extent(run.lanes[j], run.count(j))
-                    self.frames.set([extent], after[by_lane[lane]])
-
-    def commit(self) -> None:
-        """Make the edits: page tables and caches, the memmap, the free lists."""
-        if not self.moves:
-            return
-        edits: dict[int, tuple[RunMap[PteRun], list[Edit[PteRun]]]] = {}
-        dirtied: set[int] = set()
-        for move in self.moves:
-            self._remap(move, edits, dirtied)
-        for table, changes in edits.values():
-            changes.sort(key=_start)
-            table.edit(changes)
-        self.frames.free(coalesce(self.old))
-        self.frames.commit()
-        if dirtied:
-            update_frames(
-                self.machine,
-                pages_to_extents(list(dirtied)),
-                lambda f: f.with_flags(FrameFlag.DIRTY),
-            )
-        self.moves, self.old = [], []
-
-    def _remap(
-        self,
-        move: Move,
-        edits: dict[int, tuple[RunMap[PteRun], list[Edit[PteRun]]]],
-        dirtied: set[int],
-    ) -> None:
-        """Let every entry that names an old frame name the new one; keep its flags.
-
-        Mirrors remove_migration_ptes(): a folio is dirty if one of its entries was.
-        """
-        old, new, frame = move
-        for table, a, b, shift, is_cache in mappings(self.machine, frame, old.start, old.end):
-            changes: list[Edit[PteRun]] = []
-            for run in table.between(a + shift, b + shift):
-                if not run.lanes:
-                    continue
-                before = old.clip(run.start - shift, run.end - shift)
-                after = new.clip(run.start - shift, run.end - shift)
-                pieces = _retarget(run, before, after)
-                changes += [(piece.start, piece.end, (piece,)) for piece in pieces]
-                if run.flags & Pte.DIRTY and not is_cache and not old.flags & Pte.DIRTY:
-                    dirtied |= _named(run, before, after)
-            if changes:
-                edits.setdefault(id(table), (table, []))[1].extend(changes)
-
-
-def _slice(run: PteRun, picked: list[tuple[int, Frame]], index: int) -> Slice:
-    frames = [frame for _, frame in picked]
-    alike = not frames or all(frame == frames[0] for frame in frames)
-    return Slice(
-        run, tuple([lane for lane, _ in picked]), tuple(frames[:1] if alike else frames), index
-    )
-
-
-def _batches(queue: Iterable[Slice]) -> Iterator[list[Slice]]:
-    """The queue in lists of as many pages as the kernel takes at a time."""
-    batch: list[Slice] = []
-    left = BATCH
-    for part in queue:
-        rest = part
-        while rest.nr >= left:
-            head, tail = rest.split_picked(left) if rest.nr > left else (rest, None)
-            yield [*batch, head]
-            batch, left = [], BATCH
-            if tail is None:
-                break
-            rest = tail
-        else:
-            batch.append(rest)
-            left -= rest.nr
-    if batch:
-        yield batch
-
-
-def _filled(part: Slice, extents: Sequence[Extent]) -> PteRun:
-    """The explicit table of *part* with the picked entries in *extents*, in this order."""
-    run = part.run
-    pfns: list[int] = []
-    for start, nr in extents:
-        pfns += range(start, start + nr)
-    if part.is_whole:
-        lanes = tuple(pfns)
-    else:
-        mixed = list(run.lanes)
-        for lane, pfn in zip(part.picked, pfns, strict=True):
-            mixed[lane] = pfn
-        lanes = tuple(mixed)
-    return PteRun(run.start, run.nr, lanes, run.order, run.flags)
-
-
-def _restriped(part: Slice, extents: Sequence[Extent]) -> list[PteRun]:
-    """The runs of *part* with each picked lane in its own share of *extents*."""
-    run = part.run
-    fresh = list(extents)[::-1]
-    picked = set(part.picked)
-    lanes = [
-        take_extents(fresh, run.count(lane)) if lane in picked else [Extent(pfn, run.count(lane))]
-        for lane, pfn in enumerate(run.lanes)
-    ]
-    return weave(run.start, run.nr, lanes, run.order, run.flags)
-
-
-def _old_extents(part: Slice) -> list[Extent]:
-    """The frames that the picked pages had."""
-    run = part.run
-    if len(run.lanes) == run.nr:
-        if part.is_whole:
-            return extents_of(run)
-        return pages_to_extents([run.lanes[lane] for lane in part.picked])
-    return [Extent(run.lanes[lane], run.count(lane)) for lane in part.picked]
-
-
-def _retarget(run: PteRun, before: PteRun, after: PteRun) -> list[PteRun]:
-    """*run* with the frames of *before* replaced by those of *after*; nothing if it has none."""
-    if run.lanes == before.lanes:
-        return [PteRun(run.start, run.nr, after.lanes, run.order, run.flags)]
-    new = {p: q for p, q in zip(before.pfns(), after.pfns(), strict=True) if p != q}
-    if not any(pfn in new for pfn in run.pfns()):
-        return []
-    pieces = []
-    for table in run.tables():
-        lanes = tuple([new.get(pfn, pfn) for pfn in table.lanes])
-        pieces.append(PteRun(table.start, table.nr, lanes, table.order, table.flags))
-    return pieces
-
-
-def _named(run: PteRun, before: PteRun, after: PteRun) -> set[int]:
-    """The new frames of those pages that *run* maps."""
-    pages = zip(run.pfns(), before.pfns(), after.pfns(), strict=True)
-    return {new for pfn, old, new in pages if pfn == old != new}
-
-
-def _start(edit: Edit[PteRun]) -> int:
-    return edit[0]
+    def give_up(self) -> None:
+        """What was to be tried again after the last pass has failed."""
+        self.failed += self.retried
+        self.stats.thp_failed += self.retried_thps
+        self.stats.failed_pages += self.retried_pages

@@ -1,13 +1,14 @@
 """An address space: its VMAs and its page table."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from pymigrate.mm.pte import PteRun
 from pymigrate.mm.release import Release
-from pymigrate.mm.runs import RunMap
+from pymigrate.mm.runs import Extent, RunMap
 from pymigrate.mm.vma import Vma, can_join, joined_anon_vma
+from pymigrate.units import HPAGE_PMD_NR
 
 
 @dataclass(slots=True, eq=False)
@@ -18,6 +19,7 @@ class Mm:
     family: int  # shared by all that descend from one process by fork
     vmas: list[Vma] = field(default_factory=list)
     page_table: RunMap[PteRun] = field(default_factory=RunMap)
+    tables: RunMap[Extent] = field(default_factory=RunMap)  # where page tables may stand empty
     brk: tuple[int, int] = (0, 0)  # the heap, in pages
     start_stack: int = 0  # the page that the initial stack pointer lies in
 
@@ -122,13 +124,35 @@ class Mm:
             return after
         return None
 
+    def note_tables(self, spans: Iterable[tuple[int, int]]) -> None:
+        """Remember the page tables of pages [a, b) that have no entries while their VMA stays.
+
+        They are the reason why faults map no huge page there: zap_pte_range() frees no tables.
+        """
+        mask = HPAGE_PMD_NR - 1
+        for a, b in spans:
+            start, end = a & ~mask, b + mask & ~mask
+            self.tables.put(start, end, Extent(start, end - start))
+
     def remove(self, a: int, b: int) -> None:
-        """Take [a, b) out of the VMAs (their pages are gone already). Mirrors do_vmi_munmap()."""
+        """Take [a, b) out of the VMAs (their pages are gone already). Mirrors do_vmi_munmap().
+
+        Page tables that no VMA needs are freed: free_pgtables().
+        """
         for vma, start, end in list(self.parts(a, b)):
             part = self.split(vma, start) if vma.start < start else vma
             if part.end > end:
                 self.split(part, end)
             self.vmas.remove(part)
+        if self.tables.runs:
+            mask = HPAGE_PMD_NR - 1
+            start, end = a & ~mask, b + mask & ~mask
+            if self.vmas_between(start, a):
+                start += HPAGE_PMD_NR
+            if self.vmas_between(b, end):
+                end -= HPAGE_PMD_NR
+            if start < end:
+                self.tables.put(start, end)
 
     def _shrink(self, vma: Vma, a: int, b: int) -> None:
         if a >= b:

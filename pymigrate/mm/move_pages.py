@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.errors import ERRNO
-from pymigrate.mm.frames import frame_of
+from pymigrate.mm.folio_list import Slice
+from pymigrate.mm.frames import folio_of, frame_of
 from pymigrate.mm.memmap import nid_of
 from pymigrate.mm.mempolicy import Placement
-from pymigrate.mm.migrate import Slice, migrate_pages
+from pymigrate.mm.migrate import migrate_pages
 from pymigrate.mm.move_pages_bulk import play
-from pymigrate.mm.pte import Pte
+from pymigrate.mm.pte import Pte, PteRun
 from pymigrate.mm.swap import lru_add_drain_all
 from pymigrate.mm.vma import Vm, Vma, is_migratable
 from pymigrate.units import MAX_NUMNODES
@@ -152,17 +153,21 @@ class _Loop:
             return pfn
         if nid_of(pfn) == node:
             return node
-        if frame.likely_shared and not self.move_all:
+        folio = folio_of(self.machine, pfn)
+        by_folio = self.machine.release.folios_not_pages
+        is_shared = folio.likely_shared if by_folio else frame.mapcount > 1
+        if is_shared and not self.move_all:
             return -ERRNO["EACCES"]
-        if pfn in self.isolated:
+        if folio.pfn in self.isolated:
             return -ERRNO["EBUSY"]
         run = self.target.mm.page_table.at(page)
         assert run is not None
-        run = run.clip(page, page + 1)
-        index = vma.index(page)
-        self.isolated.add(pfn)
-        moved = run if frame.is_anon else run.moved(index)
-        self.queue.append(Slice(moved, (0,), (frame,), index))
+        self.isolated.add(folio.pfn)
+        first = page - (pfn - folio.pfn)
+        index = vma.index(first)
+        start = first if frame.is_anon else index
+        moved = PteRun(start, folio.nr, (folio.pfn,), folio.order, run.flags)
+        self.queue.append(Slice(moved, (0,), (folio.merged(),), index))
         return None
 
 
@@ -184,7 +189,8 @@ def _lookup(machine: Machine, target: Task, page: int) -> tuple[Vma | None, Fram
     release = machine.release
     run = target.mm.page_table.at(page)
     if run is None or (release.prot_none_is_absent and not vma.flags & Vm.ACCESS):
-        in_anon = release.absent_anon_is_efault and vma.is_anonymous and run is None
+        is_none = run is None or run.order > 0  # nothing to follow at the level of its table
+        in_anon = release.absent_anon_is_efault and vma.is_anonymous and is_none
         return vma, None, -ERRNO["EFAULT" if in_anon else "ENOENT"]
     if not run.flags & Pte.PRESENT:
         return vma, None, -ERRNO["ENOENT"]

@@ -185,7 +185,7 @@ def _find_shared(machine: Machine, pages: list[int], pfns: list[int], shared: se
     """Add those of *pages* that are shared to *shared*; False if a frame needs care."""
     for page, pfn in zip(pages, pfns, strict=True):
         frame = frame_of(machine, pfn)
-        if frame.pte_maps > 1:
+        if frame.pte_maps > 1 and not frame.order:
             shared.add(page)
         elif not _moves_simply(frame):
             return False
@@ -195,7 +195,11 @@ def _find_shared(machine: Machine, pages: list[int], pfns: list[int], shared: se
 def _moves_simply(frame: Frame) -> bool:
     """Whether a frame is anonymous memory that one entry maps and nobody else holds."""
     return (
-        frame.pte_maps == 1 and not frame.is_held and not frame.flags & ~_SIMPLE and frame.is_anon
+        frame.pte_maps == 1
+        and not frame.order
+        and not frame.is_held
+        and not frame.flags & ~_SIMPLE
+        and frame.is_anon
     )
 
 

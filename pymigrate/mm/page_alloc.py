@@ -103,24 +103,26 @@ def _build_zonelist(machine: Machine, nid: int, load: dict[int, int]) -> tuple[i
     return tuple(order)
 
 
-def available(node: Node, to_min: bool) -> int:
-    """How many base pages can be taken from *node* before its low (or min) watermark."""
-    return sum(_zone_available(zone, to_min) for zone in node.zones)
+def available(node: Node, to_min: bool, order: int = 0) -> int:
+    """How many folios can be taken from *node* before its low (or min) watermark."""
+    return sum(_zone_available(zone, to_min, order) for zone in node.zones)
 
 
-def room_for(machine: Machine, task: Task, where: Placement) -> int:
-    """How many pages *where* surely has room for on the nodes that it asks for first."""
+def room_for(machine: Machine, task: Task, where: Placement, order: int = 0) -> int:
+    """How many folios *where* surely has room for on the nodes that it asks for first."""
     firsts = {_lane(machine, nid, where, task.mems_allowed).preferred for nid in where.cycle}
-    return min(available(machine.nodes[nid], where.this_node) if nid >= 0 else 0 for nid in firsts)
+    return min(
+        available(machine.nodes[nid], where.this_node, order) if nid >= 0 else 0 for nid in firsts
+    )
 
 
 def alloc_pages(
-    machine: Machine, task: Task, where: Placement, first: int, nr: int
+    machine: Machine, task: Task, where: Placement, first: int, nr: int, order: int = 0
 ) -> tuple[list[list[Extent]], int]:
-    """Take frames for *nr* pages, of which the first has index *first* in the object.
+    """Take frames for *nr* folios of ``1 << order`` pages; the first has index *first*.
 
-    Gives the extents of each of ``len(where.cycle)`` lanes (page i takes the next frame of lane
-    ``i % k``), and how many pages they suffice for: fewer than *nr* when memory ran out.
+    Gives the extents of each of ``len(where.cycle)`` lanes (folio i takes the next frames of lane
+    ``i % k``), and how many folios they suffice for: fewer than *nr* when memory ran out.
     Counts NUMA events. Mirrors alloc_pages_mpol() and get_page_from_freelist().
     """
     k = len(where.cycle)
@@ -129,15 +131,15 @@ def alloc_pages(
     taken: list[list[Extent]] = [[] for _ in turn]
     done = 0
     while done < nr:
-        targets = {nid: _target(machine, lane) for nid, lane in lanes.items()}
+        targets = {nid: _target(machine, lane, order) for nid, lane in lanes.items()}
         place = done % len(turn)
-        rows = 0 if place else _full_rows(machine, turn, targets, nr - done)
+        rows = 0 if place else _full_rows(machine, turn, targets, nr - done, order)
         for i in range(len(turn)) if rows else [place]:
             target = targets[turn[i]]
             if target is None:
                 return taken, done
             node, to_min = target
-            taken[i] += _take(machine, node, rows or 1, to_min)
+            taken[i] += _take(machine, node, rows or 1, to_min, order)
             _count(machine, task, node, lanes[turn[i]], rows or 1, where.is_interleaved)
             done += rows or 1
     return taken, done
@@ -199,10 +201,10 @@ def _lane(machine: Machine, nid: int, where: Placement, mems: Nodemask) -> _Lane
     return _Lane(preferred, passes)
 
 
-def _target(machine: Machine, lane: _Lane) -> tuple[Node, bool] | None:
+def _target(machine: Machine, lane: _Lane, order: int) -> tuple[Node, bool] | None:
     for nodes, to_min in lane.passes:
         for nid in nodes:
-            if available(machine.nodes[nid], to_min) > 0:
+            if available(machine.nodes[nid], to_min, order) > 0:
                 return machine.nodes[nid], to_min
     return None
 
@@ -212,8 +214,9 @@ def _full_rows(
     turn: Sequence[int],
     targets: Mapping[int, tuple[Node, bool] | None],
     nr: int,
+    order: int,
 ) -> int:
-    """How often each of *turn* can have a page before one of them must change its node."""
+    """How often each of *turn* can have a folio before one of them must change its node."""
     wanted: dict[tuple[int, bool], int] = {}
     for nid in turn:
         target = targets[nid]
@@ -222,27 +225,52 @@ def _full_rows(
         key = target[0].nid, target[1]
         wanted[key] = wanted.get(key, 0) + 1
     room = (
-        available(machine.nodes[nid], to_min) // lanes for (nid, to_min), lanes in wanted.items()
+        available(machine.nodes[nid], to_min, order) // lanes
+        for (nid, to_min), lanes in wanted.items()
     )
     return min(nr // len(turn), *room)
 
 
-def _zone_available(zone: Zone, to_min: bool) -> int:
+def _zone_available(zone: Zone, to_min: bool, order: int = 0) -> int:
+    """How many folios the zone has for an allocation. Mirrors __zone_watermark_ok()."""
     mark = zone.watermark_min if to_min else zone.watermark_low
-    return max(zone.nr_free - mark - zone.reserve, 0)
+    nr = max(zone.nr_free - mark - zone.reserve, 0) >> order
+    return min(nr, zone.nr_blocks(order)) if nr and order else nr
 
 
-def _take(machine: Machine, node: Node, nr: int, to_min: bool) -> list[Extent]:
-    """Take *nr* frames, which are known to be there: highest zone first, lowest frame first."""
+def _take(machine: Machine, node: Node, nr: int, to_min: bool, order: int) -> list[Extent]:
+    """Take *nr* folios, which are known to be there: highest zone first.
+
+    Base pages come from the lowest frames, and large folios from the highest blocks, so that the
+    ones do not scatter over the others' blocks.
+    """
     taken: list[Extent] = []
     for zone in reversed(node.zones):
-        part = min(nr, _zone_available(zone, to_min))
+        part = min(nr, _zone_available(zone, to_min, order))
         if part:
-            taken += zone.free.pop_front(part)
-            zone.nr_free -= part
-            machine.counters.add(f"pgalloc_{zone.name}", part)
+            taken += take_blocks(zone, part, order) if order else zone.free.pop_front(part)
+            zone.nr_free -= part << order
+            machine.counters.add(f"pgalloc_{zone.name}", part << order)
             nr -= part
     assert not nr, f"node {node.nid} is short of {nr} pages"
+    return taken
+
+
+def take_blocks(zone: Zone, nr: int, order: int) -> list[Extent]:
+    """Take *nr* aligned blocks of free frames off the highest part of *zone*, lowest first."""
+    taken: list[Extent] = []
+    for extent in reversed(zone.free.runs):
+        low, high = zone.blocks_of(extent, order)
+        if high <= low:
+            continue
+        low = max(low, high - (nr << order))
+        taken.append(Extent(low, high - low))
+        nr -= high - low >> order
+        if not nr:
+            break
+    assert not nr, f"zone {zone.name} is short of {nr} blocks"
+    taken.reverse()
+    zone.free.edit([(start, start + length, ()) for start, length in taken])
     return taken
 
 

@@ -1,6 +1,6 @@
 """Page-table entries as striped runs; the page cache of a file is kept in the same form."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from pymigrate.mm.runs import Extent
@@ -48,9 +48,15 @@ class PteRun(NamedTuple):
         row, lane = divmod(entry, len(self.lanes))
         return self.lanes[lane] + (row << self.order) + offset
 
+    def cuts(self, at: int) -> tuple[int, int]:
+        """The starts of the entry that *at* lies in and of the next; *at* itself if it is one."""
+        inside = (at - self.start) & ((1 << self.order) - 1)
+        return (at - inside, at - inside + (1 << self.order)) if inside else (at, at)
+
     def split(self, at: int) -> tuple["PteRun", "PteRun"]:
         """Cut before page *at*, which must start an entry; the tail's lanes are rotated."""
         start, nr, lanes, order, flags = self
+        assert not order or not (at - start) & ((1 << order) - 1), f"{at:#x} is inside an entry"
         k, rest = len(lanes), start + nr - at
         if k > 1:
             cut, left = (at - start) >> order, rest >> order
@@ -77,6 +83,7 @@ class PteRun(NamedTuple):
             a = start
         b = min(b, start + nr)
         k = len(lanes)
+        assert not order or not ((a - start) | (b - start)) & ((1 << order) - 1), "half an entry"
         cut, entries = (a - start) >> order, (b - a) >> order
         if k == 1:
             lanes = (lanes[0] + a - start,)
@@ -156,6 +163,13 @@ class PteRun(NamedTuple):
         if k == self.nr >> order:
             return [Extent(pfn, 1 << order) for pfn in self.lanes]
         return [Extent(pfn, self.count(j) << order) for j, pfn in enumerate(self.lanes)]
+
+    def entries(self) -> Iterator["PteRun"]:
+        """The entries one by one."""
+        step = 1 << self.order
+        for i, pfn in enumerate(self.pfns()):
+            page = self.start + (i << self.order)
+            yield PteRun(page, step, (pfn,), self.order, self.flags)
 
     def with_flags(self, flags: int) -> "PteRun":
         """The same entries with other *flags*."""

@@ -7,10 +7,11 @@ from itertools import compress
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.frames import frame_of, uniform_parts
-from pymigrate.mm.memmap import NODE_SHIFT, Frame, nid_of
+from pymigrate.mm.folio_list import Slice
+from pymigrate.mm.frames import folio_of, frame_of, uniform_parts
+from pymigrate.mm.memmap import NODE_SHIFT, Frame, FrameFlag, nid_of
 from pymigrate.mm.mempolicy import Placement
-from pymigrate.mm.migrate import Slice, migrate_pages
+from pymigrate.mm.migrate import migrate_pages
 from pymigrate.mm.pte import Pte, PteRun
 from pymigrate.mm.runs import Extent, RunMap
 from pymigrate.mm.swap import lru_add_drain_all
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pymigrate.mm.machine import Machine, Task
+    from pymigrate.mm.memmap import Folio
     from pymigrate.mm.mm import Mm
     from pymigrate.mm.vma import Vma
     from pymigrate.nodemask import Nodemask
@@ -49,7 +51,8 @@ class Queue:
         self.slices: list[Slice] = []
         self.first_vma: Vma | None = None  # that of the first slice
         self.failed = 0
-        self.isolated: RunMap[Extent] = RunMap()  # of pages that are mapped more than once
+        self.isolated: RunMap[Extent] = RunMap()  # of folios that are mapped more than once
+        self.large = -1  # the large folio that was met last, page by page
 
     def add_vma(self, mm: Mm, vma: Vma, a: int, b: int) -> None:
         """Queue the misplaced folios of pages [a, b) of *vma*. Mirrors queue_folios_pte_range()."""
@@ -57,13 +60,55 @@ class Queue:
             if not run.lanes or not run.flags & Pte.PRESENT:
                 continue
             for part, lanes, frames in _misplaced(self.machine, run, self.walk.is_misplaced):
-                self._add(vma, part, lanes, frames)
+                if not part.order and any(frame.order for frame in frames):
+                    self._add_mixed(vma, part, lanes, frames)
+                elif any(frame.flags & FrameFlag.MIXED for frame in frames):
+                    for one in Slice(part, lanes, frames, 0).folios():
+                        folio = folio_of(self.machine, one.run.lanes[0])
+                        self._add_large(vma, folio, one.run.start, one.run.flags)
+                else:
+                    self._add(vma, part, lanes, frames)
+
+    def _add_mixed(
+        self, vma: Vma, part: PteRun, lanes: tuple[int, ...], frames: tuple[Frame, ...]
+    ) -> None:
+        """Queue pages of which some belong to large folios: those are queued by their first page.
+
+        A page of the folio that was met last is passed over.
+        """
+        frame_of_lane = dict(zip(lanes, Slice(part, lanes, frames, 0).states, strict=True))
+        k, at = len(part.lanes), part.start
+        while at < part.end:
+            lane = (at - part.start) % k
+            frame = frame_of_lane.get(lane)
+            if frame is None or not frame.order:
+                if frame is not None:
+                    self._add(vma, part.clip(at, at + 1), (0,), (frame,))
+                at += 1
+                continue
+            pfn = part.pfn(at)
+            folio = folio_of(self.machine, pfn)
+            if folio.pfn != self.large or not self.machine.release.folios_not_pages:
+                self.large = folio.pfn
+                self._add_large(vma, folio, at - (pfn - folio.pfn), part.flags)
+            whole = k == 1 and self.machine.release.folios_not_pages
+            at += folio.pfn + folio.nr - pfn if whole else 1
+
+    def _add_large(self, vma: Vma, folio: Folio, page: int, flags: int) -> None:
+        """Queue a large folio whose first page is at *page*."""
+        run = PteRun(page, folio.nr, (folio.pfn,), folio.order, flags)
+        by_folio = self.machine.release.folios_not_pages
+        is_shared = folio.likely_shared if by_folio else folio.frame.mapcount != 1
+        if not self.walk.may_move or not is_migratable(vma):
+            self.failed += 1
+        elif not is_shared or self.walk.move_all:
+            self._isolate_shared(vma, run, (0,), (folio.merged(),))
 
     def _add(
         self, vma: Vma, part: PteRun, lanes: tuple[int, ...], frames: tuple[Frame, ...]
     ) -> None:
         if not self.walk.may_move or not is_migratable(vma):
-            self.failed += Slice(part, lanes, frames, 0).nr
+            self.failed += Slice(part, lanes, frames, 0).nr_folios
             return
         distinct = set(frames)
         if len({(frame.is_anon, frame.owner) for frame in distinct}) == 1:
@@ -90,16 +135,17 @@ class Queue:
     ) -> None:
         """Isolate folios that other entries of this walk may name too; the second time fails."""
         part_slice = Slice(part, lanes, frames, 0)
-        extents = _extents(part_slice)
+        extents = part_slice.extents()
         seen = sum(run.nr for start, nr in extents for run in self._seen(start, nr))
         if not seen:
             for start, nr in extents:
                 self.isolated.put(start, start + nr, Extent(start, nr))
             self._isolate(vma, part, lanes, frames)
         elif seen == part_slice.nr:
-            self.failed += seen * self.machine.release.second_sighting_fails
+            if self.machine.release.second_sighting_fails or self.walk.strict:
+                self.failed += part_slice.nr_folios
         else:
-            for page in part_slice.pages():
+            for page in part_slice.folios():
                 self._isolate_shared(vma, page.run, page.picked, page.frames)
 
     def _seen(self, start: int, nr: int) -> list[Extent]:
@@ -180,7 +226,7 @@ def _misplaced(
     wrong = {nid for nid in range(low, high + 1) if is_misplaced(nid)}
     if not wrong:
         return
-    if k > 1 and k == run.nr:
+    if k > 1 and k == run.nr:  # of base pages
         picked = _entries_on(lanes, wrong, low, high)
         if picked:
             yield run, picked, _frames(machine, [lanes[i] for i in picked])
@@ -225,10 +271,3 @@ def _frames(machine: Machine, pfns: list[int]) -> tuple[Frame, ...]:
         last = bisect_right(starts, high, first)
         frames = [runs[bisect_right(starts, pfn, first, last) - 1].frame for pfn in pfns]
     return tuple(frames) if len(set(frames)) > 1 else (frames[0],)
-
-
-def _extents(part: Slice) -> list[Extent]:
-    run = part.run
-    if len(run.lanes) == run.nr:
-        return [Extent(run.lanes[lane], 1) for lane in part.picked]
-    return [Extent(run.lanes[lane], run.count(lane)) for lane in part.picked]

@@ -16,14 +16,27 @@ class Release(NamedTuple):
     balancing_preferred_many: bool = True
     # interleave_nid() computes with so many bits of the index.
     interleave_index_bits: int = 64
-    # A page that the same call has isolated before counts as not moved.
+    # A page that the same call has isolated before counts as not moved (else: if it is strict).
     second_sighting_fails: bool = True
+    # Of a large folio that is mapped page by page a walk looks at one page; whether it is shared
+    # is asked of the folio (before: of each page, and of the first one).
+    folios_not_pages: bool = True
     # MADV_POPULATE_* stops at a hole.
     populate_stops_at_hole: bool = True
     # The multi-generational LRU is on (in Debian's build).
     lru_gen: bool = True
     # A VMA that has an anon_vma merges with a neighbour that has none.
     merges_unfaulted_neighbour: bool = False
+    # Pages of a splitting huge page that nobody has stored into become the zero page.
+    split_drops_zeroed: bool = True
+    # A large folio of which a part was unmapped is split before it is migrated.
+    splits_partially_mapped: bool = True
+    # A store into the huge zero page maps a huge page (before, it split the mapping).
+    huge_zero_becomes_thp: bool = False
+    # mprotect() of a whole huge page that is mapped writable keeps its entry dirty.
+    mprotect_keeps_huge_dirty: bool = False
+    # mprotect() makes entries of private memory writable at once only if they are dirty.
+    mprotect_needs_dirty: bool = False
     # cgroup v1's cpusets exist, whose memory_migrate can be off (in Debian's build).
     cpuset_v1: bool = False
 
@@ -38,9 +51,19 @@ RELEASES = {
         balancing_preferred_many=False,
         interleave_index_bits=32,
         second_sighting_fails=False,
+        folios_not_pages=False,
         populate_stops_at_hole=False,
         lru_gen=False,
+        split_drops_zeroed=False,
+        splits_partially_mapped=False,
+        mprotect_keeps_huge_dirty=True,
+        mprotect_needs_dirty=True,
         cpuset_v1=True,
     ),
-    "7.2": Release(name="7.2", merges_unfaulted_neighbour=True),
+    "7.2": Release(
+        name="7.2",
+        merges_unfaulted_neighbour=True,
+        huge_zero_becomes_thp=True,
+        mprotect_keeps_huge_dirty=True,
+    ),
 }

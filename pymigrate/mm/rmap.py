@@ -1,14 +1,19 @@
-"""From pages of an owner to every table that maps them. Mirrors the walks of mm/rmap.c."""
+"""From pages of an owner to every table that maps them, and entries that go. Mirrors mm/rmap.c."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from pymigrate.mm.frames import FrameEdits, extents_of, folio_of, update_folio
+from pymigrate.mm.memmap import FrameFlag, nid_of
+from pymigrate.mm.pte import Pte
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pymigrate.mm.machine import Machine
-    from pymigrate.mm.memmap import Frame
+    from pymigrate.mm.memmap import Folio, Frame, FrameRun
+    from pymigrate.mm.mm import Mm
     from pymigrate.mm.pte import PteRun
     from pymigrate.mm.runs import RunMap
 
@@ -20,7 +25,12 @@ class Mapping(NamedTuple):
     start: int
     end: int
     shift: int
-    is_cache: bool = False
+    mm: Mm | None  # None for the page cache
+
+    @property
+    def is_cache(self) -> bool:
+        """Whether it is the page cache of a file."""
+        return self.mm is None
 
 
 def mappings(machine: Machine, frame: Frame, a: int, b: int) -> Iterator[Mapping]:
@@ -32,13 +42,103 @@ def mappings(machine: Machine, frame: Frame, a: int, b: int) -> Iterator[Mapping
     """
     if frame.is_anon:
         for mm in machine.mms_of(frame.owner):
-            yield Mapping(mm.page_table, a, b, 0)
+            yield Mapping(mm.page_table, a, b, 0, mm)
         return
     space = machine.spaces[frame.owner]
-    yield Mapping(space.pages, a, b, 0, is_cache=True)
+    yield Mapping(space.pages, a, b, 0, None)
     for mm in machine.mms.values():
         for vma in mm.vmas:
             if vma.space == space.space_id:
                 start, end = max(a, vma.pgoff), min(b, vma.pgoff + vma.nr)
                 if start < end:
-                    yield Mapping(mm.page_table, start, end, vma.start - vma.pgoff)
+                    yield Mapping(mm.page_table, start, end, vma.start - vma.pgoff, mm)
+
+
+class _Removal:
+    """Entries that go away, and what becomes of the folios that they mapped."""
+
+    def __init__(self, machine: Machine, unlock: bool) -> None:
+        self.machine = machine
+        self.clear = FrameFlag.MLOCKED if unlock else 0
+        self.edits = FrameEdits(machine)
+        self.partial: dict[int, list[bool]] = {}  # folio -> for each batch: did pages lose all?
+
+    def remove(self, run: PteRun) -> None:
+        """Take the entries of *run* away."""
+        dirty = FrameFlag.DIRTY if run.flags & Pte.DIRTY else 0
+        for start, nr in extents_of(run):
+            batches: set[int] = set()
+            for found in self.machine.nodes[nid_of(start)].memmap.between(start, start + nr):
+                frame = found.frame
+                left = frame.pmd_mapped(-1) if run.order else frame.mapped(-1)
+                if not frame.is_anon:
+                    left = left.with_flags(dirty)
+                left = left.without_flags(self.clear)
+                if frame.order:
+                    self._remove_large(found, left, batches)
+                else:
+                    self._set(found.start, found.nr, left)
+
+    def _set(self, start: int, nr: int, left: Frame) -> None:
+        if left.is_anon and not left.mapcount and not left.is_held:
+            self.edits.free([(start, nr)])
+        else:
+            self.edits.set([(start, nr)], left)
+
+    def _remove_large(self, found: FrameRun, left: Frame, batches: set[int]) -> None:
+        """Whole folios that are alike are settled at once; parts of one when all are known."""
+        start, nr, _ = found
+        mask = (1 << left.order) - 1
+        low, high = start + mask & ~mask, start + nr & ~mask
+        if low < high:
+            self._set(low, high - low, left)
+            parts = [(start, low), (high, start + nr)]
+        else:
+            parts = [(start, start + nr)]
+        for a, b in parts:
+            if a < b:
+                self.edits.set([(a, b - a)], left)
+                head = a & ~mask
+                lost = self.partial.setdefault(head, [])
+                if head not in batches:
+                    batches.add(head)
+                    lost.append(False)
+                lost[-1] = lost[-1] or not left.mapcount
+
+    def finish(self) -> None:
+        """Make the edits; free large folios that nothing maps, note those that a part still does.
+
+        Mirrors __folio_remove_rmap(): pages must have lost their last entry, and others not.
+        """
+        self.edits.commit()
+        for head, lost in self.partial.items():
+            folio = folio_of(self.machine, head)
+            if self.clear:
+                update_folio(self.machine, head, lambda f: f.without_flags(FrameFlag.MLOCKED))
+            if not folio.mapcount:
+                if any(lost[:-1]):
+                    defer_split(self.machine, folio)
+                if not folio.is_held:
+                    update_folio(self.machine, head, lambda _: None)
+            elif not folio.pmd_maps and any(lost):
+                defer_split(self.machine, folio)
+
+
+def remove_rmap(machine: Machine, runs: Iterable[PteRun], unlock: bool = False) -> None:
+    """Let the entries *runs* of one address space map their pages no more.
+
+    Anonymous folios that nobody holds then are freed; files' pages are dirty where an entry was.
+    *unlock*: they lay in locked memory. Mirrors zap_present_folio_ptes(), zap_huge_pmd().
+    """
+    removal = _Removal(machine, unlock)
+    for run in runs:
+        if run.lanes:
+            removal.remove(run)
+    removal.finish()
+
+
+def defer_split(machine: Machine, folio: Folio) -> None:
+    """Queue an anonymous folio of which a part was unmapped. Mirrors deferred_split_folio()."""
+    if folio.is_anon and not folio.flags & FrameFlag.PARTIALLY_MAPPED:
+        update_folio(machine, folio.pfn, lambda f: f.with_flags(FrameFlag.PARTIALLY_MAPPED))
+        machine.counters.add("thp_deferred_split_page")

@@ -17,6 +17,9 @@ class Run(Protocol):
     def nr(self) -> int:
         """How many numbers."""
 
+    def cuts(self, at: int) -> tuple[int, int]:
+        """The places next to *at*, which lies inside, where the run can be cut."""
+
     def split(self, at: int) -> tuple[Self, Self]:
         """The parts before and from *at*, which lies strictly inside."""
 
@@ -33,6 +36,10 @@ class Extent(NamedTuple):
 
     start: int
     nr: int
+
+    def cuts(self, at: int) -> tuple[int, int]:
+        """It can be cut anywhere."""
+        return at, at
 
     def split(self, at: int) -> tuple["Extent", "Extent"]:
         """Cut before *at*."""
@@ -68,7 +75,7 @@ class RunMap(Generic[R]):
         return None
 
     def between(self, a: int, b: int) -> list[R]:
-        """The runs that meet [a, b), clipped to it."""
+        """The runs that meet [a, b), clipped to it; a huge entry is given whole."""
         lo = bisect_right(self.starts, a) - 1
         if lo < 0 or self.runs[lo].start + self.runs[lo].nr <= a:
             lo += 1
@@ -77,14 +84,21 @@ class RunMap(Generic[R]):
         if found:
             first = found[0]
             if first.start < a:
-                found[0] = first.split(a)[1]
+                low = first.cuts(a)[0]
+                if first.start < low:
+                    found[0] = first.split(low)[1]
             last = found[-1]
             if last.start + last.nr > b:
-                found[-1] = last.split(b)[0]
+                high = last.cuts(b)[1]
+                if high < last.start + last.nr:
+                    found[-1] = last.split(high)[0]
         return found
 
     def spans(self, a: int, b: int) -> list[tuple[int, int, R | None]]:
-        """[a, b) as consecutive (start, end, run), run being None where nothing lies."""
+        """[a, b) as consecutive (start, end, run), run being None where nothing lies.
+
+        The first and the last one may reach beyond it with a huge entry.
+        """
         out: list[tuple[int, int, R | None]] = []
         at = a
         for run in self.between(a, b):

@@ -6,6 +6,7 @@ from math import gcd
 from typing import TYPE_CHECKING
 
 from pymigrate.mm.frames import new_frames
+from pymigrate.mm.huge_memory import is_thp_allowed
 from pymigrate.mm.memory import access, anon_page_state, anon_vma_prepare, vma_policies
 from pymigrate.mm.mempolicy import placement
 from pymigrate.mm.page_alloc import alloc_pages
@@ -37,7 +38,7 @@ def access_strided(machine: Machine, task: Task, pages: range, write: bool) -> N
 def _store_into_gap(machine: Machine, task: Task, pages: range) -> int:
     """Fault in the pages that lie in one gap of an anonymous VMA; return how many it did."""
     vma = task.mm.find_vma(pages[0])
-    if vma is None or vma.space or not vma.flags & Vm.WRITE:
+    if vma is None or vma.space or not vma.flags & Vm.WRITE or is_thp_allowed(machine, vma):
         return 0
     start, end, run = task.mm.page_table.spans(pages[0], vma.end)[0]
     nr = len(range(start, end, pages.step))

@@ -117,9 +117,7 @@ def _check_simulated(scenario: Scenario) -> None:
     spec = scenario.machine
     regions = [region for task in scenario.tasks.values() for region in task.memory]
     missing = ""
-    if spec.thp != "never":
-        missing = f"transparent huge pages (thp: {spec.thp})"
-    elif any(spec.hugetlb.values()) or any(region.kind == "hugetlb" for region in regions):
+    if any(spec.hugetlb.values()) or any(region.kind == "hugetlb" for region in regions):
         missing = "hugetlb pages"
     elif spec.numa_balancing:
         missing = "NUMA balancing"

@@ -96,6 +96,7 @@ def maps_of(machine: Machine) -> dict[MapKey, RunMap[Any]]:
             maps["free", zone.start] = zone.free
     for mm in machine.mms.values():
         maps["page_table", mm.mm_id] = mm.page_table
+        maps["tables", mm.mm_id] = mm.tables
     for space in machine.spaces.values():
         maps["pages", space.space_id] = space.pages
         maps["policies", space.space_id] = space.policies
@@ -262,8 +263,8 @@ def _mm_rows(machine: Machine) -> list[Row]:
 
 def _read_mms(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
     for mm_id, family, brk, brk_end, start_stack in rows:
-        table = maps["page_table", mm_id]
-        machine.mms[mm_id] = Mm(mm_id, family, [], table, (brk, brk_end), start_stack)
+        table, tables = maps["page_table", mm_id], maps["tables", mm_id]
+        machine.mms[mm_id] = Mm(mm_id, family, [], table, tables, (brk, brk_end), start_stack)
 
 
 def _vma_rows(machine: Machine) -> list[Row]:
@@ -510,6 +511,7 @@ KINDS = {
     "free": Kind(_encode_extents, _decode_extents),
     "memmap": Kind(_encode_frames, _decode_frames),
     "page_table": Kind(_encode_ptes, _decode_ptes),
+    "tables": Kind(_encode_extents, _decode_extents),
     "pages": Kind(_encode_ptes, _decode_ptes),
     "policies": Kind(_encode_policies, _decode_policies),
 }

@@ -4,9 +4,10 @@ from contextlib import suppress
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.address_space import AddressSpace
-from pymigrate.mm.frames import extents_of, update_frames
+from pymigrate.mm.frames import extents_of, update_frames, whole_folios
+from pymigrate.mm.huge_memory import split_huge_pmd_at
 from pymigrate.mm.machine import Machine, Region, Task
-from pymigrate.mm.memmap import FrameFlag
+from pymigrate.mm.memmap import FrameFlag, nid_of
 from pymigrate.mm.memory import Access, Fault, access, drop_unmapped_shm, is_accessible, zap
 from pymigrate.mm.pte import Pte
 from pymigrate.mm.swap import lru_add_drain
@@ -164,7 +165,12 @@ def munlock(machine: Machine, task: Task, addr: int, length: int) -> None:
 
 
 def set_vma_flags(machine: Machine, task: Task, vma: Vma, a: int, b: int, flags: int) -> Vma:
-    """Let pages [a, b) of *vma* have *flags*; return the VMA that covers them now."""
+    """Let pages [a, b) of *vma* have *flags*; return the VMA that covers them now.
+
+    A huge entry that reaches across an end of the range is split: vma_adjust_trans_huge().
+    """
+    for end in (a, b):
+        split_huge_pmd_at(machine, task.mm, end)
     new = vma.part(a, b)
     new.flags = flags
     return task.mm.modify(machine.release, vma, a, b, new)
@@ -219,13 +225,26 @@ def _set_locked(
 
 
 def _mlock_pages(machine: Machine, task: Task, a: int, b: int, locked: bool) -> None:
-    """Mark the pages that are there as mlocked, or no longer. Mirrors mlock_vma_pages_range()."""
+    """Mark the pages that are there as mlocked, or no longer.
+
+    A large folio is only locked whole, and unlocked by any part. Mirrors mlock_pte_range() and
+    allow_mlock_munlock().
+    """
     runs = [run for run in task.mm.page_table.between(a, b) if run.lanes]
     extents = [extent for run in runs for extent in extents_of(run)]
-    if locked:
-        update_frames(machine, extents, lambda frame: frame.with_flags(FrameFlag.MLOCKED))
-    else:
+    if not locked:
+        extents = whole_folios(machine, extents)
         update_frames(machine, extents, lambda frame: frame.without_flags(FrameFlag.MLOCKED))
+        return
+    fitting = []
+    for start, nr in extents:
+        for found in machine.nodes[nid_of(start)].memmap.between(start, start + nr):
+            size = 1 << found.frame.order
+            low, high = -(-start // size) * size, (start + nr) // size * size
+            low, high = max(low, found.start), min(high, found.start + found.nr)
+            if low < high:
+                fitting.append((low, high - low))
+    update_frames(machine, fitting, lambda frame: frame.with_flags(FrameFlag.MLOCKED))
 
 
 def _change_protection(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
@@ -235,16 +254,22 @@ def _change_protection(machine: Machine, task: Task, vma: Vma, a: int, b: int) -
     change_pte_range() and can_change_pte_writable().
     """
     edits = []
+    release = machine.release
     no_notice = bool(vma.space) and machine.spaces[vma.space].is_shmem
     for run in task.mm.page_table.between(a, b):
         if not run.lanes:
             continue
         flags = run.flags & ~Pte.WRITE
+        is_thp = run.order and not vma.flags & Vm.HUGETLB
+        if is_thp and run.flags & Pte.WRITE and not release.mprotect_keeps_huge_dirty:
+            flags &= ~Pte.DIRTY  # pmd_modify() loses it
         if vma.flags & Vm.WRITE:
             if vma.is_shared:
-                writable = no_notice or bool(run.flags & Pte.DIRTY)
+                writable = no_notice or bool(flags & Pte.DIRTY)
             else:
-                writable = run.flags & (Pte.EXCLUSIVE | Pte.DIRTY) == Pte.EXCLUSIVE | Pte.DIRTY
+                writable = bool(flags & Pte.EXCLUSIVE)
+                if release.mprotect_needs_dirty and not flags & Pte.DIRTY:
+                    writable = False
             flags |= Pte.WRITE if writable else 0
         if flags != run.flags:
             edits.append((run.start, run.end, (run.with_flags(flags),)))

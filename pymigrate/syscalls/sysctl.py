@@ -5,6 +5,7 @@ import re
 from pymigrate.errors import KernelError, UnsupportedError
 from pymigrate.mm.filemap import drop_caches
 from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.page_alloc import setup_watermarks
 
 MAX_WEIGHT = 255
 _WEIGHT = re.compile(r"(?:/sys/kernel/mm/mempolicy/)?weighted_interleave/node([0-9]{1,4})")
@@ -56,7 +57,9 @@ def write(machine: Machine, caller: Task, name: str, value: str) -> None:
         _set_weight(machine, node, value)
     elif name == "drop_caches":
         _drop_caches(machine, _number(value, 1, 4))
-    elif name in ("numa_balancing", "demotion_enabled", "thp", "nr_hugepages", "compact_memory"):
+    elif name == "thp":
+        _set_thp(machine, value.strip())
+    elif name in ("numa_balancing", "demotion_enabled", "nr_hugepages", "compact_memory"):
         _check_off(name, value.strip())
     else:
         raise KernelError("ENOENT", f"there is no setting {name[:60]}")
@@ -64,14 +67,22 @@ def write(machine: Machine, caller: Task, name: str, value: str) -> None:
 
 def _check_off(name: str, value: str) -> None:
     """Settings of what is not simulated yet can only be switched off."""
-    off = {"thp": ("never",), "demotion_enabled": ("0", "n", "false")}.get(name, ("0",))
-    known = {"thp": _THP, "demotion_enabled": (*off, "1", "y", "true")}.get(name)
+    off = {"demotion_enabled": ("0", "n", "false")}.get(name, ("0",))
+    known = {"demotion_enabled": (*off, "1", "y", "true")}.get(name)
     if known and value.lower() not in known:
         raise KernelError("EINVAL", f"{value!r} is not a value of {name}")
     if not known:
         _number(value, 0, 1 << 30)
     if name == "compact_memory" or value.lower() not in off:
         raise UnsupportedError(f"{name}={value} cannot be simulated yet")
+
+
+def _set_thp(machine: Machine, value: str) -> None:
+    """Where faults map huge pages from now on. Watermarks follow: enabled_store()."""
+    if value not in _THP:
+        raise KernelError("EINVAL", f"{value[:20]!r} is not one of {', '.join(_THP)}")
+    machine.thp = value
+    setup_watermarks(machine)
 
 
 def _set_weight(machine: Machine, node: int, value: str) -> None:

@@ -86,11 +86,13 @@ def _row(machine: Machine, task: Task, vma: Vma) -> NumaMapsRow:
         count_nodes(stats.nodes, run, run.start, run.end)
         for part, frames in uniform_parts(machine, run):
             dirty = bool(run.flags & Pte.DIRTY)
-            if len(frames) == 1:
+            if len(frames) == 1 and not frames[0].flags & FrameFlag.MIXED:
                 stats.add(frames[0], part.nr, dirty)
-            else:
-                for lane, frame in enumerate(frames):
-                    stats.add(frame, part.count(lane), dirty)
+                continue
+            for lane, pfn in enumerate(part.lanes):
+                # Of what a huge entry maps, the kernel looks at the first page only.
+                first = frame_of(machine, pfn) if part.order else frames[lane]
+                stats.add(first, part.count(lane) << part.order, dirty)
         if waiting or unlisted:
             listed = [pfn for pfn in waiting if not _is_mlocked(machine, pfn)]
             active += _count(run, listed) - _count(run, unlisted)

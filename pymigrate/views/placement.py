@@ -20,14 +20,15 @@ def runs(machine: Machine, task: Task, a: int, b: int) -> list[list[int]]:
         else:
             out.append([nr, node])
 
-    for start, end, run in _spans(machine, task, a, b):
+    for low, high, run in _spans(machine, task, a, b):
+        start, end = max(low, a), min(high, b)
         if run is None or not run.lanes or not run.flags & Pte.PRESENT:
             add(end - start, NOT_PRESENT)
         elif len(run.lanes) == 1:
             add(end - start, nid_of(run.lanes[0]))
         else:
-            for pfn in run.pfns():
-                add(1, nid_of(pfn))
+            for entry in run.entries():
+                add(min(entry.end, b) - max(entry.start, a), nid_of(entry.lanes[0]))
     return out
 
 

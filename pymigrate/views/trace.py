@@ -19,5 +19,6 @@ def lines(machine: Machine) -> list[str]:
         place = f"{event.page << PAGE_SHIFT:x}"
         if i >= 0 and event.page < starts[i] + regions[i].nr:
             place = f"{regions[i].name}+{event.page - starts[i]}"
-        out.append(f"{event.name}: addr={place}, {event.text}")
+        text = f", {event.text}" if event.text else ""
+        out.append(f"{event.name}: addr={place}{text}")
     return out

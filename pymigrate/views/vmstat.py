@@ -1,8 +1,9 @@
 """/proc/vmstat: all counters of the machine."""
 
 from pymigrate.mm.machine import Machine
-from pymigrate.mm.memmap import FrameFlag
+from pymigrate.mm.memmap import Frame, FrameFlag
 from pymigrate.mm.vmstat import NAMES, NUMA_EVENTS
+from pymigrate.units import HPAGE_PMD_ORDER
 
 _DIRTY_RATIO, _BACKGROUND_RATIO = 20, 10  # vm.dirty_ratio, vm.dirty_background_ratio
 
@@ -20,8 +21,9 @@ def rows(machine: Machine) -> dict[str, int]:
         for name in NUMA_EVENTS:
             values[name] += node.numa[name]
         for run in node.memmap.runs:
-            for name in _gauges(machine, run.frame.flags, run.frame.mapcount):
+            for name in _gauges(machine, run.frame):
                 values[name] += run.nr
+    values["nr_anon_transparent_hugepages"] >>= HPAGE_PMD_ORDER
     for name in ("inactive_anon", "active_anon", "inactive_file", "active_file", "unevictable"):
         values[f"nr_zone_{name}"] = values[f"nr_{name}"]
     values["nr_zone_write_pending"] = values["nr_dirty"] + values["nr_writeback"]
@@ -34,13 +36,15 @@ def format_rows(values: dict[str, int]) -> str:
     return "".join(f"{name} {value}\n" for name, value in values.items())
 
 
-def _gauges(machine: Machine, flags: int, mapcount: int) -> list[str]:
+def _gauges(machine: Machine, frame: Frame) -> list[str]:
     """The gauges that count a frame."""
+    flags, mapcount = frame.flags, frame.mapcount
     anon = flags & FrameFlag.ANON
     swapbacked = flags & FrameFlag.SWAPBACKED
     names = []
     if anon:
         names += ["nr_anon_pages"] if mapcount else []
+        names += ["nr_anon_transparent_hugepages"] if frame.pmd_maps else []
     else:
         names += ["nr_file_pages"]
         names += ["nr_shmem"] if swapbacked else []

@@ -13,8 +13,10 @@ from pymigrate.mm.runs import RunMap
 from pymigrate.mm.swap import BATCH
 from pymigrate.mm.vma import Vma
 from pymigrate.mm.vmstat import EVENTS, NUMA_EVENTS
-from pymigrate.units import HPAGE_PMD_NR
+from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
 from pymigrate.views import numa_maps, placement, vmstat
+
+_MASK = HPAGE_PMD_NR - 1
 
 
 def check(machine: Machine) -> None:
@@ -23,6 +25,7 @@ def check(machine: Machine) -> None:
     for node in machine.nodes.values():
         check_free_memory(node)
     check_maps(machine, frames)
+    check_folios(frames)
     check_page_cache(machine, frames)
     check_holders(machine, frames)
     check_lru_batches(machine, frames)
@@ -49,12 +52,18 @@ def events(machine: Machine) -> dict[str, int]:
     return {name: values[name] for name in (*EVENTS, *NUMA_EVENTS)}
 
 
-def entries(mm: Mm) -> Iterator[tuple[int, int, int]]:
-    """Each page with a frame: page, frame, flags."""
+def entries(mm: Mm) -> Iterator[PteRun]:
+    """The entries with a frame, one by one."""
     for run in mm.page_table.runs:
         if run.lanes:
-            for i, pfn in enumerate(run.pfns()):
-                yield run.start + i, pfn, run.flags
+            yield from run.entries()
+
+
+def mapped_pages(mm: Mm) -> Iterator[tuple[int, int, int]]:
+    """Each page with a frame: page, frame, flags of its entry."""
+    for entry in entries(mm):
+        for i in range(entry.nr):
+            yield entry.start + i, entry.lanes[0] + i, entry.flags
 
 
 def sharing(machine: Machine) -> dict[tuple[int, int], tuple[int, int]]:
@@ -65,8 +74,9 @@ def sharing(machine: Machine) -> dict[tuple[int, int], tuple[int, int]]:
     names: dict[int, int] = {}
     found = {}
     for mm in machine.mms.values():
-        for page, pfn, flags in entries(mm):
-            found[mm.mm_id, page] = names.setdefault(pfn, len(found)), flags
+        for entry in entries(mm):
+            name = names.setdefault(entry.lanes[0], len(found))
+            found[mm.mm_id, entry.start] = name, entry.flags
     return found
 
 
@@ -99,16 +109,36 @@ def check_free_memory(node: Node) -> None:
 
 
 def check_maps(machine: Machine, frames: dict[int, Frame]) -> None:
-    """The mapcount of every frame is the number of entries that name it."""
+    """The mapcounts of every frame are the numbers of entries that name it, or its folio."""
     maps: Counter[int] = Counter()
+    huge: Counter[int] = Counter()
     for mm in machine.mms.values():
-        maps.update(pfn for _, pfn, _ in entries(mm))
-    for pfn, nr in maps.items():
+        for entry in entries(mm):
+            (huge if entry.order else maps)[entry.lanes[0]] += 1
+    for pfn in {*maps, *huge}:
         assert pfn in frames, f"frame {pfn:#x} is mapped, and free"
-        assert frames[pfn].mapcount == nr, f"{pfn:#x} is mapped {nr} times: {frames[pfn]}"
     for pfn, frame in frames.items():
-        assert frame.pmd_maps == frame.order == 0
-        assert maps[pfn] == frame.mapcount, f"nothing maps {pfn:#x}: {frame}"
+        head = pfn >> frame.order << frame.order
+        assert frame.pte_maps == maps[pfn], f"{pfn:#x} is mapped {maps[pfn]} times: {frame}"
+        assert frame.pmd_maps == (huge[head] if frame.order else 0), f"{pfn:#x}: {frame}"
+    for pfn in huge:
+        assert frames[pfn].order == HPAGE_PMD_ORDER, f"a huge entry maps {pfn:#x}: {frames[pfn]}"
+
+
+def check_folios(frames: dict[int, Frame]) -> None:
+    """All pages of a large folio are there, and know the same of it."""
+    of_page = FrameFlag.ZEROED
+    for pfn, frame in frames.items():
+        if not frame.order or pfn & _MASK:
+            assert not frame.order or pfn & ~_MASK in frames, f"{pfn:#x} has no head"
+            continue
+        assert frame.order == HPAGE_PMD_ORDER
+        for tail in range(pfn, pfn + HPAGE_PMD_NR):
+            other = frames[tail]
+            assert other.order == frame.order, f"{tail:#x} is no part of {pfn:#x}"
+            assert other.owner == frame.owner
+            assert other.pmd_maps == frame.pmd_maps
+            assert (other.flags ^ frame.flags) & ~of_page == 0, f"{tail:#x}: {other}, {frame}"
 
 
 def check_page_cache(machine: Machine, frames: dict[int, Frame]) -> None:
@@ -119,7 +149,7 @@ def check_page_cache(machine: Machine, frames: dict[int, Frame]) -> None:
         check_run_map(space.policies, is_maximal=True)
         for run in space.pages.runs:
             assert 0 <= run.start < run.end <= space.nr_pages, f"{run} lies beyond {space.name}"
-            for pfn in run.pfns():
+            for pfn in pages_of(run):
                 assert pfn in frames, f"frame {pfn:#x} is cached, and free"
                 assert pfn not in cached, f"frame {pfn:#x} is cached twice"
                 cached[pfn] = space.space_id
@@ -136,11 +166,17 @@ def check_page_cache(machine: Machine, frames: dict[int, Frame]) -> None:
 
 
 def check_holders(machine: Machine, frames: dict[int, Frame]) -> None:
-    """An anonymous frame is in use because it is mapped or held."""
+    """An anonymous frame is in use because its folio is mapped or held."""
+    needed = {
+        pfn >> frame.order << frame.order
+        for pfn, frame in frames.items()
+        if frame.mapcount or frame.is_held
+    }
     for pfn, frame in frames.items():
         if frame.is_anon:
-            assert frame.mapcount or frame.is_held, f"nobody holds {pfn:#x}: {frame}"
+            assert pfn >> frame.order << frame.order in needed, f"nobody holds {pfn:#x}: {frame}"
             assert not frame.flags & FrameFlag.READAHEAD, f"{pfn:#x}: {frame}"
+            assert not frame.flags & FrameFlag.MIXED, f"{pfn:#x}: {frame}"
 
 
 def check_pins(machine: Machine, frames: dict[int, Frame]) -> None:
@@ -195,11 +231,14 @@ def check_entries(machine: Machine, mm: Mm, frames: dict[int, Frame]) -> None:
 
 def check_run(run: PteRun) -> None:
     """A run has as many lanes as make sense."""
-    assert run.order == 0
+    assert run.order in (0, HPAGE_PMD_ORDER)
     assert run.flags & Pte.PRESENT
-    assert len(run.lanes) <= run.nr, f"{run} has idle lanes"
-    if len(run.lanes) == run.nr > 1:
-        assert run.nr <= HPAGE_PMD_NR, f"{run} is longer than a page table"
+    nr = run.nr >> run.order
+    assert run.nr == nr << run.order, f"{run} has half an entry"
+    assert not run.order or not run.start & _MASK, f"{run} is not aligned"
+    assert len(run.lanes) <= nr, f"{run} has idle lanes"
+    if len(run.lanes) == nr > 1:
+        assert nr <= HPAGE_PMD_NR, f"{run} is longer than a page table"
     if not run.lanes:
         assert not run.flags & (Pte.WRITE | Pte.DIRTY | Pte.EXCLUSIVE), "the zero page is written"
 
@@ -210,8 +249,8 @@ def check_part(mm: Mm, vma: Vma, run: PteRun, frames: dict[int, Frame], machine:
         assert vma.is_anonymous, f"{vma} maps the zero page"
         return
     space = machine.spaces[vma.space] if vma.space else None
-    for i, pfn in enumerate(run.pfns()):
-        page, frame = run.start + i, frames[pfn]
+    for page, pfn in zip(range(run.start, run.end), pages_of(run), strict=True):
+        frame = frames[pfn]
         if frame.is_anon:
             assert not vma.is_shared, f"{vma} shares an anonymous page"
             assert vma.anon_vma, f"{vma} has pages, but no anon_vma"
@@ -227,6 +266,12 @@ def check_part(mm: Mm, vma: Vma, run: PteRun, frames: dict[int, Frame], machine:
             assert frame.mapcount == 1, f"page {page:#x} is exclusive: {frame}"
         elif run.flags & Pte.WRITE:
             assert vma.is_shared, f"page {page:#x} can be written, and is not exclusive"
+
+
+def pages_of(run: PteRun) -> Iterator[int]:
+    """The frame of each page of *run*."""
+    for pfn in run.pfns():
+        yield from range(pfn, pfn + (1 << run.order))
 
 
 def check_tasks(machine: Machine) -> None:
@@ -251,6 +296,8 @@ def check_views(machine: Machine, frames: dict[int, Frame]) -> None:
     assert values["nr_free_pages"] == total - len(frames)
     assert values["nr_file_pages"] == len(frames) - len(anon)
     assert values["nr_anon_pages"] == sum(frame.mapcount > 0 for frame in anon)
+    huge = sum(f.order > 0 and f.pmd_maps > 0 for f in anon)
+    assert values["nr_anon_transparent_hugepages"] == huge // HPAGE_PMD_NR
     assert all(value >= 0 for value in values.values())
 
 

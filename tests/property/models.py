@@ -9,7 +9,7 @@ from pymigrate.mm.page_alloc import available
 from pymigrate.mm.queue_folios import node_pairs
 from pymigrate.mm.vma import Vm
 from pymigrate.nodemask import Nodemask
-from tests.property.invariants import entries, used_frames
+from tests.property.invariants import mapped_pages, used_frames
 
 Answer = tuple[int, str | None, list[int | None]]
 
@@ -26,7 +26,7 @@ def migrate_pages_model(
     room = {nid: available(node, to_min=True) for nid, node in machine.nodes.items()}
     stayed, is_ample = 0, True
     for source, dest in node_pairs(old, new):
-        there = [pfn for _, pfn, _ in entries(target.mm) if nodes[pfn] == source]
+        there = [pfn for _, pfn, _ in mapped_pages(target.mm) if nodes[pfn] == source]
         if not caller.has(Cap.SYS_NICE):
             there = [pfn for pfn in there if frames[pfn].mapcount == 1]
         queue = set(there)
@@ -50,7 +50,7 @@ class MovePagesModel:
     def __init__(self, machine: Machine, target: Task, move_all: bool) -> None:
         self.machine, self.target, self.move_all = machine, target, move_all
         self.frames = used_frames(machine)
-        self.at = {page: pfn for page, pfn, _ in entries(target.mm)}
+        self.at = {page: pfn for page, pfn, _ in mapped_pages(target.mm)}
         self.nodes = {pfn: nid_of(pfn) for pfn in self.frames}
         self.queue: list[int] = []
         self.status: list[int | None] = []

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from pymigrate.mm.folio_list import Slice
 from pymigrate.mm.memmap import Frame, FrameRun
-from pymigrate.mm.migrate import Slice
 from pymigrate.mm.pte import Pte, PteRun, weave
 from pymigrate.mm.runs import Edit, Extent, RunMap, coalesce, pages_to_extents
 from tests.property.invariants import check_run_map
@@ -255,7 +255,7 @@ def picked_pages(part: Slice) -> dict[int, tuple[int, Frame]]:
 def test_a_slice_keeps_its_pages_as_tables_and_one_by_one(part: Slice) -> None:
     model = picked_pages(part)
     assert part.nr == len(model)
-    for parts in (list(part.tables()), list(part.pages())):
+    for parts in (list(part.tables()), list(part.folios())):
         found = [picked_pages(piece) for piece in parts]
         assert {index: state for piece in found for index, state in piece.items()} == model
         assert [index for piece in found for index in piece] == sorted(model)

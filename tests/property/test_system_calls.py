@@ -27,7 +27,7 @@ from pymigrate.syscalls.madvise import Madv
 from pymigrate.syscalls.migrate import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT
 from pymigrate.units import PAGE_SHIFT
 from tests.conftest import new_file, new_task, nodes_with, two_nodes
-from tests.property.invariants import check, check_pins, entries, events, sharing, used_frames
+from tests.property.invariants import check, check_pins, events, mapped_pages, sharing, used_frames
 from tests.property.models import MovePagesModel, migrate_pages_model
 
 MACHINES: dict[str, Callable[[str], Machine]] = {
@@ -188,15 +188,15 @@ class SystemCalls(RuleBasedStateMachine):
     def fork(self, task: int) -> None:
         self.names += 1
         parent = self.task(task)
-        before = {page: pfn for page, pfn, _ in entries(parent.mm)}
+        before = {page: pfn for page, pfn, _ in mapped_pages(parent.mm)}
         pinned = {
-            p for p, pfn, f in entries(parent.mm) if self.is_pinned(pfn) and f & Pte.EXCLUSIVE
+            p for p, pfn, f in mapped_pages(parent.mm) if self.is_pinned(pfn) and f & Pte.EXCLUSIVE
         }
         child = self.call(process.fork, parent, f"task{self.names}")
         if parent.pid not in self.machine.tasks:
             return  # there was no memory for copies of pinned pages
-        assert before == {page: pfn for page, pfn, _ in entries(parent.mm)}
-        copied = {page: pfn for page, pfn, _ in entries(child.mm)}
+        assert before == {page: pfn for page, pfn, _ in mapped_pages(parent.mm)}
+        copied = {page: pfn for page, pfn, _ in mapped_pages(child.mm)}
         expected = {
             page
             for vma in parent.mm.vmas
@@ -397,7 +397,7 @@ class SystemCalls(RuleBasedStateMachine):
         return {
             (mm.mm_id, page): pfn
             for mm in self.machine.mms.values()
-            for page, pfn, _ in entries(mm)
+            for page, pfn, _ in mapped_pages(mm)
         }
 
     def moved_since(self, frames: dict[tuple[int, int], int]) -> set[int]:
@@ -413,7 +413,7 @@ class SystemCalls(RuleBasedStateMachine):
         if not flags & (MPOL_MF_MOVE | MPOL_MF_MOVE_ALL):
             return set()
         a, b = addr >> PAGE_SHIFT, addr + length >> PAGE_SHIFT
-        found = {pfn for page, pfn, _ in entries(task.mm) if a <= page < b}
+        found = {pfn for page, pfn, _ in mapped_pages(task.mm) if a <= page < b}
         return {
             pfn
             for pfn in found

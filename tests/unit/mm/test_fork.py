@@ -172,7 +172,7 @@ def test_pinned_pages_among_others_of_a_table_are_copied(machine: Machine, task:
     for page in (2, 5):
         hold(machine, task, addr + page * PAGE)
     child = fork(machine, task, "b")
-    shared = [frame_of(machine, pfn).mapcount == 2 for _, pfn, _ in entries(task.mm)]
+    shared = [frame_of(machine, e.lanes[0]).mapcount == 2 for e in entries(task.mm)]
     assert shared == [True, True, False, True, True, False, True, True]
     assert nodes_of(machine, child, addr, "32KiB") == [[8, 0]]
     check(machine)

@@ -295,6 +295,6 @@ def test_frames_of_a_table_that_differ_keep_their_own_state(machine: Machine, ta
         for pfn in range(run.start, run.start + run.nr)
         if run.frame.flags & FrameFlag.WRITEBACK
     }
-    pages = {pfn: page - (addr >> 12) for page, pfn, _ in entries(task.mm)}
+    pages = {e.lanes[0]: e.start - (addr >> 12) for e in entries(task.mm)}
     assert {pages[pfn] for pfn in writeback} == {3 * 7 % 12, 4 * 7 % 12}
     check(machine)

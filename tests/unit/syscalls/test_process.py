@@ -93,7 +93,7 @@ def test_many_strided_stores_are_as_many_single_ones(
         else:
             touch(machine, task, addr + PAGE, 127 * PAGE, stride=step * PAGE)
         check(machine)
-        pages = {pfn: page for page, pfn, _ in entries(task.mm)}
+        pages = {entry.lanes[0]: entry.start for entry in entries(task.mm)}
         waiting = [(b.waiting, b.mlocked) for b in machine.lru_batches.values()]
         ends.append(
             (

@@ -1,0 +1,175 @@
+"""Transparent huge pages: where they may be, their faults, and how they are split.
+
+Mirrors mm/huge_memory.c.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.frames import extents_of, new_frames, update_frames
+from pymigrate.mm.memmap import Frame, FrameFlag
+from pymigrate.mm.mempolicy import placement
+from pymigrate.mm.page_alloc import alloc_pages
+from pymigrate.mm.pte import Pte, PteRun, weave
+from pymigrate.mm.vma import Vm
+from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pymigrate.mm.machine import Machine, Task
+    from pymigrate.mm.mempolicy import Mempolicy, Placement
+    from pymigrate.mm.mm import Mm
+    from pymigrate.mm.vma import Vma
+
+_MASK = HPAGE_PMD_NR - 1
+
+
+def block_floor(page: int) -> int:
+    """Where the huge page's worth of pages begins that *page* lies in."""
+    return page & ~_MASK
+
+
+def block_ceil(page: int) -> int:
+    """The first such beginning at or behind *page*."""
+    return (page + _MASK) & ~_MASK
+
+
+def nr_blocks(a: int, b: int) -> int:
+    """How many huge pages' worth of pages [a, b) meets."""
+    return (block_ceil(b) - block_floor(a)) // HPAGE_PMD_NR if a < b else 0
+
+
+def is_thp_allowed(machine: Machine, vma: Vma) -> bool:
+    """Whether faults in *vma* may map huge pages. Mirrors thp_vma_allowable_order()."""
+    if vma.space or vma.flags & (Vm.NOHUGEPAGE | Vm.SPECIAL):
+        return False
+    if machine.thp == "madvise":
+        return bool(vma.flags & Vm.HUGEPAGE)
+    return machine.thp == "always"
+
+
+def huge_parts(
+    machine: Machine, mm: Mm, vma: Vma, a: int, b: int
+) -> Iterator[tuple[int, int, bool]]:
+    """Absent pages [a, b) of *vma* in parts: start, end, and whether faults there map huge pages.
+
+    They do where a whole block lies in the VMA and has no page table yet.
+    """
+    if not is_thp_allowed(machine, vma):
+        yield a, b, False
+        return
+    first = max(block_floor(a), block_ceil(vma.start))
+    last = min(block_ceil(b), block_floor(vma.end))
+    table = mm.page_table
+    if first < a and first < last and table.between(first, a):
+        first += HPAGE_PMD_NR
+    if last > b and first < last and table.between(b, last):
+        last -= HPAGE_PMD_NR
+    if first >= last:
+        yield a, b, False
+        return
+    if a < first:
+        yield a, first, False
+    for low, high, run in mm.tables.spans(first, last):
+        yield max(low, a), min(high, b), run is None
+    if last < b:
+        yield last, b, False
+
+
+def map_huge(
+    machine: Machine, task: Task, vma: Vma, policy: Mempolicy | None, a: int, b: int, zeroed: bool
+) -> int:
+    """New huge pages for absent pages from *a* on, up to *b*; return the first page without one.
+
+    Nobody stores into what they hold outside [a, b), nor anywhere if *zeroed*. Mirrors
+    __do_huge_pmd_anonymous_page() and vma_alloc_folio().
+    """
+    low, high = block_floor(a), block_ceil(b)
+    where = huge_placement(placement(machine, task, policy), bool(vma.flags & Vm.HUGEPAGE))
+    index, nr = vma.index(low) >> HPAGE_PMD_ORDER, (high - low) >> HPAGE_PMD_ORDER
+    lanes, got = alloc_pages(machine, task, where, index, nr, HPAGE_PMD_ORDER)
+    if not got:
+        return a
+    end = low + got * HPAGE_PMD_NR
+    flags = Pte.PRESENT | Pte.YOUNG | Pte.DIRTY | Pte.EXCLUSIVE
+    flags |= Pte.WRITE if vma.flags & Vm.WRITE else 0
+    kind = FrameFlag.ANON | FrameFlag.SWAPBACKED
+    kind |= FrameFlag.MLOCKED if vma.flags & Vm.LOCKED else 0
+    kind |= FrameFlag.ZEROED if zeroed else 0
+    runs = weave(low, end - low, lanes[:got], HPAGE_PMD_ORDER, flags)
+    new_frames(machine, runs, Frame(task.mm.family, kind, 0, 1, HPAGE_PMD_ORDER))
+    task.mm.page_table.edit([(run.start, run.end, (run,)) for run in runs])
+    for start, stop in ((low, a), (min(b, end), end)):
+        if start < stop and not zeroed:
+            _set_zeroed(machine, task.mm, start, stop)
+    machine.counters.add("thp_fault_alloc", got)
+    return min(b, end)
+
+
+def huge_placement(where: Placement, may_reclaim: bool) -> Placement:
+    """Where a huge page is looked for.
+
+    Without interleaving the node that the policy prefers is asked alone; only if the allocation
+    *may_reclaim* the others are asked behind it. Mirrors alloc_pages_mpol().
+    """
+    preferred = where.cycle[0]
+    if where.is_interleaved or where.then_any or may_reclaim:
+        return where
+    if where.mask is not None and preferred not in where.mask:
+        return where
+    return where._replace(this_node=True)
+
+
+def map_huge_zero(machine: Machine, mm: Mm, a: int, b: int) -> None:
+    """Map the huge zero page at the blocks that meet [a, b)."""
+    low, high = block_floor(a), block_ceil(b)
+    if not machine.counters["thp_zero_page_alloc"]:
+        machine.counters.add("thp_zero_page_alloc")
+    flags = Pte.PRESENT | Pte.YOUNG
+    mm.page_table.put(low, high, PteRun(low, high - low, (), HPAGE_PMD_ORDER, flags))
+
+
+def split_huge_pmds(machine: Machine, mm: Mm, a: int, b: int) -> None:
+    """Map what huge entries map in [a, b), and around its ends, page by page.
+
+    Mirrors __split_huge_pmd(): a folio stays as it is.
+    """
+    for run in mm.page_table.between(a, b):
+        if not run.order:
+            continue
+        low, high = max(run.start, block_floor(a)), min(run.end, block_ceil(b))
+        machine.counters.add("thp_split_pmd", (high - low) >> run.order)
+        if not run.lanes:
+            mm.page_table.put(low, high, PteRun(low, high - low, (), 0, run.flags))
+            continue
+        part = run.clip(low, high)
+        pages = [
+            (page.start, page.end, (PteRun(page.start, page.nr, page.lanes, 0, run.flags),))
+            for page in part.entries()
+        ]
+        mm.page_table.edit(pages)
+        update_frames(machine, extents_of(part), _SPLIT[bool(run.flags & Pte.DIRTY)])
+
+
+def split_huge_pmd_at(machine: Machine, mm: Mm, page: int) -> None:
+    """Let no huge entry reach across *page*. Mirrors split_huge_pmd_if_needed()."""
+    run = mm.page_table.at(page) if page & _MASK else None
+    if run is not None and run.order and run.cuts(page)[0] != page:
+        split_huge_pmds(machine, mm, page, page + 1)
+
+
+# What becomes of the frames that a huge entry maps, clean or dirty, when it is split.
+_SPLIT: dict[bool, Callable[[Frame], Frame]] = {
+    False: lambda frame: frame.mapped(1).pmd_mapped(-1),
+    True: lambda frame: frame.mapped(1).pmd_mapped(-1).with_flags(FrameFlag.DIRTY),
+}
+
+
+def _set_zeroed(machine: Machine, mm: Mm, a: int, b: int) -> None:
+    """Note that nobody has stored into pages [a, b), which lie in one huge entry."""
+    run = mm.page_table.at(a)
+    assert run is not None
+    extent = (run.pfn(a), b - a)
+    update_frames(machine, [extent], lambda frame: frame.with_flags(FrameFlag.ZEROED))

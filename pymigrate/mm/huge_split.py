@@ -1,0 +1,79 @@
+"""Large folios that become base pages: split_huge_page() and the queue of those that may be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.frames import FrameEdits, folio_of, update_frames
+from pymigrate.mm.huge_memory import split_huge_pmds
+from pymigrate.mm.memmap import Folio, FrameFlag, nid_of
+from pymigrate.mm.pte import Pte, PteRun
+from pymigrate.mm.rmap import mappings
+from pymigrate.mm.trace import REMOVE, SET, entry_events
+from pymigrate.mm.vma import Vm
+
+if TYPE_CHECKING:
+    from pymigrate.mm.machine import Machine
+    from pymigrate.mm.mm import Mm
+
+
+def split_folio(machine: Machine, folio: Folio, page: int) -> bool:
+    """Make base pages of an anonymous folio whose first page is at virtual *page*.
+
+    False, and counted as failed, if somebody holds it. Pages that nobody has stored anything into
+    become the zero page, unless they are locked. Pages that nothing maps then stay in use, for
+    the caller to free. Mirrors split_huge_page_to_list_to_order().
+    """
+    if folio.is_held or folio.flags & FrameFlag.WRITEBACK:
+        machine.counters.add("thp_split_page_failed")
+        return False
+    machine.counters.add("thp_split_page")
+    mms = [m.mm for m in mappings(machine, folio.frame, page, page + folio.nr) if m.mm]
+    for mm in mms:
+        entry_events(machine, SET, _entries(mm, folio, page, is_huge=False), folio)
+        if _entries(mm, folio, page, is_huge=True):
+            split_huge_pmds(machine, mm, page, page + folio.nr)
+    edits = FrameEdits(machine)
+    for run in folio_of(machine, folio.pfn).runs:
+        frame = run.frame.without_flags(FrameFlag.PARTIALLY_MAPPED)
+        edits.set([(run.start, run.nr)], frame._replace(order=0))
+    edits.commit()
+    for mm in mms:
+        _remap(machine, mm, folio, page)
+    return True
+
+
+def free_unmapped(machine: Machine, folio: Folio) -> None:
+    """Free the base pages of what was *folio* that nobody holds."""
+    update_frames(
+        machine,
+        [(folio.pfn, folio.nr)],
+        lambda frame: frame if frame.mapcount or frame.is_held else None,
+    )
+
+
+def _entries(mm: Mm, folio: Folio, page: int, is_huge: bool) -> list[PteRun]:
+    """The entries of *mm* that map *folio*, or pages of it, whose first page is at *page*."""
+    return [
+        run
+        for run in mm.page_table.between(page, page + folio.nr)
+        if run.lanes and bool(run.order) == is_huge and run.lanes[0] - folio.pfn == run.start - page
+    ]
+
+
+def _remap(machine: Machine, mm: Mm, folio: Folio, page: int) -> None:
+    """Let the entries of *mm* fit the split folio. Mirrors remove_migration_pte()."""
+    shift = page - folio.pfn
+    for run in _entries(mm, folio, page, is_huge=False):
+        memmap = machine.nodes[nid_of(folio.pfn)].memmap
+        for part in memmap.between(run.lanes[0], run.pfn(run.end - 1) + 1):
+            start, end = part.start + shift, part.start + part.nr + shift
+            vma = mm.find_vma(start)
+            assert vma is not None
+            locked = part.frame.flags & FrameFlag.MLOCKED or vma.flags & Vm.LOCKED
+            is_zeroed = part.frame.flags & FrameFlag.ZEROED and machine.release.split_drops_zeroed
+            if is_zeroed and not locked:
+                mm.page_table.put(start, end, PteRun(start, end - start, (), 0, Pte.PRESENT))
+                update_frames(machine, [(part.start, part.nr)], lambda frame: frame.mapped(-1))
+            else:
+                entry_events(machine, REMOVE, [run.clip(start, end)], folio._replace(order=0))

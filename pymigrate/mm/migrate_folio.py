@@ -1,0 +1,194 @@
+"""One folio's migration: unmapping it, moving it, or putting it back. Mirrors mm/migrate.c.
+
+Entries that were turned into migration entries stay in the page tables as they were: nothing else
+runs between the two, and what the kernel would write there is told to those who watch.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.frames import folio_of, update_folio
+from pymigrate.mm.memmap import Folio, FrameFlag
+from pymigrate.mm.migrate_bulk import Moves
+from pymigrate.mm.page_alloc import alloc_pages, free_pages
+from pymigrate.mm.pte import Pte, PteRun
+from pymigrate.mm.rmap import defer_split, mappings
+from pymigrate.mm.runs import Extent
+from pymigrate.mm.trace import REMOVE, SET, entry_events
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymigrate.mm.folio_list import Slice
+    from pymigrate.mm.machine import Machine, Task
+    from pymigrate.mm.mempolicy import Placement
+    from pymigrate.mm.trace import MigrateMode
+
+
+class Outcome(Enum):
+    """How a step of a folio's migration ends."""
+
+    DONE = "done"
+    FREED = "freed"  # nobody held it any more: counts as moved
+    AGAIN = "EAGAIN"
+    NO_MEMORY = "ENOMEM"
+    FAILED = "another error"
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """A folio on its way."""
+
+    page: int  # its first page, as rmap.mappings() counts
+    pfn: int
+    order: int
+    index: int  # folio index of its first page
+    dst: int = -1  # first frame of its destination
+    entries: list[PteRun] = field(default_factory=list)  # what is unmapped, in the walk's order
+    was_partial: bool = False
+
+    @property
+    def nr(self) -> int:
+        """Its base pages."""
+        return 1 << self.order
+
+
+def works_of(parts: list[Slice]) -> list[Work]:
+    """The folios of a batch."""
+    return [
+        Work(one.run.start, one.run.lanes[0], one.run.order, one.first)
+        for part in parts
+        for one in part.folios()
+    ]
+
+
+class FolioMover:
+    """Takes single folios through their steps; what has moved is edited in by commit()."""
+
+    def __init__(self, machine: Machine, caller: Task, where: Placement, base: int) -> None:
+        self.machine, self.caller, self.where, self.base = machine, caller, where, base
+        self.moves = Moves(machine)
+
+    def commit(self) -> None:
+        """Let what has moved be seen."""
+        self.moves.commit()
+
+    def unmap(self, work: Work, mode: MigrateMode) -> Outcome:
+        """Find a destination and unmap the folio. Mirrors migrate_folio_unmap()."""
+        folio = folio_of(self.machine, work.pfn)
+        if folio.is_anon and not folio.mapcount and not folio.is_held:
+            update_folio(self.machine, work.pfn, lambda _: None)
+            return Outcome.FREED
+        if not self._allocate(work):
+            return Outcome.NO_MEMORY
+        if not self._try_to_migrate(work, folio):
+            self.undo(work)
+            return Outcome.AGAIN
+        return Outcome.DONE
+
+    def move(self, work: Work, mode: MigrateMode) -> Outcome:
+        """Let an unmapped folio be at its destination. Mirrors migrate_folio_move()."""
+        folio = folio_of(self.machine, work.pfn)
+        if folio.is_held:
+            return Outcome.AGAIN
+        dirty = FrameFlag.DIRTY if any(run.flags & Pte.DIRTY for run in work.entries) else 0
+        for run in folio.runs:
+            extent = (work.dst + run.start - work.pfn, run.nr)
+            self.moves.frames.set([extent], run.frame.with_flags(dirty))
+        self.moves.old.append(Extent(work.pfn, work.nr))
+        old = PteRun(work.page, work.nr, (work.pfn,), work.order)
+        new = PteRun(work.page, work.nr, (work.dst,), work.order)
+        self.moves.add(old, new, folio.frame)
+        entry_events(self.machine, REMOVE, work.entries, folio)
+        if folio.flags & FrameFlag.PARTIALLY_MAPPED:
+            self.machine.counters.add("thp_deferred_split_page")
+        return Outcome.DONE
+
+    def undo(self, work: Work) -> None:
+        """Map a folio that was unmapped in vain again, and give its destination back."""
+        if work.entries:
+            entry_events(self.machine, REMOVE, work.entries, folio_of(self.machine, work.pfn))
+        work.entries = []
+        free_pages(self.machine, [(work.dst, work.nr)])
+        work.dst = -1
+
+    def _allocate(self, work: Work) -> bool:
+        first = self.base + (work.index >> work.order)
+        lanes, got = alloc_pages(self.machine, self.caller, self.where, first, 1, work.order)
+        if got:
+            work.dst = lanes[0][0].start
+        return bool(got)
+
+    def _try_to_migrate(self, work: Work, folio: Folio) -> bool:
+        """Turn the entries that map the folio into migration entries; False if one cannot be.
+
+        A folio is dirty once one of its dirty entries is gone, and partially mapped once a page
+        of it is unmapped while others are not. Mirrors try_to_migrate_one().
+        """
+        machine = self.machine
+        is_pinned = folio.is_anon and folio.pins > 0
+        left = _MapCounts(folio)
+        is_partial = False
+        for run in mapped_runs(machine, folio, work.page):
+            if is_pinned and run.flags & Pte.EXCLUSIVE:
+                return False
+            entry_events(machine, SET, [run], folio)
+            work.entries.append(run)
+            is_partial = is_partial or left.remove(run)
+            if run.flags & Pte.DIRTY and not folio.flags & FrameFlag.DIRTY:
+                update_folio(machine, folio.pfn, lambda f: f.with_flags(FrameFlag.DIRTY))
+                folio = folio_of(machine, folio.pfn)
+        if is_partial:
+            defer_split(machine, folio)
+        return True
+
+
+class _MapCounts:
+    """How many entries still map each page of a folio that is being unmapped."""
+
+    def __init__(self, folio: Folio) -> None:
+        self.folio, self.entire = folio, folio.pmd_maps
+        self.pages: Counter[int] = Counter()
+        if folio.order and folio.pte_maps:
+            for run in folio.runs:
+                if run.frame.pte_maps:
+                    pages = range(run.start, run.start + run.nr)
+                    self.pages.update(dict.fromkeys(pages, run.frame.pte_maps))
+
+    def remove(self, run: PteRun) -> bool:
+        """Take the entries of *run* away; whether that makes the folio partially mapped.
+
+        Mirrors __folio_remove_rmap().
+        """
+        if not self.folio.order:
+            return False
+        if run.order:
+            self.entire -= 1
+            return not self.entire and 0 < len(self.pages) < self.folio.nr
+        is_partial = False
+        for pfn in run.pfns():
+            self.pages[pfn] -= 1
+            if not self.pages[pfn]:
+                del self.pages[pfn]
+                is_partial = is_partial or bool(self.pages and not self.entire)
+        return is_partial
+
+
+def mapped_runs(machine: Machine, folio: Folio, page: int) -> Iterator[PteRun]:
+    """The entries that map *folio*, or pages of it, in the order of the rmap walk."""
+    for mapping in mappings(machine, folio.frame, page, page + folio.nr):
+        if mapping.mm is None:
+            continue
+        a, b = mapping.start + mapping.shift, mapping.end + mapping.shift
+        for run in mapping.table.between(a, b):
+            first = run.start - mapping.shift - page + folio.pfn  # the frame that would be ours
+            if run.lanes and len(run.lanes) == 1 and run.lanes[0] == first:
+                yield run
+            elif len(run.lanes) > 1:
+                for entry in run.entries():
+                    if entry.lanes[0] == entry.start - mapping.shift - page + folio.pfn:
+                        yield entry
