@@ -4,10 +4,12 @@ from collections.abc import Callable
 from enum import IntEnum
 
 from pymigrate.errors import KernelError, UnsupportedError
+from pymigrate.mm.huge_memory import block_ceil, block_floor
+from pymigrate.mm.khugepaged import madvise_collapse
 from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.madvise import madvise_free, pageout
+from pymigrate.mm.madvise import cold, madvise_free, pageout
 from pymigrate.mm.memory import Access, Fault, access, zap
-from pymigrate.mm.swap import lru_add_drain
+from pymigrate.mm.swap import lru_add_drain, lru_add_drain_all
 from pymigrate.mm.vma import Vm, Vma
 from pymigrate.syscalls.mmap import page_range, set_vma_flags
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SIZE
@@ -106,6 +108,7 @@ def _free(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
 def _cold(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
     _check_lru(vma)
     lru_add_drain(machine, task.cpu)
+    cold(machine, task, a, b)
 
 
 def _pageout(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
@@ -118,8 +121,17 @@ def _collapse(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
     aligned = (vma.end - vma.end % HPAGE_PMD_NR) - HPAGE_PMD_NR
     if aligned < vma.start or vma.flags & (Vm.NOHUGEPAGE | Vm.SPECIAL):
         raise KernelError("EINVAL", "no huge page fits the memory, or it must not be huge")
-    if -(-a // HPAGE_PMD_NR) * HPAGE_PMD_NR + HPAGE_PMD_NR <= b:
-        raise UnsupportedError("MADV_COLLAPSE needs huge pages, which are not simulated yet")
+    if vma.space:
+        space = machine.spaces[vma.space]
+        if not space.is_shmem:
+            raise KernelError("EINVAL", "a disk file's pages never become huge")
+        if block_ceil(a) < block_floor(b):
+            raise UnsupportedError("huge pages of shared memory cannot be simulated yet")
+        return
+    if not vma.anon_vma:
+        raise KernelError("EINVAL", "nothing was written in the memory yet")
+    lru_add_drain_all(machine)
+    madvise_collapse(machine, task, vma, a, b)
 
 
 def _check_lru(vma: Vma) -> None:

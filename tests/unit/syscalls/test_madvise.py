@@ -240,11 +240,22 @@ def test_a_range_that_covers_no_huge_page_has_nothing_to_collapse(
     machine: Machine, task: Task
 ) -> None:
     addr = mapped(machine, task, "2MiB")
+    touch(machine, task, addr, PAGE)
     madvise(machine, task, addr, 1 << 20, Madv.COLLAPSE)
 
 
-def test_huge_pages_are_not_simulated(machine: Machine, task: Task) -> None:
+def test_memory_that_nobody_has_written_does_not_collapse(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "2MiB")
+    assert errno_of(madvise, machine, task, addr, 2 << 20, Madv.COLLAPSE) == "EINVAL"
+
+
+def test_a_disk_files_pages_do_not_collapse(machine: Machine, task: Task) -> None:
+    addr = mapped(machine, task, "2MiB", space=new_file(machine, "2MiB", "ext4"), is_shared=True)
+    assert errno_of(madvise, machine, task, addr, 2 << 20, Madv.COLLAPSE) == "EINVAL"
+
+
+def test_huge_pages_of_shared_memory_are_not_simulated(machine: Machine, task: Task) -> None:
+    addr = mapped(machine, task, "2MiB", is_shared=True)
     with pytest.raises(UnsupportedError, match="huge pages"):
         madvise(machine, task, addr, 2 << 20, Madv.COLLAPSE)
 
