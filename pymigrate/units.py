@@ -6,6 +6,7 @@ PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
 HPAGE_PMD_ORDER = 9
 HPAGE_PMD_NR = 1 << HPAGE_PMD_ORDER  # base pages of a huge page, and entries of a page table
+HPAGE_SIZE = HPAGE_PMD_NR * PAGE_SIZE
 MAX_NUMNODES = 1024
 
 _FACTORS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}

@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 from pymigrate.mm.mempolicy import Mempolicy, mpol_equal
 from pymigrate.mm.pte import PteRun
-from pymigrate.mm.runs import RunMap
+from pymigrate.mm.runs import Extent, RunMap
 from pymigrate.units import PAGE_SIZE
 
 SHMEM = ("tmpfs", "shm")
+HUGETLB = ("hugetlbfs", "hugetlb")
+UNNAMED = ("shm", "hugetlb")  # that go with their last mapping
 
 
 class PolicyRun(NamedTuple):
@@ -42,12 +44,13 @@ class AddressSpace:
 
     space_id: int
     name: str
-    fs: str  # tmpfs, ext4, or shm: shared anonymous memory
+    fs: str  # tmpfs, ext4, hugetlbfs; shm or hugetlb: anonymous memory's
     size: int  # bytes
     inode: int = 0
     pages: RunMap[PteRun] = field(default_factory=RunMap)
     policies: RunMap[PolicyRun] = field(default_factory=RunMap)
     readahead: tuple[int, int, int] = (0, 0, 0)  # start, size, async_size of the last window
+    resv: RunMap[Extent] = field(default_factory=RunMap)  # of hugetlb: pages reserved, not cached
 
     @property
     def nr_pages(self) -> int:
@@ -60,8 +63,15 @@ class AddressSpace:
         return self.fs in SHMEM
 
     @property
+    def is_hugetlb(self) -> bool:
+        """Whether its pages come from the hugetlb pools."""
+        return self.fs in HUGETLB
+
+    @property
     def path(self) -> str:
         """The name that /proc shows."""
+        if self.fs == "hugetlb":
+            return "/anon_hugepage (deleted)"
         if self.fs == "shm":
             return "/dev/zero (deleted)"
         return self.name if self.name.startswith("/") else f"/{self.name}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pymigrate.errors import KernelError
 from pymigrate.mm.frames import (
     FrameEdits,
     extents_of,
@@ -14,8 +15,10 @@ from pymigrate.mm.frames import (
 )
 from pymigrate.mm.gup import unpin_all
 from pymigrate.mm.huge_memory import split_huge_pmds
+from pymigrate.mm.hugetlb import unreserve
+from pymigrate.mm.hugetlb_fault import access_huge_page
 from pymigrate.mm.machine import Task
-from pymigrate.mm.memory import drop_unmapped_shm, map_anon, zap
+from pymigrate.mm.memory import Fault, drop_unmapped_shm, map_anon, zap
 from pymigrate.mm.mm import Mm
 from pymigrate.mm.pte import Pte, PteRun
 from pymigrate.mm.swap import lru_add_drain
@@ -33,22 +36,28 @@ def fork(machine: Machine, parent: Task, name: str) -> Task:
     """A child of *parent*. Mirrors dup_mmap() and copy_page_range().
 
     Only VMAs that have an anon_vma bring their entries; the others are faulted in anew.
+
+    Raises KernelError ENOMEM where a pinned page cannot be copied; *parent* may be gone then, if
+    it was killed for memory.
     """
     mm = Mm(machine.new_id(), parent.mm.family, brk=parent.mm.brk)
     mm.start_stack = parent.mm.start_stack
     child = replace(parent, pid=machine.next_pid, name=name, mm=mm, parent=parent.name)
     machine.next_pid += 1
-    machine.tasks[child.pid] = child
     machine.mms[mm.mm_id] = mm
     for vma in parent.mm.vmas:
         if vma.flags & Vm.DONTCOPY:
             continue
         copy = vma.part(vma.start, vma.end)
         copy.flags &= ~Vm.LOCKED
+        copy.is_resv_owner = False
         mm.vmas.append(copy)
         if vma.anon_vma:
             copy.anon_vma, copy.anon_chained = machine.new_id(), True
-            _copy_pages(machine, parent, child, vma, copy)
+            if not _copy_pages(machine, parent, child, vma, copy):
+                _free_mm(machine, child)
+                raise KernelError("ENOMEM", "there is no memory for a copy of a pinned page")
+    machine.tasks[child.pid] = child
     return child
 
 
@@ -56,20 +65,27 @@ def exit_task(machine: Machine, task: Task) -> None:
     """The end of *task*: its memory is unmapped, its pid is free. Mirrors exit_mmap()."""
     lru_add_drain(machine, task.cpu)
     unpin_all(machine, task)
+    del machine.tasks[task.pid]
+    _free_mm(machine, task)
+
+
+def _free_mm(machine: Machine, task: Task) -> None:
+    """Unmap all that *task* has."""
     spaces = {vma.space for vma in task.mm.vmas}
     for vma in task.mm.vmas:
         zap(machine, task, vma, vma.start, vma.end)
+        unreserve(machine, task.mm.resv, vma.start, vma.end)
     task.mm.vmas.clear()
-    del machine.tasks[task.pid]
     del machine.mms[task.mm.mm_id]
     drop_unmapped_shm(machine, spaces)
 
 
-def _copy_pages(machine: Machine, parent: Task, child: Task, vma: Vma, copy: Vma) -> None:
+def _copy_pages(machine: Machine, parent: Task, child: Task, vma: Vma, copy: Vma) -> bool:
     """Map the pages of *vma* in the child too, write-protected on both sides.
 
     Anonymous pages that are pinned and exclusive are copied, for the pin must keep its page; a
-    huge entry is split for that. Mirrors copy_present_ptes() and copy_huge_pmd().
+    huge entry is split for that. False if there is no memory for it. Mirrors copy_present_ptes(),
+    copy_huge_pmd() and copy_hugetlb_page_range().
     """
     _split_pinned_pmds(machine, parent, vma)
     tables = parent.mm.tables.between(vma.start, vma.end)
@@ -84,9 +100,11 @@ def _copy_pages(machine: Machine, parent: Task, child: Task, vma: Vma, copy: Vma
             theirs.append(run.with_flags(run.flags & ~Pte.YOUNG))
             continue
         if run.order:
-            huge += extents_of(run)
-            ours.append(run.with_flags(run.flags & _ON_COPY))
-            theirs.append(run.with_flags(run.flags & _ON_COPY & ~Pte.YOUNG))
+            young = run.flags & Pte.YOUNG if vma.flags & Vm.HUGETLB else 0
+            for piece in _unpinned(machine, run, pinned):
+                huge += extents_of(piece)
+                ours.append(piece.with_flags(run.flags & _ON_COPY))
+                theirs.append(piece.with_flags(run.flags & _ON_COPY & ~Pte.YOUNG | young))
             continue
         for part, frames in uniform_parts(machine, run):
             if run.flags & Pte.EXCLUSIVE and _has_pins(machine, part, frames):
@@ -104,8 +122,29 @@ def _copy_pages(machine: Machine, parent: Task, child: Task, vma: Vma, copy: Vma
     update_frames(machine, huge, lambda frame: frame.pmd_mapped(1))
     parent.mm.page_table.edit([(run.start, run.end, (run,)) for run in ours])
     child.mm.page_table.edit([(run.start, run.end, (run,)) for run in theirs])
-    for run in pinned:
+    return all(_copy_pinned(machine, parent, child, copy, run) for run in pinned)
+
+
+def _unpinned(machine: Machine, run: PteRun, pinned: list[PteRun]) -> list[PteRun]:
+    """The huge entries of *run* but those of pinned hugetlb pages, which go to *pinned*."""
+    if not run.flags & Pte.EXCLUSIVE or not any(pin.is_long for pin in machine.pins):
+        return [run]
+    entries = list(run.entries())
+    held = [entry for entry in entries if folio_of(machine, entry.lanes[0]).pins]
+    pinned += held
+    return [entry for entry in entries if entry not in held] if held else [run]
+
+
+def _copy_pinned(machine: Machine, parent: Task, child: Task, copy: Vma, run: PteRun) -> bool:
+    """Give the child copies of pinned pages; False if there is no memory, even by killing."""
+    if run.order:
+        space = machine.spaces[copy.space]
+        return access_huge_page(machine, child, copy, space, run.start, write=True)
+    try:
         map_anon(machine, child, copy, run.start, run.end)
+    except Fault:
+        return False
+    return parent.pid in machine.tasks
 
 
 def _split_pinned_pmds(machine: Machine, parent: Task, vma: Vma) -> None:

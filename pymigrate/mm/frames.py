@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pymigrate.mm.memmap import Folio, Frame, FrameRun, nid_of
+from pymigrate.mm.memmap import POOL_FRAME, Folio, Frame, FrameFlag, FrameRun, nid_of
 from pymigrate.mm.page_alloc import free_pages
 from pymigrate.mm.runs import Extent, pages_to_extents
+from pymigrate.units import HPAGE_PMD_ORDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
 class FrameEdits:
     """Edits of the memmap that are collected and made together; no frame may be named twice."""
 
-    __slots__ = ("by_node", "freed", "machine")
+    __slots__ = ("by_node", "freed", "machine", "pooled")
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.by_node: dict[int, list[Edit[FrameRun]]] = {}
         self.freed: list[tuple[int, int]] = []
+        self.pooled: list[tuple[int, int]] = []
 
     def set(self, extents: Iterable[tuple[int, int]], frame: Frame) -> None:
         """Frames that come into use, or get a new state."""
@@ -32,8 +34,10 @@ class FrameEdits:
             edits = self.by_node.setdefault(nid_of(start), [])
             edits.append((start, start + nr, (FrameRun(start, nr, frame),)))
 
-    def free(self, extents: Iterable[tuple[int, int]]) -> None:
-        """Frames that nobody holds any more."""
+    def free(self, extents: Iterable[tuple[int, int]], flags: int = 0) -> None:
+        """Frames, marked with *flags*, that nobody holds any more."""
+        if flags & FrameFlag.HUGETLB:
+            extents = self._keep_in_pool(extents)
         for start, nr in extents:
             self.by_node.setdefault(nid_of(start), []).append((start, start + nr, ()))
             self.freed.append((start, nr))
@@ -45,7 +49,29 @@ class FrameEdits:
             self.machine.nodes[nid].memmap.edit(edits)
         if self.freed:
             free_pages(self.machine, self.freed)
-        self.by_node, self.freed = {}, []
+        for start, nr in self.pooled:
+            pool = self.machine.nodes[nid_of(start)].hugetlb
+            pool.free.put(start, start + nr, Extent(start, nr))
+        self.by_node, self.freed, self.pooled = {}, [], []
+
+    def _keep_in_pool(self, extents: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Return hugetlb pages to their pools; gives those that are surplus there.
+
+        Mirrors free_huge_folio().
+        """
+        surplus: list[tuple[int, int]] = []
+        for start, nr in extents:
+            pool = self.machine.nodes[nid_of(start)].hugetlb
+            gone = min(pool.surplus, nr >> HPAGE_PMD_ORDER)
+            pool.surplus -= gone
+            pool.nr -= gone
+            cut = gone << HPAGE_PMD_ORDER
+            if cut:
+                surplus.append((start, cut))
+            if cut < nr:
+                self.set([(start + cut, nr - cut)], POOL_FRAME)
+                self.pooled.append((start + cut, nr - cut))
+        return surplus
 
 
 def new_frames(machine: Machine, runs: Iterable[PteRun], frame: Frame) -> None:
@@ -65,7 +91,7 @@ def update_frames(
         for run in machine.nodes[nid_of(start)].memmap.between(start, start + nr):
             frame = change(run.frame)
             if frame is None:
-                edits.free([(run.start, run.nr)])
+                edits.free([(run.start, run.nr)], run.frame.flags)
             elif frame != run.frame:
                 edits.set([(run.start, run.nr)], frame)
     edits.commit()

@@ -16,7 +16,7 @@ from pymigrate.mm.swap import LruBatch
 from pymigrate.mm.trace import Event
 from pymigrate.mm.vmstat import Counters
 from pymigrate.nodemask import Cpumask, Nodemask
-from pymigrate.units import PAGE_SHIFT
+from pymigrate.units import HPAGE_PMD_ORDER, PAGE_SHIFT
 
 FIRST_REGION = 0x200004000000 >> PAGE_SHIFT
 LOCAL_DISTANCE, REMOTE_DISTANCE = 10, 20
@@ -56,6 +56,20 @@ class Zone:
 
 
 @dataclass(slots=True, eq=False)
+class HugePool:
+    """A node's pool of hugetlb pages: *nr* of them, of which *surplus* go when they are freed."""
+
+    free: RunMap[Extent] = field(default_factory=RunMap)  # frames
+    nr: int = 0
+    surplus: int = 0
+
+    @property
+    def nr_free(self) -> int:
+        """Its free huge pages."""
+        return sum(extent.nr for extent in self.free.runs) >> HPAGE_PMD_ORDER
+
+
+@dataclass(slots=True, eq=False)
 class Node:
     """A NUMA node: its CPUs, its zones (lowest first), and the frames in use."""
 
@@ -64,6 +78,7 @@ class Node:
     zones: list[Zone] = field(default_factory=list)
     memmap: RunMap[FrameRun] = field(default_factory=RunMap)
     numa: Counters = field(default_factory=Counters)
+    hugetlb: HugePool = field(default_factory=HugePool)
 
     @property
     def nr_pages(self) -> int:
@@ -171,6 +186,7 @@ class Machine:
     counters: Counters = field(default_factory=Counters)
     lru_batches: dict[int, LruBatch] = field(default_factory=dict)
     pins: list[Pin] = field(default_factory=list)
+    resv_huge_pages: int = 0  # hugetlb pages that mappings have reserved and not yet used
     cpusets: dict[str, Cpuset] = field(default_factory=dict)
     next_pid: int = 1000
     next_id: int = 1  # of mms, fork families, anon_vmas and address spaces

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.huge_memory import split_huge_pmd_at
 from pymigrate.mm.mempolicy import MPOL, Mempolicy, mpol_equal, placement
 from pymigrate.mm.migrate import migrate_pages
 from pymigrate.mm.queue_folios import Queue, Walk
+from pymigrate.mm.split_vma import prepare_split
 from pymigrate.mm.swap import lru_add_drain_all
 from pymigrate.mm.trace import MigrateReason
 from pymigrate.mm.vma import Vma, is_migratable
@@ -95,8 +95,7 @@ def _set_policy(
     """Let pages [a, b) of *vma* have *policy*. Mirrors mbind_range(), vma_replace_policy()."""
     if mpol_equal(vma.policy, policy):
         return
-    for end in (a, b):
-        split_huge_pmd_at(machine, task.mm, end)
+    vma = prepare_split(machine, task, vma, a, b)
     new = vma.part(a, b)
     new.policy = policy
     changed = task.mm.modify(machine.release, vma, a, b, new)

@@ -82,6 +82,9 @@ class Frame(NamedTuple):
         return self._replace(pmd_maps=self.pmd_maps + times)
 
 
+POOL_FRAME = Frame(0, FrameFlag.HUGETLB, order=9)  # of a huge page that is free in its pool
+
+
 class FrameRun(NamedTuple):
     """*nr* allocated frames from pfn *start* that are alike."""
 

@@ -6,9 +6,12 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from pymigrate.mm import filemap
+from pymigrate.mm.address_space import UNNAMED
+from pymigrate.mm.anon_vma import anon_vma_prepare
 from pymigrate.mm.frames import extents_of, folio_of, new_frames, uniform_parts, update_frames
 from pymigrate.mm.huge_memory import (
     block_ceil,
+    block_floor,
     huge_parts,
     map_huge,
     map_huge_zero,
@@ -16,6 +19,8 @@ from pymigrate.mm.huge_memory import (
     split_huge_pmd_at,
     split_huge_pmds,
 )
+from pymigrate.mm.hugetlb import unreserve
+from pymigrate.mm.hugetlb_fault import access_huge_page
 from pymigrate.mm.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.mempolicy import placement
 from pymigrate.mm.oom_kill import out_of_memory
@@ -23,7 +28,7 @@ from pymigrate.mm.page_alloc import alloc_pages
 from pymigrate.mm.pte import Pte, PteRun, weave
 from pymigrate.mm.rmap import remove_rmap
 from pymigrate.mm.swap import folio_add_lru, lru_add_drain
-from pymigrate.mm.vma import Vm, prepare_anon_vma
+from pymigrate.mm.vma import Vm
 from pymigrate.units import HPAGE_PMD_NR
 
 if TYPE_CHECKING:
@@ -75,7 +80,9 @@ def access(
         if not is_accessible(vma, write):
             raise Fault(SIGSEGV, start)
         space = machine.spaces[vma.space] if vma.space else None
-        if space:
+        if space and space.is_hugetlb:
+            _access_hugetlb(machine, task, vma, space, (start, end), write, how)
+        elif space:
             _access_file(machine, task, vma, space, start, end, write, how)
         else:
             for lo, hi, run in task.mm.page_table.spans(start, end):
@@ -110,14 +117,6 @@ def vma_policies(
     for lo, hi, run in space.policies.spans(vma.index(a), vma.index(b)):
         shift = vma.start - vma.pgoff
         yield lo + shift, hi + shift, run.policy if run else task.policy, lo + space.inode
-
-
-def anon_vma_prepare(machine: Machine, task: Task, vma: Vma) -> None:
-    """Give *vma* an anon_vma if it has none yet. Mirrors vmf_anon_prepare()."""
-    if not vma.anon_vma:
-        around = [task.mm.find_vma(vma.end), task.mm.find_vma(vma.start - 1)]
-        if prepare_anon_vma(vma, [other for other in around if other], machine.next_id):
-            machine.new_id()
 
 
 def map_anon(
@@ -180,12 +179,16 @@ def zap(machine: Machine, task: Task, vma: Vma, a: int, b: int, keep_tables: boo
 
 
 def drop_unmapped_shm(machine: Machine, space_ids: set[int]) -> None:
-    """Free shared anonymous memory that nobody maps any more. Mirrors shmem_evict_inode()."""
-    gone = {sid for sid in space_ids if sid and machine.spaces[sid].fs == "shm"}
+    """Free the objects of anonymous memory that nobody maps any more.
+
+    Mirrors shmem_evict_inode() and hugetlbfs_evict_inode().
+    """
+    gone = {sid for sid in space_ids if sid and machine.spaces[sid].fs in UNNAMED}
     for mm in machine.mms.values():
         gone -= {vma.space for vma in mm.vmas}
     for sid in gone:
         space = machine.spaces.pop(sid)
+        unreserve(machine, space.resv, 0, space.nr_pages)
         extents = [extent for run in space.pages.runs for extent in extents_of(run)]
         update_frames(machine, extents, lambda frame: None if not frame.is_held else frame)
 
@@ -414,6 +417,30 @@ def _copy(machine: Machine, task: Task, vma: Vma, run: PteRun, zeroed: bool) -> 
             remove_rmap(machine, [run.clip(run.start, end).with_flags(0)])
 
 
+def _access_hugetlb(
+    machine: Machine,
+    task: Task,
+    vma: Vma,
+    space: AddressSpace,
+    part: tuple[int, int],
+    write: bool,
+    how: Access,
+) -> None:
+    """Pages of the hugetlb pools."""
+    at, end = part
+    table = task.mm.page_table
+    while at < end:
+        if not access_huge_page(machine, task, vma, space, at, write):
+            raise Fault(SIGBUS, at)
+        run = table.at(at)
+        assert run is not None
+        flags = run.flags | (_STORED if write else Pte.YOUNG)
+        entry = run.clip(block_floor(at), block_floor(at) + HPAGE_PMD_NR)
+        if how == Access.LOAD_STORE and flags != run.flags:
+            table.put(entry.start, entry.end, entry.with_flags(flags))
+        at = entry.end
+
+
 def _access_file(
     machine: Machine,
     task: Task,
@@ -539,5 +566,6 @@ def map_cached(
 
 def _kill_for_memory(machine: Machine, task: Task, page: int) -> None:
     """Memory ran out: a task is killed. Raises Fault SIGKILL if it is *task*."""
-    if out_of_memory(machine) is task:
+    victim = out_of_memory(machine)
+    if victim is None or victim is task:
         raise Fault(SIGKILL, page)

@@ -15,7 +15,7 @@ from pymigrate.mm.frames import folio_of
 from pymigrate.mm.huge_split import split_folio
 from pymigrate.mm.memmap import FrameFlag
 from pymigrate.mm.migrate_bulk import BulkMover, is_plain
-from pymigrate.mm.migrate_folio import FolioMover, Outcome, Work, works_of
+from pymigrate.mm.migrate_folio import FolioMover, Outcome, Work, is_hugetlb, works_of
 from pymigrate.mm.trace import MigrateMode, MigrateReason, call_event, mode_text
 
 if TYPE_CHECKING:
@@ -121,12 +121,47 @@ class _Call:
                 self.stats.succeeded, self.stats.failed_pages = self.bulk.succeeded, 1
                 return _ENOMEM
         result = 0
-        for batch in batches(queue):
+        huge = [part for part in queue if is_hugetlb(part)]
+        if huge:
+            result = self._hugetlb(works_of(huge))
+            if result < 0:
+                return result
+        for batch in batches(part for part in queue if not is_hugetlb(part)):
             rc = self._batch_of(batch)
             if rc < 0:
                 return rc
             result += rc
         return result if self.left else 0
+
+    def _hugetlb(self, works: list[Work]) -> int:
+        """Move hugetlb pages, each in one step. Mirrors migrate_hugetlbs()."""
+        phase = _Phase(self.stats, self.left, counts_thps=False)
+        for _ in range(ASYNC_PASSES + SYNC_PASSES):
+            phase.begin_pass()
+            again = []
+            for work in works:
+                outcome = self._unmap_and_move_huge_page(work)
+                if outcome == Outcome.NO_MEMORY:
+                    self.stats.failed_pages += work.nr + phase.retried_pages
+                    return _ENOMEM
+                if phase.settle(work, outcome):
+                    again.append(work)
+            works = again
+            if not works:
+                break
+        phase.give_up()
+        self.left += works
+        return phase.failed
+
+    def _unmap_and_move_huge_page(self, work: Work) -> Outcome:
+        outcome = self.folios.unmap(work, self.mode)
+        if outcome != Outcome.DONE:
+            return outcome
+        outcome = self.folios.move(work, self.mode)
+        if outcome != Outcome.DONE:
+            self.folios.undo(work)
+        self.folios.commit()
+        return outcome
 
     def _move_all(self, queue: Sequence[Slice]) -> None:
         """Move what nothing can go wrong with."""
@@ -275,8 +310,8 @@ class _Call:
 class _Phase:
     """What the passes of one phase of a batch have come to."""
 
-    def __init__(self, stats: Stats, left: list[Work]) -> None:
-        self.stats, self.left = stats, left
+    def __init__(self, stats: Stats, left: list[Work], counts_thps: bool = True) -> None:
+        self.stats, self.left, self.counts_thps = stats, left, counts_thps
         self.failed = 0  # folios
         self.retried = self.retried_thps = self.retried_pages = 0  # in this pass
 
@@ -286,7 +321,7 @@ class _Phase:
 
     def settle(self, work: Work, outcome: Outcome) -> bool:
         """Count how a step ended; True if it is to be tried again."""
-        is_thp = bool(work.order)
+        is_thp = bool(work.order) and self.counts_thps
         if outcome in (Outcome.DONE, Outcome.FREED):
             self.stats.succeeded += work.nr
             self.stats.thp_succeeded += is_thp

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from pymigrate.mm.frames import folio_of, update_folio
+from pymigrate.mm.hugetlb import alloc_for_migration, give_back, settle_temporary
 from pymigrate.mm.memmap import Folio, FrameFlag
 from pymigrate.mm.migrate_bulk import Moves
 from pymigrate.mm.page_alloc import alloc_pages, free_pages
@@ -49,7 +50,8 @@ class Work:
     index: int  # folio index of its first page
     dst: int = -1  # first frame of its destination
     entries: list[PteRun] = field(default_factory=list)  # what is unmapped, in the walk's order
-    was_partial: bool = False
+    is_hugetlb: bool = False
+    is_temporary: bool = False  # a hugetlb page's destination: it is not from the pool
 
     @property
     def nr(self) -> int:
@@ -57,10 +59,21 @@ class Work:
         return 1 << self.order
 
 
+def is_hugetlb(part: Slice) -> bool:
+    """Whether the folios of *part* are of the hugetlb pools."""
+    return bool(part.frames[0].flags & FrameFlag.HUGETLB)
+
+
 def works_of(parts: list[Slice]) -> list[Work]:
     """The folios of a batch."""
     return [
-        Work(one.run.start, one.run.lanes[0], one.run.order, one.first)
+        Work(
+            one.run.start,
+            one.run.lanes[0],
+            one.run.order,
+            one.first,
+            is_hugetlb=is_hugetlb(part),
+        )
         for part in parts
         for one in part.folios()
     ]
@@ -99,7 +112,10 @@ class FolioMover:
         for run in folio.runs:
             extent = (work.dst + run.start - work.pfn, run.nr)
             self.moves.frames.set([extent], run.frame.with_flags(dirty))
-        self.moves.old.append(Extent(work.pfn, work.nr))
+        if work.is_hugetlb:
+            self._leave_pool(work)
+        else:
+            self.moves.old.append(Extent(work.pfn, work.nr))
         old = PteRun(work.page, work.nr, (work.pfn,), work.order)
         new = PteRun(work.page, work.nr, (work.dst,), work.order)
         self.moves.add(old, new, folio.frame)
@@ -113,15 +129,30 @@ class FolioMover:
         if work.entries:
             entry_events(self.machine, REMOVE, work.entries, folio_of(self.machine, work.pfn))
         work.entries = []
-        free_pages(self.machine, [(work.dst, work.nr)])
+        if work.is_hugetlb:
+            give_back(self.machine, work.dst, work.is_temporary)
+        else:
+            free_pages(self.machine, [(work.dst, work.nr)])
         work.dst = -1
 
     def _allocate(self, work: Work) -> bool:
         first = self.base + (work.index >> work.order)
+        if work.is_hugetlb:
+            found = alloc_for_migration(self.machine, self.caller, self.where, first)
+            work.dst, work.is_temporary = found or (-1, False)
+            return found is not None
         lanes, got = alloc_pages(self.machine, self.caller, self.where, first, 1, work.order)
         if got:
             work.dst = lanes[0][0].start
         return bool(got)
+
+    def _leave_pool(self, work: Work) -> None:
+        """Let the old huge page be free in its pool, or no longer of it."""
+        if work.is_temporary:
+            settle_temporary(self.machine, work.pfn, work.dst)
+            self.moves.old.append(Extent(work.pfn, work.nr))
+        else:
+            self.moves.frames.free([(work.pfn, work.nr)], FrameFlag.HUGETLB)
 
     def _try_to_migrate(self, work: Work, folio: Folio) -> bool:
         """Turn the entries that map the folio into migration entries; False if one cannot be.

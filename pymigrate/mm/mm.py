@@ -20,6 +20,7 @@ class Mm:
     vmas: list[Vma] = field(default_factory=list)
     page_table: RunMap[PteRun] = field(default_factory=RunMap)
     tables: RunMap[Extent] = field(default_factory=RunMap)  # where page tables may stand empty
+    resv: RunMap[Extent] = field(default_factory=RunMap)  # hugetlb pages reserved for it
     brk: tuple[int, int] = (0, 0)  # the heap, in pages
     start_stack: int = 0  # the page that the initial stack pointer lies in
 

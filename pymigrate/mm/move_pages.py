@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pymigrate.errors import ERRNO
 from pymigrate.mm.folio_list import Slice
 from pymigrate.mm.frames import folio_of, frame_of
-from pymigrate.mm.memmap import nid_of
+from pymigrate.mm.memmap import FrameFlag, nid_of
 from pymigrate.mm.mempolicy import Placement
 from pymigrate.mm.migrate import migrate_pages
 from pymigrate.mm.move_pages_bulk import play
@@ -156,7 +156,8 @@ class _Loop:
         folio = folio_of(self.machine, pfn)
         by_folio = self.machine.release.folios_not_pages
         is_shared = folio.likely_shared if by_folio else frame.mapcount > 1
-        if is_shared and not self.move_all:
+        is_tail = frame.flags & FrameFlag.HUGETLB and pfn != folio.pfn
+        if (is_shared and not self.move_all) or (is_tail and not by_folio):
             return -ERRNO["EACCES"]
         if folio.pfn in self.isolated:
             return -ERRNO["EBUSY"]

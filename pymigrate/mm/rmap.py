@@ -81,7 +81,7 @@ class _Removal:
 
     def _set(self, start: int, nr: int, left: Frame) -> None:
         if left.is_anon and not left.mapcount and not left.is_held:
-            self.edits.free([(start, nr)])
+            self.edits.free([(start, nr)], left.flags)
         else:
             self.edits.set([(start, nr)], left)
 

@@ -46,6 +46,7 @@ class Vma:
     policy: Mempolicy | None = None
     anon_vma: int = 0
     anon_chained: bool = False  # its anon_vma came by fork: it hangs on its parents' ones too
+    is_resv_owner: bool = False  # of private hugetlb memory: what was reserved is for its faults
 
     @property
     def nr(self) -> int:

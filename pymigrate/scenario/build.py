@@ -3,6 +3,7 @@
 from pymigrate.errors import UnsupportedError
 from pymigrate.mm.address_space import AddressSpace
 from pymigrate.mm.cred import NAMES
+from pymigrate.mm.hugetlb import set_nr_hugepages
 from pymigrate.mm.machine import Cpuset, Machine, Node, Task
 from pymigrate.mm.mm import Mm
 from pymigrate.mm.page_alloc import add_memory, setup_watermarks
@@ -107,6 +108,9 @@ def boot(spec: MachineSpec, kernel: str) -> Machine:
         add_memory(machine, nodes[nid], nr, first)
         first += nr
     setup_watermarks(machine)
+    for nid, count in spec.hugetlb.items():
+        set_nr_hugepages(machine, count, nid)
+    machine.counters.clear()
     mems = machine.memory_nodes
     machine.cpusets[""] = Cpuset("", machine.cpus, mems, memory_migrate=True, old_mems=mems)
     return machine
@@ -115,11 +119,8 @@ def boot(spec: MachineSpec, kernel: str) -> Machine:
 def _check_simulated(scenario: Scenario) -> None:
     """Refuse what would be answered wrongly."""
     spec = scenario.machine
-    regions = [region for task in scenario.tasks.values() for region in task.memory]
     missing = ""
-    if any(spec.hugetlb.values()) or any(region.kind == "hugetlb" for region in regions):
-        missing = "hugetlb pages"
-    elif spec.numa_balancing:
+    if spec.numa_balancing:
         missing = "NUMA balancing"
     elif spec.demotion:
         missing = "demotion"

@@ -4,18 +4,21 @@ from random import Random
 
 from pymigrate.errors import ScenarioError
 from pymigrate.mm.address_space import AddressSpace
+from pymigrate.mm.anon_vma import anon_vma_prepare
 from pymigrate.mm.frames import extents_of, new_frames, update_frames
+from pymigrate.mm.huge_memory import split_huge_pmd_at
 from pymigrate.mm.machine import Machine, Region, Task, find_file
 from pymigrate.mm.memmap import Frame, FrameFlag, nid_of
-from pymigrate.mm.memory import Fault, access, anon_vma_prepare, map_cached
+from pymigrate.mm.memory import Fault, access, map_cached
 from pymigrate.mm.mempolicy import MPOL, Mempolicy, new_policy, set_nodemask
 from pymigrate.mm.page_alloc import reserve_pages
 from pymigrate.mm.pte import Pte, PteRun
 from pymigrate.mm.runs import Extent, take_extents
 from pymigrate.mm.vma import Vm, Vma
+from pymigrate.scenario.hugetlb import fill_hugetlb, map_hugetlb
 from pymigrate.scenario.models import PolicySpec, RandomPages, RegionSpec
 from pymigrate.syscalls.mmap import prot_flags
-from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT
+from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT, pages_of
 
 # Where Linux puts them on x86-64 when nothing is randomized.
 HEAP_START = 0x555555559000 >> PAGE_SHIFT
@@ -39,16 +42,26 @@ def declare(machine: Machine, task: Task, spec: RegionSpec) -> None:
     """Map the region *spec* in *task* and fill it. Raises ScenarioError if it does not fit."""
     origin = machine.regions[spec.origin] if spec.origin else None
     start = _address(machine, spec, origin)
-    nr = spec.nr_pages
+    nr = pages_of(spec.size)
     if task.mm.vmas_between(start, start + nr):
         raise _error(task, spec, f"{start << PAGE_SHIFT:#x} is taken by another region")
     space, pgoff = _object(machine, task, spec, origin)
+    policy = policy_of(machine, spec.policy)
+    if spec.kind == "hugetlb" and not (origin and not spec.is_shared):
+        vma = map_hugetlb(machine, task, spec, start, space, pgoff)
+        vma.policy = policy
+        machine.regions[task.name, spec.as_] = Region(task.name, spec.as_, start, nr)
+        if origin:
+            _share(machine, task, vma, origin, start, nr)
+        else:
+            fill_hugetlb(machine, task, vma, spec, start)
+        return
     flags = prot_flags(spec.prot) | (Vm.SHARED if spec.is_shared else 0)
     if flags & Vm.WRITE and not spec.is_shared:
         flags |= Vm.ACCOUNT
     flags |= Vm.LOCKED if spec.locked else 0
     flags |= Vm.GROWSDOWN if spec.kind == "stack" else 0
-    policy = policy_of(machine, spec.policy)
+    flags |= Vm.HUGETLB | Vm.DONTEXPAND if spec.kind == "hugetlb" else 0
     vma = Vma(
         start, start + nr, flags, pgoff if space else start, space.space_id if space else 0, policy
     )
@@ -64,7 +77,7 @@ def declare(machine: Machine, task: Task, spec: RegionSpec) -> None:
 
 
 def _address(machine: Machine, spec: RegionSpec, origin: Region | None) -> int:
-    nr = spec.nr_pages
+    nr = pages_of(spec.size)
     if spec.address is not None:
         return spec.address >> PAGE_SHIFT
     if origin and not spec.is_shared:
@@ -225,12 +238,13 @@ def _share(machine: Machine, task: Task, vma: Vma, origin: Region, start: int, n
     """Map the pages of another region too: shared memory as it is, private as after a fork."""
     owner = machine.task(origin.task)
     table = owner.mm.page_table
+    split_huge_pmd_at(machine, owner.mm, origin.start + nr)
     theirs = [run for run in table.between(origin.start, origin.start + nr) if run.lanes]
     flags = Pte.PRESENT
     if not vma.is_shared:
         flags = ~(Pte.WRITE | Pte.EXCLUSIVE)
         table.edit([(r.start, r.end, (r.with_flags(r.flags & flags),)) for r in theirs])
-        if vma.is_anonymous:
+        if vma.is_anonymous or vma.flags & Vm.HUGETLB:
             vma.anon_vma, vma.anon_chained = machine.new_id(), True
     locked = FrameFlag.MLOCKED if vma.flags & Vm.LOCKED else 0
     ours = [
@@ -240,8 +254,10 @@ def _share(machine: Machine, task: Task, vma: Vma, origin: Region, start: int, n
         for run in theirs
     ]
     task.mm.page_table.edit([(run.start, run.end, (run,)) for run in ours])
-    extents = [extent for run in theirs for extent in extents_of(run)]
-    update_frames(machine, extents, lambda frame: frame.mapped(1).with_flags(locked))
+    small = [extent for run in theirs if not run.order for extent in extents_of(run)]
+    huge = [extent for run in theirs if run.order for extent in extents_of(run)]
+    update_frames(machine, small, lambda frame: frame.mapped(1).with_flags(locked))
+    update_frames(machine, huge, lambda frame: frame.pmd_mapped(1).with_flags(locked))
 
 
 def _error(task: Task, spec: RegionSpec, message: str) -> ScenarioError:

@@ -102,8 +102,6 @@ def _done(ret: int = 0) -> Record:
 
 def _mmap(runner: Runner, step: steps.MmapStep) -> Record:
     machine = runner.machine
-    if step.hugetlb:
-        raise UnsupportedError("hugetlb pages cannot be simulated yet")
     runner.names.declare(step.task, step.as_)
     task = runner.task(step.task)
     addr = mmap.place_region(machine, task, step.as_, step.length, step.align)
@@ -118,6 +116,7 @@ def _mmap(runner: Runner, step: steps.MmapStep) -> Record:
         space=space,
         offset=step.offset,
         populate=step.populate,
+        hugetlb=step.hugetlb,
     )
     return _done()
 
@@ -293,7 +292,7 @@ def _cpuset_attach(runner: Runner, step: steps.CpusetAttachStep) -> Record:
 def _sysctl(runner: Runner, step: steps.SysctlStep) -> Record:
     value = step.value
     text = str(int(value)) if isinstance(value, bool) else str(value)
-    sysctl.write(runner.machine, runner.caller(step.task), step.name, text)
+    sysctl.write(runner.machine, runner.caller(step.task), step.name, text, step.node)
     return _done()
 
 
@@ -334,6 +333,8 @@ def _numa_maps_line(row: numa_maps.NumaMapsRow, base: int) -> Record:
     line: Record = {"policy": row.policy, "start": row.start - base}
     if row.path:
         line["file"] = row.path.removeprefix("/") if "(deleted)" not in row.path else row.path
+    if row.is_huge:
+        line["huge"] = True
     if row.pages:
         line |= numa_maps.counts(row)
         line["nodes"] = {str(nid): nr for nid, nr in row.nodes.items()}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pymigrate.errors import StoreError
 from pymigrate.mm.address_space import AddressSpace, PolicyRun
-from pymigrate.mm.machine import Cpuset, Machine, Node, Pin, Region, Task, Zone
+from pymigrate.mm.machine import Cpuset, HugePool, Machine, Node, Pin, Region, Task, Zone
 from pymigrate.mm.memmap import Frame, FrameRun
 from pymigrate.mm.mempolicy import MPOL, Mempolicy
 from pymigrate.mm.mm import Mm
@@ -92,14 +92,17 @@ def maps_of(machine: Machine) -> dict[MapKey, RunMap[Any]]:
     maps: dict[MapKey, RunMap[Any]] = {}
     for node in machine.nodes.values():
         maps["memmap", node.nid] = node.memmap
+        maps["pool", node.nid] = node.hugetlb.free
         for zone in node.zones:
             maps["free", zone.start] = zone.free
     for mm in machine.mms.values():
         maps["page_table", mm.mm_id] = mm.page_table
         maps["tables", mm.mm_id] = mm.tables
+        maps["resv", mm.mm_id] = mm.resv
     for space in machine.spaces.values():
         maps["pages", space.space_id] = space.pages
         maps["policies", space.space_id] = space.policies
+        maps["space_resv", space.space_id] = space.resv
     return maps
 
 
@@ -142,17 +145,18 @@ def _machine_rows(machine: Machine) -> list[Row]:
             machine.next_pid,
             machine.next_id,
             machine.next_region,
+            machine.resv_huge_pages,
         )
     ]
 
 
 def _read_machine(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
-    [(release, thp, demotion, balancing, weights, counters, pid, next_id, region)] = rows
+    [(release, thp, demotion, balancing, weights, counters, *rest)] = rows
     machine.release = RELEASES[release]
     machine.thp, machine.demotion, machine.numa_balancing = thp, bool(demotion), balancing
     machine.weights = _pairs(weights)
     machine.counters = _counters(counters)
-    machine.next_pid, machine.next_id, machine.next_region = pid, next_id, region
+    machine.next_pid, machine.next_id, machine.next_region, machine.resv_huge_pages = rest
 
 
 def _distance_rows(machine: Machine) -> list[Row]:
@@ -221,14 +225,21 @@ def _read_cpusets(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
 
 def _node_rows(machine: Machine) -> list[Row]:
     return [
-        (node.nid, f"{node.cpus:x}", _counters_text(node.numa)) for node in machine.nodes.values()
+        (
+            node.nid,
+            f"{node.cpus:x}",
+            _counters_text(node.numa),
+            node.hugetlb.nr,
+            node.hugetlb.surplus,
+        )
+        for node in machine.nodes.values()
     ]
 
 
 def _read_nodes(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
-    for nid, cpus, numa in rows:
-        memmap = maps["memmap", nid]
-        machine.nodes[nid] = Node(nid, Cpumask(cpus, 16), [], memmap, _counters(numa))
+    for nid, cpus, numa, nr, surplus in rows:
+        memmap, pool = maps["memmap", nid], HugePool(maps["pool", nid], nr, surplus)
+        machine.nodes[nid] = Node(nid, Cpumask(cpus, 16), [], memmap, _counters(numa), pool)
 
 
 def _zone_rows(machine: Machine) -> list[Row]:
@@ -264,7 +275,8 @@ def _mm_rows(machine: Machine) -> list[Row]:
 def _read_mms(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
     for mm_id, family, brk, brk_end, start_stack in rows:
         table, tables = maps["page_table", mm_id], maps["tables", mm_id]
-        machine.mms[mm_id] = Mm(mm_id, family, [], table, tables, (brk, brk_end), start_stack)
+        brks, resv = (brk, brk_end), maps["resv", mm_id]
+        machine.mms[mm_id] = Mm(mm_id, family, [], table, tables, resv, brks, start_stack)
 
 
 def _vma_rows(machine: Machine) -> list[Row]:
@@ -279,6 +291,7 @@ def _vma_rows(machine: Machine) -> list[Row]:
             _policy_text(vma.policy),
             vma.anon_vma,
             int(vma.anon_chained),
+            int(vma.is_resv_owner),
         )
         for mm in machine.mms.values()
         for vma in mm.vmas
@@ -286,9 +299,10 @@ def _vma_rows(machine: Machine) -> list[Row]:
 
 
 def _read_vmas(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
-    for mm_id, start, end, flags, pgoff, space, policy, anon_vma, chained in rows:
+    for mm_id, start, end, flags, pgoff, space, policy, anon_vma, *marks in rows:
+        chained, is_resv_owner = map(bool, marks)
         machine.mms[mm_id].vmas.append(
-            Vma(start, end, flags, pgoff, space, _policy(policy), anon_vma, bool(chained))
+            Vma(start, end, flags, pgoff, space, _policy(policy), anon_vma, chained, is_resv_owner)
         )
 
 
@@ -304,7 +318,7 @@ def _read_spaces(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
         pages, policies = maps["pages", space_id], maps["policies", space_id]
         window = (readahead[0], readahead[1], readahead[2])
         machine.spaces[space_id] = AddressSpace(
-            space_id, name, fs, size, inode, pages, policies, window
+            space_id, name, fs, size, inode, pages, policies, window, maps["space_resv", space_id]
         )
 
 
@@ -361,12 +375,13 @@ def _read_tasks(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
 # In the order of reading: a row's owner comes before it.
 TABLES = {
     "machine": Table(
-        "release thp demotion numa_balancing weights counters next_pid next_id next_region",
+        "release thp demotion numa_balancing weights counters next_pid next_id next_region"
+        " resv_huge_pages",
         _machine_rows,
         _read_machine,
     ),
     "distance": Table("nid others", _distance_rows, _read_distances),
-    "node": Table("nid cpus numa", _node_rows, _read_nodes),
+    "node": Table("nid cpus numa nr_hugepages surplus_hugepages", _node_rows, _read_nodes),
     "zone": Table(
         "nid name start nr nr_free watermark_min watermark_low watermark_high reserve",
         _zone_rows,
@@ -374,7 +389,9 @@ TABLES = {
     ),
     "mm": Table("mm_id family brk brk_end start_stack", _mm_rows, _read_mms),
     "vma": Table(
-        "mm_id start end flags pgoff space policy anon_vma anon_chained", _vma_rows, _read_vmas
+        "mm_id start end flags pgoff space policy anon_vma anon_chained is_resv_owner",
+        _vma_rows,
+        _read_vmas,
     ),
     "space": Table(
         "space_id name fs size inode ra_start ra_size ra_async_size", _space_rows, _read_spaces
@@ -512,6 +529,9 @@ KINDS = {
     "memmap": Kind(_encode_frames, _decode_frames),
     "page_table": Kind(_encode_ptes, _decode_ptes),
     "tables": Kind(_encode_extents, _decode_extents),
+    "resv": Kind(_encode_extents, _decode_extents),
+    "space_resv": Kind(_encode_extents, _decode_extents),
+    "pool": Kind(_encode_extents, _decode_extents),
     "pages": Kind(_encode_ptes, _decode_ptes),
     "policies": Kind(_encode_policies, _decode_policies),
 }

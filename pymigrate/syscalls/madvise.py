@@ -92,7 +92,11 @@ def _set_flags(machine: Machine, task: Task, vma: Vma, a: int, b: int, kind: Mad
 
 
 def _dontneed(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
-    if vma.flags & (Vm.LOCKED | Vm.PFNMAP):
+    if vma.flags & Vm.HUGETLB:
+        if a % HPAGE_PMD_NR:
+            raise KernelError("EINVAL", "the range begins inside a huge page")
+        b = max(block_floor(b), a)
+    elif vma.flags & (Vm.LOCKED | Vm.PFNMAP):
         raise KernelError("EINVAL", "the memory is locked, or no ordinary memory")
     lru_add_drain(machine, task.cpu)
     zap(machine, task, vma, a, b, keep_tables=True)

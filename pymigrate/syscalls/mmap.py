@@ -3,16 +3,17 @@
 from contextlib import suppress
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.address_space import AddressSpace
+from pymigrate.mm.address_space import UNNAMED, AddressSpace
 from pymigrate.mm.frames import extents_of, update_frames, whole_folios
-from pymigrate.mm.huge_memory import split_huge_pmd_at
+from pymigrate.mm.hugetlb import check_split, reserve, unreserve
 from pymigrate.mm.machine import Machine, Region, Task
 from pymigrate.mm.memmap import FrameFlag, nid_of
 from pymigrate.mm.memory import Access, Fault, access, drop_unmapped_shm, is_accessible, zap
 from pymigrate.mm.pte import Pte
+from pymigrate.mm.split_vma import prepare_split
 from pymigrate.mm.swap import lru_add_drain
 from pymigrate.mm.vma import Vm, Vma
-from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, pages_of
+from pymigrate.units import HPAGE_SIZE, PAGE_SHIFT, PAGE_SIZE, pages_of
 
 _ADDRESS_BITS = 64
 TASK_SIZE = (1 << 47) - PAGE_SIZE
@@ -70,32 +71,71 @@ def mmap(
     space: AddressSpace | None = None,
     offset: int = 0,
     populate: bool = False,
+    hugetlb: bool = False,
 ) -> Vma:
-    """Map *length* bytes at the free address *addr*; without a *space* anonymous memory.
+    """Map *length* bytes at the address *addr*; without a *space* anonymous memory.
 
-    Raises KernelError EINVAL. Faults while populating are ignored, as MAP_POPULATE does. Mirrors
-    do_mmap() and mmap_region().
+    Memory of the *hugetlb* pools is mapped in whole huge pages. What was mapped there goes.
+
+    Raises KernelError EINVAL; ENOMEM if the pools have not enough. Faults while populating are
+    ignored, as MAP_POPULATE does. Mirrors do_mmap() and mmap_region().
     """
     if not length:
         raise KernelError("EINVAL", "the length is 0")
     if addr % PAGE_SIZE or offset % PAGE_SIZE:
         raise KernelError("EINVAL", "address or offset is not page aligned")
-    a, b = page_range(addr, length)
     flags = prot_flags(prot) | (Vm.SHARED if is_shared else 0)
-    if flags & Vm.WRITE and not is_shared:
+    if hugetlb or (space is not None and space.is_hugetlb):
+        if (addr | offset) % HPAGE_SIZE:
+            raise KernelError("EINVAL", "address or offset is not that of a huge page")
+        length = -(-length // HPAGE_SIZE) * HPAGE_SIZE
+        flags |= Vm.HUGETLB | Vm.DONTEXPAND
+    elif flags & Vm.WRITE and not is_shared:
         flags |= Vm.ACCOUNT
-    if space is None and is_shared:
-        space = AddressSpace(machine.new_id(), "", "shm", (b - a) * PAGE_SIZE)
-        machine.spaces[space.space_id] = space
-    if space is None:
-        vma = Vma(a, b, flags, a)
-    else:
-        vma = Vma(a, b, flags, offset >> PAGE_SHIFT, space.space_id)
+    a, b = page_range(addr, length)
+    if task.mm.vmas_between(a, b):
+        munmap(machine, task, addr, length)
+    vma = _new_vma(machine, task, a, b, flags, space, offset >> PAGE_SHIFT)
     vma = task.mm.insert(machine.release, vma)
     if populate:
         with suppress(Fault):
             populate_range(machine, task, a, b)
     return vma
+
+
+def _new_vma(
+    machine: Machine,
+    task: Task,
+    a: int,
+    b: int,
+    flags: int,
+    space: AddressSpace | None,
+    pgoff: int,
+) -> Vma:
+    """A VMA of [a, b), with an object of its own if it needs one. Raises KernelError ENOMEM."""
+    if space is None and not flags & (Vm.SHARED | Vm.HUGETLB):
+        return Vma(a, b, flags, a)
+    if space is None:
+        kind = "hugetlb" if flags & Vm.HUGETLB else "shm"
+        space = AddressSpace(machine.new_id(), "", kind, (b - a) * PAGE_SIZE)
+        machine.spaces[space.space_id] = space
+    vma = Vma(a, b, flags, pgoff, space.space_id)
+    if space.is_hugetlb:
+        _reserve(machine, task, space, vma)
+    return vma
+
+
+def _reserve(machine: Machine, task: Task, space: AddressSpace, vma: Vma) -> None:
+    """Reserve a mapping's huge pages; its file grows to it. Mirrors hugetlbfs_file_mmap()."""
+    try:
+        reserve(machine, task, vma)
+    except KernelError:
+        if space.fs in UNNAMED:
+            del machine.spaces[space.space_id]
+        raise
+    vma.is_resv_owner = not vma.is_shared
+    if vma.flags & Vm.WRITE:
+        space.size = max(space.size, (vma.pgoff + vma.nr) << PAGE_SHIFT)
 
 
 def munmap(machine: Machine, task: Task, addr: int, length: int) -> None:
@@ -106,11 +146,25 @@ def munmap(machine: Machine, task: Task, addr: int, length: int) -> None:
     parts = list(task.mm.parts(a, b))
     if not parts:
         return
+    _split_vmas(task, parts)
+    parts = list(task.mm.parts(a, b))
     lru_add_drain(machine, task.cpu)
     for vma, start, end in parts:
         zap(machine, task, vma, start, end)
+    unreserve(machine, task.mm.resv, a, b)
     task.mm.remove(a, b)
     drop_unmapped_shm(machine, {vma.space for vma, _, _ in parts})
+
+
+def _split_vmas(task: Task, parts: list[tuple[Vma, int, int]]) -> None:
+    """Cut VMAs at the ends of *parts*, of which some may refuse. Mirrors do_vmi_align_munmap()."""
+    for vma, start, end in parts:
+        if not vma.flags & Vm.HUGETLB:
+            continue
+        check_split(vma, start)
+        if vma.start < start:
+            vma = task.mm.split(vma, start)
+        check_split(vma, end)
 
 
 def mprotect(machine: Machine, task: Task, addr: int, length: int, prot: str) -> None:
@@ -169,8 +223,7 @@ def set_vma_flags(machine: Machine, task: Task, vma: Vma, a: int, b: int, flags:
 
     A huge entry that reaches across an end of the range is split: vma_adjust_trans_huge().
     """
-    for end in (a, b):
-        split_huge_pmd_at(machine, task.mm, end)
+    vma = prepare_split(machine, task, vma, a, b)
     new = vma.part(a, b)
     new.flags = flags
     return task.mm.modify(machine.release, vma, a, b, new)

@@ -4,6 +4,7 @@ import re
 
 from pymigrate.errors import KernelError, UnsupportedError
 from pymigrate.mm.filemap import drop_caches
+from pymigrate.mm.hugetlb import set_nr_hugepages
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.page_alloc import setup_watermarks
 
@@ -38,28 +39,32 @@ def read(machine: Machine, name: str) -> str:
     if name == "thp":
         return " ".join(f"[{mode}]" if mode == machine.thp else mode for mode in _THP)
     if name == "nr_hugepages":
-        return "0"
+        return str(sum(node.hugetlb.nr for node in machine.nodes.values()))
     if name in ("drop_caches", "compact_memory"):
         raise KernelError("EACCES", f"{name} can only be written")
     raise KernelError("ENOENT", f"there is no setting {name[:60]}")
 
 
-def write(machine: Machine, caller: Task, name: str, value: str) -> None:
-    """Change a setting.
+def write(machine: Machine, caller: Task, name: str, value: str, node: int | None = None) -> None:
+    """Change a setting; of nr_hugepages that of *node*, or of all nodes together.
 
     Raises KernelError EACCES, ENOENT, EINVAL; UnsupportedError for what is not simulated.
     """
     name = _ALIASES.get(name, name)
     if caller.uid:
         raise KernelError("EACCES", "only root may change settings")
-    node = _weight_node(machine, name)
-    if node is not None:
-        _set_weight(machine, node, value)
+    weighted = _weight_node(machine, name)
+    if weighted is not None:
+        _set_weight(machine, weighted, value)
     elif name == "drop_caches":
         _drop_caches(machine, _number(value, 1, 4))
     elif name == "thp":
         _set_thp(machine, value.strip())
-    elif name in ("numa_balancing", "demotion_enabled", "nr_hugepages", "compact_memory"):
+    elif name == "nr_hugepages":
+        if node is not None and (node not in machine.nodes or not machine.nodes[node].zones):
+            raise KernelError("ENOENT", f"node {node} has no pool of huge pages")
+        set_nr_hugepages(machine, _number(value, 0, 1 << 30), node)
+    elif name in ("numa_balancing", "demotion_enabled", "compact_memory"):
         _check_off(name, value.strip())
     else:
         raise KernelError("ENOENT", f"there is no setting {name[:60]}")

@@ -9,8 +9,8 @@ from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.memmap import Frame, FrameFlag
 from pymigrate.mm.pte import Pte, PteRun
 from pymigrate.mm.swap import mlocked_pfns, waiting_pfns
-from pymigrate.mm.vma import Vma
-from pymigrate.units import PAGE_SHIFT
+from pymigrate.mm.vma import Vm, Vma
+from pymigrate.units import HPAGE_PMD_ORDER, PAGE_SHIFT
 from pymigrate.views.ps import count_nodes
 
 _ESCAPES = str.maketrans({" ": "\\040", "\t": "\\011", "\n": "\\012", "=": "\\075"})
@@ -32,6 +32,7 @@ class NumaMapsRow(NamedTuple):
     writeback: int
     nodes: dict[int, int]
     kernelpagesize_kb: int
+    is_huge: bool = False  # of the hugetlb pools: the counts are huge pages
 
     @property
     def mapped(self) -> int | None:
@@ -63,6 +64,13 @@ class _Stats:
         self.pages = self.anon = self.dirty = self.mapmax = 0
         self.swapcache = self.writeback = self.unevictable = 0
         self.nodes: Counter[int] = Counter()
+
+    def to_huge_pages(self) -> None:
+        """Count huge pages instead of base pages."""
+        self.pages >>= HPAGE_PMD_ORDER
+        self.anon >>= HPAGE_PMD_ORDER
+        self.dirty >>= HPAGE_PMD_ORDER
+        self.nodes = Counter({nid: nr >> HPAGE_PMD_ORDER for nid, nr in self.nodes.items()})
 
     def add(self, frame: Frame, nr: int, pte_dirty: bool) -> None:
         """Count *nr* pages whose frames are alike."""
@@ -99,6 +107,8 @@ def _row(machine: Machine, task: Task, vma: Vma) -> NumaMapsRow:
     if not machine.release.lru_gen:
         active = 0
     space = machine.spaces[vma.space] if vma.space else None
+    if vma.flags & Vm.HUGETLB:
+        stats.to_huge_pages()
     return NumaMapsRow(
         vma.start,
         policy_text(machine, task, vma),
@@ -112,7 +122,8 @@ def _row(machine: Machine, task: Task, vma: Vma) -> NumaMapsRow:
         active + stats.unevictable,
         stats.writeback,
         dict(sorted(stats.nodes.items())),
-        4,
+        2048 if vma.flags & Vm.HUGETLB else 4,
+        bool(vma.flags & Vm.HUGETLB),
     )
 
 
@@ -138,6 +149,8 @@ def _line(row: NumaMapsRow) -> str:
         fields.append(f"file={row.path.translate(_ESCAPES)}")
     elif row.kind:
         fields.append(row.kind)
+    if row.is_huge:
+        fields.append("huge")
     if row.pages:
         fields += [f"{name}={nr}" for name, nr in counts(row).items()]
         fields += [f"N{nid}={nr}" for nid, nr in row.nodes.items()]
@@ -151,7 +164,7 @@ def counts(row: NumaMapsRow) -> dict[str, int]:
     shown["mapmax"] = row.mapmax if row.mapmax > 1 else 0
     shown["swapcache"] = row.swapcache
     found = {name: nr for name, nr in shown.items() if nr}
-    if row.active < row.pages:
+    if row.active < row.pages and not row.is_huge:
         found["active"] = row.active
     if row.writeback:
         found["writeback"] = row.writeback
@@ -164,7 +177,7 @@ def as_json(row: NumaMapsRow) -> dict[str, object]:
         "start": f"{row.start << PAGE_SHIFT:#x}",
         "policy": row.policy,
         "file": row.path or None,
-        "kind": row.kind or None,
+        "kind": "huge" if row.is_huge else row.kind or None,
         "pages": row.pages,
     }
     shown |= counts(row)

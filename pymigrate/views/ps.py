@@ -6,6 +6,7 @@ from typing import NamedTuple
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.memmap import NODE_SHIFT, nid_of
 from pymigrate.mm.pte import Pte, PteRun
+from pymigrate.mm.vma import Vm
 from pymigrate.units import PAGE_SHIFT
 
 _KB_SHIFT = PAGE_SHIFT - 10
@@ -98,6 +99,12 @@ def _row(machine: Machine, task: Task) -> PsRow:
     for run in task.mm.page_table.runs:
         if is_resident(run):
             count_nodes(counts, run, run.start, run.end)
+    for vma in task.mm.vmas:
+        if vma.flags & Vm.HUGETLB:
+            huge: Counter[int] = Counter()
+            for run in task.mm.page_table.between(vma.start, vma.end):
+                count_nodes(huge, run, run.start, run.end)
+            counts -= huge
     return PsRow(
         task.pid,
         task.uid,

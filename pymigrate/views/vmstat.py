@@ -39,6 +39,8 @@ def format_rows(values: dict[str, int]) -> str:
 def _gauges(machine: Machine, frame: Frame) -> list[str]:
     """The gauges that count a frame."""
     flags, mapcount = frame.flags, frame.mapcount
+    if flags & FrameFlag.HUGETLB:
+        return []
     anon = flags & FrameFlag.ANON
     swapbacked = flags & FrameFlag.SWAPBACKED
     names = []

