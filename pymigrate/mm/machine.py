@@ -13,7 +13,7 @@ from pymigrate.mm.mm import Mm
 from pymigrate.mm.release import RELEASES, Release
 from pymigrate.mm.runs import Extent, RunMap
 from pymigrate.mm.swap import LruBatch
-from pymigrate.mm.trace import Event
+from pymigrate.mm.trace import Event, Step
 from pymigrate.mm.vmstat import Counters
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.units import HPAGE_PMD_ORDER, PAGE_SHIFT
@@ -192,7 +192,8 @@ class Machine:
     next_id: int = 1  # of mms, fork families, anon_vmas and address spaces
     next_region: int = FIRST_REGION
     zonelists: dict[int, tuple[int, ...]] = field(default_factory=dict)  # derived, see page_alloc
-    events: list[Event] | None = None  # of the tracepoints, if somebody watches; not kept
+    events: list[Event | Step] | None = None  # of the tracepoints, if somebody watches; not kept
+    traces_steps: bool = False  # the steps of each folio's migration stand among them; not kept
 
     @property
     def memory_nodes(self) -> Nodemask:

@@ -55,6 +55,28 @@ class Event(NamedTuple):
     page: int | None = None
 
 
+class Step(NamedTuple):
+    """One step of a folio's migration, as the kernel's documentation numbers and names them.
+
+    They stand among the events if `Machine.traces_steps` is set.
+    """
+
+    number: str  # "1" to "18", "0a", "0b", "4b": section "the 18 documented steps"
+    name: str  # what is done: "lock the old page"
+    found: str  # what it found: "refcount 2, expected 1"
+    failed: str  # "" if the migration goes on, else what comes of it: "EAGAIN"
+    page: int  # the folio's first page, as rmap.mappings() counts
+    pfn: int
+    nr: int  # its base pages
+    attempt: int  # of this folio in this call, from 1
+
+
+def step_event(machine: Machine, step: Step) -> None:
+    """Note a step of a folio's migration, if somebody wants to see them."""
+    if machine.events is not None and machine.traces_steps:
+        machine.events.append(step)
+
+
 def call_event(machine: Machine, name: str, text: str) -> None:
     """Note an event of a whole call."""
     if machine.events is not None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 # What reading raises where something else stands than was once written.
 MISFITS = (ValueError, TypeError, LookupError, AttributeError)
-DERIVED = frozenset({"events", "zonelists"})  # fields of Machine that are not kept
+DERIVED = frozenset({"events", "traces_steps", "zonelists"})  # fields of Machine that are not kept
 
 
 class DamagedError(StoreError):

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 
 from pymigrate.mm.machine import Machine
+from pymigrate.mm.trace import Step
 from pymigrate.units import PAGE_SHIFT
 
 
@@ -12,6 +13,8 @@ def lines(machine: Machine) -> list[str]:
     starts = [region.start for region in regions]
     out = []
     for event in machine.events or ():
+        if isinstance(event, Step):
+            continue
         if event.page is None:
             out.append(f"{event.name}: {event.text}")
             continue

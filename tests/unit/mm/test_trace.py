@@ -39,7 +39,7 @@ def moving(machine: Machine, task: Task) -> list[Event]:
     """The events of a migration from node 0 to node 1."""
     machine.events = []
     migrate_pages(machine, task, task, Nodemask.of(0), Nodemask.of(1))
-    return machine.events
+    return [event for event in machine.events if isinstance(event, Event)]
 
 
 def entries(events: list[Event], addr: int) -> list[str]:
