@@ -85,7 +85,7 @@ def _check_off(name: str, value: str) -> None:
 def _set_thp(machine: Machine, value: str) -> None:
     """Where faults map huge pages from now on. Watermarks follow: enabled_store()."""
     if value not in _THP:
-        raise KernelError("EINVAL", f"{value[:20]!r} is not one of {', '.join(_THP)}")
+        raise KernelError("EINVAL", f"{value[:20]!r} is not a value of thp")
     machine.thp = value
     setup_watermarks(machine)
 
