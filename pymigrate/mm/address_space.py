@@ -12,6 +12,7 @@ from pymigrate.units import PAGE_SIZE
 
 SHMEM = ("tmpfs", "shm")
 HUGETLB = ("hugetlbfs", "hugetlb")
+DISK = ("ext4", "xfs", "btrfs", "nfs", "other")
 UNNAMED = ("shm", "hugetlb")  # that go with their last mapping
 
 
@@ -44,7 +45,7 @@ class AddressSpace:
 
     space_id: int
     name: str
-    fs: str  # tmpfs, ext4, hugetlbfs; shm or hugetlb: anonymous memory's
+    fs: str  # that of a scenario's file; shm or hugetlb: anonymous memory's
     size: int  # bytes
     inode: int = 0
     pages: RunMap[PteRun] = field(default_factory=RunMap)
@@ -66,6 +67,11 @@ class AddressSpace:
     def is_hugetlb(self) -> bool:
         """Whether its pages come from the hugetlb pools."""
         return self.fs in HUGETLB
+
+    @property
+    def is_disk(self) -> bool:
+        """Whether stores must be noticed, for pages are written back; reads are ahead."""
+        return self.fs in DISK
 
     @property
     def path(self) -> str:

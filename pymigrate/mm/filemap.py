@@ -55,7 +55,7 @@ def fault_in_page(machine: Machine, task: Task, vma: Vma, space: AddressSpace, i
         return add_to_page_cache(machine, task, space, index, index + 1) == 1
     cached = space.pages.at(index)
     if cached is None:
-        if vma.flags & Vm.RAND_READ:
+        if vma.flags & Vm.RAND_READ or not space.is_disk:
             return add_to_page_cache(machine, task, space, index, index + 1) == 1
         if vma.flags & Vm.SEQ_READ:
             window = (index, RA_PAGES, RA_PAGES // 2)

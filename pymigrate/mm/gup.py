@@ -62,7 +62,7 @@ def _accessible_end(machine: Machine, task: Task, a: int, b: int, is_long: bool)
     for vma, start, end in list(task.mm.parts(a, b)):
         if start > at or not vma.flags & (Vm.WRITE if is_long else Vm.READ):
             break
-        if is_long and vma.is_shared and machine.spaces[vma.space].fs == "ext4":
+        if is_long and vma.is_shared and machine.spaces[vma.space].is_disk:
             # A disk file's stores must be noticed, so it cannot be written behind its back:
             # writable_file_mapping_allowed().
             break

@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 def split_folio(machine: Machine, folio: Folio, page: int) -> bool:
     """Make base pages of an anonymous folio whose first page is at virtual *page*.
 
-    False, and counted as failed, if somebody holds it. Pages that nobody has stored anything into
-    become the zero page, unless they are locked. Pages that nothing maps then stay in use, for
-    the caller to free. Mirrors split_huge_page_to_list_to_order().
+    False, and counted as failed, if somebody holds it (or just False if it is locked). Pages that
+    nobody has stored anything into become the zero page, unless they are mlocked. Pages that
+    nothing maps then stay in use, for the caller to free.
+
+    Mirrors split_huge_page_to_list_to_order().
     """
+    if folio.flags & FrameFlag.LOCKED:
+        return False
     if folio.is_held or folio.flags & FrameFlag.WRITEBACK:
         machine.counters.add("thp_split_page_failed")
         return False

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pymigrate.errors import KernelError
 from pymigrate.mm.address_space import AddressSpace
 from pymigrate.mm.cred import CAP_FULL, CAP_NONE, Cap
-from pymigrate.mm.memmap import FrameRun
+from pymigrate.mm.memmap import FolioWork, FrameRun
 from pymigrate.mm.mempolicy import Mempolicy
 from pymigrate.mm.mm import Mm
 from pymigrate.mm.release import RELEASES, Release
@@ -169,6 +169,17 @@ class Task:
 
 
 @dataclass(slots=True, eq=False)
+class Meanwhile:
+    """An access that a task makes in the middle of a migration."""
+
+    pid: int
+    page: int
+    write: bool
+    waited: bool = False  # for the page was unmapped
+    signal: str | None = None  # that it got
+
+
+@dataclass(slots=True, eq=False)
 class Machine:
     """All state. Nothing else in the core is remembered between calls."""
 
@@ -186,6 +197,7 @@ class Machine:
     counters: Counters = field(default_factory=Counters)
     lru_batches: dict[int, LruBatch] = field(default_factory=dict)
     pins: list[Pin] = field(default_factory=list)
+    busy: dict[int, FolioWork] = field(default_factory=dict)  # first frame of a folio -> work on it
     resv_huge_pages: int = 0  # hugetlb pages that mappings have reserved and not yet used
     cpusets: dict[str, Cpuset] = field(default_factory=dict)
     next_pid: int = 1000
@@ -193,6 +205,7 @@ class Machine:
     next_region: int = FIRST_REGION
     zonelists: dict[int, tuple[int, ...]] = field(default_factory=dict)  # derived, see page_alloc
     events: list[Event | Step] | None = None  # of the tracepoints, if somebody watches; not kept
+    meanwhile: list[Meanwhile] = field(default_factory=list)  # during the next call; not kept
     traces_steps: bool = False  # the steps of each folio's migration stand among them; not kept
 
     @property

@@ -1,6 +1,7 @@
 """What struct page and struct folio hold, as runs of frames that are alike."""
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import NamedTuple
 
 NODE_SHIFT = 32  # a model pfn is the node's id and the frame's number in the node
@@ -24,6 +25,8 @@ class FrameFlag:
     SWAPCACHE = 128
     HUGETLB = 256
     PARTIALLY_MAPPED = 512  # a large folio of which a part was unmapped: it waits to be split
+    LOCKED = 2048  # somebody works on the folio, see busy.py
+    LOCKED_BUFFER = 4096  # or on a buffer of it
     ZEROED = 1024  # anonymous memory that nobody has stored anything into
     MIXED = 1 << 20  # never of a frame: of what stands for all frames of a folio, see merged()
 
@@ -204,3 +207,20 @@ class Folio(NamedTuple):
         return Frame(
             self.frame.owner, flags, most, self.pmd_maps, self.order, self.pins, self.extra_refs
         )
+
+
+class Busy(Enum):
+    """What is being done with a folio."""
+
+    LOCKED = "locked"
+    READING = "reading"  # locked, and not up to date
+    WRITEBACK = "writeback"
+    BUFFER = "buffer"  # a buffer of it is locked
+    BUFFER_REF = "buffer-ref"  # somebody uses a buffer of it
+
+
+class FolioWork(NamedTuple):
+    """Work on a folio: its kind, and how many attempts it outlasts (-1: all)."""
+
+    kind: Busy
+    left: int

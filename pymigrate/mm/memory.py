@@ -549,7 +549,7 @@ def map_cached(
     """Map pages of the page cache where the task has none yet. Mirrors set_pte_range()."""
     space = machine.spaces[vma.space]
     flags |= _NEW
-    if vma.flags & Vm.SHARED and vma.flags & Vm.WRITE and space.is_shmem:
+    if vma.flags & Vm.SHARED and vma.flags & Vm.WRITE and not space.is_disk:
         flags |= Pte.WRITE  # no need to be told of the first store
     shift = vma.start - vma.pgoff
     runs = []

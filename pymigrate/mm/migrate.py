@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pymigrate.mm.folio_list import batches
 from pymigrate.mm.frames import folio_of
 from pymigrate.mm.huge_split import split_folio
+from pymigrate.mm.meanwhile import wait_on, wake
 from pymigrate.mm.memmap import FrameFlag
 from pymigrate.mm.migrate_bulk import BulkMover, is_plain
 from pymigrate.mm.migrate_folio import FolioMover, Outcome, Work, is_hugetlb, works_of
@@ -110,9 +111,14 @@ class _Call:
         self.split: list[Work] = []  # pieces of split folios, to be tried once
         self.left: list[Work] = []  # what stays where it is
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether each folio's way is to be seen, or met by others."""
+        return self.machine.events is not None or bool(self.machine.meanwhile)
+
     def run(self, queue: Sequence[Slice]) -> int:
         """How many folios stayed, or that memory ran out."""
-        if self.machine.events is None and all(is_plain(self.machine, part) for part in queue):
+        if not self.is_watched and all(is_plain(self.machine, part) for part in queue):
             if self.bulk.has_room(queue):
                 self._move_all(queue)
                 return 0
@@ -157,10 +163,12 @@ class _Call:
         outcome = self.folios.unmap(work, self.mode)
         if outcome != Outcome.DONE:
             return outcome
+        wait_on(self.machine, [work])
         outcome = self.folios.move(work, self.mode)
         if outcome != Outcome.DONE:
             self.folios.undo(work)
         self.folios.commit()
+        wake(self.machine)
         return outcome
 
     def _move_all(self, queue: Sequence[Slice]) -> None:
@@ -173,7 +181,7 @@ class _Call:
     def _batch_of(self, batch: list[Slice]) -> int:
         """Move one batch of the call; how many folios failed, or that memory ran out."""
         plain = all(is_plain(self.machine, part) for part in batch)
-        if self.machine.events is None and plain and self.bulk.has_room(batch):
+        if not self.is_watched and plain and self.bulk.has_room(batch):
             self._move_all(batch)
             return 0
         works = works_of(batch)
@@ -227,6 +235,7 @@ class _Call:
         is_full = self._unmap_all(works, mode, passes, unmap, unmapped)
         if not is_full:
             unmap.give_up()
+        wait_on(self.machine, unmapped)
         move = _Phase(stats, left)
         for _ in range(passes):
             move.begin_pass()
@@ -245,6 +254,7 @@ class _Call:
         for work in unmapped:
             self.folios.undo(work)
             left.append(work)
+        wake(self.machine)
         return _ENOMEM if is_full else unmap.failed + move.failed
 
     def _unmap_all(

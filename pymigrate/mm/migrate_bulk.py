@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.mm.frames import FrameEdits, update_frames, whole_folios
 from pymigrate.mm.memmap import Frame, FrameFlag, nid_of
+from pymigrate.mm.migrate_ops import OPS
 from pymigrate.mm.page_alloc import alloc_pages, room_for
 from pymigrate.mm.pte import Pte, PteRun, weave
 from pymigrate.mm.rmap import mappings
@@ -223,8 +224,11 @@ def is_plain(machine: Machine, part: Slice) -> bool:
     Of large folios the frames are looked at, for their mapping may have changed since they were
     isolated.
     """
-    if any(frame.is_held or frame.flags & ~_PLAIN for frame in part.frames):
-        return False
+    for frame in part.frames:
+        if frame.is_held or frame.flags & ~_PLAIN:
+            return False
+        if not frame.is_anon and not OPS[machine.spaces[frame.owner].fs].always_moves:
+            return False
     if not part.run.order:
         return True
     known = set(part.frames)

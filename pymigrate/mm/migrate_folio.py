@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from pymigrate.mm.busy import end, wait_for
 from pymigrate.mm.frames import folio_of, update_folio
 from pymigrate.mm.hugetlb import alloc_for_migration, give_back, settle_temporary
-from pymigrate.mm.memmap import Folio, FrameFlag
+from pymigrate.mm.memmap import Busy, Folio, FrameFlag, nid_of
 from pymigrate.mm.migrate_bulk import Moves
+from pymigrate.mm.migrate_ops import expected_refs, ops_of, refcount, refusal
 from pymigrate.mm.page_alloc import alloc_pages, free_pages
 from pymigrate.mm.pte import Pte, PteRun
 from pymigrate.mm.rmap import defer_split, mappings
 from pymigrate.mm.runs import Extent
-from pymigrate.mm.trace import REMOVE, SET, entry_events
+from pymigrate.mm.trace import REMOVE, SET, MigrateMode, Step, entry_events, step_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from pymigrate.mm.folio_list import Slice
     from pymigrate.mm.machine import Machine, Task
     from pymigrate.mm.mempolicy import Placement
-    from pymigrate.mm.trace import MigrateMode
 
 
 class Outcome(Enum):
@@ -52,6 +53,7 @@ class Work:
     entries: list[PteRun] = field(default_factory=list)  # what is unmapped, in the walk's order
     is_hugetlb: bool = False
     is_temporary: bool = False  # a hugetlb page's destination: it is not from the pool
+    attempt: int = 0  # of the unmap phase
 
     @property
     def nr(self) -> int:
@@ -93,21 +95,68 @@ class FolioMover:
     def unmap(self, work: Work, mode: MigrateMode) -> Outcome:
         """Find a destination and unmap the folio. Mirrors migrate_folio_unmap()."""
         folio = folio_of(self.machine, work.pfn)
+        work.attempt += 1
         if folio.is_anon and not folio.mapcount and not folio.is_held:
+            self._step(work, "0a", "isolate", "nobody holds it any more: freed")
             update_folio(self.machine, work.pfn, lambda _: None)
             return Outcome.FREED
         if not self._allocate(work):
+            self._step(work, "0b", "choose the destination", "no memory", "ENOMEM")
             return Outcome.NO_MEMORY
-        if not self._try_to_migrate(work, folio):
+        self._step(work, "0b", "choose the destination", f"node {nid_of(work.dst)}")
+        outcome = self._lock(work, mode)
+        if outcome == Outcome.DONE:
+            folio = folio_of(self.machine, work.pfn)
+            self._step(work, "3", "lock the new folio", "free")
+            if not self._try_to_migrate(work, folio):
+                self._step(work, "4", "migration entries", "pinned and exclusive", "EAGAIN")
+                outcome = Outcome.AGAIN
+            else:
+                found = f"{len(work.entries)} runs of entries, mapcount 0"
+                self._step(work, "4", "migration entries", found)
+        if outcome != Outcome.DONE:
             self.undo(work)
+        return outcome
+
+    def _lock(self, work: Work, mode: MigrateMode) -> Outcome:
+        """Lock the folio, and see that no writeback goes on."""
+        machine = self.machine
+        waits = mode != MigrateMode.ASYNC
+        if not wait_for(machine, work.pfn, Busy.LOCKED, waits):
+            self._step(work, "1", "lock the old folio", "locked", "EAGAIN")
             return Outcome.AGAIN
+        if not wait_for(machine, work.pfn, Busy.READING, mode == MigrateMode.SYNC):
+            self._step(work, "1", "lock the old folio", "locked, a read in flight", "EAGAIN")
+            return Outcome.AGAIN
+        self._step(work, "1", "lock the old folio", "free")
+        if not wait_for(machine, work.pfn, Busy.WRITEBACK, mode == MigrateMode.SYNC):
+            self._step(work, "2", "writeback done", "under writeback", "EBUSY")
+            return Outcome.FAILED
+        self._step(work, "2", "writeback done", "none")
         return Outcome.DONE
 
     def move(self, work: Work, mode: MigrateMode) -> Outcome:
         """Let an unmapped folio be at its destination. Mirrors migrate_folio_move()."""
         folio = folio_of(self.machine, work.pfn)
+        expected = expected_refs(self.machine, folio)
+        found = f"refcount {refcount(self.machine, folio)}, expected {expected}"
         if folio.is_held:
+            self._step(work, "6", "count the references", found, "EAGAIN")
             return Outcome.AGAIN
+        self._step(work, "6", "count the references", found)
+        errno = refusal(self.machine, folio, mode)
+        if errno:
+            method = ops_of(self.machine, folio).method.value
+            self._step(work, "12", "copy the contents", method, errno)
+            return Outcome.AGAIN if errno == "EAGAIN" else Outcome.FAILED
+        self._step(work, "12", "copy the contents", f"{folio.nr} pages")
+        end(self.machine, work.pfn)
+        self._replace(work, folio_of(self.machine, work.pfn))
+        self._finish_steps(work, folio)
+        return Outcome.DONE
+
+    def _replace(self, work: Work, folio: Folio) -> None:
+        """Note that the folio lies at its destination now."""
         dirty = FrameFlag.DIRTY if any(run.flags & Pte.DIRTY for run in work.entries) else 0
         for run in folio.runs:
             extent = (work.dst + run.start - work.pfn, run.nr)
@@ -122,7 +171,35 @@ class FolioMover:
         entry_events(self.machine, REMOVE, work.entries, folio)
         if folio.flags & FrameFlag.PARTIALLY_MAPPED:
             self.machine.counters.add("thp_deferred_split_page")
-        return Outcome.DONE
+
+    def _finish_steps(self, work: Work, folio: Folio) -> None:
+        """Tell the steps behind the copy, in the order of 6.12."""
+        if not self.machine.traces_steps:
+            return
+        if not folio.is_anon or folio.flags & FrameFlag.SWAPCACHE:
+            nr = folio.nr if folio.is_anon else 1
+            self._step(work, "5", "lock the index", "locked")
+            self._step(work, "8", "prepare the new folio", "index, mapping")
+            self._step(work, "9", "index entry", f"{nr} entries name the new folio")
+            self._step(work, "10", "references move", f"{folio.nr} to the new folio")
+            self._step(work, "11", "unlock the index", "unlocked")
+        else:
+            self._step(work, "8", "prepare the new folio", "index, mapping")
+        flags = [
+            name
+            for name in ("DIRTY", "MLOCKED", "SWAPBACKED", "SWAPCACHE")
+            if folio.flags & getattr(FrameFlag, name)
+        ]
+        self._step(work, "13", "copy the flags", ", ".join(flags).lower() or "none")
+        self._step(work, "14", "clear the old flags", "cleared")
+        self._step(work, "15", "start queued writeback", "none")
+        self._step(work, "18", "new folio to the LRU", "added")
+        self._step(work, "16", "real entries again", f"{len(work.entries)} runs of entries")
+        self._step(work, "17", "unlock both", "unlocked")
+
+    def _step(self, work: Work, number: str, name: str, found: str, failed: str = "") -> None:
+        step = Step(number, name, found, failed, work.page, work.pfn, work.nr, work.attempt)
+        step_event(self.machine, step)
 
     def undo(self, work: Work) -> None:
         """Map a folio that was unmapped in vain again, and give its destination back."""

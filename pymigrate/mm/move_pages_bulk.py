@@ -95,6 +95,7 @@ def play(
         len(pages) < MIN_PAGES
         or machine.release.absent_anon_is_efault
         or machine.events is not None
+        or machine.meanwhile
     ):
         return None
     status: list[int | None] = [None] * len(pages)

@@ -61,14 +61,18 @@ def mlocked_pfns(machine: Machine) -> set[int]:
 
 
 def forget(machine: Machine, freed: Sequence[Extent]) -> None:
-    """Take frames that are freed (*freed* is sorted) out of the batches."""
+    """Take frames that are freed (*freed* is sorted) out of the batches, and off all work."""
     starts = [extent.start for extent in freed]
-
-    def is_freed(pfn: int) -> bool:
-        i = bisect_right(starts, pfn) - 1
-        return i >= 0 and pfn < starts[i] + freed[i].nr
+    if machine.busy:
+        for pfn in [pfn for pfn in machine.busy if _is_in(starts, freed, pfn)]:
+            del machine.busy[pfn]
 
     for batch in machine.lru_batches.values():
         for queue in (batch.waiting, batch.mlocked):
             if queue:
-                queue[:] = [pfn for pfn in queue if not is_freed(pfn)]
+                queue[:] = [pfn for pfn in queue if not _is_in(starts, freed, pfn)]
+
+
+def _is_in(starts: Sequence[int], extents: Sequence[Extent], pfn: int) -> bool:
+    i = bisect_right(starts, pfn) - 1
+    return i >= 0 and pfn < starts[i] + extents[i].nr

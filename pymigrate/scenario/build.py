@@ -2,15 +2,18 @@
 
 from pymigrate.errors import UnsupportedError
 from pymigrate.mm.address_space import AddressSpace
+from pymigrate.mm.busy import begin
 from pymigrate.mm.cred import NAMES
+from pymigrate.mm.filemap import dirty_frames
 from pymigrate.mm.hugetlb import set_nr_hugepages
-from pymigrate.mm.machine import Cpuset, Machine, Node, Task
+from pymigrate.mm.machine import Cpuset, Machine, Node, Task, find_file
+from pymigrate.mm.memmap import Busy
 from pymigrate.mm.mm import Mm
 from pymigrate.mm.page_alloc import add_memory, setup_watermarks
 from pymigrate.mm.release import RELEASES
 from pymigrate.mm.swap import lru_add_drain_all
 from pymigrate.scenario.memory import declare, policy_of
-from pymigrate.scenario.models import MachineSpec, Scenario, TaskSpec
+from pymigrate.scenario.models import FileSpec, MachineSpec, Scenario, TaskSpec
 from pymigrate.units import PAGE_SHIFT
 
 FIRST_INODE = 2  # of a tmpfs: its root is 1
@@ -67,10 +70,26 @@ def _declare_memory(machine: Machine, scenario: Scenario) -> None:
         for region in spec.memory:
             declare(machine, task, region)
         task.il_prev, task.il_weight = -1, 0
+    for name, file in scenario.files.items():
+        _set_state(machine, name, file)
     lru_add_drain_all(machine)
     machine.counters.clear()
     for node in machine.nodes.values():
         node.numa.clear()
+
+
+def _set_state(machine: Machine, name: str, file: FileSpec) -> None:
+    """Let what is cached of a file be dirty, or under writeback, as it declares."""
+    space = find_file(machine, name)
+    assert space is not None
+    runs = list(space.pages.runs)
+    if file.dirty:
+        dirty_frames(machine, runs)
+    if file.writeback:
+        passes = -1 if file.writeback is True else file.writeback
+        for run in runs:
+            for pfn in run.pfns():
+                begin(machine, pfn, Busy.WRITEBACK, passes)
 
 
 def _families(machine: Machine, scenario: Scenario) -> dict[str, int]:

@@ -128,8 +128,15 @@ class FileSpec(Model):
     """A file: sparse, unwritten and uncached when the scenario begins."""
 
     size: Size = Field(description="its size")
-    fs: Literal["tmpfs", "ext4", "hugetlbfs"] = Field(
-        default="tmpfs", description="the file system that it is in"
+    fs: Literal["tmpfs", "ext4", "xfs", "btrfs", "nfs", "ramfs", "other", "hugetlbfs"] = Field(
+        default="tmpfs",
+        description="the file system that it is in; other: a disk's, without a migrate_folio",
+    )
+    dirty: bool = Field(default=False, description="whether what is cached at boot is dirty")
+    writeback: bool | Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=False,
+        description="whether what is cached at boot is under writeback: true for ever, or for"
+        " so many attempts to get hold of a page",
     )
 
 

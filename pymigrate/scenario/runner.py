@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from pymigrate.errors import KernelError, UnsupportedError
-from pymigrate.mm.machine import Machine, Region, Task, find_file
+from pymigrate.mm.machine import Machine, Meanwhile, Region, Task, find_file
+from pymigrate.mm.meanwhile import finish
+from pymigrate.mm.memmap import Busy
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario import steps
 from pymigrate.scenario.build import build
@@ -66,13 +68,26 @@ class Runner:
         do = _STEPS.get(type(step))
         if do is None:
             raise UnsupportedError(f"step {step.op} cannot be simulated yet")
+        other = self._meanwhile(getattr(step, "meanwhile", None))
         try:
             answer = do(self, step)
         except KernelError as error:
             answer = {"ret": -1, "errno": error.errno}
             if isinstance(step, steps.MovePagesStep):
                 answer["status"] = []
+        if other:
+            finish(self.machine, other)
+            answer["meanwhile"] = {"waited": other.waited, "signal": other.signal}
         return {"op": step.op, **answer}
+
+    def _meanwhile(self, spec: steps.Meanwhile | None) -> Meanwhile | None:
+        """Announce the access that another task makes in the middle of a step."""
+        if spec is None:
+            return None
+        page = self.region(spec.task, spec.at).start + (spec.offset >> PAGE_SHIFT)
+        other = Meanwhile(self.pids[spec.task], page, spec.write)
+        self.machine.meanwhile.append(other)
+        return other
 
     def task(self, name: str) -> Task:
         """The task that a step names. Raises KernelError ESRCH once it has exited."""
@@ -255,6 +270,15 @@ def _pin(runner: Runner, step: steps.PinStep) -> Record:
     return _done()
 
 
+def _busy(runner: Runner, step: steps.BusyStep) -> Record:
+    machine, task = runner.machine, runner.task(step.task)
+    addr, length = runner.range(step)
+    a, b = addr >> PAGE_SHIFT, addr + length + PAGE_SIZE - 1 >> PAGE_SHIFT
+    kind = None if step.kind == "none" else Busy(step.kind)
+    gup.work_on(machine, task, a, b, kind, -1 if step.passes is None else step.passes)
+    return _done()
+
+
 def _unpin(runner: Runner, step: steps.UnpinStep) -> Record:
     gup.unpin(runner.machine, runner.task(step.task), *runner.range(step), step.kind == "long")
     return _done()
@@ -367,6 +391,7 @@ _STEPS: dict[type[steps.Step], Callable[[Runner, Any], Record]] = {  # each take
     steps.MigratePagesStep: _migrate_pages,
     steps.MovePagesStep: _move_pages,
     steps.PinStep: _pin,
+    steps.BusyStep: _busy,
     steps.UnpinStep: _unpin,
     steps.CpusetCreateStep: _cpuset_create,
     steps.CpusetSetStep: _cpuset_set,

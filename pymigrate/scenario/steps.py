@@ -188,6 +188,21 @@ class SetMempolicyStep(Step):
         return number_of(self.mode, MODES) | combined(self.flags, MODE_FLAGS)
 
 
+class Meanwhile(Model):
+    """A page that another task touches as soon as a call has unmapped it."""
+
+    task: Name = Field(description="the task that touches it")
+    at: At
+    offset: Offset = 0
+    write: bool = Field(default=True, description="write rather than read")
+
+
+MeanwhileField = Annotated[
+    Meanwhile | None,
+    Field(description="an access in the middle of the move; the record says whether it waited"),
+]
+
+
 class MbindStep(Step):
     """Set the memory policy of a part of a region."""
 
@@ -200,6 +215,7 @@ class MbindStep(Step):
     nodes: PolicyNodes = Nodemask()
     mode_flags: ModeFlags = ()
     flags: tuple[MoveFlag, ...] = Field(default=(), description="strict, move, move_all, lazy")
+    meanwhile: MeanwhileField = None
 
     @property
     def mode_number(self) -> int:
@@ -246,6 +262,7 @@ class MigratePagesStep(Step):
     target: Target = None
     from_: Nodes = Field(alias="from", description="the nodes to move from")
     to: Nodes = Field(description="the nodes to move to")
+    meanwhile: MeanwhileField = None
 
     @property
     def target_name(self) -> str:
@@ -270,6 +287,7 @@ class MovePagesStep(Step):
         default=None, description="one node, a list with one for each page, or null to ask"
     )
     flags: tuple[MoveFlag, ...] = Field(default=("move",), description="move, move_all")
+    meanwhile: MeanwhileField = None
 
     @property
     def flag_bits(self) -> int:
@@ -302,6 +320,23 @@ class UnpinStep(Step):
     offset: Offset = 0
     length: Length = None
     kind: PinKind
+
+
+class BusyStep(Step):
+    """Let something work on each page of a part of a region, so that a migration meets it."""
+
+    op: Literal["busy"]
+    task: Caller
+    at: At
+    offset: Offset = 0
+    length: Length = None
+    kind: Literal["locked", "reading", "writeback", "buffer", "buffer-ref", "none"] = Field(
+        description="locked; reading: locked, and not up to date; writeback; buffer: one of its"
+        " buffers is locked; buffer-ref: one is in use; none: the work is done"
+    )
+    passes: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None, description="how many attempts to get hold of a page fail; default: all"
+    )
 
 
 class CpusetCreateStep(Step):
@@ -404,6 +439,7 @@ AnyStep = (
     | MigratePagesStep
     | MovePagesStep
     | PinStep
+    | BusyStep
     | UnpinStep
     | CpusetCreateStep
     | CpusetSetStep

