@@ -29,14 +29,14 @@ class Queue:
 
 def engine(memory: Memory, folios: Iterable[Folio], place: Callable[[Folio], int | None]) -> int:
     """Move folios to where *place* finds memory for them; how many stayed."""
-    failed, split, events = 0, 0, memory.events
+    failed, split, left, events = 0, 0, False, memory.events
     for folio in folios:
         node, huge = place(folio), folio.nr > 1
         pieces = memory.split(folio) if huge and (folio.partial or node is None) else None
         if pieces is not None:
             split += 1
             events.update(thp_migration_fail=1, thp_migration_split=1)
-            failed += not all(move_piece(memory, piece, place) for piece in reversed(pieces))
+            left |= not all(move_piece(memory, piece, place) for piece in reversed(pieces))
         elif node is not None and folio.unmap_to_move() and not folio.held:
             folio.node = node
             events.update(pgmigrate_success=folio.nr, thp_migration_success=huge)
@@ -44,7 +44,7 @@ def engine(memory: Memory, folios: Iterable[Folio], place: Callable[[Folio], int
             failed += 1
             events.update(pgmigrate_fail=folio.nr, thp_migration_fail=huge)
             need(node is not None, "ENOMEM")
-    return failed and failed + split
+    return failed + split if failed or left else 0
 
 
 def move_piece(memory: Memory, piece: Folio, place: Callable[[Folio], int | None]) -> bool:

@@ -36,7 +36,9 @@ class Memory:
         elif policy and policy.mode in (m.BIND, m.MANY):
             near = near if policy.home is None else policy.home
             mask = policy.nodes & mask or mask
-            local &= policy.mode == m.BIND and (near in policy.nodes or mask == task.mems)
+            local &= policy.mode == m.BIND and (
+                near in policy.nodes or not policy.nodes & task.mems
+            )
         elif policy and policy.mode in (m.INTERLEAVE, m.WEIGHTED):
             weights = self.weights if policy.mode == m.WEIGHTED else {}
             turns = [node for node in policy.nodes for _ in range(weights.get(node, 1))]
@@ -96,8 +98,9 @@ class Memory:
         if not write:
             task.mm.map(start, None, huge=True)
             return True
-        turn = vma.pgoff // TABLE + (start - vma.start) // TABLE
-        node = self.alloc(task, vma.policy, turn, local="hugepage" not in vma.flags)
+        node = self.alloc(
+            task, vma.policy, vma.turn(start, TABLE), local="hugepage" not in vma.flags
+        )
         if node is None:
             return False
         self.events["thp_fault_alloc"] += 1
@@ -149,7 +152,7 @@ class Memory:
             piece = pieces[number]
             piece.dirty, piece.stored = folio.dirty, {0} if number in folio.stored else set()
             piece.exclusive = {0} if number in folio.exclusive else set()
-            if number in folio.stored or (vma and "locked" in vma.flags):
+            if number in folio.stored or piece.maps or (vma and "locked" in vma.flags):
                 entry.folio = piece
                 piece.maps[mm, at] = entry
             else:

@@ -144,6 +144,10 @@ class Vma:
     def index(self, at: int) -> int:
         return at - self.start + self.pgoff
 
+    def turn(self, at: int, nr: int) -> int:
+        """The place of a folio in an interleaving."""
+        return self.pgoff // nr + (at - self.start) // nr
+
     def policy_at(self, at: int) -> Policy | None:
         return self.shmem.policies.get(self.index(at)) if self.shmem else self.policy
 

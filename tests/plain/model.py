@@ -293,11 +293,10 @@ class Model:
 
     def first_turn(self, mm: Mm, folio: Folio, a: int, b: int) -> int:
         """The place in an interleaving that a fault in a range would give a folio."""
+        heads = {at - at % folio.nr for other, at in folio.maps if other is mm}
         for vma, _, _ in mm.walk(a, b):
-            at = vma.start + folio.index - vma.pgoff
-            if vma.start <= at < vma.end and (not folio.obj or folio.obj is vma.obj):
-                bias = vma.shmem.inode if vma.shmem else 0
-                return bias + vma.pgoff // folio.nr + (at - vma.start) // folio.nr
+            for at in heads & {*range(vma.start, vma.end)}:
+                return (vma.shmem.inode if vma.shmem else 0) + vma.turn(at, folio.nr)
         return folio.index // folio.nr
 
     def mbind_walk(self, task: Task, a: int, b: int, user: Nodemask, flags: int, mode: int):
