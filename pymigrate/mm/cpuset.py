@@ -91,6 +91,10 @@ def attach(machine: Machine, task: Task, target: Cpuset) -> None:
     if not allowed or not effective_cpus(machine, target):
         raise KernelError("ENOSPC", f"cpuset {target.name} has no CPU or no node")
     task.cpuset = target.name
+    alike = allowed == before and effective_cpus(machine, target) == effective_cpus(machine, source)
+    if alike and not machine.release.cpuset_v1:
+        target.old_mems = allowed
+        return
     _change_cpumask(machine, task, target)
     _change_nodemask(task, allowed)
     if target.memory_migrate or allowed != before:

@@ -88,7 +88,7 @@ def map_huge(
     """
     low, high = block_floor(a), block_ceil(b)
     where = huge_placement(placement(machine, task, policy), bool(vma.flags & Vm.HUGEPAGE))
-    index, nr = vma.index(low) >> HPAGE_PMD_ORDER, (high - low) >> HPAGE_PMD_ORDER
+    index, nr = vma.turn(low, HPAGE_PMD_ORDER), (high - low) >> HPAGE_PMD_ORDER
     lanes, got = alloc_pages(machine, task, where, index, nr, HPAGE_PMD_ORDER)
     if not got:
         return a

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pymigrate.mm.frames import FrameEdits, folio_of, update_frames
 from pymigrate.mm.huge_memory import split_huge_pmds
-from pymigrate.mm.memmap import Folio, FrameFlag, nid_of
+from pymigrate.mm.memmap import Folio, Frame, FrameFlag, nid_of
 from pymigrate.mm.pte import Pte, PteRun
 from pymigrate.mm.rmap import mappings
 from pymigrate.mm.trace import REMOVE, SET, entry_events
@@ -39,7 +39,7 @@ def split_folio(machine: Machine, folio: Folio, page: int) -> bool:
             split_huge_pmds(machine, mm, page, page + folio.nr)
     edits = FrameEdits(machine)
     for run in folio_of(machine, folio.pfn).runs:
-        frame = run.frame.without_flags(FrameFlag.PARTIALLY_MAPPED)
+        frame = run.frame.without_flags(FrameFlag.PARTIALLY_MAPPED | FrameFlag.MLOCKED)
         edits.set([(run.start, run.nr)], frame._replace(order=0))
     edits.commit()
     for mm in mms:
@@ -59,9 +59,11 @@ def free_unmapped(machine: Machine, folio: Folio) -> None:
 def _entries(mm: Mm, folio: Folio, page: int, is_huge: bool) -> list[PteRun]:
     """The entries of *mm* that map *folio*, or pages of it, whose first page is at *page*."""
     return [
-        run
+        part
         for run in mm.page_table.between(page, page + folio.nr)
-        if run.lanes and bool(run.order) == is_huge and run.lanes[0] - folio.pfn == run.start - page
+        if bool(run.order) == is_huge
+        for part in ([run] if len(run.lanes) < 2 else run.entries())
+        if part.lanes and part.lanes[0] - folio.pfn == part.start - page
     ]
 
 
@@ -71,13 +73,18 @@ def _remap(machine: Machine, mm: Mm, folio: Folio, page: int) -> None:
     for run in _entries(mm, folio, page, is_huge=False):
         memmap = machine.nodes[nid_of(folio.pfn)].memmap
         for part in memmap.between(run.lanes[0], run.pfn(run.end - 1) + 1):
-            start, end = part.start + shift, part.start + part.nr + shift
-            vma = mm.find_vma(start)
-            assert vma is not None
-            locked = part.frame.flags & FrameFlag.MLOCKED or vma.flags & Vm.LOCKED
             is_zeroed = part.frame.flags & FrameFlag.ZEROED and machine.release.split_drops_zeroed
-            if is_zeroed and not locked:
-                mm.page_table.put(start, end, PteRun(start, end - start, (), 0, Pte.PRESENT))
-                update_frames(machine, [(part.start, part.nr)], lambda frame: frame.mapped(-1))
-            else:
+            for vma, start, end in mm.parts(part.start + shift, part.start + part.nr + shift):
+                locked = part.frame.flags & FrameFlag.MLOCKED or vma.flags & Vm.LOCKED
+                extent = (start - shift, end - start)
+                if is_zeroed and not locked:
+                    mm.page_table.put(start, end, PteRun(start, end - start, (), 0, Pte.PRESENT))
+                    update_frames(machine, [extent], lambda frame: frame.mapped(-1))
+                    continue
                 entry_events(machine, REMOVE, [run.clip(start, end)], folio._replace(order=0))
+                if vma.flags & Vm.LOCKED:
+                    update_frames(machine, [extent], _locked)
+
+
+def _locked(frame: Frame) -> Frame:
+    return frame.with_flags(FrameFlag.MLOCKED)

@@ -36,6 +36,8 @@ def madvise_collapse(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> 
     Raises KernelError with those that could be made left made: ENOMEM without a huge page, EAGAIN
     for a page that somebody holds, EINVAL for a block without a writable page.
     """
+    if block_ceil(a) > block_floor(b):  # in the middle of a block: less than none of them
+        raise KernelError("EINVAL", "the range lies within a block")
     error: ScanError | None = None
     for block in range(block_ceil(a), block_floor(b), HPAGE_PMD_NR):
         try:

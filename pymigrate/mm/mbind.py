@@ -46,7 +46,7 @@ def do_mbind(
             queue.slices,
             where,
             MigrateReason.MEMPOLICY_MBIND,
-            _index_base(machine, queue),
+            _index_base(machine, task, a, b, queue),
         )
         failed = failed or result.stayed > 0 or result.is_enomem
     if failed and walk.strict:
@@ -104,11 +104,17 @@ def _set_policy(
         space.set_policy(changed.pgoff, changed.nr, policy)
 
 
-def _index_base(machine: Machine, queue: Queue) -> int:
+def _index_base(machine: Machine, task: Task, a: int, b: int, queue: Queue) -> int:
     """What is added to folio indexes where pages take turns: shared memory's inode number.
 
-    It is that of the mapping, so it counts for private copies too: shmem_get_policy().
+    It is that of the mapping, so it counts for private copies too: shmem_get_policy(). Where the
+    first folio is a huge page, it gets the place that a fault would give it now.
     """
+    first = next(queue.slices[0].folios())
+    page, order = first.run.start, first.run.order
+    if order:
+        vmas = (vma for vma, _, _ in task.mm.parts(a, b) if vma.start <= page < vma.end)
+        return next((vma.turn(page, order) - (first.first >> order) for vma in vmas), 0)
     vma = queue.first_vma
     space = machine.spaces[vma.space] if vma and vma.space else None
     return space.inode if space and space.is_shmem else 0

@@ -490,9 +490,12 @@ def _read_fault(machine: Machine, task: Task, vma: Vma, space: AddressSpace, a: 
         # Page by page this ends the same: [a, b), and what was cached around both ends.
         machine.counters.add("pgfault", (b - a + filemap.FAULT_AROUND - 1) // filemap.FAULT_AROUND)
         map_cached(machine, task, vma, filemap.fault_around(machine, vma, space, a))
+        last = max(a, b - 1 - (b - 1) % filemap.FAULT_AROUND)
+        faults = any(run is None for _, _, run in task.mm.page_table.spans(last, b))
         _have_cached(machine, task, vma, space, a, b)
         map_cached(machine, task, vma, space.pages.between(vma.index(a), vma.index(b)))
-        map_cached(machine, task, vma, filemap.fault_around(machine, vma, space, b - 1))
+        if faults:
+            map_cached(machine, task, vma, filemap.fault_around(machine, vma, space, b - 1))
         return b
     machine.counters.add("pgfault")
     map_cached(machine, task, vma, filemap.fault_around(machine, vma, space, a))

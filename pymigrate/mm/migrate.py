@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.mm.folio_list import batches
 from pymigrate.mm.frames import folio_of
-from pymigrate.mm.huge_split import split_folio
+from pymigrate.mm.huge_split import free_unmapped, split_folio
 from pymigrate.mm.meanwhile import wait_on, wake
 from pymigrate.mm.memmap import FrameFlag
 from pymigrate.mm.migrate_bulk import BulkMover, is_plain
@@ -74,6 +74,7 @@ def migrate_pages(
     call = _Call(machine, caller, where, reason, base, mode)
     call_event(machine, "mm_migrate_pages_start", mode_text(mode, reason))
     result = call.run(queue)
+    call.put_back()
     stats = call.stats
     for name, nr in (
         ("pgmigrate_success", stats.succeeded),
@@ -170,6 +171,12 @@ class _Call:
         self.folios.commit()
         wake(self.machine)
         return outcome
+
+    def put_back(self) -> None:
+        """Free the pieces that nothing maps any more. Mirrors putback_movable_pages()."""
+        for work in (*self.left, *self.split):
+            if work.is_piece:
+                free_unmapped(self.machine, folio_of(self.machine, work.pfn))
 
     def _move_all(self, queue: Sequence[Slice]) -> None:
         """Move what nothing can go wrong with."""
@@ -313,7 +320,8 @@ class _Call:
         if not split_folio(self.machine, folio_of(self.machine, work.pfn), work.page):
             return False
         for i in (*range(work.nr - 1, 0, -1), 0):
-            self.split.append(Work(work.page + i, work.pfn + i, 0, work.index + i))
+            piece = Work(work.page + i, work.pfn + i, 0, work.index + i, is_piece=True)
+            self.split.append(piece)
         return True
 
 

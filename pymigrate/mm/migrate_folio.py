@@ -53,6 +53,7 @@ class Work:
     entries: list[PteRun] = field(default_factory=list)  # what is unmapped, in the walk's order
     is_hugetlb: bool = False
     is_temporary: bool = False  # a hugetlb page's destination: it is not from the pool
+    is_piece: bool = False  # of a folio that was split
     attempt: int = 0  # of the unmap phase
 
     @property

@@ -90,8 +90,9 @@ class _Removal:
         start, nr, _ = found
         mask = (1 << left.order) - 1
         low, high = start + mask & ~mask, start + nr & ~mask
-        if low < high:
-            self._set(low, high - low, left)
+        if low <= high:
+            if low < high:
+                self._set(low, high - low, left)
             parts = [(start, low), (high, start + nr)]
         else:
             parts = [(start, start + nr)]

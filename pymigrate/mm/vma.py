@@ -67,6 +67,10 @@ class Vma:
         """The page's number in the object. Mirrors linear_page_index()."""
         return self.pgoff + page - self.start
 
+    def turn(self, page: int, order: int) -> int:
+        """The place of the folio at *page* where folios take turns. Mirrors get_vma_policy()."""
+        return (self.pgoff >> order) + ((page - self.start) >> order)
+
     def part(self, a: int, b: int) -> "Vma":
         """A copy that covers just [a, b)."""
         return replace(self, start=a, end=b, pgoff=self.index(a))

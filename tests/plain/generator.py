@@ -43,6 +43,8 @@ FILES: list[dict[str, tuple[int, str]]] = [
     {"d": (7, "ext4")},
 ]
 SIZES = [1, 2, 5, 8, 16, 16, 20, 33, 48]
+HUGE = 512  # pages
+HUGE_SIZES = [HUGE, HUGE, 2 * HUGE, HUGE + 100, 2 * HUGE + 1, 3 * HUGE]
 
 
 class Program:
@@ -51,7 +53,10 @@ class Program:
     def __init__(self, draw: Callable[[st.SearchStrategy[Any]], Any]) -> None:
         self.draw = draw
         self.steps: list[Step] = []
-        self.machine = MACHINES[self.pick(sorted(MACHINES))]
+        self.machine = dict(MACHINES[self.pick(sorted(MACHINES))])
+        self.thp = self.pick(["never", "always", "always", "madvise"])
+        if self.thp != "never":
+            self.machine["thp"] = self.thp
         self.files = self.pick(FILES)
         self.uids = self.pick([[0], [0], [1000], [0, 1000], [1000, 1000], [1000, 0]])
         self.cpus = [cpu for cpus, _ in self.machine["nodes"].values() for cpu in _members(cpus)]
@@ -102,7 +107,10 @@ class Program:
         if self.chance(3):
             return {"at": at}
         start = self.draw(st.integers(0, max(nr - 1, 0)))
-        size = self.pick([1, 2, 4, max(nr - start, 1), 7, nr // 2 + 1])
+        if nr >= HUGE and self.chance(2):
+            start = self.pick([0, HUGE, HUGE // 2, HUGE - 1, HUGE + 1])
+            start = min(start, nr - 1)
+        size = self.pick([1, 2, 4, max(nr - start, 1), 7, nr // 2 + 1, HUGE])
         part = {"at": at, "offset": start * PAGE, "length": min(size, nr - start) * PAGE}
         if odd and self.chance(odd):
             part |= self.pick([
@@ -118,31 +126,35 @@ class Program:
     def map_region(self, task: str) -> None:
         """Map something, and most often touch it."""
         name = f"r{len(self.regions)}"
-        nr = 530 if self.chance(40) else self.pick(SIZES)
-        step: Step = {"as": name, "length": nr * PAGE}
-        kind = self.pick(["anonymous", "anonymous", "anonymous", "shared", "file", "file"])
-        if kind == "file" and self.files:
-            step |= {"file": self.pick([*self.files]), "shared": self.chance(2) or self.chance(2)}
-            if self.chance(4):
-                step["offset"] = self.pick([3, 1, 16]) * PAGE
-        elif kind == "shared":
-            step["shared"] = True
-        else:
-            self.anonymous.append(name)
+        huge = self.thp != "never" and not self.chance(4)
+        nr = 530 if self.chance(40) else self.pick(HUGE_SIZES if huge else SIZES)
+        step: Step = {"as": name, "length": nr * PAGE, **self.kind(huge)}
         if not step.get("shared"):
             self.private.add(name)
+            self.anonymous += [] if "file" in step else [name]
         if self.chance(6):
             step["prot"] = self.pick(["r", "r", "none"])
         if self.chance(8):
             step["populate"] = True
-        if self.chance(3):
+        if self.chance(8 if huge else 3):
             step["align"] = 4 * KIB
         if self.chance(40):
             step |= self.pick([{"length": 0}, {"offset": 100}, {"length": 5000}])
         self.regions[name] = -(-step["length"] // PAGE)
         self.step("mmap", task, **step)
+        if self.thp == "madvise" and huge and not self.chance(4):
+            self.step("madvise", task, **self.part(name), advice="hugepage")
         if not self.chance(4):
             self.touch(task, name)
+
+    def kind(self, huge: bool) -> Step:
+        """What to map: private memory, shared memory, or a file."""
+        kinds = ["anonymous", "anonymous", "anonymous", "shared", "file", "file"]
+        kind = "anonymous" if huge and not self.chance(8) else self.pick(kinds)
+        if kind == "file" and self.files:
+            step: Step = {"file": self.pick([*self.files]), "shared": not self.chance(4)}
+            return step | ({"offset": self.pick([3, 1, 16]) * PAGE} if self.chance(4) else {})
+        return {"shared": True} if kind == "shared" else {}
 
     def touch(self, task: str, at: str = "") -> None:
         """Access some of a region."""
@@ -151,6 +163,8 @@ class Program:
             step["write"] = False
         if self.chance(10):
             step["stride"] = self.pick([3 * PAGE, 2 * PAGE, 2 * KIB, 5000])
+        if self.regions[step["at"]] >= HUGE and self.chance(2):
+            step["stride"] = self.pick([HUGE * PAGE, 16 * PAGE, 100 * PAGE, 511 * PAGE])
         self.step("touch", task, **step)
 
     def policy(self, key: str) -> Step:
@@ -254,6 +268,8 @@ class Program:
                 nodes = [self.pick([*self.memory, *self.memory, *self.memory, 9]) for _ in pages]
         if self.chance(8):
             part["stride"] = self.pick([2 * PAGE, 2 * KIB, 3 * PAGE])
+        if nr >= HUGE and not isinstance(nodes, list) and self.chance(2):
+            part = {"at": at, "stride": self.pick([HUGE, 256, 1]) * PAGE}
         flags = self.pick([["move"], ["move"], ["move"], ["move_all"], [], ["move", "move_all"]])
         if self.chance(40):
             flags = self.pick([["strict"], [64]])
@@ -286,7 +302,7 @@ class Program:
             return
         at = self.region()
         start = self.draw(st.integers(0, max(self.regions[at] - 1, 0)))
-        length = self.pick([1, 3, 8]) * PAGE
+        length = self.pick([1, 3, 8, HUGE]) * PAGE
         kind = self.pick(["long", "long", "short"])
         self.step("pin", task, at=at, offset=start * PAGE, length=length, kind=kind)
         self.pins.append(self.steps[-1])
@@ -317,7 +333,13 @@ class Program:
         advices = ["dontneed", "dontneed", "populate_read", "populate_write", "cold", "random"]
         advices += ["hugepage", "nohugepage", "mergeable", "unmergeable", "normal", "dontfork"]
         advices += ["free", "free"] if self.frees else []
+        if self.thp != "never":
+            advices += ["dontneed", "cold", "hugepage", "nohugepage"]
         advice: Any = self.pick(advices)
+        if self.thp != "never" and self.anonymous and self.chance(4):
+            at = self.region(self.anonymous)
+            self.step("madvise", task, **self.part(at), advice="collapse")
+            return
         if not self.frees and self.anonymous and self.chance(12):
             part = self.part(self.pick(self.anonymous), odd=0)
             self.step("madvise", task, **part, advice="pageout")
@@ -353,6 +375,11 @@ class Program:
         if all(nr <= 7 or fs == "tmpfs" for nr, fs in self.files.values()):
             self.step("sysctl", name="drop_caches", value=self.pick([1, 3, 2]))
 
+    def set_thp(self, task: str) -> None:
+        """Turn huge pages on and off."""
+        if self.thp != "never":
+            self.step("sysctl", name="thp", value=self.pick(["never", "madvise", "always"]))
+
     def look(self) -> None:
         """See where everything is."""
         for task in self.tasks:
@@ -387,7 +414,7 @@ ACTIONS: list[Callable[[Program, str], None]] = [
     Program.fork, Program.cut_and_mend, Program.cut_and_mend, Program.protect, Program.advise,
     Program.advise, Program.lock, Program.unmap, Program.pin, Program.pin, Program.cpuset,
     Program.run_elsewhere, Program.home_node, Program.get_mempolicy, Program.exit,
-    Program.drop_caches,
+    Program.drop_caches, Program.set_thp,
 ]  # fmt: skip
 
 

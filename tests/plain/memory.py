@@ -1,8 +1,9 @@
-"""The plain model's memory: every VMA, page and page table entry is an object of its own.
+"""The plain model's address spaces: every VMA, folio and page table entry is an object of its own.
 
-Written from the specification alone; small pages only, no swap, and memory never runs out.
+Written from the specification alone; without swap.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -14,9 +15,8 @@ PREFERRED, BIND, INTERLEAVE, LOCAL, MANY, WEIGHTED = 1, 2, 3, 4, 5, 6
 STATIC, RELATIVE, BALANCING = 0x8000, 0x4000, 0x2000
 FLAGS = {STATIC: "static", RELATIVE: "relative", BALANCING: "balancing"}
 TEXTS = ["", "prefer", "bind", "interleave", "local", "prefer (many)", "weighted interleave"]
-Pte = SimpleNamespace  # page (None: the zero page), write, dirty
 Task = SimpleNamespace  # uid, cpus, user_cpus, cpuset, mems, policy, mm
-RA_PAGES, RA_ASYNC, AROUND, TABLE = 32, 8, 16, 512
+TABLE = 512  # pages of a page table, and of a huge page
 
 
 class Refused(Exception):  # noqa: N818  (a system call's answer)
@@ -62,15 +62,64 @@ class Object:
 
     def __init__(self, name: str, fs: str, nr: int, inode: int) -> None:
         self.name, self.fs, self.nr, self.inode = name, fs, nr, inode
-        self.cache, self.policies = dict[int, Page](), dict[int, Policy]()
+        self.cache, self.policies = dict[int, Folio](), dict[int, Policy]()
 
 
-class Page:
-    """A page of memory: where it is, what of, who maps or holds it; marked: by readahead."""
+@dataclass(eq=False)
+class Entry:
+    """A page table's entry, for a page or for a whole block; without a folio: the zero page."""
 
-    def __init__(self, node: int, obj: Object | None, exclusive: bool, marked: bool) -> None:
-        self.node, self.obj, self.exclusive, self.marked = node, obj, exclusive, marked
-        self.dirty, self.held, self.maps = False, list[str](), set[tuple[Mm, int]]()
+    folio: "Folio | None"
+    write: bool
+    dirty: bool
+    huge: bool
+
+
+class Folio:
+    """A page of memory, or 512: where it is, what of, who maps or holds it.
+
+    Page by page it knows which ones belong to one process alone (exclusive), and which ones hold
+    what was stored. Marked: by readahead. Partial: a part of it was unmapped, but not the rest.
+    """
+
+    def __init__(self, node: int, obj: Object | None, index: int, nr: int = 1) -> None:
+        self.node, self.obj, self.index, self.nr = node, obj, index, nr
+        self.marked = self.dirty = self.partial = False
+        self.exclusive, self.stored = set(() if obj else range(nr)), set[int]()
+        self.held, self.maps = list[str](), dict[tuple[Mm, int], Entry]()
+
+    @property
+    def in_order(self) -> list[tuple[tuple["Mm", int], Entry]]:
+        """Its mappings, a parent's before its child's."""
+        return sorted(self.maps.items(), key=lambda one: (one[0][0].number, one[0][1]))
+
+    def mapcount(self, number: int) -> int:
+        """How many entries map one of its pages."""
+        return sum(e.huge or at % self.nr == number for (_, at), e in self.maps.items())
+
+    def covered(self, maps: list[tuple[tuple["Mm", int], Entry]]) -> bool:
+        """Whether *maps* map all of it or nothing."""
+        whole = any(entry.huge for _, entry in maps)
+        return whole or len({at % self.nr for (_, at), _ in maps}) in (0, self.nr)
+
+    @property
+    def shared(self) -> bool:
+        """Whether it looks as if more than one process mapped it."""
+        maps = self.maps.values()
+        if self.nr == 1 or len(maps) <= 1:
+            return len(maps) > 1
+        return any(e.huge for e in maps) or len(maps) > self.nr or self.mapcount(0) > 1
+
+    def unmap_to_move(self) -> bool:
+        """Whether migration can unmap it all; what the attempt leaves behind."""
+        maps = self.in_order
+        for done, ((_, at), entry) in enumerate(maps, start=1):
+            pinned = "long" in self.held and at % self.nr in self.exclusive
+            self.dirty |= entry.dirty and not (pinned and entry.huge)
+            if pinned:
+                return False
+            self.partial = self.partial or not self.covered(maps[done:])
+        return True
 
 
 @dataclass(eq=False)
@@ -95,6 +144,10 @@ class Vma:
     def index(self, at: int) -> int:
         return at - self.start + self.pgoff
 
+    def turn(self, at: int, nr: int) -> int:
+        """The place of a folio in an interleaving."""
+        return self.pgoff // nr + (at - self.start) // nr
+
     def policy_at(self, at: int) -> Policy | None:
         return self.shmem.policies.get(self.index(at)) if self.shmem else self.policy
 
@@ -114,10 +167,11 @@ class Vma:
 
 
 class Mm:
-    """An address space: VMAs in order, and a dict of pages."""
+    """An address space: VMAs in order, a dict of pages, and the blocks that have a page table."""
 
-    def __init__(self) -> None:
-        self.vmas, self.ptes = list[Vma](), dict[int, Pte]()
+    def __init__(self, number: int, events: Counter[str]) -> None:
+        self.number, self.events = number, events
+        self.vmas, self.ptes, self.tables = list[Vma](), dict[int, Entry](), set[int]()
 
     def walk(self, a: int, b: int, hole: str = "") -> Iterator[tuple[Vma, int, int]]:
         """The parts of a range with their VMAs when it is their turn, up to a *hole* if given."""
@@ -130,32 +184,69 @@ class Mm:
             yield vma, start, a
 
     def vma(self, at: int) -> Vma | None:
-        return next((vma for vma, _, _ in self.walk(at, at + 1)), None)
+        return next((vma for vma in self.vmas if vma.start <= at < vma.end), None)
 
-    def mapped(self, a: int, b: int) -> list[tuple[int, Pte, Page]]:
-        found = sorted(at for at in self.ptes if a <= at < b)
-        return [(at, pte, pte.page) for at in found if (pte := self.ptes[at]).page]
+    def entries(self, a: int, b: int) -> list[tuple[int, Entry]]:
+        """What is mapped, each entry once, with the first page of the range that it maps."""
+        found = dict[int, tuple[int, Entry]]()
+        for at in sorted(at for at in self.ptes if a <= at < b):
+            found.setdefault(id(self.ptes[at]), (at, self.ptes[at]))
+        return [*found.values()]
 
-    def map(self, at: int, page: Page | None, write: bool = False, dirty: bool = False) -> None:
+    def mapped(self, a: int, b: int) -> list[tuple[int, Entry, Folio]]:
+        return [(at, entry, entry.folio) for at, entry in self.entries(a, b) if entry.folio]
+
+    def map(self, at: int, folio: Folio | None, write=False, dirty=False, huge=False) -> None:
         self.unmap(at)
-        self.ptes[at] = Pte(page=page, write=write, dirty=dirty)
-        if page:
-            page.maps.add((self, at))
+        entry = Entry(folio, write, dirty, huge)
+        (self.tables.discard if huge else self.tables.add)(at // TABLE)
+        self.ptes |= dict.fromkeys(range(at, at + (TABLE if huge else 1)), entry)
+        if folio:
+            folio.maps[self, at] = entry
 
     def unmap(self, at: int) -> None:
-        pte = self.ptes.pop(at, None)
-        if pte and pte.page:
-            pte.page.maps.remove((self, at))
-            pte.page.dirty |= pte.dirty and pte.page.obj is not None
+        entry = self.ptes.get(at)
+        pages = range(at - at % TABLE, at - at % TABLE + TABLE) if entry and entry.huge else [at]
+        for page in pages if entry else ():
+            del self.ptes[page]
+        if entry and entry.folio:
+            folio = entry.folio
+            del folio.maps[self, pages[0]]
+            folio.dirty |= entry.dirty and folio.obj is not None
+            folio.partial = folio.partial or not folio.covered([*folio.maps.items()])
+
+    def cut(self, at: int) -> None:
+        """Map page by page what a single entry maps on both sides of an address."""
+        entry, start = self.ptes.get(at), at - at % TABLE
+        if not entry or not entry.huge or at == start:
+            return
+        self.split_entry(start)
+
+    def split_entry(self, start: int) -> None:
+        """Map page by page what a single entry maps."""
+        entry = self.ptes[start]
+        self.events["thp_split_pmd"] += 1
+        self.tables.add(start // TABLE)
+        pages = {start + n: replace(entry, huge=False) for n in range(TABLE)}
+        self.ptes |= pages
+        if entry.folio:
+            del entry.folio.maps[self, start]
+            entry.folio.maps |= {(self, at): page for at, page in pages.items()}
+            entry.folio.dirty |= entry.dirty
 
     def zap(self, a: int, b: int) -> None:
-        for at in [at for at in self.ptes if a <= at < b]:
+        self.cut(a)
+        self.cut(b)
+        for at, _ in self.entries(a, b):
             self.unmap(at)
 
     def put(self, old: list[Vma], new: list[Vma]) -> None:
         gone = {id(vma) for vma in old}
         kept = [vma for vma in [*self.vmas, *new] if id(vma) not in gone and vma.start < vma.end]
         self.vmas = sorted(kept, key=lambda vma: vma.start)
+        for vma in new:
+            self.cut(vma.start)
+            self.cut(vma.end)
 
     def modify(self, vma: Vma, a: int, b: int, **changes: object) -> Vma:
         """Change a part of *vma*, which then merges with neighbours that it joins."""
@@ -177,87 +268,3 @@ class Mm:
         lenders = [other for other in self.vmas if other.anon and not other.forked]
         lent = [v.anon for v in lenders if v.continues(vma) or vma.continues(v)]
         vma.anon = vma.anon or (lent[-1] if lent else object())
-
-
-class Memory:
-    """The nodes of a machine: where pages are placed, and the faults that place them."""
-
-    def __init__(self, spec: Any) -> None:
-        self.nodes, self.memory = Nodemask.collect(spec.nodes), spec.memory_nodes
-        self.cpu_node = {cpu: nid for nid, node in spec.nodes.items() for cpu in node.cpus}
-        self.weights, self.zonelists = spec.weights, dict[int, list[int]]()
-        load = dict.fromkeys(self.nodes, 0)
-        for local, row in zip(spec.node_ids, spec.matrix, strict=True):
-            far = dict(zip(spec.node_ids, row, strict=True))
-            order = self.zonelists[local] = [local]
-            while left := [n for n in self.memory if n not in order]:
-                best = min(left, key=lambda n: ((far[n] + (n < local)) * 1024 + load[n], n))
-                load[best] += far[best] != far[order[-1]]
-                order.append(best)
-
-    def alloc(self, task: Task, policy: Policy | None, phase: int) -> int:
-        policy = policy or task.policy
-        near, mask = self.cpu_node[task.cpus.first], task.mems
-        if policy and policy.mode == PREFERRED:
-            near = policy.nodes.first
-        elif policy and policy.mode in (BIND, MANY):
-            near = near if policy.home is None else policy.home
-            mask = policy.nodes & mask or mask
-        elif policy and policy.mode in (INTERLEAVE, WEIGHTED):
-            weights = self.weights if policy.mode == WEIGHTED else {}
-            turns = [node for node in policy.nodes for _ in range(weights.get(node, 1))]
-            near = turns[phase % len(turns)]
-        return next(node for node in self.zonelists[near] if node in mask)
-
-    def new_anon(self, task: Task, vma: Vma, at: int, mm: Mm | None = None) -> None:
-        policy, bias = vma.policy_at(at), vma.shmem.inode if vma.shmem else 0
-        page = Page(self.alloc(task, policy, bias + vma.index(at)), None, True, False)
-        (mm or task.mm).map(at, page, write="w" in vma.prot, dirty=True)
-
-    def fault(self, task: Task, vma: Vma, at: int, write: bool) -> bool:
-        """Let *task* access a page of *vma*, which allows it; False: beyond the file's end."""
-        pte = task.mm.ptes.get(at)
-        page = pte.page if pte else None
-        if write and not vma.shared and not (pte and pte.write):
-            if page and not page.obj and len(page.maps) + len(page.held) == 1:
-                page.exclusive = True
-            if not page or not page.exclusive:
-                task.mm.prepare_anon(vma)
-        if not pte and vma.obj:
-            return self.file_fault(task, vma, vma.obj, at, write)
-        if not write:
-            task.mm.ptes.setdefault(at, Pte(page=None, write=False, dirty=False))
-        elif pte and (pte.write or (page and (vma.shared or page.exclusive))):
-            page.dirty |= vma.shared and not pte.write
-            pte.write = pte.dirty = True
-        else:
-            self.new_anon(task, vma, at)
-        return True
-
-    def file_fault(self, task: Task, vma: Vma, obj: Object, at: int, write: bool) -> bool:
-        if vma.index(at) >= obj.nr:
-            return False
-        may_write = vma.shared and vma.shmem is not None and "w" in vma.prot
-        first, table = max(at - at % AROUND, vma.start), at - at % TABLE
-        for near in range(first, 0 if write else min(first + AROUND, table + TABLE, vma.end)):
-            page = obj.cache.get(vma.index(near))
-            if page and near not in task.mm.ptes and not page.marked:
-                task.mm.map(near, page, may_write)
-        if at not in task.mm.ptes:
-            page = self.cached(task, vma, obj, vma.index(at))
-            page.dirty |= write and vma.shared
-            task.mm.map(at, page, write or may_write, dirty=write and vma.shared)
-        if write and not vma.shared:
-            self.new_anon(task, vma, at)
-        return True
-
-    def cached(self, task: Task, vma: Vma, obj: Object, index: int) -> Page:
-        is_single = vma.shmem is not None or "random" in vma.flags
-        start = index if is_single else max(0, index - RA_PAGES // 2)
-        end = index + 1 if is_single else min(start + RA_PAGES, obj.nr)
-        if index in obj.cache:
-            obj.cache[index].marked &= is_single
-        for new in set(range(start, 0 if index in obj.cache else end)) - set(obj.cache):
-            node = self.alloc(task, obj.policies.get(new), obj.inode + new)
-            obj.cache[new] = Page(node, obj, False, not is_single and new == end - RA_ASYNC)
-        return obj.cache[index]

@@ -1,7 +1,7 @@
 """The plain model: a scenario's steps on the plain memory, each answered as FORMAT.md says.
 
-Kernel 6.12 only; without THP, hugetlb, exec and declared memory. A step's method gets the step, its
-task, and the pages a..b that the step names a part of; `accesses` are the addresses there.
+Kernel 6.12 only; without exec and declared memory. A step's method gets the step, its task, and
+the pages a..b that the step names a part of; `accesses` are the addresses there.
 """
 
 from collections import Counter
@@ -13,7 +13,9 @@ from typing import Any
 from pymigrate.nodemask import Nodemask
 from pymigrate.units import PAGE_SIZE, pages_of
 from tests.plain import memory as m
-from tests.plain.memory import Memory, Mm, Object, Page, Policy, Refused, Task, Vma, need
+from tests.plain.engine import Queue, engine
+from tests.plain.faults import Memory
+from tests.plain.memory import TABLE, Folio, Mm, Object, Policy, Refused, Task, Vma, need
 
 Record = dict[str, Any]
 DONE: Record = {"ret": 0, "errno": None}
@@ -23,8 +25,8 @@ STRICT, MOVE, MOVE_ALL = 1, 2, 4
 ALIGNED = "munmap mprotect madvise set_mempolicy_home_node".split()
 BASE, END = 0x200004000000 // PAGE_SIZE, 1 << 60
 ENOENT, EACCES, EFAULT, EBUSY = -2, -13, -14, -16
-DONTNEED, FREE, POPULATE_READ, POPULATE_WRITE = 4, 8, 22, 23
-ADVICE = dict.fromkeys((4, 8, 20, 21, 22, 23), ("", "")) | {  # VMA flags that it sets and clears
+DONTNEED, FREE, COLD, PAGEOUT, POPULATE_READ, POPULATE_WRITE, COLLAPSE = 4, 8, 20, 21, 22, 23, 25
+ADVICE = dict.fromkeys((4, 8, 20, 21, 22, 23, 25), ("", "")) | {  # VMA flags it sets and clears
     0: ("", "random sequential"), 1: ("random", "sequential"), 2: ("sequential", "random"),
     10: ("dontfork", ""), 12: ("mergeable", ""), 13: ("", "mergeable"),
     14: ("hugepage", "nohugepage"), 15: ("nohugepage", "hugepage"),
@@ -42,18 +44,22 @@ class Model:
 
     def __init__(self, scenario: Any) -> None:
         spec, nodes = scenario.machine, scenario.machine.memory_nodes
-        self.memory, self.cpus = Memory(spec), spec.cpus
+        self.memory, self.cpus, self.mms = Memory(spec), spec.cpus, 0
         self.cpusets = {"": {"cpus": spec.cpus, "mems": nodes, "old": nodes}}
         self.tasks, self.files = dict[str, Task](), dict[str, Object]()
         for name, t in scenario.tasks.items():
-            cpus = {"cpus": t.cpus, "user_cpus": t.cpus}
-            self.tasks[name] = Task(uid=t.uid, cpuset="", mems=nodes, policy=None, mm=Mm(), **cpus)
+            cpus = {"cpus": t.cpus, "user_cpus": t.cpus, "mm": self.new_mm()}
+            self.tasks[name] = Task(uid=t.uid, cpuset="", mems=nodes, policy=None, **cpus)
         tmpfs = [name for name, file in scenario.files.items() if file.fs == "tmpfs"]
         for name, file in scenario.files.items():
             inode = tmpfs.index(name) + 2 if name in tmpfs else 0
             self.files[name] = Object(name, file.fs, pages_of(file.size), inode)
         self.regions, self.next_region = dict[str, tuple[int, int]](), BASE
-        self.pins, self.events = dict[object, list[list[Page | None]]](), Counter[str]()
+        self.pins = dict[object, list[list[Folio | None]]]()
+
+    def new_mm(self) -> Mm:
+        self.mms += 1
+        return Mm(self.mms, self.memory.events)
 
     def do(self, step: Any) -> Record:
         start, nr = self.regions.get(getattr(step, "at", None), (0, 0))
@@ -97,9 +103,10 @@ class Model:
                 flags -= {"account"}  # the memory that it may come to need
             flags |= {"account"} if needs else set()
             task.mm.modify(vma, start, end, prot=prot, flags=flags)
-            for _, pte, page in task.mm.mapped(start, end):
-                may_write = (vma.shmem or pte.dirty) if vma.shared else page.exclusive
-                pte.write = "w" in prot and bool(may_write)
+            for at, pte, folio in task.mm.mapped(start, end):
+                mine = vma.shmem or pte.dirty if vma.shared else at % folio.nr in folio.exclusive
+                pte.dirty &= not (pte.huge and pte.write)
+                pte.write = "w" in prot and bool(mine)
             if needs and "locked" in flags:
                 self.populate(task, start, end)
 
@@ -115,12 +122,14 @@ class Model:
             elif (more or less) and not ("mergeable" in more and vma.shared):
                 task.mm.modify(vma, start, end, flags=(vma.flags | more) - less)
             elif not more and not less:
-                need("locked" not in vma.flags and not (advice == FREE and vma.obj), "EINVAL")
+                need(advice == COLLAPSE or "locked" not in vma.flags, "EINVAL")
+                need(not (advice == FREE and vma.obj), "EINVAL")
             if advice == DONTNEED:
                 task.mm.zap(start, end)
-            for _, pte, page in task.mm.mapped(start, end) if advice == FREE else ():
-                if not (page.dirty and len(page.maps) > 1):
-                    pte.dirty = page.dirty = False
+            elif advice == COLLAPSE:
+                self.memory.collapse(task, vma, start, end)
+            elif advice in (FREE, COLD, PAGEOUT):
+                self.memory.lazily(task.mm, start, end, advice == FREE, advice == PAGEOUT)
         need(covered >= b - a, "ENOMEM")
 
     def do_mlock(self, step: Any, task: Task, a: int, b: int) -> None:
@@ -136,8 +145,10 @@ class Model:
             vma = task.mm.vma(at // PAGE_SIZE)
             if not vma or vma.prot == "none" or (step.write and "w" not in vma.prot):
                 return {"signal": "SIGSEGV"}
-            if not self.memory.fault(task, vma, at // PAGE_SIZE, step.write):
+            if not self.memory.fault(task, vma, page := at // PAGE_SIZE, step.write):
                 return {"signal": "SIGBUS"}
+            if step.write and (folio := task.mm.ptes[page].folio):
+                folio.stored.add(page % folio.nr)
         return {}
 
     def get_page(self, task: Task, at: int, write: bool, errno: str = "EFAULT", dirties=False):
@@ -146,9 +157,10 @@ class Model:
         if not pte or (write and not pte.write):
             need(self.memory.fault(task, vma, at, write), "EFAULT")
         pte = task.mm.ptes[at]
-        if pte.page and dirties and write:
-            pte.page.dirty |= not pte.dirty
-        return pte.page
+        if pte.folio and dirties and write:
+            pte.folio.dirty |= not pte.dirty and not pte.huge
+            pte.dirty |= pte.huge
+        return pte.folio
 
     def populate(self, task: Task, a: int, b: int) -> bool:
         try:
@@ -161,19 +173,29 @@ class Model:
         return True
 
     def do_fork(self, step: Any, task: Task, *_: int) -> None:
-        child = self.tasks[step.as_] = Task(**vars(task) | {"mm": Mm()})
+        child = self.tasks[step.as_] = Task(**vars(task) | {"mm": self.new_mm()})
         for vma in [vma for vma in task.mm.vmas if "dontfork" not in vma.flags]:
             flags, anon = vma.flags - {"locked"}, vma.anon and object()
             child.mm.put([], [replace(vma, flags=flags, anon=anon, forked=bool(anon))])
-            for at in [at for at in task.mm.ptes if anon and vma.start <= at < vma.end]:
-                pte = task.mm.ptes[at]
-                if pte.page and pte.page.exclusive and "long" in pte.page.held:
-                    self.memory.new_anon(task, vma, at, child.mm)
-                    continue
-                pte.write = False
-                child.mm.map(at, pte.page, False, pte.dirty)
-                if pte.page:
-                    pte.page.exclusive = False
+            if anon:
+                self.copy_entries(task, vma, child.mm)
+
+    def copy_entries(self, task: Task, vma: Vma, new: Mm) -> None:
+        """What a child of *task* gets mapped of a VMA; what is pinned stays the parent's."""
+        mm = task.mm
+        new.tables |= mm.tables & {*range(vma.start // TABLE, (vma.end - 1) // TABLE + 1)}
+        for at, pte, folio in mm.mapped(vma.start, vma.end):
+            if pte.huge and "long" in folio.held and folio.exclusive:
+                mm.split_entry(at)
+        for at, pte in mm.entries(vma.start, vma.end):
+            folio, pages = pte.folio, {at % TABLE} if pte.folio and pte.folio.nr > 1 else {0}
+            if folio and "long" in folio.held and pages & folio.exclusive:
+                self.memory.new_anon(task, vma, at, new)
+                continue
+            pte.write = False
+            new.map(at, folio, False, pte.dirty, pte.huge)
+            if folio:
+                folio.exclusive -= {*range(TABLE)} if pte.huge else pages
 
     def do_exit(self, step: Any, task: Task, *_: int) -> None:
         task.mm.zap(0, END)
@@ -257,27 +279,35 @@ class Model:
         if a == b:
             return
         policy = self.build(task, mode, mode_flags, step.nodes)
-        queue, failed = self.mbind_walk(task, a, b, step.nodes, flags, mode)
+        queue = self.mbind_walk(task, a, b, step.nodes, flags, mode)
         for vma, start, end in task.mm.walk(a, b):
             self.set_policy(task.mm, vma, start, end, policy)
-        targets = [self.memory.alloc(task, policy, phase) for phase in queue.values()]
-        need(not (self.engine(list(queue), targets) + failed and flags & STRICT), "EIO")
+        first = next(iter(queue.folios), None)
+        shift = first and self.first_turn(task.mm, first, a, b) - first.index // first.nr
+
+        def place(folio: Folio) -> int | None:
+            return self.memory.alloc(task, policy, shift + folio.index // folio.nr)
+
+        failed = queue.failed + engine(self.memory, queue.folios, place)
+        need(not (failed and flags & STRICT), "EIO")
+
+    def first_turn(self, mm: Mm, folio: Folio, a: int, b: int) -> int:
+        """The place in an interleaving that a fault in a range would give a folio."""
+        heads = {at - at % folio.nr for other, at in folio.maps if other is mm}
+        for vma, _, _ in mm.walk(a, b):
+            for at in heads & {*range(vma.start, vma.end)}:
+                return (vma.shmem.inode if vma.shmem else 0) + vma.turn(at, folio.nr)
+        return folio.index // folio.nr
 
     def mbind_walk(self, task: Task, a: int, b: int, user: Nodemask, flags: int, mode: int):
-        """The pages to move, with their places in an interleaving, and how many must stay."""
-        parts = need(list(task.mm.walk(a, b)), "EFAULT")
-        queue, failed, bias = dict[Page, int](), 0, 0
-        for (vma, start, end), behind in zip_longest(parts, parts[1:]):
+        """The folios to move, and how many must stay."""
+        parts, queue = need(list(task.mm.walk(a, b)), "EFAULT"), Queue()
+        for (_, start, end), behind in zip_longest(parts, parts[1:]):
             need(not (mode and (parts[0][1] > a or end < (behind[1] if behind else b))), "EFAULT")
-            for at, _, page in task.mm.mapped(start, end if flags else start):
-                if page.node in user:
-                    continue
-                need(flags != STRICT, "EIO")
-                if flags & MOVE_ALL or len(page.maps) == 1:
-                    bias = bias if queue else vma.shmem.inode if vma.shmem else 0
-                    failed += page in queue
-                    queue.setdefault(page, vma.index(at) + bias)
-        return queue, failed
+            if flags:
+                move, move_all = bool(flags & MOVE), bool(flags & MOVE_ALL)
+                queue.look(task.mm, start, end, lambda n: n not in user, move, move_all)
+        return queue
 
     def do_set_mempolicy_home_node(self, step: Any, task: Task, a: int, b: int) -> None:
         need(step.node in self.memory.nodes, "EINVAL")
@@ -288,13 +318,6 @@ class Model:
                 home, done = replace(vma.policy, home=step.node), True
                 self.set_policy(task.mm, vma, start, end, home)
         need(done, "ENOENT")
-
-    def engine(self, pages: list[Page], targets: list[int]) -> int:
-        for page, node in zip(pages, targets, strict=True):
-            page.dirty |= any(mm.ptes[at].dirty for mm, at in page.maps)
-            page.node = page.node if page.held else node
-            self.events["pgmigrate_fail" if page.held else "pgmigrate_success"] += 1
-        return sum(bool(page.held) for page in pages)
 
     def target(self, step: Any, caller: Task) -> Task:
         target = need(self.tasks.get(step.target_name), "ESRCH")
@@ -312,9 +335,9 @@ class Model:
         while pairs := [(s, d) for s in left - kept if (d := old.remap(s, new)) != s]:
             source, dest = next((pair for pair in pairs if pair[1] not in left), pairs[-1])
             left -= Nodemask.of(source)
-            found = [page for _, _, page in mm.mapped(0, END) if page.node == source]
-            queue = Counter(page for page in found if move_all or len(page.maps) == 1)
-            failed += queue.total() - len(queue) + self.engine([*queue], [dest] * len(queue))
+            queue = Queue()
+            queue.look(mm, 0, END, lambda node, s=source: node == s, True, move_all)
+            failed += queue.failed + engine(self.memory, queue.folios, lambda _, d=dest: d)
         return failed
 
     def do_move_pages(self, step: Any, caller: Task, *_: int) -> Record:
@@ -339,13 +362,11 @@ class Model:
 
     def move(self, caller: Task, target: Task, wanted: Any, status: Any, move_all: bool) -> None:
         """The loop of move_pages: pages with one target go together until one does not move."""
-        queue, start, now = list[Page](), 0, -1
+        queue, start, now = list[Folio](), 0, -1
 
         def submit(at: int, counted: int = 0) -> None:
-            if queue and now not in caller.mems:
-                self.events["pgmigrate_fail"] += 1
-                raise Refused("ENOMEM")
-            if failed := self.engine(queue, [now] * len(queue)):
+            node = now if now in caller.mems else None
+            if failed := engine(self.memory, queue, lambda _: node):
                 raise Refused(failed + len(wanted) - at - counted)
             status[start:at] = [now] * (at - start) if queue else status[start:at]
             queue.clear()
@@ -360,8 +381,8 @@ class Model:
                 start, now = at, node
             found = self.query(target, page)
             if found not in (node, EFAULT, ENOENT):
-                moved = target.mm.ptes[page].page
-                shared = len(moved.maps) > 1 and not move_all
+                moved = target.mm.ptes[page].folio
+                shared = moved.shared and not move_all
                 found = EACCES if shared else EBUSY if moved in queue else queue.append(moved)
             status[at] = found
             if found is not None:
@@ -371,9 +392,9 @@ class Model:
 
     def query(self, task: Task, at: int) -> int:
         pte = task.mm.ptes.get(at)
-        if not task.mm.vma(at) or (pte and not pte.page):
+        if not task.mm.vma(at) or (pte and not pte.folio):
             return EFAULT
-        return pte.page.node if pte else ENOENT
+        return pte.folio.node if pte else ENOENT
 
     def do_cpuset_set(self, step: Any, *_: Any) -> None:
         cpuset = self.cpusets.setdefault(step.cpuset, dict(self.cpusets[""], old=Nodemask()))
@@ -405,7 +426,10 @@ class Model:
         new["old"] = new["mems"] if old is not new else new["old"]
 
     def do_sysctl(self, step: Any, *_: Any) -> None:
-        for file in self.files.values() if int(step.value) & 1 else ():
+        if step.name == "thp":
+            self.memory.thp = str(step.value)
+        drop = step.name == "drop_caches" and int(step.value) & 1
+        for file in self.files.values() if drop else ():
             kept = {at: p for at, p in file.cache.items() if p.dirty or p.maps or p.held}
             file.cache = file.cache if file.fs == "tmpfs" else kept
 
@@ -419,18 +443,23 @@ class Model:
             lines.append({"policy": policy, "start": vma.start - a})
             lines[-1] |= {"file": vma.obj.name} if vma.obj else {}
             if found := task.mm.mapped(vma.start, vma.end):
-                anon = sum(page.obj is None for _, _, page in found)
-                dirty = sum(pte.dirty or page.dirty for _, pte, page in found)
-                mapped = len(found) * (len(found) not in (anon, dirty))
-                mapmax = max(len(page.maps) for _, _, page in found)
-                nodes = dict(Counter(str(page.node) for _, _, page in found))
-                lines[-1] |= {"anon": anon, "dirty": dirty, "mapped": mapped, "nodes": nodes}
+                anon, dirty, pages, mapmax, nodes = 0, 0, 0, 0, Counter[str]()
+                for at, pte, folio in found:
+                    nr = TABLE if pte.huge else 1
+                    pages += nr
+                    anon += nr * (folio.obj is None)
+                    dirty += nr * (pte.dirty or folio.dirty)
+                    mapmax = max(mapmax, folio.mapcount(0 if pte.huge else at % folio.nr))
+                    nodes[str(folio.node)] += nr
+                mapped = pages * (pages not in (anon, dirty))
+                lines[-1] |= {"anon": anon, "dirty": dirty, "mapped": mapped, "nodes": dict(nodes)}
                 lines[-1] |= {"mapmax": mapmax * (mapmax > 1), "kernelpagesize_kB": 4}
         return {"lines": lines}
 
     def do_vmstat(self, step: Any, *_: Any) -> Record:
-        delta, self.events = self.events, Counter()
-        return {"delta": dict(delta)}
+        delta = {name: value for name, value in self.memory.events.items() if value}
+        self.memory.events.clear()
+        return {"delta": delta}
 
 
 def runs(values: list[Any]) -> list[list[Any]]:

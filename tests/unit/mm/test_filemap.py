@@ -10,7 +10,7 @@ from pymigrate.mm.memmap import FrameFlag
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.mempolicy import set_mempolicy
-from pymigrate.syscalls.mmap import munmap
+from pymigrate.syscalls.mmap import mmap, munmap
 from pymigrate.syscalls.process import sched_setaffinity, touch
 from tests.conftest import hold, mapped, new_file, new_task, nodes_of, touched, two_nodes
 
@@ -217,3 +217,14 @@ def test_a_stored_page_is_dirty_in_the_cache(machine: Machine, task: Task) -> No
     addr = mapped(machine, task, "8KiB", space=file, is_shared=True)
     touch(machine, task, addr, PAGE)
     assert frame_of(machine, file.pages.runs[0].pfn(0)).flags & FrameFlag.DIRTY
+
+
+def test_a_fault_near_a_mappings_start_maps_as_many_pages_as_any(
+    machine: Machine, task: Task
+) -> None:
+    space = new_file(machine, "256KiB")
+    touch(machine, task, mapped(machine, task, "256KiB", space=space, is_shared=True), 256 << 10)
+    addr = mapped(machine, task, "4KiB") + 3 * PAGE
+    mmap(machine, task, addr, 32 * PAGE, "rw", space=space, is_shared=True)
+    touch(machine, task, addr + 7 * PAGE, 7 * PAGE, write=False)
+    assert present(machine, task, addr, 32) == [*range(16)]

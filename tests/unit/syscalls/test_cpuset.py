@@ -163,6 +163,14 @@ def test_attaching_to_the_same_cpuset_does_nothing(machine: Machine, task: Task)
     assert machine.lru_batches
 
 
+def test_attaching_to_an_equal_cpuset_leaves_policies_alone(machine: Machine, task: Task) -> None:
+    make(machine, "x", "0-3")
+    set_mempolicy(machine, task, BIND | 0x2000, N("1"))
+    before = task.policy
+    attach(machine, task, "x")
+    assert task.policy == before
+
+
 def test_vma_policies_are_rebound(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "8KiB")
     mbind(machine, task, addr, 8192, BIND, N("1"), 0)

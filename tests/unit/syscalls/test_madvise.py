@@ -244,6 +244,12 @@ def test_a_range_that_covers_no_huge_page_has_nothing_to_collapse(
     madvise(machine, task, addr, 1 << 20, Madv.COLLAPSE)
 
 
+def test_a_range_within_a_huge_page_cannot_be_collapsed(machine: Machine, task: Task) -> None:
+    addr = mapped(machine, task, "2MiB")
+    touch(machine, task, addr, PAGE)
+    assert errno_of(madvise, machine, task, addr + PAGE, PAGE, Madv.COLLAPSE) == "EINVAL"
+
+
 def test_memory_that_nobody_has_written_does_not_collapse(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "2MiB")
     assert errno_of(madvise, machine, task, addr, 2 << 20, Madv.COLLAPSE) == "EINVAL"

@@ -1,0 +1,205 @@
+"""The plain model's machine: the nodes, where folios are placed, and the faults that place them."""
+
+from collections import Counter
+from typing import Any
+
+from pymigrate.nodemask import Nodemask
+from tests.plain import memory as m
+from tests.plain.memory import TABLE, Folio, Mm, Object, Policy, Task, Vma, need
+
+RA_PAGES, RA_ASYNC, AROUND = 32, 8, 16
+
+
+class Memory:
+    """The nodes of a machine: where pages are placed, and the faults that place them."""
+
+    def __init__(self, spec: Any) -> None:
+        self.nodes, self.memory = Nodemask.collect(spec.nodes), spec.memory_nodes
+        self.thp, self.events = str(spec.thp), Counter[str]()
+        self.cpu_node = {cpu: nid for nid, node in spec.nodes.items() for cpu in node.cpus}
+        self.weights, self.zonelists = spec.weights, dict[int, list[int]]()
+        load = dict.fromkeys(self.nodes, 0)
+        for local, row in zip(spec.node_ids, spec.matrix, strict=True):
+            far = dict(zip(spec.node_ids, row, strict=True))
+            order = self.zonelists[local] = [local]
+            while left := [n for n in self.memory if n not in order]:
+                best = min(left, key=lambda n: ((far[n] + (n < local)) * 1024 + load[n], n))
+                load[best] += far[best] != far[order[-1]]
+                order.append(best)
+
+    def alloc(self, task: Task, policy: Policy | None, phase: int, local: bool = False) -> Any:
+        """The node of a new folio; *local*: none rather than another than that tried first."""
+        policy = policy or task.policy
+        near, mask = self.cpu_node[task.cpus.first], task.mems
+        if policy and policy.mode == m.PREFERRED:
+            near = policy.nodes.first
+        elif policy and policy.mode in (m.BIND, m.MANY):
+            near = near if policy.home is None else policy.home
+            mask = policy.nodes & mask or mask
+            local &= policy.mode == m.BIND and (
+                near in policy.nodes or not policy.nodes & task.mems
+            )
+        elif policy and policy.mode in (m.INTERLEAVE, m.WEIGHTED):
+            weights = self.weights if policy.mode == m.WEIGHTED else {}
+            turns = [node for node in policy.nodes for _ in range(weights.get(node, 1))]
+            near, local = turns[phase % len(turns)], False
+        order = [near] if local else self.zonelists[near]
+        return next((n for n in order if n in mask & self.memory), None)
+
+    def new_anon(self, task: Task, vma: Vma, at: int, mm: Mm | None = None) -> None:
+        policy, bias = vma.policy_at(at), vma.shmem.inode if vma.shmem else 0
+        new = Folio(self.alloc(task, policy, bias + vma.index(at)), None, vma.index(at))
+        old = task.mm.ptes[at].folio if at in task.mm.ptes else None
+        new.stored = {0} if old and at % old.nr in old.stored else set()
+        (mm or task.mm).map(at, new, write="w" in vma.prot, dirty=True)
+
+    def fault(self, task: Task, vma: Vma, at: int, write: bool) -> bool:
+        """Let *task* access a page of *vma*, which allows it; False: beyond the file's end."""
+        if at not in task.mm.ptes and self.huge_fault(task, vma, at, write):
+            return True
+        mine = write and not vma.shared and self.is_exclusive(task.mm, vma, at)
+        entry = task.mm.ptes.get(at)
+        if not entry and vma.obj:
+            return self.file_fault(task, vma, vma.obj, at, write)
+        if not write:
+            if not entry:
+                task.mm.map(at, None)
+        elif entry and (entry.write or (entry.folio and (vma.shared or mine))):
+            if entry.folio:
+                entry.folio.dirty |= vma.shared and not entry.write
+            entry.write = entry.dirty = True
+        else:
+            self.new_anon(task, vma, at)
+        return True
+
+    def is_exclusive(self, mm: Mm, vma: Vma, at: int) -> bool:
+        """Whether a store may use the page that is there; else all is prepared for a new one."""
+        entry = mm.ptes.get(at)
+        folio = entry.folio if entry else None
+        if entry and entry.write:
+            return True
+        if entry and folio and not folio.obj and len(folio.maps) + len(folio.held) == 1:
+            folio.exclusive |= {*range(folio.nr)} if entry.huge or folio.nr == 1 else set()
+        if folio and at % folio.nr in folio.exclusive:
+            return True
+        if entry and entry.huge:
+            mm.split_entry(at - at % TABLE)
+        mm.prepare_anon(vma)
+        return False
+
+    def huge_fault(self, task: Task, vma: Vma, at: int, write: bool) -> bool:
+        """Map a whole block of private memory at once, if it may be."""
+        start, enabled = at - at % TABLE, self.thp == "always" or "hugepage" in vma.flags
+        if vma.obj or not enabled or self.thp == "never" or "nohugepage" in vma.flags:
+            return False
+        if start // TABLE in task.mm.tables or not vma.start <= start <= vma.end - TABLE:
+            return False
+        task.mm.prepare_anon(vma)
+        if not write:
+            task.mm.map(start, None, huge=True)
+            return True
+        node = self.alloc(
+            task, vma.policy, vma.turn(start, TABLE), local="hugepage" not in vma.flags
+        )
+        if node is None:
+            return False
+        self.events["thp_fault_alloc"] += 1
+        folio = Folio(node, None, vma.index(start), TABLE)
+        task.mm.map(start, folio, write="w" in vma.prot, dirty=True, huge=True)
+        return True
+
+    def file_fault(self, task: Task, vma: Vma, obj: Object, at: int, write: bool) -> bool:
+        if vma.index(at) >= obj.nr:
+            return False
+        may_write = vma.shared and vma.shmem is not None and "w" in vma.prot
+        first, table = max(at - at % AROUND, vma.start), at - at % TABLE
+        for near in range(first, 0 if write else min(first + AROUND, table + TABLE, vma.end)):
+            folio = obj.cache.get(vma.index(near))
+            if folio and near not in task.mm.ptes and not folio.marked:
+                task.mm.map(near, folio, may_write)
+        if at not in task.mm.ptes:
+            folio = self.cached(task, vma, obj, vma.index(at))
+            folio.dirty |= write and vma.shared
+            task.mm.map(at, folio, write or may_write, dirty=write and vma.shared)
+        if write and not vma.shared:
+            self.new_anon(task, vma, at)
+        return True
+
+    def cached(self, task: Task, vma: Vma, obj: Object, index: int) -> Folio:
+        is_single = vma.shmem is not None or "random" in vma.flags
+        start = index if is_single else max(0, index - RA_PAGES // 2)
+        end = index + 1 if is_single else min(start + RA_PAGES, obj.nr)
+        if index in obj.cache:
+            obj.cache[index].marked &= is_single
+        for new in set(range(start, 0 if index in obj.cache else end)) - set(obj.cache):
+            node = self.alloc(task, obj.policies.get(new), obj.inode + new)
+            obj.cache[new] = Folio(node, obj, new)
+            obj.cache[new].marked = not is_single and new == end - RA_ASYNC
+        return obj.cache[index]
+
+    def split(self, folio: Folio) -> list[Folio] | None:
+        """Make a huge page 512 small ones; those all zero give way to the zero page."""
+        if folio.held:
+            return None
+        for (mm, at), entry in folio.in_order:
+            if entry.huge:
+                mm.split_entry(at)
+            folio.dirty |= entry.dirty
+        self.events["thp_split_page"] += 1
+        pieces = [Folio(folio.node, None, folio.index + number) for number in range(folio.nr)]
+        for (mm, at), entry in folio.in_order:
+            number, vma = at % folio.nr, mm.vma(at)
+            piece = pieces[number]
+            piece.dirty, piece.stored = folio.dirty, {0} if number in folio.stored else set()
+            piece.exclusive = {0} if number in folio.exclusive else set()
+            if number in folio.stored or piece.maps or (vma and "locked" in vma.flags):
+                entry.folio = piece
+                piece.maps[mm, at] = entry
+            else:
+                entry.folio, entry.write, entry.dirty = None, False, False
+        return pieces
+
+    def collapse(self, task: Task, vma: Vma, a: int, b: int) -> None:
+        """Make each block of a range a huge page."""
+        first, last, errno = -(-a // TABLE) * TABLE, b // TABLE * TABLE, ""
+        fits = -(-vma.start // TABLE) < vma.end // TABLE and first <= last
+        need(fits and vma.anon and not vma.obj and "nohugepage" not in vma.flags, "EINVAL")
+        for start in range(first, last, TABLE):
+            entry = task.mm.ptes.get(start)
+            if not entry or not entry.huge:
+                errno = self.collapse_block(task, vma, start) or errno
+        need(not errno, errno)
+
+    def collapse_block(self, task: Task, vma: Vma, start: int) -> str:
+        found = task.mm.mapped(start, start + TABLE)
+        if any(folio.held for _, _, folio in found):
+            return "EAGAIN"
+        if not any(entry.write for _, entry, _ in found):
+            return "EINVAL"
+        weight = Counter(folio.node for _, _, folio in found)
+        most = [node for node in sorted(weight) if weight[node] == max(weight.values())]
+        node = next((n for n in self.zonelists[most[0]] if n in most and n in task.mems), None)
+        new = Folio(need(node is not None, "ENOMEM") and node, None, vma.index(start), TABLE)
+        new.stored = {at % TABLE for at, _, folio in found if at % folio.nr in folio.stored}
+        task.mm.zap(start, start + TABLE)
+        task.mm.map(start, new, write="w" in vma.prot, dirty=True, huge=True)
+        return ""
+
+    def lazily(self, mm: Mm, a: int, b: int, free: bool, pageout: bool) -> None:
+        """Free, cold and pageout: a huge page that is covered in part alone is split."""
+        at = a
+        while at < b:
+            entry, folio, end = mm.ptes.get(at), None, at + 1
+            if entry and (folio := entry.folio):
+                while end < b and (more := mm.ptes.get(end)) and more.folio is folio:
+                    end += 1
+                huge, mappings = folio.nr > 1, len(folio.maps)
+                alone = mappings <= (1 if entry.huge else folio.nr)
+                if huge and (end - at < TABLE or (pageout and alone)) and not folio.shared:
+                    if self.split(folio) is not None:
+                        continue
+                elif free and end - at == folio.nr and (alone or not (entry.huge or folio.dirty)):
+                    folio.dirty = False
+                    for _, each in mm.entries(at, end):
+                        each.dirty = False
+            at = end
