@@ -242,6 +242,7 @@ class _Call:
         is_full = self._unmap_all(works, mode, passes, unmap, unmapped)
         if not is_full:
             unmap.give_up()
+        self.folios.flush(unmapped)
         wait_on(self.machine, unmapped)
         move = _Phase(stats, left)
         for _ in range(passes):

@@ -98,9 +98,11 @@ class FolioMover:
         folio = folio_of(self.machine, work.pfn)
         work.attempt += 1
         if folio.is_anon and not folio.mapcount and not folio.is_held:
-            self._step(work, "0a", "isolate", "nobody holds it any more: freed")
+            self._step(work, "0a", "take off the LRU", "nobody else holds it: freed")
             update_folio(self.machine, work.pfn, lambda _: None)
             return Outcome.FREED
+        if work.attempt == 1:
+            self._step(work, "0a", "take off the LRU", "isolated")
         if not self._allocate(work):
             self._step(work, "0b", "choose the destination", "no memory", "ENOMEM")
             return Outcome.NO_MEMORY
@@ -180,11 +182,13 @@ class FolioMover:
         if not folio.is_anon or folio.flags & FrameFlag.SWAPCACHE:
             nr = folio.nr if folio.is_anon else 1
             self._step(work, "5", "lock the index", "locked")
+            self._step(work, "6", "count the references", "frozen")
             self._step(work, "8", "prepare the new folio", "index, mapping")
             self._step(work, "9", "index entry", f"{nr} entries name the new folio")
             self._step(work, "10", "references move", f"{folio.nr} to the new folio")
             self._step(work, "11", "unlock the index", "unlocked")
         else:
+            self._step(work, "6", "count the references", "frozen")
             self._step(work, "8", "prepare the new folio", "index, mapping")
         flags = [
             name
@@ -201,6 +205,11 @@ class FolioMover:
     def _step(self, work: Work, number: str, name: str, found: str, failed: str = "") -> None:
         step = Step(number, name, found, failed, work.page, work.pfn, work.nr, work.attempt)
         step_event(self.machine, step)
+
+    def flush(self, works: list[Work]) -> None:
+        """Tell the TLB flush for all that a batch has unmapped."""
+        if works:
+            self._step(works[0], "4b", "flush the TLB", f"once for {len(works)} folios")
 
     def undo(self, work: Work) -> None:
         """Map a folio that was unmapped in vain again, and give its destination back."""
