@@ -88,7 +88,8 @@ def test_step_0b_chooses_the_destination_or_ends_the_call(machine: Machine, task
     page_of(machine, task)
     assert found(machine, task, "0b") == ["node 1"]
     page_of(machine, task)
-    machine.nodes[1].zones[0].watermark_min = 1 << 20
+    [zone] = machine.nodes[1].zones
+    zone.watermark_min = zone.watermark_low = 1 << 20
     assert found(machine, task, "0b") == ["no memory ENOMEM"]
 
 
