@@ -83,6 +83,7 @@ class Pool:
                 if not folio:
                     return False
                 obj.cache |= {index: folio} if vma.shared else {}
+                folio.dirty = vma.shared
             may_write = vma.shared and "w" in vma.prot
             mm.map(start, folio, may_write, may_write, huge=True)
         entry = mm.ptes[start]

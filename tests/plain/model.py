@@ -237,7 +237,7 @@ class Model:
         for at in range(a, b):
             vma = task.mm.vma(at)
             try:  # a disk's file must know what is written to it
-                need(not (is_long and vma and vma.shared and not vma.shmem), "EFAULT")
+                need(not is_long or not vma or not vma.shared or vma.obj.fs != "ext4", "EFAULT")
                 pages.append(self.get_page(task, at, is_long))
             except Refused:
                 need(pages and not is_long, "EFAULT")
