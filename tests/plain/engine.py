@@ -30,14 +30,16 @@ class Queue:
 def engine(memory: Memory, folios: Iterable[Folio], place: Callable[[Folio], int | None]) -> int:
     """Move folios to where *place* finds memory for them; how many stayed."""
     failed, split, left, events = 0, 0, False, memory.events
-    for folio in folios:
-        node, huge = place(folio), folio.nr > 1
+    for folio in sorted(folios, key=lambda folio: not folio.hugetlb):
+        node, huge = place(folio), folio.nr > 1 and not folio.hugetlb
         pieces = memory.split(folio) if huge and (folio.partial or node is None) else None
         if pieces is not None:
             split += 1
             events.update(thp_migration_fail=1, thp_migration_split=1)
             left |= not all(move_piece(memory, piece, place) for piece in reversed(pieces))
         elif node is not None and folio.unmap_to_move() and not folio.held:
+            if folio.hugetlb:
+                memory.pool.moved(folio, node)
             folio.node = node
             events.update(pgmigrate_success=folio.nr, thp_migration_success=huge)
         else:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pymigrate.nodemask import Nodemask
 from tests.plain import memory as m
+from tests.plain.hugetlb import Pool
 from tests.plain.memory import TABLE, Folio, Mm, Object, Policy, Task, Vma, need
 
 RA_PAGES, RA_ASYNC, AROUND = 32, 8, 16
@@ -15,6 +16,7 @@ class Memory:
 
     def __init__(self, spec: Any) -> None:
         self.nodes, self.memory = Nodemask.collect(spec.nodes), spec.memory_nodes
+        self.pool = Pool(self, spec.hugetlb)
         self.thp, self.events = str(spec.thp), Counter[str]()
         self.cpu_node = {cpu: nid for nid, node in spec.nodes.items() for cpu in node.cpus}
         self.weights, self.zonelists = spec.weights, dict[int, list[int]]()
@@ -27,7 +29,7 @@ class Memory:
                 load[best] += far[best] != far[order[-1]]
                 order.append(best)
 
-    def alloc(self, task: Task, policy: Policy | None, phase: int, local: bool = False) -> Any:
+    def alloc(self, task: Task, policy: Policy | None, phase: int, local=False, only=None) -> Any:
         """The node of a new folio; *local*: none rather than another than that tried first."""
         policy = policy or task.policy
         near, mask = self.cpu_node[task.cpus.first], task.mems
@@ -44,7 +46,7 @@ class Memory:
             turns = [node for node in policy.nodes for _ in range(weights.get(node, 1))]
             near, local = turns[phase % len(turns)], False
         order = [near] if local else self.zonelists[near]
-        return next((n for n in order if n in mask & self.memory), None)
+        return next((n for n in order if n in mask & (only or self.memory)), None)
 
     def new_anon(self, task: Task, vma: Vma, at: int, mm: Mm | None = None) -> None:
         policy, bias = vma.policy_at(at), vma.shmem.inode if vma.shmem else 0
@@ -55,6 +57,8 @@ class Memory:
 
     def fault(self, task: Task, vma: Vma, at: int, write: bool) -> bool:
         """Let *task* access a page of *vma*, which allows it; False: beyond the file's end."""
+        if vma.hugetlb:
+            return self.pool.fault(task, vma, vma.obj, at, write)
         if at not in task.mm.ptes and self.huge_fault(task, vma, at, write):
             return True
         mine = write and not vma.shared and self.is_exclusive(task.mm, vma, at)

@@ -57,7 +57,13 @@ class Program:
         self.thp = self.pick(["never", "always", "always", "madvise"])
         if self.thp != "never":
             self.machine["thp"] = self.thp
-        self.files = self.pick(FILES)
+        self.files = dict(self.pick(FILES))
+        self.pool = self.chance(3)
+        if self.pool:
+            sizes = {nid: self.pick([2, 0, 1, 3, 4]) for nid in self.machine["nodes"]}
+            has = {nid for nid, (_, size) in self.machine["nodes"].items() if size}
+            self.machine["hugetlb"] = {nid: nr for nid, nr in sizes.items() if nid in has}
+            self.files |= {"h": (2 * HUGE, "hugetlbfs")} if self.chance(2) else {}
         self.uids = self.pick([[0], [0], [1000], [0, 1000], [1000, 1000], [1000, 0]])
         self.cpus = [cpu for cpus, _ in self.machine["nodes"].values() for cpu in _members(cpus)]
         self.memory = [nid for nid, (_, size) in self.machine["nodes"].items() if size]
@@ -126,6 +132,9 @@ class Program:
     def map_region(self, task: str) -> None:
         """Map something, and most often touch it."""
         name = f"r{len(self.regions)}"
+        if self.pool and self.chance(2):
+            self.map_hugetlb(task, name)
+            return
         huge = self.thp != "never" and not self.chance(4)
         nr = 530 if self.chance(40) else self.pick(HUGE_SIZES if huge else SIZES)
         step: Step = {"as": name, "length": nr * PAGE, **self.kind(huge)}
@@ -147,12 +156,30 @@ class Program:
         if not self.chance(4):
             self.touch(task, name)
 
+    def map_hugetlb(self, task: str, name: str) -> None:
+        """Map pages of the pool, or a file of them."""
+        step: Step = {"as": name, "length": self.pick([1, 2, 3]) * HUGE * PAGE}
+        if "h" in self.files and self.chance(3):
+            step |= {"file": "h", "length": 2 * HUGE * PAGE, "shared": not self.chance(4)}
+            step |= self.pick([{}, {}, {"offset": HUGE * PAGE, "length": HUGE * PAGE}])
+        else:
+            step |= {"hugetlb": True, "shared": self.chance(3)}
+        if self.chance(8):
+            step["prot"] = self.pick(["r", "none"])
+        if self.chance(6):
+            step["populate"] = True
+        self.regions[name] = step["length"] // PAGE
+        self.step("mmap", task, **step)
+        if not self.chance(4):
+            self.touch(task, name)
+
     def kind(self, huge: bool) -> Step:
         """What to map: private memory, shared memory, or a file."""
         kinds = ["anonymous", "anonymous", "anonymous", "shared", "file", "file"]
         kind = "anonymous" if huge and not self.chance(8) else self.pick(kinds)
-        if kind == "file" and self.files:
-            step: Step = {"file": self.pick([*self.files]), "shared": not self.chance(4)}
+        files = [name for name, (_, fs) in self.files.items() if fs != "hugetlbfs"]
+        if kind == "file" and files:
+            step: Step = {"file": self.pick(files), "shared": not self.chance(4)}
             return step | ({"offset": self.pick([3, 1, 16]) * PAGE} if self.chance(4) else {})
         return {"shared": True} if kind == "shared" else {}
 
@@ -372,13 +399,19 @@ class Program:
 
     def drop_caches(self, task: str) -> None:
         """Drop the clean page cache, of a file that is read in one go."""
-        if all(nr <= 7 or fs == "tmpfs" for nr, fs in self.files.values()):
+        if all(nr <= 7 or fs != "ext4" for nr, fs in self.files.values()):
             self.step("sysctl", name="drop_caches", value=self.pick([1, 3, 2]))
 
     def set_thp(self, task: str) -> None:
         """Turn huge pages on and off."""
         if self.thp != "never":
             self.step("sysctl", name="thp", value=self.pick(["never", "madvise", "always"]))
+
+    def set_pool(self, task: str) -> None:
+        """Give a node more huge pages in its pool, or fewer."""
+        if self.pool:
+            node, value = self.pick(self.memory), self.pick([2, 0, 1, 3, 5])
+            self.step("sysctl", name="nr_hugepages", node=node, value=value)
 
     def look(self) -> None:
         """See where everything is."""
@@ -414,7 +447,7 @@ ACTIONS: list[Callable[[Program, str], None]] = [
     Program.fork, Program.cut_and_mend, Program.cut_and_mend, Program.protect, Program.advise,
     Program.advise, Program.lock, Program.unmap, Program.pin, Program.pin, Program.cpuset,
     Program.run_elsewhere, Program.home_node, Program.get_mempolicy, Program.exit,
-    Program.drop_caches, Program.set_thp,
+    Program.drop_caches, Program.set_thp, Program.set_pool,
 ]  # fmt: skip
 
 

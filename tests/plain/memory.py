@@ -63,6 +63,7 @@ class Object:
     def __init__(self, name: str, fs: str, nr: int, inode: int) -> None:
         self.name, self.fs, self.nr, self.inode = name, fs, nr, inode
         self.cache, self.policies = dict[int, Folio](), dict[int, Policy]()
+        self.reserved = set[int]()  # of a hugetlb file: indexes
 
 
 @dataclass(eq=False)
@@ -84,7 +85,7 @@ class Folio:
 
     def __init__(self, node: int, obj: Object | None, index: int, nr: int = 1) -> None:
         self.node, self.obj, self.index, self.nr = node, obj, index, nr
-        self.marked = self.dirty = self.partial = False
+        self.marked = self.dirty = self.partial = self.hugetlb = False
         self.exclusive, self.stored = set(() if obj else range(nr)), set[int]()
         self.held, self.maps = list[str](), dict[tuple[Mm, int], Entry]()
 
@@ -106,7 +107,7 @@ class Folio:
     def shared(self) -> bool:
         """Whether it looks as if more than one process mapped it."""
         maps = self.maps.values()
-        if self.nr == 1 or len(maps) <= 1:
+        if self.nr == 1 or self.hugetlb or len(maps) <= 1:
             return len(maps) > 1
         return any(e.huge for e in maps) or len(maps) > self.nr or self.mapcount(0) > 1
 
@@ -115,7 +116,7 @@ class Folio:
         maps = self.in_order
         for done, ((_, at), entry) in enumerate(maps, start=1):
             pinned = "long" in self.held and at % self.nr in self.exclusive
-            self.dirty |= entry.dirty and not (pinned and entry.huge)
+            self.dirty |= entry.dirty and not (pinned and entry.huge and not self.hugetlb)
             if pinned:
                 return False
             self.partial = self.partial or not self.covered(maps[done:])
@@ -136,6 +137,11 @@ class Vma:
     policy: Policy | None = None
     anon: object = None  # its anon_vma
     forked: bool = False  # whether that went through a fork
+    reserved: set[int] | None = None  # pages of private hugetlb memory that nobody else may take
+
+    @property
+    def hugetlb(self) -> bool:
+        return bool(self.obj and self.obj.fs == "hugetlbfs")
 
     @property
     def shmem(self) -> Object | None:
@@ -248,11 +254,25 @@ class Mm:
             self.cut(vma.start)
             self.cut(vma.end)
 
+    def split_at(self, at: int) -> None:
+        """Let no VMA reach across an address."""
+        vma = self.vma(at)
+        if vma and vma.start < at:
+            need(not vma.hugetlb or at % TABLE == 0, "EINVAL")
+            self.put([vma], [vma.cut(vma.start, at), vma.cut(at, vma.end)])
+
     def modify(self, vma: Vma, a: int, b: int, **changes: object) -> Vma:
         """Change a part of *vma*, which then merges with neighbours that it joins."""
         if all(getattr(vma, key) == value for key, value in changes.items()):
             return vma
+        if vma.hugetlb:
+            self.split_at(a)
+            self.split_at(b)
+            vma = need(self.vma(a), "")
         part = replace(vma.cut(a, b), **changes)
+        if vma.hugetlb:
+            self.put([vma], [part])
+            return part
         merged = [other for other in self.vmas if other.end == a and part.joins(other)]
         for high in [other for other in self.vmas if other.start == b and part.joins(other)]:
             if all(not low.anon or not high.anon or low.anon is high.anon for low in merged):

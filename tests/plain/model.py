@@ -44,7 +44,7 @@ class Model:
 
     def __init__(self, scenario: Any) -> None:
         spec, nodes = scenario.machine, scenario.machine.memory_nodes
-        self.memory, self.cpus, self.mms = Memory(spec), spec.cpus, 0
+        self.memory, self.cpus = Memory(spec), spec.cpus
         self.cpusets = {"": {"cpus": spec.cpus, "mems": nodes, "old": nodes}}
         self.tasks, self.files = dict[str, Task](), dict[str, Object]()
         for name, t in scenario.tasks.items():
@@ -54,12 +54,14 @@ class Model:
         for name, file in scenario.files.items():
             inode = tmpfs.index(name) + 2 if name in tmpfs else 0
             self.files[name] = Object(name, file.fs, pages_of(file.size), inode)
+            if file.fs == "hugetlbfs":
+                self.memory.pool.files.append(self.files[name])
         self.regions, self.next_region = dict[str, tuple[int, int]](), BASE
         self.pins = dict[object, list[list[Folio | None]]]()
 
     def new_mm(self) -> Mm:
-        self.mms += 1
-        return Mm(self.mms, self.memory.events)
+        self.memory.pool.mms.append(mm := Mm(len(self.memory.pool.mms), self.memory.events))
+        return mm
 
     def do(self, step: Any) -> Record:
         start, nr = self.regions.get(getattr(step, "at", None), (0, 0))
@@ -82,18 +84,27 @@ class Model:
         self.regions[step.as_], self.next_region = (start, nr), start + nr + 1
         need(nr and step.offset % PAGE_SIZE == 0, "EINVAL")
         zero = Object("/dev/zero (deleted)", "tmpfs", nr, 0) if step.shared else None
+        zero = Object("/anon_hugepage (deleted)", "hugetlbfs", nr, 0) if step.hugetlb else zero
         obj = self.files[step.file] if step.file else zero
-        pgoff = step.offset // PAGE_SIZE if step.file else 0 if step.shared else start
+        pgoff = step.offset // PAGE_SIZE if step.file else 0 if obj else start
         flags = frozenset({"account"} if "w" in step.prot and not step.shared else ())
-        task.mm.put([], [Vma(start, start + nr, step.prot, step.shared, obj, pgoff, flags)])
+        vma = Vma(start, start + nr, step.prot, step.shared, obj, pgoff, flags)
+        if obj and vma.hugetlb:
+            need(nr % TABLE == start % TABLE == pgoff % TABLE == 0, "EINVAL")
+            wanted = range(pgoff, pgoff + nr, TABLE)
+            self.memory.pool.reserve(task, obj, wanted, step.shared)
+            vma.reserved = None if step.shared else {*range(start, start + nr, TABLE)}
+            obj.nr = max(obj.nr, pgoff + nr) if "w" in step.prot else obj.nr
+        task.mm.put([], [vma])
         if step.populate:
             self.populate(task, start, start + nr)
 
     def do_munmap(self, step: Any, task: Task, a: int, b: int) -> None:
         need(a < b, "EINVAL")
+        task.mm.split_at(a)
+        task.mm.split_at(b)
         task.mm.zap(a, b)
-        for vma, start, end in list(task.mm.walk(a, b)):
-            task.mm.put([vma], [vma.cut(vma.start, start), vma.cut(end, vma.end)])
+        task.mm.put([vma for vma, _, _ in task.mm.walk(a, b)], [])
 
     def do_mprotect(self, step: Any, task: Task, a: int, b: int) -> None:
         prot, parts = step.prot, task.mm.walk(a, b, hole="ENOMEM")
@@ -105,7 +116,7 @@ class Model:
             task.mm.modify(vma, start, end, prot=prot, flags=flags)
             for at, pte, folio in task.mm.mapped(start, end):
                 mine = vma.shmem or pte.dirty if vma.shared else at % folio.nr in folio.exclusive
-                pte.dirty &= not (pte.huge and pte.write)
+                pte.dirty &= not (pte.huge and pte.write) or folio.hugetlb
                 pte.write = "w" in prot and bool(mine)
             if needs and "locked" in flags:
                 self.populate(task, start, end)
@@ -119,12 +130,19 @@ class Model:
             if populates:
                 for at in range(start, end):
                     self.get_page(task, at, advice == POPULATE_WRITE, "EINVAL", dirties=True)
-            elif (more or less) and not ("mergeable" in more and vma.shared):
+            elif advice in (12, 13) and (vma.shared or vma.hugetlb):
+                continue
+            elif more or less:
                 task.mm.modify(vma, start, end, flags=(vma.flags | more) - less)
             elif not more and not less:
                 need(advice == COLLAPSE or "locked" not in vma.flags, "EINVAL")
                 need(not (advice == FREE and vma.obj), "EINVAL")
+                need(not vma.hugetlb or (advice == DONTNEED and start % TABLE == 0), "EINVAL")
             if advice == DONTNEED:
+                end -= end % TABLE if vma.hugetlb else 0
+                mine = vma.reserved is not None and not self.memory.pool.surplus.total()
+                for at, _, folio in task.mm.mapped(start, end) if mine else ():
+                    vma.reserved |= set() if folio.obj else {at}
                 task.mm.zap(start, end)
             elif advice == COLLAPSE:
                 self.memory.collapse(task, vma, start, end)
@@ -135,7 +153,8 @@ class Model:
     def do_mlock(self, step: Any, task: Task, a: int, b: int) -> None:
         more, less = ({"locked"}, set()) if step.op == "mlock" else (set(), {"locked"})
         for vma, start, end in task.mm.walk(a, b, hole="ENOMEM"):
-            task.mm.modify(vma, start, end, flags=(vma.flags | more) - less)
+            if not vma.hugetlb:
+                task.mm.modify(vma, start, end, flags=(vma.flags | more) - less)
         need(not more or self.populate(task, a, b), "ENOMEM")
 
     do_munlock = do_mlock
@@ -176,7 +195,9 @@ class Model:
         child = self.tasks[step.as_] = Task(**vars(task) | {"mm": self.new_mm()})
         for vma in [vma for vma in task.mm.vmas if "dontfork" not in vma.flags]:
             flags, anon = vma.flags - {"locked"}, vma.anon and object()
-            child.mm.put([], [replace(vma, flags=flags, anon=anon, forked=bool(anon))])
+            child.mm.put(
+                [], [replace(vma, flags=flags, anon=anon, forked=bool(anon), reserved=None)]
+            )
             if anon:
                 self.copy_entries(task, vma, child.mm)
 
@@ -185,12 +206,17 @@ class Model:
         mm = task.mm
         new.tables |= mm.tables & {*range(vma.start // TABLE, (vma.end - 1) // TABLE + 1)}
         for at, pte, folio in mm.mapped(vma.start, vma.end):
-            if pte.huge and "long" in folio.held and folio.exclusive:
+            if pte.huge and "long" in folio.held and folio.exclusive and not folio.hugetlb:
                 mm.split_entry(at)
         for at, pte in mm.entries(vma.start, vma.end):
-            folio, pages = pte.folio, {at % TABLE} if pte.folio and pte.folio.nr > 1 else {0}
+            folio = pte.folio
+            pages = {at % TABLE} if folio and folio.nr > 1 else {0}
             if folio and "long" in folio.held and pages & folio.exclusive:
-                self.memory.new_anon(task, vma, at, new)
+                if folio.hugetlb:
+                    folio = self.memory.pool.take(task, vma, at, set(), at)
+                    new.map(at, need(folio, "ENOMEM"), "w" in vma.prot, True, huge=True)
+                else:
+                    self.memory.new_anon(task, vma, at, new)
                 continue
             pte.write = False
             new.map(at, folio, False, pte.dirty, pte.huge)
@@ -199,6 +225,7 @@ class Model:
 
     def do_exit(self, step: Any, task: Task, *_: int) -> None:
         task.mm.zap(0, END)
+        task.mm.vmas = []
         del self.tasks[step.task]
 
     def do_sched_setaffinity(self, step: Any, task: Task, *_: int) -> None:
@@ -210,7 +237,7 @@ class Model:
         for at in range(a, b):
             vma = task.mm.vma(at)
             try:  # a disk's file must know what is written to it
-                need(not (is_long and vma and vma.shared and not vma.shmem), "EFAULT")
+                need(not is_long or not vma or not vma.shared or vma.obj.fs != "ext4", "EFAULT")
                 pages.append(self.get_page(task, at, is_long))
             except Refused:
                 need(pages and not is_long, "EFAULT")
@@ -286,7 +313,10 @@ class Model:
         shift = first and self.first_turn(task.mm, first, a, b) - first.index // first.nr
 
         def place(folio: Folio) -> int | None:
-            return self.memory.alloc(task, policy, shift + folio.index // folio.nr)
+            turn, pool = shift + folio.index // folio.nr, self.memory.pool
+            free = folio.hugetlb and pool.spare() > 0 and Nodemask.collect(pool.free())
+            node = self.memory.alloc(task, policy, turn, only=free) if free else None
+            return self.memory.alloc(task, policy, turn) if node is None else node
 
         failed = queue.failed + engine(self.memory, queue.folios, place)
         need(not (failed and flags & STRICT), "EIO")
@@ -428,10 +458,12 @@ class Model:
     def do_sysctl(self, step: Any, *_: Any) -> None:
         if step.name == "thp":
             self.memory.thp = str(step.value)
+        if step.name == "nr_hugepages":
+            self.memory.pool.resize(step.node, int(step.value))
         drop = step.name == "drop_caches" and int(step.value) & 1
         for file in self.files.values() if drop else ():
             kept = {at: p for at, p in file.cache.items() if p.dirty or p.maps or p.held}
-            file.cache = file.cache if file.fs == "tmpfs" else kept
+            file.cache = kept if file.fs == "ext4" else file.cache
 
     def do_placement(self, step: Any, task: Task, a: int, b: int) -> Record:
         return {"nodes": runs([max(self.query(task, at), -1) for at in range(a, b)])}
@@ -442,10 +474,11 @@ class Model:
             policy = str(vma.policy_at(vma.start) or task.policy or "default")
             lines.append({"policy": policy, "start": vma.start - a})
             lines[-1] |= {"file": vma.obj.name} if vma.obj else {}
+            lines[-1] |= {"huge": True} if vma.hugetlb else {}
             if found := task.mm.mapped(vma.start, vma.end):
                 anon, dirty, pages, mapmax, nodes = 0, 0, 0, 0, Counter[str]()
                 for at, pte, folio in found:
-                    nr = TABLE if pte.huge else 1
+                    nr = TABLE if pte.huge and not vma.hugetlb else 1
                     pages += nr
                     anon += nr * (folio.obj is None)
                     dirty += nr * (pte.dirty or folio.dirty)
@@ -453,7 +486,10 @@ class Model:
                     nodes[str(folio.node)] += nr
                 mapped = pages * (pages not in (anon, dirty))
                 lines[-1] |= {"anon": anon, "dirty": dirty, "mapped": mapped, "nodes": dict(nodes)}
-                lines[-1] |= {"mapmax": mapmax * (mapmax > 1), "kernelpagesize_kB": 4}
+                lines[-1] |= {
+                    "mapmax": mapmax * (mapmax > 1),
+                    "kernelpagesize_kB": 2048 if vma.hugetlb else 4,
+                }
         return {"lines": lines}
 
     def do_vmstat(self, step: Any, *_: Any) -> Record:

@@ -12,19 +12,16 @@ from tests.conformance.compare import first_difference
 from tests.plain import model
 
 CASES = Path(__file__).parents[1] / "conformance" / "cases"
+PLAIN_SYSCTLS = ("drop_caches", "thp", "nr_hugepages")
 
 
 def is_plain(case: dict[str, Any]) -> bool:
-    """Whether a case does without hugetlb, NUMA balancing, demotion, compaction and programs."""
+    """Whether a case does without NUMA balancing, demotion, compaction and programs."""
     machine = case["machine"]
-    if any(machine.get(key) for key in ("hugetlb", "numa_balancing", "demotion")):
-        return False
-    if any(file.get("fs") == "hugetlbfs" for file in (case.get("files") or {}).values()):
+    if any(machine.get(key) for key in ("numa_balancing", "demotion")):
         return False
     return not any(
-        step["op"] == "exec"
-        or step.get("hugetlb")
-        or (step["op"] == "sysctl" and step["name"] not in ("drop_caches", "thp"))
+        step["op"] == "exec" or (step["op"] == "sysctl" and step["name"] not in PLAIN_SYSCTLS)
         for step in case["steps"]
     )
 
