@@ -90,7 +90,12 @@ class Runner:
         return other
 
     def task(self, name: str) -> Task:
-        """The task that a step names. Raises KernelError ESRCH once it has exited."""
+        """The task that a step names.
+
+        Raises KernelError ESRCH once it has exited, or if it was never made, for its fork failed.
+        """
+        if name not in self.pids:
+            raise KernelError("ESRCH", f"there is no process called {name}")
         return self.machine.task(self.pids[name])
 
     def caller(self, name: str | None) -> Task:
