@@ -48,6 +48,7 @@ def _on_range(
 @click.option("--file", "file_name", help="A file of the scenario; else anonymous memory.")
 @click.option("--offset", type=SIZE, default=0, help="Where in the file it begins.")
 @click.option("--populate", is_flag=True, help="MAP_POPULATE.")
+@click.option("--hugetlb", is_flag=True, help="MAP_HUGETLB: pages of the hugetlb pools.")
 @click.option("--align", type=SIZE, default="2MiB", help="Of the address.  [default: 2MiB]")
 @common_options(changes=True, calls=True)
 def mmap_command(
@@ -60,6 +61,7 @@ def mmap_command(
     file_name: str | None,
     offset: int,
     populate: bool,
+    hugetlb: bool,
     align: int,
 ) -> None:
     """Map LENGTH bytes, to be called NAME; prints the address."""
@@ -83,6 +85,7 @@ def mmap_command(
             space=space,
             offset=offset,
             populate=populate,
+            hugetlb=hugetlb,
         )
         call.answer["address"] = f"{addr:#x}"
         call.text = f"{addr:#x}\n"

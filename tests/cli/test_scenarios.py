@@ -104,6 +104,14 @@ def test_first_touch_steps_show_where_memory_stays() -> None:
     ]
 
 
+def test_huge_pages_move_whole_or_are_split() -> None:
+    records = run_scenario(FOLDER / "huge-pages-steps.yaml")
+    assert records[5]["ret"] == 1
+    assert records[6]["nodes"] == [[1024, 1], [512, 0]]
+    assert records[12]["delta"]["thp_migration_split"] == 1
+    assert sum(nr for nr, node in records[10]["nodes"] if node == -1) == 512 - 32
+
+
 def test_full_target_fails_half_way() -> None:
     machine = booted("full-target")
     with pytest.raises(KernelError) as failure:
