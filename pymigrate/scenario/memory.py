@@ -113,7 +113,7 @@ def _fill(
     machine: Machine, task: Task, vma: Vma, spec: RegionSpec, origin: Region | None, start: int
 ) -> None:
     """Give the region its pages."""
-    nr = spec.nr_pages
+    nr = pages_of(spec.size)
     if origin:
         _share(machine, task, vma, origin, start, nr)
     elif spec.pages is None:

@@ -41,6 +41,7 @@ class NodeRow(NamedTuple):
     total: int
     free: int
     distances: dict[int, int]
+    hugetlb: dict[str, int] | None = None  # hugetlb's 2 MiB pages: nr, free, surplus
 
 
 class Label(NamedTuple):
@@ -111,6 +112,9 @@ def lines(picture: Picture, width: int) -> Iterator[list[Span]]:
     yield from _node_lines(picture.nodes, width)
     yield []
     yield from _distance_lines(picture.nodes)
+    if any(node.hugetlb for node in picture.nodes):
+        yield []
+        yield from _pool_lines(picture.nodes)
     widths = _widths([strip.label for task in picture.tasks for strip in task.strips])
     for task in picture.tasks:
         yield []
@@ -167,7 +171,15 @@ def short_size(pages: int) -> str:
 
 def _node_row(machine: Machine, node: Node) -> NodeRow:
     distances = dict(sorted(machine.distances[node.nid].items()))
-    return NodeRow(node.nid, str(node.cpus), node.nr_pages, node.nr_free, distances)
+    pool = {"nr": node.hugetlb.nr, "free": node.hugetlb.nr_free, "surplus": node.hugetlb.surplus}
+    return NodeRow(
+        node.nid,
+        str(node.cpus),
+        node.nr_pages,
+        node.nr_free,
+        distances,
+        pool if node.hugetlb.nr else None,
+    )
 
 
 def _task_row(machine: Machine, task: Task, cells: int) -> TaskRow:
@@ -278,6 +290,14 @@ def _used_cells(node: NodeRow, bar: int) -> int:
 def _distance_lines(nodes: list[NodeRow]) -> Iterator[list[Span]]:
     table = [["DISTANCE", *[str(node.nid) for node in nodes]]]
     table += [[str(node.nid), *map(str, node.distances.values())] for node in nodes]
+    for number, line in enumerate(aligned(table, set(), _GAP)):
+        yield [Span(line, "" if number else "head")]
+
+
+def _pool_lines(nodes: list[NodeRow]) -> Iterator[list[Span]]:
+    """How many huge pages the pool of each node has, for nodes that have one."""
+    table = [["HUGETLB", "2MiB PAGES", "FREE", "SURPLUS"]]
+    table += [[str(node.nid), *map(str, node.hugetlb.values())] for node in nodes if node.hugetlb]
     for number, line in enumerate(aligned(table, set(), _GAP)):
         yield [Span(line, "" if number else "head")]
 

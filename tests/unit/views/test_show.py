@@ -195,7 +195,14 @@ def test_json() -> None:
 
     assert show.as_json(show.rows(machine, [task], 2)) == {
         "nodes": [
-            {"nid": 0, "cpus": "0", "total": 16384, "free": 16384, "distances": {"0": 10}},
+            {
+                "nid": 0,
+                "cpus": "0",
+                "total": 16384,
+                "free": 16384,
+                "distances": {"0": 10},
+                "hugetlb": None,
+            },
         ],
         "tasks": [
             {
