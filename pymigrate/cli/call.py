@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING
 import click
 
 from pymigrate.cli.common import Options, print_json, say, shorten
+from pymigrate.cli.watch import watch, write_chrome
 from pymigrate.errors import KernelError
 from pymigrate.units import PAGE_SHIFT, parse_size
-from pymigrate.views import changes
+from pymigrate.views import changes, stayed, trace
+from pymigrate.views.regions import regions_of
 
 if TYPE_CHECKING:
-    from pymigrate.mm.machine import Machine, Task
+    from pymigrate.mm.machine import Left, Machine, Task
 
 
 # Without 0x it begins with a digit, for a region's name does not.
 _ADDRESS = re.compile(r"(?:0[xX](?=[0-9a-fA-F])|(?=[0-9]))0*([0-9a-fA-F]{0,16})")
+_MISNAMED = ("ESRCH", "ENOENT")  # what was named is not there: then it is said which
+_HALFWAY = ("ENOMEM", "EIO")  # errors of a call that has begun to move pages
 
 
 @dataclass(slots=True)
@@ -29,8 +33,14 @@ class Call:
 
     machine: Machine
     options: Options
+    name: str
+    caller: Task | None = None  # None: the shell
     answer: dict[str, object] = field(default_factory=dict)  # for --json
     text: str = ""  # for people
+    # Finds the pages that the call has left; it is told whether memory ran out.
+    find_left: Callable[[bool], list[Left]] | None = None
+    left: list[Left] | None = None  # None: the call was not to move any
+    moved: int = 0  # pages, by the call
 
     @property
     def shell(self) -> Task:
@@ -38,6 +48,18 @@ class Call:
         shell = self.machine.shell
         shell.uid = self.options.uid
         return shell
+
+    @property
+    def wants_reasons(self) -> bool:
+        """Whether every page that stayed is to be told, even if the call counts it nowhere."""
+        return self.options.verbose or self.options.dry_run
+
+    @property
+    def actor(self) -> trace.Actor:
+        """Who is named in a trace."""
+        if self.caller:
+            return trace.Actor(self.caller.comm, self.caller.pid, self.caller.cpu)
+        return trace.Actor(self.name, 0, self.machine.shell.cpu)
 
 
 @contextmanager
@@ -49,24 +71,86 @@ def system_call(options: Options, name: str) -> Iterator[Call]:
     refused: KernelError | None = None
     with options.session(write=True) as machine:
         before = changes.snapshot(machine) if options.dry_run else None
-        call = Call(machine, options)
+        watch(machine, options.trace, options.steps, options.chrome)
+        call = Call(machine, options, name)
+        migrated = machine.counters["pgmigrate_success"]
         try:
             yield call
         except KernelError as error:
             refused = error
-        moved = changes.diff(before, machine) if before else None
+        call.moved = machine.counters["pgmigrate_success"] - migrated
+        _find_left(call, refused)
+        if options.chrome:
+            write_chrome(machine, options.chrome, [trace.Part(call.actor, machine.events or ())])
+        changed = changes.diff(before, machine) if before else None
     if refused:
-        click.echo(f"{name}: {refused}", err=True)
-        if options.verbose and refused.why:
-            say(refused.why)
-    if options.json:
-        answer = {"ret": -1 if refused else 0, "errno": refused.errno if refused else None}
-        print_json(answer | call.answer | (changes.as_json(*moved) if moved else {}))
-    else:
-        text = call.text + (changes.format_diff(*moved) if moved else "")
-        click.echo(text, nl=False)
-    if refused:
+        _report_refusal(call, refused)
+    if call.left is not None and not options.dry_run:
+        _report_left(call, call.left, bool(refused))
+    _print_answer(call, refused, changed)
+    if refused or (options.strict and call.left):
         raise click.exceptions.Exit(1)
+
+
+def _find_left(call: Call, refused: KernelError | None) -> None:
+    """Note which pages the call has left behind, for who asks later too."""
+    if call.find_left is None or (refused and refused.errno not in _HALFWAY):
+        return
+    call.left = call.find_left(refused is not None and refused.errno == "ENOMEM")
+    call.machine.last_call, call.machine.left = call.name, call.left
+
+
+def _report_refusal(call: Call, refused: KernelError) -> None:
+    is_misnamed = refused.errno in _MISNAMED and not call.options.quiet
+    if is_misnamed and refused.why:
+        click.echo(f"{call.name}: {refused}: {refused.why}", err=True)
+        return
+    click.echo(f"{call.name}: {refused}", err=True)
+    if call.options.verbose and refused.why:
+        say(refused.why)
+
+
+def _report_left(call: Call, left: list[Left], is_refused: bool) -> None:
+    """Say what stayed: in one line, or where and why."""
+    if call.options.quiet:
+        return
+    if left and call.options.verbose:
+        for line in stayed.format_rows(left):
+            say(line)
+    elif left:
+        say(f"{stayed.summary(left)}; `pymigrate explain --last` says more")
+    elif call.options.verbose and not is_refused:
+        moved = "1 page" if call.moved == 1 else f"{call.moved or 'no'} pages"
+        say(f"{moved} moved, none stayed" if call.moved else "no page had to move")
+
+
+def _print_answer(
+    call: Call,
+    refused: KernelError | None,
+    changed: changes.Changes | None,
+) -> None:
+    """What goes to stdout: the trace, the answer, and what a dry run would change."""
+    options, machine = call.options, call.machine
+    part = trace.Part(call.actor, machine.events or ())
+    is_traced = options.trace or (options.steps and not options.chrome)
+    if options.json:
+        answer: dict[str, object] = {
+            "ret": -1 if refused else 0,
+            "errno": refused.errno if refused else None,
+        }
+        answer |= call.answer | (changes.as_json(changed) if changed else {})
+        if call.left or (call.left is not None and call.wants_reasons):
+            answer["stayed"] = stayed.as_json(call.left)
+        if is_traced:
+            answer["trace"] = trace.as_json(machine, part)
+        print_json(answer)
+        return
+    text = trace.format_ftrace(machine, part) if is_traced else ""
+    text += call.text
+    if changed:
+        lines = stayed.format_rows(call.left or (), "would stay")
+        text += "".join(f"{line}\n" for line in lines) + changes.format_diff(changed)
+    click.echo(text, nl=False)
 
 
 @contextmanager
@@ -83,8 +167,8 @@ def acting_as(task: Task, uid: int) -> Iterator[Task]:
 def find_range(machine: Machine, task: Task, text: str) -> tuple[int, int | None]:
     """The address and length in bytes of `ADDR|REGION[+OFFSET[:LENGTH]]`.
 
-    Without a length, a region's range ends with the region; an address has none (None). Raises
-    click.BadParameter.
+    A region is the task's, or was its parents'. Without a length, a region's range ends with the
+    region; an address has none (None). Raises click.BadParameter.
     """
     place, _, rest = text.partition("+")
     offset_text, _, length_text = rest.partition(":")
@@ -96,14 +180,14 @@ def find_range(machine: Machine, task: Task, text: str) -> tuple[int, int | None
     addr = parse_address(place)
     if addr is not None:
         return addr + offset, length
-    try:
-        region = machine.region(task.name, place)
-    except KernelError:
-        known = ", ".join(sorted({name for _, name in machine.regions})) or "none"
+    regions = regions_of(machine, task)
+    if place not in regions:
+        known = ", ".join(sorted(regions)) or "none"
         raise click.BadParameter(
-            f"{shorten(place)} is neither an address nor a region;"
+            f"{shorten(place)} is neither an address nor a region of process {task.pid};"
             f" expected 0x... or one of: {known}"
-        ) from None
+        )
+    region = regions[place]
     size = region.nr << PAGE_SHIFT
     if offset > size:
         raise click.BadParameter(f"{shorten(text)} begins beyond the end of the region")

@@ -33,6 +33,11 @@ class Options(NamedTuple):
     verbose: bool = False
     json: bool = False
     uid: int = 0
+    trace: bool = False
+    steps: bool = False
+    chrome: str | None = None
+    quiet: bool = False
+    strict: bool = False
 
     def request(self, write: bool = False) -> Request:
         """What they say of the machine."""
@@ -44,12 +49,17 @@ class Options(NamedTuple):
 
 
 def common_options(
-    *, changes: bool = False, json: bool = True, calls: bool = False
+    *,
+    changes: bool = False,
+    json: bool = True,
+    calls: bool = False,
+    leaves: bool = False,
+    strict: bool = False,
 ) -> Callable[[Callable[Concatenate[Options, P], T]], Callable[P, T]]:
     """Give a command the common options; it gets them as its first argument.
 
-    They may also stand before the command's name, where they have less weight; the environment
-    has least.
+    *leaves*: it may leave pages behind; *strict*: that can be made a failure. Options may also
+    stand before the command's name, where they have less weight; the environment has least.
     """
 
     def decorate(function: Callable[Concatenate[Options, P], T]) -> Callable[P, T]:
@@ -68,29 +78,57 @@ def common_options(
                 bool(taken("verbose")),
                 bool(taken("as_json")),
                 taken("uid") or 0,
+                bool(taken("trace")),
+                bool(taken("trace_steps")),
+                taken("chrome"),
+                bool(taken("quiet")),
+                bool(taken("fails_if_left")),
             )
             return function(options, *args, **kwargs)
 
-        for option in reversed(_options(changes, json, calls)):
+        for option in reversed(_options(changes, json, calls, leaves, strict)):
             command = option(command)
         return command
 
     return decorate
 
 
-def _options(
-    changes: bool, json: bool, calls: bool
-) -> list[Callable[[Any], Any]]:  # click's decorators
-    options = [
+Decorators = list[Callable[[Any], Any]]  # click's
+
+
+def trace_options() -> Decorators:
+    """How a command is watched."""
+    return [
+        click.option("--trace", is_flag=True, help="Print what happened, as ftrace does."),
+        click.option(
+            "--steps", "trace_steps", is_flag=True, help="Trace the steps of each folio too."
+        ),
+        click.option("--chrome", metavar="FILE", help="Write the trace for ui.perfetto.dev."),
+    ]
+
+
+def _options(changes: bool, json: bool, calls: bool, leaves: bool, strict: bool) -> Decorators:
+    options: Decorators = [
         click.option("--scenario", metavar="FILE", help="The scenario."),
         click.option("--state", metavar="FILE", help="The file of the booted machine."),
         click.option("--ephemeral", is_flag=True, help="Boot a machine for this command alone."),
     ]
     if changes:
+        said = (
+            "which pages stayed and why, and which rule refused" if leaves else "which rule refused"
+        )
         options += [
             click.option("--dry-run", is_flag=True, help="Do all of it, say so, keep nothing."),
-            click.option("-v", "--verbose", is_flag=True, help="Say why pages stayed."),
+            click.option("-v", "--verbose", is_flag=True, help=f"Say {said}."),
         ]
+    if leaves:
+        quiet = click.option("-q", "--quiet", is_flag=True, help="Do not say that pages stayed.")
+        options.append(quiet)
+    if strict:
+        text = "Exit with 1 if pages stayed."
+        options.append(click.option("--strict", "fails_if_left", is_flag=True, help=text))
+    if changes:
+        options += trace_options()
     if calls:
         options.append(
             click.option(

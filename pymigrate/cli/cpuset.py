@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pymigrate.cli.call import system_call
+from pymigrate.cli.call import Call, system_call
 from pymigrate.cli.common import (
     CPUMASK,
     NAME,
@@ -16,10 +16,12 @@ from pymigrate.cli.common import (
     find_task,
     print_json,
 )
+from pymigrate.mm.queue_folios import node_pairs
 from pymigrate.syscalls import cpuset
+from pymigrate.views import stayed
 
 if TYPE_CHECKING:
-    from pymigrate.mm.machine import Machine
+    from pymigrate.mm.machine import Left, Machine, Task
     from pymigrate.nodemask import Cpumask, Nodemask
 
 
@@ -51,7 +53,7 @@ def create(
 @click.option("--cpus", type=CPUMASK, help="Its CPUs.")
 @click.option("--mems", type=NODEMASK, help="Its nodes.")
 @click.option("--memory-migrate/--no-memory-migrate", default=None, help="Linux 6.1 only.")
-@common_options(changes=True, calls=True)
+@common_options(changes=True, calls=True, leaves=True, strict=True)
 def change(
     options: Options,
     name: str,
@@ -61,6 +63,7 @@ def change(
 ) -> None:
     """Change cpuset NAME; policies of its tasks are rebound, and their memory follows."""
     with system_call(options, "cpuset") as call:
+        _watch_memory(call, "" if name == "/" else name)
         cpuset.change(
             call.machine, call.shell, "" if name == "/" else name, cpus, mems, memory_migrate
         )
@@ -69,11 +72,12 @@ def change(
 @command.command()
 @click.argument("name")
 @click.argument("pid")
-@common_options(changes=True, calls=True)
+@common_options(changes=True, calls=True, leaves=True, strict=True)
 def attach(options: Options, name: str, pid: str) -> None:
     """Move process PID into cpuset NAME ('/': where all tasks begin), with its memory."""
     with system_call(options, "cpuset") as call:
         task = find_task(call.machine, pid)
+        _watch_memory(call, task.cpuset, task)
         cpuset.attach_task(call.machine, call.shell, task, "" if name == "/" else name)
 
 
@@ -103,6 +107,27 @@ def list_cpusets(options: Options) -> None:
     for line in lines:
         cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=False)]
         click.echo("  ".join([*cells, line[4]]))
+
+
+def _watch_memory(call: Call, name: str, task: Task | None = None) -> None:
+    """Look, after the call, for pages that did not follow: of *task*, or all tasks of a cpuset."""
+    machine = call.machine
+    if name not in machine.cpusets:
+        return
+    old = machine.cpusets[name].old_mems
+    tasks = [task] if task else [t for t in machine.tasks.values() if t.cpuset == name]
+
+    def find(_: bool) -> list[Left]:
+        left: list[Left] = []
+        for each in tasks:
+            group = machine.cpusets[each.cpuset]
+            pairs = dict(node_pairs(old, each.mems_allowed)) if group.memory_migrate else {}
+            filled = frozenset(pairs.values())
+            search = stayed.Search(pairs.__contains__, filled, is_full=True)
+            left += stayed.rows(machine, each, search) if pairs else []
+        return left
+
+    call.find_left = find
 
 
 def _rows(machine: Machine) -> list[dict[str, object]]:

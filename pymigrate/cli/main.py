@@ -16,6 +16,7 @@ from pymigrate.errors import KernelError, PymigrateError
 COMMANDS = {
     "boot": "Boot a scenario afresh.",
     "cpuset": "Make and change cpusets.",
+    "explain": "Say what keeps pages from moving, or kept those of the last command.",
     "get_mempolicy": "Print the policy of a process, or of an address of it.",
     "mbind": "Give a range of a process's memory a policy.",
     "migratepages": "Move the pages of a process from nodes to other nodes.",
@@ -29,6 +30,7 @@ COMMANDS = {
     "show": "Draw the nodes, and the memory of each task.",
     "sysctl": "Print or change a setting of the kernel.",
     "task": "Let a task map, touch, lock, fork, exit, ...",
+    "trace": "Run a command, and print what happened in order.",
     "vmstat": "Print /proc/vmstat.",
 }
 INTERRUPTED = 130

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from pymigrate.cli.call import Call, system_call
-from pymigrate.cli.common import Options, common_options, find_task, say
-from pymigrate.errors import KernelError
+from pymigrate.cli.common import Options, common_options, find_task
 from pymigrate.mm.cred import Cap
 from pymigrate.mm.queue_folios import node_pairs
+from pymigrate.mm.vma import is_migratable
 from pymigrate.syscalls import migrate
 from pymigrate.tools.nodestring import parse_nodestring
 from pymigrate.views import stayed
 
 if TYPE_CHECKING:
-    from pymigrate.mm.machine import Machine, Task
+    from pymigrate.mm.machine import Left, Machine, Task
     from pymigrate.nodemask import Nodemask
 
 
@@ -24,24 +24,20 @@ if TYPE_CHECKING:
 @click.argument("pid")
 @click.argument("from_nodes")
 @click.argument("to_nodes")
-@common_options(changes=True, calls=True)
+@common_options(changes=True, calls=True, leaves=True, strict=True)
 def command(options: Options, pid: str, from_nodes: str, to_nodes: str) -> None:
     """Move the pages of process PID from FROM_NODES to TO_NODES.
 
     PID may also be a task's name; 0 is the caller, who has no pages. Nodes are written as
     numactl's programs take them: 0,2-3, all, !1, +0. As with numactl's migratepages nothing is
-    printed when the call succeeds, even if some pages stayed; -v says which and why.
+    printed on stdout when the call succeeds, even if some pages stayed; one line on stderr says
+    so then, and -v which and why.
     """
     with system_call(options, "migrate_pages") as call:
         old, new = _nodes(call.machine, from_nodes), _nodes(call.machine, to_nodes)
         task = call.shell if pid == "0" else find_task(call.machine, pid)
-        try:
-            call.answer["ret"] = migrate.migrate_pages(call.machine, call.shell, task, old, new)
-        except KernelError as error:
-            if error.errno == "ENOMEM":
-                _explain(call, task, old, new, is_full=True)
-            raise
-        _explain(call, task, old, new, is_full=False)
+        call.find_left = lambda is_full: _left(call, task, old, new, is_full)
+        call.answer["ret"] = migrate.migrate_pages(call.machine, call.shell, task, old, new)
 
 
 def _nodes(machine: Machine, text: str) -> Nodemask:
@@ -55,25 +51,15 @@ def _nodes(machine: Machine, text: str) -> Nodemask:
     return parsed.mask
 
 
-def _explain(call: Call, task: Task, old: Nodemask, new: Nodemask, is_full: bool) -> None:
-    """Where that is asked for, say which pages stayed on nodes that were to be emptied, and why.
+def _left(call: Call, task: Task, old: Nodemask, new: Nodemask, is_full: bool) -> list[Left]:
+    """The pages that stayed on nodes that were to be emptied.
 
-    A dry run prints it with the rest of its answer.
+    They are not looked for where the call's answer says that there are none.
     """
-    if not (call.options.verbose or call.options.dry_run):
-        return
-    rows = stayed.rows(
-        call.machine,
-        task,
-        list(node_pairs(old, new)),
-        move_all=call.shell.has(Cap.SYS_NICE),
-        is_full=is_full,
-    )
-    verb = "would stay" if call.options.dry_run else "stayed"
-    lines = stayed.format_rows(task, rows, verb)
-    call.answer["stayed"] = [row._asdict() for row in rows]
-    if call.options.dry_run:
-        call.text += "".join(f"{line}\n" for line in lines)
-    else:
-        for line in lines:
-            say(line)
+    move_all = call.shell.has(Cap.SYS_NICE)
+    has_moved_all = move_all and not is_full and not call.answer.get("ret")
+    if has_moved_all and not call.wants_reasons and all(map(is_migratable, task.mm.vmas)):
+        return []
+    pairs = dict(node_pairs(old, new))
+    search = stayed.Search(pairs.__contains__, frozenset(pairs.values()), move_all, is_full=is_full)
+    return stayed.rows(call.machine, task, search)

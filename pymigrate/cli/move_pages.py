@@ -17,8 +17,10 @@ from pymigrate.cli.common import (
     shorten,
 )
 from pymigrate.errors import ERRNO, KernelError
+from pymigrate.mm.cpuset import cpuset_mems_allowed
 from pymigrate.syscalls import migrate
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
+from pymigrate.views import stayed
 
 if TYPE_CHECKING:
     from pymigrate.mm.machine import Machine, Task
@@ -47,7 +49,7 @@ MAX_PAGES = 1 << 24
     metavar="LOG",
     help="Read lines ADDR [NODE] from LOG ('-': stdin); --to is the node where there is none.",
 )
-@common_options(changes=True, calls=True)
+@common_options(changes=True, calls=True, leaves=True, strict=True)
 def command(
     options: Options,
     pid: str,
@@ -77,6 +79,10 @@ def command(
         nodes = None if query else [node for _, node in listed if node is not None]
         flags = migrate.MPOL_MF_MOVE_ALL if move_all else migrate.MPOL_MF_MOVE
         result = migrate.move_pages(call.machine, call.shell, task, addrs, nodes, flags)
+        if nodes is not None:
+            call.find_left = lambda _: stayed.move_pages_rows(
+                call.machine, task, addrs, nodes, result
+            )
         names = {value: _named(value) for value in set(result.status)}
         status = [names[value] for value in result.status]
         if options.json:
@@ -87,7 +93,18 @@ def command(
             plural = "page was" if result.ret == 1 else "pages were"
             call.text += f"{result.ret} {plural} not moved, or not come to\n"
         if result.errno:
-            raise KernelError(result.errno, "the call ended at the first page it could not accept")
+            raise KernelError(result.errno, _why(call.machine, task, result, nodes or []))
+
+
+def _why(machine: Machine, task: Task, result: MovePagesResult, nodes: list[int]) -> str:
+    """The rule that ended the call: the first node that it could not accept, or a full one."""
+    if result.errno == "ENOMEM":
+        return "a node that pages were to go to is full"
+    allowed = cpuset_mems_allowed(machine, task)
+    node = next(node for node in nodes if node not in allowed)
+    if node in machine.memory_nodes:
+        return f"node {node} is not allowed to process {task.pid} by its cpuset"
+    return f"node {node} {'has no memory' if node in machine.nodes else 'does not exist'}"
 
 
 def _addresses(machine: Machine, task: Task, text: str) -> range:

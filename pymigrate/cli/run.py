@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from pymigrate.cli.common import say, trace_options
+from pymigrate.cli.watch import watch, write_chrome
 from pymigrate.errors import ScenarioError
+from pymigrate.views import trace as traces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +20,21 @@ if TYPE_CHECKING:
     from pymigrate.scenario.runner import Record
 
 PROGRESS_STEPS = 200  # fewer steps are done before a progress bar could be read
+
+
+class Watched(NamedTuple):
+    """How the steps are watched."""
+
+    trace: bool
+    steps: bool
+    chrome: str | None
+
+
+def _traced(command: click.decorators.FC) -> click.decorators.FC:
+    """Give the command the options that say how it is watched."""
+    for option in reversed(trace_options()):
+        command = option(command)
+    return command
 
 
 @click.command()
@@ -26,35 +45,61 @@ PROGRESS_STEPS = 200  # fewer steps are done before a progress bar could be read
     type=click.Choice(["6.12", "6.1", "7.2"]),
     help="The kernel whose rules hold (default: what the scenario says).",
 )
-@click.option("--trace", is_flag=True, help="Add the migration tracepoints of each step.")
-def command(scenario: str, as_json: bool, kernel: str | None, trace: bool) -> None:
+@_traced
+def command(
+    scenario: str,
+    as_json: bool,
+    kernel: str | None,
+    trace: bool,
+    trace_steps: bool,
+    chrome: str | None,
+) -> None:
     """Boot SCENARIO, execute its steps, and print the record of each.
 
-    The machine is made for this command alone; a booted one is not touched.
+    The machine is made for this command alone; a booted one is not touched. --trace adds the
+    migration tracepoints to the records.
     """
-    records = _records(scenario, kernel, trace)
+    given = click.get_current_context().obj or {}  # by `pymigrate trace`
+    chrome = chrome or given.get("chrome")
+    steps = trace_steps or bool(given.get("trace_steps"))
+    is_traced = trace or bool(given.get("trace")) or (steps and not chrome)
+    records = _records(scenario, kernel, Watched(is_traced, steps, chrome))
     if as_json:
         click.echo("[" + ",\n ".join(json.dumps(record) for record in records) + "]")
         return
+    number = 0
     for number, record in enumerate(records, 1):
         click.echo(_line(number, record))
+    if not number:
+        say(f"{os.path.basename(scenario)} has no steps")
 
 
-def _records(path: str, kernel: str | None, trace: bool) -> Iterator[Record]:
+def _records(path: str, kernel: str | None, watched: Watched) -> Iterator[Record]:
     from pymigrate.scenario.build import build
     from pymigrate.scenario.loader import load
     from pymigrate.scenario.runner import Runner
 
     scenario = load(path)
+    parts: list[traces.Part] = []
     try:
         machine = build(scenario, kernel)
-        machine.events = [] if trace else None
+        watch(machine, *watched)
         records = Runner(machine, scenario).run()
         if len(scenario.steps) >= PROGRESS_STEPS and sys.stderr and sys.stderr.isatty():
             from pymigrate.cli.render import progress
 
             records = progress(records, len(scenario.steps))
-        yield from records
+        for number, record in enumerate(records, 1):
+            if watched.chrome:
+                actor = traces.Actor(f"{number} {record['op']}", number, 0)
+                parts.append(traces.Part(actor, list(machine.events or ())))
+            if watched.steps and "trace" in record:
+                record["trace"] = traces.all_lines(machine)
+            if not watched.trace:
+                record.pop("trace", None)
+            yield record
+        if watched.chrome:
+            write_chrome(machine, watched.chrome, parts)
     except ScenarioError as error:
         raise ScenarioError(error.message, error.path or path, error.line, error.column) from None
 

@@ -31,7 +31,7 @@ def _on_range(
 ) -> None:
     """Make a call on a range of a task's memory."""
     with system_call(options, name) as call:
-        task = find_task(call.machine, pid)
+        task = call.caller = find_task(call.machine, pid)
         addr, length = find_range(call.machine, task, text)
         if length is None:
             raise click.BadParameter(f"{text!r} has no length; expected ADDR+OFFSET:LENGTH")
@@ -160,7 +160,7 @@ def munlock(options: Options, pid: str, place: str) -> None:
 def touch(options: Options, pid: str, place: str, read: bool, stride: int) -> None:
     """Store into each page of a range, up to the first that faults; prints the signal."""
     with system_call(options, "touch") as call:
-        task = find_task(call.machine, pid)
+        task = call.caller = find_task(call.machine, pid)
         addr, length = find_range(call.machine, task, place)
         if not stride:
             raise click.BadParameter("is 0, expected at least a byte", param_hint="--stride")

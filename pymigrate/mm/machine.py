@@ -131,6 +131,16 @@ class Pin(NamedTuple):
     pfns: tuple[int, ...]
 
 
+class Left(NamedTuple):
+    """*nr* pages of a mapping, on one node, that a call left behind; *why* is a word for it."""
+
+    pid: int
+    mapping: str
+    node: int
+    nr: int
+    why: str
+
+
 @dataclass(slots=True, eq=False)
 class Task:
     """A process with one thread, and its credentials."""
@@ -203,6 +213,8 @@ class Machine:
     next_pid: int = 1000
     next_id: int = 1  # of mms, fork families, anon_vmas and address spaces
     next_region: int = FIRST_REGION
+    last_call: str = ""  # the last one that was to move pages
+    left: list[Left] = field(default_factory=list)  # what it left behind
     zonelists: dict[int, tuple[int, ...]] = field(default_factory=dict)  # derived, see page_alloc
     events: list[Event | Step] | None = None  # of the tracepoints, if somebody watches; not kept
     meanwhile: list[Meanwhile] = field(default_factory=list)  # during the next call; not kept

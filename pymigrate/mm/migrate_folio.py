@@ -203,8 +203,12 @@ class FolioMover:
         self._step(work, "17", "unlock both", "unlocked")
 
     def _step(self, work: Work, number: str, name: str, found: str, failed: str = "") -> None:
-        step = Step(number, name, found, failed, work.page, work.pfn, work.nr, work.attempt)
-        step_event(self.machine, step)
+        if not self.machine.traces_steps:
+            return
+        run = self.machine.nodes[nid_of(work.pfn)].memmap.at(work.pfn)
+        space = run.frame.owner if run and not run.frame.is_anon else 0
+        where = work.page, work.pfn, work.nr, work.attempt, space
+        step_event(self.machine, Step(number, name, found, failed, *where))
 
     def flush(self, works: list[Work]) -> None:
         """Tell the TLB flush for all that a batch has unmapped."""

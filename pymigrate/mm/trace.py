@@ -69,6 +69,7 @@ class Step(NamedTuple):
     pfn: int
     nr: int  # its base pages
     attempt: int  # of this folio in this call, from 1
+    space: int = 0  # whose page that is, in a file: its address space; 0: anonymous memory
 
 
 def step_event(machine: Machine, step: Step) -> None:

@@ -6,26 +6,22 @@ into a machine stand side by side, in TABLES and below it. A run map is a blob, 
 
 from __future__ import annotations
 
-import sys
-import zlib
-from array import array
-from functools import lru_cache
-from itertools import accumulate, chain
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pymigrate.errors import StoreError
-from pymigrate.mm.address_space import AddressSpace, PolicyRun
-from pymigrate.mm.machine import Cpuset, HugePool, Machine, Node, Pin, Region, Task, Zone
-from pymigrate.mm.memmap import Busy, FolioWork, Frame, FrameRun
-from pymigrate.mm.mempolicy import MPOL, Mempolicy
+from pymigrate.mm.address_space import AddressSpace
+from pymigrate.mm.machine import Cpuset, HugePool, Left, Machine, Node, Pin, Region, Task, Zone
+from pymigrate.mm.memmap import Busy, FolioWork
+from pymigrate.mm.mempolicy import Mempolicy
 from pymigrate.mm.mm import Mm
-from pymigrate.mm.pte import PteRun
 from pymigrate.mm.release import RELEASES
-from pymigrate.mm.runs import Extent, R, RunMap
+from pymigrate.mm.runs import R, RunMap
 from pymigrate.mm.swap import LruBatch
 from pymigrate.mm.vma import Vma
 from pymigrate.mm.vmstat import Counters
 from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.store.blobs import KINDS, pack, policy_of, policy_text, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -55,13 +51,6 @@ class Table(NamedTuple):
     columns: str
     rows: Callable[[Machine], list[Row]]
     read: Callable[[Machine, Iterable[Row], Maps], None]
-
-
-class Kind(NamedTuple):
-    """How one kind of run map is kept."""
-
-    encode: Callable[[list[Any]], bytes]  # a list of runs of the kind's type
-    decode: Callable[[bytes], list[Any]]
 
 
 class StoredRunMap(RunMap[R]):
@@ -148,6 +137,7 @@ def _machine_rows(machine: Machine) -> list[Row]:
             machine.next_id,
             machine.next_region,
             machine.resv_huge_pages,
+            machine.last_call,
         )
     ]
 
@@ -158,7 +148,8 @@ def _read_machine(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
     machine.thp, machine.demotion, machine.numa_balancing = thp, bool(demotion), balancing
     machine.weights = _pairs(weights)
     machine.counters = _counters(counters)
-    machine.next_pid, machine.next_id, machine.next_region, machine.resv_huge_pages = rest
+    machine.next_pid, machine.next_id, machine.next_region, *rest = rest
+    machine.resv_huge_pages, machine.last_call = rest
 
 
 def _distance_rows(machine: Machine) -> list[Row]:
@@ -194,12 +185,12 @@ def _read_lru_batches(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
 
 
 def _pin_rows(machine: Machine) -> list[Row]:
-    return [(pin.pid, pin.start, pin.nr, int(pin.is_long), _pack(pin.pfns)) for pin in machine.pins]
+    return [(pin.pid, pin.start, pin.nr, int(pin.is_long), pack(pin.pfns)) for pin in machine.pins]
 
 
 def _read_pins(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
     machine.pins = [
-        Pin(pid, start, nr, bool(is_long), tuple(_unpack(pfns)))
+        Pin(pid, start, nr, bool(is_long), tuple(unpack(pfns)))
         for pid, start, nr, is_long, pfns in rows
     ]
 
@@ -228,6 +219,14 @@ def _read_cpusets(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
             bool(memory_migrate),
             Nodemask(old_mems, 16),
         )
+
+
+def _left_rows(machine: Machine) -> list[Row]:
+    return [tuple(left) for left in machine.left]
+
+
+def _read_left(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    machine.left = [Left(*row) for row in rows]
 
 
 # Nodes
@@ -298,7 +297,7 @@ def _vma_rows(machine: Machine) -> list[Row]:
             int(vma.flags),
             vma.pgoff,
             vma.space,
-            _policy_text(vma.policy),
+            policy_text(vma.policy),
             vma.anon_vma,
             int(vma.anon_chained),
             int(vma.is_resv_owner),
@@ -347,7 +346,7 @@ def _task_rows(machine: Machine) -> list[Row]:
             f"{task.cpus:x}",
             task.mm.mm_id,
             f"{task.mems_allowed:x}",
-            _policy_text(task.policy),
+            policy_text(task.policy),
             task.il_prev,
             task.il_weight,
             task.parent,
@@ -386,7 +385,7 @@ def _read_tasks(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
 TABLES = {
     "machine": Table(
         "release thp demotion numa_balancing weights counters next_pid next_id next_region"
-        " resv_huge_pages",
+        " resv_huge_pages last_call",
         _machine_rows,
         _read_machine,
     ),
@@ -416,6 +415,7 @@ TABLES = {
     "lru_batch": Table("cpu waiting mlocked", _lru_batch_rows, _read_lru_batches),
     "pin": Table("pid start nr is_long pfns", _pin_rows, _read_pins),
     "busy": Table("pfn kind passes", _busy_rows, _read_busy),
+    "left_behind": Table("pid mapping node nr why", _left_rows, _read_left),
     "cpuset": Table("key name cpus mems memory_migrate old_mems", _cpuset_rows, _read_cpusets),
 }
 
@@ -445,153 +445,5 @@ def _counters(text: str) -> Counters:
     return Counters(zip(words, map(int, words), strict=True))
 
 
-def _policy_text(policy: Mempolicy | None) -> str | None:
-    if policy is None:
-        return None
-    mode, flags, nodes, origin, home_node = policy
-    return f"{int(mode)} {int(flags)} {nodes:x} {origin:x} {home_node}"
-
-
 def _policy(text: str | None) -> Mempolicy | None:
-    return None if text is None else _policy_of(text)
-
-
-@lru_cache(maxsize=256)  # most VMAs that have a policy share it with others
-def _policy_of(text: str) -> Mempolicy:
-    mode, flags, nodes, origin, home_node = text.split()
-    return Mempolicy(
-        MPOL(int(mode)), int(flags), Nodemask(nodes, 16), Nodemask(origin, 16), int(home_node)
-    )
-
-
-# Run maps. Each is words in columns: the number of runs, how far each starts behind the one before,
-# the pages of each, and what else there is.
-
-
-def _encode_ptes(runs: list[PteRun]) -> bytes:
-    lanes = [run.lanes for run in runs]
-    return _pack(
-        [
-            *_spans(runs),
-            *[run.order | run.flags << 8 for run in runs],
-            *map(len, lanes),
-            *chain.from_iterable(lanes),
-        ]
-    )
-
-
-def _decode_ptes(blob: bytes) -> list[PteRun]:
-    words = _unpack(blob)
-    nr, starts, sizes = _read_spans(words)
-    modes, ends = words[1 + 2 * nr : 1 + 3 * nr], accumulate(words[1 + 3 * nr : 1 + 4 * nr])
-    lanes, at = [], 1 + 4 * nr
-    for end in ends:
-        end += 1 + 4 * nr
-        lanes.append(tuple(words[at:end]))
-        at = end
-    _check(at == len(words))
-    orders, flags = [mode & 255 for mode in modes], [mode >> 8 for mode in modes]
-    return list(map(PteRun._make, zip(starts, sizes, lanes, orders, flags, strict=True)))
-
-
-def _encode_frames(runs: list[FrameRun]) -> bytes:
-    """The frames that differ follow behind; a run has the number of one."""
-    numbers: dict[Frame, int] = {}
-    which = [numbers.setdefault(run.frame, len(numbers)) for run in runs]
-    return _pack([*_spans(runs), *which, *chain.from_iterable(numbers)])
-
-
-def _decode_frames(blob: bytes) -> list[FrameRun]:
-    words = _unpack(blob)
-    nr, starts, sizes = _read_spans(words)
-    width, first = len(Frame._fields), 1 + 3 * nr
-    frames = [Frame._make(words[i : i + width]) for i in range(first, len(words), width)]
-    which = [frames[i] for i in words[1 + 2 * nr : first]]
-    return list(map(FrameRun._make, zip(starts, sizes, which, strict=True)))
-
-
-def _encode_extents(runs: list[Extent]) -> bytes:
-    return _pack(_spans(runs))
-
-
-def _decode_extents(blob: bytes) -> list[Extent]:
-    words = _unpack(blob)
-    nr, starts, sizes = _read_spans(words)
-    _check(len(words) == 1 + 2 * nr)
-    return list(map(Extent._make, zip(starts, sizes, strict=True)))
-
-
-def _encode_policies(runs: list[PolicyRun]) -> bytes:
-    """Lines of text, for masks of nodes are longer than a word."""
-    lines = [f"{run.start} {run.nr} {_policy_text(run.policy)}" for run in runs]
-    return zlib.compress("\n".join(lines).encode(), 1)
-
-
-def _decode_policies(blob: bytes) -> list[PolicyRun]:
-    runs = []
-    for line in _inflate(blob).decode().splitlines():
-        start, nr, text = line.split(maxsplit=2)
-        runs.append(PolicyRun(int(start), int(nr), _policy_of(text)))
-    return runs
-
-
-KINDS = {
-    "free": Kind(_encode_extents, _decode_extents),
-    "memmap": Kind(_encode_frames, _decode_frames),
-    "page_table": Kind(_encode_ptes, _decode_ptes),
-    "tables": Kind(_encode_extents, _decode_extents),
-    "resv": Kind(_encode_extents, _decode_extents),
-    "space_resv": Kind(_encode_extents, _decode_extents),
-    "pool": Kind(_encode_extents, _decode_extents),
-    "pages": Kind(_encode_ptes, _decode_ptes),
-    "policies": Kind(_encode_policies, _decode_policies),
-}
-
-
-def _spans(runs: list[Any]) -> list[int]:  # runs of any type
-    """The first columns: number, starts, sizes."""
-    starts = [run.start for run in runs]
-    steps = [start - before for before, start in zip([0, *starts], starts, strict=False)]
-    return [len(runs), *steps, *[run.nr for run in runs]]
-
-
-def _read_spans(words: array[int]) -> tuple[int, Iterable[int], array[int]]:
-    nr = words[0]
-    return nr, accumulate(words[1 : 1 + nr]), words[1 + nr : 1 + 2 * nr]
-
-
-def _pack(numbers: Iterable[int]) -> bytes:
-    """64-bit words, compressed.
-
-    The lowest bytes of all words come first, then the next ones: the high bytes of frames are
-    much alike, so that this takes two thirds of the room and of the time.
-    """
-    words = array("q", numbers)
-    if sys.byteorder == "big":
-        words.byteswap()
-    data = words.tobytes()
-    return zlib.compress(b"".join([data[i::8] for i in range(8)]), 1)
-
-
-def _unpack(blob: bytes) -> array[int]:
-    planes = _inflate(blob)
-    data, nr = bytearray(len(planes)), len(planes) // 8
-    for i in range(8):
-        data[i::8] = planes[i * nr : (i + 1) * nr]
-    words = array("q")
-    words.frombytes(data)
-    if sys.byteorder == "big":
-        words.byteswap()
-    return words
-
-
-def _inflate(blob: bytes) -> bytes:
-    try:
-        return zlib.decompress(blob)
-    except zlib.error as error:
-        raise ValueError(str(error)) from None
-
-
-def _check(is_well: bool) -> None:
-    if not is_well:
-        raise ValueError("the columns of a blob do not fit")
+    return None if text is None else policy_of(text)

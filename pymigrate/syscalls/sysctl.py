@@ -42,7 +42,7 @@ def read(machine: Machine, name: str) -> str:
         return str(sum(node.hugetlb.nr for node in machine.nodes.values()))
     if name in ("drop_caches", "compact_memory"):
         raise KernelError("EACCES", f"{name} can only be written")
-    raise KernelError("ENOENT", f"there is no setting {name[:60]}")
+    raise _unknown(machine, name)
 
 
 def write(machine: Machine, caller: Task, name: str, value: str, node: int | None = None) -> None:
@@ -67,7 +67,7 @@ def write(machine: Machine, caller: Task, name: str, value: str, node: int | Non
     elif name in ("numa_balancing", "demotion_enabled", "compact_memory"):
         _check_off(name, value.strip())
     else:
-        raise KernelError("ENOENT", f"there is no setting {name[:60]}")
+        raise _unknown(machine, name)
 
 
 def _check_off(name: str, value: str) -> None:
@@ -111,8 +111,17 @@ def _weight_node(machine: Machine, name: str) -> int | None:
     if match is None:
         return None
     if int(match[1]) not in machine.nodes or not machine.release.weighted_interleave:
-        raise KernelError("ENOENT", f"there is no setting {name[:60]}")
+        raise _unknown(machine, name)
     return int(match[1])
+
+
+def _unknown(machine: Machine, name: str) -> KernelError:
+    """That there is no such setting; says which there are."""
+    known = [*NAMES, "compact_memory"]
+    if machine.release.weighted_interleave:
+        known.append("weighted_interleave/nodeN")
+    why = f"there is no setting {name[:60]}; expected one of {', '.join(known)}"
+    return KernelError("ENOENT", why)
 
 
 def _number(value: str, low: int, high: int) -> int:

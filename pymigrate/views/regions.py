@@ -3,8 +3,8 @@
 from bisect import bisect_right
 from collections.abc import Callable
 
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.units import PAGE_SHIFT
+from pymigrate.mm.machine import Machine, Region, Task
+from pymigrate.units import PAGE_SHIFT, format_size
 
 
 def region_names(machine: Machine, task: Task) -> Callable[[int], str]:
@@ -13,10 +13,7 @@ def region_names(machine: Machine, task: Task) -> Callable[[int], str]:
     A region that the task has by fork bears its parent's name for it; what no region covers is
     called by its address.
     """
-    owners = [task.name]
-    parents = {t.name: t.parent for t in machine.tasks.values()}
-    while owners[-1] and parents.get(owners[-1]):
-        owners.append(parents[owners[-1]])
+    owners = _owners(machine, task)
     known = sorted(
         (region.start, -owners.index(owner), region.nr, name)
         for (owner, name), region in machine.regions.items()
@@ -29,5 +26,36 @@ def region_names(machine: Machine, task: Task) -> Callable[[int], str]:
         if i >= 0 and page < starts[i] + known[i][2]:
             return known[i][3]
         return f"{page << PAGE_SHIFT:08x}"
+
+    return name
+
+
+def regions_of(machine: Machine, task: Task) -> dict[str, Region]:
+    """What *task* calls its memory, and what its parents called it."""
+    known: dict[str, Region] = {}
+    for owner in _owners(machine, task):
+        for (who, name), region in machine.regions.items():
+            if who == owner:
+                known.setdefault(name, region)
+    return known
+
+
+def _owners(machine: Machine, task: Task) -> list[str]:
+    """The task and its parents, by name."""
+    owners = [task.name]
+    parents = {t.name: t.parent for t in machine.tasks.values()}
+    while owners[-1] and parents.get(owners[-1]):
+        owners.append(parents[owners[-1]])
+    return owners
+
+
+def region_offsets(machine: Machine, task: Task) -> Callable[[int], str]:
+    """A function from a page of *task* to ``REGION+OFFSET``: where in its region it lies."""
+    names, known = region_names(machine, task), regions_of(machine, task)
+
+    def name(page: int) -> str:
+        called = names(page)
+        offset = page - known[called].start if called in known else 0
+        return f"{called}+{format_size(offset << PAGE_SHIFT)}" if offset > 0 else called
 
     return name

@@ -1,84 +1,125 @@
-"""Why pages stayed where they are: those of a task that a migration from some nodes left there."""
+"""Why pages stayed where they are, after a call that was to move them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from pymigrate.mm.frames import uniform_parts
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memmap import Frame, nid_of
+from pymigrate.mm.frames import folio_of
+from pymigrate.mm.machine import Left, Machine, Task
+from pymigrate.mm.memmap import nid_of
+from pymigrate.mm.move_pages import MovePagesResult
 from pymigrate.mm.pte import Pte
-from pymigrate.mm.vma import is_migratable
+from pymigrate.units import PAGE_SHIFT
+from pymigrate.views.pieces import pieces
+from pymigrate.views.reasons import ENDED, FULL, KEPT, REASONS, SHARED, obstacle
 from pymigrate.views.regions import region_names
 
-SHARED = "mapped more than once (only a caller with CAP_SYS_NICE moves such pages)"
-PINNED = "pinned"
-HELD = "held by another reference"
-UNMOVABLE = "in a mapping that is never migrated"
-NO_ROOM = "the target node is full"
-OTHER = "the call ended before their turn"
+_EACCES = -13
 
 
-class Stayed(NamedTuple):
-    """*nr* pages of one mapping, on one node, for one reason."""
+class Search(NamedTuple):
+    """Which pages a call was to move.
 
-    mapping: str
-    node: int
-    nr: int
-    why: str
-
-
-def rows(
-    machine: Machine,
-    task: Task,
-    pairs: Sequence[tuple[int, int]],
-    *,
-    move_all: bool,
-    is_full: bool,
-) -> list[Stayed]:
-    """The pages of *task* that moves from node to node (*pairs*) have left, and why.
-
-    *move_all*: shared ones were to move too; *is_full*: the call ended for want of memory. On a
-    node that pages have also come to, only those are named that cannot have moved.
+    On the nodes *filled*, which pages have also come to, only those count that cannot have moved.
     """
-    nodes = {source for source, _ in pairs}
-    filled = {dest for _, dest in pairs}
+
+    is_left: Callable[[int], bool]  # of a node: it was to be emptied
+    filled: frozenset[int] = frozenset()
+    move_all: bool = True  # shared pages were to move too
+    shared: str = SHARED  # why they stayed if not
+    is_full: bool = False  # the call ended for want of memory
+    a: int = 0
+    b: int = 1 << 52
+
+
+def rows(machine: Machine, task: Task, search: Search) -> list[Left]:
+    """The pages of *task* that a call has left where it looked for them, and why."""
     found: dict[tuple[str, int, str], int] = {}
     names = region_names(machine, task)
-    for vma in task.mm.vmas:
-        for run in task.mm.page_table.between(vma.start, vma.end):
+    for vma, a, b in task.mm.parts(search.a, search.b):
+        for run in task.mm.page_table.between(a, b):
             if not run.lanes or not run.flags & Pte.PRESENT:
                 continue
-            for part, frames in uniform_parts(machine, run):
-                for lane, pfn in enumerate(part.lanes):
-                    if nid_of(pfn) in nodes:
-                        frame = frames[lane % len(frames)]
-                        why = _why(frame, is_migratable(vma), move_all, is_full)
-                        if why in (NO_ROOM, OTHER) and nid_of(pfn) in filled:
-                            continue
-                        key = names(part.start), nid_of(pfn), why
-                        found[key] = found.get(key, 0) + part.count(lane)
-    return [Stayed(mapping, node, nr, why) for (mapping, node, why), nr in found.items()]
+            low, high = nid_of(min(run.lanes)), nid_of(max(run.lanes))
+            if not any(search.is_left(nid) for nid in range(low, high + 1)):
+                continue
+            for piece in pieces(machine, run):
+                why = obstacle(machine, piece.folio, vma, search.move_all)
+                for nid, nr in piece.nodes.items():
+                    if search.is_left(nid) and (why or nid not in search.filled):
+                        key = names(piece.start), nid, _why(why, search)
+                        found[key] = found.get(key, 0) + nr
+    return [Left(task.pid, mapping, nid, nr, why) for (mapping, nid, why), nr in found.items()]
 
 
-def format_rows(task: Task, stayed: list[Stayed], verb: str = "stayed") -> list[str]:
-    """A line for each reason; *verb* is what the pages did."""
+def move_pages_rows(
+    machine: Machine,
+    task: Task,
+    addrs: Sequence[int],
+    nodes: Sequence[int],
+    answer: MovePagesResult,
+) -> list[Left]:
+    """The pages at *addrs* that move_pages() did not bring to *nodes*, and why.
+
+    Those that are not present, or not memory of the task's own, are not counted.
+    """
+    found: dict[tuple[str, int, str], int] = {}
+    names = region_names(machine, task)
+    is_full = answer.errno == "ENOMEM"
+    for addr, node, status in zip(addrs, nodes, answer.status, strict=True):
+        if status is not None and status != _EACCES:
+            continue
+        page = addr >> PAGE_SHIFT
+        run, vma = task.mm.page_table.at(page), task.mm.find_vma(page)
+        if run is None or vma is None or not run.lanes or not run.flags & Pte.PRESENT:
+            continue
+        pfn = run.pfn(page)
+        if nid_of(pfn) == node:
+            continue
+        why = KEPT
+        if status is None:
+            why = obstacle(machine, folio_of(machine, pfn), vma, True) or (
+                FULL if is_full else ENDED
+            )
+        key = names(page), nid_of(pfn), why
+        found[key] = found.get(key, 0) + 1
+    return [Left(task.pid, mapping, nid, nr, why) for (mapping, nid, why), nr in found.items()]
+
+
+def summary(left: Sequence[Left], verb: str = "stayed") -> str:
+    """One line: how many pages stayed, with the reasons counted."""
+    counts: dict[str, int] = {}
+    for row in left:
+        short = REASONS[row.why].short
+        counts[short] = counts.get(short, 0) + row.nr
+    pids = {row.pid for row in left}
+    whose = f"process {left[0].pid}" if len(pids) == 1 else f"{len(pids)} processes"
+    reasons = ", ".join(f"{nr} {short}" for short, nr in counts.items())
+    return f"{_pages(sum(counts.values()))} of {whose} {verb}: {reasons}"
+
+
+def format_rows(left: Iterable[Left], verb: str = "stayed") -> list[str]:
+    """A line for each process and reason; *verb* is what the pages did."""
+    groups: dict[tuple[int, str], list[Left]] = {}
+    for row in left:
+        groups.setdefault((row.pid, row.why), []).append(row)
     lines = []
-    for why in dict.fromkeys(row.why for row in stayed):
-        group = [row for row in stayed if row.why == why]
-        total = sum(row.nr for row in group)
+    for (pid, why), group in groups.items():
         where = ", ".join(f"{row.nr} of {row.mapping} on node {row.node}" for row in group)
-        plural = "" if total == 1 else "s"
-        lines.append(f"{total} page{plural} of process {task.pid} {verb}: {why}: {where}")
+        total = _pages(sum(row.nr for row in group))
+        lines.append(f"{total} of process {pid} {verb}: {REASONS[why].text}: {where}")
     return lines
 
 
-def _why(frame: Frame, movable: bool, move_all: bool, is_full: bool) -> str:
-    if not movable:
-        return UNMOVABLE
-    if frame.likely_shared and not move_all:
-        return SHARED
-    if frame.pins:
-        return PINNED
-    if frame.extra_refs:
-        return HELD
-    return NO_ROOM if is_full else OTHER
+def as_json(left: Iterable[Left]) -> list[dict[str, object]]:
+    """The same for machines."""
+    return [row._asdict() | {"why": REASONS[row.why].text} for row in left]
+
+
+def _why(obstacle: str | None, search: Search) -> str:
+    if obstacle is None:
+        return FULL if search.is_full else ENDED
+    return search.shared if obstacle == SHARED else obstacle
+
+
+def _pages(nr: int) -> str:
+    return "1 page" if nr == 1 else f"{nr} pages"

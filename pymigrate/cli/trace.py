@@ -1,0 +1,43 @@
+"""``pymigrate trace``: another command, watched."""
+
+from __future__ import annotations
+
+import click
+
+from pymigrate.cli.common import trace_options
+
+_READERS = "changes nothing, so that there is nothing to trace"
+
+
+def _traced(command: click.decorators.FC) -> click.decorators.FC:
+    for option in reversed(trace_options()[1:]):
+        command = option(command)
+    return command
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@_traced
+@click.argument("name", metavar="COMMAND")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def command(
+    ctx: click.Context, name: str, args: tuple[str, ...], trace_steps: bool, chrome: str | None
+) -> None:
+    """Run COMMAND ARGS... with --trace: print what happened, in the order in which it did.
+
+    These are the kernel's tracepoints as ftrace shows them; an event's time is its number, for
+    the simulated machine has no clock. --steps adds the documented steps of each folio's
+    migration, with what each found; --chrome FILE writes a file for ui.perfetto.dev instead.
+    """
+    parent = ctx.parent
+    assert parent is not None
+    assert isinstance(parent.command, click.Group)
+    _, found, _ = parent.command.resolve_command(parent, [name])
+    assert found is not None
+    is_traced = isinstance(found, click.Group) or any(p.name == "trace" for p in found.params)
+    if not is_traced or name == "trace":
+        raise click.UsageError(f"{name} {_READERS}")
+    given = {"trace": chrome is None, "trace_steps": trace_steps, "chrome": chrome}
+    parent.obj = {**(parent.obj or {}), **given}
+    with found.make_context(name, list(args), parent=parent) as inner:
+        found.invoke(inner)

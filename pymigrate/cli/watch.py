@@ -1,0 +1,38 @@
+"""``--trace``, ``--steps``, ``--chrome``: a call that is watched while it moves pages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pymigrate.cli.common import shorten
+from pymigrate.views import trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pymigrate.mm.machine import Machine
+
+
+def watch(machine: Machine, trace: bool, steps: bool, chrome: str | None) -> bool:
+    """Let *machine* note what happens, if the options ask for it; whether they do."""
+    if not (trace or steps or chrome):
+        return False
+    machine.events, machine.traces_steps = [], steps
+    return True
+
+
+def write_chrome(machine: Machine, path: str, parts: Iterable[trace.Part]) -> None:
+    """Write a trace file. Raises click.BadParameter if that cannot be done."""
+    import json
+
+    text = json.dumps(trace.chrome(machine, parts), separators=(",", ":"))
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(f"{text}\n")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise click.BadParameter(
+            f"{shorten(path)} cannot be written: {reason}", param_hint="--chrome"
+        ) from None

@@ -1,0 +1,178 @@
+"""The blobs of the store: run maps as words in columns, and policies as text."""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from array import array
+from functools import lru_cache
+from itertools import accumulate, chain
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pymigrate.mm.address_space import PolicyRun
+from pymigrate.mm.memmap import Frame, FrameRun
+from pymigrate.mm.mempolicy import MPOL, Mempolicy
+from pymigrate.mm.pte import PteRun
+from pymigrate.mm.runs import Extent
+from pymigrate.nodemask import Nodemask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+class Kind(NamedTuple):
+    """How one kind of run map is kept."""
+
+    encode: Callable[[list[Any]], bytes]  # a list of runs of the kind's type
+    decode: Callable[[bytes], list[Any]]
+
+
+def policy_text(policy: Mempolicy | None) -> str | None:
+    """A policy as text."""
+    if policy is None:
+        return None
+    mode, flags, nodes, origin, home_node = policy
+    return f"{int(mode)} {int(flags)} {nodes:x} {origin:x} {home_node}"
+
+
+@lru_cache(maxsize=256)  # most VMAs that have a policy share it with others
+def policy_of(text: str) -> Mempolicy:
+    """The policy that policy_text() wrote."""
+    mode, flags, nodes, origin, home_node = text.split()
+    return Mempolicy(
+        MPOL(int(mode)), int(flags), Nodemask(nodes, 16), Nodemask(origin, 16), int(home_node)
+    )
+
+
+# Run maps. Each is words in columns: the number of runs, how far each starts behind the one before,
+# the pages of each, and what else there is.
+
+
+def _encode_ptes(runs: list[PteRun]) -> bytes:
+    lanes = [run.lanes for run in runs]
+    return pack(
+        [
+            *_spans(runs),
+            *[run.order | run.flags << 8 for run in runs],
+            *map(len, lanes),
+            *chain.from_iterable(lanes),
+        ]
+    )
+
+
+def _decode_ptes(blob: bytes) -> list[PteRun]:
+    words = unpack(blob)
+    nr, starts, sizes = _read_spans(words)
+    modes, ends = words[1 + 2 * nr : 1 + 3 * nr], accumulate(words[1 + 3 * nr : 1 + 4 * nr])
+    lanes, at = [], 1 + 4 * nr
+    for end in ends:
+        end += 1 + 4 * nr
+        lanes.append(tuple(words[at:end]))
+        at = end
+    _check(at == len(words))
+    orders, flags = [mode & 255 for mode in modes], [mode >> 8 for mode in modes]
+    return list(map(PteRun._make, zip(starts, sizes, lanes, orders, flags, strict=True)))
+
+
+def _encode_frames(runs: list[FrameRun]) -> bytes:
+    """The frames that differ follow behind; a run has the number of one."""
+    numbers: dict[Frame, int] = {}
+    which = [numbers.setdefault(run.frame, len(numbers)) for run in runs]
+    return pack([*_spans(runs), *which, *chain.from_iterable(numbers)])
+
+
+def _decode_frames(blob: bytes) -> list[FrameRun]:
+    words = unpack(blob)
+    nr, starts, sizes = _read_spans(words)
+    width, first = len(Frame._fields), 1 + 3 * nr
+    frames = [Frame._make(words[i : i + width]) for i in range(first, len(words), width)]
+    which = [frames[i] for i in words[1 + 2 * nr : first]]
+    return list(map(FrameRun._make, zip(starts, sizes, which, strict=True)))
+
+
+def _encode_extents(runs: list[Extent]) -> bytes:
+    return pack(_spans(runs))
+
+
+def _decode_extents(blob: bytes) -> list[Extent]:
+    words = unpack(blob)
+    nr, starts, sizes = _read_spans(words)
+    _check(len(words) == 1 + 2 * nr)
+    return list(map(Extent._make, zip(starts, sizes, strict=True)))
+
+
+def _encode_policies(runs: list[PolicyRun]) -> bytes:
+    """Lines of text, for masks of nodes are longer than a word."""
+    lines = [f"{run.start} {run.nr} {policy_text(run.policy)}" for run in runs]
+    return zlib.compress("\n".join(lines).encode(), 1)
+
+
+def _decode_policies(blob: bytes) -> list[PolicyRun]:
+    runs = []
+    for line in _inflate(blob).decode().splitlines():
+        start, nr, text = line.split(maxsplit=2)
+        runs.append(PolicyRun(int(start), int(nr), policy_of(text)))
+    return runs
+
+
+KINDS = {
+    "free": Kind(_encode_extents, _decode_extents),
+    "memmap": Kind(_encode_frames, _decode_frames),
+    "page_table": Kind(_encode_ptes, _decode_ptes),
+    "tables": Kind(_encode_extents, _decode_extents),
+    "resv": Kind(_encode_extents, _decode_extents),
+    "space_resv": Kind(_encode_extents, _decode_extents),
+    "pool": Kind(_encode_extents, _decode_extents),
+    "pages": Kind(_encode_ptes, _decode_ptes),
+    "policies": Kind(_encode_policies, _decode_policies),
+}
+
+
+def _spans(runs: list[Any]) -> list[int]:  # runs of any type
+    """The first columns: number, starts, sizes."""
+    starts = [run.start for run in runs]
+    steps = [start - before for before, start in zip([0, *starts], starts, strict=False)]
+    return [len(runs), *steps, *[run.nr for run in runs]]
+
+
+def _read_spans(words: array[int]) -> tuple[int, Iterable[int], array[int]]:
+    nr = words[0]
+    return nr, accumulate(words[1 : 1 + nr]), words[1 + nr : 1 + 2 * nr]
+
+
+def pack(numbers: Iterable[int]) -> bytes:
+    """64-bit words, compressed.
+
+    The lowest bytes of all words come first, then the next ones: the high bytes of frames are
+    much alike, so that this takes two thirds of the room and of the time.
+    """
+    words = array("q", numbers)
+    if sys.byteorder == "big":
+        words.byteswap()
+    data = words.tobytes()
+    return zlib.compress(b"".join([data[i::8] for i in range(8)]), 1)
+
+
+def unpack(blob: bytes) -> array[int]:
+    """The words that pack() compressed. Raises ValueError for other bytes."""
+    planes = _inflate(blob)
+    data, nr = bytearray(len(planes)), len(planes) // 8
+    for i in range(8):
+        data[i::8] = planes[i * nr : (i + 1) * nr]
+    words = array("q")
+    words.frombytes(data)
+    if sys.byteorder == "big":
+        words.byteswap()
+    return words
+
+
+def _inflate(blob: bytes) -> bytes:
+    try:
+        return zlib.decompress(blob)
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+
+
+def _check(is_well: bool) -> None:
+    if not is_well:
+        raise ValueError("the columns of a blob do not fit")

@@ -1,0 +1,42 @@
+"""A task's memory in pieces of pages whose folios are alike."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from pymigrate.mm.frames import folio_of, uniform_parts
+from pymigrate.mm.machine import Machine
+from pymigrate.mm.memmap import Folio, FrameFlag, nid_of
+from pymigrate.mm.pte import PteRun
+
+
+class Piece(NamedTuple):
+    """Pages that folios in the same state hold: *folio* is that of the first page."""
+
+    start: int
+    nr: int
+    nodes: dict[int, int]  # base pages by node
+    folio: Folio
+    flags: int  # of the entries
+
+
+def pieces(machine: Machine, run: PteRun) -> Iterator[Piece]:
+    """The pieces of *run*, whose pages are present; a folio mapped by pages is cut up."""
+    for part, frames in uniform_parts(machine, run):
+        alike = len(frames) == 1 and frames[0].order == part.order
+        if alike and not frames[0].flags & FrameFlag.MIXED:
+            folio = folio_of(machine, part.lanes[0])
+            yield Piece(part.start, part.nr, nodes_of(part), folio, run.flags)
+            continue
+        for one in part.entries():
+            folio = folio_of(machine, one.lanes[0])
+            yield Piece(one.start, one.nr, {nid_of(one.lanes[0]): one.nr}, folio, run.flags)
+
+
+def nodes_of(run: PteRun) -> dict[int, int]:
+    """The base pages of *run* by node."""
+    nodes: dict[int, int] = {}
+    is_table = len(run.lanes) == run.nr >> run.order
+    for lane, pfn in enumerate(run.lanes):
+        nr = 1 if is_table else run.count(lane)
+        nodes[nid_of(pfn)] = nodes.get(nid_of(pfn), 0) + (nr << run.order)
+    return nodes
