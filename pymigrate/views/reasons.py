@@ -83,13 +83,13 @@ REASONS = {
         "let the work end",
     ),
     FULL: Reason(
-        "for which the target node was full",
+        "because the target node was full",
         "the target node is full",
         "ENOMEM of migrate_pages and move_pages, pgmigrate_fail for one page; nothing in mbind",
         "free memory of the target node, or name another",
     ),
     ENDED: Reason(
-        "not come to",
+        "that the call did not come to",
         "the call ended before their turn",
         "what the call returns; move_pages leaves their status as it was",
         "cure what ended the call, and call again",
