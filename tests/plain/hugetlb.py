@@ -90,7 +90,8 @@ class Pool:
         if write and not entry.write and not vma.shared and (old := entry.folio):
             if old.obj or len(old.maps) > 1:
                 mm.prepare_anon(vma)
-                if folio := self.take(task, vma, start, set(), start):
+                mine = (old.obj and vma.reserved) or set()
+                if folio := self.take(task, vma, start, mine, start):
                     mm.map(start, folio, huge=True)
                 elif vma.reserved is None or old.obj:
                     return False
