@@ -185,7 +185,9 @@ def check_page_cache(machine: Machine, frames: dict[int, Frame]) -> None:
             continue
         owner = None if frame.is_anon else frame.owner
         if owner is not None and pfn not in cached:
-            assert frame.is_held, f"{pfn:#x} is in no cache"
+            head = pfn >> frame.order << frame.order
+            held = any(frames[p].is_held for p in range(head, head + (1 << frame.order)))
+            assert held, f"{pfn:#x} is in no cache"
             assert not frame.mapcount, f"{pfn:#x} is mapped, and no longer cached"
         else:
             assert cached.get(pfn) == owner, f"{pfn:#x} is cached in another object: {frame}"
