@@ -385,7 +385,10 @@ class Program:
             return
         if not self.disk and self.chance(20):
             advice = self.pick(["sequential", 5, 99])
-        self.step("madvise", task, **self.part(self.region()), advice=advice)
+        at = self.region()
+        if at in self.pooled and sum(at in own for own in self.own.values()) > 1:
+            advice = "normal"  # a reservation that waits for a child to let go of the page
+        self.step("madvise", task, **self.part(at), advice=advice)
 
     def lock(self, task: str) -> None:
         """Lock or unlock a part."""
