@@ -92,7 +92,8 @@ def _change(machine: Machine, pin: Pin, by: int) -> None:
         update_frames(machine, [(pfn, 1)], change)
         if is_large and by < 0:
             folio = folio_of(machine, pfn)
-            if folio.is_anon and not folio.mapcount and not folio.is_held:
+            is_ownerless = folio.is_anon or folio.frame.owner not in machine.spaces
+            if is_ownerless and not folio.mapcount and not folio.is_held:
                 update_folio(machine, pfn, lambda _: None)
     name = "nr_foll_pin_acquired" if by > 0 else "nr_foll_pin_released"
     if pin.is_long:

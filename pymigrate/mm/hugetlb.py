@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.frames import folio_of
 from pymigrate.mm.memmap import POOL_FRAME, FrameRun, nid_of
 from pymigrate.mm.mempolicy import MPOL, Placement, placement
 from pymigrate.mm.page_alloc import alloc_pages, free_pages, zonelist
@@ -103,6 +104,22 @@ def unreserve(machine: Machine, resv: RunMap[Extent], a: int, b: int) -> None:
     if found:
         machine.resv_huge_pages -= sum(extent.nr for extent in found) >> HPAGE_PMD_ORDER
         resv.put(a, b)
+
+
+def reserve_again(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
+    """Reserve for the owner what it is about to drop in [a, b), but not while there is a surplus.
+
+    Mirrors __unmap_hugepage_range().
+    """
+    surplus = any(node.hugetlb.surplus for node in machine.nodes.values())
+    if not vma.is_resv_owner or surplus or not machine.release.hugetlb_restores_reserve:
+        return
+    for run in task.mm.page_table.between(a, b):
+        for entry in run.entries():
+            if folio_of(machine, entry.lanes[0]).is_anon:
+                extent = Extent(entry.start, HPAGE_PMD_NR)
+                task.mm.resv.put(entry.start, entry.end, extent)
+                machine.resv_huge_pages += 1
 
 
 def alloc_for_fault(

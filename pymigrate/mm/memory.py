@@ -27,6 +27,7 @@ from pymigrate.mm.oom_kill import out_of_memory
 from pymigrate.mm.page_alloc import alloc_pages
 from pymigrate.mm.pte import Pte, PteRun, weave
 from pymigrate.mm.rmap import remove_rmap
+from pymigrate.mm.runs import Extent
 from pymigrate.mm.swap import folio_add_lru, lru_add_drain
 from pymigrate.mm.vma import Vm
 from pymigrate.units import HPAGE_PMD_NR
@@ -190,6 +191,9 @@ def drop_unmapped_shm(machine: Machine, space_ids: set[int]) -> None:
         space = machine.spaces.pop(sid)
         unreserve(machine, space.resv, 0, space.nr_pages)
         extents = [extent for run in space.pages.runs for extent in extents_of(run)]
+        if space.is_hugetlb:
+            pages = [p for start, nr in extents for p in range(start, start + nr, HPAGE_PMD_NR)]
+            extents = [Extent(p, HPAGE_PMD_NR) for p in pages if not folio_of(machine, p).is_held]
         update_frames(machine, extents, lambda frame: None if not frame.is_held else frame)
 
 

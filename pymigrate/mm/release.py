@@ -37,6 +37,8 @@ class Release(NamedTuple):
     mprotect_keeps_huge_dirty: bool = False
     # mprotect() makes entries of private memory writable at once only if they are dirty.
     mprotect_needs_dirty: bool = False
+    # A huge page of private hugetlb memory that is dropped is reserved again.
+    hugetlb_restores_reserve: bool = True
     # cgroup v1's cpusets exist, whose memory_migrate can be off (in Debian's build).
     cpuset_v1: bool = False
 
@@ -58,6 +60,7 @@ RELEASES = {
         splits_partially_mapped=False,
         mprotect_keeps_huge_dirty=True,
         mprotect_needs_dirty=True,
+        hugetlb_restores_reserve=False,
         cpuset_v1=True,
     ),
     "7.2": Release(

@@ -5,6 +5,7 @@ from enum import IntEnum
 
 from pymigrate.errors import KernelError, UnsupportedError
 from pymigrate.mm.huge_memory import block_ceil, block_floor
+from pymigrate.mm.hugetlb import reserve_again
 from pymigrate.mm.khugepaged import madvise_collapse
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.madvise import cold, madvise_free, pageout
@@ -96,6 +97,7 @@ def _dontneed(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
         if a % HPAGE_PMD_NR:
             raise KernelError("EINVAL", "the range begins inside a huge page")
         b = max(block_floor(b), a)
+        reserve_again(machine, task, vma, a, b)
     elif vma.flags & (Vm.LOCKED | Vm.PFNMAP):
         raise KernelError("EINVAL", "the memory is locked, or no ordinary memory")
     lru_add_drain(machine, task.cpu)

@@ -70,9 +70,12 @@ class Program:
         self.tasks = ["a", "b"][: len(self.uids)]
         self.first_cpus = [self.pick(self.cpus) for _ in self.tasks]
         self.gone: list[str] = []
+        self.own: dict[str, list[str]] = {task: [] for task in self.tasks}
+        self.caller = self.tasks[0]
         self.regions: dict[str, int] = {}
         self.anonymous: list[str] = []
         self.private: set[str] = set()
+        self.pooled: set[str] = set()
         self.pins: list[Step] = []
         self.cpusets: list[str] = []
         self.disk = any(fs == "ext4" for _, fs in self.files.values())
@@ -101,11 +104,16 @@ class Program:
 
     def task(self) -> str:
         """Who does it."""
-        return self.pick(self.tasks)
+        self.caller = self.pick(self.tasks)
+        return self.caller
 
     def region(self, names: Sequence[str] = ()) -> str:
-        """What it is done to: more often than not what was mapped last."""
-        return self.pick([*names] or [*self.regions][::-1])
+        """What it is done to: most often something that the caller has mapped."""
+        if not self.own[self.caller] and self.chance(2):
+            self.map_region(self.caller)
+        known = [*names] or [*self.regions][::-1]
+        own = [name for name in known if name in self.own[self.caller]]
+        return self.pick(known if not own or self.chance(8) else own)
 
     def part(self, at: str, odd: int = 10) -> Step:
         """A part of a region, now and then one that no caller should ask for."""
@@ -132,6 +140,7 @@ class Program:
     def map_region(self, task: str) -> None:
         """Map something, and most often touch it."""
         name = f"r{len(self.regions)}"
+        self.own[task].append(name)
         if self.pool and self.chance(2):
             self.map_hugetlb(task, name)
             return
@@ -169,6 +178,7 @@ class Program:
         if self.chance(6):
             step["populate"] = True
         self.regions[name] = step["length"] // PAGE
+        self.pooled.add(name)
         self.step("mmap", task, **step)
         if not self.chance(4):
             self.touch(task, name)
@@ -304,11 +314,13 @@ class Program:
 
     def fork(self, task: str) -> None:
         """Have a child, and let it or its parent write."""
-        if len(self.tasks) >= 4:
+        pinned = {pin["at"] for pin in self.pins if pin["kind"] == "long"}
+        if len(self.tasks) >= 4 or pinned & self.pooled:  # it would need the pool to have room
             return
         child = f"t{len(self.tasks) + len(self.gone)}"
         self.step("fork", task, **{"as": child})
         self.tasks.append(child)
+        self.own[child] = [*self.own[task]]
         for _ in range(self.pick([1, 0, 2])):
             self.touch(self.pick([task, child]))
 
@@ -373,7 +385,10 @@ class Program:
             return
         if not self.disk and self.chance(20):
             advice = self.pick(["sequential", 5, 99])
-        self.step("madvise", task, **self.part(self.region()), advice=advice)
+        at = self.region()
+        if at in self.pooled and sum(at in own for own in self.own.values()) > 1:
+            advice = "normal"  # a reservation that waits for a child to let go of the page
+        self.step("madvise", task, **self.part(at), advice=advice)
 
     def lock(self, task: str) -> None:
         """Lock or unlock a part."""
@@ -401,6 +416,30 @@ class Program:
         """Drop the clean page cache, of a file that is read in one go."""
         if all(nr <= 7 or fs != "ext4" for nr, fs in self.files.values()):
             self.step("sysctl", name="drop_caches", value=self.pick([1, 3, 2]))
+
+    def huge_story(self, task: str) -> None:
+        """Cut a huge page, share it, or let some of it go, and move what is left."""
+        if self.thp == "never":
+            return
+        if not self.own[task] or self.chance(3):
+            self.map_region(task)
+        at = self.region()
+        for _ in range(self.pick([1, 0, 2])):
+            part = self.part(at, odd=0)
+            what = self.pick(["dontneed", "munmap", "mprotect", "mlock", "cold", "mbind", "fork"])
+            if what in ("dontneed", "cold"):
+                self.step("madvise", task, **part, advice=what)
+            elif what == "mbind":
+                self.step("mbind", task, **part, mode="bind", nodes=str(self.memory[0]))
+            elif what == "fork":
+                self.fork(task)
+            else:
+                self.step(what, task, **part, **({"prot": "r"} if what == "mprotect" else {}))
+        if self.chance(3):
+            self.pin(task)
+        self.pick([self.mbind, self.migrate_pages, self.move_pages])(task)
+        self.step("numa_maps", task, at=at)
+        self.step("vmstat")
 
     def set_thp(self, task: str) -> None:
         """Turn huge pages on and off."""
@@ -448,6 +487,7 @@ ACTIONS: list[Callable[[Program, str], None]] = [
     Program.advise, Program.lock, Program.unmap, Program.pin, Program.pin, Program.cpuset,
     Program.run_elsewhere, Program.home_node, Program.get_mempolicy, Program.exit,
     Program.drop_caches, Program.set_thp, Program.set_pool,
+    Program.huge_story, Program.huge_story, Program.huge_story, Program.huge_story,
 ]  # fmt: skip
 
 

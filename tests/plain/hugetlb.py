@@ -69,39 +69,41 @@ class Pool:
     def fault(self, task: Task, vma: Vma, obj: Object, at: int, write: bool) -> bool:
         """Let *task* access a page; False: beyond the file's end, or there is no huge page."""
         mm, start = task.mm, at - at % TABLE
-        index = vma.index(start)
-        if start not in mm.ptes:
-            folio = obj.cache.get(index)
-            if index >= obj.nr:
-                return False
-            if not folio:
-                if not vma.shared:
-                    mm.prepare_anon(vma)
-                reserved = obj.reserved if vma.shared else vma.reserved
-                key = index if vma.shared else start
-                folio = self.take(task, vma, start, set() if reserved is None else reserved, key)
-                if not folio:
-                    return False
-                obj.cache |= {index: folio} if vma.shared else {}
-                folio.dirty = vma.shared
-            may_write = vma.shared and "w" in vma.prot
-            mm.map(start, folio, may_write, may_write, huge=True)
-        entry = mm.ptes[start]
-        if write and not entry.write and not vma.shared and (old := entry.folio):
-            if old.obj or len(old.maps) > 1:
-                mm.prepare_anon(vma)
-                if folio := self.take(task, vma, start, set(), start):
-                    mm.map(start, folio, huge=True)
-                elif vma.reserved is None or old.obj:
-                    return False
-                else:  # whoever reserved it has it for himself then
-                    for other, there in [*old.maps]:
-                        if other is not mm:
-                            other.unmap(there)
-            entry = mm.ptes[start]
-            entry.folio.exclusive = {*range(TABLE)}
+        if start not in mm.ptes and not self.map_absent(task, vma, obj, start):
+            return False
+        if write and not vma.shared and not self.is_own(task, vma, start):
+            return False
         if write:
-            entry.write = entry.dirty = True
+            mm.ptes[start].write = mm.ptes[start].dirty = True
+        return True
+
+    def map_absent(self, task: Task, vma: Vma, obj: Object, start: int) -> bool:
+        index, writes = vma.index(start), vma.shared and "w" in vma.prot
+        folio = obj.cache.get(index)
+        if not folio and index < obj.nr and vma.shared:
+            folio = self.take(task, vma, start, obj.reserved, index)
+            obj.cache |= {index: folio} if folio else {}
+        elif not folio and index < obj.nr:
+            task.mm.prepare_anon(vma)
+            folio = self.take(task, vma, start, vma.reserved or set(), start)
+        if folio:
+            folio.dirty |= vma.shared
+            task.mm.map(start, folio, writes, writes, huge=True)
+        return folio is not None
+
+    def is_own(self, task: Task, vma: Vma, start: int) -> bool:
+        """Let what is there be the task's alone; False: there is no huge page for a copy."""
+        mm, old = task.mm, task.mm.ptes[start].folio
+        if old.obj or len(old.maps) > 1:
+            mm.prepare_anon(vma)
+            if folio := self.take(task, vma, start, (old.obj and vma.reserved) or set(), start):
+                mm.map(start, folio, huge=True)
+            elif vma.reserved is None or old.obj:
+                return False
+            for other, at in [*old.maps] if not folio else ():
+                if other is not mm:  # the owner of the reservation has it for himself then
+                    other.unmap(at)
+        mm.ptes[start].folio.exclusive = {*range(TABLE)}
         return True
 
     def moved(self, folio: Folio, node: int) -> None:

@@ -130,25 +130,26 @@ class Model:
             if populates:
                 for at in range(start, end):
                     self.get_page(task, at, advice == POPULATE_WRITE, "EINVAL", dirties=True)
-            elif advice in (12, 13) and (vma.shared or vma.hugetlb):
-                continue
             elif more or less:
-                task.mm.modify(vma, start, end, flags=(vma.flags | more) - less)
-            elif not more and not less:
-                need(advice == COLLAPSE or "locked" not in vma.flags, "EINVAL")
-                need(not (advice == FREE and vma.obj), "EINVAL")
-                need(not vma.hugetlb or (advice == DONTNEED and start % TABLE == 0), "EINVAL")
-            if advice == DONTNEED:
-                end -= end % TABLE if vma.hugetlb else 0
-                mine = vma.reserved is not None and not self.memory.pool.surplus.total()
-                for at, _, folio in task.mm.mapped(start, end) if mine else ():
-                    vma.reserved |= set() if folio.obj else {at}
-                task.mm.zap(start, end)
+                if not (advice in (12, 13) and (vma.shared or vma.hugetlb)):
+                    task.mm.modify(vma, start, end, flags=(vma.flags | more) - less)
             elif advice == COLLAPSE:
                 self.memory.collapse(task, vma, start, end)
-            elif advice in (FREE, COLD, PAGEOUT):
-                self.memory.lazily(task.mm, start, end, advice == FREE, advice == PAGEOUT)
+            else:
+                self.discard(task.mm, vma, start, end, advice)
         need(covered >= b - a, "ENOMEM")
+
+    def discard(self, mm: Mm, vma: Vma, start: int, end: int, advice: int) -> None:
+        """Advice about what is mapped: dontneed, free, cold, pageout."""
+        need("locked" not in vma.flags and not (advice == FREE and vma.obj), "EINVAL")
+        need(not vma.hugetlb or (advice == DONTNEED and start % TABLE == 0), "EINVAL")
+        if advice != DONTNEED:
+            self.memory.lazily(mm, start, end, advice == FREE, advice == PAGEOUT)
+            return
+        end -= end % TABLE if vma.hugetlb else 0
+        if vma.reserved is not None and not self.memory.pool.surplus.total():
+            vma.reserved |= {at for at, _, folio in mm.mapped(start, end) if not folio.obj}
+        mm.zap(start, end)
 
     def do_mlock(self, step: Any, task: Task, a: int, b: int) -> None:
         more, less = ({"locked"}, set()) if step.op == "mlock" else (set(), {"locked"})

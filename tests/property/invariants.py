@@ -164,7 +164,7 @@ def check_pools(machine: Machine, frames: dict[int, Frame]) -> None:
         free = {p for e in pool.free.runs for p in range(e.start, e.start + e.nr, HPAGE_PMD_NR)}
         assert free == {pfn for pfn in unused if pfn >> 32 == nid}
         assert pool.nr == of_node[nid], f"the pool of node {nid} has {of_node[nid]} pages"
-        assert 0 <= pool.surplus <= pool.nr - pool.nr_free
+        assert 0 <= pool.surplus <= pool.nr  # free ones too, where they are reserved
     assert machine.resv_huge_pages <= len(unused)
 
 
@@ -185,7 +185,9 @@ def check_page_cache(machine: Machine, frames: dict[int, Frame]) -> None:
             continue
         owner = None if frame.is_anon else frame.owner
         if owner is not None and pfn not in cached:
-            assert frame.is_held, f"{pfn:#x} is in no cache"
+            head = pfn >> frame.order << frame.order
+            held = any(frames[p].is_held for p in range(head, head + (1 << frame.order)))
+            assert held, f"{pfn:#x} is in no cache"
             assert not frame.mapcount, f"{pfn:#x} is mapped, and no longer cached"
         else:
             assert cached.get(pfn) == owner, f"{pfn:#x} is cached in another object: {frame}"
