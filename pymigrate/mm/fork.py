@@ -18,11 +18,13 @@ from pymigrate.mm.huge_memory import split_huge_pmds
 from pymigrate.mm.hugetlb import unreserve
 from pymigrate.mm.hugetlb_fault import access_huge_page
 from pymigrate.mm.machine import Task
-from pymigrate.mm.memory import Fault, drop_unmapped_shm, map_anon, zap
+from pymigrate.mm.memory import Fault, map_anon
 from pymigrate.mm.mm import Mm
+from pymigrate.mm.numa_state import SCAN_DELAY, NumaMm, NumaTask
 from pymigrate.mm.pte import Pte, PteRun
 from pymigrate.mm.swap import lru_add_drain
 from pymigrate.mm.vma import Vm, Vma
+from pymigrate.mm.zap import drop_unmapped_shm, zap
 
 if TYPE_CHECKING:
     from pymigrate.mm.machine import Machine
@@ -42,7 +44,10 @@ def fork(machine: Machine, parent: Task, name: str) -> Task:
     """
     mm = Mm(machine.new_id(), parent.mm.family, brk=parent.mm.brk)
     mm.start_stack = parent.mm.start_stack
-    child = replace(parent, pid=machine.next_pid, name=name, mm=mm, parent=parent.name)
+    mm.numa = NumaMm(machine.now + SCAN_DELAY)
+    child = replace(
+        parent, numa=NumaTask(), pid=machine.next_pid, name=name, mm=mm, parent=parent.name
+    )
     machine.next_pid += 1
     machine.mms[mm.mm_id] = mm
     for vma in parent.mm.vmas:

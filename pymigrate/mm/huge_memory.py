@@ -146,7 +146,11 @@ def split_huge_pmds(machine: Machine, mm: Mm, a: int, b: int) -> None:
             continue
         part = run.clip(low, high)
         pages = [
-            (page.start, page.end, (PteRun(page.start, page.nr, page.lanes, 0, run.flags),))
+            (
+                page.start,
+                page.end,
+                (PteRun(page.start, page.nr, page.lanes, 0, run.flags & ~Pte.HINT),),
+            )
             for page in part.entries()
         ]
         mm.page_table.edit(pages)

@@ -10,6 +10,7 @@ from pymigrate.mm.cred import CAP_FULL, CAP_NONE, Cap
 from pymigrate.mm.memmap import FolioWork, FrameRun
 from pymigrate.mm.mempolicy import Mempolicy
 from pymigrate.mm.mm import Mm
+from pymigrate.mm.numa_state import NumaTask
 from pymigrate.mm.release import RELEASES, Release
 from pymigrate.mm.runs import Extent, RunMap
 from pymigrate.mm.swap import LruBatch
@@ -160,6 +161,7 @@ class Task:
     user_cpus: Cpumask = field(default_factory=Cpumask)  # what sched_setaffinity() asked for
     caps: int | None = None  # Cap bits; None: all for uid 0, none for others
     is_dumpable: bool = True  # others of its uid may inspect it
+    numa: NumaTask = field(default_factory=NumaTask)
 
     @property
     def cpu(self) -> int:
@@ -213,6 +215,7 @@ class Machine:
     next_pid: int = 1000
     next_id: int = 1  # of mms, fork families, anon_vmas and address spaces
     next_region: int = FIRST_REGION
+    now: int = 0  # ms of simulated time, which passes while tasks run for so long
     last_call: str = ""  # the last one that was to move pages
     left: list[Left] = field(default_factory=list)  # what it left behind
     zonelists: dict[int, tuple[int, ...]] = field(default_factory=dict)  # derived, see page_alloc

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from pymigrate.mm.frames import extents_of, folio_of, update_folio, update_frames
 from pymigrate.mm.huge_split import free_unmapped, split_folio
 from pymigrate.mm.memmap import FrameFlag
-from pymigrate.mm.memory import zap
 from pymigrate.mm.pte import Pte
+from pymigrate.mm.zap import zap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -41,6 +41,7 @@ class Frame(NamedTuple):
     order: int = 0
     pins: int = 0  # FOLL_PIN
     extra_refs: int = 0  # FOLL_GET and the like
+    cpupid: int = -1  # who took the last hint fault: pid << 16 | CPU
 
     @property
     def mapcount(self) -> int:
@@ -77,8 +78,8 @@ class Frame(NamedTuple):
 
     def mapped(self, times: int) -> "Frame":
         """The same frame with *times* more (or fewer) entries that map it."""
-        owner, flags, pte_maps, pmd_maps, order, pins, extra_refs = self
-        return Frame(owner, flags, pte_maps + times, pmd_maps, order, pins, extra_refs)
+        owner, flags, pte_maps, pmd_maps, order, pins, extra_refs, cpupid = self
+        return Frame(owner, flags, pte_maps + times, pmd_maps, order, pins, extra_refs, cpupid)
 
     def pmd_mapped(self, times: int) -> "Frame":
         """The same frame with *times* more (or fewer) huge entries that map its folio."""

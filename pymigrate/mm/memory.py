@@ -6,7 +6,6 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from pymigrate.mm import filemap
-from pymigrate.mm.address_space import UNNAMED
 from pymigrate.mm.anon_vma import anon_vma_prepare
 from pymigrate.mm.frames import extents_of, folio_of, new_frames, uniform_parts, update_frames
 from pymigrate.mm.huge_memory import (
@@ -16,10 +15,8 @@ from pymigrate.mm.huge_memory import (
     map_huge,
     map_huge_zero,
     nr_blocks,
-    split_huge_pmd_at,
     split_huge_pmds,
 )
-from pymigrate.mm.hugetlb import unreserve
 from pymigrate.mm.hugetlb_fault import access_huge_page
 from pymigrate.mm.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.mempolicy import placement
@@ -27,7 +24,6 @@ from pymigrate.mm.oom_kill import out_of_memory
 from pymigrate.mm.page_alloc import alloc_pages
 from pymigrate.mm.pte import Pte, PteRun, weave
 from pymigrate.mm.rmap import remove_rmap
-from pymigrate.mm.runs import Extent
 from pymigrate.mm.swap import folio_add_lru, lru_add_drain
 from pymigrate.mm.vma import Vm
 from pymigrate.units import HPAGE_PMD_NR
@@ -86,17 +82,36 @@ def access(
         elif space:
             _access_file(machine, task, vma, space, start, end, write, how)
         else:
-            for lo, hi, run in task.mm.page_table.spans(start, end):
-                if run is None:
-                    _anonymous_page(machine, task, vma, lo, hi, write, how)
-                elif run.order:
-                    part = max(lo, start), min(hi, end)
-                    _present_huge(machine, task, vma, run, part, write, how)
-                else:
-                    _present(machine, task, vma, run, write, how)
+            for span in task.mm.page_table.spans(start, end):
+                _access_span(machine, task, vma, (start, end), span, write, how)
         at = end
     if at < b:
         raise Fault(SIGSEGV, at)
+
+
+def _access_span(
+    machine: Machine,
+    task: Task,
+    vma: Vma,
+    part: tuple[int, int],
+    span: tuple[int, int, PteRun | None],
+    write: bool,
+    how: Access,
+) -> None:
+    """Pages of private anonymous memory that are absent, or alike; only those in *part* count."""
+    low, high, run = span
+    if run is None:
+        _anonymous_page(machine, task, vma, low, high, write, how)
+        return
+    runs = [run]
+    if run.flags & Pte.HINT and how != Access.PIN:
+        runs = _after_hint_fault(machine, task, vma, run)
+    for there in runs:
+        if there.order:
+            inside = max(there.start, part[0]), min(there.end, part[1])
+            _present_huge(machine, task, vma, there, inside, write, how)
+        else:
+            _present(machine, task, vma, there, write, how)
 
 
 def is_accessible(vma: Vma, write: bool) -> bool:
@@ -161,42 +176,6 @@ def anon_page_state(task: Task, vma: Vma) -> tuple[int, Frame]:
     return flags, Frame(task.mm.family, kind, 1)
 
 
-def zap(machine: Machine, task: Task, vma: Vma, a: int, b: int, keep_tables: bool = False) -> None:
-    """Unmap pages [a, b) of *vma*; anonymous folios that nobody else holds are freed.
-
-    *keep_tables*: the range stays mapped, so that its page tables remain. Mirrors
-    zap_page_range_single(), zap_pte_range() and zap_huge_pmd().
-    """
-    for end in (a, b):
-        split_huge_pmd_at(machine, task.mm, end)
-    table = task.mm.page_table
-    runs = table.between(a, b)
-    if not runs:
-        return
-    table.put(a, b)
-    if keep_tables:
-        task.mm.note_tables((run.start, run.end) for run in runs if not run.order)
-    remove_rmap(machine, runs, unlock=bool(vma.flags & Vm.LOCKED))
-
-
-def drop_unmapped_shm(machine: Machine, space_ids: set[int]) -> None:
-    """Free the objects of anonymous memory that nobody maps any more.
-
-    Mirrors shmem_evict_inode() and hugetlbfs_evict_inode().
-    """
-    gone = {sid for sid in space_ids if sid and machine.spaces[sid].fs in UNNAMED}
-    for mm in machine.mms.values():
-        gone -= {vma.space for vma in mm.vmas}
-    for sid in gone:
-        space = machine.spaces.pop(sid)
-        unreserve(machine, space.resv, 0, space.nr_pages)
-        extents = [extent for run in space.pages.runs for extent in extents_of(run)]
-        if space.is_hugetlb:
-            pages = [p for start, nr in extents for p in range(start, start + nr, HPAGE_PMD_NR)]
-            extents = [Extent(p, HPAGE_PMD_NR) for p in pages if not folio_of(machine, p).is_held]
-        update_frames(machine, extents, lambda frame: None if not frame.is_held else frame)
-
-
 def _anonymous_page(
     machine: Machine, task: Task, vma: Vma, a: int, b: int, write: bool, how: Access
 ) -> None:
@@ -243,6 +222,14 @@ def _map_huge(machine: Machine, task: Task, vma: Vma, a: int, b: int, how: Acces
         at = end
         if at == b:
             return at
+
+
+def _after_hint_fault(machine: Machine, task: Task, vma: Vma, run: PteRun) -> list[PteRun]:
+    """What is mapped where *run* was, once its pages have come to the task, if they may."""
+    from pymigrate.mm.numa_balancing import hint_fault
+
+    hint_fault(machine, task, vma, run)
+    return task.mm.page_table.between(run.start, run.end)
 
 
 def _present(machine: Machine, task: Task, vma: Vma, run: PteRun, write: bool, how: Access) -> None:
@@ -463,8 +450,12 @@ def _access_file(
         run = table.at(at)
         if run is not None:
             run = run.clip(at, min(run.end, b))
-            _present(machine, task, vma, run, write, how)
             at = run.end
+            if run.flags & Pte.HINT and how != Access.PIN:
+                for there in _after_hint_fault(machine, task, vma, run):
+                    _present(machine, task, vma, there, write, how)
+            else:
+                _present(machine, task, vma, run, write, how)
             continue
         if at >= limit:
             if write and not vma.is_shared:

@@ -95,6 +95,8 @@ class Moves:
                         dirtied |= _named(run, before, after)
                 else:
                     pieces = _retarget_pages(run, before, after)
+                if run.flags & Pte.HINT:  # a migration entry does not remember it
+                    pieces = [piece.with_flags(piece.flags & ~Pte.HINT) for piece in pieces]
                 changes += [(piece.start, piece.end, (piece,)) for piece in pieces]
             if changes:
                 edits.setdefault(id(table), (table, []))[1].extend(changes)

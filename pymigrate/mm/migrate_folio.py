@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pymigrate.mm.busy import end, wait_for
 from pymigrate.mm.frames import folio_of, update_folio
 from pymigrate.mm.hugetlb import alloc_for_migration, give_back, settle_temporary
-from pymigrate.mm.memmap import Busy, Folio, FrameFlag, nid_of
+from pymigrate.mm.memmap import Busy, Folio, Frame, FrameFlag, nid_of
 from pymigrate.mm.migrate_bulk import Moves
 from pymigrate.mm.migrate_ops import expected_refs, ops_of, refcount, refusal
 from pymigrate.mm.page_alloc import alloc_pages, free_pages
@@ -256,17 +256,24 @@ class FolioMover:
         left = _MapCounts(folio)
         is_partial = False
         for run in mapped_runs(machine, folio, work.page):
+            is_dirty = run.flags & Pte.DIRTY and not folio.flags & FrameFlag.DIRTY
             if is_pinned and run.flags & Pte.EXCLUSIVE:
+                if is_dirty and (work.is_hugetlb or not run.order):
+                    update_folio(machine, folio.pfn, _dirtied)
                 return False
             entry_events(machine, SET, [run], folio)
             work.entries.append(run)
             is_partial = is_partial or left.remove(run)
-            if run.flags & Pte.DIRTY and not folio.flags & FrameFlag.DIRTY:
-                update_folio(machine, folio.pfn, lambda f: f.with_flags(FrameFlag.DIRTY))
+            if is_dirty:
+                update_folio(machine, folio.pfn, _dirtied)
                 folio = folio_of(machine, folio.pfn)
         if is_partial:
             defer_split(machine, folio)
         return True
+
+
+def _dirtied(frame: Frame) -> Frame:
+    return frame.with_flags(FrameFlag.DIRTY)
 
 
 class _MapCounts:

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from pymigrate.mm.numa_state import NumaMm
 from pymigrate.mm.pte import PteRun
 from pymigrate.mm.release import Release
 from pymigrate.mm.runs import Extent, RunMap
@@ -23,6 +24,7 @@ class Mm:
     resv: RunMap[Extent] = field(default_factory=RunMap)  # hugetlb pages reserved for it
     brk: tuple[int, int] = (0, 0)  # the heap, in pages
     start_stack: int = 0  # the page that the initial stack pointer lies in
+    numa: NumaMm = field(default_factory=NumaMm)
 
     def find_vma(self, page: int) -> Vma | None:
         """The VMA that contains *page*. (The kernel's find_vma() also finds the next one.)"""

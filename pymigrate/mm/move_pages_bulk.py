@@ -140,6 +140,8 @@ def _look_up(
             part = pages[i:j]
             if run is None or not run.flags & Pte.PRESENT:
                 found.update(dict.fromkeys(part, -ERRNO["ENOENT"]))
+            elif run.flags & Pte.HINT:
+                return None
             elif run.lanes:
                 pfns = _pfns(run, part)
                 simple = _is_simple(machine, pfns)

@@ -139,8 +139,8 @@ def _check_simulated(scenario: Scenario) -> None:
     """Refuse what would be answered wrongly."""
     spec = scenario.machine
     missing = ""
-    if spec.numa_balancing:
-        missing = "NUMA balancing"
+    if spec.numa_balancing & 2:
+        missing = "NUMA balancing between tiers"
     elif spec.demotion:
         missing = "demotion"
     if missing:

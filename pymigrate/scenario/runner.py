@@ -169,7 +169,9 @@ def _munlock(runner: Runner, step: steps.MunlockStep) -> Record:
 
 def _touch(runner: Runner, step: steps.TouchStep) -> Record:
     task = runner.task(step.task)
-    signal = process.touch(runner.machine, task, *runner.range(step), step.write, step.stride)
+    signal = process.touch(
+        runner.machine, task, *runner.range(step), step.write, step.stride, step.seconds or 0
+    )
     return {"signal": signal} if signal else {}
 
 

@@ -15,6 +15,7 @@ from pymigrate.mm.machine import Cpuset, HugePool, Left, Machine, Node, Pin, Reg
 from pymigrate.mm.memmap import Busy, FolioWork
 from pymigrate.mm.mempolicy import Mempolicy
 from pymigrate.mm.mm import Mm
+from pymigrate.mm.numa_state import NumaMm, NumaTask
 from pymigrate.mm.release import RELEASES
 from pymigrate.mm.runs import R, RunMap
 from pymigrate.mm.swap import LruBatch
@@ -136,6 +137,7 @@ def _machine_rows(machine: Machine) -> list[Row]:
             machine.next_pid,
             machine.next_id,
             machine.next_region,
+            machine.now,
             machine.resv_huge_pages,
             machine.last_call,
         )
@@ -149,7 +151,7 @@ def _read_machine(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
     machine.weights = _pairs(weights)
     machine.counters = _counters(counters)
     machine.next_pid, machine.next_id, machine.next_region, *rest = rest
-    machine.resv_huge_pages, machine.last_call = rest
+    machine.now, machine.resv_huge_pages, machine.last_call = rest
 
 
 def _distance_rows(machine: Machine) -> list[Row]:
@@ -278,14 +280,19 @@ def _read_zones(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
 
 
 def _mm_rows(machine: Machine) -> list[Row]:
-    return [(mm.mm_id, mm.family, *mm.brk, mm.start_stack) for mm in machine.mms.values()]
+    return [
+        (mm.mm_id, mm.family, *mm.brk, mm.start_stack, _text(mm.numa))
+        for mm in machine.mms.values()
+    ]
 
 
 def _read_mms(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
-    for mm_id, family, brk, brk_end, start_stack in rows:
+    for mm_id, family, brk, brk_end, start_stack, numa in rows:
         table, tables = maps["page_table", mm_id], maps["tables", mm_id]
         brks, resv = (brk, brk_end), maps["resv", mm_id]
-        machine.mms[mm_id] = Mm(mm_id, family, [], table, tables, resv, brks, start_stack)
+        machine.mms[mm_id] = Mm(
+            mm_id, family, [], table, tables, resv, brks, start_stack, NumaMm(*_ints(numa))
+        )
 
 
 def _vma_rows(machine: Machine) -> list[Row]:
@@ -354,6 +361,7 @@ def _task_rows(machine: Machine) -> list[Row]:
             f"{task.user_cpus:x}",
             task.caps,
             int(task.is_dumpable),
+            _text(task.numa),
         )
         for task in machine.tasks.values()
     ]
@@ -361,7 +369,7 @@ def _task_rows(machine: Machine) -> list[Row]:
 
 def _read_tasks(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
     for pid, name, comm, uid, cpus, mm_id, mems, policy, *rest in rows:
-        il_prev, il_weight, parent, cpuset, user, caps, is_dumpable = rest
+        il_prev, il_weight, parent, cpuset, user, caps, is_dumpable, numa = rest
         machine.tasks[pid] = Task(
             pid,
             name,
@@ -378,6 +386,7 @@ def _read_tasks(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
             Cpumask(user, 16),
             caps,
             bool(is_dumpable),
+            NumaTask(*_ints(numa)),
         )
 
 
@@ -385,7 +394,7 @@ def _read_tasks(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
 TABLES = {
     "machine": Table(
         "release thp demotion numa_balancing weights counters next_pid next_id next_region"
-        " resv_huge_pages last_call",
+        " now resv_huge_pages last_call",
         _machine_rows,
         _read_machine,
     ),
@@ -396,7 +405,7 @@ TABLES = {
         _zone_rows,
         _read_zones,
     ),
-    "mm": Table("mm_id family brk brk_end start_stack", _mm_rows, _read_mms),
+    "mm": Table("mm_id family brk brk_end start_stack numa", _mm_rows, _read_mms),
     "vma": Table(
         "mm_id start end flags pgoff space policy anon_vma anon_chained is_resv_owner",
         _vma_rows,
@@ -407,7 +416,7 @@ TABLES = {
     ),
     "task": Table(
         "pid name comm uid cpus mm_id mems_allowed policy il_prev il_weight parent cpuset"
-        " user_cpus caps is_dumpable",
+        " user_cpus caps is_dumpable numa",
         _task_rows,
         _read_tasks,
     ),

@@ -9,9 +9,10 @@ from pymigrate.mm.hugetlb import reserve_again
 from pymigrate.mm.khugepaged import madvise_collapse
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.madvise import cold, madvise_free, pageout
-from pymigrate.mm.memory import Access, Fault, access, zap
+from pymigrate.mm.memory import Access, Fault, access
 from pymigrate.mm.swap import lru_add_drain, lru_add_drain_all
 from pymigrate.mm.vma import Vm, Vma
+from pymigrate.mm.zap import zap
 from pymigrate.syscalls.mmap import page_range, set_vma_flags
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SIZE
 

@@ -8,11 +8,12 @@ from pymigrate.mm.frames import extents_of, update_frames, whole_folios
 from pymigrate.mm.hugetlb import check_split, reserve, unreserve
 from pymigrate.mm.machine import Machine, Region, Task
 from pymigrate.mm.memmap import FrameFlag, nid_of
-from pymigrate.mm.memory import Access, Fault, access, drop_unmapped_shm, is_accessible, zap
+from pymigrate.mm.memory import Access, Fault, access, is_accessible
 from pymigrate.mm.pte import Pte
 from pymigrate.mm.split_vma import prepare_split
 from pymigrate.mm.swap import lru_add_drain
 from pymigrate.mm.vma import Vm, Vma
+from pymigrate.mm.zap import drop_unmapped_shm, zap
 from pymigrate.units import HPAGE_SIZE, PAGE_SHIFT, PAGE_SIZE, pages_of
 
 _ADDRESS_BITS = 64
@@ -312,7 +313,7 @@ def _change_protection(machine: Machine, task: Task, vma: Vma, a: int, b: int) -
     for run in task.mm.page_table.between(a, b):
         if not run.lanes:
             continue
-        flags = run.flags & ~Pte.WRITE
+        flags = run.flags & ~(Pte.WRITE | Pte.HINT)
         is_thp = run.order and not vma.flags & Vm.HUGETLB
         if is_thp and run.flags & Pte.WRITE and not release.mprotect_keeps_huge_dirty:
             flags &= ~Pte.DIRTY  # pmd_modify() loses it

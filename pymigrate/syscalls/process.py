@@ -5,6 +5,7 @@ from pymigrate.mm import fork as _fork
 from pymigrate.mm.cpuset import cpuset_of, effective_cpus
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.memory import Fault, access
+from pymigrate.mm.numa_balancing import run_for
 from pymigrate.mm.strided import access_strided
 from pymigrate.nodemask import Cpumask
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
@@ -38,11 +39,18 @@ def touch(
     length: int,
     write: bool = True,
     stride: int = PAGE_SIZE,
+    seconds: float = 0,
 ) -> str | None:
     """One load or store at each *stride* of a range, up to the first that faults.
 
+    For so many *seconds* it does that again and again: time passes, and NUMA balancing works.
     Returns the signal that came, if one came.
     """
+    if seconds:
+        for _ in run_for(machine, task, int(seconds * 1000)):
+            signal = touch(machine, task, addr, length, write, stride)
+            if signal:
+                return signal
     if length <= 0:
         return None
     nr = -(-length // stride)

