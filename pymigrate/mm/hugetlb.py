@@ -109,14 +109,16 @@ def unreserve(machine: Machine, resv: RunMap[Extent], a: int, b: int) -> None:
 def reserve_again(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
     """Reserve for the owner what it is about to drop in [a, b), but not while there is a surplus.
 
-    Mirrors __unmap_hugepage_range().
+    A page that somebody else has as well does not come back to the pool. Mirrors
+    __unmap_hugepage_range().
     """
     surplus = any(node.hugetlb.surplus for node in machine.nodes.values())
     if not vma.is_resv_owner or surplus or not machine.release.hugetlb_restores_reserve:
         return
     for run in task.mm.page_table.between(a, b):
         for entry in run.entries():
-            if folio_of(machine, entry.lanes[0]).is_anon:
+            folio = folio_of(machine, entry.lanes[0])
+            if folio.is_anon and folio.mapcount == 1 and not folio.is_held:
                 extent = Extent(entry.start, HPAGE_PMD_NR)
                 task.mm.resv.put(entry.start, entry.end, extent)
                 machine.resv_huge_pages += 1

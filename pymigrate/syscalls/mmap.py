@@ -321,7 +321,7 @@ def _change_protection(machine: Machine, task: Task, vma: Vma, a: int, b: int) -
             if vma.is_shared:
                 writable = no_notice or bool(flags & Pte.DIRTY)
             else:
-                writable = bool(flags & Pte.EXCLUSIVE)
+                writable = bool(flags & Pte.EXCLUSIVE) and not vma.flags & Vm.HUGETLB
                 if release.mprotect_needs_dirty and not flags & Pte.DIRTY:
                     writable = False
             flags |= Pte.WRITE if writable else 0

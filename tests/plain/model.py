@@ -148,7 +148,9 @@ class Model:
             return
         end -= end % TABLE if vma.hugetlb else 0
         if vma.reserved is not None and not self.memory.pool.surplus.total():
-            vma.reserved |= {at for at, _, folio in mm.mapped(start, end) if not folio.obj}
+            for at, _, folio in mm.mapped(start, end):
+                alone = not folio.obj and len(folio.maps) == 1 and not folio.held
+                vma.reserved |= {at} if alone else set()
         mm.zap(start, end)
 
     def do_mlock(self, step: Any, task: Task, a: int, b: int) -> None:

@@ -50,3 +50,14 @@ def test_a_pinned_page_outlives_its_shared_memory(kind: str) -> None:
         "mmap, task: a, as: t, length: 4MiB, hugetlb: true",
     )
     assert [record["errno"] for record in records] == [None] * 3 + ["ENOMEM", None, None]
+
+
+def test_private_memory_that_becomes_writable_is_dirty_once_it_is_populated() -> None:
+    records = run(
+        "mmap, task: a, as: r, length: 2MiB, hugetlb: true, prot: r",
+        "touch, task: a, at: r, length: 4KiB, write: false",
+        "mprotect, task: a, at: r, prot: rw",
+        "mlock, task: a, at: r",
+        "numa_maps, task: a, at: r",
+    )
+    assert records[-1]["lines"][0]["dirty"] == 1
