@@ -16,7 +16,7 @@ from pymigrate.errors import KernelError, PymigrateError
 COMMANDS = {
     "boot": "Boot a scenario afresh.",
     "cpuset": "Make and change cpusets.",
-    "explain": "Say what keeps pages from moving, or kept those of the last command.",
+    "explain": "Say what keeps pages from moving, and the cure.",
     "get_mempolicy": "Print the policy of a process, or of an address of it.",
     "mbind": "Give a range of a process's memory a policy.",
     "migratepages": "Move the pages of a process from nodes to other nodes.",

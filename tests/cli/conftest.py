@@ -52,6 +52,13 @@ class Outcome(NamedTuple):
     stderr: str = ""
 
 
+def refused(name: str, error: str, why: str, verbose: bool = False) -> str:
+    """What a refused call says on stderr: of what is not there, which it is in any case."""
+    if error in ("No such process", "No such file or directory"):
+        return f"{name}: {error}: {why}\n"
+    return f"{name}: {error}\n" + (f"pymigrate: {why}\n" if verbose else "")
+
+
 class Shell:
     """Runs commands in a folder that holds machine.yaml, and state.db once it is booted."""
 

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.cli.conftest import SCENARIO, Outcome, Shell
+from tests.cli.conftest import SCENARIO, Outcome, Shell, refused
 
 
 def test_list(shell: Shell) -> None:
@@ -65,6 +65,11 @@ def test_dry_run_keeps_nothing(shell: Shell) -> None:
         "100 buf: N0 4 -> 0, N1 0 -> 4 pages\n"
         "100 lib: N0 16 -> 0, N1 0 -> 16 pages\n"
         "200 buf: N0 4 -> 0, N1 0 -> 4 pages\n"
+        "100 cpuset: / -> right\n"
+        "100 CPUs: 0-1 -> 2-3\n"
+        "100 nodes: 0-1 -> 1\n"
+        "numa_hit +26\n"
+        "numa_other +26\n"
         "pgalloc_dma32 +26\n"
         "pgfree +26\n"
         "pgmigrate_success +26\n",
@@ -88,7 +93,7 @@ def test_refusals(shell: Shell, line: str, errno: str, why: str) -> None:
     shell.out("cpuset create left --cpus 0-1 --mems 0")
     exit_code, stdout, stderr = shell(f"cpuset {line} -v")
     assert (exit_code, stdout) == (1, "")
-    assert stderr.startswith(f"cpuset: {errno}\npymigrate: {why}")
+    assert stderr.startswith(refused("cpuset", errno, why, verbose=True).rstrip())
 
 
 @pytest.mark.parametrize(

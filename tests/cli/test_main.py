@@ -49,6 +49,7 @@ def test_help(unbooted: Shell) -> None:
         "Commands:\n"
         "  boot                     Boot a scenario afresh.\n"
         "  cpuset                   Make and change cpusets.\n"
+        "  explain                  Say what keeps pages from moving, and the cure.\n"
         "  get_mempolicy            Print the policy of a process, or of an address of\n"
         "                           it.\n"
         "  mbind                    Give a range of a process's memory a policy.\n"
@@ -67,6 +68,7 @@ def test_help(unbooted: Shell) -> None:
         "  show                     Draw the nodes, and the memory of each task.\n"
         "  sysctl                   Print or change a setting of the kernel.\n"
         "  task                     Let a task map, touch, lock, fork, exit, ...\n"
+        "  trace                    Run a command, and print what happened in order.\n"
         "  vmstat                   Print /proc/vmstat.\n"
     )
 
@@ -136,7 +138,9 @@ def test_option_after_the_command_wins_over_one_before_it(shell: Shell) -> None:
 
 def test_exit_codes_of_a_process_of_its_own(shell: Shell) -> None:
     assert shell.spawn("migratepages a 0 1") == Outcome(0)
-    assert shell.spawn("migratepages 7 0 1") == Outcome(1, "", "migrate_pages: No such process\n")
+    assert shell.spawn("migratepages 7 0 1") == Outcome(
+        1, "", "migrate_pages: No such process: there is no process 7\n"
+    )
     assert shell.spawn("migratepages a 0 9").exit == 1
     assert shell.spawn("migratepages a 0").exit == 2
     assert shell.spawn("--scenario none.yaml run none.yaml").exit == 2

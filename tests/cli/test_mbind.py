@@ -1,6 +1,6 @@
 import pytest
 
-from tests.cli.conftest import Outcome, Shell
+from tests.cli.conftest import Outcome, Shell, refused
 
 HEAP = "heap anon=8 dirty=8 active=0"
 
@@ -52,7 +52,10 @@ def test_modes(shell: Shell, mode: str, printed: str) -> None:
 
 
 def test_move_leaves_shared_pages_and_move_all_takes_them(shell: Shell) -> None:
-    shell.out("mbind a buf 16KiB bind:1 --move")
+    assert shell("mbind a buf 16KiB bind:1 --move").stderr == (
+        "pymigrate: 4 pages of process 100 stayed: 4 mapped more than once;"
+        " `pymigrate explain --last` says more\n"
+    )
     assert " N0=4 " in shell.maps("a")[1]
     shell.out("mbind a buf 16KiB bind:1 --move-all")
     assert " N1=4 " in shell.maps("a")[1]
@@ -81,8 +84,8 @@ def test_move_leaves_shared_pages_and_move_all_takes_them(shell: Shell) -> None:
     ],
 )
 def test_refusals(shell: Shell, args: str, errno: str, why: str) -> None:
-    assert shell(f"mbind {args}") == Outcome(1, "", f"mbind: {errno}\n")
-    assert shell(f"mbind {args} -v").stderr == f"mbind: {errno}\npymigrate: {why}\n"
+    assert shell(f"mbind {args}") == Outcome(1, "", refused("mbind", errno, why))
+    assert shell(f"mbind {args} -v").stderr == refused("mbind", errno, why, verbose=True)
 
 
 def test_hole(shell: Shell) -> None:
@@ -93,7 +96,11 @@ def test_hole(shell: Shell) -> None:
 def test_strict_with_a_pinned_page_keeps_the_policy(shell: Shell) -> None:
     shell.out("task pin a heap+0:4KiB")
     assert shell("mbind a heap 32KiB bind:1 --move --strict") == Outcome(
-        1, "", "mbind: Input/output error\n"
+        1,
+        "",
+        "mbind: Input/output error\n"
+        "pymigrate: 1 page of process 100 stayed: 1 pinned;"
+        " `pymigrate explain --last` says more\n",
     )
     assert shell.maps("a")[0] == f"bind:1 {HEAP} N0=1 N1=7 kernelpagesize_kB=4"
 
@@ -102,7 +109,8 @@ def test_dry_run_keeps_nothing(shell: Shell) -> None:
     before = shell.state.read_bytes()
     assert shell("mbind a heap 32KiB bind:1 --move --dry-run") == Outcome(
         0,
-        "100 heap: N0 6 -> 0, N1 2 -> 8 pages\npgalloc_dma32 +6\npgfree +6\npgmigrate_success +6\n",
+        "100 heap: N0 6 -> 0, N1 2 -> 8 pages\n100 heap: 32KiB rw no policy -> 32KiB rw bind:1\n"
+        "numa_hit +6\nnuma_other +6\npgalloc_dma32 +6\npgfree +6\npgmigrate_success +6\n",
     )
     assert shell.state.read_bytes() == before
 
@@ -124,7 +132,9 @@ def test_json(shell: Shell) -> None:
         ("a heap 32KiB bind:1024", "node 1024 is out of range; the highest is 1023"),
         ("a heap 32XiB bind:0", "'32XiB' is not a size; expected one such as 4096, 4KiB, 64MiB"),
         ("a hep 32KiB bind:0", "'hep' is neither an address nor a region"),
-        ("a heap", "Missing argument 'LENGTH'."),
+        ("a heap", "Missing argument '[LENGTH] MODE[=FLAGS][:NODES]'."),
+        ("a heap 4KiB bind:0 x", "Got unexpected extra argument (x)"),
+        ("a 0x10000000 bind:0", "'0x10000000' has no length; expected LENGTH before MODE"),
     ],
 )
 def test_usage_errors(shell: Shell, args: str, message: str) -> None:

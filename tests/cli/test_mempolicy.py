@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.cli.conftest import Outcome, Shell
+from tests.cli.conftest import Outcome, Shell, refused
 
 
 def test_policy_of_a_process(shell: Shell) -> None:
@@ -82,7 +82,9 @@ def test_home_node(shell: Shell) -> None:
 
 def test_dry_run_keeps_nothing(shell: Shell) -> None:
     before = shell.state.read_bytes()
-    assert shell("set_mempolicy a bind:1 --dry-run") == Outcome(0, "no change\n")
+    assert shell("set_mempolicy a bind:1 --dry-run") == Outcome(
+        0, "100 policy: default -> bind:1\n"
+    )
     shell.out("task mmap a new 4KiB --dry-run")
     assert shell.state.read_bytes() == before
 
@@ -113,8 +115,8 @@ def test_dry_run_keeps_nothing(shell: Shell) -> None:
 )
 def test_refusals(shell: Shell, line: str, errno: str, why: str) -> None:
     name = line.split(" ")[0]
-    assert shell(line) == Outcome(1, "", f"{name}: {errno}\n")
-    assert shell(f"{line} -v").stderr == f"{name}: {errno}\npymigrate: {why}\n"
+    assert shell(line) == Outcome(1, "", refused(name, errno, why))
+    assert shell(f"{line} -v").stderr == refused(name, errno, why, verbose=True)
 
 
 def test_address_that_is_not_mapped(shell: Shell) -> None:

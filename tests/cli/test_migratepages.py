@@ -2,7 +2,8 @@ import pytest
 
 from tests.cli.conftest import Outcome, Shell
 
-ESRCH = Outcome(1, "", "migrate_pages: No such process\n")
+NONE_7 = Outcome(1, "", "migrate_pages: No such process: there is no process 7\n")
+NOBODY = Outcome(1, "", "migrate_pages: No such process: there is no process called nobody\n")
 EINVAL = Outcome(1, "", "migrate_pages: Invalid argument\n")
 HEAP = "default heap anon=8 dirty=8 active=0 {} kernelpagesize_kB=4"
 FULL_TARGET = """\
@@ -87,13 +88,14 @@ def test_trailing_text_after_a_node_gets_no_warning(shell: Shell, nodes: str) ->
 @pytest.mark.parametrize(
     ("args", "outcome"),
     [
-        ("7 0 1", ESRCH),
-        ("nobody 0 1", ESRCH),
-        ("'' 0 1", ESRCH),
-        ("-- -1 0 1", ESRCH),
+        ("7 0 1", NONE_7),
+        ("nobody 0 1", NOBODY),
+        ("nobody 0 1 -v", NOBODY),
+        ("7 0 1 -q", Outcome(1, "", "migrate_pages: No such process\n")),
+        ("-- -1 0 1", Outcome(1, "", NONE_7.stderr.replace("7", "-1"))),
         ("100 0 ''", EINVAL),
     ],
-    ids=["pid", "name", "empty", "negative", "no target"],
+    ids=["pid", "name", "verbose", "quiet", "negative", "no target"],
 )
 def test_refusals(shell: Shell, args: str, outcome: Outcome) -> None:
     assert shell(f"migratepages {args}") == outcome
@@ -128,8 +130,9 @@ def test_owner_leaves_shared_pages_and_verbose_says_so(shell: Shell) -> None:
     assert shell.counted("pgmigrate_success", "pgmigrate_fail") == [22, 0]
 
 
-def test_verbose_has_nothing_to_say_when_all_moved(shell: Shell) -> None:
-    assert shell("migratepages 100 0 1 -v") == Outcome(0)
+def test_verbose_says_that_all_moved(shell: Shell) -> None:
+    assert shell("migratepages 100 0 1 -v").stderr == "pymigrate: 26 pages moved, none stayed\n"
+    assert shell("migratepages 100 0 1 -v").stderr == "pymigrate: no page had to move\n"
 
 
 def test_verbose_names_pinned_pages(shell: Shell) -> None:
@@ -153,9 +156,9 @@ def test_full_target_keeps_what_moved(unbooted: Shell) -> None:
     moved, failed = unbooted.counted("pgmigrate_success", "pgmigrate_fail")
     assert (exit_code, stdout) == (1, "")
     assert stderr == (
+        "migrate_pages: Cannot allocate memory\npymigrate: node 1 is full\n"
         f"pymigrate: {8192 - moved} pages of process 100 stayed: the target node is full:"
-        f" {8192 - moved} of heap on node 0\nmigrate_pages: Cannot allocate memory\n"
-        "pymigrate: node 1 is full\n"
+        f" {8192 - moved} of heap on node 0\n"
     )
     assert 0 < moved < 4096
     assert failed == 1
@@ -173,6 +176,8 @@ def test_dry_run_keeps_nothing(shell: Shell) -> None:
         "100 buf: N0 4 -> 0, N1 0 -> 4 pages\n"
         "100 lib: N0 16 -> 0, N1 0 -> 16 pages\n"
         "200 buf: N0 4 -> 0, N1 0 -> 4 pages\n"
+        "numa_hit +26\n"
+        "numa_other +26\n"
         "pgalloc_dma32 +26\n"
         "pgfree +26\n"
         "pgmigrate_success +26\n",
@@ -194,7 +199,7 @@ def test_dry_run_without_effect(shell: Shell) -> None:
 def test_json(shell: Shell) -> None:
     assert shell.json("migratepages 100 0 1") == {"ret": 0, "errno": None}
     refused = shell("migratepages 7 0 1 --json")
-    assert refused == Outcome(1, '{\n  "ret": -1,\n  "errno": "ESRCH"\n}\n', ESRCH.stderr)
+    assert refused == Outcome(1, '{\n  "ret": -1,\n  "errno": "ESRCH"\n}\n', NONE_7.stderr)
 
 
 def test_json_of_a_dry_run(shell: Shell) -> None:
@@ -205,9 +210,17 @@ def test_json_of_a_dry_run(shell: Shell) -> None:
             {"pid": 100, "mapping": "heap", "before": {"0": 6, "1": 2}, "after": {"1": 8}},
             {"pid": 100, "mapping": "lib", "before": {"0": 16}, "after": {"1": 16}},
         ],
-        "counters": {"pgalloc_dma32": 22, "pgfree": 22, "pgmigrate_success": 22},
+        "other": [],
+        "counters": {
+            "numa_hit": 22,
+            "numa_other": 22,
+            "pgalloc_dma32": 22,
+            "pgfree": 22,
+            "pgmigrate_success": 22,
+        },
         "stayed": [
             {
+                "pid": 100,
                 "mapping": "buf",
                 "node": 0,
                 "nr": 4,
@@ -219,7 +232,7 @@ def test_json_of_a_dry_run(shell: Shell) -> None:
 
 def test_ret_counts_folios_that_stayed(shell: Shell) -> None:
     shell.out("task pin 100 heap+0:8KiB")
-    assert shell.json("migratepages 100 0 1")["ret"] == 2
+    assert shell.json("migratepages 100 0 1 -q")["ret"] == 2
 
 
 @pytest.mark.parametrize("args", ["", "100", "100 0", "100 0 1 2", "100 0 1 --bogus", "-1 0 1"])

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tests.cli.conftest import Outcome, Shell
+from tests.cli.conftest import Outcome, Shell, refused
 
 EPERM = "move_pages: Operation not permitted\n"
 
@@ -44,7 +44,7 @@ def test_statuses_have_names(shell: Shell) -> None:
     shell.out("task mmap a empty 4KiB")
     shell.out("task touch a empty --read")
     shell.out("task mmap a absent 4KiB")
-    text = shell.out("move_pages a heap+0:4096 buf+0:4096 0x0 empty absent --to 1")
+    text = shell.out("move_pages a heap+0:4096 buf+0:4096 0x0 empty absent --to 1 -q")
     assert text == (
         "         ADDRESS STATUS\n"
         "        10000000 1\n"
@@ -97,8 +97,7 @@ def test_a_node_that_is_not_there_ends_the_call(shell: Shell) -> None:
         "        10002000 unknown\n"
         "1 page on node 1\n"
         "2 pages unknown\n",
-        "move_pages: No such device\n"
-        "pymigrate: the call ended at the first page it could not accept\n",
+        "move_pages: No such device\npymigrate: node 7 does not exist\n",
     )
     assert shell.counted("pgmigrate_success") == [1]
 
@@ -166,6 +165,8 @@ def test_dry_run_keeps_nothing(shell: Shell) -> None:
         "        10001000 1\n"
         "2 pages on node 1\n"
         "100 heap: N0 6 -> 4, N1 2 -> 4 pages\n"
+        "numa_hit +2\n"
+        "numa_other +2\n"
         "pgalloc_dma32 +2\n"
         "pgfree +2\n"
         "pgmigrate_success +2\n",
@@ -191,8 +192,8 @@ def test_dry_run_keeps_nothing(shell: Shell) -> None:
     ],
 )
 def test_refusals(shell: Shell, args: str, errno: str, why: str) -> None:
-    assert shell(f"move_pages {args}") == Outcome(1, "", f"move_pages: {errno}\n")
-    assert shell(f"move_pages {args} -v").stderr == f"move_pages: {errno}\npymigrate: {why}\n"
+    assert shell(f"move_pages {args}") == Outcome(1, "", refused("move_pages", errno, why))
+    assert shell(f"move_pages {args} -v").stderr == refused("move_pages", errno, why, verbose=True)
 
 
 @pytest.mark.parametrize(
@@ -202,8 +203,8 @@ def test_refusals(shell: Shell, args: str, errno: str, why: str) -> None:
         ("a heap", "no node is named; expected --to NODE, or --query"),
         (
             "a hep --query",
-            "Invalid value: 'hep' is neither an address nor a region; expected 0x... or one of:"
-            " buf, heap, lib, stack",
+            "Invalid value: 'hep' is neither an address nor a region of process 100; expected 0x..."
+            " or one of: buf, heap, lib",
         ),
         ("a heap --to x", "Invalid value for '--to': 'x' is not a valid integer."),
         ("a heap+x --query", "Invalid value: 'heap+x': 'x' is not a size"),

@@ -89,7 +89,7 @@ def test_kernel_wins_over_the_scenarios(shell: Shell) -> None:
 
 
 def test_scenario_without_steps(shell: Shell) -> None:
-    assert shell("run machine.yaml") == Outcome(0)
+    assert shell("run machine.yaml") == Outcome(0, "", "pymigrate: machine.yaml has no steps\n")
     assert json.loads(shell.out("run machine.yaml --json")) == []
 
 

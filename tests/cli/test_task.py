@@ -99,7 +99,9 @@ def test_fork_and_exit(shell: Shell) -> None:
     assert shell.json("task fork 1000 grandchild")["pid"] == 1001
     assert shell("task exit child") == Outcome(0)
     assert shell("task exit 1001") == Outcome(0)
-    assert shell("task exit child") == Outcome(1, "", "exit: No such process\n")
+    assert shell("task exit child") == Outcome(
+        1, "", "exit: No such process: there is no process called child\n"
+    )
     assert shell.maps("a")[0] == (
         "default heap anon=8 dirty=8 active=0 N0=6 N1=2 kernelpagesize_kB=4"
     )
@@ -120,7 +122,7 @@ def test_copy_on_write_lands_where_the_child_runs(shell: Shell) -> None:
 
 def test_pin_holds_pages_until_unpin(shell: Shell) -> None:
     assert shell("task pin a heap+0:8KiB") == Outcome(0)
-    shell.out("migratepages a 0 1")
+    shell.out("migratepages a 0 1 -q")
     assert on_nodes(shell, "heap") == ["2 pages on node 0", "6 pages on node 1"]
     assert shell("task unpin a heap+0:8KiB") == Outcome(0)
     shell.out("migratepages a 0 1")
@@ -131,7 +133,8 @@ def test_pin_holds_pages_until_unpin(shell: Shell) -> None:
 def test_dry_run_keeps_nothing(shell: Shell) -> None:
     before = shell.state.read_bytes()
     assert shell("task munmap a heap --dry-run") == Outcome(
-        0, "100 heap: N0 6 -> 0, N1 2 -> 0 pages\npgfree +8\n"
+        0,
+        "100 heap: N0 6 -> 0, N1 2 -> 0 pages\n100 heap: 32KiB rw no policy -> none\npgfree +8\n",
     )
     assert shell("task fork a child --dry-run").stdout.startswith("1000\n")
     assert shell.state.read_bytes() == before
@@ -151,8 +154,8 @@ def test_dry_run_keeps_nothing(shell: Shell) -> None:
         ("mmap a new 0", "mmap: Invalid argument"),
         ("sched_setaffinity a 99", "sched_setaffinity: Invalid argument"),
         ("sched_setaffinity a 1 --as 27", "sched_setaffinity: Operation not permitted"),
-        ("touch 7 heap", "touch: No such process"),
-        ("fork 7 child", "fork: No such process"),
+        ("touch 7 heap", "touch: No such process: there is no process 7"),
+        ("fork 7 child", "fork: No such process: there is no process 7"),
     ],
 )
 def test_refusals(shell: Shell, line: str, errno: str) -> None:
@@ -163,7 +166,7 @@ def test_refusals(shell: Shell, line: str, errno: str) -> None:
     ("line", "message"),
     [
         ("munmap a 0x10000000", "'0x10000000' has no length; expected ADDR+OFFSET:LENGTH"),
-        ("munmap a hep", "'hep' is neither an address nor a region; expected 0x... or one of:"),
+        ("munmap a hep", "'hep' is neither an address nor a region of process 100; expected 0x..."),
         ("madvise a heap willneed", "'willneed' is not one of 'normal', 'random', 'sequential'"),
         ("mmap a new 4XiB", "'4XiB' is not a size; expected one such as 4096, 4KiB"),
         ("mmap a new 4KiB --file /none", "there is no file '/none'"),
