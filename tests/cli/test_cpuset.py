@@ -56,6 +56,25 @@ def test_memory_migrate_is_a_choice_on_linux_6_1(shell: Shell) -> None:
     assert [row["memory_migrate"] for row in shell.json("cpuset list")][1:] == [True, False]
 
 
+def test_pages_that_do_not_follow(shell: Shell) -> None:
+    shell.out("task pin a heap+0:4KiB")
+    shell.out("cpuset create right --cpus 2-3 --mems 1")
+    assert shell("cpuset attach right a") == Outcome(
+        0,
+        "",
+        "pymigrate: 1 page of process 100 stayed: 1 pinned; `pymigrate explain --last` says more\n",
+    )
+    shell.out("task pin a heap+4KiB:4KiB")
+    assert shell("cpuset set right --mems 0 --strict -q") == Outcome(1)
+    assert shell("cpuset set right --cpus 2 -v").stderr == "pymigrate: no page had to move\n"
+
+
+def test_dry_run_names_what_else_changes(shell: Shell) -> None:
+    assert shell("cpuset create right --cpus 2-3 --mems 1 --dry-run") == Outcome(
+        0, "cpuset right: none -> CPUs 2-3, nodes 1, memory_migrate\n"
+    )
+
+
 def test_dry_run_keeps_nothing(shell: Shell) -> None:
     shell.out("cpuset create right --cpus 2-3 --mems 1")
     before = shell.state.read_bytes()

@@ -16,6 +16,25 @@ def test_move(shell: Shell) -> None:
     assert shell.counted("pgmigrate_success") == [6]
 
 
+def test_length_is_that_of_the_region(shell: Shell) -> None:
+    assert shell("mbind a heap+16KiB bind:1 --move") == Outcome(0)
+    assert shell("mbind a heap+0:4KiB interleave:0-1") == Outcome(0)
+    assert shell.maps("a")[:3] == [
+        "interleave:0-1 heap anon=1 dirty=1 active=0 N0=1 kernelpagesize_kB=4",
+        "default heap anon=3 dirty=3 active=0 N0=3 kernelpagesize_kB=4",
+        "bind:1 heap anon=4 dirty=4 active=0 N1=4 kernelpagesize_kB=4",
+    ]
+
+
+def test_verbose_names_shared_pages_that_stayed(shell: Shell) -> None:
+    assert shell("mbind a buf bind:1 --move -v").stderr == (
+        "pymigrate: 4 pages of process 100 stayed: mapped more than once (--move-all would move"
+        " them; it needs CAP_SYS_NICE): 4 of buf on node 0\n"
+    )
+    assert shell("mbind a buf bind:1 --move -q") == Outcome(0)
+    assert shell("mbind a heap local --move -v").stderr == "pymigrate: 8 pages moved, none stayed\n"
+
+
 def test_part_of_a_mapping(shell: Shell) -> None:
     assert shell("mbind a heap+8KiB 4096 interleave=static:0-1") == Outcome(0)
     assert shell.out("numa_maps a").splitlines()[:3] == [

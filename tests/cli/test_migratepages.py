@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from tests.cli.conftest import Outcome, Shell
@@ -133,6 +135,30 @@ def test_owner_leaves_shared_pages_and_verbose_says_so(shell: Shell) -> None:
 def test_verbose_says_that_all_moved(shell: Shell) -> None:
     assert shell("migratepages 100 0 1 -v").stderr == "pymigrate: 26 pages moved, none stayed\n"
     assert shell("migratepages 100 0 1 -v").stderr == "pymigrate: no page had to move\n"
+
+
+def test_a_line_says_how_many_stayed_and_quiet_does_not(shell: Shell) -> None:
+    shell.out("task pin a heap+0:4KiB")
+    assert shell("migratepages 100 0 1 --as 26") == Outcome(
+        0,
+        "",
+        "pymigrate: 5 pages of process 100 stayed: 1 pinned, 4 mapped more than once;"
+        " `pymigrate explain --last` says more\n",
+    )
+    assert shell("migratepages 100 0 1 --as 26 -q") == Outcome(0)
+    assert shell("migratepages 100 0 1 -q") == Outcome(0)
+
+
+def test_strict_makes_it_a_failure(shell: Shell) -> None:
+    shell.out("task pin a heap+0:4KiB")
+    assert shell("migratepages 100 0 1 --strict -q") == Outcome(1)
+    shell.out("task unpin a heap+0:4KiB")
+    assert shell("migratepages 100 0 1 --strict") == Outcome(0)
+
+
+def test_json_names_what_stayed(shell: Shell) -> None:
+    [row] = json.loads(shell("migratepages 100 0 1 --as 26 --json").stdout)["stayed"]
+    assert (row["pid"], row["mapping"], row["node"], row["nr"]) == (100, "buf", 0, 4)
 
 
 def test_verbose_names_pinned_pages(shell: Shell) -> None:

@@ -74,6 +74,41 @@ def test_pinned_pages_are_counted(shell: Shell) -> None:
     assert shell.counted("pgmigrate_success", "pgmigrate_fail") == [1, 1]
 
 
+def test_pages_that_stayed(shell: Shell) -> None:
+    shell.out("task pin a heap+0:4KiB")
+    line = "move_pages a buf+0:4KiB heap+0:8KiB 0x0 --to 1"
+    assert shell(line).stderr == (
+        "pymigrate: 2 pages of process 100 stayed: 1 mapped more than once, 1 pinned;"
+        " `pymigrate explain --last` says more\n"
+    )
+    assert shell(f"{line} -v").stderr == (
+        "pymigrate: 1 page of process 100 stayed: mapped more than once (--move-all would move"
+        " them; it needs CAP_SYS_NICE): 1 of buf on node 0\n"
+        "pymigrate: 1 page of process 100 stayed: pinned: 1 of heap on node 0\n"
+    )
+    assert shell(f"{line} --strict -q").exit == 1
+    assert shell("move_pages a heap --query --strict").exit == 0
+
+
+@pytest.mark.parametrize(
+    ("node", "why"),
+    [("7", "node 7 does not exist"), ("0", "node 0 is not allowed to process 100 by its cpuset")],
+)
+def test_verbose_says_which_node_ended_the_call(shell: Shell, node: str, why: str) -> None:
+    shell.out("cpuset create right --cpus 2-3 --mems 1")
+    shell.out("cpuset attach right a")
+    assert shell(f"move_pages a heap --to {node} -v").stderr.endswith(f"\npymigrate: {why}\n")
+
+
+def test_region_of_another_task_is_none_of_its_own(shell: Shell) -> None:
+    shell.out("task fork a child")
+    assert shell("move_pages child heap --query").exit == 0
+    assert (
+        "is neither an address nor a region of process 200"
+        in shell("move_pages b heap --query").stderr
+    )
+
+
 def test_json(shell: Shell) -> None:
     assert shell.json("move_pages a heap+0:8KiB 0x0 --to 1") == {
         "ret": 0,

@@ -141,6 +141,28 @@ def test_dry_run_keeps_nothing(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "lines"),
+    [
+        ("task mmap a new 8KiB", ["0x200004600000", "100 new: none -> 8KiB rw no policy"]),
+        ("task mprotect a heap r", ["100 heap: 32KiB rw no policy -> 32KiB r no policy"]),
+        ("task madvise a lib random", ["100 lib: 64KiB rx no policy -> 64KiB rx random no policy"]),
+        ("task sched_setaffinity a 1", ["100 CPUs: 0-1 -> 1"]),
+        ("task pin a heap+4KiB:8KiB", ["100 heap+4KiB pinned: none -> 8KiB"]),
+        ("sysctl weighted_interleave/node1=4", ["weighted_interleave/node1: 1 -> 4"]),
+        (
+            "mbind a heap+16KiB bind:1",
+            [
+                "100 heap: 32KiB rw no policy -> 16KiB rw no policy",
+                "100 heap+16KiB: none -> 16KiB rw bind:1",
+            ],
+        ),
+    ],
+)
+def test_dry_run_names_what_else_changes(shell: Shell, line: str, lines: list[str]) -> None:
+    assert shell.out(f"{line} --dry-run").splitlines()[: len(lines)] == lines
+
+
+@pytest.mark.parametrize(
     ("line", "errno"),
     [
         ("munmap a heap+1:4096", "munmap: Invalid argument"),

@@ -1,0 +1,157 @@
+import json
+
+import pytest
+
+from tests.cli.conftest import SCENARIO, Outcome, Shell
+
+HEAD = "      move_pages-0       [000] .....     0.{:06}: "
+ONE = "move_pages a heap+0:4KiB --to 1"
+ANSWER = "         ADDRESS STATUS\n        10000000 1\n1 page on node 1\n"
+MODE = "mode=MIGRATE_SYNC reason=syscall_or_cpuset"
+EVENTS = [
+    f"mm_migrate_pages_start: {MODE}",
+    "set_migration_pte: addr=10000000, pte=write,young,dirty order=0",
+    "remove_migration_pte: addr=10000000, order=0",
+    "mm_migrate_pages: nr_succeeded=1 nr_failed=0 nr_thp_succeeded=0 nr_thp_failed=0"
+    f" nr_thp_split=0 nr_split=0 {MODE}",
+]
+
+
+@pytest.mark.parametrize("line", [f"{ONE} --trace", f"trace {ONE}"])
+def test_tracepoints_as_ftrace_shows_them(shell: Shell, line: str) -> None:
+    text = "".join(f"{HEAD.format(i)}{event}\n" for i, event in enumerate(EVENTS))
+    assert shell(line) == Outcome(0, text + ANSWER)
+    assert shell.counted("pgmigrate_success") == [1]
+
+
+@pytest.mark.parametrize("line", [f"{ONE} --steps", f"trace --steps {ONE}"])
+def test_steps_stand_among_the_tracepoints(shell: Shell, line: str) -> None:
+    text = shell.out(line)
+    shown = [row.partition(": ")[2] for row in text.splitlines() if "] ....." in row]
+    assert [row for row in shown if not row.startswith("migrate_step: ")] == EVENTS
+    numbers = [row.split()[1] for row in shown if row.startswith("migrate_step: ")]
+    assert {"0b", "1", "2", "3", "4", "6", "12", "16", "17", "18"} <= set(numbers)
+    assert "migrate_step: 1 lock the old folio, folio heap+0 on node 0, attempt 1: free" in shown
+
+
+def test_steps_say_where_a_folio_backed_out(shell: Shell) -> None:
+    shell.out("task pin a lib+4KiB:4KiB --short")
+    text = shell.out("migratepages a 0 1 --steps -q")
+    assert (
+        "count the references, folio /lib/c.so+1 on node 0, attempt 1: refcount 3, expected 2:"
+        " backs out with EAGAIN\n"
+    ) in text
+    assert "attempt 2: refcount 3, expected 2: backs out with EAGAIN\n" in text
+
+
+def test_the_caller_is_named(shell: Shell) -> None:
+    text = shell.out("mbind a heap bind:1 --move --trace")
+    assert text.startswith(f"           alpha-100     [000] .....     0.000000: {EVENTS[0][:20]}")
+
+
+def test_no_event_without_a_migration(shell: Shell) -> None:
+    assert shell("trace task touch a heap") == Outcome(0)
+
+
+def test_json(shell: Shell) -> None:
+    answer = shell.json(f"{ONE} --trace")
+    assert answer["pages"] == [{"address": "0x10000000", "status": 1}]
+    assert answer["trace"][1] == {
+        "event": "set_migration_pte",
+        "address": "0x10000000",
+        "place": "heap+0",
+        "text": "pte=write,young,dirty order=0",
+    }
+    steps = [row for row in shell.json(f"{ONE[:-1]}0 --steps")["trace"] if "step" in row]
+    assert steps[-1]["folio"] == "heap+0"
+    assert steps[-1]["attempt"] == 1
+
+
+def test_trace_of_a_dry_run(shell: Shell) -> None:
+    before = shell.state.read_bytes()
+    assert shell.out(f"trace {ONE} --dry-run").startswith(HEAD.format(0) + EVENTS[0])
+    assert shell.state.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "line", ["trace --steps --chrome out.json " + ONE, ONE + " --chrome out.json --steps"]
+)
+def test_chrome_trace(shell: Shell, line: str) -> None:
+    assert shell(line) == Outcome(0, ANSWER)
+    trace = json.loads((shell.folder / "out.json").read_text(encoding="utf-8"))
+    events = trace["traceEvents"]
+    assert [event["ph"] for event in events[:3]] == ["M", "M", "B"]
+    assert events[-1]["ph"] == "E"
+    timed = [event for event in events if event["ph"] != "M"]
+    assert [event["ts"] for event in timed] == list(range(len(timed)))
+    assert {(event["pid"], event["tid"]) for event in events} == {(0, 0)}
+    assert "1 lock the old folio" in [event["name"] for event in events]
+    assert all(event["dur"] == 1 for event in timed if event["ph"] == "X")
+
+
+def test_chrome_file_that_cannot_be_written(shell: Shell) -> None:
+    exit_code, stdout, stderr = shell(f"{ONE} --chrome none/out.json")
+    assert (exit_code, stdout) == (2, "")
+    assert "Invalid value for --chrome: 'none/out.json' cannot be written: No such file" in stderr
+    assert shell.counted("pgmigrate_success") == [0]
+
+
+@pytest.mark.parametrize("line", ["numa_maps a", "vmstat", "trace migratepages a 0 1"])
+def test_commands_that_change_nothing(shell: Shell, line: str) -> None:
+    exit_code, _, stderr = shell(f"trace {line}")
+    assert exit_code == 2
+    assert "changes nothing, so that there is nothing to trace" in stderr
+
+
+def test_unknown_command(shell: Shell) -> None:
+    assert shell("trace migratepage a 0 1").stderr.endswith(
+        "Error: No such command 'migratepage'. Did you mean 'migratepages'?\n"
+    )
+
+
+STEPS = (
+    SCENARIO
+    + """\
+steps:
+  - {op: touch, task: a, at: heap}
+  - {op: mbind, task: a, at: heap, length: 4096, mode: bind, nodes: "1", flags: [move]}
+"""
+)
+RUN = (
+    "   1 touch\n"
+    "   2 mbind ret=0\n"
+    "       mm_migrate_pages_start: mode=MIGRATE_SYNC reason=mempolicy_mbind\n"
+)
+
+
+@pytest.fixture
+def steps(shell: Shell) -> Shell:
+    (shell.folder / "steps.yaml").write_text(STEPS, encoding="utf-8")
+    return shell
+
+
+@pytest.mark.parametrize(
+    "line", ["run steps.yaml --trace", "run steps.yaml --steps", "trace run steps.yaml"]
+)
+def test_run(steps: Shell, line: str) -> None:
+    text = steps.out(line)
+    assert text.startswith(RUN)
+    assert ("       migrate_step: 1 lock the old folio" in text) == ("--steps" in line)
+
+
+def test_run_json(steps: Shell) -> None:
+    first, second = steps.json("run steps.yaml --trace")
+    assert first == {"op": "touch"}
+    assert [text.partition(":")[0] for text in second["trace"]] == [
+        "mm_migrate_pages_start",
+        "set_migration_pte",
+        "remove_migration_pte",
+        "mm_migrate_pages",
+    ]
+
+
+def test_run_chrome(steps: Shell) -> None:
+    assert steps.out("run steps.yaml --chrome out.json") == "   1 touch\n   2 mbind ret=0\n"
+    events = json.loads((steps.folder / "out.json").read_text(encoding="utf-8"))["traceEvents"]
+    assert {event["pid"] for event in events} == {2}
+    assert events[0]["args"] == {"name": "2 mbind"}
