@@ -221,7 +221,9 @@ def _judged(
     if why:
         yield piece, why
         return
-    fitting = room.take(piece) >> piece.folio.order << piece.folio.order
+    fitting = room.take(piece)
+    if piece.nr > piece.folio.nr:
+        fitting -= fitting % piece.folio.nr
     if 0 < fitting < piece.nr and len(piece.nodes) == 1:
         [nid] = piece.nodes
         yield piece._replace(nr=fitting, nodes={nid: fitting}), ""
@@ -251,7 +253,7 @@ def _detail(machine: Machine, vma: Vma, piece: Piece, why: str) -> str:
 
 def refcount_text(machine: Machine, folio: Folio) -> str:
     """The references of a mapped folio that a migration has isolated, as a sum."""
-    parts = [(folio.mapcount, "mapping")]
+    parts = [(folio.mapcount, "mappings" if folio.mapcount > 1 else "mapping")]
     if folio.is_anon:
         if folio.flags & FrameFlag.SWAPCACHE:
             parts.append((folio.nr, "swap cache"))

@@ -8,6 +8,7 @@ from pymigrate.mm.machine import Left, Machine, Task
 from pymigrate.mm.memmap import nid_of
 from pymigrate.mm.move_pages import MovePagesResult
 from pymigrate.mm.pte import Pte
+from pymigrate.mm.vma import Vma
 from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.pieces import pieces
 from pymigrate.views.reasons import ENDED, FULL, KEPT, REASONS, SHARED, obstacle
@@ -46,7 +47,7 @@ def rows(machine: Machine, task: Task, search: Search) -> list[Left]:
                 why = obstacle(machine, piece.folio, vma, search.move_all)
                 for nid, nr in piece.nodes.items():
                     if search.is_left(nid) and (why or nid not in search.filled):
-                        key = names(piece.start), nid, _why(why, search)
+                        key = _mapping(names, vma, piece.start), nid, _why(why, search)
                         found[key] = found.get(key, 0) + nr
     return [Left(task.pid, mapping, nid, nr, why) for (mapping, nid, why), nr in found.items()]
 
@@ -80,7 +81,7 @@ def move_pages_rows(
             why = obstacle(machine, folio_of(machine, pfn), vma, True) or (
                 FULL if is_full else ENDED
             )
-        key = names(page), nid_of(pfn), why
+        key = _mapping(names, vma, page), nid_of(pfn), why
         found[key] = found.get(key, 0) + 1
     return [Left(task.pid, mapping, nid, nr, why) for (mapping, nid, why), nr in found.items()]
 
@@ -113,6 +114,12 @@ def format_rows(left: Iterable[Left], verb: str = "stayed") -> list[str]:
 def as_json(left: Iterable[Left]) -> list[dict[str, object]]:
     """The same for machines."""
     return [row._asdict() | {"why": REASONS[row.why].text} for row in left]
+
+
+def _mapping(names: Callable[[int], str], vma: Vma, page: int) -> str:
+    """The region that *page* lies in; memory without a name is called by where it begins."""
+    name = names(page)
+    return names(vma.start) if name == f"{page << PAGE_SHIFT:08x}" else name
 
 
 def _why(obstacle: str | None, search: Search) -> str:
