@@ -118,7 +118,8 @@ def _report_left(call: Call, left: list[Left], is_refused: bool) -> None:
         for line in stayed.format_rows(left):
             say(line)
     elif left:
-        say(f"{stayed.summary(left)}; `pymigrate explain --last` says more")
+        more = "" if call.options.ephemeral else "; `pymigrate explain --last` says more"
+        say(stayed.summary(left) + more)
     elif call.options.verbose and not is_refused:
         moved = "1 page" if call.moved == 1 else f"{call.moved or 'no'} pages"
         say(f"{moved} moved, none stayed" if call.moved else "no page had to move")

@@ -63,6 +63,8 @@ def move_pages_rows(
 
     Those that are not present, or not memory of the task's own, are not counted.
     """
+    if not {None, _EACCES} & set(answer.status):
+        return []
     found: dict[tuple[str, int, str], int] = {}
     names = region_names(machine, task)
     is_full = answer.errno == "ENOMEM"

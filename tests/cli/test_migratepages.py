@@ -149,6 +149,12 @@ def test_a_line_says_how_many_stayed_and_quiet_does_not(shell: Shell) -> None:
     assert shell("migratepages 100 0 1 -q") == Outcome(0)
 
 
+def test_machine_that_is_kept_nowhere_remembers_nothing(shell: Shell) -> None:
+    assert shell("--ephemeral migratepages 100 0 1 --as 26").stderr == (
+        "pymigrate: 4 pages of process 100 stayed: 4 mapped more than once\n"
+    )
+
+
 def test_strict_makes_it_a_failure(shell: Shell) -> None:
     shell.out("task pin a heap+0:4KiB")
     assert shell("migratepages 100 0 1 --strict -q") == Outcome(1)
