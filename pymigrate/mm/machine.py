@@ -7,6 +7,7 @@ from typing import NamedTuple
 from pymigrate.errors import KernelError
 from pymigrate.mm.address_space import AddressSpace
 from pymigrate.mm.cred import CAP_FULL, CAP_NONE, Cap
+from pymigrate.mm.driver import Called, Driver
 from pymigrate.mm.memmap import FolioWork, FrameRun
 from pymigrate.mm.mempolicy import Mempolicy
 from pymigrate.mm.mm import Mm
@@ -212,6 +213,7 @@ class Machine:
     busy: dict[int, FolioWork] = field(default_factory=dict)  # first frame of a folio -> work on it
     resv_huge_pages: int = 0  # hugetlb pages that mappings have reserved and not yet used
     cpusets: dict[str, Cpuset] = field(default_factory=dict)
+    drivers: dict[str, Driver] = field(default_factory=dict)
     next_pid: int = 1000
     next_id: int = 1  # of mms, fork families, anon_vmas and address spaces
     next_region: int = FIRST_REGION
@@ -221,6 +223,7 @@ class Machine:
     zonelists: dict[int, tuple[int, ...]] = field(default_factory=dict)  # derived, see page_alloc
     events: list[Event | Step] | None = None  # of the tracepoints, if somebody watches; not kept
     meanwhile: list[Meanwhile] = field(default_factory=list)  # during the next call; not kept
+    driver_calls: list[Called] = field(default_factory=list)  # of a step; not kept
     traces_steps: bool = False  # the steps of each folio's migration stand among them; not kept
 
     @property

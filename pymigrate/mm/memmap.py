@@ -27,6 +27,9 @@ class FrameFlag:
     PARTIALLY_MAPPED = 512  # a large folio of which a part was unmapped: it waits to be split
     LOCKED = 2048  # somebody works on the folio, see busy.py
     LOCKED_BUFFER = 4096  # or on a buffer of it
+    MOVABLE = 8192  # a driver's page, on no LRU list
+    CLEARED = 16384  # one that its driver has given up
+    ISOLATED = 1 << 16  # such a page that a migration has taken (PG_isolated)
     ZEROED = 1024  # anonymous memory that nobody has stored anything into
     MIXED = 1 << 20  # never of a frame: of what stands for all frames of a folio, see merged()
 

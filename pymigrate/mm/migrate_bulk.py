@@ -56,6 +56,7 @@ class Moves:
     def commit(self) -> None:
         """Make the edits: page tables and caches, the memmap, the free lists."""
         if not self.moves:
+            self.frames.commit()
             return
         edits: dict[int, tuple[RunMap[PteRun], list[Edit[PteRun]]]] = {}
         dirtied: set[int] = set()

@@ -17,6 +17,12 @@ from pymigrate.mm.hugetlb import alloc_for_migration, give_back, settle_temporar
 from pymigrate.mm.memmap import Busy, Folio, Frame, FrameFlag, nid_of
 from pymigrate.mm.migrate_bulk import Moves
 from pymigrate.mm.migrate_ops import expected_refs, ops_of, refcount, refusal
+from pymigrate.mm.movable_ops import (
+    is_movable,
+    looks_movable,
+    migrate_movable_page,
+    moved_frame,
+)
 from pymigrate.mm.page_alloc import alloc_pages, free_pages
 from pymigrate.mm.pte import Pte, PteRun
 from pymigrate.mm.rmap import defer_split, mappings
@@ -52,6 +58,7 @@ class Work:
     dst: int = -1  # first frame of its destination
     entries: list[PteRun] = field(default_factory=list)  # what is unmapped, in the walk's order
     is_hugetlb: bool = False
+    is_movable: bool = False  # a driver's page
     is_temporary: bool = False  # a hugetlb page's destination: it is not from the pool
     is_piece: bool = False  # of a folio that was split
     attempt: int = 0  # of the unmap phase
@@ -76,6 +83,7 @@ def works_of(parts: list[Slice]) -> list[Work]:
             one.run.order,
             one.first,
             is_hugetlb=is_hugetlb(part),
+            is_movable=looks_movable(part.frames[0]),
         )
         for part in parts
         for one in part.folios()
@@ -111,7 +119,9 @@ class FolioMover:
         if outcome == Outcome.DONE:
             folio = folio_of(self.machine, work.pfn)
             self._step(work, "3", "lock the new folio", "free")
-            if not self._try_to_migrate(work, folio):
+            if work.is_movable:
+                self._step(work, "4", "migration entries", "none: a driver's page")
+            elif not self._try_to_migrate(work, folio):
                 self._step(work, "4", "migration entries", "pinned and exclusive", "EAGAIN")
                 outcome = Outcome.AGAIN
             else:
@@ -140,6 +150,8 @@ class FolioMover:
 
     def move(self, work: Work, mode: MigrateMode) -> Outcome:
         """Let an unmapped folio be at its destination. Mirrors migrate_folio_move()."""
+        if work.is_movable:
+            return self._move_drivers_page(work)
         folio = folio_of(self.machine, work.pfn)
         expected = expected_refs(self.machine, folio)
         found = f"refcount {refcount(self.machine, folio)}, expected {expected}"
@@ -156,6 +168,21 @@ class FolioMover:
         end(self.machine, work.pfn)
         self._replace(work, folio_of(self.machine, work.pfn))
         self._finish_steps(work, folio)
+        return Outcome.DONE
+
+    def _move_drivers_page(self, work: Work) -> Outcome:
+        """Let the driver move its page; one that it has given up is freed, with success."""
+        frame = folio_of(self.machine, work.pfn).frame
+        errno = migrate_movable_page(self.machine, work.page, work.pfn, work.dst)
+        self._step(work, "12", "copy the contents", "the driver's migrate call", errno)
+        if errno:
+            return Outcome.AGAIN if errno == "EAGAIN" else Outcome.FAILED
+        end(self.machine, work.pfn)
+        if is_movable(frame):
+            self.moves.frames.set([Extent(work.dst, 1)], moved_frame(frame))
+        else:
+            free_pages(self.machine, [(work.dst, 1)])
+        self.moves.frames.free([(work.pfn, 1)])
         return Outcome.DONE
 
     def _replace(self, work: Work, folio: Folio) -> None:

@@ -1,19 +1,22 @@
 """From a scenario's text to a booted machine."""
 
-from pymigrate.errors import UnsupportedError
+from pymigrate.errors import ScenarioError, UnsupportedError
 from pymigrate.mm.address_space import AddressSpace
 from pymigrate.mm.busy import begin
 from pymigrate.mm.cred import NAMES
+from pymigrate.mm.driver import Driver
 from pymigrate.mm.filemap import dirty_frames
+from pymigrate.mm.frames import FrameEdits
 from pymigrate.mm.hugetlb import set_nr_hugepages
 from pymigrate.mm.machine import Cpuset, Machine, Node, Task, find_file
-from pymigrate.mm.memmap import Busy
+from pymigrate.mm.memmap import Busy, Frame
 from pymigrate.mm.mm import Mm
-from pymigrate.mm.page_alloc import add_memory, setup_watermarks
+from pymigrate.mm.movable_ops import new_pages
+from pymigrate.mm.page_alloc import add_memory, reserve_pages, setup_watermarks
 from pymigrate.mm.release import RELEASES
 from pymigrate.mm.swap import lru_add_drain_all
 from pymigrate.scenario.memory import declare, policy_of
-from pymigrate.scenario.models import FileSpec, MachineSpec, Scenario, TaskSpec
+from pymigrate.scenario.models import DriverSpec, FileSpec, MachineSpec, Scenario, TaskSpec
 from pymigrate.units import PAGE_SHIFT
 
 FIRST_INODE = 2  # of a tmpfs: its root is 1
@@ -70,12 +73,32 @@ def _declare_memory(machine: Machine, scenario: Scenario) -> None:
         for region in spec.memory:
             declare(machine, task, region)
         task.il_prev, task.il_weight = -1, 0
+    for name, driver in scenario.drivers.items():
+        _load_driver(machine, name, driver)
     for name, file in scenario.files.items():
         _set_state(machine, name, file)
     lru_add_drain_all(machine)
     machine.counters.clear()
     for node in machine.nodes.values():
         node.numa.clear()
+
+
+def _load_driver(machine: Machine, name: str, spec: DriverSpec) -> None:
+    """Give a driver its pages. Raises ScenarioError."""
+    node = machine.nodes.get(spec.node)
+    free = node.nr_free if node else 0
+    if node is None or free < spec.pages:
+        message = f"driver {name}: node {spec.node} has {free} free pages, expected {spec.pages}"
+        raise ScenarioError(message)
+    driver = Driver(machine.new_id(), name, spec.kind, spec.interface)
+    driver.isolates = [str(answer).lower() for answer in spec.isolate]
+    driver.migrates = list(spec.migrate)
+    machine.drivers[name] = driver
+    extents = reserve_pages(node, spec.pages)
+    edits = FrameEdits(machine)
+    edits.set(extents, Frame(driver.driver_id, 0))
+    edits.commit()
+    new_pages(machine, driver, [p for start, nr in extents for p in range(start, start + nr)])
 
 
 def _set_state(machine: Machine, name: str, file: FileSpec) -> None:

@@ -140,6 +140,27 @@ class FileSpec(Model):
     )
 
 
+class DriverSpec(Model):
+    """A driver with pages that are on no LRU list and can be moved."""
+
+    kind: Literal["zsmalloc", "virtio-balloon", "scripted"] = Field(description="how it answers")
+    node: NodeId = Field(description="the node that its pages lie on")
+    pages: Annotated[int, Field(ge=1, le=1 << 20)] = Field(description="how many pages it has")
+    interface: Literal["2016", "movable_operations"] = Field(
+        default="movable_operations", description="whose callbacks it has: migratepage was 2016's"
+    )
+    isolate: tuple[Literal[True, False, "free"], ...] = Field(
+        default=(),
+        description="scripted: what isolate_page answers, in order, the last one for good; free:"
+        " true, but then the driver gives the page up",
+    )
+    migrate: tuple[Literal["success", "EAGAIN", "EBUSY", "EINVAL", "EIO", "ENOMEM"], ...] = Field(
+        default=(),
+        description="scripted: what the call that moves a page answers, likewise; of the balloon"
+        " EAGAIN: its lock is taken",
+    )
+
+
 class PolicySpec(Model):
     """A memory policy, written as numa_maps prints it (`bind=static:0-1`) or as a mapping."""
 
@@ -349,5 +370,8 @@ class Scenario(Model):
     )
     tasks: dict[Name, TaskSpec] = Field(
         default_factory=dict, description="the tasks by their names"
+    )
+    drivers: dict[Name, DriverSpec] = Field(
+        default_factory=dict, description="drivers with movable pages, by their names"
     )
     steps: tuple[Step, ...] = Field(default=(), description="the steps, in order")

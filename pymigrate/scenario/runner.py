@@ -7,14 +7,25 @@ from typing import Any
 from pymigrate.errors import KernelError, UnsupportedError
 from pymigrate.mm.machine import Machine, Meanwhile, Region, Task, find_file
 from pymigrate.mm.meanwhile import finish
-from pymigrate.mm.memmap import Busy
+from pymigrate.mm.memmap import Busy, nid_of
+from pymigrate.mm.trace import MigrateMode
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario import steps
 from pymigrate.scenario.build import build
 from pymigrate.scenario.loader import load
 from pymigrate.scenario.models import Scenario
 from pymigrate.scenario.names import RegionNames
-from pymigrate.syscalls import cpuset, gup, madvise, mempolicy, migrate, mmap, process, sysctl
+from pymigrate.syscalls import (
+    cpuset,
+    drivers,
+    gup,
+    madvise,
+    mempolicy,
+    migrate,
+    mmap,
+    process,
+    sysctl,
+)
 from pymigrate.tools import migratepages
 from pymigrate.tools.program import Libnuma
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
@@ -286,6 +297,26 @@ def _busy(runner: Runner, step: steps.BusyStep) -> Record:
     return _done()
 
 
+def _migrate_driver(runner: Runner, step: steps.MigrateDriverStep) -> Record:
+    machine = runner.machine
+    driver = machine.drivers.get(step.driver)
+    if driver is None:
+        raise KernelError("ENODEV", f"there is no driver called {step.driver}")
+    machine.driver_calls.clear()
+    numbers = step.pages if step.pages is not None else range(len(driver.pages))
+    if any(number >= len(driver.pages) for number in numbers):
+        raise KernelError("EINVAL", f"{step.driver} has {len(driver.pages)} pages")
+    mode = MigrateMode[step.mode.upper()]
+    answer = _done()
+    try:
+        answer["ret"] = drivers.migrate_driver(machine, driver, numbers, step.to, mode)
+    except KernelError as error:
+        answer = {"ret": -1, "errno": error.errno}
+    answer["calls"] = [list(call) for call in machine.driver_calls]
+    answer["nodes"] = _runs([-1 if pfn < 0 else nid_of(pfn) for pfn in driver.pages])
+    return answer
+
+
 def _unpin(runner: Runner, step: steps.UnpinStep) -> Record:
     gup.unpin(runner.machine, runner.task(step.task), *runner.range(step), step.kind == "long")
     return _done()
@@ -399,6 +430,7 @@ _STEPS: dict[type[steps.Step], Callable[[Runner, Any], Record]] = {  # each take
     steps.MovePagesStep: _move_pages,
     steps.PinStep: _pin,
     steps.BusyStep: _busy,
+    steps.MigrateDriverStep: _migrate_driver,
     steps.UnpinStep: _unpin,
     steps.CpusetCreateStep: _cpuset_create,
     steps.CpusetSetStep: _cpuset_set,

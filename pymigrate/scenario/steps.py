@@ -339,6 +339,20 @@ class BusyStep(Step):
     )
 
 
+class MigrateDriverStep(Step):
+    """Move pages of a driver, as compaction does."""
+
+    op: Literal["migrate_driver"]
+    driver: Name = Field(description="the driver")
+    to: Integer = Field(description="the node to move to")
+    pages: tuple[PageNumber, ...] | None = Field(
+        default=None, description="the numbers of its pages; default: all"
+    )
+    mode: Literal["async", "sync_light", "sync"] = Field(
+        default="sync", description="how far the migration goes"
+    )
+
+
 class CpusetCreateStep(Step):
     """Make a cpuset."""
 
@@ -440,6 +454,7 @@ AnyStep = (
     | MovePagesStep
     | PinStep
     | BusyStep
+    | MigrateDriverStep
     | UnpinStep
     | CpusetCreateStep
     | CpusetSetStep

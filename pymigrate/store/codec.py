@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pymigrate.errors import StoreError
 from pymigrate.mm.address_space import AddressSpace
+from pymigrate.mm.driver import Driver
 from pymigrate.mm.machine import Cpuset, HugePool, Left, Machine, Node, Pin, Region, Task, Zone
 from pymigrate.mm.memmap import Busy, FolioWork
 from pymigrate.mm.mempolicy import Mempolicy
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 # What reading raises where something else stands than was once written.
 MISFITS = (ValueError, TypeError, LookupError, AttributeError)
 DERIVED = frozenset(
-    {"events", "meanwhile", "traces_steps", "zonelists"}
+    {"driver_calls", "events", "meanwhile", "traces_steps", "zonelists"}
 )  # fields of Machine that are not kept
 
 
@@ -203,6 +204,36 @@ def _busy_rows(machine: Machine) -> list[Row]:
 
 def _read_busy(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
     machine.busy = {pfn: FolioWork(Busy(kind), left) for pfn, kind, left in rows}
+
+
+def _driver_rows(machine: Machine) -> list[Row]:
+    return [
+        (
+            driver.driver_id,
+            driver.name,
+            driver.kind,
+            driver.interface,
+            " ".join(driver.isolates),
+            " ".join(driver.migrates),
+            pack(driver.pages),
+            driver.isolated,
+        )
+        for driver in machine.drivers.values()
+    ]
+
+
+def _read_drivers(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    for driver_id, name, kind, interface, isolates, migrates, pages, isolated in rows:
+        machine.drivers[name] = Driver(
+            driver_id,
+            name,
+            kind,
+            interface,
+            isolates.split(),
+            migrates.split(),
+            list(unpack(pages)),
+            isolated,
+        )
 
 
 def _cpuset_rows(machine: Machine) -> list[Row]:
@@ -423,6 +454,11 @@ TABLES = {
     "region": Table("key_task key_name task name start nr", _region_rows, _read_regions),
     "lru_batch": Table("cpu waiting mlocked", _lru_batch_rows, _read_lru_batches),
     "pin": Table("pid start nr is_long pfns", _pin_rows, _read_pins),
+    "driver": Table(
+        "driver_id name kind interface isolates migrates pages isolated",
+        _driver_rows,
+        _read_drivers,
+    ),
     "busy": Table("pfn kind passes", _busy_rows, _read_busy),
     "left_behind": Table("pid mapping node nr why", _left_rows, _read_left),
     "cpuset": Table("key name cpus mems memory_migrate old_mems", _cpuset_rows, _read_cpusets),

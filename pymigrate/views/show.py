@@ -12,7 +12,9 @@ from itertools import groupby
 from typing import NamedTuple
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.driver import Driver
 from pymigrate.mm.machine import Machine, Node, Task
+from pymigrate.mm.memmap import nid_of
 from pymigrate.mm.pte import Pte
 from pymigrate.mm.vma import Vma
 from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
@@ -74,11 +76,20 @@ class TaskRow(NamedTuple):
     strips: list[StripRow]
 
 
+class DriverRow(NamedTuple):
+    """A driver with movable pages; counts are base pages by node."""
+
+    name: str
+    kind: str
+    nodes: dict[int, int]
+
+
 class Picture(NamedTuple):
     """All that is drawn."""
 
     nodes: list[NodeRow]
     tasks: list[TaskRow]
+    drivers: list[DriverRow]
 
 
 class Span(NamedTuple):
@@ -97,6 +108,7 @@ def rows(machine: Machine, tasks: list[Task], cells: int) -> Picture:
     return Picture(
         [_node_row(machine, node) for _, node in sorted(machine.nodes.items())],
         [_task_row(machine, task, cells) for task in tasks],
+        [_driver_row(driver) for driver in machine.drivers.values()],
     )
 
 
@@ -115,6 +127,9 @@ def lines(picture: Picture, width: int) -> Iterator[list[Span]]:
     if any(node.hugetlb for node in picture.nodes):
         yield []
         yield from _pool_lines(picture.nodes)
+    if picture.drivers:
+        yield []
+        yield from _driver_lines(picture.drivers)
     widths = _widths([strip.label for task in picture.tasks for strip in task.strips])
     for task in picture.tasks:
         yield []
@@ -141,6 +156,10 @@ def as_json(picture: Picture) -> dict[str, object]:
                 "distances": {str(nid): far for nid, far in node.distances.items()},
             }
             for node in picture.nodes
+        ],
+        "drivers": [
+            {**driver._asdict(), "nodes": {str(nid): nr for nid, nr in driver.nodes.items()}}
+            for driver in picture.drivers
         ],
         "tasks": [
             {**task._asdict(), "strips": [_strip_json(strip) for strip in task.strips]}
@@ -300,6 +319,21 @@ def _pool_lines(nodes: list[NodeRow]) -> Iterator[list[Span]]:
     table += [[str(node.nid), *map(str, node.hugetlb.values())] for node in nodes if node.hugetlb]
     for number, line in enumerate(aligned(table, set(), _GAP)):
         yield [Span(line, "" if number else "head")]
+
+
+def _driver_row(driver: Driver) -> DriverRow:
+    nodes = Counter(nid_of(pfn) for pfn in driver.pages if pfn >= 0)
+    return DriverRow(driver.name, driver.kind, dict(sorted(nodes.items())))
+
+
+def _driver_lines(drivers: list[DriverRow]) -> Iterator[list[Span]]:
+    """Where each driver's movable pages lie."""
+    table = [["DRIVER", "KIND", "PAGES"]]
+    for driver in drivers:
+        places = " ".join(f"N{nid}={nr}" for nid, nr in driver.nodes.items())
+        table.append([driver.name, driver.kind, places or "none"])
+    for number, line in enumerate(aligned(table, {0, 1, 2}, _GAP)):
+        yield [Span(line.rstrip(), "" if number else "head")]
 
 
 def _task_line(task: TaskRow) -> list[Span]:

@@ -41,6 +41,8 @@ def _gauges(machine: Machine, frame: Frame) -> list[str]:
     flags, mapcount = frame.flags, frame.mapcount
     if flags & FrameFlag.HUGETLB:
         return []
+    if flags & (FrameFlag.MOVABLE | FrameFlag.CLEARED):
+        return ["nr_zspages"] if frame.owner in _zspools(machine) else []
     anon = flags & FrameFlag.ANON
     swapbacked = flags & FrameFlag.SWAPBACKED
     names = []
@@ -61,6 +63,11 @@ def _gauges(machine: Machine, frame: Frame) -> list[str]:
         age = "active" if machine.release.lru_gen else "inactive"
         names.append(f"nr_{age}_{'anon' if swapbacked else 'file'}")
     return names
+
+
+def _zspools(machine: Machine) -> set[int]:
+    """The drivers whose pages are zsmalloc's."""
+    return {d.driver_id for d in machine.drivers.values() if d.kind == "zsmalloc"}
 
 
 def _set_thresholds(machine: Machine, values: dict[str, int]) -> None:

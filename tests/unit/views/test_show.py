@@ -160,6 +160,7 @@ def picture() -> show.Picture:
             show.TaskRow(1, "db", "postgres", 26, "0-3", "bind:0", [heap, stack]),
             show.TaskRow(2, "sh", "sh", 0, "4", "default", []),
         ],
+        [],
     )
 
 
@@ -204,6 +205,7 @@ def test_json() -> None:
                 "hugetlb": None,
             },
         ],
+        "drivers": [],
         "tasks": [
             {
                 "pid": 1000,
@@ -245,3 +247,15 @@ def test_strips_fill_the_line(width: int, cells: int) -> None:
 def test_task_without_memory_needs_no_room() -> None:
     machine = two_nodes()
     assert show.cells_that_fit(machine, [new_task(machine)], 80) == 78
+
+
+def test_pools_and_drivers_are_listed() -> None:
+    nodes = [show.NodeRow(0, "0", 2048, 1024, {0: 10}, {"nr": 4, "free": 1, "surplus": 0})]
+    drawn = show.Picture(nodes, [], [show.DriverRow("z", "zsmalloc", {0: 3, 1: 2})])
+    assert show.format_rows(drawn, 70).splitlines()[-5:] == [
+        "HUGETLB  2MiB PAGES  FREE  SURPLUS",
+        "      0           4     1        0",
+        "",
+        "DRIVER  KIND      PAGES",
+        "z       zsmalloc  N0=3 N1=2",
+    ]

@@ -1,0 +1,41 @@
+"""What a kernel thread does to drivers' pages: isolate them, move them, put them back."""
+
+from collections.abc import Sequence
+
+from pymigrate.errors import KernelError
+from pymigrate.mm.driver import Driver
+from pymigrate.mm.machine import Machine
+from pymigrate.mm.mempolicy import Placement
+from pymigrate.mm.migrate import migrate_pages
+from pymigrate.mm.movable_ops import (
+    isolate_movable_page,
+    putback_movable_page,
+    queue_of,
+)
+from pymigrate.mm.trace import MigrateMode, MigrateReason
+
+
+def migrate_driver(
+    machine: Machine, driver: Driver, numbers: Sequence[int], nid: int, mode: MigrateMode
+) -> int:
+    """Move pages of *driver*, by their numbers, to node *nid*; how many isolated ones stayed.
+
+    Raises KernelError ENODEV; ENOMEM with those that moved left moved. It is what compaction does
+    to such pages, with the same reason.
+    """
+    if nid not in machine.memory_nodes:
+        raise KernelError("ENODEV", f"node {nid} has no memory")
+    isolated = [number for number in numbers if isolate_movable_page(machine, driver, number)]
+    result = migrate_pages(
+        machine,
+        machine.shell,
+        queue_of(machine, driver, isolated),
+        Placement((nid,), this_node=True),
+        MigrateReason.COMPACTION,
+        mode=mode,
+    )
+    for number in isolated:
+        putback_movable_page(machine, driver, number)
+    if result.is_enomem:
+        raise KernelError("ENOMEM", f"node {nid} is full")
+    return result.stayed
