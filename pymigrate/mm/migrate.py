@@ -64,14 +64,18 @@ def migrate_pages(
     reason: MigrateReason = MigrateReason.SYSCALL,
     base: int = 0,
     mode: MigrateMode = MigrateMode.SYNC,
+    targets: Sequence[int] | None = None,
 ) -> MigrateResult:
     """Move the folios of *queue* to where *where* puts them, on behalf of *caller*.
+
+    Base pages go to the frames *targets* instead, if they are given, in order.
 
     *base* is added to a folio's index where the placement takes turns. When memory runs out the
     rest of the queue is not tried. Counts pgmigrate_success and pgmigrate_fail, and the same of
     THPs with those that were split. Mirrors migrate_pages(), mm/migrate.c.
     """
     call = _Call(machine, caller, where, reason, base, mode)
+    call.folios.targets = None if targets is None else list(targets)
     call_event(machine, "mm_migrate_pages_start", mode_text(mode, reason))
     result = call.run(queue)
     call.put_back()

@@ -96,6 +96,7 @@ class FolioMover:
     def __init__(self, machine: Machine, caller: Task, where: Placement, base: int) -> None:
         self.machine, self.caller, self.where, self.base = machine, caller, where, base
         self.moves = Moves(machine)
+        self.targets: list[int] | None = None  # the only frames to move to
 
     def commit(self) -> None:
         """Let what has moved be seen."""
@@ -247,13 +248,18 @@ class FolioMover:
         if work.entries:
             entry_events(self.machine, REMOVE, work.entries, folio_of(self.machine, work.pfn))
         work.entries = []
-        if work.is_hugetlb:
+        if self.targets is not None:
+            self.targets.append(work.dst)
+        elif work.is_hugetlb:
             give_back(self.machine, work.dst, work.is_temporary)
         else:
             free_pages(self.machine, [(work.dst, work.nr)])
         work.dst = -1
 
     def _allocate(self, work: Work) -> bool:
+        if self.targets is not None:
+            work.dst = self.targets.pop(0) if self.targets else -1
+            return work.dst >= 0
         first = self.base + (work.index >> work.order)
         if work.is_hugetlb:
             found = alloc_for_migration(self.machine, self.caller, self.where, first)

@@ -1,12 +1,16 @@
 """The settings of the kernel that matter here: /proc/sys, and files of /sys/kernel/mm."""
 
 import re
+from collections.abc import Callable
 
 from pymigrate.errors import KernelError, UnsupportedError
+from pymigrate.mm.compaction import compact_memory
 from pymigrate.mm.filemap import drop_caches
 from pymigrate.mm.hugetlb import set_nr_hugepages
 from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.numa_balancing import TIERING
 from pymigrate.mm.page_alloc import setup_watermarks
+from pymigrate.mm.swap import lru_add_drain_all
 
 MAX_WEIGHT = 255
 _WEIGHT = re.compile(r"(?:/sys/kernel/mm/mempolicy/)?weighted_interleave/node([0-9]{1,4})")
@@ -56,39 +60,45 @@ def write(machine: Machine, caller: Task, name: str, value: str, node: int | Non
     weighted = _weight_node(machine, name)
     if weighted is not None:
         _set_weight(machine, weighted, value)
-    elif name == "drop_caches":
-        _drop_caches(machine, _number(value, 1, 4))
-    elif name == "thp":
-        _set_thp(machine, value.strip())
     elif name == "nr_hugepages":
-        if node is not None and (node not in machine.nodes or not machine.nodes[node].zones):
-            raise KernelError("ENOENT", f"node {node} has no pool of huge pages")
-        set_nr_hugepages(machine, _number(value, 0, 1 << 30), node)
-    elif name == "numa_balancing":
-        mode = _number(value, 0, 3)
-        if mode & 2:
-            raise UnsupportedError("NUMA balancing between tiers cannot be simulated yet")
-        machine.numa_balancing = mode
-    elif name in ("demotion_enabled", "compact_memory"):
-        _check_off(name, value.strip())
+        _set_nr_hugepages(machine, value, node)
+    elif name in _WRITERS:
+        _WRITERS[name](machine, value)
     else:
         raise _unknown(machine, name)
 
 
-def _check_off(name: str, value: str) -> None:
-    """Settings of what is not simulated yet can only be switched off."""
-    off = {"demotion_enabled": ("0", "n", "false")}.get(name, ("0",))
-    known = {"demotion_enabled": (*off, "1", "y", "true")}.get(name)
-    if known and value.lower() not in known:
-        raise KernelError("EINVAL", f"{value!r} is not a value of {name}")
-    if not known:
-        _number(value, 0, 1 << 30)
-    if name == "compact_memory" or value.lower() not in off:
-        raise UnsupportedError(f"{name}={value} cannot be simulated yet")
+def _set_nr_hugepages(machine: Machine, value: str, node: int | None) -> None:
+    if node is not None and (node not in machine.nodes or not machine.nodes[node].zones):
+        raise KernelError("ENOENT", f"node {node} has no pool of huge pages")
+    set_nr_hugepages(machine, _number(value, 0, 1 << 30), node)
+
+
+def _set_numa_balancing(machine: Machine, value: str) -> None:
+    mode = _number(value, 0, 3)
+    if mode & TIERING:
+        raise UnsupportedError(f"numa_balancing={mode} cannot be simulated yet")
+    machine.numa_balancing = mode
+
+
+def _set_demotion(machine: Machine, value: str) -> None:
+    """It can only be switched off yet."""
+    switch = value.strip().lower()
+    if switch not in ("0", "n", "false", "1", "y", "true"):
+        raise KernelError("EINVAL", f"{value[:20]!r} is not a value of demotion_enabled")
+    if switch in ("1", "y", "true"):
+        raise UnsupportedError("demotion cannot be simulated yet")
+
+
+def _compact(machine: Machine, value: str) -> None:
+    _number(value, 1, 1)
+    lru_add_drain_all(machine)
+    compact_memory(machine)
 
 
 def _set_thp(machine: Machine, value: str) -> None:
     """Where faults map huge pages from now on. Watermarks follow: enabled_store()."""
+    value = value.strip()
     if value not in _THP:
         raise KernelError("EINVAL", f"{value[:20]!r} is not a value of thp")
     machine.thp = value
@@ -103,7 +113,8 @@ def _set_weight(machine: Machine, node: int, value: str) -> None:
         machine.weights[node] = weight
 
 
-def _drop_caches(machine: Machine, bits: int) -> None:
+def _drop_caches(machine: Machine, value: str) -> None:
+    bits = _number(value, 1, 4)
     if bits & 1:
         drop_caches(machine)
         machine.counters.add("drop_pagecache")
@@ -138,3 +149,12 @@ def _number(value: str, low: int, high: int) -> int:
     ):
         raise KernelError("EINVAL", f"{value[:20]!r} is not a number from {low} to {high}")
     return int(value)
+
+
+_WRITERS: dict[str, Callable[[Machine, str], None]] = {
+    "thp": _set_thp,
+    "numa_balancing": _set_numa_balancing,
+    "demotion_enabled": _set_demotion,
+    "drop_caches": _drop_caches,
+    "compact_memory": _compact,
+}

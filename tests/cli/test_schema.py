@@ -8,7 +8,9 @@ def test_output(unbooted: Shell) -> None:
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["additionalProperties"] is False
     assert schema["required"] == ["machine"]
-    assert set(schema["properties"]) == {"about", "kernel", "machine", "files", "tasks", "steps"}
+    assert set(schema["properties"]) == {
+        *("about", "kernel", "machine", "files", "tasks", "drivers", "steps")
+    }
 
 
 def test_every_reference_has_a_definition(unbooted: Shell) -> None:

@@ -112,7 +112,7 @@ def test_refusals(shell: Shell, setting: str, errno: str, why: str) -> None:
     assert shell(f"sysctl {setting} -v").stderr == refused("sysctl", errno, why, verbose=True)
 
 
-@pytest.mark.parametrize("setting", ["compact_memory=1"])
+@pytest.mark.parametrize("setting", ["numa_balancing=2"])
 def test_what_is_not_simulated_yet_is_said(shell: Shell, setting: str) -> None:
     before = shell.state.read_bytes()
     expected = Outcome(2, "", f"pymigrate: {setting} cannot be simulated yet\n")

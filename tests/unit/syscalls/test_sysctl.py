@@ -100,7 +100,6 @@ def test_what_is_not_simulated_can_be_switched_off(machine: Machine, name: str, 
     [
         ("numa_balancing", "2"),
         ("demotion_enabled", "true"),
-        ("compact_memory", "1"),
     ],
 )
 def test_but_not_on(machine: Machine, name: str, value: str) -> None:

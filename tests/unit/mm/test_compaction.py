@@ -1,0 +1,114 @@
+"""Compaction of whole zones: section 8 of the engine's specification."""
+
+import pytest
+
+from pymigrate.mm.machine import Machine, Task
+from pymigrate.syscalls.mmap import munmap
+from pymigrate.syscalls.process import fork, touch
+from pymigrate.syscalls.sysctl import write
+from tests.conftest import errno_of, hold, mapped, new_file, new_task, touched, two_nodes
+from tests.property.invariants import check, sharing
+
+PAGE = 4096
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return two_nodes("16MiB")
+
+
+@pytest.fixture
+def task(machine: Machine) -> Task:
+    return new_task(machine)
+
+
+def checkerboard(machine: Machine, task: Task, nr: int) -> int:
+    """*nr* pages in use with a free one behind each."""
+    addr = mapped(machine, task, f"{nr * PAGE}B")
+    other = mapped(machine, task, f"{nr * PAGE}B")
+    for i in range(nr):
+        touch(machine, task, addr + i * PAGE, PAGE)
+        touch(machine, task, other + i * PAGE, PAGE)
+    munmap(machine, task, other, nr * PAGE)
+    return addr
+
+
+def blocks(machine: Machine) -> int:
+    """The free pageblocks of node 0."""
+    return sum(zone.nr_blocks(9) for zone in machine.nodes[0].zones)
+
+
+def compacted(machine: Machine) -> None:
+    before = sharing(machine)
+    write(machine, machine.shell, "compact_memory", "1")
+    check(machine)
+    assert sharing(machine) == before
+
+
+@pytest.mark.parametrize("is_watched", [False, True])
+def test_a_checkerboard_is_packed(machine: Machine, task: Task, is_watched: bool) -> None:
+    checkerboard(machine, task, 1200)
+    machine.events = [] if is_watched else None
+    used = sum(run.nr for run in machine.nodes[0].memmap.runs)
+    before = blocks(machine)
+    compacted(machine)
+    perfect = (4096 - used) // 512
+    assert before < perfect - 1
+    assert blocks(machine) >= perfect - 1
+    counters = machine.counters
+    assert 0 < counters["pgmigrate_success"] <= 1200
+    assert counters["compact_isolated"] == 2 * counters["pgmigrate_success"]
+    assert counters["compact_migrate_scanned"] >= counters["pgmigrate_success"]
+
+
+def test_it_is_the_same_whether_somebody_watches_or_not(machine: Machine, task: Task) -> None:
+    other = two_nodes("16MiB")
+    theirs = new_task(other)
+    for where, who in ((machine, task), (other, theirs)):
+        checkerboard(where, who, 300)
+    other.events = []
+    compacted(machine)
+    compacted(other)
+    assert machine.counters == other.counters
+    assert machine.nodes[0].memmap.runs == other.nodes[0].memmap.runs
+
+
+def test_what_somebody_holds_and_what_is_huge_stays(machine: Machine, task: Task) -> None:
+    addr = checkerboard(machine, task, 100)
+    hold(machine, task, addr)
+    held = task.mm.page_table.at(addr >> 12)
+    assert held is not None
+    machine.thp = "always"
+    huge = touched(machine, task, "2MiB")
+    before = task.mm.page_table.at(huge >> 12)
+    compacted(machine)
+    assert task.mm.page_table.at(huge >> 12) == before
+    after = task.mm.page_table.at(addr >> 12)
+    assert after is not None
+    assert after.pfn(addr >> 12) == held.pfn(addr >> 12)
+
+
+def test_shared_pages_and_files_keep_all_their_mappings(machine: Machine, task: Task) -> None:
+    space = new_file(machine, "256KiB")
+    addr = touched(machine, task, "256KiB", space=space, is_shared=True)
+    checkerboard(machine, task, 300)
+    child = fork(machine, task, "b")
+    touch(machine, child, addr, 64 * PAGE, write=False)
+    compacted(machine)
+    assert machine.counters["pgmigrate_success"] > 0
+
+
+def test_pages_stay_on_their_node(machine: Machine, task: Task) -> None:
+    touched(machine, task, "1MiB", node=1)
+    checkerboard(machine, task, 200)
+    compacted(machine)
+    assert sum(run.nr for run in machine.nodes[1].memmap.runs) == 256
+
+
+def test_only_1_may_be_written(machine: Machine) -> None:
+    assert errno_of(write, machine, machine.shell, "compact_memory", "0") == "EINVAL"
+
+
+def test_an_empty_machine_has_nothing_to_move(machine: Machine) -> None:
+    compacted(machine)
+    assert machine.counters["pgmigrate_success"] == 0
