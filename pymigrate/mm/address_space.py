@@ -13,7 +13,7 @@ from pymigrate.units import PAGE_SIZE
 SHMEM = ("tmpfs", "shm")
 HUGETLB = ("hugetlbfs", "hugetlb")
 DISK = ("ext4", "xfs", "btrfs", "nfs", "other")
-UNNAMED = ("shm", "hugetlb")  # that go with their last mapping
+UNNAMED = ("shm", "hugetlb", "secretmem")  # that go with their last mapping
 
 
 class PolicyRun(NamedTuple):
@@ -45,7 +45,7 @@ class AddressSpace:
 
     space_id: int
     name: str
-    fs: str  # that of a scenario's file; shm or hugetlb: anonymous memory's
+    fs: str  # that of a scenario's file; shm, hugetlb or secretmem: of what has no name
     size: int  # bytes
     inode: int = 0
     pages: RunMap[PteRun] = field(default_factory=RunMap)
@@ -78,6 +78,8 @@ class AddressSpace:
         """The name that /proc shows."""
         if self.fs == "hugetlb":
             return "/anon_hugepage (deleted)"
+        if self.fs == "secretmem":
+            return "/secretmem (deleted)"
         if self.fs == "shm":
             return "/dev/zero (deleted)"
         return self.name if self.name.startswith("/") else f"/{self.name}"

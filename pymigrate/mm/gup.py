@@ -13,6 +13,7 @@ from pymigrate.mm.vma import Vm
 if TYPE_CHECKING:
     from pymigrate.mm.machine import Machine, Task
     from pymigrate.mm.memmap import Frame
+    from pymigrate.mm.vma import Vma
 
 
 def pin_pages(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> None:
@@ -56,11 +57,18 @@ def unpin_all(machine: Machine, task: Task) -> None:
         _change(machine, pin, -1)
 
 
+def is_secretmem(machine: Machine, vma: Vma) -> bool:
+    """Whether the kernel cannot get at the pages of *vma*. Mirrors vma_is_secretmem()."""
+    return bool(vma.space) and machine.spaces[vma.space].fs == "secretmem"
+
+
 def _accessible_end(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> int:
     """Fault in pages from *a* on; return the first one that cannot be had."""
     at = a
     for vma, start, end in list(task.mm.parts(a, b)):
         if start > at or not vma.flags & (Vm.WRITE if is_long else Vm.READ):
+            break
+        if is_secretmem(machine, vma):
             break
         if is_long and vma.is_shared and machine.spaces[vma.space].is_disk:
             # A disk file's stores must be noticed, so it cannot be written behind its back:

@@ -382,8 +382,11 @@ def _can_reuse(machine: Machine, task: Task, run: PteRun, frame: Frame) -> bool:
     Mirrors wp_can_reuse_anon_folio(): a page that waits in this CPU's LRU batch is put on its
     list first; one that waits on another CPU is held.
     """
-    if frame.order or frame.mapcount > 1 or frame.is_held or frame.flags & FrameFlag.SWAPCACHE:
+    if frame.order or frame.mapcount > 1 or frame.is_held:
         return False
+    if frame.flags & FrameFlag.SWAPCACHE:  # its place in swap is given up: folio_free_swap()
+        gone = FrameFlag.SWAPCACHE
+        update_frames(machine, extents_of(run), lambda f: f.without_flags(gone))
     for cpu, batch in list(machine.lru_batches.items()):
         queued = {*batch.waiting, *batch.mlocked}
         if queued and any(

@@ -137,6 +137,8 @@ def _mmap(runner: Runner, step: steps.MmapStep) -> Record:
     task = runner.task(step.task)
     addr = mmap.place_region(machine, task, step.as_, step.length, step.align)
     space = find_file(machine, step.file) if step.file else None
+    if step.secretmem:
+        space = mmap.memfd_secret(machine, step.length)
     mmap.mmap(
         machine,
         task,
@@ -297,6 +299,13 @@ def _busy(runner: Runner, step: steps.BusyStep) -> Record:
     return _done()
 
 
+def _swap_cache(runner: Runner, step: steps.SwapCacheStep) -> Record:
+    addr, length = runner.range(step)
+    a, b = addr >> PAGE_SHIFT, addr + length + PAGE_SIZE - 1 >> PAGE_SHIFT
+    gup.add_to_swap_cache(runner.machine, runner.task(step.task), a, b)
+    return _done()
+
+
 def _migrate_driver(runner: Runner, step: steps.MigrateDriverStep) -> Record:
     machine = runner.machine
     driver = machine.drivers.get(step.driver)
@@ -431,6 +440,7 @@ _STEPS: dict[type[steps.Step], Callable[[Runner, Any], Record]] = {  # each take
     steps.PinStep: _pin,
     steps.BusyStep: _busy,
     steps.MigrateDriverStep: _migrate_driver,
+    steps.SwapCacheStep: _swap_cache,
     steps.UnpinStep: _unpin,
     steps.CpusetCreateStep: _cpuset_create,
     steps.CpusetSetStep: _cpuset_set,

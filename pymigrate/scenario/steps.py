@@ -73,6 +73,7 @@ class MmapStep(Step):
     offset: Size = Field(default=0, description="where in the file the region begins")
     populate: bool = Field(default=False, description="MAP_POPULATE: fault all pages in")
     hugetlb: bool = Field(default=False, description="MAP_HUGETLB: pages of the hugetlb pool")
+    secretmem: bool = Field(default=False, description="memory of memfd_secret(), to be shared")
     align: Alignment = Field(
         default=HPAGE_PMD_NR * PAGE_SIZE, description="the alignment of the region's address"
     )
@@ -339,6 +340,16 @@ class BusyStep(Step):
     )
 
 
+class SwapCacheStep(Step):
+    """Let anonymous pages be in the swap cache, as after they were swapped out and in again."""
+
+    op: Literal["swap_cache"]
+    task: Caller
+    at: At
+    offset: Offset = 0
+    length: Length = None
+
+
 class MigrateDriverStep(Step):
     """Move pages of a driver, as compaction does."""
 
@@ -455,6 +466,7 @@ AnyStep = (
     | PinStep
     | BusyStep
     | MigrateDriverStep
+    | SwapCacheStep
     | UnpinStep
     | CpusetCreateStep
     | CpusetSetStep

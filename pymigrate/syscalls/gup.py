@@ -1,10 +1,10 @@
 """Ways to hold pages: io_uring's registered buffers (long), vmsplice(2) into a pipe (short)."""
 
 from pymigrate.mm.busy import begin, end
-from pymigrate.mm.frames import folio_of
+from pymigrate.mm.frames import folio_of, update_folio
 from pymigrate.mm.gup import pin_pages, unpin_pages
 from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memmap import Busy
+from pymigrate.mm.memmap import Busy, FrameFlag
 from pymigrate.units import PAGE_SHIFT, pages_of
 
 
@@ -26,6 +26,19 @@ def work_on(machine: Machine, task: Task, a: int, b: int, kind: Busy | None, pas
                 end(machine, folio_of(machine, entry.lanes[0]).pfn)
             else:
                 begin(machine, entry.lanes[0], kind, passes)
+
+
+def add_to_swap_cache(machine: Machine, task: Task, a: int, b: int) -> None:
+    """Let the anonymous folios of [a, b) have a copy in swap, and their places in its cache.
+
+    That is how pages are that were swapped out and read again. There is no swap otherwise: a
+    store into such a page gives its place up. Mirrors add_to_swap() and do_swap_page().
+    """
+    for run in task.mm.page_table.between(a, b):
+        for entry in run.entries() if run.lanes else ():
+            folio = folio_of(machine, entry.lanes[0])
+            if folio.is_anon and not folio.flags & FrameFlag.HUGETLB:
+                update_folio(machine, folio.pfn, lambda f: f.with_flags(FrameFlag.SWAPCACHE))
 
 
 def _pages(addr: int, length: int) -> tuple[int, int]:

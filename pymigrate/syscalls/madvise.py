@@ -4,6 +4,7 @@ from collections.abc import Callable
 from enum import IntEnum
 
 from pymigrate.errors import KernelError, UnsupportedError
+from pymigrate.mm.gup import is_secretmem
 from pymigrate.mm.huge_memory import block_ceil, block_floor
 from pymigrate.mm.hugetlb import reserve_again
 from pymigrate.mm.khugepaged import madvise_collapse
@@ -166,6 +167,8 @@ def _populate(machine: Machine, task: Task, a: int, b: int, write: bool) -> None
                 break
             if not vma.flags & needed or vma.flags & (Vm.IO | Vm.PFNMAP):
                 raise KernelError("EINVAL", "the protection does not allow the access")
+            if is_secretmem(machine, vma):
+                raise KernelError("EFAULT", "the kernel does not touch secret memory")
             access(machine, task, start, end, write, how=Access.POPULATE)
             at = end
     except Fault as fault:

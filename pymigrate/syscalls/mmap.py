@@ -5,6 +5,7 @@ from contextlib import suppress
 from pymigrate.errors import KernelError
 from pymigrate.mm.address_space import UNNAMED, AddressSpace
 from pymigrate.mm.frames import extents_of, update_frames, whole_folios
+from pymigrate.mm.gup import is_secretmem
 from pymigrate.mm.hugetlb import check_split, reserve, unreserve
 from pymigrate.mm.machine import Machine, Region, Task
 from pymigrate.mm.memmap import FrameFlag, nid_of
@@ -93,6 +94,7 @@ def mmap(
         flags |= Vm.HUGETLB | Vm.DONTEXPAND
     elif flags & Vm.WRITE and not is_shared:
         flags |= Vm.ACCOUNT
+    flags = _check_secretmem(machine, space, flags)
     a, b = page_range(addr, length)
     if task.mm.vmas_between(a, b):
         munmap(machine, task, addr, length)
@@ -137,6 +139,26 @@ def _reserve(machine: Machine, task: Task, space: AddressSpace, vma: Vma) -> Non
     vma.is_resv_owner = not vma.is_shared
     if vma.flags & Vm.WRITE:
         space.size = max(space.size, (vma.pgoff + vma.nr) << PAGE_SHIFT)
+
+
+def memfd_secret(machine: Machine, length: int) -> AddressSpace:
+    """Memory that not even the kernel maps; it is mapped shared only. Mirrors memfd_secret()."""
+    space = AddressSpace(machine.new_id(), "", "secretmem", pages_of(length) * PAGE_SIZE)
+    machine.spaces[space.space_id] = space
+    return space
+
+
+def _check_secretmem(machine: Machine, space: AddressSpace | None, flags: int) -> int:
+    """The flags of a mapping of *space*: secret memory is locked. Mirrors secretmem_mmap().
+
+    Raises KernelError EINVAL.
+    """
+    if space is None or space.fs != "secretmem":
+        return flags
+    if not flags & Vm.SHARED:
+        drop_unmapped_shm(machine, {space.space_id})
+        raise KernelError("EINVAL", "secret memory is mapped shared only")
+    return flags | Vm.LOCKED
 
 
 def munmap(machine: Machine, task: Task, addr: int, length: int) -> None:
@@ -237,7 +259,7 @@ def populate_range(machine: Machine, task: Task, a: int, b: int) -> None:
     """
     try:
         for vma, start, end in list(task.mm.parts(a, b)):
-            if not vma.flags & Vm.ACCESS:
+            if not vma.flags & Vm.ACCESS or is_secretmem(machine, vma):
                 raise Fault("SIGSEGV", start)
             write = vma.flags & (Vm.WRITE | Vm.SHARED) == Vm.WRITE
             assert is_accessible(vma, write)

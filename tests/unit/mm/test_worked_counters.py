@@ -8,7 +8,7 @@ from pymigrate.mm.trace import Event
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.migrate import migrate_pages
-from pymigrate.syscalls.mmap import mprotect, munmap
+from pymigrate.syscalls.mmap import memfd_secret, mprotect, munmap
 from pymigrate.syscalls.process import fork, touch
 from pymigrate.syscalls.sysctl import write
 from tests.conftest import (
@@ -179,9 +179,7 @@ def test_a_hugetlb_page_with_an_extra_reference(machine: Machine, task: Task) ->
 
 
 def test_a_page_of_secretmem(machine: Machine, task: Task) -> None:
-    file = new_file(machine, "4KiB", "secretmem")
-    addr = mapped(machine, task, "4KiB", space=file, is_shared=True)
-    touch(machine, task, addr, PAGE, write=False)
+    touched(machine, task, "4KiB", space=memfd_secret(machine, PAGE), is_shared=True)
     assert (moving(machine, task), counts(machine)) == (1, (0, 1, (0, 0, 0)))
 
 
