@@ -62,6 +62,8 @@ class Work:
     is_temporary: bool = False  # a hugetlb page's destination: it is not from the pool
     is_piece: bool = False  # of a folio that was split
     attempt: int = 0  # of the unmap phase
+    tries: int = 0  # of the move phase
+    is_unmapped: bool = False
 
     @property
     def nr(self) -> int:
@@ -151,6 +153,7 @@ class FolioMover:
 
     def move(self, work: Work, mode: MigrateMode) -> Outcome:
         """Let an unmapped folio be at its destination. Mirrors migrate_folio_move()."""
+        work.tries, work.is_unmapped = work.tries + 1, True
         if work.is_movable:
             return self._move_drivers_page(work)
         folio = folio_of(self.machine, work.pfn)
@@ -168,7 +171,7 @@ class FolioMover:
         self._step(work, "12", "copy the contents", f"{folio.nr} pages")
         end(self.machine, work.pfn)
         self._replace(work, folio_of(self.machine, work.pfn))
-        self._finish_steps(work, folio)
+        self._tell_end(work, folio)
         return Outcome.DONE
 
     def _move_drivers_page(self, work: Work) -> Outcome:
@@ -199,14 +202,19 @@ class FolioMover:
         old = PteRun(work.page, work.nr, (work.pfn,), work.order)
         new = PteRun(work.page, work.nr, (work.dst,), work.order)
         self.moves.add(old, new, folio.frame)
-        entry_events(self.machine, REMOVE, work.entries, folio)
         if folio.flags & FrameFlag.PARTIALLY_MAPPED:
             self.machine.counters.add("thp_deferred_split_page")
 
-    def _finish_steps(self, work: Work, folio: Folio) -> None:
-        """Tell the steps behind the copy, in the order of 6.12."""
-        if not self.machine.traces_steps:
-            return
+    def _tell_end(self, work: Work, folio: Folio) -> None:
+        """Tell the steps behind the copy, in the order of 6.12, with the entries' tracepoints."""
+        if self.machine.traces_steps:
+            self._tell_index(work, folio)
+        self._step(work, "18", "new folio to the LRU", "added")
+        entry_events(self.machine, REMOVE, work.entries, folio)
+        self._step(work, "16", "real entries again", f"{len(work.entries)} runs of entries")
+        self._step(work, "17", "unlock both", "unlocked")
+
+    def _tell_index(self, work: Work, folio: Folio) -> None:
         if not folio.is_anon or folio.flags & FrameFlag.SWAPCACHE:
             nr = folio.nr if folio.is_anon else 1
             self._step(work, "5", "lock the index", "locked")
@@ -226,17 +234,18 @@ class FolioMover:
         self._step(work, "13", "copy the flags", ", ".join(flags).lower() or "none")
         self._step(work, "14", "clear the old flags", "cleared")
         self._step(work, "15", "start queued writeback", "none")
-        self._step(work, "18", "new folio to the LRU", "added")
-        self._step(work, "16", "real entries again", f"{len(work.entries)} runs of entries")
-        self._step(work, "17", "unlock both", "unlocked")
 
     def _step(self, work: Work, number: str, name: str, found: str, failed: str = "") -> None:
         if not self.machine.traces_steps:
             return
         run = self.machine.nodes[nid_of(work.pfn)].memmap.at(work.pfn)
         space = run.frame.owner if run and not run.frame.is_anon else 0
-        where = work.page, work.pfn, work.nr, work.attempt, space
+        where = work.page, work.pfn, work.nr, self.attempt_of(work), space
         step_event(self.machine, Step(number, name, found, failed, *where))
+
+    def attempt_of(self, work: Work) -> int:
+        """The number of the attempt in the phase that goes on."""
+        return work.tries if work.is_unmapped else work.attempt
 
     def flush(self, works: list[Work]) -> None:
         """Tell the TLB flush for all that a batch has unmapped."""
@@ -247,7 +256,7 @@ class FolioMover:
         """Map a folio that was unmapped in vain again, and give its destination back."""
         if work.entries:
             entry_events(self.machine, REMOVE, work.entries, folio_of(self.machine, work.pfn))
-        work.entries = []
+        work.entries, work.is_unmapped = [], False
         if self.targets is not None:
             self.targets.append(work.dst)
         elif work.is_hugetlb:
