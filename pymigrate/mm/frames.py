@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pymigrate.mm.memmap import POOL_FRAME, Folio, Frame, FrameFlag, FrameRun, nid_of
 from pymigrate.mm.page_alloc import free_pages
 from pymigrate.mm.runs import Extent, pages_to_extents
-from pymigrate.units import HPAGE_PMD_ORDER
+from pymigrate.units import HPAGE_PMD_ORDER, MAX_NUMNODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -46,13 +46,24 @@ class FrameEdits:
         """Make the edits."""
         for nid, edits in self.by_node.items():
             edits.sort(key=_start)
-            self.machine.nodes[nid].memmap.edit(edits)
+            self.machine.memmap(nid).edit(edits)
+        if self.machine.devices:
+            self.freed = [*self._keep_on_devices()]
         if self.freed:
             free_pages(self.machine, self.freed)
         for start, nr in self.pooled:
             pool = self.machine.nodes[nid_of(start)].hugetlb
             pool.free.put(start, start + nr, Extent(start, nr))
         self.by_node, self.freed, self.pooled = {}, [], []
+
+    def _keep_on_devices(self) -> Iterator[tuple[int, int]]:
+        """Return the frames of devices to them; gives those of nodes."""
+        for start, nr in self.freed:
+            if nid_of(start) < MAX_NUMNODES:
+                yield start, nr
+            else:
+                device = self.machine.device_at(nid_of(start))
+                device.free.put(start, start + nr, Extent(start, nr))
 
     def _keep_in_pool(self, extents: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         """Return hugetlb pages to their pools; gives those that are surplus there.
@@ -88,7 +99,7 @@ def update_frames(
     """Replace each frame of *extents* (disjoint) by what *change* makes of it; None frees it."""
     edits = FrameEdits(machine)
     for start, nr in extents:
-        for run in machine.nodes[nid_of(start)].memmap.between(start, start + nr):
+        for run in machine.memmap(nid_of(start)).between(start, start + nr):
             frame = change(run.frame)
             if frame is None:
                 edits.free([(run.start, run.nr)], run.frame.flags)
@@ -106,14 +117,14 @@ def extents_of(run: PteRun) -> list[Extent]:
 
 def frame_of(machine: Machine, pfn: int) -> Frame:
     """The state of an allocated frame."""
-    run = machine.nodes[nid_of(pfn)].memmap.at(pfn)
+    run = machine.memmap(nid_of(pfn)).at(pfn)
     assert run is not None, f"frame {pfn:#x} is in nobody's use"
     return run.frame
 
 
 def folio_of(machine: Machine, pfn: int) -> Folio:
     """The folio that *pfn* belongs to."""
-    memmap = machine.nodes[nid_of(pfn)].memmap
+    memmap = machine.memmap(nid_of(pfn))
     found = memmap.at(pfn)
     assert found is not None, f"frame {pfn:#x} is in nobody's use"
     order = found.frame.order
@@ -131,7 +142,7 @@ def whole_folios(machine: Machine, extents: Iterable[tuple[int, int]]) -> list[E
     """*extents*, so extended that they end where folios do."""
     found: set[tuple[int, int]] = set()
     for start, nr in extents:
-        for run in machine.nodes[nid_of(start)].memmap.between(start, start + nr):
+        for run in machine.memmap(nid_of(start)).between(start, start + nr):
             mask = (1 << run.frame.order) - 1
             low, high = run.start & ~mask, run.start + run.nr + mask & ~mask
             found.add((low, high - low))
@@ -160,7 +171,7 @@ def uniform_parts(machine: Machine, run: PteRun) -> Iterator[tuple[PteRun, tuple
         frames, length = [], rest.nr >> rest.order
         k = len(rest.lanes)
         for lane, pfn in enumerate(rest.lanes):
-            found = machine.nodes[nid_of(pfn)].memmap.at(pfn)
+            found = machine.memmap(nid_of(pfn)).at(pfn)
             assert found is not None, f"frame {pfn:#x} is mapped but in nobody's use"
             frames.append(found.frame)
             alike = (found.start + found.nr - pfn) >> rest.order
@@ -193,7 +204,7 @@ def _table_frames(machine: Machine, run: PteRun) -> tuple[Frame, ...]:
             by_node.setdefault(nid_of(pfn), []).append(pfn)
     seen: set[Frame] = set()
     for nid, pfns in by_node.items():
-        found = machine.nodes[nid].memmap.between(min(pfns), max(pfns) + 1)
+        found = machine.memmap(nid).between(min(pfns), max(pfns) + 1)
         seen.update([f.frame for f in found])
     if len(seen) == 1:
         return (seen.pop(),)

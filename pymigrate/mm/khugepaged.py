@@ -10,6 +10,7 @@ from pymigrate.mm.frames import folio_of, frame_of, new_frames, update_frames
 from pymigrate.mm.huge_memory import block_ceil, block_floor
 from pymigrate.mm.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.mempolicy import Placement
+from pymigrate.mm.migrate_device import migrate_from_device
 from pymigrate.mm.page_alloc import alloc_pages
 from pymigrate.mm.pte import Pte, PteRun
 from pymigrate.mm.rmap import remove_rmap
@@ -58,17 +59,11 @@ def _collapse(machine: Machine, task: Task, vma: Vma, block: int) -> None:
         return
     if not runs and task.mm.tables.at(block) is None:
         raise ScanError("EINVAL", "nothing is mapped in a block")
-    load: Counter[int] = Counter()
+    load = _load(machine, [run for run in runs if run.flags & Pte.PRESENT])
     for run in runs:
-        for pfn in run.pfns() if run.lanes else ():
-            folio = folio_of(machine, pfn)
-            if not folio.is_anon:
-                raise ScanError("EINVAL", "a page of a block belongs to a file", ends=True)
-            if folio.is_held:
-                raise ScanError("EAGAIN", "somebody holds a page of a block")
-            load[nid_of(pfn)] += 1
-    if not any(run.flags & Pte.WRITE for run in runs):
-        raise ScanError("EINVAL", "no page of a block can be written")
+        if run.flags & Pte.DEVICE:
+            _bring_back(machine, task, run)
+    runs = task.mm.page_table.between(block, end)
     pfn = _alloc(machine, task, load)
     zeroed = _zeroed(machine, task, block)
     task.mm.page_table.put(block, end)
@@ -78,6 +73,28 @@ def _collapse(machine: Machine, task: Task, vma: Vma, block: int) -> None:
     for start, stop in zeroed:
         extent = [(pfn + start - block, stop - start)]
         update_frames(machine, extent, lambda frame: frame.with_flags(FrameFlag.ZEROED))
+
+
+def _load(machine: Machine, present: list[PteRun]) -> Counter[int]:
+    """How many pages of a block lie on each node, if it can be collapsed."""
+    load: Counter[int] = Counter()
+    for run in present:
+        for pfn in run.pfns() if run.lanes else ():
+            folio = folio_of(machine, pfn)
+            if not folio.is_anon:
+                raise ScanError("EINVAL", "a page of a block belongs to a file", ends=True)
+            if folio.is_held:
+                raise ScanError("EAGAIN", "somebody holds a page of a block")
+            load[nid_of(pfn)] += 1
+    if not any(run.flags & Pte.WRITE for run in present):
+        raise ScanError("EINVAL", "no page of a block can be written")
+    return load
+
+
+def _bring_back(machine: Machine, task: Task, run: PteRun) -> None:
+    """Let pages come back from a device. Mirrors __collapse_huge_page_swapin()."""
+    if migrate_from_device(machine, task, run.start, run.end).migrated < run.nr:
+        raise ScanError("EINVAL", "there is no memory for a page that is on a device")
 
 
 def _alloc(machine: Machine, task: Task, load: Counter[int]) -> int:

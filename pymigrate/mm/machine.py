@@ -8,7 +8,7 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.address_space import AddressSpace
 from pymigrate.mm.cred import CAP_FULL, CAP_NONE, Cap
 from pymigrate.mm.driver import Called, Driver
-from pymigrate.mm.memmap import FolioWork, FrameRun
+from pymigrate.mm.memmap import NODE_SHIFT, FolioWork, FrameRun
 from pymigrate.mm.mempolicy import Mempolicy
 from pymigrate.mm.mm import Mm
 from pymigrate.mm.numa_state import NumaTask
@@ -18,7 +18,7 @@ from pymigrate.mm.swap import LruBatch
 from pymigrate.mm.trace import Event, Step
 from pymigrate.mm.vmstat import Counters
 from pymigrate.nodemask import Cpumask, Nodemask
-from pymigrate.units import HPAGE_PMD_ORDER, PAGE_SHIFT
+from pymigrate.units import HPAGE_PMD_ORDER, MAX_NUMNODES, PAGE_SHIFT
 
 FIRST_REGION = 0x200004000000 >> PAGE_SHIFT
 LOCAL_DISTANCE, REMOTE_DISTANCE = 10, 20
@@ -98,6 +98,27 @@ class Node:
             if pfn < zone.start + zone.nr:
                 return zone
         raise AssertionError(f"pfn {pfn:#x} lies in no zone of node {self.nid}")
+
+
+@dataclass(slots=True, eq=False)
+class Device:
+    """Memory of a device, *nr* frames, that no CPU can reach: those free, and those in use."""
+
+    name: str
+    number: int  # among the devices
+    nr: int
+    free: RunMap[Extent] = field(default_factory=RunMap)
+    memmap: RunMap[FrameRun] = field(default_factory=RunMap)
+
+    @property
+    def start(self) -> int:
+        """Its first frame: devices are numbered on behind the nodes."""
+        return (MAX_NUMNODES + self.number) << NODE_SHIFT
+
+    @property
+    def nr_free(self) -> int:
+        """How many of its frames are free."""
+        return sum(extent.nr for extent in self.free.runs)
 
 
 class Region(NamedTuple):
@@ -220,6 +241,7 @@ class Machine:
     now: int = 0  # ms of simulated time, which passes while tasks run for so long
     last_call: str = ""  # the last one that was to move pages
     left: list[Left] = field(default_factory=list)  # what it left behind
+    devices: dict[str, Device] = field(default_factory=dict)  # with private memory
     zonelists: dict[int, tuple[int, ...]] = field(default_factory=dict)  # derived, see page_alloc
     events: list[Event | Step] | None = None  # of the tracepoints, if somebody watches; not kept
     meanwhile: list[Meanwhile] = field(default_factory=list)  # during the next call; not kept
@@ -244,6 +266,15 @@ class Machine:
         """The caller of a command: root, on the first CPU of the lowest node that has any."""
         cpu = next(node.cpus.first for node in self.nodes.values() if node.cpus)
         return Task(0, "shell", "sh", 0, Cpumask.of(cpu), Mm(0, 0), self.memory_nodes)
+
+    def memmap(self, nid: int) -> RunMap[FrameRun]:
+        """The frames in use on node *nid*, or on the device that nid_of() names so."""
+        node = self.nodes.get(nid)
+        return node.memmap if node else self.device_at(nid).memmap
+
+    def device_at(self, nid: int) -> Device:
+        """The device whose frames nid_of() says to be on *nid*."""
+        return next(d for d in self.devices.values() if d.number == nid - MAX_NUMNODES)
 
     def new_id(self) -> int:
         """A number that nothing else has."""
@@ -288,6 +319,14 @@ class Machine:
     def mms_of(self, family: int) -> Iterator[Mm]:
         """The address spaces of a fork family, in the order of their making."""
         return (mm for mm in self.mms.values() if mm.family == family)
+
+
+def add_device(machine: Machine, name: str, nr: int) -> Device:
+    """Give the machine a device with *nr* free frames of private memory."""
+    device = Device(name, len(machine.devices), nr)
+    device.free.put(device.start, device.start + nr, Extent(device.start, nr))
+    machine.devices[name] = device
+    return device
 
 
 def find_file(machine: Machine, name: str) -> AddressSpace | None:

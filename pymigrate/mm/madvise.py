@@ -75,7 +75,7 @@ def _advised(machine: Machine, task: Task, a: int, b: int) -> Iterator[tuple[Pte
         found = task.mm.page_table.between(at, b)
         if not found:
             return
-        if not found[0].lanes:
+        if not found[0].lanes or found[0].flags & Pte.DEVICE:
             at = found[0].end
             continue
         run = next(found[0].entries())

@@ -8,7 +8,7 @@ NODE_SHIFT = 32  # a model pfn is the node's id and the frame's number in the no
 
 
 def nid_of(pfn: int) -> int:
-    """The node that *pfn* lies on."""
+    """The node that *pfn* lies on; from MAX_NUMNODES on it is no node, but a device."""
     return pfn >> NODE_SHIFT
 
 

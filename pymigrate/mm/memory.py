@@ -104,8 +104,8 @@ def _access_span(
         _anonymous_page(machine, task, vma, low, high, write, how)
         return
     runs = [run]
-    if run.flags & Pte.HINT and how != Access.PIN:
-        runs = _after_hint_fault(machine, task, vma, run)
+    if _is_inaccessible(run, how):
+        runs = _after_fault(machine, task, vma, run)
     for there in runs:
         if there.order:
             inside = max(there.start, part[0]), min(there.end, part[1])
@@ -164,7 +164,7 @@ def map_anon(
             made += runs
             at += got
             if at < end:
-                _kill_for_memory(machine, task, at)
+                kill_for_memory(machine, task, at)
     return made
 
 
@@ -224,11 +224,20 @@ def _map_huge(machine: Machine, task: Task, vma: Vma, a: int, b: int, how: Acces
             return at
 
 
-def _after_hint_fault(machine: Machine, task: Task, vma: Vma, run: PteRun) -> list[PteRun]:
+def _is_inaccessible(run: PteRun, how: Access) -> bool:
+    """Whether its pages are on a device, or wait to be seen used."""
+    return bool(run.flags & Pte.DEVICE or (run.flags & Pte.HINT and how != Access.PIN))
+
+
+def _after_fault(machine: Machine, task: Task, vma: Vma, run: PteRun) -> list[PteRun]:
     """What is mapped where *run* was, once its pages have come to the task, if they may."""
+    from pymigrate.mm.migrate_device import migrate_to_ram
     from pymigrate.mm.numa_balancing import hint_fault
 
-    hint_fault(machine, task, vma, run)
+    if run.flags & Pte.DEVICE:
+        migrate_to_ram(machine, task, run)
+    else:
+        hint_fault(machine, task, vma, run)
     return task.mm.page_table.between(run.start, run.end)
 
 
@@ -454,8 +463,8 @@ def _access_file(
         if run is not None:
             run = run.clip(at, min(run.end, b))
             at = run.end
-            if run.flags & Pte.HINT and how != Access.PIN:
-                for there in _after_hint_fault(machine, task, vma, run):
+            if _is_inaccessible(run, how):
+                for there in _after_fault(machine, task, vma, run):
                     _present(machine, task, vma, there, write, how)
             else:
                 _present(machine, task, vma, run, write, how)
@@ -537,11 +546,11 @@ def _have_cached(
             while run is None and at < end:
                 at += filemap.add_to_page_cache(machine, task, space, at, end)
                 if at < end:
-                    _kill_for_memory(machine, task, a)
+                    kill_for_memory(machine, task, a)
         return
     for index in range(lo, hi):
         while not filemap.fault_in_page(machine, task, vma, space, index):
-            _kill_for_memory(machine, task, a)
+            kill_for_memory(machine, task, a)
 
 
 def map_cached(
@@ -565,8 +574,8 @@ def map_cached(
     task.mm.page_table.edit([(run.start, run.end, (run,)) for run in runs])
 
 
-def _kill_for_memory(machine: Machine, task: Task, page: int) -> None:
-    """Memory ran out: a task is killed. Raises Fault SIGKILL if it is *task*."""
+def kill_for_memory(machine: Machine, task: Task, page: int) -> None:
+    """Memory ran out at *page*: a task is killed. Raises Fault SIGKILL if it is *task*."""
     victim = out_of_memory(machine)
     if victim is None or victim is task:
         raise Fault(SIGKILL, page)

@@ -20,6 +20,7 @@ class Pte:
     HINT = 32  # made inaccessible by a NUMA scan
     SWAP = 64
     MIGRATION = 128
+    DEVICE = 256  # not present: the page is in a device's private memory
 
 
 class PteRun(NamedTuple):

@@ -68,7 +68,7 @@ class _Removal:
         dirty = FrameFlag.DIRTY if run.flags & Pte.DIRTY else 0
         for start, nr in extents_of(run):
             batches: set[int] = set()
-            for found in self.machine.nodes[nid_of(start)].memmap.between(start, start + nr):
+            for found in self.machine.memmap(nid_of(start)).between(start, start + nr):
                 frame = found.frame
                 left = frame.pmd_mapped(-1) if run.order else frame.mapped(-1)
                 if not frame.is_anon:

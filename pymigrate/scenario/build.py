@@ -8,7 +8,7 @@ from pymigrate.mm.driver import Driver
 from pymigrate.mm.filemap import dirty_frames
 from pymigrate.mm.frames import FrameEdits
 from pymigrate.mm.hugetlb import set_nr_hugepages
-from pymigrate.mm.machine import Cpuset, Machine, Node, Task, find_file
+from pymigrate.mm.machine import Cpuset, Machine, Node, Task, add_device, find_file
 from pymigrate.mm.memmap import Busy, Frame
 from pymigrate.mm.mm import Mm
 from pymigrate.mm.movable_ops import new_pages
@@ -144,6 +144,8 @@ def boot(spec: MachineSpec, kernel: str) -> Machine:
         numa_balancing=spec.numa_balancing,
         weights={nid: weight for nid, weight in spec.weights.items() if weight > 1},
     )
+    for name, device in spec.devices.items():
+        add_device(machine, name, device.memory >> PAGE_SHIFT)
     first = 0
     for nid in ids:
         nr = spec.nodes[nid].memory >> PAGE_SHIFT

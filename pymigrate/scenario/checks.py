@@ -36,10 +36,20 @@ def machine_mistakes(machine: MachineSpec) -> Iterator[Mistake]:
     yield from _cpu_mistakes(machine, nodes)
     yield from _distance_mistakes(machine, (*path, "distances"))
     yield from _pool_mistakes(machine, (*path, "hugetlb"))
+    yield from _device_mistakes(machine, (*path, "devices"))
     for nid in machine.weights:
         if nid not in machine.memory_nodes:
             message = f"node {nid} has no memory; expected one of {machine.memory_nodes}"
             yield Mistake((*path, "weights", nid), message)
+
+
+def _device_mistakes(machine: MachineSpec, path: Path) -> Iterator[Mistake]:
+    for name, device in machine.devices.items():
+        if name == "ram":
+            yield Mistake((*path, name), "ram is no device; expected another name", at_key=True)
+        if not 0 < device.memory <= MAX_NODE_MEMORY or device.memory % PAGE_SIZE:
+            message = f"{format_size(device.memory)}; expected a multiple of 4KiB, at most 16TiB"
+            yield Mistake((*path, name, "memory"), message)
 
 
 def _cpu_mistakes(machine: MachineSpec, path: Path) -> Iterator[Mistake]:

@@ -76,6 +76,12 @@ class NodeSpec(Model):
     memory: Size = Field(description="how much memory it has; 0: a CPU-only node")
 
 
+class DeviceSpec(Model):
+    """A device with memory of its own, which no CPU can reach."""
+
+    memory: Size = Field(description="how much memory it has")
+
+
 class MachineSpec(Model):
     """The machine: its nodes, how far they are from each other, and its settings."""
 
@@ -89,6 +95,9 @@ class MachineSpec(Model):
     )
     hugetlb: dict[NodeId, Annotated[int, Field(ge=0, le=MAX_POOL)]] = Field(
         default_factory=dict, description="2 MiB pages in the pool of each node"
+    )
+    devices: dict[Name, DeviceSpec] = Field(
+        default_factory=dict, description="devices with private memory, by their names"
     )
     numa_balancing: Annotated[int, Field(ge=0, le=3)] = Field(
         default=0, description="sysctl kernel.numa_balancing: 0 off, 1 normal, 2 tiering"

@@ -17,6 +17,7 @@ from pymigrate.scenario.models import Scenario
 from pymigrate.scenario.names import RegionNames
 from pymigrate.syscalls import (
     cpuset,
+    devices,
     drivers,
     gup,
     madvise,
@@ -306,6 +307,12 @@ def _swap_cache(runner: Runner, step: steps.SwapCacheStep) -> Record:
     return _done()
 
 
+def _migrate_vma(runner: Runner, step: steps.MigrateVmaStep) -> Record:
+    task = runner.task(step.task)
+    moved = devices.migrate_vma(runner.machine, task, *runner.range(step), step.to)
+    return _done() | moved._asdict()
+
+
 def _migrate_driver(runner: Runner, step: steps.MigrateDriverStep) -> Record:
     machine = runner.machine
     driver = machine.drivers.get(step.driver)
@@ -439,6 +446,7 @@ _STEPS: dict[type[steps.Step], Callable[[Runner, Any], Record]] = {  # each take
     steps.MovePagesStep: _move_pages,
     steps.PinStep: _pin,
     steps.BusyStep: _busy,
+    steps.MigrateVmaStep: _migrate_vma,
     steps.MigrateDriverStep: _migrate_driver,
     steps.SwapCacheStep: _swap_cache,
     steps.UnpinStep: _unpin,

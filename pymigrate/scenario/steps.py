@@ -350,6 +350,17 @@ class SwapCacheStep(Step):
     length: Length = None
 
 
+class MigrateVmaStep(Step):
+    """Move a part of a region to a device's private memory, or back."""
+
+    op: Literal["migrate_vma"]
+    task: Caller
+    at: At
+    offset: Offset = 0
+    length: Length = None
+    to: Name = Field(description="the device; ram: back, to where the task allocates")
+
+
 class MigrateDriverStep(Step):
     """Move pages of a driver, as compaction does."""
 
@@ -465,6 +476,7 @@ AnyStep = (
     | MovePagesStep
     | PinStep
     | BusyStep
+    | MigrateVmaStep
     | MigrateDriverStep
     | SwapCacheStep
     | UnpinStep

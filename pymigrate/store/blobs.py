@@ -122,6 +122,8 @@ KINDS = {
     "tables": Kind(_encode_extents, _decode_extents),
     "resv": Kind(_encode_extents, _decode_extents),
     "space_resv": Kind(_encode_extents, _decode_extents),
+    "device_free": Kind(_encode_extents, _decode_extents),
+    "device_memmap": Kind(_encode_frames, _decode_frames),
     "pool": Kind(_encode_extents, _decode_extents),
     "pages": Kind(_encode_ptes, _decode_ptes),
     "policies": Kind(_encode_policies, _decode_policies),

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pymigrate.errors import StoreError
 from pymigrate.mm.address_space import AddressSpace
 from pymigrate.mm.driver import Driver
-from pymigrate.mm.machine import Cpuset, HugePool, Left, Machine, Node, Pin, Region, Task, Zone
+from pymigrate.mm.machine import (
+    Cpuset,
+    Device,
+    HugePool,
+    Left,
+    Machine,
+    Node,
+    Pin,
+    Region,
+    Task,
+    Zone,
+)
 from pymigrate.mm.memmap import Busy, FolioWork
 from pymigrate.mm.mempolicy import Mempolicy
 from pymigrate.mm.mm import Mm
@@ -88,6 +99,9 @@ def maps_of(machine: Machine) -> dict[MapKey, RunMap[Any]]:
         maps["pool", node.nid] = node.hugetlb.free
         for zone in node.zones:
             maps["free", zone.start] = zone.free
+    for device in machine.devices.values():
+        maps["device_free", device.number] = device.free
+        maps["device_memmap", device.number] = device.memmap
     for mm in machine.mms.values():
         maps["page_table", mm.mm_id] = mm.page_table
         maps["tables", mm.mm_id] = mm.tables
@@ -307,6 +321,16 @@ def _read_zones(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
         machine.nodes[nid].zones.append(Zone(name, start, nr, maps["free", start], *rest))
 
 
+def _device_rows(machine: Machine) -> list[Row]:
+    return [(device.name, device.number, device.nr) for device in machine.devices.values()]
+
+
+def _read_devices(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
+    for name, number, nr in rows:
+        free, memmap = maps["device_free", number], maps["device_memmap", number]
+        machine.devices[name] = Device(name, number, nr, free, memmap)
+
+
 # Address spaces of processes and of files
 
 
@@ -436,6 +460,7 @@ TABLES = {
         _zone_rows,
         _read_zones,
     ),
+    "device": Table("name number nr", _device_rows, _read_devices),
     "mm": Table("mm_id family brk brk_end start_stack numa", _mm_rows, _read_mms),
     "vma": Table(
         "mm_id start end flags pgoff space policy anon_vma anon_chained is_resv_owner",

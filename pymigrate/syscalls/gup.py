@@ -5,6 +5,7 @@ from pymigrate.mm.frames import folio_of, update_folio
 from pymigrate.mm.gup import pin_pages, unpin_pages
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.memmap import Busy, FrameFlag
+from pymigrate.mm.pte import Pte
 from pymigrate.units import PAGE_SHIFT, pages_of
 
 
@@ -21,7 +22,7 @@ def unpin(machine: Machine, task: Task, addr: int, length: int, is_long: bool) -
 def work_on(machine: Machine, task: Task, a: int, b: int, kind: Busy | None, passes: int) -> None:
     """Let the pages of [a, b) that *task* maps be worked on (None: no longer), see mm/busy.py."""
     for run in task.mm.page_table.between(a, b):
-        for entry in run.entries() if run.lanes else ():
+        for entry in run.entries() if run.lanes and run.flags & Pte.PRESENT else ():
             if kind is None:
                 end(machine, folio_of(machine, entry.lanes[0]).pfn)
             else:
@@ -35,7 +36,7 @@ def add_to_swap_cache(machine: Machine, task: Task, a: int, b: int) -> None:
     store into such a page gives its place up. Mirrors add_to_swap() and do_swap_page().
     """
     for run in task.mm.page_table.between(a, b):
-        for entry in run.entries() if run.lanes else ():
+        for entry in run.entries() if run.lanes and run.flags & Pte.PRESENT else ():
             folio = folio_of(machine, entry.lanes[0])
             if folio.is_anon and not folio.flags & FrameFlag.HUGETLB:
                 update_folio(machine, folio.pfn, lambda f: f.with_flags(FrameFlag.SWAPCACHE))

@@ -306,7 +306,8 @@ def _mlock_pages(machine: Machine, task: Task, a: int, b: int, locked: bool) -> 
     A large folio is only locked whole, and unlocked by any part. Mirrors mlock_pte_range() and
     allow_mlock_munlock().
     """
-    runs = [run for run in task.mm.page_table.between(a, b) if run.lanes]
+    there = task.mm.page_table.between(a, b)
+    runs = [run for run in there if run.lanes and run.flags & Pte.PRESENT]
     extents = [extent for run in runs for extent in extents_of(run)]
     if not locked:
         extents = whole_folios(machine, extents)
@@ -334,6 +335,9 @@ def _change_protection(machine: Machine, task: Task, vma: Vma, a: int, b: int) -
     no_notice = bool(vma.space) and not machine.spaces[vma.space].is_disk
     for run in task.mm.page_table.between(a, b):
         if not run.lanes:
+            continue
+        if run.flags & Pte.DEVICE:  # whatever the protection is, the next store is noticed
+            edits.append((run.start, run.end, (run.with_flags(run.flags & ~Pte.WRITE),)))
             continue
         flags = run.flags & ~(Pte.WRITE | Pte.HINT)
         is_thp = run.order and not vma.flags & Vm.HUGETLB

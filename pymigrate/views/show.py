@@ -84,12 +84,21 @@ class DriverRow(NamedTuple):
     nodes: dict[int, int]
 
 
+class DeviceRow(NamedTuple):
+    """A device with private memory; counts are base pages."""
+
+    name: str
+    used: int
+    total: int
+
+
 class Picture(NamedTuple):
     """All that is drawn."""
 
     nodes: list[NodeRow]
     tasks: list[TaskRow]
     drivers: list[DriverRow]
+    devices: list[DeviceRow]
 
 
 class Span(NamedTuple):
@@ -109,6 +118,7 @@ def rows(machine: Machine, tasks: list[Task], cells: int) -> Picture:
         [_node_row(machine, node) for _, node in sorted(machine.nodes.items())],
         [_task_row(machine, task, cells) for task in tasks],
         [_driver_row(driver) for driver in machine.drivers.values()],
+        [DeviceRow(d.name, d.nr - d.nr_free, d.nr) for d in machine.devices.values()],
     )
 
 
@@ -127,6 +137,9 @@ def lines(picture: Picture, width: int) -> Iterator[list[Span]]:
     if any(node.hugetlb for node in picture.nodes):
         yield []
         yield from _pool_lines(picture.nodes)
+    if picture.devices:
+        yield []
+        yield from _device_lines(picture.devices)
     if picture.drivers:
         yield []
         yield from _driver_lines(picture.drivers)
@@ -157,6 +170,7 @@ def as_json(picture: Picture) -> dict[str, object]:
             }
             for node in picture.nodes
         ],
+        "devices": [device._asdict() for device in picture.devices],
         "drivers": [
             {**driver._asdict(), "nodes": {str(nid): nr for nid, nr in driver.nodes.items()}}
             for driver in picture.drivers
@@ -318,6 +332,14 @@ def _pool_lines(nodes: list[NodeRow]) -> Iterator[list[Span]]:
     table = [["HUGETLB", "2MiB PAGES", "FREE", "SURPLUS"]]
     table += [[str(node.nid), *map(str, node.hugetlb.values())] for node in nodes if node.hugetlb]
     for number, line in enumerate(aligned(table, set(), _GAP)):
+        yield [Span(line, "" if number else "head")]
+
+
+def _device_lines(devices: list[DeviceRow]) -> Iterator[list[Span]]:
+    """How full the private memory of each device is."""
+    table = [["DEVICE", "USED", "TOTAL"]]
+    table += [[d.name, short_size(d.used), short_size(d.total)] for d in devices]
+    for number, line in enumerate(aligned(table, {0}, _GAP)):
         yield [Span(line, "" if number else "head")]
 
 

@@ -23,6 +23,8 @@ def rows(machine: Machine) -> dict[str, int]:
         for run in node.memmap.runs:
             for name in _gauges(machine, run.frame):
                 values[name] += run.nr
+    for device in machine.devices.values():  # its pages count as those of a process
+        values["nr_anon_pages"] += device.nr - device.nr_free
     values["nr_anon_transparent_hugepages"] >>= HPAGE_PMD_ORDER
     for name in ("inactive_anon", "active_anon", "inactive_file", "active_file", "unevictable"):
         values[f"nr_zone_{name}"] = values[f"nr_{name}"]

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from pymigrate.mm.machine import Machine, Node, Task
-from pymigrate.mm.memmap import POOL_FRAME, Frame, FrameFlag
+from pymigrate.mm.machine import Device, Machine, Node, Task
+from pymigrate.mm.memmap import POOL_FRAME, Frame, FrameFlag, nid_of
 from pymigrate.mm.mm import Mm
 from pymigrate.mm.movable_ops import is_movable, looks_movable
 from pymigrate.mm.pte import Pte, PteRun
@@ -14,7 +14,7 @@ from pymigrate.mm.runs import RunMap
 from pymigrate.mm.swap import BATCH
 from pymigrate.mm.vma import Vma
 from pymigrate.mm.vmstat import EVENTS, NUMA_EVENTS
-from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
+from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, MAX_NUMNODES
 from pymigrate.views import numa_maps, placement, vmstat
 
 _MASK = HPAGE_PMD_NR - 1
@@ -25,6 +25,8 @@ def check(machine: Machine) -> None:
     frames = used_frames(machine)
     for node in machine.nodes.values():
         check_free_memory(node)
+    for device in machine.devices.values():
+        check_device(device)
     check_maps(machine, frames)
     check_folios(frames)
     check_pools(machine, frames)
@@ -40,11 +42,12 @@ def check(machine: Machine) -> None:
 
 
 def used_frames(machine: Machine) -> dict[int, Frame]:
-    """Every frame in use, with its state."""
+    """Every frame in use, with its state: those of nodes and those of devices."""
+    owners = [*machine.nodes.values(), *machine.devices.values()]
     return {
         pfn: run.frame
-        for node in machine.nodes.values()
-        for run in node.memmap.runs
+        for owner in owners
+        for run in owner.memmap.runs
         for pfn in range(run.start, run.start + run.nr)
     }
 
@@ -109,6 +112,22 @@ def check_free_memory(node: Node) -> None:
     high = node.zones[-1].end if node.zones else 0
     for run in node.memmap.runs:
         assert low <= run.start < run.start + run.nr <= high, f"{run} lies outside the node"
+
+
+def check_device(device: Device) -> None:
+    """Each frame of a device is free or in use, and holds an anonymous base page."""
+    check_run_map(device.memmap, is_maximal=True)
+    check_run_map(device.free, is_maximal=True)
+    at = device.start
+    for start, nr in sorted([*device.free.runs, *((r.start, r.nr) for r in device.memmap.runs)]):
+        assert start == at, f"frame {min(start, at):#x} is owned twice, or not at all"
+        at = start + nr
+    assert at == device.start + device.nr, "free and used are not what the device has"
+    for run in device.memmap.runs:
+        frame = run.frame
+        assert frame.is_anon, f"{run} is on a device"
+        assert not frame.order, f"{run} is on a device"
+        assert not frame.is_held, f"{run} is on a device"
 
 
 def check_maps(machine: Machine, frames: dict[int, Frame]) -> None:
@@ -277,7 +296,13 @@ def check_entries(machine: Machine, mm: Mm, frames: dict[int, Frame]) -> None:
 def check_run(run: PteRun) -> None:
     """A run has as many lanes as make sense."""
     assert run.order in (0, HPAGE_PMD_ORDER)
-    assert run.flags & Pte.PRESENT
+    assert bool(run.flags & Pte.PRESENT) != bool(run.flags & Pte.DEVICE)
+    on_device = {nid_of(pfn) >= MAX_NUMNODES for pfn in run.lanes}
+    if run.flags & Pte.DEVICE:
+        assert on_device == {True}, f"{run} is not on a device"
+        assert not run.flags & (Pte.YOUNG | Pte.DIRTY | Pte.HINT), f"{run} was used there"
+    else:
+        assert True not in on_device, f"{run} is on a device"
     nr = run.nr >> run.order
     assert run.nr == nr << run.order, f"{run} has half an entry"
     assert not run.order or not run.start & _MASK, f"{run} is not aligned"
@@ -337,12 +362,15 @@ def check_views(machine: Machine, frames: dict[int, Frame]) -> None:
             check_row(machine, task, row, vma)
     values = vmstat.rows(machine)
     total = sum(node.nr_pages for node in machine.nodes.values())
+    on_devices = sum(device.nr - device.nr_free for device in machine.devices.values())
+    frames = {pfn: frame for pfn, frame in frames.items() if nid_of(pfn) < MAX_NUMNODES}
     assert values["nr_free_pages"] == total - len(frames)
     apart = FrameFlag.HUGETLB | FrameFlag.MOVABLE | FrameFlag.CLEARED
     normal = [frame for frame in frames.values() if not frame.flags & apart]
     anon = [frame for frame in normal if frame.is_anon]
     assert values["nr_file_pages"] == len(normal) - len(anon)
-    assert values["nr_anon_pages"] == sum(frame.mapcount > 0 for frame in anon)
+    on_nodes = sum(frame.mapcount > 0 for frame in anon)
+    assert values["nr_anon_pages"] == on_nodes + on_devices
     huge = sum(f.order > 0 and f.pmd_maps > 0 for f in anon)
     assert values["nr_anon_transparent_hugepages"] == huge // HPAGE_PMD_NR
     assert all(value >= 0 for value in values.values())

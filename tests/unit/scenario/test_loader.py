@@ -219,3 +219,12 @@ def test_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
 )
 def test_impossible_machine_is_refused(nodes: str, rest: str, message: str) -> None:
     assert f"f.yaml:{message}" in mistakes(f"machine: {{nodes: {{{nodes}}}{rest}}}")
+
+
+def test_device_has_a_name_of_its_own_and_whole_pages() -> None:
+    devices = "  devices: {ram: {memory: 4KiB}, gpu: {memory: 4097}, npu: {memory: 0}}\n"
+    assert mistakes(MACHINE + devices) == [
+        "f.yaml:5:13: ram is no device; expected another name",
+        "f.yaml:5:48: 4097; expected a multiple of 4KiB, at most 16TiB",
+        "f.yaml:5:69: 0; expected a multiple of 4KiB, at most 16TiB",
+    ]

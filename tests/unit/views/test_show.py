@@ -161,6 +161,7 @@ def picture() -> show.Picture:
             show.TaskRow(2, "sh", "sh", 0, "4", "default", []),
         ],
         [],
+        [],
     )
 
 
@@ -205,6 +206,7 @@ def test_json() -> None:
                 "hugetlb": None,
             },
         ],
+        "devices": [],
         "drivers": [],
         "tasks": [
             {
@@ -249,12 +251,16 @@ def test_task_without_memory_needs_no_room() -> None:
     assert show.cells_that_fit(machine, [new_task(machine)], 80) == 78
 
 
-def test_pools_and_drivers_are_listed() -> None:
+def test_pools_devices_and_drivers_are_listed() -> None:
     nodes = [show.NodeRow(0, "0", 2048, 1024, {0: 10}, {"nr": 4, "free": 1, "surplus": 0})]
-    drawn = show.Picture(nodes, [], [show.DriverRow("z", "zsmalloc", {0: 3, 1: 2})])
-    assert show.format_rows(drawn, 70).splitlines()[-5:] == [
+    drivers, devices = [show.DriverRow("z", "zsmalloc", {0: 3, 1: 2})], [show.DeviceRow("g", 3, 16)]
+    drawn = show.Picture(nodes, [], drivers, devices)
+    assert show.format_rows(drawn, 70).splitlines()[-8:] == [
         "HUGETLB  2MiB PAGES  FREE  SURPLUS",
         "      0           4     1        0",
+        "",
+        "DEVICE   USED  TOTAL",
+        "g       12KiB  64KiB",
         "",
         "DRIVER  KIND      PAGES",
         "z       zsmalloc  N0=3 N1=2",
