@@ -49,8 +49,8 @@ class Memory:
         return next((n for n in order if n in mask & (only or self.memory)), None)
 
     def new_anon(self, task: Task, vma: Vma, at: int, mm: Mm | None = None) -> None:
-        policy, bias = vma.policy_at(at), vma.shmem.inode if vma.shmem else 0
-        new = Folio(self.alloc(task, policy, bias + vma.index(at)), None, vma.index(at))
+        node = self.alloc(task, vma.policy_at(at), vma.turn(at, 1))
+        new = Folio(node, None, vma.index(at))
         old = task.mm.ptes[at].folio if at in task.mm.ptes else None
         new.stored = {0} if old and at % old.nr in old.stored else set()
         (mm or task.mm).map(at, new, write="w" in vma.prot, dirty=True)
@@ -87,7 +87,7 @@ class Memory:
         if folio and at % folio.nr in folio.exclusive:
             return True
         if entry and entry.huge:
-            mm.split_entry(at - at % TABLE)
+            mm.split_entry(at)
         mm.prepare_anon(vma)
         return False
 

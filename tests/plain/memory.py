@@ -1,7 +1,4 @@
-"""The plain model's address spaces: every VMA, folio and page table entry is an object of its own.
-
-Written from the specification alone; without swap.
-"""
+"""The plain model's address spaces, from the specification alone: objects; without swap."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -95,7 +92,6 @@ class Folio:
         return sorted(self.maps.items(), key=lambda one: (one[0][0].number, one[0][1]))
 
     def mapcount(self, number: int) -> int:
-        """How many entries map one of its pages."""
         return sum(e.huge or at % self.nr == number for (_, at), e in self.maps.items())
 
     def covered(self, maps: list[tuple[tuple["Mm", int], Entry]]) -> bool:
@@ -152,7 +148,8 @@ class Vma:
 
     def turn(self, at: int, nr: int) -> int:
         """The place of a folio in an interleaving."""
-        return self.pgoff // nr + (at - self.start) // nr
+        bias = self.obj.inode if self.obj else 0
+        return bias + self.pgoff // nr + (at - self.start) // nr
 
     def policy_at(self, at: int) -> Policy | None:
         return self.shmem.policies.get(self.index(at)) if self.shmem else self.policy
@@ -167,9 +164,10 @@ class Vma:
 
     def joins(self, other: "Vma") -> bool:
         """Whether it, just changed, merges with its neighbour *other*."""
-        alike = self.prot == other.prot and (self.continues(other) or other.continues(self))
+        alike = self.prot == other.prot and not self.hugetlb
         lends = not self.anon and other.anon and not other.forked
-        return alike and bool(lends or self.anon is other.anon)
+        follows = self.continues(other) or other.continues(self)
+        return alike and follows and bool(lends or self.anon is other.anon)
 
 
 class Mm:
@@ -212,25 +210,22 @@ class Mm:
 
     def unmap(self, at: int) -> None:
         entry = self.ptes.get(at)
-        pages = range(at - at % TABLE, at - at % TABLE + TABLE) if entry and entry.huge else [at]
-        for page in pages if entry else ():
+        for page in range(at, at + (TABLE if entry.huge else 1)) if entry else ():
             del self.ptes[page]
-        if entry and entry.folio:
-            folio = entry.folio
-            del folio.maps[self, pages[0]]
+        if entry and (folio := entry.folio):
+            del folio.maps[self, at]
             folio.dirty |= entry.dirty and folio.obj is not None
             folio.partial = folio.partial or not folio.covered([*folio.maps.items()])
 
-    def cut(self, at: int) -> None:
+    def cut(self, *edges: int) -> None:
         """Map page by page what a single entry maps on both sides of an address."""
-        entry, start = self.ptes.get(at), at - at % TABLE
-        if not entry or not entry.huge or at == start:
-            return
-        self.split_entry(start)
+        for at in edges:
+            if at % TABLE and at in self.ptes and self.ptes[at].huge:
+                self.split_entry(at)
 
-    def split_entry(self, start: int) -> None:
+    def split_entry(self, at: int) -> None:
         """Map page by page what a single entry maps."""
-        entry = self.ptes[start]
+        entry, start = self.ptes[at], at - at % TABLE
         self.events["thp_split_pmd"] += 1
         self.tables.add(start // TABLE)
         pages = {start + n: replace(entry, huge=False) for n in range(TABLE)}
@@ -241,8 +236,7 @@ class Mm:
             entry.folio.dirty |= entry.dirty
 
     def zap(self, a: int, b: int) -> None:
-        self.cut(a)
-        self.cut(b)
+        self.cut(a, b)
         for at, _ in self.entries(a, b):
             self.unmap(at)
 
@@ -251,28 +245,23 @@ class Mm:
         kept = [vma for vma in [*self.vmas, *new] if id(vma) not in gone and vma.start < vma.end]
         self.vmas = sorted(kept, key=lambda vma: vma.start)
         for vma in new:
-            self.cut(vma.start)
-            self.cut(vma.end)
+            self.cut(vma.start, vma.end)
 
-    def split_at(self, at: int) -> None:
+    def split_at(self, *edges: int) -> None:
         """Let no VMA reach across an address."""
-        vma = self.vma(at)
-        if vma and vma.start < at:
-            need(not vma.hugetlb or at % TABLE == 0, "EINVAL")
-            self.put([vma], [vma.cut(vma.start, at), vma.cut(at, vma.end)])
+        for at in edges:
+            if (vma := self.vma(at)) and vma.start < at:
+                need(not vma.hugetlb or at % TABLE == 0, "EINVAL")
+                self.put([vma], [vma.cut(vma.start, at), vma.cut(at, vma.end)])
 
     def modify(self, vma: Vma, a: int, b: int, **changes: object) -> Vma:
         """Change a part of *vma*, which then merges with neighbours that it joins."""
         if all(getattr(vma, key) == value for key, value in changes.items()):
             return vma
         if vma.hugetlb:
-            self.split_at(a)
-            self.split_at(b)
+            self.split_at(a, b)
             vma = need(self.vma(a), "")
         part = replace(vma.cut(a, b), **changes)
-        if vma.hugetlb:
-            self.put([vma], [part])
-            return part
         merged = [other for other in self.vmas if other.end == a and part.joins(other)]
         for high in [other for other in self.vmas if other.start == b and part.joins(other)]:
             if all(not low.anon or not high.anon or low.anon is high.anon for low in merged):

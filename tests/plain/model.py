@@ -45,7 +45,7 @@ class Model:
     def __init__(self, scenario: Any) -> None:
         spec, nodes = scenario.machine, scenario.machine.memory_nodes
         self.memory, self.cpus = Memory(spec), spec.cpus
-        self.cpusets = {"": {"cpus": spec.cpus, "mems": nodes, "old": nodes}}
+        self.cpusets = {"": (spec.cpus, nodes)}
         self.tasks, self.files = dict[str, Task](), dict[str, Object]()
         for name, t in scenario.tasks.items():
             cpus = {"cpus": t.cpus, "user_cpus": t.cpus, "mm": self.new_mm()}
@@ -101,8 +101,7 @@ class Model:
 
     def do_munmap(self, step: Any, task: Task, a: int, b: int) -> None:
         need(a < b, "EINVAL")
-        task.mm.split_at(a)
-        task.mm.split_at(b)
+        task.mm.split_at(a, b)
         task.mm.zap(a, b)
         task.mm.put([vma for vma, _, _ in task.mm.walk(a, b)], [])
 
@@ -227,12 +226,11 @@ class Model:
                 folio.exclusive -= {*range(TABLE)} if pte.huge else pages
 
     def do_exit(self, step: Any, task: Task, *_: int) -> None:
-        task.mm.zap(0, END)
-        task.mm.vmas = []
+        self.do_munmap(step, task, 0, END)
         del self.tasks[step.task]
 
     def do_sched_setaffinity(self, step: Any, task: Task, *_: int) -> None:
-        task.cpus = need(step.cpus & self.cpusets[task.cpuset]["cpus"], "EINVAL")
+        task.cpus = need(step.cpus & self.cpusets[task.cpuset][0], "EINVAL")
         task.user_cpus = step.cpus
 
     def do_pin(self, step: Any, task: Task, a: int, b: int) -> None:
@@ -329,7 +327,7 @@ class Model:
         heads = {at - at % folio.nr for other, at in folio.maps if other is mm}
         for vma, _, _ in mm.walk(a, b):
             for at in heads & {*range(vma.start, vma.end)}:
-                return (vma.shmem.inode if vma.shmem else 0) + vma.turn(at, folio.nr)
+                return vma.turn(at, folio.nr)
         return folio.index // folio.nr
 
     def mbind_walk(self, task: Task, a: int, b: int, user: Nodemask, flags: int, mode: int):
@@ -359,8 +357,8 @@ class Model:
 
     def do_migrate_pages(self, step: Any, caller: Task, *_: int) -> Record:
         target = self.target(step, caller)
-        need(not (caller.uid and step.to - self.cpusets[target.cpuset]["mems"]), "EPERM")
-        to = need(step.to & self.cpusets[caller.cpuset]["mems"], "EINVAL")
+        need(not (caller.uid and step.to - target.mems), "EPERM")
+        to = need(step.to & caller.mems, "EINVAL")
         return DONE | {"ret": self.migrate(target.mm, step.from_, to, not caller.uid)}
 
     def migrate(self, mm: Mm, old: Nodemask, new: Nodemask, move_all: bool) -> int:
@@ -405,7 +403,7 @@ class Model:
             queue.clear()
 
         for at, (page, node) in enumerate(wanted):
-            if node not in self.cpusets[target.cpuset]["mems"]:
+            if node not in target.mems:
                 with suppress(Refused):
                     submit(at)
                 raise Refused("EACCES" if node in self.memory.memory else "ENODEV")
@@ -430,33 +428,29 @@ class Model:
         return pte.folio.node if pte else ENOENT
 
     def do_cpuset_set(self, step: Any, *_: Any) -> None:
-        cpuset = self.cpusets.setdefault(step.cpuset, dict(self.cpusets[""], old=Nodemask()))
-        tasks = [task for task in self.tasks.values() if task.cpuset == step.cpuset]
+        cpus, mems = self.cpusets.setdefault(step.cpuset, self.cpusets[""])
         need(not ((step.cpus or 0) & ~self.cpus or (step.mems or 0) & ~self.memory.nodes), "EINVAL")
-        cpuset["cpus"] = step.cpus or cpuset["cpus"]
-        mems = (step.mems or Nodemask()) & self.memory.memory or cpuset["mems"]
-        for task in tasks:
-            task.cpus = task.user_cpus & cpuset["cpus"] or cpuset["cpus"]
-            if mems != cpuset["mems"]:
-                self.follow(task, mems, cpuset["old"])
-        cpuset["mems"] = cpuset["old"] = mems
+        cpus, mems = step.cpus or cpus, (step.mems or Nodemask()) & self.memory.memory or mems
+        self.cpusets[step.cpuset] = cpus, mems
+        for task in [task for task in self.tasks.values() if task.cpuset == step.cpuset]:
+            task.cpus = task.user_cpus & cpus or cpus
+            if mems != task.mems:
+                self.follow(task, mems)
 
     do_cpuset_create = do_cpuset_set
 
-    def follow(self, task: Task, mems: Nodemask, old: Nodemask) -> None:
-        task.policy, task.mems = task.policy and task.policy.rebound(mems), mems
-        for vma in task.mm.vmas:
-            vma.policy = vma.policy and vma.policy.rebound(mems)
-        if old != mems:
-            self.migrate(task.mm, old, mems, True)
+    def follow(self, task: Task, mems: Nodemask) -> None:
+        for owner in (task, *task.mm.vmas):
+            owner.policy = owner.policy and owner.policy.rebound(mems)
+        self.migrate(task.mm, task.mems, mems, True)
+        task.mems = mems
 
     def do_cpuset_attach(self, step: Any, task: Task, *_: int) -> None:
-        old, new = self.cpusets[task.cpuset], self.cpusets[step.cpuset]
+        old, (cpus, mems) = self.cpusets[task.cpuset], self.cpusets[step.cpuset]
         task.cpuset = step.cpuset
-        if (old["cpus"], old["mems"]) != (new["cpus"], new["mems"]):
-            task.cpus = task.user_cpus & new["cpus"] or new["cpus"]
-            self.follow(task, new["mems"], old["old"])
-        new["old"] = new["mems"] if old is not new else new["old"]
+        if old != (cpus, mems):
+            task.cpus = task.user_cpus & cpus or cpus
+            self.follow(task, mems)
 
     def do_sysctl(self, step: Any, *_: Any) -> None:
         if step.name == "thp":
