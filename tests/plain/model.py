@@ -5,6 +5,7 @@ the pages a..b that the step names a part of; `accesses` are the addresses there
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby, zip_longest
@@ -13,15 +14,14 @@ from typing import Any
 from pymigrate.nodemask import Nodemask
 from pymigrate.units import PAGE_SIZE, pages_of
 from tests.plain import memory as m
-from tests.plain.engine import Queue, engine
-from tests.plain.faults import Memory
+from tests.plain.faults import MOVE, MOVE_ALL, Memory, to_move
 from tests.plain.memory import TABLE, Folio, Mm, Object, Policy, Refused, Task, Vma, need
 
 Record = dict[str, Any]
 DONE: Record = {"ret": 0, "errno": None}
 MODES = "default preferred bind interleave local preferred-many weighted-interleave".split()
 MODE_FLAGS = {"static": m.STATIC, "relative": m.RELATIVE, "numa_balancing": m.BALANCING}
-STRICT, MOVE, MOVE_ALL = 1, 2, 4
+STRICT = 1
 ALIGNED = "munmap mprotect madvise set_mempolicy_home_node".split()
 BASE, END = 0x200004000000 // PAGE_SIZE, 1 << 60
 ENOENT, EACCES, EFAULT, EBUSY = -2, -13, -14, -16
@@ -307,10 +307,11 @@ class Model:
         if a == b:
             return
         policy = self.build(task, mode, mode_flags, step.nodes)
-        queue = self.mbind_walk(task, a, b, step.nodes, flags, mode)
+        found = self.mbind_walk(task, a, b, mode != 0, flags)
+        queue, failed = to_move((one for one in found if one[2].node not in step.nodes), flags)
         for vma, start, end in task.mm.walk(a, b):
             self.set_policy(task.mm, vma, start, end, policy)
-        first = next(iter(queue.folios), None)
+        first = next(iter(queue), None)
         shift = first and self.first_turn(task.mm, first, a, b) - first.index // first.nr
 
         def place(folio: Folio) -> int | None:
@@ -319,7 +320,7 @@ class Model:
             node = self.memory.alloc(task, policy, turn, only=free) if free else None
             return self.memory.alloc(task, policy, turn) if node is None else node
 
-        failed = queue.failed + engine(self.memory, queue.folios, place)
+        failed += self.memory.engine(queue, place)
         need(not (failed and flags & STRICT), "EIO")
 
     def first_turn(self, mm: Mm, folio: Folio, a: int, b: int) -> int:
@@ -330,15 +331,12 @@ class Model:
                 return vma.turn(at, folio.nr)
         return folio.index // folio.nr
 
-    def mbind_walk(self, task: Task, a: int, b: int, user: Nodemask, flags: int, mode: int):
-        """The folios to move, and how many must stay."""
-        parts, queue = need(list(task.mm.walk(a, b)), "EFAULT"), Queue()
+    def mbind_walk(self, task: Task, a: int, b: int, whole: bool, flags: int) -> Iterator[Any]:
+        """What is mapped where mbind looks; with *whole* there may be no hole."""
+        parts = need(list(task.mm.walk(a, b)), "EFAULT")
         for (_, start, end), behind in zip_longest(parts, parts[1:]):
-            need(not (mode and (parts[0][1] > a or end < (behind[1] if behind else b))), "EFAULT")
-            if flags:
-                move, move_all = bool(flags & MOVE), bool(flags & MOVE_ALL)
-                queue.look(task.mm, start, end, lambda n: n not in user, move, move_all)
-        return queue
+            need(not (whole and (parts[0][1] > a or end < (behind[1] if behind else b))), "EFAULT")
+            yield from task.mm.mapped(start, end) if flags else ()
 
     def do_set_mempolicy_home_node(self, step: Any, task: Task, a: int, b: int) -> None:
         need(step.node in self.memory.nodes, "EINVAL")
@@ -366,9 +364,9 @@ class Model:
         while pairs := [(s, d) for s in left - kept if (d := old.remap(s, new)) != s]:
             source, dest = next((pair for pair in pairs if pair[1] not in left), pairs[-1])
             left -= Nodemask.of(source)
-            queue = Queue()
-            queue.look(mm, 0, END, lambda node, s=source: node == s, True, move_all)
-            failed += queue.failed + engine(self.memory, queue.folios, lambda _, d=dest: d)
+            found = [one for one in mm.mapped(0, END) if one[2].node == source]
+            queue, stay = to_move(found, MOVE_ALL if move_all else MOVE)
+            failed += stay + self.memory.engine(queue, lambda _, d=dest: d)
         return failed
 
     def do_move_pages(self, step: Any, caller: Task, *_: int) -> Record:
@@ -397,7 +395,7 @@ class Model:
 
         def submit(at: int, counted: int = 0) -> None:
             node = now if now in caller.mems else None
-            if failed := engine(self.memory, queue, lambda _: node):
+            if failed := self.memory.engine(queue, lambda _: node):
                 raise Refused(failed + len(wanted) - at - counted)
             status[start:at] = [now] * (at - start) if queue else status[start:at]
             queue.clear()
