@@ -17,7 +17,7 @@ class Memory:
 
     def __init__(self, spec: Any) -> None:
         self.nodes, self.memory = Nodemask.collect(spec.nodes), spec.memory_nodes
-        self.pool = Pool(self, spec.hugetlb)
+        self.pool, self.mms, self.files = Pool(self, spec.hugetlb), list[Mm](), list[Object]()
         self.thp, self.events = str(spec.thp), Counter[str]()
         self.cpu_node = {cpu: nid for nid, node in spec.nodes.items() for cpu in node.cpus}
         self.weights, self.zonelists = spec.weights, dict[int, list[int]]()
@@ -39,9 +39,8 @@ class Memory:
         elif policy and policy.mode in (m.BIND, m.MANY):
             near = near if policy.home is None else policy.home
             mask = policy.nodes & mask or mask
-            local &= policy.mode == m.BIND and (
-                near in policy.nodes or not policy.nodes & task.mems
-            )
+            is_near = near in policy.nodes or not policy.nodes & task.mems
+            local &= policy.mode == m.BIND and is_near
         elif policy and policy.mode in (m.INTERLEAVE, m.WEIGHTED):
             weights = self.weights if policy.mode == m.WEIGHTED else {}
             turns = [node for node in policy.nodes for _ in range(weights.get(node, 1))]
@@ -103,9 +102,8 @@ class Memory:
         if not write:
             task.mm.map(start, None, huge=True)
             return True
-        node = self.alloc(
-            task, vma.policy, vma.turn(start, TABLE), local="hugepage" not in vma.flags
-        )
+        turn, local = vma.turn(start, TABLE), "hugepage" not in vma.flags
+        node = self.alloc(task, vma.policy, turn, local)
         if node is None:
             return False
         self.events["thp_fault_alloc"] += 1
@@ -192,8 +190,8 @@ class Memory:
 
     def lazily(self, mm: Mm, a: int, b: int, free: bool, pageout: bool) -> None:
         """Free, cold and pageout: a huge page that is covered in part alone is split."""
-        at = a
-        while at < b:
+        end = a
+        while (at := end) < b:
             entry, folio, end = mm.ptes.get(at), None, at + 1
             if entry and (folio := entry.folio):
                 while end < b and (more := mm.ptes.get(end)) and more.folio is folio:
@@ -202,12 +200,11 @@ class Memory:
                 alone = mappings <= (1 if entry.huge else folio.nr)
                 if huge and (end - at < TABLE or (pageout and alone)) and not folio.shared:
                     if self.split(folio):
-                        continue
+                        end = at
                 elif free and end - at == folio.nr and (alone or not (entry.huge or folio.dirty)):
                     folio.dirty = False
                     for _, each in mm.entries(at, end):
                         each.dirty = False
-            at = end
 
     def engine(self, folios: Iterable[Folio], place: Callable[[Folio], int | None]) -> int:
         """Move folios to where *place* finds memory for them; how many stayed."""
@@ -252,12 +249,12 @@ class Pool:
 
     def __init__(self, memory: Any, sizes: dict[int, int]) -> None:
         self.memory, self.total, self.surplus = memory, Counter(sizes), Counter[int]()
-        self.folios, self.mms, self.files = list[Folio](), list[Mm](), list[Object]()
+        self.folios = list[Folio]()
 
     def spare(self) -> int:
         """How many are free and not reserved, when those that nobody uses are back."""
-        vmas = [vma for mm in self.mms for vma in mm.vmas if vma.hugetlb]
-        alive = {*self.files, *(vma.obj for vma in vmas if vma.shared)}
+        vmas = [vma for mm in self.memory.mms for vma in mm.vmas if vma.hugetlb]
+        alive = {*self.memory.files, *(vma.obj for vma in vmas if vma.shared)}
         for folio in self.folios[:]:
             if not (folio.maps or folio.held or folio.obj in alive):
                 self.folios.remove(folio)

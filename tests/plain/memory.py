@@ -1,6 +1,5 @@
 """The plain model's address spaces, from the specification alone: objects; without swap."""
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -173,8 +172,9 @@ class Vma:
 class Mm:
     """An address space: VMAs in order, a dict of pages, and the blocks that have a page table."""
 
-    def __init__(self, number: int, events: Counter[str]) -> None:
-        self.number, self.events = number, events
+    def __init__(self, memory: Any) -> None:
+        self.number, self.events = len(memory.mms), memory.events
+        memory.mms.append(self)
         self.vmas, self.ptes, self.tables = list[Vma](), dict[int, Entry](), set[int]()
 
     def walk(self, a: int, b: int, hole: str = "") -> Iterator[tuple[Vma, int, int]]:

@@ -1,14 +1,13 @@
-"""The plain model: a scenario's steps on the plain memory, each answered as FORMAT.md says.
+"""The plain model: a scenario's steps, each answered as FORMAT.md says for kernel 6.12.
 
-Kernel 6.12 only; without exec and declared memory. A step's method gets the step, its task, and
-the pages a..b that the step names a part of; `accesses` are the addresses there.
+A step's method gets the step, its task, and the pages a..b that the step names a part of.
 """
 
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from itertools import groupby, zip_longest
+from itertools import groupby
 from typing import Any
 
 from pymigrate.nodemask import Nodemask
@@ -33,7 +32,7 @@ ADVICE = dict.fromkeys((4, 8, 20, 21, 22, 23, 25), ("", "")) | {  # VMA flags it
 }  # fmt: skip
 
 
-def run(scenario: Any, kernel: str = "6.12") -> list[Record]:
+def run(scenario: Any) -> list[Record]:
     """The records of all steps of a loaded scenario."""
     model = Model(scenario)
     return [{"op": step.op, **model.do(step)} for step in scenario.steps]
@@ -48,20 +47,15 @@ class Model:
         self.cpusets = {"": (spec.cpus, nodes)}
         self.tasks, self.files = dict[str, Task](), dict[str, Object]()
         for name, t in scenario.tasks.items():
-            cpus = {"cpus": t.cpus, "user_cpus": t.cpus, "mm": self.new_mm()}
+            cpus = {"cpus": t.cpus, "user_cpus": t.cpus, "mm": Mm(self.memory)}
             self.tasks[name] = Task(uid=t.uid, cpuset="", mems=nodes, policy=None, **cpus)
         tmpfs = [name for name, file in scenario.files.items() if file.fs == "tmpfs"]
         for name, file in scenario.files.items():
             inode = tmpfs.index(name) + 2 if name in tmpfs else 0
             self.files[name] = Object(name, file.fs, pages_of(file.size), inode)
-            if file.fs == "hugetlbfs":
-                self.memory.pool.files.append(self.files[name])
+        self.memory.files = self.files.values()
         self.regions, self.next_region = dict[str, tuple[int, int]](), BASE
         self.pins = dict[object, list[list[Folio | None]]]()
-
-    def new_mm(self) -> Mm:
-        self.memory.pool.mms.append(mm := Mm(len(self.memory.pool.mms), self.memory.events))
-        return mm
 
     def do(self, step: Any) -> Record:
         start, nr = self.regions.get(getattr(step, "at", None), (0, 0))
@@ -194,13 +188,12 @@ class Model:
         return True
 
     def do_fork(self, step: Any, task: Task, *_: int) -> None:
-        child = self.tasks[step.as_] = Task(**vars(task) | {"mm": self.new_mm()})
+        child = self.tasks[step.as_] = Task(**vars(task) | {"mm": Mm(self.memory)})
         for vma in [vma for vma in task.mm.vmas if "dontfork" not in vma.flags]:
-            flags, anon = vma.flags - {"locked"}, vma.anon and object()
-            child.mm.put(
-                [], [replace(vma, flags=flags, anon=anon, forked=bool(anon), reserved=None)]
-            )
-            if anon:
+            new = replace(vma, flags=vma.flags - {"locked"}, forked=bool(vma.anon), reserved=None)
+            new.anon = vma.anon and object()
+            child.mm.put([], [new])
+            if new.anon:
                 self.copy_entries(task, vma, child.mm)
 
     def copy_entries(self, task: Task, vma: Vma, new: Mm) -> None:
@@ -212,8 +205,8 @@ class Model:
                 mm.split_entry(at)
         for at, pte in mm.entries(vma.start, vma.end):
             folio = pte.folio
-            pages = {at % TABLE} if folio and folio.nr > 1 else {0}
-            if folio and "long" in folio.held and pages & folio.exclusive:
+            mine = folio and folio.exclusive & {*(range(TABLE) if pte.huge else [at % folio.nr])}
+            if mine and "long" in folio.held:
                 if folio.hugetlb:
                     folio = self.memory.pool.take(task, vma, at, set(), at)
                     new.map(at, need(folio, "ENOMEM"), "w" in vma.prot, True, huge=True)
@@ -222,8 +215,8 @@ class Model:
                 continue
             pte.write = False
             new.map(at, folio, False, pte.dirty, pte.huge)
-            if folio:
-                folio.exclusive -= {*range(TABLE)} if pte.huge else pages
+            if mine:
+                folio.exclusive -= mine
 
     def do_exit(self, step: Any, task: Task, *_: int) -> None:
         self.do_munmap(step, task, 0, END)
@@ -334,8 +327,8 @@ class Model:
     def mbind_walk(self, task: Task, a: int, b: int, whole: bool, flags: int) -> Iterator[Any]:
         """What is mapped where mbind looks; with *whole* there may be no hole."""
         parts = need(list(task.mm.walk(a, b)), "EFAULT")
-        for (_, start, end), behind in zip_longest(parts, parts[1:]):
-            need(not (whole and (parts[0][1] > a or end < (behind[1] if behind else b))), "EFAULT")
+        for (_, start, end), (_, behind, _) in zip(parts, [*parts[1:], (None, b, b)], strict=True):
+            need(not whole or (parts[0][1] <= a and end >= behind), "EFAULT")
             yield from task.mm.mapped(start, end) if flags else ()
 
     def do_set_mempolicy_home_node(self, step: Any, task: Task, a: int, b: int) -> None:
@@ -383,10 +376,10 @@ class Model:
         try:
             self.move(caller, target, wanted, status, bool(step.flag_bits & MOVE_ALL))
         except Refused as refused:
-            if isinstance(refused.args[0], int):  # so many stayed
-                return DONE | {"ret": refused.args[0], "status": runs(status)}
-            written = runs([value for value in status if value is not None])
-            return {"ret": -1, "errno": str(refused), "status": written}
+            if not isinstance(refused.args[0], int):  # else so many stayed
+                written = runs([value for value in status if value is not None])
+                return {"ret": -1, "errno": str(refused), "status": written}
+            return DONE | {"ret": refused.args[0], "status": runs(status)}
         return DONE | {"status": runs(status)}
 
     def move(self, caller: Task, target: Task, wanted: Any, status: Any, move_all: bool) -> None:
@@ -467,24 +460,18 @@ class Model:
         lines: list[Record] = []
         for vma, _, _ in task.mm.walk(a, b):
             policy = str(vma.policy_at(vma.start) or task.policy or "default")
-            lines.append({"policy": policy, "start": vma.start - a})
-            lines[-1] |= {"file": vma.obj.name} if vma.obj else {}
-            lines[-1] |= {"huge": True} if vma.hugetlb else {}
-            if found := task.mm.mapped(vma.start, vma.end):
-                anon, dirty, pages, mapmax, nodes = 0, 0, 0, 0, Counter[str]()
-                for at, pte, folio in found:
-                    nr = TABLE if pte.huge and not vma.hugetlb else 1
-                    pages += nr
-                    anon += nr * (folio.obj is None)
-                    dirty += nr * (pte.dirty or folio.dirty)
-                    mapmax = max(mapmax, folio.mapcount(0 if pte.huge else at % folio.nr))
-                    nodes[str(folio.node)] += nr
-                mapped = pages * (pages not in (anon, dirty))
-                lines[-1] |= {"anon": anon, "dirty": dirty, "mapped": mapped, "nodes": dict(nodes)}
-                lines[-1] |= {
-                    "mapmax": mapmax * (mapmax > 1),
-                    "kernelpagesize_kB": 2048 if vma.hugetlb else 4,
-                }
+            lines.append({"policy": policy, "start": vma.start - a, "huge": vma.hugetlb})
+            anon, dirty, mapmax, nodes = 0, 0, 0, Counter[str]()
+            for at, pte, folio in task.mm.mapped(vma.start, vma.end):
+                nr = TABLE if pte.huge and not vma.hugetlb else 1
+                nodes[str(folio.node)] += nr
+                anon += nr * (folio.obj is None)
+                dirty += nr * (pte.dirty or folio.dirty)
+                mapmax = max(mapmax, folio.mapcount(0 if pte.huge else at % folio.nr))
+            mapped = nodes.total() * (nodes.total() not in (anon, dirty))
+            lines[-1] |= {"anon": anon, "dirty": dirty, "mapped": mapped, "nodes": dict(nodes)}
+            lines[-1] |= {"mapmax": mapmax * (mapmax > 1), "file": vma.obj and vma.obj.name}
+            lines[-1]["kernelpagesize_kB"] = bool(nodes) * (2048 if vma.hugetlb else 4)
         return {"lines": lines}
 
     def do_vmstat(self, step: Any, *_: Any) -> Record:
