@@ -6,7 +6,7 @@ from typing import Any
 
 from pymigrate.nodemask import Nodemask
 from tests.plain import memory as m
-from tests.plain.memory import TABLE, Folio, Mm, Object, Policy, Task, Vma, need
+from tests.plain.memory import NOTHING, TABLE, Folio, Mm, Object, Policy, Task, Vma, need
 
 RA_PAGES, RA_ASYNC, AROUND = 32, 8, 16
 MOVE, MOVE_ALL = 2, 4
@@ -51,9 +51,9 @@ class Memory:
     def new_anon(self, task: Task, vma: Vma, at: int, mm: Mm | None = None) -> None:
         node = self.alloc(task, vma.policy_at(at), vma.turn(at, 1))
         new = Folio(node, None, vma.index(at))
-        old = task.mm.ptes[at].folio if at in task.mm.ptes else None
+        old = task.mm.ptes.get(at, NOTHING).folio
         new.stored = {0} if old and at % old.nr in old.stored else set()
-        (mm or task.mm).map(at, new, write="w" in vma.prot, dirty=True)
+        (mm or task.mm).map(at, new, "w" in vma.prot, dirty=True)
 
     def fault(self, task: Task, vma: Vma, at: int, write: bool) -> bool:
         """Let *task* access a page of *vma*, which allows it; False: beyond the file's end."""
@@ -78,15 +78,13 @@ class Memory:
 
     def is_exclusive(self, mm: Mm, vma: Vma, at: int) -> bool:
         """Whether a store may use the page that is there; else all is prepared for a new one."""
-        entry = mm.ptes.get(at)
-        folio = entry.folio if entry else None
-        if entry and entry.write:
-            return True
-        if entry and folio and not folio.obj and len(folio.maps) + len(folio.held) == 1:
+        entry = mm.ptes.get(at, NOTHING)
+        folio = entry.folio
+        if folio and not folio.obj and len(folio.maps) + len(folio.held) == 1:
             folio.exclusive |= {*range(folio.nr)} if entry.huge or folio.nr == 1 else set()
-        if folio and at % folio.nr in folio.exclusive:
+        if entry.write or (folio and at % folio.nr in folio.exclusive):
             return True
-        if entry and entry.huge:
+        if entry.huge:
             mm.split_entry(at)
         mm.prepare_anon(vma)
         return False
@@ -99,17 +97,15 @@ class Memory:
         if start // TABLE in task.mm.tables or not vma.start <= start <= vma.end - TABLE:
             return False
         task.mm.prepare_anon(vma)
-        if not write:
-            task.mm.map(start, None, huge=True)
-            return True
         turn, local = vma.turn(start, TABLE), "hugepage" not in vma.flags
-        node = self.alloc(task, vma.policy, turn, local)
-        if node is None:
-            return False
-        self.events["thp_fault_alloc"] += 1
-        folio = Folio(node, None, vma.index(start), TABLE)
-        task.mm.map(start, folio, write="w" in vma.prot, dirty=True, huge=True)
-        return True
+        node = self.alloc(task, vma.policy, turn, local) if write else None
+        if node is not None:
+            self.events["thp_fault_alloc"] += 1
+            folio = Folio(node, None, vma.index(start), TABLE)
+            task.mm.map(start, folio, "w" in vma.prot, dirty=True, huge=True)
+        elif not write:
+            task.mm.map(start, None, huge=True)
+        return start in task.mm.ptes
 
     def file_fault(self, task: Task, vma: Vma, obj: Object, at: int, write: bool) -> bool:
         if vma.index(at) >= obj.nr:
@@ -163,13 +159,11 @@ class Memory:
         return pieces
 
     def collapse(self, task: Task, vma: Vma, a: int, b: int) -> None:
-        """Make each block of a range a huge page."""
-        first, last, errno = -(-a // TABLE) * TABLE, b // TABLE * TABLE, ""
+        first, last, errno = -(-a // TABLE), b // TABLE, ""
         fits = -(-vma.start // TABLE) < vma.end // TABLE and first <= last
         need(fits and vma.anon and not vma.obj and "nohugepage" not in vma.flags, "EINVAL")
-        for start in range(first, last, TABLE):
-            entry = task.mm.ptes.get(start)
-            if not entry or not entry.huge:
+        for start in range(first * TABLE, last * TABLE, TABLE):
+            if not task.mm.ptes.get(start, NOTHING).huge:
                 errno = self.collapse_block(task, vma, start) or errno
         need(not errno, errno)
 
@@ -192,9 +186,9 @@ class Memory:
         """Free, cold and pageout: a huge page that is covered in part alone is split."""
         end = a
         while (at := end) < b:
-            entry, folio, end = mm.ptes.get(at), None, at + 1
-            if entry and (folio := entry.folio):
-                while end < b and (more := mm.ptes.get(end)) and more.folio is folio:
+            entry, end = mm.ptes.get(at, NOTHING), at + 1
+            if folio := entry.folio:
+                while end < b and mm.ptes.get(end, NOTHING).folio is folio:
                     end += 1
                 huge, mappings = folio.nr > 1, len(folio.maps)
                 alone = mappings <= (1 if entry.huge else folio.nr)
@@ -259,13 +253,11 @@ class Pool:
             if not (folio.maps or folio.held or folio.obj in alive):
                 self.folios.remove(folio)
                 self.left(folio.node)
-        reserved = sum(len(obj.reserved) for obj in alive if obj)
-        for vma in vmas:
-            reserved += sum(vma.start <= at < vma.end for at in vma.reserved or ())
-        return self.total.total() - len(self.folios) - reserved
+        reserved = [at for obj in alive for at in obj.reserved]
+        reserved += [at for vma in vmas for at in vma.reserved or () if vma.start <= at < vma.end]
+        return self.total.total() - len(self.folios) - len(reserved)
 
     def left(self, node: int) -> None:
-        """A huge page of a node is no longer in use."""
         gone = self.surplus[node] > 0
         self.total[node] -= gone
         self.surplus[node] -= gone
@@ -276,12 +268,10 @@ class Pool:
     def reserve(self, task: Task, obj: Object, wanted: range, shared: bool) -> None:
         """Reserve the huge pages that *wanted* begins, which are indexes of a shared *obj*."""
         new = set(wanted) - (obj.reserved | set(obj.cache) if shared else set())
-        allowed = task.mems
-        if task.policy and task.policy.mode == m.BIND:
-            allowed &= task.policy.nodes
-        enough = len(new) <= self.spare()
+        is_bound, spare = task.policy and task.policy.mode == m.BIND, self.spare()
+        allowed = task.mems & task.policy.nodes if is_bound else task.mems
         free = sum(nr for node, nr in self.free().items() if node in allowed)
-        need(enough and len(new) <= free, "ENOMEM")
+        need(len(new) <= min(spare, free), "ENOMEM")
         obj.reserved |= new if shared else set()
 
     def take(self, task: Task, vma: Vma, start: int, reserved: set[int], key: int) -> Folio | None:
@@ -304,24 +294,21 @@ class Pool:
 
     def fault(self, task: Task, vma: Vma, obj: Object, at: int, write: bool) -> bool:
         """Let *task* access a page; False: beyond the file's end, or there is no huge page."""
-        mm, start = task.mm, at - at % TABLE
-        if start not in mm.ptes and not self.map_absent(task, vma, obj, start):
-            return False
-        if write and not vma.shared and not self.is_own(task, vma, start):
-            return False
-        if write:
-            mm.ptes[start].write = mm.ptes[start].dirty = True
-        return True
+        ptes, start = task.mm.ptes, at - at % TABLE
+        is_there = start in ptes or self.map_absent(task, vma, obj, start)
+        if is_there and write and (is_there := vma.shared or self.is_own(task, vma, start)):
+            ptes[start].write = ptes[start].dirty = True
+        return is_there
 
     def map_absent(self, task: Task, vma: Vma, obj: Object, start: int) -> bool:
         index, writes = vma.index(start), vma.shared and "w" in vma.prot
-        folio = obj.cache.get(index)
-        if not folio and index < obj.nr and vma.shared:
-            folio = self.take(task, vma, start, obj.reserved, index)
-            obj.cache |= {index: folio} if folio else {}
-        elif not folio and index < obj.nr:
+        if (folio := obj.cache.get(index)) or index >= obj.nr:
+            pass
+        elif not vma.shared:
             task.mm.prepare_anon(vma)
             folio = self.take(task, vma, start, vma.reserved or set(), start)
+        elif folio := self.take(task, vma, start, obj.reserved, index):
+            obj.cache[index] = folio
         if folio:
             folio.dirty |= vma.shared
             task.mm.map(start, folio, writes, writes, huge=True)
@@ -344,9 +331,8 @@ class Pool:
 
     def moved(self, folio: Folio, node: int) -> None:
         """Account for a huge page that has moved: where there was none free a new one was made."""
-        source = folio.node
         is_fresh = self.spare() <= 0 or not self.free()[node]
-        folio.node = node
+        source, folio.node = folio.node, node
         if not is_fresh:
             self.left(source)
         elif source != node:
@@ -355,7 +341,6 @@ class Pool:
             self.surplus.update({source: -moves, node: moves})
 
     def resize(self, node: int, nr: int) -> None:
-        """Let a node have so many huge pages; those in use become surplus."""
         spare = self.spare()
         fewer = self.total[node] - self.surplus[node] - nr
         back = max(0, min(-fewer, self.surplus[node]))

@@ -67,9 +67,12 @@ class Entry:
     """A page table's entry, for a page or for a whole block; without a folio: the zero page."""
 
     folio: "Folio | None"
-    write: bool
-    dirty: bool
-    huge: bool
+    write: bool = False
+    dirty: bool = False
+    huge: bool = False
+
+
+NOTHING = Entry(None)  # where nothing is mapped
 
 
 class Folio:
@@ -100,7 +103,6 @@ class Folio:
 
     @property
     def shared(self) -> bool:
-        """Whether it looks as if more than one process mapped it."""
         maps = self.maps.values()
         if self.nr == 1 or self.hugetlb or len(maps) <= 1:
             return len(maps) > 1
@@ -146,7 +148,6 @@ class Vma:
         return at - self.start + self.pgoff
 
     def turn(self, at: int, nr: int) -> int:
-        """The place of a folio in an interleaving."""
         bias = self.obj.inode if self.obj else 0
         return bias + self.pgoff // nr + (at - self.start) // nr
 
@@ -220,11 +221,10 @@ class Mm:
     def cut(self, *edges: int) -> None:
         """Map page by page what a single entry maps on both sides of an address."""
         for at in edges:
-            if at % TABLE and at in self.ptes and self.ptes[at].huge:
+            if at % TABLE and self.ptes.get(at, NOTHING).huge:
                 self.split_entry(at)
 
     def split_entry(self, at: int) -> None:
-        """Map page by page what a single entry maps."""
         entry, start = self.ptes[at], at - at % TABLE
         self.events["thp_split_pmd"] += 1
         self.tables.add(start // TABLE)
@@ -248,7 +248,6 @@ class Mm:
             self.cut(vma.start, vma.end)
 
     def split_at(self, *edges: int) -> None:
-        """Let no VMA reach across an address."""
         for at in edges:
             if (vma := self.vma(at)) and vma.start < at:
                 need(not vma.hugetlb or at % TABLE == 0, "EINVAL")

@@ -14,7 +14,7 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.units import PAGE_SIZE, pages_of
 from tests.plain import memory as m
 from tests.plain.faults import MOVE, MOVE_ALL, Memory, to_move
-from tests.plain.memory import TABLE, Folio, Mm, Object, Policy, Refused, Task, Vma, need
+from tests.plain.memory import NOTHING, TABLE, Folio, Mm, Object, Policy, Refused, Task, Vma, need
 
 Record = dict[str, Any]
 DONE: Record = {"ret": 0, "errno": None}
@@ -133,7 +133,6 @@ class Model:
         need(covered >= b - a, "ENOMEM")
 
     def discard(self, mm: Mm, vma: Vma, start: int, end: int, advice: int) -> None:
-        """Advice about what is mapped: dontneed, free, cold, pageout."""
         need("locked" not in vma.flags and not (advice == FREE and vma.obj), "EINVAL")
         need(not vma.hugetlb or (advice == DONTNEED and start % TABLE == 0), "EINVAL")
         if advice != DONTNEED:
@@ -167,9 +166,9 @@ class Model:
         return {}
 
     def get_page(self, task: Task, at: int, write: bool, errno: str = "EFAULT", dirties=False):
-        vma, pte = need(task.mm.vma(at), "EFAULT"), task.mm.ptes.get(at)
+        vma = need(task.mm.vma(at), "EFAULT")
         need(not errno or ("w" if write else "r") in vma.prot, errno)
-        if not pte or (write and not pte.write):
+        if at not in task.mm.ptes or (write and not task.mm.ptes[at].write):
             need(self.memory.fault(task, vma, at, write), "EFAULT")
         pte = task.mm.ptes[at]
         if pte.folio and dirties and write:
@@ -267,8 +266,8 @@ class Model:
 
     def do_get_mempolicy(self, step: Any, task: Task, at: int, _: int) -> Record:
         node, addr, allowed = (bool(step.flag_bits & bit) for bit in (1, 2, 4))
-        is_odd = step.flag_bits & ~7 or (allowed and (node or addr))
-        need(not is_odd and (not at or addr or allowed), "EINVAL")
+        need(not (step.flag_bits & ~7 or (allowed and (node or addr))), "EINVAL")
+        need(not at or addr or allowed, "EINVAL")
         if allowed:
             return DONE | {"nodes": str(task.mems)}
         policy = need(task.mm.vma(at), "EFAULT").policy_at(at) if addr else task.policy
@@ -326,7 +325,7 @@ class Model:
 
     def mbind_walk(self, task: Task, a: int, b: int, whole: bool, flags: int) -> Iterator[Any]:
         """What is mapped where mbind looks; with *whole* there may be no hole."""
-        parts = need(list(task.mm.walk(a, b)), "EFAULT")
+        parts = need([*task.mm.walk(a, b)], "EFAULT")
         for (_, start, end), (_, behind, _) in zip(parts, [*parts[1:], (None, b, b)], strict=True):
             need(not whole or (parts[0][1] <= a and end >= behind), "EFAULT")
             yield from task.mm.mapped(start, end) if flags else ()
@@ -413,10 +412,10 @@ class Model:
         submit(len(wanted))
 
     def query(self, task: Task, at: int) -> int:
-        pte = task.mm.ptes.get(at)
-        if not task.mm.vma(at) or (pte and not pte.folio):
-            return EFAULT
-        return pte.folio.node if pte else ENOENT
+        if task.mm.vma(at) and at not in task.mm.ptes:
+            return ENOENT
+        folio = task.mm.ptes.get(at, NOTHING).folio
+        return folio.node if folio else EFAULT
 
     def do_cpuset_set(self, step: Any, *_: Any) -> None:
         cpus, mems = self.cpusets.setdefault(step.cpuset, self.cpusets[""])
