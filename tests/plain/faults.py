@@ -12,9 +12,7 @@ RA_PAGES, RA_ASYNC, AROUND = 32, 8, 16
 MOVE, MOVE_ALL = 2, 4
 
 
-class Memory:
-    """The nodes of a machine: where pages are placed, and the faults that place them."""
-
+class Memory:  # the nodes of a machine: where pages are placed, and the faults that place them
     def __init__(self, spec: Any) -> None:
         self.nodes, self.memory = Nodemask.collect(spec.nodes), spec.memory_nodes
         self.pool, self.mms, self.files = Pool(self, spec.hugetlb), list[Mm](), list[Object]()
@@ -65,14 +63,13 @@ class Memory:
         entry = task.mm.ptes.get(at)
         if not entry and vma.obj:
             return self.file_fault(task, vma, vma.obj, at, write)
-        if not write:
-            if not entry:
-                task.mm.map(at, None)
-        elif entry and (entry.write or (entry.folio and (vma.shared or mine))):
+        if not write and not entry:
+            task.mm.map(at, None)
+        elif write and entry and (entry.write or (entry.folio and (vma.shared or mine))):
             if entry.folio:
                 entry.folio.dirty |= vma.shared and not entry.write
             entry.write = entry.dirty = True
-        else:
+        elif write:
             self.new_anon(task, vma, at)
         return True
 
@@ -238,9 +235,7 @@ def to_move(found: Iterable[Any], flags: int) -> tuple[dict[Folio, None], int]:
     return folios, failed
 
 
-class Pool:
-    """The huge pages of each node, those of them that are surplus, and all that are in use."""
-
+class Pool:  # the huge pages of each node, those of them that are surplus, and all that are in use
     def __init__(self, memory: Any, sizes: dict[int, int]) -> None:
         self.memory, self.total, self.surplus = memory, Counter(sizes), Counter[int]()
         self.folios = list[Folio]()
@@ -302,12 +297,11 @@ class Pool:
 
     def map_absent(self, task: Task, vma: Vma, obj: Object, start: int) -> bool:
         index, writes = vma.index(start), vma.shared and "w" in vma.prot
-        if (folio := obj.cache.get(index)) or index >= obj.nr:
-            pass
-        elif not vma.shared:
+        folio, is_absent = obj.cache.get(index), index < obj.nr and index not in obj.cache
+        if is_absent and not vma.shared:
             task.mm.prepare_anon(vma)
             folio = self.take(task, vma, start, vma.reserved or set(), start)
-        elif folio := self.take(task, vma, start, obj.reserved, index):
+        elif is_absent and (folio := self.take(task, vma, start, obj.reserved, index)):
             obj.cache[index] = folio
         if folio:
             folio.dirty |= vma.shared

@@ -44,18 +44,16 @@ class Policy:
     def rebound(self, mems: Nodemask) -> "Policy":
         if self.mode == LOCAL or (not self.flags and self.cpuset == mems):
             return self
-        user = self.cpuset if self.user is None else self.user
+        nodes, user = self.nodes, self.cpuset if self.user is None else self.user
         if self.mode not in (PREFERRED, MANY):
-            shown = user.relative_to(mems) if self.flags & RELATIVE else user & mems
             if self.flags & (STATIC | RELATIVE):
+                shown = user.relative_to(mems) if self.flags & RELATIVE else user & mems
                 return replace(self, nodes=shown or mems)
-            self = replace(self, nodes=self.nodes.remap_all(user, mems) or mems)
-        return replace(self, user=self.user and mems, cpuset=mems)
+            nodes = nodes.remap_all(user, mems) or mems
+        return replace(self, nodes=nodes, user=self.user and mems, cpuset=mems)
 
 
-class Object:
-    """A file or a piece of shared anonymous memory, with its page cache and its policies."""
-
+class Object:  # A file or a piece of shared anonymous memory, with its page cache and its policies
     def __init__(self, name: str, fs: str, nr: int, inode: int) -> None:
         self.name, self.fs, self.nr, self.inode = name, fs, nr, inode
         self.cache, self.policies = dict[int, Folio](), dict[int, Policy]()
@@ -121,9 +119,7 @@ class Folio:
 
 
 @dataclass(eq=False)
-class Vma:
-    """Pages start..end of an address space that are alike."""
-
+class Vma:  # pages start..end of an address space that are alike
     start: int
     end: int
     prot: str
@@ -170,9 +166,7 @@ class Vma:
         return alike and follows and bool(lends or self.anon is other.anon)
 
 
-class Mm:
-    """An address space: VMAs in order, a dict of pages, and the blocks that have a page table."""
-
+class Mm:  # an address space: VMAs in order, a dict of pages, and the blocks that have a page table
     def __init__(self, memory: Any) -> None:
         self.number, self.events = len(memory.mms), memory.events
         memory.mms.append(self)
@@ -241,9 +235,8 @@ class Mm:
             self.unmap(at)
 
     def put(self, old: list[Vma], new: list[Vma]) -> None:
-        gone = {id(vma) for vma in old}
-        kept = [vma for vma in [*self.vmas, *new] if id(vma) not in gone and vma.start < vma.end]
-        self.vmas = sorted(kept, key=lambda vma: vma.start)
+        kept = [vma for vma in self.vmas if vma not in old]
+        self.vmas = sorted(kept + new, key=lambda vma: vma.start)
         for vma in new:
             self.cut(vma.start, vma.end)
 
@@ -257,10 +250,9 @@ class Mm:
         """Change a part of *vma*, which then merges with neighbours that it joins."""
         if all(getattr(vma, key) == value for key, value in changes.items()):
             return vma
-        if vma.hugetlb:
-            self.split_at(a, b)
-            vma = need(self.vma(a), "")
-        part = replace(vma.cut(a, b), **changes)
+        self.split_at(a, b)
+        vma = self.vma(a)
+        part = replace(vma, **changes)
         merged = [other for other in self.vmas if other.end == a and part.joins(other)]
         for high in [other for other in self.vmas if other.start == b and part.joins(other)]:
             if all(not low.anon or not high.anon or low.anon is high.anon for low in merged):
@@ -269,7 +261,7 @@ class Mm:
             low, lent = min(part, side, key=lambda v: v.start), side if side.anon else part
             end = max(part.end, side.end)
             part = replace(low, end=end, policy=part.policy, anon=lent.anon, forked=lent.forked)
-        self.put([vma, *merged], [part, vma.cut(vma.start, a), vma.cut(b, vma.end)])
+        self.put([vma, *merged], [part])
         return part
 
     def prepare_anon(self, vma: Vma) -> None:

@@ -38,9 +38,7 @@ def run(scenario: Any) -> list[Record]:
     return [{"op": step.op, **model.do(step)} for step in scenario.steps]
 
 
-class Model:
-    """A machine, its tasks, and the names that the steps have given."""
-
+class Model:  # A machine, its tasks, and the names that the steps have given
     def __init__(self, scenario: Any) -> None:
         spec, nodes = scenario.machine, scenario.machine.memory_nodes
         self.memory, self.cpus = Memory(spec), spec.cpus
@@ -286,9 +284,7 @@ class Model:
         if vma.policy != policy:
             new = mm.modify(vma, a, b, policy=policy)
             if new.shmem:
-                places = range(new.pgoff, new.index(new.end))
-                kept = {at: old for at, old in new.shmem.policies.items() if at not in places}
-                new.shmem.policies = kept | (dict.fromkeys(places, policy) if policy else {})
+                new.shmem.policies |= dict.fromkeys(range(new.pgoff, new.index(new.end)), policy)
 
     def do_mbind(self, step: Any, task: Task, a: int, b: int) -> None:
         (mode, mode_flags), flags = self.split_mode(step.mode_number), step.flag_bits
@@ -447,10 +443,9 @@ class Model:
             self.memory.thp = str(step.value)
         if step.name == "nr_hugepages":
             self.memory.pool.resize(step.node, int(step.value))
-        drop = step.name == "drop_caches" and int(step.value) & 1
-        for file in self.files.values() if drop else ():
-            kept = {at: p for at, p in file.cache.items() if p.dirty or p.maps or p.held}
-            file.cache = kept if file.fs == "ext4" else file.cache
+        for file in self.files.values():
+            if step.name == "drop_caches" and int(step.value) & 1 and file.fs == "ext4":
+                file.cache = {at: p for at, p in file.cache.items() if p.dirty or p.maps or p.held}
 
     def do_placement(self, step: Any, task: Task, a: int, b: int) -> Record:
         return {"nodes": runs([max(self.query(task, at), -1) for at in range(a, b)])}
