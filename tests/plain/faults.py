@@ -8,8 +8,7 @@ from pymigrate.nodemask import Nodemask
 from tests.plain import memory as m
 from tests.plain.memory import NOTHING, TABLE, Folio, Mm, Object, Policy, Task, Vma, need
 
-RA_PAGES, RA_ASYNC, AROUND = 32, 8, 16
-MOVE, MOVE_ALL = 2, 4
+RA_PAGES, RA_ASYNC, AROUND, MOVE, MOVE_ALL = 32, 8, 16, 2, 4
 
 
 class Memory:  # the nodes of a machine: where pages are placed, and the faults that place them

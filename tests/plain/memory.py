@@ -53,7 +53,7 @@ class Policy:
         return replace(self, nodes=nodes, user=self.user and mems, cpuset=mems)
 
 
-class Object:  # A file or a piece of shared anonymous memory, with its page cache and its policies
+class Object:  # a file or a piece of shared anonymous memory, with its page cache and its policies
     def __init__(self, name: str, fs: str, nr: int, inode: int) -> None:
         self.name, self.fs, self.nr, self.inode = name, fs, nr, inode
         self.cache, self.policies = dict[int, Folio](), dict[int, Policy]()
@@ -74,16 +74,14 @@ NOTHING = Entry(None)  # where nothing is mapped
 
 
 class Folio:
-    """A page of memory, or 512: where it is, what of, who maps or holds it.
-
-    Page by page it knows which ones belong to one process alone (exclusive), and which ones hold
-    what was stored. Marked: by readahead. Partial: a part of it was unmapped, but not the rest.
-    """
+    """A page of memory, or 512: where it is, what of, who maps or holds it."""
 
     def __init__(self, node: int, obj: Object | None, index: int, nr: int = 1) -> None:
         self.node, self.obj, self.index, self.nr = node, obj, index, nr
-        self.marked = self.dirty = self.partial = self.hugetlb = False
-        self.exclusive, self.stored = set(() if obj else range(nr)), set[int]()
+        self.marked = self.dirty = self.hugetlb = False  # marked: by readahead
+        self.partial = False  # a part of it was unmapped, but not the rest
+        self.exclusive = set(() if obj else range(nr))  # its pages of one process alone
+        self.stored = set[int]()  # and those that hold what was stored
         self.held, self.maps = list[str](), dict[tuple[Mm, int], Entry]()
 
     @property
@@ -96,15 +94,13 @@ class Folio:
 
     def covered(self, maps: list[tuple[tuple["Mm", int], Entry]]) -> bool:
         """Whether *maps* map all of it or nothing."""
-        whole = any(entry.huge for _, entry in maps)
-        return whole or len({at % self.nr for (_, at), _ in maps}) in (0, self.nr)
+        pages = {at % self.nr for (_, at), _ in maps}
+        return len(pages) in (0, self.nr) or any(entry.huge for _, entry in maps)
 
     @property
     def shared(self) -> bool:
-        maps = self.maps.values()
-        if self.nr == 1 or self.hugetlb or len(maps) <= 1:
-            return len(maps) > 1
-        return any(e.huge for e in maps) or len(maps) > self.nr or self.mapcount(0) > 1
+        parts = not self.hugetlb and not any(entry.huge for entry in self.maps.values())
+        return len(self.maps) > (self.nr if parts else 1) or self.mapcount(0) > 1
 
     def unmap_to_move(self) -> bool:
         """Whether migration can unmap it all; what the attempt leaves behind."""
@@ -265,6 +261,6 @@ class Mm:  # an address space: VMAs in order, a dict of pages, and the blocks th
         return part
 
     def prepare_anon(self, vma: Vma) -> None:
-        lenders = [other for other in self.vmas if other.anon and not other.forked]
-        lent = [v.anon for v in lenders if v.continues(vma) or vma.continues(v)]
-        vma.anon = vma.anon or (lent[-1] if lent else object())
+        near = [v for v in self.vmas if v.continues(vma) or vma.continues(v)]
+        lent = [v.anon for v in near if v.anon and not v.forked]
+        vma.anon = vma.anon or [object(), *lent][-1]

@@ -20,9 +20,8 @@ Record = dict[str, Any]
 DONE: Record = {"ret": 0, "errno": None}
 MODES = "default preferred bind interleave local preferred-many weighted-interleave".split()
 MODE_FLAGS = {"static": m.STATIC, "relative": m.RELATIVE, "numa_balancing": m.BALANCING}
-STRICT = 1
 ALIGNED = "munmap mprotect madvise set_mempolicy_home_node".split()
-BASE, END = 0x200004000000 // PAGE_SIZE, 1 << 60
+BASE, END, STRICT = 0x200004000000 // PAGE_SIZE, 1 << 60, 1
 ENOENT, EACCES, EFAULT, EBUSY = -2, -13, -14, -16
 DONTNEED, FREE, COLD, PAGEOUT, POPULATE_READ, POPULATE_WRITE, COLLAPSE = 4, 8, 20, 21, 22, 23, 25
 ADVICE = dict.fromkeys((4, 8, 20, 21, 22, 23, 25), ("", "")) | {  # VMA flags it sets and clears
@@ -32,18 +31,16 @@ ADVICE = dict.fromkeys((4, 8, 20, 21, 22, 23, 25), ("", "")) | {  # VMA flags it
 }  # fmt: skip
 
 
-def run(scenario: Any) -> list[Record]:
-    """The records of all steps of a loaded scenario."""
+def run(scenario: Any) -> list[Record]:  # the records of all steps of a loaded scenario
     model = Model(scenario)
     return [{"op": step.op, **model.do(step)} for step in scenario.steps]
 
 
-class Model:  # A machine, its tasks, and the names that the steps have given
+class Model:  # a machine, its tasks, and the names that the steps have given
     def __init__(self, scenario: Any) -> None:
         spec, nodes = scenario.machine, scenario.machine.memory_nodes
         self.memory, self.cpus = Memory(spec), spec.cpus
-        self.cpusets = {"": (spec.cpus, nodes)}
-        self.tasks, self.files = dict[str, Task](), dict[str, Object]()
+        self.tasks, self.files, self.cpusets = {}, {}, {"": (spec.cpus, nodes)}
         for name, t in scenario.tasks.items():
             cpus = {"cpus": t.cpus, "user_cpus": t.cpus, "mm": Mm(self.memory)}
             self.tasks[name] = Task(uid=t.uid, cpuset="", mems=nodes, policy=None, **cpus)
@@ -164,10 +161,9 @@ class Model:  # A machine, its tasks, and the names that the steps have given
         return {}
 
     def get_page(self, task: Task, at: int, write: bool, errno: str = "EFAULT", dirties=False):
-        vma = need(task.mm.vma(at), "EFAULT")
+        vma, pte = need(task.mm.vma(at), "EFAULT"), task.mm.ptes.get(at)
         need(not errno or ("w" if write else "r") in vma.prot, errno)
-        if at not in task.mm.ptes or (write and not task.mm.ptes[at].write):
-            need(self.memory.fault(task, vma, at, write), "EFAULT")
+        need((pte and pte.write >= write) or self.memory.fault(task, vma, at, write), "EFAULT")
         pte = task.mm.ptes[at]
         if pte.folio and dirties and write:
             pte.folio.dirty |= not pte.dirty and not pte.huge
@@ -290,10 +286,10 @@ class Model:  # A machine, its tasks, and the names that the steps have given
         (mode, mode_flags), flags = self.split_mode(step.mode_number), step.flag_bits
         need(not flags & ~7, "EINVAL")
         need(not (flags & MOVE_ALL and task.uid), "EPERM")
-        flags &= ~0 if mode else ~STRICT
         need(step.offset % PAGE_SIZE == 0, "EINVAL")
         if a == b:
             return
+        flags &= ~0 if mode else ~STRICT
         policy = self.build(task, mode, mode_flags, step.nodes)
         found = self.mbind_walk(task, a, b, mode != 0, flags)
         queue, failed = to_move((one for one in found if one[2].node not in step.nodes), flags)
