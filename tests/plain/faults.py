@@ -175,7 +175,7 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
         new = Folio(need(node is not None, "ENOMEM") and node, None, vma.index(start), TABLE)
         new.stored = {at % TABLE for at, _, folio in found if at % folio.nr in folio.stored}
         task.mm.zap(start, start + TABLE)
-        task.mm.map(start, new, write="w" in vma.prot, dirty=True, huge=True)
+        task.mm.map(start, new, "w" in vma.prot, dirty=True, huge=True)
         return ""
 
     def lazily(self, mm: Mm, a: int, b: int, free: bool, pageout: bool) -> None:
@@ -192,8 +192,7 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
                     if self.split(folio):
                         end = at
                 elif free and end - at == folio.nr and (alone or not (entry.huge or folio.dirty)):
-                    folio.dirty = False
-                    for _, each in mm.entries(at, end):
+                    for each in (folio, *(pte for _, pte in mm.entries(at, end))):
                         each.dirty = False
 
     def engine(self, folios: Iterable[Folio], place: Callable[[Folio], int | None]) -> int:

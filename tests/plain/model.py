@@ -194,17 +194,13 @@ class Model:  # a machine, its tasks, and the names that the steps have given
         mm = task.mm
         new.tables |= mm.tables & {*range(vma.start // TABLE, (vma.end - 1) // TABLE + 1)}
         for at, pte, folio in mm.mapped(vma.start, vma.end):
-            if pte.huge and "long" in folio.held and folio.exclusive and not folio.hugetlb:
+            if pte.huge and "long" in folio.held and folio.exclusive:
                 mm.split_entry(at)
         for at, pte in mm.entries(vma.start, vma.end):
             folio = pte.folio
             mine = folio and folio.exclusive & {*(range(TABLE) if pte.huge else [at % folio.nr])}
             if mine and "long" in folio.held:
-                if folio.hugetlb:
-                    folio = self.memory.pool.take(task, vma, at, set(), at)
-                    new.map(at, need(folio, "ENOMEM"), "w" in vma.prot, True, huge=True)
-                else:
-                    self.memory.new_anon(task, vma, at, new)
+                self.memory.new_anon(task, vma, at, new)
                 continue
             pte.write = False
             new.map(at, folio, False, pte.dirty, pte.huge)
@@ -465,7 +461,7 @@ class Model:  # a machine, its tasks, and the names that the steps have given
         return {"lines": lines}
 
     def do_vmstat(self, step: Any, *_: Any) -> Record:
-        delta = {name: value for name, value in self.memory.events.items() if value}
+        delta = dict(self.memory.events)
         self.memory.events.clear()
         return {"delta": delta}
 
