@@ -14,7 +14,8 @@ RA_PAGES, RA_ASYNC, AROUND, MOVE, MOVE_ALL = 32, 8, 16, 2, 4
 class Memory:  # the nodes of a machine: where pages are placed, and the faults that place them
     def __init__(self, spec: Any) -> None:
         self.nodes, self.memory = Nodemask.collect(spec.nodes), spec.memory_nodes
-        self.pool, self.mms, self.files = Pool(self, spec.hugetlb), list[Mm](), list[Object]()
+        self.mms, self.files, self.folios = list[Mm](), list[Object](), list[Folio]()
+        self.total, self.surplus = Counter(spec.hugetlb), Counter[int]()  # huge pages of the pools
         self.thp, self.events = str(spec.thp), Counter[str]()
         self.cpu_node = {cpu: nid for nid, node in spec.nodes.items() for cpu in node.cpus}
         self.weights, self.zonelists = spec.weights, dict[int, list[int]]()
@@ -55,7 +56,7 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
     def fault(self, task: Task, vma: Vma, at: int, write: bool) -> bool:
         """Let *task* access a page of *vma*, which allows it; False: beyond the file's end."""
         if vma.hugetlb:
-            return self.pool.fault(task, vma, vma.obj, at, write)
+            return self.pool_fault(task, vma, vma.obj, at, write)
         if at not in task.mm.ptes and self.huge_fault(task, vma, at, write):
             return True
         mine = write and not vma.shared and self.is_exclusive(task.mm, vma, at)
@@ -210,7 +211,7 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
                     piece.node = piece.node if node is None else node
             elif node is not None and folio.unmap_to_move() and not folio.held:
                 if folio.hugetlb:
-                    self.pool.moved(folio, node)
+                    self.moved(folio, node)
                 folio.node = node
                 events.update(pgmigrate_success=folio.nr, thp_migration_success=huge)
             else:
@@ -219,29 +220,10 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
                 need(node is not None, "ENOMEM")
         return failed + split if failed or left else 0
 
-
-def to_move(found: Iterable[Any], flags: int) -> tuple[dict[Folio, None], int]:
-    """The folios to move of what is *found* misplaced, and how many must stay."""
-    folios, failed, last = dict[Folio, None](), 0, None
-    for _, entry, folio in found:
-        if folio is not last or entry.huge:
-            last = folio if folio.nr > 1 and not entry.huge else last
-            need(flags & (MOVE | MOVE_ALL), "EIO")
-            if flags & MOVE_ALL or not folio.shared:
-                failed += folio in folios
-                folios[folio] = None
-    return folios, failed
-
-
-class Pool:  # the huge pages of each node, those of them that are surplus, and all that are in use
-    def __init__(self, memory: Any, sizes: dict[int, int]) -> None:
-        self.memory, self.total, self.surplus = memory, Counter(sizes), Counter[int]()
-        self.folios = list[Folio]()
-
     def spare(self) -> int:
         """How many are free and not reserved, when those that nobody uses are back."""
-        vmas = [vma for mm in self.memory.mms for vma in mm.vmas if vma.hugetlb]
-        alive = {*self.memory.files, *(vma.obj for vma in vmas if vma.shared)}
+        vmas = [vma for mm in self.mms for vma in mm.vmas if vma.hugetlb]
+        alive = {*self.files, *(vma.obj for vma in vmas if vma.shared)}
         for folio in self.folios[:]:
             if not (folio.maps or folio.held or folio.obj in alive):
                 self.folios.remove(folio)
@@ -273,9 +255,9 @@ class Pool:  # the huge pages of each node, those of them that are surplus, and 
             return None
         where, turn = Nodemask.collect(self.free()), vma.turn(start, TABLE)
         policy = vma.policy or task.policy
-        node = self.memory.alloc(task, policy, turn, only=where) if where else None
+        node = self.alloc(task, policy, turn, only=where) if where else None
         if node is None and policy and policy.mode == m.MANY:
-            near = self.memory.zonelists[self.memory.cpu_node[task.cpus.first]]
+            near = self.zonelists[self.cpu_node[task.cpus.first]]
             node = next((n for n in near if n in where and n in task.mems), None)
         if node is None:
             return None
@@ -285,7 +267,7 @@ class Pool:  # the huge pages of each node, those of them that are surplus, and 
         self.folios.append(folio)
         return folio
 
-    def fault(self, task: Task, vma: Vma, obj: Object, at: int, write: bool) -> bool:
+    def pool_fault(self, task: Task, vma: Vma, obj: Object, at: int, write: bool) -> bool:
         """Let *task* access a page; False: beyond the file's end, or there is no huge page."""
         ptes, start = task.mm.ptes, at - at % TABLE
         is_there = start in ptes or self.map_absent(task, vma, obj, start)
@@ -341,3 +323,16 @@ class Pool:  # the huge pages of each node, those of them that are surplus, and 
         gone = max(0, min(fewer, self.free()[node], spare))
         self.total[node] -= gone
         self.surplus[node] += max(0, fewer - gone)
+
+
+def to_move(found: Iterable[Any], flags: int) -> tuple[dict[Folio, None], int]:
+    """The folios to move of what is *found* misplaced, and how many must stay."""
+    folios, failed, last = dict[Folio, None](), 0, None
+    for _, entry, folio in found:
+        if folio is not last or entry.huge:
+            last = folio if folio.nr > 1 and not entry.huge else last
+            need(flags & (MOVE | MOVE_ALL), "EIO")
+            if flags & MOVE_ALL or not folio.shared:
+                failed += folio in folios
+                folios[folio] = None
+    return folios, failed

@@ -81,7 +81,7 @@ class Model:  # a machine, its tasks, and the names that the steps have given
         if obj and vma.hugetlb:
             need(nr % TABLE == start % TABLE == pgoff % TABLE == 0, "EINVAL")
             wanted = range(pgoff, pgoff + nr, TABLE)
-            self.memory.pool.reserve(task, obj, wanted, step.shared)
+            self.memory.reserve(task, obj, wanted, step.shared)
             vma.reserved = None if step.shared else {*range(start, start + nr, TABLE)}
             obj.nr = max(obj.nr, pgoff + nr) if "w" in step.prot else obj.nr
         task.mm.put([], [vma])
@@ -134,7 +134,7 @@ class Model:  # a machine, its tasks, and the names that the steps have given
             self.memory.lazily(mm, start, end, advice == FREE, advice == PAGEOUT)
             return
         end -= end % TABLE if vma.hugetlb else 0
-        if vma.reserved is not None and not self.memory.pool.surplus.total():
+        if vma.reserved is not None and not self.memory.surplus.total():
             for at, _, folio in mm.mapped(start, end):
                 alone = not folio.obj and len(folio.maps) == 1 and not folio.held
                 vma.reserved |= {at} if alone else set()
@@ -295,7 +295,7 @@ class Model:  # a machine, its tasks, and the names that the steps have given
         shift = first and self.first_turn(task.mm, first, a, b) - first.index // first.nr
 
         def place(folio: Folio) -> int | None:
-            turn, pool = shift + folio.index // folio.nr, self.memory.pool
+            turn, pool = shift + folio.index // folio.nr, self.memory
             free = folio.hugetlb and pool.spare() > 0 and Nodemask.collect(pool.free())
             node = self.memory.alloc(task, policy, turn, only=free) if free else None
             return self.memory.alloc(task, policy, turn) if node is None else node
@@ -434,7 +434,7 @@ class Model:  # a machine, its tasks, and the names that the steps have given
         if step.name == "thp":
             self.memory.thp = str(step.value)
         if step.name == "nr_hugepages":
-            self.memory.pool.resize(step.node, int(step.value))
+            self.memory.resize(step.node, int(step.value))
         for file in self.files.values():
             if step.name == "drop_caches" and int(step.value) & 1 and file.fs == "ext4":
                 file.cache = {at: p for at, p in file.cache.items() if p.dirty or p.maps or p.held}
