@@ -1,22 +1,21 @@
-"""The plain model's machine: the nodes, where folios are placed, and the faults that place them."""
+"""The plain model's machine: nodes, the faults that place folios, the engine that moves them."""
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pymigrate.nodemask import Nodemask
 from tests.plain import memory as m
-from tests.plain.hugetlb import Pool
-from tests.plain.memory import TABLE, Folio, Mm, Object, Policy, Task, Vma, need
+from tests.plain.memory import NOTHING, TABLE, Folio, Mm, Object, Policy, Task, Vma, need
 
-RA_PAGES, RA_ASYNC, AROUND = 32, 8, 16
+RA_PAGES, RA_ASYNC, AROUND, MOVE, MOVE_ALL = 32, 8, 16, 2, 4
 
 
-class Memory:
-    """The nodes of a machine: where pages are placed, and the faults that place them."""
-
+class Memory:  # the nodes of a machine: where pages are placed, and the faults that place them
     def __init__(self, spec: Any) -> None:
         self.nodes, self.memory = Nodemask.collect(spec.nodes), spec.memory_nodes
-        self.pool = Pool(self, spec.hugetlb)
+        self.mms, self.files, self.folios = list[Mm](), list[Object](), list[Folio]()
+        self.total, self.surplus = Counter(spec.hugetlb), Counter[int]()  # huge pages of the pools
         self.thp, self.events = str(spec.thp), Counter[str]()
         self.cpu_node = {cpu: nid for nid, node in spec.nodes.items() for cpu in node.cpus}
         self.weights, self.zonelists = spec.weights, dict[int, list[int]]()
@@ -38,9 +37,8 @@ class Memory:
         elif policy and policy.mode in (m.BIND, m.MANY):
             near = near if policy.home is None else policy.home
             mask = policy.nodes & mask or mask
-            local &= policy.mode == m.BIND and (
-                near in policy.nodes or not policy.nodes & task.mems
-            )
+            is_near = near in policy.nodes or not policy.nodes & task.mems
+            local &= policy.mode == m.BIND and is_near
         elif policy and policy.mode in (m.INTERLEAVE, m.WEIGHTED):
             weights = self.weights if policy.mode == m.WEIGHTED else {}
             turns = [node for node in policy.nodes for _ in range(weights.get(node, 1))]
@@ -49,45 +47,42 @@ class Memory:
         return next((n for n in order if n in mask & (only or self.memory)), None)
 
     def new_anon(self, task: Task, vma: Vma, at: int, mm: Mm | None = None) -> None:
-        policy, bias = vma.policy_at(at), vma.shmem.inode if vma.shmem else 0
-        new = Folio(self.alloc(task, policy, bias + vma.index(at)), None, vma.index(at))
-        old = task.mm.ptes[at].folio if at in task.mm.ptes else None
+        node = self.alloc(task, vma.policy_at(at), vma.turn(at, 1))
+        new = Folio(node, None, vma.index(at))
+        old = task.mm.ptes.get(at, NOTHING).folio
         new.stored = {0} if old and at % old.nr in old.stored else set()
-        (mm or task.mm).map(at, new, write="w" in vma.prot, dirty=True)
+        (mm or task.mm).map(at, new, "w" in vma.prot, dirty=True)
 
     def fault(self, task: Task, vma: Vma, at: int, write: bool) -> bool:
         """Let *task* access a page of *vma*, which allows it; False: beyond the file's end."""
         if vma.hugetlb:
-            return self.pool.fault(task, vma, vma.obj, at, write)
+            return self.pool_fault(task, vma, vma.obj, at, write)
         if at not in task.mm.ptes and self.huge_fault(task, vma, at, write):
             return True
         mine = write and not vma.shared and self.is_exclusive(task.mm, vma, at)
         entry = task.mm.ptes.get(at)
         if not entry and vma.obj:
             return self.file_fault(task, vma, vma.obj, at, write)
-        if not write:
-            if not entry:
-                task.mm.map(at, None)
-        elif entry and (entry.write or (entry.folio and (vma.shared or mine))):
+        if not write and not entry:
+            task.mm.map(at, None)
+        elif write and entry and (entry.write or (entry.folio and (vma.shared or mine))):
             if entry.folio:
                 entry.folio.dirty |= vma.shared and not entry.write
             entry.write = entry.dirty = True
-        else:
+        elif write:
             self.new_anon(task, vma, at)
         return True
 
     def is_exclusive(self, mm: Mm, vma: Vma, at: int) -> bool:
         """Whether a store may use the page that is there; else all is prepared for a new one."""
-        entry = mm.ptes.get(at)
-        folio = entry.folio if entry else None
-        if entry and entry.write:
-            return True
-        if entry and folio and not folio.obj and len(folio.maps) + len(folio.held) == 1:
+        entry = mm.ptes.get(at, NOTHING)
+        folio = entry.folio
+        if folio and not folio.obj and len(folio.maps) + len(folio.held) == 1:
             folio.exclusive |= {*range(folio.nr)} if entry.huge or folio.nr == 1 else set()
-        if folio and at % folio.nr in folio.exclusive:
+        if entry.write or (folio and at % folio.nr in folio.exclusive):
             return True
-        if entry and entry.huge:
-            mm.split_entry(at - at % TABLE)
+        if entry.huge:
+            mm.split_entry(at)
         mm.prepare_anon(vma)
         return False
 
@@ -99,18 +94,15 @@ class Memory:
         if start // TABLE in task.mm.tables or not vma.start <= start <= vma.end - TABLE:
             return False
         task.mm.prepare_anon(vma)
-        if not write:
+        turn, local = vma.turn(start, TABLE), "hugepage" not in vma.flags
+        node = self.alloc(task, vma.policy, turn, local) if write else None
+        if node is not None:
+            self.events["thp_fault_alloc"] += 1
+            folio = Folio(node, None, vma.index(start), TABLE)
+            task.mm.map(start, folio, "w" in vma.prot, dirty=True, huge=True)
+        elif not write:
             task.mm.map(start, None, huge=True)
-            return True
-        node = self.alloc(
-            task, vma.policy, vma.turn(start, TABLE), local="hugepage" not in vma.flags
-        )
-        if node is None:
-            return False
-        self.events["thp_fault_alloc"] += 1
-        folio = Folio(node, None, vma.index(start), TABLE)
-        task.mm.map(start, folio, write="w" in vma.prot, dirty=True, huge=True)
-        return True
+        return start in task.mm.ptes
 
     def file_fault(self, task: Task, vma: Vma, obj: Object, at: int, write: bool) -> bool:
         if vma.index(at) >= obj.nr:
@@ -141,10 +133,10 @@ class Memory:
             obj.cache[new].marked = not is_single and new == end - RA_ASYNC
         return obj.cache[index]
 
-    def split(self, folio: Folio) -> list[Folio] | None:
+    def split(self, folio: Folio) -> list[Folio]:
         """Make a huge page 512 small ones; those all zero give way to the zero page."""
         if folio.held:
-            return None
+            return []
         for (mm, at), entry in folio.in_order:
             if entry.huge:
                 mm.split_entry(at)
@@ -164,13 +156,11 @@ class Memory:
         return pieces
 
     def collapse(self, task: Task, vma: Vma, a: int, b: int) -> None:
-        """Make each block of a range a huge page."""
-        first, last, errno = -(-a // TABLE) * TABLE, b // TABLE * TABLE, ""
+        first, last, errno = -(-a // TABLE), b // TABLE, ""
         fits = -(-vma.start // TABLE) < vma.end // TABLE and first <= last
         need(fits and vma.anon and not vma.obj and "nohugepage" not in vma.flags, "EINVAL")
-        for start in range(first, last, TABLE):
-            entry = task.mm.ptes.get(start)
-            if not entry or not entry.huge:
+        for start in range(first * TABLE, last * TABLE, TABLE):
+            if not task.mm.ptes.get(start, NOTHING).huge:
                 errno = self.collapse_block(task, vma, start) or errno
         need(not errno, errno)
 
@@ -186,24 +176,163 @@ class Memory:
         new = Folio(need(node is not None, "ENOMEM") and node, None, vma.index(start), TABLE)
         new.stored = {at % TABLE for at, _, folio in found if at % folio.nr in folio.stored}
         task.mm.zap(start, start + TABLE)
-        task.mm.map(start, new, write="w" in vma.prot, dirty=True, huge=True)
+        task.mm.map(start, new, "w" in vma.prot, dirty=True, huge=True)
         return ""
 
     def lazily(self, mm: Mm, a: int, b: int, free: bool, pageout: bool) -> None:
         """Free, cold and pageout: a huge page that is covered in part alone is split."""
-        at = a
-        while at < b:
-            entry, folio, end = mm.ptes.get(at), None, at + 1
-            if entry and (folio := entry.folio):
-                while end < b and (more := mm.ptes.get(end)) and more.folio is folio:
+        end = a
+        while (at := end) < b:
+            entry, end = mm.ptes.get(at, NOTHING), at + 1
+            if folio := entry.folio:
+                while end < b and mm.ptes.get(end, NOTHING).folio is folio:
                     end += 1
                 huge, mappings = folio.nr > 1, len(folio.maps)
                 alone = mappings <= (1 if entry.huge else folio.nr)
                 if huge and (end - at < TABLE or (pageout and alone)) and not folio.shared:
-                    if self.split(folio) is not None:
-                        continue
+                    if self.split(folio):
+                        end = at
                 elif free and end - at == folio.nr and (alone or not (entry.huge or folio.dirty)):
-                    folio.dirty = False
-                    for _, each in mm.entries(at, end):
+                    for each in (folio, *(pte for _, pte in mm.entries(at, end))):
                         each.dirty = False
-            at = end
+
+    def engine(self, folios: Iterable[Folio], place: Callable[[Folio], int | None]) -> int:
+        """Move folios to where *place* finds memory for them; how many stayed."""
+        failed, split, left, events = 0, 0, False, self.events
+        for folio in sorted(folios, key=lambda folio: not folio.hugetlb):
+            node, huge = place(folio), folio.nr > 1 and not folio.hugetlb
+            if huge and (folio.partial or node is None) and (pieces := self.split(folio)):
+                split += 1
+                events.update(thp_migration_fail=1, thp_migration_split=1)
+                for piece in reversed(pieces):
+                    node = place(piece) if piece.maps else piece.node
+                    events["pgmigrate_fail" if node is None else "pgmigrate_success"] += 1
+                    left |= node is None
+                    piece.node = piece.node if node is None else node
+            elif node is not None and folio.unmap_to_move() and not folio.held:
+                if folio.hugetlb:
+                    self.moved(folio, node)
+                folio.node = node
+                events.update(pgmigrate_success=folio.nr, thp_migration_success=huge)
+            else:
+                failed += 1
+                events.update(pgmigrate_fail=folio.nr, thp_migration_fail=huge)
+                need(node is not None, "ENOMEM")
+        return failed + split if failed or left else 0
+
+    def spare(self) -> int:
+        """How many are free and not reserved, when those that nobody uses are back."""
+        vmas = [vma for mm in self.mms for vma in mm.vmas if vma.hugetlb]
+        alive = {*self.files, *(vma.obj for vma in vmas if vma.shared)}
+        for folio in self.folios[:]:
+            if not (folio.maps or folio.held or folio.obj in alive):
+                self.folios.remove(folio)
+                self.left(folio.node)
+        reserved = [at for obj in alive for at in obj.reserved]
+        reserved += [at for vma in vmas for at in vma.reserved or () if vma.start <= at < vma.end]
+        return self.total.total() - len(self.folios) - len(reserved)
+
+    def left(self, node: int) -> None:
+        gone = self.surplus[node] > 0
+        self.total[node] -= gone
+        self.surplus[node] -= gone
+
+    def free(self) -> Counter[int]:
+        return self.total - Counter(folio.node for folio in self.folios)
+
+    def reserve(self, task: Task, obj: Object, wanted: range, shared: bool) -> None:
+        """Reserve the huge pages that *wanted* begins, which are indexes of a shared *obj*."""
+        new = set(wanted) - (obj.reserved | set(obj.cache) if shared else set())
+        is_bound, spare = task.policy and task.policy.mode == m.BIND, self.spare()
+        allowed = task.mems & task.policy.nodes if is_bound else task.mems
+        free = sum(nr for node, nr in self.free().items() if node in allowed)
+        need(len(new) <= min(spare, free), "ENOMEM")
+        obj.reserved |= new if shared else set()
+
+    def take(self, task: Task, vma: Vma, start: int, reserved: set[int], key: int) -> Folio | None:
+        """A huge page from the pool, of the reserved ones if *key* is among them."""
+        if self.spare() <= 0 and key not in reserved:
+            return None
+        where, turn = Nodemask.collect(self.free()), vma.turn(start, TABLE)
+        policy = vma.policy or task.policy
+        node = self.alloc(task, policy, turn, only=where) if where else None
+        if node is None and policy and policy.mode == m.MANY:
+            near = self.zonelists[self.cpu_node[task.cpus.first]]
+            node = next((n for n in near if n in where and n in task.mems), None)
+        if node is None:
+            return None
+        reserved.discard(key)
+        folio = Folio(node, vma.obj if vma.shared else None, vma.index(start), TABLE)
+        folio.hugetlb = True
+        self.folios.append(folio)
+        return folio
+
+    def pool_fault(self, task: Task, vma: Vma, obj: Object, at: int, write: bool) -> bool:
+        """Let *task* access a page; False: beyond the file's end, or there is no huge page."""
+        ptes, start = task.mm.ptes, at - at % TABLE
+        is_there = start in ptes or self.map_absent(task, vma, obj, start)
+        if is_there and write and (is_there := vma.shared or self.is_own(task, vma, start)):
+            ptes[start].write = ptes[start].dirty = True
+        return is_there
+
+    def map_absent(self, task: Task, vma: Vma, obj: Object, start: int) -> bool:
+        index, writes = vma.index(start), vma.shared and "w" in vma.prot
+        folio, is_absent = obj.cache.get(index), index < obj.nr and index not in obj.cache
+        if is_absent and not vma.shared:
+            task.mm.prepare_anon(vma)
+            folio = self.take(task, vma, start, vma.reserved or set(), start)
+        elif is_absent and (folio := self.take(task, vma, start, obj.reserved, index)):
+            obj.cache[index] = folio
+        if folio:
+            folio.dirty |= vma.shared
+            task.mm.map(start, folio, writes, writes, huge=True)
+        return folio is not None
+
+    def is_own(self, task: Task, vma: Vma, start: int) -> bool:
+        """Let what is there be the task's alone; False: there is no huge page for a copy."""
+        mm, old = task.mm, task.mm.ptes[start].folio
+        if old.obj or len(old.maps) > 1:
+            mm.prepare_anon(vma)
+            if folio := self.take(task, vma, start, (old.obj and vma.reserved) or set(), start):
+                mm.map(start, folio, huge=True)
+            elif vma.reserved is None or old.obj:
+                return False
+            for other, at in [*old.maps] if not folio else ():
+                if other is not mm:  # the owner of the reservation has it for himself then
+                    other.unmap(at)
+        mm.ptes[start].folio.exclusive = {*range(TABLE)}
+        return True
+
+    def moved(self, folio: Folio, node: int) -> None:
+        """Account for a huge page that has moved: where there was none free a new one was made."""
+        is_fresh = self.spare() <= 0 or not self.free()[node]
+        source, folio.node = folio.node, node
+        if not is_fresh:
+            self.left(source)
+        elif source != node:
+            moves = self.surplus[source] > 0
+            self.total.update({source: -1, node: 1})
+            self.surplus.update({source: -moves, node: moves})
+
+    def resize(self, node: int, nr: int) -> None:
+        spare = self.spare()
+        fewer = self.total[node] - self.surplus[node] - nr
+        back = max(0, min(-fewer, self.surplus[node]))
+        self.surplus[node] -= back
+        self.total[node] += max(0, -fewer - back)
+        gone = max(0, min(fewer, self.free()[node], spare))
+        self.total[node] -= gone
+        self.surplus[node] += max(0, fewer - gone)
+
+
+def to_move(found: Iterable[Any], flags: int) -> tuple[dict[Folio, None], int]:
+    """The folios to move of what is *found* misplaced, and how many must stay."""
+    folios, failed, last = dict[Folio, None](), 0, None
+    for _, entry, folio in found:
+        if folio is not last or entry.huge:
+            last = folio if folio.nr > 1 and not entry.huge else last
+            need(flags & (MOVE | MOVE_ALL), "EIO")
+            if flags & MOVE_ALL or not folio.shared:
+                failed += folio in folios
+                folios[folio] = None
+    return folios, failed

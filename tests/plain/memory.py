@@ -1,9 +1,5 @@
-"""The plain model's address spaces: every VMA, folio and page table entry is an object of its own.
+"""The plain model's address spaces, from the specification alone: objects; without swap."""
 
-Written from the specification alone; without swap.
-"""
-
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -48,18 +44,16 @@ class Policy:
     def rebound(self, mems: Nodemask) -> "Policy":
         if self.mode == LOCAL or (not self.flags and self.cpuset == mems):
             return self
-        user = self.cpuset if self.user is None else self.user
+        nodes, user = self.nodes, self.cpuset if self.user is None else self.user
         if self.mode not in (PREFERRED, MANY):
-            shown = user.relative_to(mems) if self.flags & RELATIVE else user & mems
             if self.flags & (STATIC | RELATIVE):
+                shown = user.relative_to(mems) if self.flags & RELATIVE else user & mems
                 return replace(self, nodes=shown or mems)
-            self = replace(self, nodes=self.nodes.remap_all(user, mems) or mems)
-        return replace(self, user=self.user and mems, cpuset=mems)
+            nodes = nodes.remap_all(user, mems) or mems
+        return replace(self, nodes=nodes, user=self.user and mems, cpuset=mems)
 
 
-class Object:
-    """A file or a piece of shared anonymous memory, with its page cache and its policies."""
-
+class Object:  # a file or a piece of shared anonymous memory, with its page cache and its policies
     def __init__(self, name: str, fs: str, nr: int, inode: int) -> None:
         self.name, self.fs, self.nr, self.inode = name, fs, nr, inode
         self.cache, self.policies = dict[int, Folio](), dict[int, Policy]()
@@ -71,22 +65,23 @@ class Entry:
     """A page table's entry, for a page or for a whole block; without a folio: the zero page."""
 
     folio: "Folio | None"
-    write: bool
-    dirty: bool
-    huge: bool
+    write: bool = False
+    dirty: bool = False
+    huge: bool = False
+
+
+NOTHING = Entry(None)  # where nothing is mapped
 
 
 class Folio:
-    """A page of memory, or 512: where it is, what of, who maps or holds it.
-
-    Page by page it knows which ones belong to one process alone (exclusive), and which ones hold
-    what was stored. Marked: by readahead. Partial: a part of it was unmapped, but not the rest.
-    """
+    """A page of memory, or 512: where it is, what of, who maps or holds it."""
 
     def __init__(self, node: int, obj: Object | None, index: int, nr: int = 1) -> None:
         self.node, self.obj, self.index, self.nr = node, obj, index, nr
-        self.marked = self.dirty = self.partial = self.hugetlb = False
-        self.exclusive, self.stored = set(() if obj else range(nr)), set[int]()
+        self.marked = self.dirty = self.hugetlb = False  # marked: by readahead
+        self.partial = False  # a part of it was unmapped, but not the rest
+        self.exclusive = set(() if obj else range(nr))  # its pages of one process alone
+        self.stored = set[int]()  # and those that hold what was stored
         self.held, self.maps = list[str](), dict[tuple[Mm, int], Entry]()
 
     @property
@@ -95,21 +90,17 @@ class Folio:
         return sorted(self.maps.items(), key=lambda one: (one[0][0].number, one[0][1]))
 
     def mapcount(self, number: int) -> int:
-        """How many entries map one of its pages."""
         return sum(e.huge or at % self.nr == number for (_, at), e in self.maps.items())
 
     def covered(self, maps: list[tuple[tuple["Mm", int], Entry]]) -> bool:
         """Whether *maps* map all of it or nothing."""
-        whole = any(entry.huge for _, entry in maps)
-        return whole or len({at % self.nr for (_, at), _ in maps}) in (0, self.nr)
+        pages = {at % self.nr for (_, at), _ in maps}
+        return len(pages) in (0, self.nr) or any(entry.huge for _, entry in maps)
 
     @property
     def shared(self) -> bool:
-        """Whether it looks as if more than one process mapped it."""
-        maps = self.maps.values()
-        if self.nr == 1 or self.hugetlb or len(maps) <= 1:
-            return len(maps) > 1
-        return any(e.huge for e in maps) or len(maps) > self.nr or self.mapcount(0) > 1
+        parts = not self.hugetlb and not any(entry.huge for entry in self.maps.values())
+        return len(self.maps) > (self.nr if parts else 1) or self.mapcount(0) > 1
 
     def unmap_to_move(self) -> bool:
         """Whether migration can unmap it all; what the attempt leaves behind."""
@@ -124,9 +115,7 @@ class Folio:
 
 
 @dataclass(eq=False)
-class Vma:
-    """Pages start..end of an address space that are alike."""
-
+class Vma:  # pages start..end of an address space that are alike
     start: int
     end: int
     prot: str
@@ -151,8 +140,8 @@ class Vma:
         return at - self.start + self.pgoff
 
     def turn(self, at: int, nr: int) -> int:
-        """The place of a folio in an interleaving."""
-        return self.pgoff // nr + (at - self.start) // nr
+        bias = self.obj.inode if self.obj else 0
+        return bias + self.pgoff // nr + (at - self.start) // nr
 
     def policy_at(self, at: int) -> Policy | None:
         return self.shmem.policies.get(self.index(at)) if self.shmem else self.policy
@@ -167,16 +156,16 @@ class Vma:
 
     def joins(self, other: "Vma") -> bool:
         """Whether it, just changed, merges with its neighbour *other*."""
-        alike = self.prot == other.prot and (self.continues(other) or other.continues(self))
+        alike = self.prot == other.prot and not self.hugetlb
         lends = not self.anon and other.anon and not other.forked
-        return alike and bool(lends or self.anon is other.anon)
+        follows = self.continues(other) or other.continues(self)
+        return alike and follows and bool(lends or self.anon is other.anon)
 
 
-class Mm:
-    """An address space: VMAs in order, a dict of pages, and the blocks that have a page table."""
-
-    def __init__(self, number: int, events: Counter[str]) -> None:
-        self.number, self.events = number, events
+class Mm:  # an address space: VMAs in order, a dict of pages, and the blocks that have a page table
+    def __init__(self, memory: Any) -> None:
+        self.number, self.events = len(memory.mms), memory.events
+        memory.mms.append(self)
         self.vmas, self.ptes, self.tables = list[Vma](), dict[int, Entry](), set[int]()
 
     def walk(self, a: int, b: int, hole: str = "") -> Iterator[tuple[Vma, int, int]]:
@@ -212,25 +201,21 @@ class Mm:
 
     def unmap(self, at: int) -> None:
         entry = self.ptes.get(at)
-        pages = range(at - at % TABLE, at - at % TABLE + TABLE) if entry and entry.huge else [at]
-        for page in pages if entry else ():
+        for page in range(at, at + (TABLE if entry.huge else 1)) if entry else ():
             del self.ptes[page]
-        if entry and entry.folio:
-            folio = entry.folio
-            del folio.maps[self, pages[0]]
+        if entry and (folio := entry.folio):
+            del folio.maps[self, at]
             folio.dirty |= entry.dirty and folio.obj is not None
             folio.partial = folio.partial or not folio.covered([*folio.maps.items()])
 
-    def cut(self, at: int) -> None:
+    def cut(self, *edges: int) -> None:
         """Map page by page what a single entry maps on both sides of an address."""
-        entry, start = self.ptes.get(at), at - at % TABLE
-        if not entry or not entry.huge or at == start:
-            return
-        self.split_entry(start)
+        for at in edges:
+            if at % TABLE and self.ptes.get(at, NOTHING).huge:
+                self.split_entry(at)
 
-    def split_entry(self, start: int) -> None:
-        """Map page by page what a single entry maps."""
-        entry = self.ptes[start]
+    def split_entry(self, at: int) -> None:
+        entry, start = self.ptes[at], at - at % TABLE
         self.events["thp_split_pmd"] += 1
         self.tables.add(start // TABLE)
         pages = {start + n: replace(entry, huge=False) for n in range(TABLE)}
@@ -241,38 +226,29 @@ class Mm:
             entry.folio.dirty |= entry.dirty
 
     def zap(self, a: int, b: int) -> None:
-        self.cut(a)
-        self.cut(b)
+        self.cut(a, b)
         for at, _ in self.entries(a, b):
             self.unmap(at)
 
     def put(self, old: list[Vma], new: list[Vma]) -> None:
-        gone = {id(vma) for vma in old}
-        kept = [vma for vma in [*self.vmas, *new] if id(vma) not in gone and vma.start < vma.end]
-        self.vmas = sorted(kept, key=lambda vma: vma.start)
+        kept = [vma for vma in self.vmas if vma not in old]
+        self.vmas = sorted(kept + new, key=lambda vma: vma.start)
         for vma in new:
-            self.cut(vma.start)
-            self.cut(vma.end)
+            self.cut(vma.start, vma.end)
 
-    def split_at(self, at: int) -> None:
-        """Let no VMA reach across an address."""
-        vma = self.vma(at)
-        if vma and vma.start < at:
-            need(not vma.hugetlb or at % TABLE == 0, "EINVAL")
-            self.put([vma], [vma.cut(vma.start, at), vma.cut(at, vma.end)])
+    def split_at(self, *edges: int) -> None:
+        for at in edges:
+            if (vma := self.vma(at)) and vma.start < at:
+                need(not vma.hugetlb or at % TABLE == 0, "EINVAL")
+                self.put([vma], [vma.cut(vma.start, at), vma.cut(at, vma.end)])
 
     def modify(self, vma: Vma, a: int, b: int, **changes: object) -> Vma:
         """Change a part of *vma*, which then merges with neighbours that it joins."""
         if all(getattr(vma, key) == value for key, value in changes.items()):
             return vma
-        if vma.hugetlb:
-            self.split_at(a)
-            self.split_at(b)
-            vma = need(self.vma(a), "")
-        part = replace(vma.cut(a, b), **changes)
-        if vma.hugetlb:
-            self.put([vma], [part])
-            return part
+        self.split_at(a, b)
+        vma = self.vma(a)
+        part = replace(vma, **changes)
         merged = [other for other in self.vmas if other.end == a and part.joins(other)]
         for high in [other for other in self.vmas if other.start == b and part.joins(other)]:
             if all(not low.anon or not high.anon or low.anon is high.anon for low in merged):
@@ -281,10 +257,10 @@ class Mm:
             low, lent = min(part, side, key=lambda v: v.start), side if side.anon else part
             end = max(part.end, side.end)
             part = replace(low, end=end, policy=part.policy, anon=lent.anon, forked=lent.forked)
-        self.put([vma, *merged], [part, vma.cut(vma.start, a), vma.cut(b, vma.end)])
+        self.put([vma, *merged], [part])
         return part
 
     def prepare_anon(self, vma: Vma) -> None:
-        lenders = [other for other in self.vmas if other.anon and not other.forked]
-        lent = [v.anon for v in lenders if v.continues(vma) or vma.continues(v)]
-        vma.anon = vma.anon or (lent[-1] if lent else object())
+        near = [v for v in self.vmas if v.continues(vma) or vma.continues(v)]
+        lent = [v.anon for v in near if v.anon and not v.forked]
+        vma.anon = vma.anon or [object(), *lent][-1]

@@ -1,29 +1,27 @@
-"""The plain model: a scenario's steps on the plain memory, each answered as FORMAT.md says.
+"""The plain model: a scenario's steps, each answered as FORMAT.md says for kernel 6.12.
 
-Kernel 6.12 only; without exec and declared memory. A step's method gets the step, its task, and
-the pages a..b that the step names a part of; `accesses` are the addresses there.
+A step's method gets the step, its task, and the pages a..b that the step names a part of.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from itertools import groupby, zip_longest
+from itertools import groupby
 from typing import Any
 
 from pymigrate.nodemask import Nodemask
 from pymigrate.units import PAGE_SIZE, pages_of
 from tests.plain import memory as m
-from tests.plain.engine import Queue, engine
-from tests.plain.faults import Memory
-from tests.plain.memory import TABLE, Folio, Mm, Object, Policy, Refused, Task, Vma, need
+from tests.plain.faults import MOVE, MOVE_ALL, Memory, to_move
+from tests.plain.memory import NOTHING, TABLE, Folio, Mm, Object, Policy, Refused, Task, Vma, need
 
 Record = dict[str, Any]
 DONE: Record = {"ret": 0, "errno": None}
 MODES = "default preferred bind interleave local preferred-many weighted-interleave".split()
 MODE_FLAGS = {"static": m.STATIC, "relative": m.RELATIVE, "numa_balancing": m.BALANCING}
-STRICT, MOVE, MOVE_ALL = 1, 2, 4
 ALIGNED = "munmap mprotect madvise set_mempolicy_home_node".split()
-BASE, END = 0x200004000000 // PAGE_SIZE, 1 << 60
+BASE, END, STRICT = 0x200004000000 // PAGE_SIZE, 1 << 60, 1
 ENOENT, EACCES, EFAULT, EBUSY = -2, -13, -14, -16
 DONTNEED, FREE, COLD, PAGEOUT, POPULATE_READ, POPULATE_WRITE, COLLAPSE = 4, 8, 20, 21, 22, 23, 25
 ADVICE = dict.fromkeys((4, 8, 20, 21, 22, 23, 25), ("", "")) | {  # VMA flags it sets and clears
@@ -33,35 +31,26 @@ ADVICE = dict.fromkeys((4, 8, 20, 21, 22, 23, 25), ("", "")) | {  # VMA flags it
 }  # fmt: skip
 
 
-def run(scenario: Any, kernel: str = "6.12") -> list[Record]:
-    """The records of all steps of a loaded scenario."""
+def run(scenario: Any) -> list[Record]:  # the records of all steps of a loaded scenario
     model = Model(scenario)
     return [{"op": step.op, **model.do(step)} for step in scenario.steps]
 
 
-class Model:
-    """A machine, its tasks, and the names that the steps have given."""
-
+class Model:  # a machine, its tasks, and the names that the steps have given
     def __init__(self, scenario: Any) -> None:
         spec, nodes = scenario.machine, scenario.machine.memory_nodes
         self.memory, self.cpus = Memory(spec), spec.cpus
-        self.cpusets = {"": {"cpus": spec.cpus, "mems": nodes, "old": nodes}}
-        self.tasks, self.files = dict[str, Task](), dict[str, Object]()
+        self.tasks, self.files, self.cpusets = {}, {}, {"": (spec.cpus, nodes)}
         for name, t in scenario.tasks.items():
-            cpus = {"cpus": t.cpus, "user_cpus": t.cpus, "mm": self.new_mm()}
+            cpus = {"cpus": t.cpus, "user_cpus": t.cpus, "mm": Mm(self.memory)}
             self.tasks[name] = Task(uid=t.uid, cpuset="", mems=nodes, policy=None, **cpus)
         tmpfs = [name for name, file in scenario.files.items() if file.fs == "tmpfs"]
         for name, file in scenario.files.items():
             inode = tmpfs.index(name) + 2 if name in tmpfs else 0
             self.files[name] = Object(name, file.fs, pages_of(file.size), inode)
-            if file.fs == "hugetlbfs":
-                self.memory.pool.files.append(self.files[name])
+        self.memory.files = self.files.values()
         self.regions, self.next_region = dict[str, tuple[int, int]](), BASE
         self.pins = dict[object, list[list[Folio | None]]]()
-
-    def new_mm(self) -> Mm:
-        self.memory.pool.mms.append(mm := Mm(len(self.memory.pool.mms), self.memory.events))
-        return mm
 
     def do(self, step: Any) -> Record:
         start, nr = self.regions.get(getattr(step, "at", None), (0, 0))
@@ -92,7 +81,7 @@ class Model:
         if obj and vma.hugetlb:
             need(nr % TABLE == start % TABLE == pgoff % TABLE == 0, "EINVAL")
             wanted = range(pgoff, pgoff + nr, TABLE)
-            self.memory.pool.reserve(task, obj, wanted, step.shared)
+            self.memory.reserve(task, obj, wanted, step.shared)
             vma.reserved = None if step.shared else {*range(start, start + nr, TABLE)}
             obj.nr = max(obj.nr, pgoff + nr) if "w" in step.prot else obj.nr
         task.mm.put([], [vma])
@@ -101,8 +90,7 @@ class Model:
 
     def do_munmap(self, step: Any, task: Task, a: int, b: int) -> None:
         need(a < b, "EINVAL")
-        task.mm.split_at(a)
-        task.mm.split_at(b)
+        task.mm.split_at(a, b)
         task.mm.zap(a, b)
         task.mm.put([vma for vma, _, _ in task.mm.walk(a, b)], [])
 
@@ -140,14 +128,13 @@ class Model:
         need(covered >= b - a, "ENOMEM")
 
     def discard(self, mm: Mm, vma: Vma, start: int, end: int, advice: int) -> None:
-        """Advice about what is mapped: dontneed, free, cold, pageout."""
         need("locked" not in vma.flags and not (advice == FREE and vma.obj), "EINVAL")
         need(not vma.hugetlb or (advice == DONTNEED and start % TABLE == 0), "EINVAL")
         if advice != DONTNEED:
             self.memory.lazily(mm, start, end, advice == FREE, advice == PAGEOUT)
             return
         end -= end % TABLE if vma.hugetlb else 0
-        if vma.reserved is not None and not self.memory.pool.surplus.total():
+        if vma.reserved is not None and not self.memory.surplus.total():
             for at, _, folio in mm.mapped(start, end):
                 alone = not folio.obj and len(folio.maps) == 1 and not folio.held
                 vma.reserved |= {at} if alone else set()
@@ -176,8 +163,7 @@ class Model:
     def get_page(self, task: Task, at: int, write: bool, errno: str = "EFAULT", dirties=False):
         vma, pte = need(task.mm.vma(at), "EFAULT"), task.mm.ptes.get(at)
         need(not errno or ("w" if write else "r") in vma.prot, errno)
-        if not pte or (write and not pte.write):
-            need(self.memory.fault(task, vma, at, write), "EFAULT")
+        need((pte and pte.write >= write) or self.memory.fault(task, vma, at, write), "EFAULT")
         pte = task.mm.ptes[at]
         if pte.folio and dirties and write:
             pte.folio.dirty |= not pte.dirty and not pte.huge
@@ -195,13 +181,12 @@ class Model:
         return True
 
     def do_fork(self, step: Any, task: Task, *_: int) -> None:
-        child = self.tasks[step.as_] = Task(**vars(task) | {"mm": self.new_mm()})
+        child = self.tasks[step.as_] = Task(**vars(task) | {"mm": Mm(self.memory)})
         for vma in [vma for vma in task.mm.vmas if "dontfork" not in vma.flags]:
-            flags, anon = vma.flags - {"locked"}, vma.anon and object()
-            child.mm.put(
-                [], [replace(vma, flags=flags, anon=anon, forked=bool(anon), reserved=None)]
-            )
-            if anon:
+            new = replace(vma, flags=vma.flags - {"locked"}, forked=bool(vma.anon), reserved=None)
+            new.anon = vma.anon and object()
+            child.mm.put([], [new])
+            if new.anon:
                 self.copy_entries(task, vma, child.mm)
 
     def copy_entries(self, task: Task, vma: Vma, new: Mm) -> None:
@@ -209,30 +194,25 @@ class Model:
         mm = task.mm
         new.tables |= mm.tables & {*range(vma.start // TABLE, (vma.end - 1) // TABLE + 1)}
         for at, pte, folio in mm.mapped(vma.start, vma.end):
-            if pte.huge and "long" in folio.held and folio.exclusive and not folio.hugetlb:
+            if pte.huge and "long" in folio.held and folio.exclusive:
                 mm.split_entry(at)
         for at, pte in mm.entries(vma.start, vma.end):
             folio = pte.folio
-            pages = {at % TABLE} if folio and folio.nr > 1 else {0}
-            if folio and "long" in folio.held and pages & folio.exclusive:
-                if folio.hugetlb:
-                    folio = self.memory.pool.take(task, vma, at, set(), at)
-                    new.map(at, need(folio, "ENOMEM"), "w" in vma.prot, True, huge=True)
-                else:
-                    self.memory.new_anon(task, vma, at, new)
+            mine = folio and folio.exclusive & {*(range(TABLE) if pte.huge else [at % folio.nr])}
+            if mine and "long" in folio.held:
+                self.memory.new_anon(task, vma, at, new)
                 continue
             pte.write = False
             new.map(at, folio, False, pte.dirty, pte.huge)
-            if folio:
-                folio.exclusive -= {*range(TABLE)} if pte.huge else pages
+            if mine:
+                folio.exclusive -= mine
 
     def do_exit(self, step: Any, task: Task, *_: int) -> None:
-        task.mm.zap(0, END)
-        task.mm.vmas = []
+        self.do_munmap(step, task, 0, END)
         del self.tasks[step.task]
 
     def do_sched_setaffinity(self, step: Any, task: Task, *_: int) -> None:
-        task.cpus = need(step.cpus & self.cpusets[task.cpuset]["cpus"], "EINVAL")
+        task.cpus = need(step.cpus & self.cpusets[task.cpuset][0], "EINVAL")
         task.user_cpus = step.cpus
 
     def do_pin(self, step: Any, task: Task, a: int, b: int) -> None:
@@ -276,8 +256,8 @@ class Model:
 
     def do_get_mempolicy(self, step: Any, task: Task, at: int, _: int) -> Record:
         node, addr, allowed = (bool(step.flag_bits & bit) for bit in (1, 2, 4))
-        is_odd = step.flag_bits & ~7 or (allowed and (node or addr))
-        need(not is_odd and (not at or addr or allowed), "EINVAL")
+        need(not (step.flag_bits & ~7 or (allowed and (node or addr))), "EINVAL")
+        need(not at or addr or allowed, "EINVAL")
         if allowed:
             return DONE | {"nodes": str(task.mems)}
         policy = need(task.mm.vma(at), "EFAULT").policy_at(at) if addr else task.policy
@@ -296,32 +276,31 @@ class Model:
         if vma.policy != policy:
             new = mm.modify(vma, a, b, policy=policy)
             if new.shmem:
-                places = range(new.pgoff, new.index(new.end))
-                kept = {at: old for at, old in new.shmem.policies.items() if at not in places}
-                new.shmem.policies = kept | (dict.fromkeys(places, policy) if policy else {})
+                new.shmem.policies |= dict.fromkeys(range(new.pgoff, new.index(new.end)), policy)
 
     def do_mbind(self, step: Any, task: Task, a: int, b: int) -> None:
         (mode, mode_flags), flags = self.split_mode(step.mode_number), step.flag_bits
         need(not flags & ~7, "EINVAL")
         need(not (flags & MOVE_ALL and task.uid), "EPERM")
-        flags &= ~0 if mode else ~STRICT
         need(step.offset % PAGE_SIZE == 0, "EINVAL")
         if a == b:
             return
+        flags &= ~0 if mode else ~STRICT
         policy = self.build(task, mode, mode_flags, step.nodes)
-        queue = self.mbind_walk(task, a, b, step.nodes, flags, mode)
+        found = self.mbind_walk(task, a, b, mode != 0, flags)
+        queue, failed = to_move((one for one in found if one[2].node not in step.nodes), flags)
         for vma, start, end in task.mm.walk(a, b):
             self.set_policy(task.mm, vma, start, end, policy)
-        first = next(iter(queue.folios), None)
+        first = next(iter(queue), None)
         shift = first and self.first_turn(task.mm, first, a, b) - first.index // first.nr
 
         def place(folio: Folio) -> int | None:
-            turn, pool = shift + folio.index // folio.nr, self.memory.pool
+            turn, pool = shift + folio.index // folio.nr, self.memory
             free = folio.hugetlb and pool.spare() > 0 and Nodemask.collect(pool.free())
             node = self.memory.alloc(task, policy, turn, only=free) if free else None
             return self.memory.alloc(task, policy, turn) if node is None else node
 
-        failed = queue.failed + engine(self.memory, queue.folios, place)
+        failed += self.memory.engine(queue, place)
         need(not (failed and flags & STRICT), "EIO")
 
     def first_turn(self, mm: Mm, folio: Folio, a: int, b: int) -> int:
@@ -329,18 +308,15 @@ class Model:
         heads = {at - at % folio.nr for other, at in folio.maps if other is mm}
         for vma, _, _ in mm.walk(a, b):
             for at in heads & {*range(vma.start, vma.end)}:
-                return (vma.shmem.inode if vma.shmem else 0) + vma.turn(at, folio.nr)
+                return vma.turn(at, folio.nr)
         return folio.index // folio.nr
 
-    def mbind_walk(self, task: Task, a: int, b: int, user: Nodemask, flags: int, mode: int):
-        """The folios to move, and how many must stay."""
-        parts, queue = need(list(task.mm.walk(a, b)), "EFAULT"), Queue()
-        for (_, start, end), behind in zip_longest(parts, parts[1:]):
-            need(not (mode and (parts[0][1] > a or end < (behind[1] if behind else b))), "EFAULT")
-            if flags:
-                move, move_all = bool(flags & MOVE), bool(flags & MOVE_ALL)
-                queue.look(task.mm, start, end, lambda n: n not in user, move, move_all)
-        return queue
+    def mbind_walk(self, task: Task, a: int, b: int, whole: bool, flags: int) -> Iterator[Any]:
+        """What is mapped where mbind looks; with *whole* there may be no hole."""
+        parts = need([*task.mm.walk(a, b)], "EFAULT")
+        for (_, start, end), (_, behind, _) in zip(parts, [*parts[1:], (None, b, b)], strict=True):
+            need(not whole or (parts[0][1] <= a and end >= behind), "EFAULT")
+            yield from task.mm.mapped(start, end) if flags else ()
 
     def do_set_mempolicy_home_node(self, step: Any, task: Task, a: int, b: int) -> None:
         need(step.node in self.memory.nodes, "EINVAL")
@@ -359,8 +335,8 @@ class Model:
 
     def do_migrate_pages(self, step: Any, caller: Task, *_: int) -> Record:
         target = self.target(step, caller)
-        need(not (caller.uid and step.to - self.cpusets[target.cpuset]["mems"]), "EPERM")
-        to = need(step.to & self.cpusets[caller.cpuset]["mems"], "EINVAL")
+        need(not (caller.uid and step.to - target.mems), "EPERM")
+        to = need(step.to & caller.mems, "EINVAL")
         return DONE | {"ret": self.migrate(target.mm, step.from_, to, not caller.uid)}
 
     def migrate(self, mm: Mm, old: Nodemask, new: Nodemask, move_all: bool) -> int:
@@ -368,9 +344,9 @@ class Model:
         while pairs := [(s, d) for s in left - kept if (d := old.remap(s, new)) != s]:
             source, dest = next((pair for pair in pairs if pair[1] not in left), pairs[-1])
             left -= Nodemask.of(source)
-            queue = Queue()
-            queue.look(mm, 0, END, lambda node, s=source: node == s, True, move_all)
-            failed += queue.failed + engine(self.memory, queue.folios, lambda _, d=dest: d)
+            found = [one for one in mm.mapped(0, END) if one[2].node == source]
+            queue, stay = to_move(found, MOVE_ALL if move_all else MOVE)
+            failed += stay + self.memory.engine(queue, lambda _, d=dest: d)
         return failed
 
     def do_move_pages(self, step: Any, caller: Task, *_: int) -> Record:
@@ -387,10 +363,10 @@ class Model:
         try:
             self.move(caller, target, wanted, status, bool(step.flag_bits & MOVE_ALL))
         except Refused as refused:
-            if isinstance(refused.args[0], int):  # so many stayed
-                return DONE | {"ret": refused.args[0], "status": runs(status)}
-            written = runs([value for value in status if value is not None])
-            return {"ret": -1, "errno": str(refused), "status": written}
+            if not isinstance(refused.args[0], int):  # else so many stayed
+                written = runs([value for value in status if value is not None])
+                return {"ret": -1, "errno": str(refused), "status": written}
+            return DONE | {"ret": refused.args[0], "status": runs(status)}
         return DONE | {"status": runs(status)}
 
     def move(self, caller: Task, target: Task, wanted: Any, status: Any, move_all: bool) -> None:
@@ -399,13 +375,13 @@ class Model:
 
         def submit(at: int, counted: int = 0) -> None:
             node = now if now in caller.mems else None
-            if failed := engine(self.memory, queue, lambda _: node):
+            if failed := self.memory.engine(queue, lambda _: node):
                 raise Refused(failed + len(wanted) - at - counted)
             status[start:at] = [now] * (at - start) if queue else status[start:at]
             queue.clear()
 
         for at, (page, node) in enumerate(wanted):
-            if node not in self.cpusets[target.cpuset]["mems"]:
+            if node not in target.mems:
                 with suppress(Refused):
                     submit(at)
                 raise Refused("EACCES" if node in self.memory.memory else "ENODEV")
@@ -424,49 +400,44 @@ class Model:
         submit(len(wanted))
 
     def query(self, task: Task, at: int) -> int:
-        pte = task.mm.ptes.get(at)
-        if not task.mm.vma(at) or (pte and not pte.folio):
-            return EFAULT
-        return pte.folio.node if pte else ENOENT
+        if task.mm.vma(at) and at not in task.mm.ptes:
+            return ENOENT
+        folio = task.mm.ptes.get(at, NOTHING).folio
+        return folio.node if folio else EFAULT
 
     def do_cpuset_set(self, step: Any, *_: Any) -> None:
-        cpuset = self.cpusets.setdefault(step.cpuset, dict(self.cpusets[""], old=Nodemask()))
-        tasks = [task for task in self.tasks.values() if task.cpuset == step.cpuset]
+        cpus, mems = self.cpusets.setdefault(step.cpuset, self.cpusets[""])
         need(not ((step.cpus or 0) & ~self.cpus or (step.mems or 0) & ~self.memory.nodes), "EINVAL")
-        cpuset["cpus"] = step.cpus or cpuset["cpus"]
-        mems = (step.mems or Nodemask()) & self.memory.memory or cpuset["mems"]
-        for task in tasks:
-            task.cpus = task.user_cpus & cpuset["cpus"] or cpuset["cpus"]
-            if mems != cpuset["mems"]:
-                self.follow(task, mems, cpuset["old"])
-        cpuset["mems"] = cpuset["old"] = mems
+        cpus, mems = step.cpus or cpus, (step.mems or Nodemask()) & self.memory.memory or mems
+        self.cpusets[step.cpuset] = cpus, mems
+        for task in [task for task in self.tasks.values() if task.cpuset == step.cpuset]:
+            task.cpus = task.user_cpus & cpus or cpus
+            if mems != task.mems:
+                self.follow(task, mems)
 
     do_cpuset_create = do_cpuset_set
 
-    def follow(self, task: Task, mems: Nodemask, old: Nodemask) -> None:
-        task.policy, task.mems = task.policy and task.policy.rebound(mems), mems
-        for vma in task.mm.vmas:
-            vma.policy = vma.policy and vma.policy.rebound(mems)
-        if old != mems:
-            self.migrate(task.mm, old, mems, True)
+    def follow(self, task: Task, mems: Nodemask) -> None:
+        for owner in (task, *task.mm.vmas):
+            owner.policy = owner.policy and owner.policy.rebound(mems)
+        self.migrate(task.mm, task.mems, mems, True)
+        task.mems = mems
 
     def do_cpuset_attach(self, step: Any, task: Task, *_: int) -> None:
-        old, new = self.cpusets[task.cpuset], self.cpusets[step.cpuset]
+        old, (cpus, mems) = self.cpusets[task.cpuset], self.cpusets[step.cpuset]
         task.cpuset = step.cpuset
-        if (old["cpus"], old["mems"]) != (new["cpus"], new["mems"]):
-            task.cpus = task.user_cpus & new["cpus"] or new["cpus"]
-            self.follow(task, new["mems"], old["old"])
-        new["old"] = new["mems"] if old is not new else new["old"]
+        if old != (cpus, mems):
+            task.cpus = task.user_cpus & cpus or cpus
+            self.follow(task, mems)
 
     def do_sysctl(self, step: Any, *_: Any) -> None:
         if step.name == "thp":
             self.memory.thp = str(step.value)
         if step.name == "nr_hugepages":
-            self.memory.pool.resize(step.node, int(step.value))
-        drop = step.name == "drop_caches" and int(step.value) & 1
-        for file in self.files.values() if drop else ():
-            kept = {at: p for at, p in file.cache.items() if p.dirty or p.maps or p.held}
-            file.cache = kept if file.fs == "ext4" else file.cache
+            self.memory.resize(step.node, int(step.value))
+        for file in self.files.values():
+            if step.name == "drop_caches" and int(step.value) & 1 and file.fs == "ext4":
+                file.cache = {at: p for at, p in file.cache.items() if p.dirty or p.maps or p.held}
 
     def do_placement(self, step: Any, task: Task, a: int, b: int) -> Record:
         return {"nodes": runs([max(self.query(task, at), -1) for at in range(a, b)])}
@@ -475,28 +446,22 @@ class Model:
         lines: list[Record] = []
         for vma, _, _ in task.mm.walk(a, b):
             policy = str(vma.policy_at(vma.start) or task.policy or "default")
-            lines.append({"policy": policy, "start": vma.start - a})
-            lines[-1] |= {"file": vma.obj.name} if vma.obj else {}
-            lines[-1] |= {"huge": True} if vma.hugetlb else {}
-            if found := task.mm.mapped(vma.start, vma.end):
-                anon, dirty, pages, mapmax, nodes = 0, 0, 0, 0, Counter[str]()
-                for at, pte, folio in found:
-                    nr = TABLE if pte.huge and not vma.hugetlb else 1
-                    pages += nr
-                    anon += nr * (folio.obj is None)
-                    dirty += nr * (pte.dirty or folio.dirty)
-                    mapmax = max(mapmax, folio.mapcount(0 if pte.huge else at % folio.nr))
-                    nodes[str(folio.node)] += nr
-                mapped = pages * (pages not in (anon, dirty))
-                lines[-1] |= {"anon": anon, "dirty": dirty, "mapped": mapped, "nodes": dict(nodes)}
-                lines[-1] |= {
-                    "mapmax": mapmax * (mapmax > 1),
-                    "kernelpagesize_kB": 2048 if vma.hugetlb else 4,
-                }
+            lines.append({"policy": policy, "start": vma.start - a, "huge": vma.hugetlb})
+            anon, dirty, mapmax, nodes = 0, 0, 0, Counter[str]()
+            for at, pte, folio in task.mm.mapped(vma.start, vma.end):
+                nr = TABLE if pte.huge and not vma.hugetlb else 1
+                nodes[str(folio.node)] += nr
+                anon += nr * (folio.obj is None)
+                dirty += nr * (pte.dirty or folio.dirty)
+                mapmax = max(mapmax, folio.mapcount(0 if pte.huge else at % folio.nr))
+            mapped = nodes.total() * (nodes.total() not in (anon, dirty))
+            lines[-1] |= {"anon": anon, "dirty": dirty, "mapped": mapped, "nodes": dict(nodes)}
+            lines[-1] |= {"mapmax": mapmax * (mapmax > 1), "file": vma.obj and vma.obj.name}
+            lines[-1]["kernelpagesize_kB"] = bool(nodes) * (2048 if vma.hugetlb else 4)
         return {"lines": lines}
 
     def do_vmstat(self, step: Any, *_: Any) -> Record:
-        delta = {name: value for name, value in self.memory.events.items() if value}
+        delta = dict(self.memory.events)
         self.memory.events.clear()
         return {"delta": delta}
 
