@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
@@ -11,6 +13,7 @@ from pymigrate.mm.frames import (
     extents_of,
     folio_of,
     uniform_parts,
+    update_folio,
     update_frames,
 )
 from pymigrate.mm.gup import unpin_all
@@ -18,6 +21,7 @@ from pymigrate.mm.huge_memory import split_huge_pmds
 from pymigrate.mm.hugetlb import unreserve
 from pymigrate.mm.hugetlb_fault import access_huge_page
 from pymigrate.mm.machine import Task
+from pymigrate.mm.memmap import Frame
 from pymigrate.mm.memory import Fault, map_anon
 from pymigrate.mm.mm import Mm
 from pymigrate.mm.numa_state import SCAN_DELAY, NumaMm, NumaTask
@@ -28,7 +32,6 @@ from pymigrate.mm.zap import drop_unmapped_shm, zap
 
 if TYPE_CHECKING:
     from pymigrate.mm.machine import Machine
-    from pymigrate.mm.memmap import Frame
     from pymigrate.mm.runs import Extent
 
 _ON_COPY = ~(Pte.WRITE | Pte.EXCLUSIVE)
@@ -100,7 +103,7 @@ def _copy_pages(machine: Machine, parent: Task, child: Task, vma: Vma, copy: Vma
     theirs: list[PteRun] = []
     pinned: list[PteRun] = []
     huge: list[Extent] = []
-    for run in parent.mm.page_table.between(vma.start, vma.end):
+    for run in _copy_merged(machine, parent, child, vma):
         if not run.lanes:
             theirs.append(run.with_flags(run.flags & ~Pte.YOUNG))
             continue
@@ -128,6 +131,19 @@ def _copy_pages(machine: Machine, parent: Task, child: Task, vma: Vma, copy: Vma
     parent.mm.page_table.edit([(run.start, run.end, (run,)) for run in ours])
     child.mm.page_table.edit([(run.start, run.end, (run,)) for run in theirs])
     return all(_copy_pinned(machine, parent, child, copy, run) for run in pinned)
+
+
+def _copy_merged(machine: Machine, parent: Task, child: Task, vma: Vma) -> list[PteRun]:
+    """Map the merged pages of *vma* in the child too; give the entries of all others."""
+    runs = parent.mm.page_table.between(vma.start, vma.end)
+    merged = [run for run in runs if run.flags & Pte.KSM]
+    if not merged:
+        return runs
+    theirs = [run.with_flags(run.flags & ~Pte.YOUNG) for run in merged]
+    child.mm.page_table.edit([(run.start, run.end, (run,)) for run in theirs])
+    for pfn, times in Counter([pfn for run in merged for pfn in run.pfns()]).items():
+        update_folio(machine, pfn, partial(Frame.mapped, times=times))
+    return [run for run in runs if not run.flags & Pte.KSM]
 
 
 def _unpinned(machine: Machine, run: PteRun, pinned: list[PteRun]) -> list[PteRun]:

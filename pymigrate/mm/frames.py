@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pymigrate.mm.memmap import POOL_FRAME, Folio, Frame, FrameFlag, FrameRun, nid_of
 from pymigrate.mm.page_alloc import free_pages
+from pymigrate.mm.pte import Pte
 from pymigrate.mm.runs import Extent, pages_to_extents
 from pymigrate.units import HPAGE_PMD_ORDER, MAX_NUMNODES
 
@@ -109,10 +110,20 @@ def update_frames(
 
 
 def extents_of(run: PteRun) -> list[Extent]:
-    """The frames of *run*, as few extents as possible."""
+    """The frames of *run*, each once, as few extents as possible."""
+    if run.flags & Pte.KSM:
+        return pages_to_extents(list(set(run.pfns())))
     if len(run.lanes) > 1 and len(run.lanes) == run.nr >> run.order and not run.order:
         return pages_to_extents(run.lanes)
     return run.extents()
+
+
+def extents_of_all(runs: Iterable[PteRun]) -> list[Extent]:
+    """The frames of *runs* of one page table, each once: merged pages may be in several of them."""
+    runs = list(runs)
+    extents = [e for run in runs if not run.flags & Pte.KSM for e in extents_of(run)]
+    merged = {pfn for run in runs if run.flags & Pte.KSM for pfn in run.pfns()}
+    return extents + pages_to_extents(list(merged))
 
 
 def frame_of(machine: Machine, pfn: int) -> Frame:

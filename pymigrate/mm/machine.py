@@ -14,6 +14,7 @@ from pymigrate.mm.mm import Mm
 from pymigrate.mm.numa_state import NumaTask
 from pymigrate.mm.release import RELEASES, Release
 from pymigrate.mm.runs import Extent, RunMap
+from pymigrate.mm.stable_tree import StableTree
 from pymigrate.mm.swap import LruBatch
 from pymigrate.mm.trace import Event, Step
 from pymigrate.mm.vmstat import Counters
@@ -232,6 +233,7 @@ class Machine:
     lru_batches: dict[int, LruBatch] = field(default_factory=dict)
     pins: list[Pin] = field(default_factory=list)
     busy: dict[int, FolioWork] = field(default_factory=dict)  # first frame of a folio -> work on it
+    stable_tree: StableTree = field(default_factory=StableTree)
     resv_huge_pages: int = 0  # hugetlb pages that mappings have reserved and not yet used
     cpusets: dict[str, Cpuset] = field(default_factory=dict)
     drivers: dict[str, Driver] = field(default_factory=dict)

@@ -31,6 +31,7 @@ class FrameFlag:
     CLEARED = 16384  # one that its driver has given up
     ISOLATED = 1 << 16  # such a page that a migration has taken (PG_isolated)
     ZEROED = 1024  # anonymous memory that nobody has stored anything into
+    KSM = 1 << 15  # merged: the owner is its node of the stable tree, that stands for its page, too
     MIXED = 1 << 20  # never of a frame: of what stands for all frames of a folio, see merged()
 
 

@@ -168,6 +168,22 @@ def map_anon(
     return made
 
 
+def wp_page_copy(machine: Machine, task: Task, vma: Vma, run: PteRun, zeroed: bool) -> None:
+    """Give *task* private copies in place of the pages of *run*, as if it had stored into them.
+
+    Raises Fault SIGKILL. Mirrors wp_page_copy().
+    """
+    end = run.end
+    try:
+        map_anon(machine, task, vma, run.start, run.end, zeroed)
+    except Fault as fault:
+        end = fault.page  # the end of the task has unmapped the others
+        raise
+    finally:
+        if run.start < end:
+            remove_rmap(machine, [run.clip(run.start, end).with_flags(run.flags & Pte.KSM)])
+
+
 def anon_page_state(task: Task, vma: Vma) -> tuple[int, Frame]:
     """The entry flags and the frame of an anonymous page that was just stored into."""
     flags = _NEW | Pte.DIRTY | Pte.EXCLUSIVE | (Pte.WRITE if vma.flags & Vm.WRITE else 0)
@@ -364,7 +380,9 @@ def _wp_page(machine: Machine, task: Task, vma: Vma, run: PteRun, how: Access) -
                     stored(machine, piece, piece.start, piece.end)
             else:
                 zeroed = bool(frame.flags & FrameFlag.ZEROED) and not is_stored
-                _copy(machine, task, vma, piece, zeroed)
+                if frame.flags & FrameFlag.KSM:
+                    machine.counters.add("cow_ksm", piece.nr)
+                wp_page_copy(machine, task, vma, piece, zeroed)
 
 
 def _alike(part: PteRun, frames: tuple[Frame, ...]) -> Iterator[tuple[PteRun, Frame]]:
@@ -391,7 +409,7 @@ def _can_reuse(machine: Machine, task: Task, run: PteRun, frame: Frame) -> bool:
     Mirrors wp_can_reuse_anon_folio(): a page that waits in this CPU's LRU batch is put on its
     list first; one that waits on another CPU is held.
     """
-    if frame.order or frame.mapcount > 1 or frame.is_held:
+    if frame.order or frame.mapcount > 1 or frame.is_held or frame.flags & FrameFlag.KSM:
         return False
     if frame.flags & FrameFlag.SWAPCACHE:  # its place in swap is given up: folio_free_swap()
         gone = FrameFlag.SWAPCACHE
@@ -405,19 +423,6 @@ def _can_reuse(machine: Machine, task: Task, run: PteRun, frame: Frame) -> bool:
                 return False
             lru_add_drain(machine, cpu)
     return True
-
-
-def _copy(machine: Machine, task: Task, vma: Vma, run: PteRun, zeroed: bool) -> None:
-    """Private copies in place of the pages of *run*. Mirrors wp_page_copy()."""
-    end = run.end
-    try:
-        map_anon(machine, task, vma, run.start, run.end, zeroed)
-    except Fault as fault:
-        end = fault.page  # the end of the task has unmapped the others
-        raise
-    finally:
-        if run.start < end:
-            remove_rmap(machine, [run.clip(run.start, end).with_flags(0)])
 
 
 def _access_hugetlb(

@@ -166,7 +166,10 @@ class _Loop:
         self.isolated.add(folio.pfn)
         first = page - (pfn - folio.pfn)
         index = vma.index(first)
-        start = first if frame.is_anon else index
+        if frame.flags & FrameFlag.KSM:
+            start, index = frame.owner, self.machine.stable_tree.index(frame.owner)
+        else:
+            start = first if frame.is_anon else index
         moved = PteRun(start, folio.nr, (folio.pfn,), folio.order, run.flags)
         self.queue.append(Slice(moved, (0,), (folio.merged(),), index))
         return None

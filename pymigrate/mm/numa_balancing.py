@@ -126,7 +126,7 @@ def _protect(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> int:
     changed = 0
     edits = []
     for run in task.mm.page_table.between(a, b):
-        if not run.lanes or run.flags & (Pte.HINT | Pte.DEVICE):
+        if not run.lanes or run.flags & (Pte.HINT | Pte.DEVICE | Pte.KSM):
             continue
         if run.order:
             changed += run.nr

@@ -21,6 +21,7 @@ class Pte:
     SWAP = 64
     MIGRATION = 128
     DEVICE = 256  # not present: the page is in a device's private memory
+    KSM = 512  # of a merged page: no other entries of one table name a frame more than once
 
 
 class PteRun(NamedTuple):

@@ -49,7 +49,7 @@ class Queue:
     def __init__(self, machine: Machine, walk: Walk) -> None:
         self.machine, self.walk = machine, walk
         self.slices: list[Slice] = []
-        self.first_vma: Vma | None = None  # that of the first slice
+        self.first_vma: Vma | None = None  # that of the first slice not of KSM's
         self.failed = 0
         self.isolated: RunMap[Extent] = RunMap()  # of folios that are mapped more than once
         self.large = -1  # the large folio that was met last, page by page
@@ -58,6 +58,9 @@ class Queue:
         """Queue the misplaced folios of pages [a, b) of *vma*. Mirrors queue_folios_pte_range()."""
         for run in mm.page_table.between(a, b):
             if not run.lanes or not run.flags & Pte.PRESENT:
+                continue
+            if run.flags & Pte.KSM:
+                self._add_merged(vma, run)
                 continue
             for part, lanes, frames in _misplaced(self.machine, run, self.walk.is_misplaced):
                 if not part.order and any(frame.order for frame in frames):
@@ -68,6 +71,17 @@ class Queue:
                         self._add_large(vma, folio, one.run.start, one.run.flags)
                 else:
                     self._add(vma, part, lanes, frames)
+
+    def _add_merged(self, vma: Vma, run: PteRun) -> None:
+        """Queue the KSM pages that *run* maps, each named by its node of the stable tree."""
+        for entry in run.entries():
+            frame = frame_of(self.machine, entry.lanes[0])
+            if not self.walk.is_misplaced(nid_of(entry.lanes[0])):
+                continue
+            if not self.walk.may_move or not is_migratable(vma):
+                self.failed += 1
+            elif not frame.likely_shared or self.walk.move_all:
+                self._isolate_shared(vma, entry.moved(frame.owner), (0,), (frame,))
 
     def _add_mixed(
         self, vma: Vma, part: PteRun, lanes: tuple[int, ...], frames: tuple[Frame, ...]
@@ -154,6 +168,10 @@ class Queue:
     def _isolate(
         self, vma: Vma, part: PteRun, lanes: tuple[int, ...], frames: tuple[Frame, ...]
     ) -> None:
+        if frames[0].flags & FrameFlag.KSM:
+            first = self.machine.stable_tree.index(frames[0].owner)
+            self.slices.append(Slice(part, lanes, frames, first))
+            return
         self.first_vma = self.first_vma or vma
         index = vma.index(part.start)
         run = part if frames[0].is_anon else part.moved(index)

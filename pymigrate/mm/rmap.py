@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from pymigrate.mm.frames import FrameEdits, extents_of, folio_of, update_folio
+from pymigrate.mm.frames import FrameEdits, extents_of, folio_of, frame_of, update_folio
 from pymigrate.mm.memmap import FrameFlag, nid_of
 from pymigrate.mm.pte import Pte
 
@@ -37,9 +38,16 @@ def mappings(machine: Machine, frame: Frame, a: int, b: int) -> Iterator[Mapping
     """Where pages [a, b) of *frame*'s owner may be mapped; for a file the page cache comes first.
 
     Pages of an anonymous owner are named by their virtual page, which is the same in all
-    processes of the fork family; those of a file by their index. Whether an entry really names
-    the frame is for the caller to compare. Mirrors rmap_walk_anon() and rmap_walk_file().
+    processes of the fork family; those of a file by their index; a merged page by its node of the
+    stable tree, which comes first. Whether an entry really names the frame is for the caller to
+    compare. Mirrors rmap_walk_anon(), rmap_walk_file() and rmap_walk_ksm().
     """
+    if frame.flags & FrameFlag.KSM:
+        tree, node = machine.stable_tree, frame.owner
+        yield Mapping(tree.pages, node, node + 1, 0, None)
+        for mm, page in tree.walk(machine.mms.values(), node):
+            yield Mapping(mm.page_table, node, node + 1, page - node, mm)
+        return
     if frame.is_anon:
         for mm in machine.mms_of(frame.owner):
             yield Mapping(mm.page_table, a, b, 0, mm)
@@ -62,9 +70,13 @@ class _Removal:
         self.clear = FrameFlag.MLOCKED if unlock else 0
         self.edits = FrameEdits(machine)
         self.partial: dict[int, list[bool]] = {}  # folio -> for each batch: did pages lose all?
+        self.merged: Counter[int] = Counter()  # KSM page -> how many entries go
 
     def remove(self, run: PteRun) -> None:
         """Take the entries of *run* away."""
+        if run.flags & Pte.KSM:
+            self.merged.update(run.pfns())
+            return
         dirty = FrameFlag.DIRTY if run.flags & Pte.DIRTY else 0
         for start, nr in extents_of(run):
             batches: set[int] = set()
@@ -111,6 +123,9 @@ class _Removal:
 
         Mirrors __folio_remove_rmap(): pages must have lost their last entry, and others not.
         """
+        for pfn, times in self.merged.items():
+            left = frame_of(self.machine, pfn).mapped(-times).without_flags(self.clear)
+            self._set(pfn, 1, left)
         self.edits.commit()
         for head, lost in self.partial.items():
             folio = folio_of(self.machine, head)

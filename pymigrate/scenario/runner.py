@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pymigrate.errors import KernelError, UnsupportedError
+from pymigrate.mm import ksm
 from pymigrate.mm.machine import Machine, Meanwhile, Region, Task, find_file
 from pymigrate.mm.meanwhile import finish
 from pymigrate.mm.memmap import Busy, nid_of
@@ -39,7 +40,7 @@ COUNTED = """
     thp_migration_split numa_pages_migrated numa_hint_faults numa_hint_faults_local
     numa_pte_updates thp_fault_alloc thp_split_page thp_split_pmd pgdemote_kswapd
     pgdemote_direct pgdemote_proactive pgpromote_success compact_success compact_fail
-    compact_stall compact_migrate_scanned compact_free_scanned compact_isolated
+    compact_stall compact_migrate_scanned compact_free_scanned compact_isolated cow_ksm
 """.split()
 
 
@@ -374,6 +375,11 @@ def _sysctl(runner: Runner, step: steps.SysctlStep) -> Record:
     return _done()
 
 
+def _ksm(runner: Runner, step: steps.KsmStep) -> Record:
+    ksm.scan(runner.machine)
+    return ksm.state(runner.machine)._asdict()
+
+
 def _exec(runner: Runner, step: steps.ExecStep) -> Record:
     machine = runner.machine
     caller = runner.caller(step.task)
@@ -454,6 +460,7 @@ _STEPS: dict[type[steps.Step], Callable[[Runner, Any], Record]] = {  # each take
     steps.CpusetSetStep: _cpuset_set,
     steps.CpusetAttachStep: _cpuset_attach,
     steps.SysctlStep: _sysctl,
+    steps.KsmStep: _ksm,
     steps.ExecStep: _exec,
     steps.PlacementStep: _placement,
     steps.NumaMapsStep: _numa_maps,

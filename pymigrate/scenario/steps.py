@@ -422,6 +422,13 @@ class SysctlStep(Step):
     node: Integer | None = Field(default=None, description="with nr_hugepages: the pool's node")
 
 
+class KsmStep(Step):
+    """Let KSM merge all mergeable pages that hold the same, as if ksmd had run for long enough."""
+
+    op: Literal["ksm"]
+    task: OptionalCaller = None
+
+
 class ExecStep(Step):
     """Run one of numactl's programs."""
 
@@ -488,6 +495,7 @@ AnyStep = (
     | PlacementStep
     | NumaMapsStep
     | VmstatStep
+    | KsmStep
 )
 STEPS: dict[str, type[AnyStep]] = {
     get_args(model.model_fields["op"].annotation)[0]: model for model in get_args(AnyStep)

@@ -125,6 +125,7 @@ KINDS = {
     "device_free": Kind(_encode_extents, _decode_extents),
     "device_memmap": Kind(_encode_frames, _decode_frames),
     "pool": Kind(_encode_extents, _decode_extents),
+    "stable_tree": Kind(_encode_ptes, _decode_ptes),
     "pages": Kind(_encode_ptes, _decode_ptes),
     "policies": Kind(_encode_policies, _decode_policies),
 }

@@ -30,6 +30,7 @@ from pymigrate.mm.mm import Mm
 from pymigrate.mm.numa_state import NumaMm, NumaTask
 from pymigrate.mm.release import RELEASES
 from pymigrate.mm.runs import R, RunMap
+from pymigrate.mm.stable_tree import RmapItem
 from pymigrate.mm.swap import LruBatch
 from pymigrate.mm.vma import Vma
 from pymigrate.mm.vmstat import Counters
@@ -110,6 +111,7 @@ def maps_of(machine: Machine) -> dict[MapKey, RunMap[Any]]:
         maps["pages", space.space_id] = space.pages
         maps["policies", space.space_id] = space.policies
         maps["space_resv", space.space_id] = space.resv
+    maps["stable_tree", 0] = machine.stable_tree.pages
     return maps
 
 
@@ -248,6 +250,16 @@ def _read_drivers(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
             list(unpack(pages)),
             isolated,
         )
+
+
+def _rmap_item_rows(machine: Machine) -> list[Row]:
+    return [(node, *item) for node, items in machine.stable_tree.items.items() for item in items]
+
+
+def _read_rmap_items(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
+    machine.stable_tree.pages = maps["stable_tree", 0]
+    for node, *item in rows:
+        machine.stable_tree.items.setdefault(node, []).append(RmapItem(*item))
 
 
 def _cpuset_rows(machine: Machine) -> list[Row]:
@@ -486,6 +498,7 @@ TABLES = {
     ),
     "busy": Table("pfn kind passes", _busy_rows, _read_busy),
     "left_behind": Table("pid mapping node nr why", _left_rows, _read_left),
+    "rmap_item": Table("node mm_id family page", _rmap_item_rows, _read_rmap_items),
     "cpuset": Table("key name cpus mems memory_migrate old_mems", _cpuset_rows, _read_cpusets),
 }
 

@@ -8,6 +8,7 @@ from pymigrate.mm.gup import is_secretmem
 from pymigrate.mm.huge_memory import block_ceil, block_floor
 from pymigrate.mm.hugetlb import reserve_again
 from pymigrate.mm.khugepaged import madvise_collapse
+from pymigrate.mm.ksm import unmerge
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.madvise import cold, madvise_free, pageout
 from pymigrate.mm.memory import Access, Fault, access
@@ -90,8 +91,17 @@ def _set_flags(machine: Machine, task: Task, vma: Vma, a: int, b: int, kind: Mad
         return
     if kind == Madv.DOFORK and vma.flags & Vm.IO:
         raise KernelError("EINVAL", "device memory is never inherited")
+    if kind == Madv.UNMERGEABLE and vma.flags & Vm.MERGEABLE:
+        _unmerge(machine, task, vma, a, b)
     if flags != vma.flags:
         set_vma_flags(machine, task, vma, a, b, flags)
+
+
+def _unmerge(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
+    try:
+        unmerge(machine, task, vma, a, b)
+    except Fault as fault:
+        raise KernelError("ENOMEM", f"no memory for a copy of page {fault.page:#x}") from None
 
 
 def _dontneed(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:

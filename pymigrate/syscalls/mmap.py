@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.address_space import UNNAMED, AddressSpace
-from pymigrate.mm.frames import extents_of, update_frames, whole_folios
+from pymigrate.mm.frames import extents_of_all, update_frames, whole_folios
 from pymigrate.mm.gup import is_secretmem
 from pymigrate.mm.hugetlb import check_split, reserve, unreserve
 from pymigrate.mm.machine import Machine, Region, Task
@@ -308,7 +308,7 @@ def _mlock_pages(machine: Machine, task: Task, a: int, b: int, locked: bool) -> 
     """
     there = task.mm.page_table.between(a, b)
     runs = [run for run in there if run.lanes and run.flags & Pte.PRESENT]
-    extents = [extent for run in runs for extent in extents_of(run)]
+    extents = extents_of_all(runs)
     if not locked:
         extents = whole_folios(machine, extents)
         update_frames(machine, extents, lambda frame: frame.without_flags(FrameFlag.MLOCKED))

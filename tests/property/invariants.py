@@ -34,6 +34,7 @@ def check(machine: Machine) -> None:
     check_page_cache(machine, frames)
     check_holders(machine, frames)
     check_lru_batches(machine, frames)
+    check_stable_tree(machine, frames)
     for mm in machine.mms.values():
         check_vmas(machine, mm)
         check_entries(machine, mm, frames)
@@ -324,7 +325,7 @@ def check_part(mm: Mm, vma: Vma, run: PteRun, frames: dict[int, Frame], machine:
         if frame.is_anon:
             assert not vma.is_shared, f"{vma} shares an anonymous page"
             assert vma.anon_vma, f"{vma} has pages, but no anon_vma"
-            assert frame.owner == mm.family, f"page {page:#x} belongs to a stranger: {frame}"
+            check_owner(machine, mm, page, run, frame)
         else:
             assert space is not None, f"anonymous {vma} maps a file's page {page:#x}"
             cached = space.pages.at(vma.index(page))
@@ -336,6 +337,40 @@ def check_part(mm: Mm, vma: Vma, run: PteRun, frames: dict[int, Frame], machine:
             assert frame.mapcount == 1, f"page {page:#x} is exclusive: {frame}"
         elif run.flags & Pte.WRITE:
             assert vma.is_shared, f"page {page:#x} can be written, and is not exclusive"
+
+
+def check_owner(machine: Machine, mm: Mm, page: int, run: PteRun, frame: Frame) -> None:
+    """An anonymous page is its fork family's; a merged one that of a node."""
+    is_merged = bool(frame.flags & FrameFlag.KSM)
+    assert bool(run.flags & Pte.KSM) == is_merged, f"page {page:#x}: {run}, {frame}"
+    if not is_merged:
+        assert frame.owner == mm.family, f"page {page:#x} belongs to a stranger: {frame}"
+        return
+    assert not run.flags & (Pte.WRITE | Pte.EXCLUSIVE), f"page {page:#x} is merged: {run}"
+    node = machine.stable_tree.pages.at(frame.owner)
+    assert node is not None, f"page {page:#x} has no node: {frame}"
+    assert node.pfn(frame.owner) == run.pfn(page), f"the node has another page: {frame}"
+
+
+def check_stable_tree(machine: Machine, frames: dict[int, Frame]) -> None:
+    """A walk from a node finds each entry of its page, and none twice."""
+    tree, mms = machine.stable_tree, machine.mms
+    check_run_map(tree.pages, is_maximal=False)
+    assert set(tree.items) == {
+        node for run in tree.pages.runs for node in range(run.start, run.end)
+    }
+    mapped = {
+        (frames[entry.lanes[0]].owner, mm.mm_id, entry.start)
+        for mm in mms.values()
+        for run in mm.page_table.runs
+        if run.flags & Pte.KSM
+        for entry in run.entries()
+    }
+    walked = [
+        (node, mm.mm_id, page) for node in tree.items for mm, page in tree.walk(mms.values(), node)
+    ]
+    assert len(set(walked)) == len(walked), "a walk finds an entry twice"
+    assert mapped <= set(walked), "a walk misses an entry"
 
 
 def pages_of(run: PteRun) -> Iterator[int]:

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pymigrate.errors import KernelError
+from pymigrate.mm import ksm
 from pymigrate.mm.cpuset import cpuset_mems_allowed
 from pymigrate.mm.frames import frame_of
 from pymigrate.mm.machine import FIRST_REGION, Machine, Task
-from pymigrate.mm.memmap import nid_of
+from pymigrate.mm.memmap import FrameFlag, nid_of
 from pymigrate.mm.mempolicy import BALANCING, MPOL, RELATIVE, STATIC
 from pymigrate.mm.page_alloc import available
 from pymigrate.mm.pte import Pte
@@ -379,6 +380,20 @@ class SystemCalls(RuleBasedStateMachine):
             self.call(cpuset.create, caller, name, cpus, mems, follows)
         self.call(cpuset.attach_task, caller, self.task(task), name)
         assert sharing(self.machine) == before
+
+    @rule(task=TASKS, part=PARTS)
+    def ksm(self, task: int, part: tuple[int, int, int]) -> None:
+        """Pages are merged: no task sees another node, or has more pages than before."""
+        self.call(madvise.madvise, *self.task_range(task, part), Madv.MERGEABLE)
+        before = {key: frame_of(self.machine, pfn) for key, pfn in self.frames_by_entry().items()}
+        used = len(used_frames(self.machine))
+        ksm.scan(self.machine)
+        after = self.frames_by_entry()
+        assert after.keys() == before.keys()
+        for key, pfn in after.items():
+            content = frame_of(self.machine, pfn).flags & FrameFlag.ZEROED
+            assert content == before[key].flags & FrameFlag.ZEROED
+        assert len(used_frames(self.machine)) <= used
 
     @rule(value=st.integers(1, 3))
     def drop_caches(self, value: int) -> None:

@@ -2,12 +2,13 @@
 
 import pytest
 
+from pymigrate.mm import ksm
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.mempolicy import MPOL, Mempolicy
 from pymigrate.mm.trace import Event
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.madvise import Madv, madvise
-from pymigrate.syscalls.migrate import migrate_pages
+from pymigrate.syscalls.migrate import MPOL_MF_MOVE_ALL, migrate_pages, move_pages
 from pymigrate.syscalls.mmap import memfd_secret, mprotect, munmap
 from pymigrate.syscalls.process import fork, touch
 from pymigrate.syscalls.sysctl import write
@@ -181,6 +182,19 @@ def test_a_hugetlb_page_with_an_extra_reference(machine: Machine, task: Task) ->
 def test_a_page_of_secretmem(machine: Machine, task: Task) -> None:
     touched(machine, task, "4KiB", space=memfd_secret(machine, PAGE), is_shared=True)
     assert (moving(machine, task), counts(machine)) == (1, (0, 1, (0, 0, 0)))
+
+
+def test_three_pages_that_ksm_has_merged(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "12KiB")
+    madvise(machine, task, addr, 3 * PAGE, Madv.MERGEABLE)
+    ksm.scan(machine)
+    machine.events = []
+    machine.counters.clear()
+    result = move_pages(machine, task, task, [addr], [1], MPOL_MF_MOVE_ALL)
+    assert (result.ret, counts(machine)) == (0, (1, 0, (0, 0, 0)))
+    names = [event.name for event in machine.events if isinstance(event, Event) and event.page]
+    assert names == ["set_migration_pte"] * 3 + ["remove_migration_pte"] * 3
+    assert nodes_of(machine, task, addr, "12KiB") == [[3, 1]]
 
 
 @pytest.mark.parametrize(("fs", "left", "moved"), [("ramfs", 2, 1), ("tmpfs", 0, 3)])

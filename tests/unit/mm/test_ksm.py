@@ -1,0 +1,393 @@
+"""KSM: which pages become one, who maps them then, and how they come apart again."""
+
+import pytest
+
+from pymigrate.mm import ksm, numa_balancing
+from pymigrate.mm.busy import begin
+from pymigrate.mm.frames import frame_of
+from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.memmap import Busy, Frame, FrameFlag, nid_of
+from pymigrate.mm.pte import Pte
+from pymigrate.mm.trace import Event
+from pymigrate.nodemask import Nodemask
+from pymigrate.syscalls import gup
+from pymigrate.syscalls.madvise import Madv, madvise
+from pymigrate.syscalls.mempolicy import mbind
+from pymigrate.syscalls.migrate import MPOL_MF_MOVE_ALL, migrate_pages, move_pages
+from pymigrate.syscalls.mmap import mlock, mprotect, munmap
+from pymigrate.syscalls.process import exit_task, fork, touch
+from tests.conftest import (
+    errno_of,
+    hold,
+    mapped,
+    maps,
+    new_task,
+    nodes_of,
+    placed_on,
+    touched,
+    two_nodes,
+)
+from tests.property.invariants import check
+
+PAGE = 4096
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return two_nodes("16MiB")
+
+
+@pytest.fixture
+def task(machine: Machine) -> Task:
+    return new_task(machine)
+
+
+def pfn_at(task: Task, addr: int) -> int:
+    run = task.mm.page_table.at(addr >> 12)
+    assert run is not None
+    return run.pfn(addr >> 12)
+
+
+def frame_at(machine: Machine, task: Task, addr: int) -> Frame:
+    return frame_of(machine, pfn_at(task, addr))
+
+
+def scan(machine: Machine) -> tuple[int, int, int]:
+    """Merge; give how many merged pages there are, how many more map them, and single pages."""
+    ksm.scan(machine)
+    check(machine)
+    return ksm.state(machine)
+
+
+def advised(machine: Machine, task: Task, nr: int, node: int = 0, write: bool = True) -> int:
+    """The address of *nr* pages that may be merged: written to, or zero-filled."""
+    addr = mapped(machine, task, f"{nr * 4}KiB")
+    with placed_on(task, node):
+        if write:
+            touch(machine, task, addr, nr * PAGE)
+        else:
+            madvise(machine, task, addr, nr * PAGE, Madv.POPULATE_WRITE)
+    madvise(machine, task, addr, nr * PAGE, Madv.MERGEABLE)
+    return addr
+
+
+def test_pages_with_the_same_content_become_one(machine: Machine, task: Task) -> None:
+    addr = advised(machine, task, 4)
+    used = machine.nodes[0].nr_free
+    assert scan(machine) == (1, 3, 0)
+    frame = frame_at(machine, task, addr)
+    assert frame.mapcount == 4
+    assert frame.flags & FrameFlag.KSM
+    assert machine.nodes[0].nr_free == used + 3
+
+
+def test_memory_without_the_advice_is_left_alone(machine: Machine, task: Task) -> None:
+    touched(machine, task, "16KiB")
+    assert scan(machine) == (0, 0, 0)
+
+
+def test_zero_filled_pages_are_merged_among_themselves(machine: Machine, task: Task) -> None:
+    advised(machine, task, 3)
+    advised(machine, task, 2, write=False)
+    assert scan(machine) == (2, 3, 0)
+
+
+def test_second_of_two_equal_pages_is_the_one_that_stays(machine: Machine, task: Task) -> None:
+    first = advised(machine, task, 1, node=0)
+    second = advised(machine, task, 2, node=1)
+    scan(machine)
+    assert nodes_of(machine, task, first, "4KiB") == [[1, 1]]
+    assert nodes_of(machine, task, second, "8KiB") == [[2, 1]]
+
+
+def test_page_without_a_twin_stays_as_it_is(machine: Machine, task: Task) -> None:
+    addr = advised(machine, task, 1)
+    assert scan(machine) == (0, 0, 1)
+    run = task.mm.page_table.at(addr >> 12)
+    assert run is not None
+    assert run.flags & Pte.WRITE
+
+
+def test_tasks_of_different_families_share_a_merged_page(machine: Machine, task: Task) -> None:
+    other = new_task(machine, "b", 1)
+    ours, theirs = advised(machine, task, 2), advised(machine, other, 2, node=1)
+    assert scan(machine) == (1, 3, 0)
+    assert pfn_at(task, ours) == pfn_at(other, theirs)
+
+
+def test_merged_page_stands_for_256_at_most(machine: Machine, task: Task) -> None:
+    advised(machine, task, 2 * 256 + 1)
+    assert scan(machine) == (2, 510, 1)
+
+
+def test_new_pages_join_those_that_are_merged_already(machine: Machine, task: Task) -> None:
+    addr = advised(machine, task, 3)
+    scan(machine)
+    again = advised(machine, task, 2)
+    assert scan(machine) == (1, 4, 0)
+    assert pfn_at(task, addr) == pfn_at(task, again)
+
+
+def test_scanning_twice_changes_nothing(machine: Machine, task: Task) -> None:
+    addr = advised(machine, task, 300)
+    scan(machine)
+    items = {node: list(items) for node, items in machine.stable_tree.items.items()}
+    before = [pfn_at(task, addr + i * PAGE) for i in range(300)]
+    scan(machine)
+    assert [pfn_at(task, addr + i * PAGE) for i in range(300)] == before
+    assert machine.stable_tree.items == items
+
+
+def test_page_that_somebody_holds_is_not_merged(machine: Machine, task: Task) -> None:
+    addr = advised(machine, task, 3)
+    hold(machine, task, addr, pins=0)
+    assert scan(machine) == (1, 1, 1)
+
+
+def test_huge_page_is_split_and_merged(machine: Machine, task: Task) -> None:
+    machine.thp = "always"
+    addr = advised(machine, task, 512)
+    assert frame_at(machine, task, addr).order == 9
+    assert scan(machine) == (2, 510, 0)
+    assert machine.counters["thp_split_page"] == 1
+    assert machine.counters["thp_split_pmd"] == 1
+
+
+def test_huge_page_that_somebody_holds_stays_huge(machine: Machine, task: Task) -> None:
+    machine.thp = "always"
+    addr = advised(machine, task, 512)
+    gup.pin(machine, task, addr, PAGE, False)
+    ksm.scan(machine)
+    assert frame_at(machine, task, addr).order == 9
+    assert machine.counters["thp_split_page_failed"] == 1
+
+
+def test_page_shared_by_fork_is_no_twin_of_itself(machine: Machine, task: Task) -> None:
+    advised(machine, task, 1)
+    fork(machine, task, "b")
+    assert scan(machine)[:2] == (0, 0)
+
+
+def test_pages_shared_by_fork_merge_in_all_tasks(machine: Machine, task: Task) -> None:
+    addr = advised(machine, task, 3)
+    child = fork(machine, task, "b")
+    assert scan(machine) == (1, 5, 0)
+    assert pfn_at(task, addr) == pfn_at(child, addr + 2 * PAGE)
+
+
+def test_fork_maps_merged_pages_in_the_child_too(machine: Machine, task: Task) -> None:
+    addr = advised(machine, task, 4)
+    scan(machine)
+    child = fork(machine, task, "b")
+    check(machine)
+    assert frame_at(machine, child, addr).mapcount == 8
+    exit_task(machine, task)
+    check(machine)
+    assert frame_at(machine, child, addr).mapcount == 4
+    assert migrate_pages(machine, child, child, Nodemask.of(0), Nodemask.of(1)) == 3
+    check(machine)
+    assert nodes_of(machine, child, addr, "16KiB") == [[4, 1]]
+
+
+def test_last_entry_that_goes_frees_a_merged_page(machine: Machine, task: Task) -> None:
+    free = machine.nodes[0].nr_free
+    addr = advised(machine, task, 4)
+    scan(machine)
+    munmap(machine, task, addr, 2 * PAGE)
+    check(machine)
+    assert frame_at(machine, task, addr + 2 * PAGE).mapcount == 2
+    exit_task(machine, task)
+    assert machine.nodes[0].nr_free == free
+    assert scan(machine) == (0, 0, 0)
+    assert not machine.stable_tree.items
+
+
+def test_store_into_a_merged_page_copies_it(machine: Machine, task: Task) -> None:
+    addr = advised(machine, task, 4)
+    scan(machine)
+    with placed_on(task, 1):
+        touch(machine, task, addr, PAGE)
+    check(machine)
+    assert machine.counters["cow_ksm"] == 1
+    assert nodes_of(machine, task, addr, "16KiB") == [[1, 1], [3, 0]]
+    assert frame_at(machine, task, addr + PAGE).mapcount == 3
+
+
+def test_store_into_the_last_mapping_of_a_merged_page_copies_it(
+    machine: Machine, task: Task
+) -> None:
+    addr = advised(machine, task, 2)
+    scan(machine)
+    touch(machine, task, addr, 2 * PAGE)
+    check(machine)
+    assert machine.counters["cow_ksm"] == 2
+    assert not frame_at(machine, task, addr + PAGE).flags & FrameFlag.KSM
+    assert scan(machine) == (1, 1, 0)
+
+
+def test_long_pin_is_taken_on_a_copy(machine: Machine, task: Task) -> None:
+    addr = advised(machine, task, 4)
+    scan(machine)
+    gup.pin(machine, task, addr, PAGE, True)
+    check(machine)
+    assert machine.counters["cow_ksm"] == 1
+    assert frame_at(machine, task, addr).pins == 1
+    assert frame_at(machine, task, addr + PAGE).mapcount == 3
+
+
+def test_unmergeable_memory_is_copied_but_not_stored_into(machine: Machine, task: Task) -> None:
+    addr = advised(machine, task, 4)
+    scan(machine)
+    madvise(machine, task, addr, 2 * PAGE, Madv.UNMERGEABLE)
+    check(machine)
+    assert frame_at(machine, task, addr).mapcount == 1
+    assert frame_at(machine, task, addr + 2 * PAGE).mapcount == 2
+    assert machine.counters["cow_ksm"] == 2
+    run = task.mm.page_table.at(addr >> 12)
+    assert run is not None
+    assert run.flags == Pte.PRESENT | Pte.YOUNG | Pte.EXCLUSIVE
+
+
+def test_unmerging_without_memory_is_enomem() -> None:
+    machine = two_nodes("4MiB")
+    task = new_task(machine)
+    addr = advised(machine, task, 1000)
+    scan(machine)
+    touched(machine, task, "6MiB")
+    assert errno_of(madvise, machine, task, addr, 1000 * PAGE, Madv.UNMERGEABLE) == "ENOMEM"
+
+
+def test_merged_page_stays_read_only_when_memory_becomes_writable(
+    machine: Machine, task: Task
+) -> None:
+    addr = advised(machine, task, 4)
+    scan(machine)
+    mprotect(machine, task, addr, 4 * PAGE, "r")
+    mprotect(machine, task, addr, 4 * PAGE, "rw")
+    check(machine)
+    assert frame_at(machine, task, addr).mapcount == 4
+
+
+def test_locking_writable_memory_takes_merged_pages_apart(machine: Machine, task: Task) -> None:
+    addr = advised(machine, task, 4)
+    scan(machine)
+    mlock(machine, task, addr, 4 * PAGE)
+    check(machine)
+    assert machine.counters["cow_ksm"] == 4
+    assert frame_at(machine, task, addr).mapcount == 1
+
+
+def test_locked_read_only_memory_keeps_its_merged_page(machine: Machine, task: Task) -> None:
+    addr = advised(machine, task, 4)
+    mprotect(machine, task, addr, 4 * PAGE, "r")
+    scan(machine)
+    mlock(machine, task, addr, 4 * PAGE)
+    check(machine)
+    frame = frame_at(machine, task, addr)
+    assert (frame.mapcount, frame.flags & FrameFlag.MLOCKED) == (4, FrameFlag.MLOCKED)
+
+
+def test_page_merged_into_locked_memory_is_mlocked(machine: Machine, task: Task) -> None:
+    addr = advised(machine, task, 4)
+    mlock(machine, task, addr, PAGE)
+    scan(machine)
+    assert frame_at(machine, task, addr).flags & FrameFlag.MLOCKED
+
+
+def test_numa_maps_counts_merged_pages_as_anonymous(machine: Machine, task: Task) -> None:
+    advised(machine, task, 4)
+    scan(machine)
+    line = "default anon=4 dirty=4 mapmax=4 active=0 N0=4 kernelpagesize_kB=4"
+    assert maps(machine, task) == [line]
+
+
+# Migration
+
+
+def test_merged_page_moves_as_one_folio_for_all(machine: Machine, task: Task) -> None:
+    addr = advised(machine, task, 3)
+    scan(machine)
+    addrs = [addr]
+    assert move_pages(machine, task, task, addrs, [1], MPOL_MF_MOVE_ALL).ret == 0
+    check(machine)
+    assert nodes_of(machine, task, addr, "12KiB") == [[3, 1]]
+    assert machine.counters["pgmigrate_success"] == 1
+    touch(machine, task, addr, PAGE)
+    assert scan(machine) == (1, 2, 0)
+    assert nid_of(pfn_at(task, addr)) == 1
+
+
+def test_merged_page_is_busy_when_it_is_named_again(machine: Machine, task: Task) -> None:
+    addr = advised(machine, task, 3)
+    scan(machine)
+    addrs = [addr, addr + PAGE, addr + 2 * PAGE]
+    result = move_pages(machine, task, task, addrs, [1] * 3, MPOL_MF_MOVE_ALL)
+    assert result.status == [1, -16, 1]
+
+
+def test_merged_page_is_shared_even_in_one_process(machine: Machine, task: Task) -> None:
+    addr = advised(machine, task, 3)
+    scan(machine)
+    assert move_pages(machine, task, task, [addr], [1], 2).status == [-13]
+    task.caps = 0
+    assert migrate_pages(machine, task, task, Nodemask.of(0), Nodemask.of(1)) == 0
+    assert nodes_of(machine, task, addr, "12KiB") == [[3, 0]]
+
+
+def test_merged_page_with_one_mapping_left_moves_without_move_all(
+    machine: Machine, task: Task
+) -> None:
+    addr = advised(machine, task, 2)
+    scan(machine)
+    touch(machine, task, addr, PAGE)
+    assert move_pages(machine, task, task, [addr + PAGE], [1], 2).status == [1]
+    check(machine)
+    assert frame_at(machine, task, addr + PAGE).flags & FrameFlag.KSM
+
+
+def test_every_mapping_of_a_merged_page_has_its_trace_line(machine: Machine, task: Task) -> None:
+    addr = advised(machine, task, 3)
+    other = new_task(machine, "b", 1)
+    advised(machine, other, 1)
+    scan(machine)
+    machine.events = []
+    move_pages(machine, task, task, [addr], [1], MPOL_MF_MOVE_ALL)
+    names = [event.name for event in machine.events if isinstance(event, Event)]
+    assert names.count("set_migration_pte") == 4
+    assert names.count("remove_migration_pte") == 4
+
+
+def test_merged_page_with_a_reference_stays(machine: Machine, task: Task) -> None:
+    addr = advised(machine, task, 3)
+    scan(machine)
+    gup.pin(machine, task, addr, PAGE, False)
+    assert move_pages(machine, task, task, [addr], [1], MPOL_MF_MOVE_ALL).ret == 1
+    assert machine.counters["pgmigrate_fail"] == 1
+    assert nodes_of(machine, task, addr, "12KiB") == [[3, 0]]
+
+
+def test_mbind_moves_merged_and_other_pages(machine: Machine, task: Task) -> None:
+    addr = advised(machine, task, 3)
+    scan(machine)
+    touch(machine, task, addr + PAGE, PAGE)
+    mbind(machine, task, addr, 3 * PAGE, 3, Nodemask.of(1), MPOL_MF_MOVE_ALL)
+    check(machine)
+    assert nodes_of(machine, task, addr, "12KiB") == [[3, 1]]
+    assert machine.counters["pgmigrate_success"] == 2
+
+
+# Others who look at it
+
+
+def test_numa_scan_passes_merged_pages_over(machine: Machine, task: Task) -> None:
+    machine.numa_balancing = 1
+    advised(machine, task, 3, node=1)
+    scan(machine)
+    numa_balancing.scan(machine, task)
+    assert machine.counters["numa_pte_updates"] == 0
+
+
+def test_page_that_somebody_works_on_is_not_merged(machine: Machine, task: Task) -> None:
+    addr = advised(machine, task, 3)
+    begin(machine, pfn_at(task, addr), Busy.LOCKED)
+    assert scan(machine)[:2] == (1, 1)
