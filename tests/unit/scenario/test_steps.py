@@ -43,12 +43,6 @@ def mistakes(*texts: str) -> list[str]:
 
 
 OWN = {"busy", "ksm", "migrate_driver", "migrate_vma", "swap_cache"}  # not of the format
-    "busy",
-    "migrate_driver",
-    "ksm",
-    "migrate_vma",
-    "swap_cache",
-}  # that the format does not have
 
 
 def test_every_op_of_the_format_has_its_model() -> None:
