@@ -2,7 +2,8 @@
 
 A driver moves pages in three phases: migrate_vma_setup() collects them, migrate_vma_pages() gives
 them the frames that the driver has allocated, migrate_vma_finalize() lets the page tables name
-those. It is an engine of its own: no counter and no tracepoint of page migration tells of it.
+those. It is an engine of its own: no counter of page migration and no mm_migrate_pages event tells
+of it.
 
 On the device a page has an entry that is not present, so that whoever touches it faults, and the
 driver brings it back. All devices have one driver.
@@ -94,6 +95,9 @@ def migrate_to_device(machine: Machine, task: Task, device: Device, a: int, b: i
 
 def migrate_from_device(machine: Machine, task: Task, a: int, b: int) -> Moved:
     """Bring those of pages [a, b) that are on a device back, to where *task* allocates.
+
+    Absent anonymous pages count as collected (migrate_vma_collect_hole() does not ask what is
+    selected), but the driver gives them nothing.
 
     Raises KernelError EINVAL as migrate_vma_setup() does.
     """

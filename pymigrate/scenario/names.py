@@ -70,6 +70,7 @@ class _Scope:
         tasks = _mapping(data.get("tasks"))
         self.files = {str(name) for name in _mapping(data.get("files"))}
         self.tasks = [str(name) for name in tasks]
+        self.drivers = [str(name) for name in _mapping(data.get("drivers"))]
         self.exited: set[str] = set()
         self.cpusets: list[str] = []
         for task, spec in tasks.items():
@@ -84,6 +85,11 @@ class _Scope:
         op, task = step.get("op"), step.get("task")
         yield from self._check_tasks(step, path)
         yield from self._check_region(step, path)
+        other = _mapping(step.get("meanwhile"))
+        yield from self._check_tasks(other, (*path, "meanwhile"))
+        yield from self._check_region(other, (*path, "meanwhile"))
+        if op == "migrate_driver":
+            yield from _unknown(step.get("driver"), self.drivers, "driver", (*path, "driver"))
         if op == "mmap":
             yield from _unknown(step.get("file"), self.files, "file", (*path, "file"))
         if op in ("cpuset_set", "cpuset_attach"):

@@ -81,8 +81,9 @@ class Runner:
         do = _STEPS.get(type(step))
         if do is None:
             raise UnsupportedError(f"step {step.op} cannot be simulated yet")
-        other = self._meanwhile(getattr(step, "meanwhile", None))
+        other = None
         try:
+            other = self._meanwhile(getattr(step, "meanwhile", None))
             answer = do(self, step)
         except KernelError as error:
             answer = {"ret": -1, "errno": error.errno}
@@ -98,7 +99,7 @@ class Runner:
         if spec is None:
             return None
         page = self.region(spec.task, spec.at).start + (spec.offset >> PAGE_SHIFT)
-        other = Meanwhile(self.pids[spec.task], page, spec.write)
+        other = Meanwhile(self.task(spec.task).pid, page, spec.write)
         self.machine.meanwhile.append(other)
         return other
 

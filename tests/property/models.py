@@ -6,6 +6,7 @@ from pymigrate.mm.cred import Cap
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.memmap import nid_of
 from pymigrate.mm.page_alloc import available
+from pymigrate.mm.pte import Pte
 from pymigrate.mm.queue_folios import node_pairs
 from pymigrate.mm.vma import Vm
 from pymigrate.nodemask import Nodemask
@@ -128,6 +129,8 @@ class MovePagesModel:
         run = self.target.mm.page_table.at(page)
         if run is None:
             return "EFAULT" if release.absent_anon_is_efault and not vma.space else "ENOENT"
+        if run.flags & Pte.DEVICE:
+            return "ENOENT"
         if release.prot_none_is_absent and not vma.flags & Vm.ACCESS:
             return "ENOENT"
         return None if run.lanes else "EFAULT"

@@ -16,17 +16,27 @@ from pymigrate.errors import KernelError
 from pymigrate.mm import ksm
 from pymigrate.mm.cpuset import cpuset_mems_allowed
 from pymigrate.mm.frames import frame_of
-from pymigrate.mm.machine import FIRST_REGION, Machine, Task
+from pymigrate.mm.machine import FIRST_REGION, Machine, Task, add_device
 from pymigrate.mm.memmap import FrameFlag, nid_of
 from pymigrate.mm.mempolicy import BALANCING, MPOL, RELATIVE, STATIC
 from pymigrate.mm.page_alloc import available
 from pymigrate.mm.pte import Pte
 from pymigrate.mm.vma import Vm
 from pymigrate.nodemask import Cpumask, Nodemask
-from pymigrate.syscalls import cpuset, gup, madvise, mempolicy, migrate, mmap, process, sysctl
+from pymigrate.syscalls import (
+    cpuset,
+    devices,
+    gup,
+    madvise,
+    mempolicy,
+    migrate,
+    mmap,
+    process,
+    sysctl,
+)
 from pymigrate.syscalls.madvise import Madv
 from pymigrate.syscalls.migrate import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT
-from pymigrate.units import PAGE_SHIFT
+from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
 from tests.conftest import new_file, new_task, nodes_with, two_nodes
 from tests.property.invariants import check, check_pins, events, mapped_pages, sharing, used_frames
 from tests.property.models import MovePagesModel, migrate_pages_model
@@ -64,6 +74,8 @@ class SystemCalls(RuleBasedStateMachine):
     )
     def boot(self, kind: str, kernel: str) -> None:
         self.machine = MACHINES[kind](kernel)
+        add_device(self.machine, "gpu", 40)
+        add_device(self.machine, "npu", 600)
         self.files = [
             new_file(self.machine, "600KiB", "tmpfs", inode=2),
             new_file(self.machine, "400KiB", "ext4"),
@@ -221,6 +233,31 @@ class SystemCalls(RuleBasedStateMachine):
     @rule(task=TASKS, mode=MODES, nodes=NODES)
     def set_mempolicy(self, task: int, mode: int, nodes: Nodemask) -> None:
         self.call(mempolicy.set_mempolicy, self.task(task), mode, nodes)
+
+    @rule(task=TASKS, part=PARTS, to=st.sampled_from(["gpu", "npu", "npu", "ram"]))
+    def migrate_vma(self, task: int, part: tuple[int, int, int], to: str) -> None:
+        who = self.task(task)
+        addr, length = self.range(who, part)
+        before, counted = sharing(self.machine), self.migrated()
+        moved = self.call(devices.migrate_vma, who, addr, length, to)
+        after = sharing(self.machine)
+        assert {key: name for key, (name, _) in before.items()}.keys() <= after.keys()
+        kept = Pte.EXCLUSIVE
+        assert all(after[key][1] & kept == flags & kept for key, (_, flags) in before.items())
+        assert self.migrated() == counted
+        if moved == "EINVAL":
+            assert after == before
+            return
+        assert 0 <= moved.migrated <= moved.collected
+        there = {page for page, pfn, _ in mapped_pages(who.mm) if nid_of(pfn) >= MAX_NUMNODES}
+        wanted = range(addr >> PAGE_SHIFT, addr + length >> PAGE_SHIFT)
+        if to == "ram" and self.is_ample(len(wanted)):
+            assert not there & set(wanted)
+
+    def is_ample(self, nr: int) -> bool:
+        """Whether each node has more than *nr* free pages."""
+        nodes = [node for node in self.machine.nodes.values() if node.zones]
+        return all(available(node, to_min=True) > nr for node in nodes)
 
     @rule(weights=st.dictionaries(st.integers(0, 3), st.integers(1, 4)))
     def set_weights(self, weights: dict[int, int]) -> None:
@@ -428,7 +465,11 @@ class SystemCalls(RuleBasedStateMachine):
         if not flags & (MPOL_MF_MOVE | MPOL_MF_MOVE_ALL):
             return set()
         a, b = addr >> PAGE_SHIFT, addr + length >> PAGE_SHIFT
-        found = {pfn for page, pfn, _ in mapped_pages(task.mm) if a <= page < b}
+        found = {
+            pfn
+            for page, pfn, flags in mapped_pages(task.mm)
+            if a <= page < b and flags & Pte.PRESENT
+        }
         return {
             pfn
             for pfn in found
@@ -447,6 +488,7 @@ class SystemCalls(RuleBasedStateMachine):
         if not self.machine.tasks:
             self.new_task(0)
         frames = used_frames(self.machine)
+        on_nodes = [pfn for pfn in frames if nid_of(pfn) < MAX_NUMNODES]
         check(self.machine)
         check_pins(self.machine, frames)
         now = events(self.machine)
@@ -454,7 +496,7 @@ class SystemCalls(RuleBasedStateMachine):
             assert value >= self.counted[name], f"{name} fell"
         self.counted = now
         taken = sum(value for name, value in now.items() if name.startswith("pgalloc_"))
-        assert taken - now["pgfree"] == len(frames)
+        assert taken - now["pgfree"] == len(on_nodes)
         assert taken == now["numa_hit"] + now["numa_miss"]
         assert now["numa_miss"] == now["numa_foreign"]
 

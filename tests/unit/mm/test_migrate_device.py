@@ -157,7 +157,7 @@ def test_content_stays_that_nobody_stored(machine: Machine, task: Task) -> None:
     assert flags == [FrameFlag.ZEROED, FrameFlag.ZEROED, 0, 0]
 
 
-def test_no_counter_of_migration_and_no_event_tells(machine: Machine, task: Task) -> None:
+def test_no_counter_of_migration_and_no_event_tells_of_it(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "64KiB")
     machine.events = []
     moved(machine, task, addr, 16 * PAGE)
@@ -322,6 +322,54 @@ def test_shared_pages_go_with_all_their_entries(machine: Machine, task: Task, gp
     exit_task(machine, task)
     check(machine)
     assert used(gpu) == 3
+
+
+def test_entries_are_found_where_processes_share_different_pages(
+    machine: Machine, task: Task, gpu: Device
+) -> None:
+    addr = touched(machine, task, "16KiB")
+    first, second = fork(machine, task, "first"), fork(machine, task, "second")
+    touch(machine, first, addr, PAGE)
+    touch(machine, second, addr + PAGE, PAGE)
+    for child in (first, second):  # whose own page lies among the others then, in one run
+        touch(machine, child, addr, 4 * PAGE, write=False)
+        fork(machine, child, f"{child.name}'s")
+    assert moved(machine, task, addr, 4 * PAGE) == (4, 4)
+    assert nodes_of(machine, first, addr, "16KiB") == [[1, 0], [3, -1]]
+    assert nodes_of(machine, second, addr, "16KiB") == [[1, -1], [1, 0], [2, -1]]
+    assert used(gpu) == 4
+
+
+def test_huge_page_of_another_process_stays(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "2MiB")
+    other, third = fork(machine, task, "other"), fork(machine, task, "third")
+    touch(machine, other, addr, PAGE)
+    madvise(machine, other, addr, HUGE, Madv.COLLAPSE)
+    assert moved(machine, task, addr + PAGE, 2 * PAGE) == (2, 2)
+    assert nodes_of(machine, other, addr, "2MiB") == [[512, 0]]
+    assert nodes_of(machine, third, addr, "2MiB") == [[1, 0], [2, -1], [509, 0]]
+
+
+def test_scattered_pages_of_different_states_go(machine: Machine, task: Task, gpu: Device) -> None:
+    addr = touched(machine, task, "64KiB")
+    addrs = [addr + i * PAGE for i in (1, 2, 5, 9, 10, 14)]
+    move_pages(machine, task, task, addrs, (1,) * 6, 2)
+    child = fork(machine, task, "child")
+    munmap(machine, child, addr + 3 * PAGE, 4 * PAGE)
+    assert moved(machine, task, addr, 16 * PAGE) == (16, 16)
+    assert nodes_of(machine, child, addr, "64KiB") == [[16, -1]]
+    assert used(gpu) == 16
+
+
+def test_store_after_a_hint_fault_that_never_came_is_noticed(machine: Machine, task: Task) -> None:
+    machine.numa_balancing = 1
+    addr = touched(machine, task, "8KiB", node=1)
+    other = touched(machine, task, "8KiB", node=1)
+    assert touch(machine, task, other, PAGE, seconds=3) is None
+    assert flags_of(task, addr) & Pte.HINT
+    assert moved(machine, task, addr, 2 * PAGE) == (2, 2)
+    assert flags_of(task, addr) == Pte.DEVICE | Pte.EXCLUSIVE
+    assert touches(machine, task, addr, 2 * PAGE, write=True) == 4
 
 
 def test_page_is_dirty_or_locked_if_one_entry_was(machine: Machine, task: Task) -> None:

@@ -175,7 +175,6 @@ def test_putback_of_a_page_that_was_given_up_frees_it() -> None:
 @pytest.mark.parametrize(
     ("step", "errno"),
     [
-        ("driver: x, to: 1", "ENODEV"),
         ("driver: d, to: 7", "ENODEV"),
         ("driver: d, to: 1, pages: [4]", "EINVAL"),
     ],

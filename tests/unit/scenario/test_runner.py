@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pymigrate.errors import UnsupportedError
+from pymigrate.errors import ScenarioErrors, UnsupportedError
 from pymigrate.scenario.build import build
 from pymigrate.scenario.loader import load_text
 from pymigrate.scenario.runner import Runner
@@ -21,6 +21,7 @@ tasks:
   a: {cpus: "0", uid: 0}
   b: {cpus: "1", uid: 0}
 """
+MOVE = "op: migrate_pages, task: a, from: '0', to: '1'"
 MAPPED = """
 steps:
   - {op: mmap, task: a, as: buf, length: 16KiB}
@@ -164,3 +165,16 @@ def test_pages_go_to_a_device_and_come_back() -> None:
 def test_migrate_vma_that_fails(what: str, errno: str) -> None:
     text = f"  - {{op: migrate_vma, task: a, at: buf, {what}}}\n"
     assert records(DEVICES + text)[-1] == {"op": "migrate_vma", "ret": -1, "errno": errno}
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (f"{MOVE}, meanwhile: {{task: q, at: buf}}", "task 'q'"),
+        (f"{MOVE}, meanwhile: {{task: a, at: x}}", "region 'x'"),
+        ("op: migrate_driver, driver: d, to: 1", "driver 'd'"),
+    ],
+)
+def test_names_that_mean_nothing_are_told(step: str, message: str) -> None:
+    with pytest.raises(ScenarioErrors, match=f"unknown {message}"):
+        records(f"{HEAD}{TASKS}{MAPPED}  - {{{step}}}\n")
