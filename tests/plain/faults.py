@@ -53,8 +53,7 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
         new.stored = {0} if old and at % old.nr in old.stored else set()
         (mm or task.mm).map(at, new, "w" in vma.prot, dirty=True)
 
-    def fault(self, task: Task, vma: Vma, at: int, write: bool) -> bool:
-        """Let *task* access a page of *vma*, which allows it; False: beyond the file's end."""
+    def fault(self, task: Task, vma: Vma, at: int, write: bool) -> bool:  # False: SIGBUS
         if vma.hugetlb:
             return self.pool_fault(task, vma, vma.obj, at, write)
         if at not in task.mm.ptes and self.huge_fault(task, vma, at, write):
@@ -74,7 +73,6 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
         return True
 
     def is_exclusive(self, mm: Mm, vma: Vma, at: int) -> bool:
-        """Whether a store may use the page that is there; else all is prepared for a new one."""
         entry = mm.ptes.get(at, NOTHING)
         folio = entry.folio
         if folio and not folio.obj and len(folio.maps) + len(folio.held) == 1:
@@ -87,7 +85,6 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
         return False
 
     def huge_fault(self, task: Task, vma: Vma, at: int, write: bool) -> bool:
-        """Map a whole block of private memory at once, if it may be."""
         start, enabled = at - at % TABLE, self.thp == "always" or "hugepage" in vma.flags
         if vma.obj or not enabled or self.thp == "never" or "nohugepage" in vma.flags:
             return False
@@ -134,7 +131,6 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
         return obj.cache[index]
 
     def split(self, folio: Folio) -> list[Folio]:
-        """Make a huge page 512 small ones; those all zero give way to the zero page."""
         if folio.held:
             return []
         for (mm, at), entry in folio.in_order:
@@ -180,7 +176,6 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
         return ""
 
     def lazily(self, mm: Mm, a: int, b: int, free: bool, pageout: bool) -> None:
-        """Free, cold and pageout: a huge page that is covered in part alone is split."""
         end = a
         while (at := end) < b:
             entry, end = mm.ptes.get(at, NOTHING), at + 1
@@ -197,7 +192,6 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
                         each.dirty = False
 
     def engine(self, folios: Iterable[Folio], place: Callable[[Folio], int | None]) -> int:
-        """Move folios to where *place* finds memory for them; how many stayed."""
         failed, split, left, events = 0, 0, False, self.events
         for folio in sorted(folios, key=lambda folio: not folio.hugetlb):
             node, huge = place(folio), folio.nr > 1 and not folio.hugetlb
@@ -220,8 +214,7 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
                 need(node is not None, "ENOMEM")
         return failed + split if failed or left else 0
 
-    def spare(self) -> int:
-        """How many are free and not reserved, when those that nobody uses are back."""
+    def spare(self) -> int:  # not reserved, when those that nobody uses are back
         vmas = [vma for mm in self.mms for vma in mm.vmas if vma.hugetlb]
         alive = {*self.files, *(vma.obj for vma in vmas if vma.shared)}
         for folio in self.folios[:]:
@@ -241,7 +234,6 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
         return self.total - Counter(folio.node for folio in self.folios)
 
     def reserve(self, task: Task, obj: Object, wanted: range, shared: bool) -> None:
-        """Reserve the huge pages that *wanted* begins, which are indexes of a shared *obj*."""
         new = set(wanted) - (obj.reserved | set(obj.cache) if shared else set())
         is_bound, spare = task.policy and task.policy.mode == m.BIND, self.spare()
         allowed = task.mems & task.policy.nodes if is_bound else task.mems
@@ -250,7 +242,6 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
         obj.reserved |= new if shared else set()
 
     def take(self, task: Task, vma: Vma, start: int, reserved: set[int], key: int) -> Folio | None:
-        """A huge page from the pool, of the reserved ones if *key* is among them."""
         if self.spare() <= 0 and key not in reserved:
             return None
         where, turn = Nodemask.collect(self.free()), vma.turn(start, TABLE)
@@ -268,7 +259,6 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
         return folio
 
     def pool_fault(self, task: Task, vma: Vma, obj: Object, at: int, write: bool) -> bool:
-        """Let *task* access a page; False: beyond the file's end, or there is no huge page."""
         ptes, start = task.mm.ptes, at - at % TABLE
         is_there = start in ptes or self.map_absent(task, vma, obj, start)
         if is_there and write and (is_there := vma.shared or self.is_own(task, vma, start)):
@@ -288,8 +278,7 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
             task.mm.map(start, folio, writes, writes, huge=True)
         return folio is not None
 
-    def is_own(self, task: Task, vma: Vma, start: int) -> bool:
-        """Let what is there be the task's alone; False: there is no huge page for a copy."""
+    def is_own(self, task: Task, vma: Vma, start: int) -> bool:  # False: no huge page for a copy
         mm, old = task.mm, task.mm.ptes[start].folio
         if old.obj or len(old.maps) > 1:
             mm.prepare_anon(vma)
@@ -304,7 +293,6 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
         return True
 
     def moved(self, folio: Folio, node: int) -> None:
-        """Account for a huge page that has moved: where there was none free a new one was made."""
         is_fresh = self.spare() <= 0 or not self.free()[node]
         source, folio.node = folio.node, node
         if not is_fresh:
@@ -325,8 +313,7 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
         self.surplus[node] += max(0, fewer - gone)
 
 
-def to_move(found: Iterable[Any], flags: int) -> tuple[dict[Folio, None], int]:
-    """The folios to move of what is *found* misplaced, and how many must stay."""
+def to_move(found: Iterable[Any], flags: int) -> tuple[dict[Folio, None], int]:  # and how many stay
     folios, failed, last = dict[Folio, None](), 0, None
     for _, entry, folio in found:
         if folio is not last or entry.huge:

@@ -1,7 +1,4 @@
-"""The plain model: a scenario's steps, each answered as FORMAT.md says for kernel 6.12.
-
-A step's method gets the step, its task, and the pages a..b that the step names a part of.
-"""
+"""The plain model: what FORMAT.md says that kernel 6.12 answers to a step on the pages a..b."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -190,7 +187,6 @@ class Model:  # a machine, its tasks, and the names that the steps have given
                 self.copy_entries(task, vma, child.mm)
 
     def copy_entries(self, task: Task, vma: Vma, new: Mm) -> None:
-        """What a child of *task* gets mapped of a VMA; what is pinned stays the parent's."""
         mm = task.mm
         new.tables |= mm.tables & {*range(vma.start // TABLE, (vma.end - 1) // TABLE + 1)}
         for at, pte, folio in mm.mapped(vma.start, vma.end):
@@ -304,7 +300,6 @@ class Model:  # a machine, its tasks, and the names that the steps have given
         need(not (failed and flags & STRICT), "EIO")
 
     def first_turn(self, mm: Mm, folio: Folio, a: int, b: int) -> int:
-        """The place in an interleaving that a fault in a range would give a folio."""
         heads = {at - at % folio.nr for other, at in folio.maps if other is mm}
         for vma, _, _ in mm.walk(a, b):
             for at in heads & {*range(vma.start, vma.end)}:
@@ -312,7 +307,6 @@ class Model:  # a machine, its tasks, and the names that the steps have given
         return folio.index // folio.nr
 
     def mbind_walk(self, task: Task, a: int, b: int, whole: bool, flags: int) -> Iterator[Any]:
-        """What is mapped where mbind looks; with *whole* there may be no hole."""
         parts = need([*task.mm.walk(a, b)], "EFAULT")
         for (_, start, end), (_, behind, _) in zip(parts, [*parts[1:], (None, b, b)], strict=True):
             need(not whole or (parts[0][1] <= a and end >= behind), "EFAULT")
@@ -370,7 +364,6 @@ class Model:  # a machine, its tasks, and the names that the steps have given
         return DONE | {"status": runs(status)}
 
     def move(self, caller: Task, target: Task, wanted: Any, status: Any, move_all: bool) -> None:
-        """The loop of move_pages: pages with one target go together until one does not move."""
         queue, start, now = list[Folio](), 0, -1
 
         def submit(at: int, counted: int = 0) -> None:
