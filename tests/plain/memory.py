@@ -1,6 +1,5 @@
 """The plain model's address spaces, from the specification alone: objects; without swap."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -39,10 +38,8 @@ class Policy:  # with flags it knows the mask that was asked for, else the cpuse
         return text + (f":{self.nodes}" if self.nodes else "")
 
     def rebound(self, mems: Nodemask) -> "Policy":
-        if self.mode == LOCAL or (not self.flags and self.cpuset == mems):
-            return self
         nodes, user = self.nodes, self.cpuset if self.user is None else self.user
-        if self.mode not in (PREFERRED, MANY):
+        if self.mode not in (PREFERRED, LOCAL, MANY):
             if self.flags & (STATIC | RELATIVE):
                 shown = user.relative_to(mems) if self.flags & RELATIVE else user & mems
                 return replace(self, nodes=shown or mems)
@@ -136,9 +133,6 @@ class Vma:  # pages start..end of an address space that are alike
     def policy_at(self, at: int) -> Policy | None:
         return self.shmem.policies.get(self.index(at)) if self.shmem else self.policy
 
-    def cut(self, start: int, end: int) -> "Vma":
-        return replace(self, start=start, end=end, pgoff=self.index(start))
-
     def continues(self, low: "Vma") -> bool:  # and is alike but in prot
         ours = self.start, self.pgoff, self.obj, self.shared, self.flags, self.policy
         return ours == (low.end, low.index(low.end), low.obj, low.shared, low.flags, low.policy)
@@ -156,7 +150,7 @@ class Mm:  # an address space: VMAs in order, a dict of pages, and the blocks th
         memory.mms.append(self)
         self.vmas, self.ptes, self.tables = list[Vma](), dict[int, Entry](), set[int]()
 
-    def walk(self, a: int, b: int, hole: str = "") -> Iterator[tuple[Vma, int, int]]:
+    def walk(self, a: int, b: int, hole: str = "") -> Any:  # when it is their turn
         while a < b:
             vma = next((vma for vma in self.vmas if vma.end > a), None)
             need(not hole or (vma and vma.start <= a), hole)
@@ -225,7 +219,8 @@ class Mm:  # an address space: VMAs in order, a dict of pages, and the blocks th
         for at in edges:
             if (vma := self.vma(at)) and vma.start < at:
                 need(not vma.hugetlb or at % TABLE == 0, "EINVAL")
-                self.put([vma], [vma.cut(vma.start, at), vma.cut(at, vma.end)])
+                high = replace(vma, start=at, pgoff=vma.index(at))
+                self.put([vma], [replace(vma, end=at), high])
 
     def modify(self, vma: Vma, a: int, b: int, **changes: object) -> Vma:
         if all(getattr(vma, key) == value for key, value in changes.items()):
