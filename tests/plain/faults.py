@@ -1,7 +1,6 @@
 """The plain model's machine: nodes, the faults that place folios, the engine that moves them."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
 from typing import Any
 
 from pymigrate.nodemask import Nodemask
@@ -29,32 +28,28 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
                 order.append(best)
 
     def alloc(self, task: Task, policy: Policy | None, phase: int, local=False, only=None) -> Any:
-        """The node of a new folio; *local*: none rather than another than that tried first."""
         policy = policy or task.policy
         near, mask = self.cpu_node[task.cpus.first], task.mems
         if policy and policy.mode == m.PREFERRED:
             near = policy.nodes.first
         elif policy and policy.mode in (m.BIND, m.MANY):
-            near = near if policy.home is None else policy.home
-            mask = policy.nodes & mask or mask
-            is_near = near in policy.nodes or not policy.nodes & task.mems
-            local &= policy.mode == m.BIND and is_near
+            near, bound = near if policy.home is None else policy.home, policy.nodes & mask
+            local &= policy.mode == m.BIND and (near in policy.nodes or not bound)
+            mask = bound or mask
         elif policy and policy.mode in (m.INTERLEAVE, m.WEIGHTED):
             weights = self.weights if policy.mode == m.WEIGHTED else {}
             turns = [node for node in policy.nodes for _ in range(weights.get(node, 1))]
             near, local = turns[phase % len(turns)], False
-        order = [near] if local else self.zonelists[near]
+        order = [near] if local else self.zonelists[near]  # local: there or nowhere
         return next((n for n in order if n in mask & (only or self.memory)), None)
 
     def new_anon(self, task: Task, vma: Vma, at: int, mm: Mm | None = None) -> None:
-        node = self.alloc(task, vma.policy_at(at), vma.turn(at, 1))
-        new = Folio(node, None, vma.index(at))
+        new = Folio(self.alloc(task, vma.policy_at(at), vma.turn(at, 1)), None, vma.index(at))
         old = task.mm.ptes.get(at, NOTHING).folio
         new.stored = {0} if old and at % old.nr in old.stored else set()
         (mm or task.mm).map(at, new, "w" in vma.prot, dirty=True)
 
-    def fault(self, task: Task, vma: Vma, at: int, write: bool) -> bool:
-        """Let *task* access a page of *vma*, which allows it; False: beyond the file's end."""
+    def fault(self, task: Task, vma: Vma, at: int, write: bool) -> bool:  # False: SIGBUS
         if vma.hugetlb:
             return self.pool_fault(task, vma, vma.obj, at, write)
         if at not in task.mm.ptes and self.huge_fault(task, vma, at, write):
@@ -74,7 +69,6 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
         return True
 
     def is_exclusive(self, mm: Mm, vma: Vma, at: int) -> bool:
-        """Whether a store may use the page that is there; else all is prepared for a new one."""
         entry = mm.ptes.get(at, NOTHING)
         folio = entry.folio
         if folio and not folio.obj and len(folio.maps) + len(folio.held) == 1:
@@ -87,11 +81,9 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
         return False
 
     def huge_fault(self, task: Task, vma: Vma, at: int, write: bool) -> bool:
-        """Map a whole block of private memory at once, if it may be."""
         start, enabled = at - at % TABLE, self.thp == "always" or "hugepage" in vma.flags
-        if vma.obj or not enabled or self.thp == "never" or "nohugepage" in vma.flags:
-            return False
-        if start // TABLE in task.mm.tables or not vma.start <= start <= vma.end - TABLE:
+        fits = vma.start <= start <= vma.end - TABLE and start // TABLE not in task.mm.tables
+        if vma.obj or not (enabled and fits) or self.thp == "never" or "nohugepage" in vma.flags:
             return False
         task.mm.prepare_anon(vma)
         turn, local = vma.turn(start, TABLE), "hugepage" not in vma.flags
@@ -105,7 +97,7 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
         return start in task.mm.ptes
 
     def file_fault(self, task: Task, vma: Vma, obj: Object, at: int, write: bool) -> bool:
-        if vma.index(at) >= obj.nr:
+        if (index := vma.index(at)) >= obj.nr:
             return False
         may_write = vma.shared and vma.shmem is not None and "w" in vma.prot
         first, table = max(at - at % AROUND, vma.start), at - at % TABLE
@@ -114,27 +106,22 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
             if folio and near not in task.mm.ptes and not folio.marked:
                 task.mm.map(near, folio, may_write)
         if at not in task.mm.ptes:
-            folio = self.cached(task, vma, obj, vma.index(at))
-            folio.dirty |= write and vma.shared
-            task.mm.map(at, folio, write or may_write, dirty=write and vma.shared)
+            is_single = vma.shmem is not None or "random" in vma.flags
+            start = index if is_single else max(0, index - RA_PAGES // 2)
+            end = index + 1 if is_single else min(start + RA_PAGES, obj.nr)
+            if index in obj.cache:
+                obj.cache[index].marked &= is_single
+            for new in set(range(start, 0 if index in obj.cache else end)) - set(obj.cache):
+                node = self.alloc(task, obj.policies.get(new), obj.inode + new)
+                obj.cache[new] = Folio(node, obj, new)
+                obj.cache[new].marked = not is_single and new == end - RA_ASYNC
+            obj.cache[index].dirty |= write and vma.shared
+            task.mm.map(at, obj.cache[index], write or may_write, dirty=write and vma.shared)
         if write and not vma.shared:
             self.new_anon(task, vma, at)
         return True
 
-    def cached(self, task: Task, vma: Vma, obj: Object, index: int) -> Folio:
-        is_single = vma.shmem is not None or "random" in vma.flags
-        start = index if is_single else max(0, index - RA_PAGES // 2)
-        end = index + 1 if is_single else min(start + RA_PAGES, obj.nr)
-        if index in obj.cache:
-            obj.cache[index].marked &= is_single
-        for new in set(range(start, 0 if index in obj.cache else end)) - set(obj.cache):
-            node = self.alloc(task, obj.policies.get(new), obj.inode + new)
-            obj.cache[new] = Folio(node, obj, new)
-            obj.cache[new].marked = not is_single and new == end - RA_ASYNC
-        return obj.cache[index]
-
     def split(self, folio: Folio) -> list[Folio]:
-        """Make a huge page 512 small ones; those all zero give way to the zero page."""
         if folio.held:
             return []
         for (mm, at), entry in folio.in_order:
@@ -159,28 +146,23 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
         first, last, errno = -(-a // TABLE), b // TABLE, ""
         fits = -(-vma.start // TABLE) < vma.end // TABLE and first <= last
         need(fits and vma.anon and not vma.obj and "nohugepage" not in vma.flags, "EINVAL")
-        for start in range(first * TABLE, last * TABLE, TABLE):
-            if not task.mm.ptes.get(start, NOTHING).huge:
-                errno = self.collapse_block(task, vma, start) or errno
+        blocks = range(first * TABLE, last * TABLE, TABLE)
+        for start in [at for at in blocks if not task.mm.ptes.get(at, NOTHING).huge]:
+            found = task.mm.mapped(start, start + TABLE)
+            is_held = any(folio.held for _, _, folio in found)
+            if is_held or not any(entry.write for _, entry, _ in found):
+                errno = "EAGAIN" if is_held else "EINVAL"
+                continue
+            weight = Counter(folio.node for _, _, folio in found)
+            most = [node for node in sorted(weight) if weight[node] == max(weight.values())]
+            node = next((n for n in self.zonelists[most[0]] if n in most and n in task.mems), None)
+            new = Folio(need(node is not None, "ENOMEM") and node, None, vma.index(start), TABLE)
+            new.stored = {at % TABLE for at, _, folio in found if at % folio.nr in folio.stored}
+            task.mm.zap(start, start + TABLE)
+            task.mm.map(start, new, "w" in vma.prot, dirty=True, huge=True)
         need(not errno, errno)
 
-    def collapse_block(self, task: Task, vma: Vma, start: int) -> str:
-        found = task.mm.mapped(start, start + TABLE)
-        if any(folio.held for _, _, folio in found):
-            return "EAGAIN"
-        if not any(entry.write for _, entry, _ in found):
-            return "EINVAL"
-        weight = Counter(folio.node for _, _, folio in found)
-        most = [node for node in sorted(weight) if weight[node] == max(weight.values())]
-        node = next((n for n in self.zonelists[most[0]] if n in most and n in task.mems), None)
-        new = Folio(need(node is not None, "ENOMEM") and node, None, vma.index(start), TABLE)
-        new.stored = {at % TABLE for at, _, folio in found if at % folio.nr in folio.stored}
-        task.mm.zap(start, start + TABLE)
-        task.mm.map(start, new, "w" in vma.prot, dirty=True, huge=True)
-        return ""
-
     def lazily(self, mm: Mm, a: int, b: int, free: bool, pageout: bool) -> None:
-        """Free, cold and pageout: a huge page that is covered in part alone is split."""
         end = a
         while (at := end) < b:
             entry, end = mm.ptes.get(at, NOTHING), at + 1
@@ -196,8 +178,7 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
                     for each in (folio, *(pte for _, pte in mm.entries(at, end))):
                         each.dirty = False
 
-    def engine(self, folios: Iterable[Folio], place: Callable[[Folio], int | None]) -> int:
-        """Move folios to where *place* finds memory for them; how many stayed."""
+    def engine(self, folios: Any, place: Any) -> int:  # how many stayed
         failed, split, left, events = 0, 0, False, self.events
         for folio in sorted(folios, key=lambda folio: not folio.hugetlb):
             node, huge = place(folio), folio.nr > 1 and not folio.hugetlb
@@ -220,14 +201,12 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
                 need(node is not None, "ENOMEM")
         return failed + split if failed or left else 0
 
-    def spare(self) -> int:
-        """How many are free and not reserved, when those that nobody uses are back."""
+    def spare(self) -> int:  # not reserved, when those that nobody uses are back
         vmas = [vma for mm in self.mms for vma in mm.vmas if vma.hugetlb]
         alive = {*self.files, *(vma.obj for vma in vmas if vma.shared)}
-        for folio in self.folios[:]:
-            if not (folio.maps or folio.held or folio.obj in alive):
-                self.folios.remove(folio)
-                self.left(folio.node)
+        for folio in [f for f in self.folios if not (f.maps or f.held or f.obj in alive)]:
+            self.folios.remove(folio)
+            self.left(folio.node)
         reserved = [at for obj in alive for at in obj.reserved]
         reserved += [at for vma in vmas for at in vma.reserved or () if vma.start <= at < vma.end]
         return self.total.total() - len(self.folios) - len(reserved)
@@ -240,22 +219,10 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
     def free(self) -> Counter[int]:
         return self.total - Counter(folio.node for folio in self.folios)
 
-    def reserve(self, task: Task, obj: Object, wanted: range, shared: bool) -> None:
-        """Reserve the huge pages that *wanted* begins, which are indexes of a shared *obj*."""
-        new = set(wanted) - (obj.reserved | set(obj.cache) if shared else set())
-        is_bound, spare = task.policy and task.policy.mode == m.BIND, self.spare()
-        allowed = task.mems & task.policy.nodes if is_bound else task.mems
-        free = sum(nr for node, nr in self.free().items() if node in allowed)
-        need(len(new) <= min(spare, free), "ENOMEM")
-        obj.reserved |= new if shared else set()
-
     def take(self, task: Task, vma: Vma, start: int, reserved: set[int], key: int) -> Folio | None:
-        """A huge page from the pool, of the reserved ones if *key* is among them."""
-        if self.spare() <= 0 and key not in reserved:
-            return None
-        where, turn = Nodemask.collect(self.free()), vma.turn(start, TABLE)
-        policy = vma.policy or task.policy
-        node = self.alloc(task, policy, turn, only=where) if where else None
+        is_left, policy = self.spare() > 0 or key in reserved, vma.policy or task.policy
+        where = Nodemask.collect(self.free()) if is_left else Nodemask()
+        node = self.alloc(task, policy, vma.turn(start, TABLE), only=where) if where else None
         if node is None and policy and policy.mode == m.MANY:
             near = self.zonelists[self.cpu_node[task.cpus.first]]
             node = next((n for n in near if n in where and n in task.mems), None)
@@ -268,28 +235,24 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
         return folio
 
     def pool_fault(self, task: Task, vma: Vma, obj: Object, at: int, write: bool) -> bool:
-        """Let *task* access a page; False: beyond the file's end, or there is no huge page."""
-        ptes, start = task.mm.ptes, at - at % TABLE
-        is_there = start in ptes or self.map_absent(task, vma, obj, start)
-        if is_there and write and (is_there := vma.shared or self.is_own(task, vma, start)):
-            ptes[start].write = ptes[start].dirty = True
-        return is_there
-
-    def map_absent(self, task: Task, vma: Vma, obj: Object, start: int) -> bool:
-        index, writes = vma.index(start), vma.shared and "w" in vma.prot
-        folio, is_absent = obj.cache.get(index), index < obj.nr and index not in obj.cache
+        ptes, start, writes = task.mm.ptes, at - at % TABLE, vma.shared and "w" in vma.prot
+        folio = obj.cache.get(index := vma.index(start))
+        is_absent = start not in ptes and index < obj.nr and not folio
         if is_absent and not vma.shared:
             task.mm.prepare_anon(vma)
             folio = self.take(task, vma, start, vma.reserved or set(), start)
-        elif is_absent and (folio := self.take(task, vma, start, obj.reserved, index)):
-            obj.cache[index] = folio
-        if folio:
+        elif is_absent:
+            folio = self.take(task, vma, start, obj.reserved, index)
+            obj.cache |= {index: folio} if folio else {}
+        if start not in ptes and folio:
             folio.dirty |= vma.shared
             task.mm.map(start, folio, writes, writes, huge=True)
-        return folio is not None
+        is_there = start in ptes and bool(not write or vma.shared or self.is_own(task, vma, start))
+        if is_there and write:
+            ptes[start].write = ptes[start].dirty = True
+        return is_there
 
-    def is_own(self, task: Task, vma: Vma, start: int) -> bool:
-        """Let what is there be the task's alone; False: there is no huge page for a copy."""
+    def is_own(self, task: Task, vma: Vma, start: int) -> bool:  # False: no huge page for a copy
         mm, old = task.mm, task.mm.ptes[start].folio
         if old.obj or len(old.maps) > 1:
             mm.prepare_anon(vma)
@@ -297,14 +260,12 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
                 mm.map(start, folio, huge=True)
             elif vma.reserved is None or old.obj:
                 return False
-            for other, at in [*old.maps] if not folio else ():
-                if other is not mm:  # the owner of the reservation has it for himself then
-                    other.unmap(at)
+            for other, at in [one for one in old.maps if one[0] is not mm and not folio]:
+                other.unmap(at)  # the owner of the reservation has it for himself then
         mm.ptes[start].folio.exclusive = {*range(TABLE)}
         return True
 
     def moved(self, folio: Folio, node: int) -> None:
-        """Account for a huge page that has moved: where there was none free a new one was made."""
         is_fresh = self.spare() <= 0 or not self.free()[node]
         source, folio.node = folio.node, node
         if not is_fresh:
@@ -318,15 +279,12 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
         spare = self.spare()
         fewer = self.total[node] - self.surplus[node] - nr
         back = max(0, min(-fewer, self.surplus[node]))
-        self.surplus[node] -= back
-        self.total[node] += max(0, -fewer - back)
         gone = max(0, min(fewer, self.free()[node], spare))
-        self.total[node] -= gone
-        self.surplus[node] += max(0, fewer - gone)
+        self.total[node] += max(0, -fewer - back) - gone
+        self.surplus[node] += max(0, fewer - gone) - back
 
 
-def to_move(found: Iterable[Any], flags: int) -> tuple[dict[Folio, None], int]:
-    """The folios to move of what is *found* misplaced, and how many must stay."""
+def to_move(found: Any, flags: int) -> tuple[dict[Folio, None], int]:  # and how many stay
     folios, failed, last = dict[Folio, None](), 0, None
     for _, entry, folio in found:
         if folio is not last or entry.huge:

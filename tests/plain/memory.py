@@ -1,6 +1,5 @@
 """The plain model's address spaces, from the specification alone: objects; without swap."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -15,8 +14,7 @@ Task = SimpleNamespace  # uid, cpus, user_cpus, cpuset, mems, policy, mm
 TABLE = 512  # pages of a page table, and of a huge page
 
 
-class Refused(Exception):  # noqa: N818  (a system call's answer)
-    """A system call fails with an errno."""
+class Refused(Exception): ...  # noqa: N818  (a system call fails with an errno)
 
 
 def need(value: Any, errno: str) -> Any:
@@ -26,9 +24,7 @@ def need(value: Any, errno: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Policy:
-    """A memory policy: with flags it knows the mask that was asked for, else the cpuset's then."""
-
+class Policy:  # with flags it knows the mask that was asked for, else the cpuset's then
     mode: int
     flags: int
     nodes: Nodemask
@@ -42,10 +38,8 @@ class Policy:
         return text + (f":{self.nodes}" if self.nodes else "")
 
     def rebound(self, mems: Nodemask) -> "Policy":
-        if self.mode == LOCAL or (not self.flags and self.cpuset == mems):
-            return self
         nodes, user = self.nodes, self.cpuset if self.user is None else self.user
-        if self.mode not in (PREFERRED, MANY):
+        if self.mode not in (PREFERRED, LOCAL, MANY):
             if self.flags & (STATIC | RELATIVE):
                 shown = user.relative_to(mems) if self.flags & RELATIVE else user & mems
                 return replace(self, nodes=shown or mems)
@@ -61,9 +55,7 @@ class Object:  # a file or a piece of shared anonymous memory, with its page cac
 
 
 @dataclass(eq=False)
-class Entry:
-    """A page table's entry, for a page or for a whole block; without a folio: the zero page."""
-
+class Entry:  # of a page table, for a page or for a whole block; without a folio: the zero page
     folio: "Folio | None"
     write: bool = False
     dirty: bool = False
@@ -73,9 +65,7 @@ class Entry:
 NOTHING = Entry(None)  # where nothing is mapped
 
 
-class Folio:
-    """A page of memory, or 512: where it is, what of, who maps or holds it."""
-
+class Folio:  # a page of memory, or 512: where it is, what of, who maps or holds it
     def __init__(self, node: int, obj: Object | None, index: int, nr: int = 1) -> None:
         self.node, self.obj, self.index, self.nr = node, obj, index, nr
         self.marked = self.dirty = self.hugetlb = False  # marked: by readahead
@@ -85,15 +75,13 @@ class Folio:
         self.held, self.maps = list[str](), dict[tuple[Mm, int], Entry]()
 
     @property
-    def in_order(self) -> list[tuple[tuple["Mm", int], Entry]]:
-        """Its mappings, a parent's before its child's."""
+    def in_order(self) -> list[tuple[tuple["Mm", int], Entry]]:  # a parent's before its child's
         return sorted(self.maps.items(), key=lambda one: (one[0][0].number, one[0][1]))
 
     def mapcount(self, number: int) -> int:
         return sum(e.huge or at % self.nr == number for (_, at), e in self.maps.items())
 
-    def covered(self, maps: list[tuple[tuple["Mm", int], Entry]]) -> bool:
-        """Whether *maps* map all of it or nothing."""
+    def covered(self, maps: list[tuple[tuple["Mm", int], Entry]]) -> bool:  # all of it or nothing
         pages = {at % self.nr for (_, at), _ in maps}
         return len(pages) in (0, self.nr) or any(entry.huge for _, entry in maps)
 
@@ -102,8 +90,7 @@ class Folio:
         parts = not self.hugetlb and not any(entry.huge for entry in self.maps.values())
         return len(self.maps) > (self.nr if parts else 1) or self.mapcount(0) > 1
 
-    def unmap_to_move(self) -> bool:
-        """Whether migration can unmap it all; what the attempt leaves behind."""
+    def unmap_to_move(self) -> bool:  # whether it all can be unmapped
         maps = self.in_order
         for done, ((_, at), entry) in enumerate(maps, start=1):
             pinned = "long" in self.held and at % self.nr in self.exclusive
@@ -146,16 +133,11 @@ class Vma:  # pages start..end of an address space that are alike
     def policy_at(self, at: int) -> Policy | None:
         return self.shmem.policies.get(self.index(at)) if self.shmem else self.policy
 
-    def cut(self, start: int, end: int) -> "Vma":
-        return replace(self, start=start, end=end, pgoff=self.index(start))
-
-    def continues(self, low: "Vma") -> bool:
-        """Whether it follows *low* and is alike, whatever they may be accessed for."""
+    def continues(self, low: "Vma") -> bool:  # and is alike but in prot
         ours = self.start, self.pgoff, self.obj, self.shared, self.flags, self.policy
         return ours == (low.end, low.index(low.end), low.obj, low.shared, low.flags, low.policy)
 
     def joins(self, other: "Vma") -> bool:
-        """Whether it, just changed, merges with its neighbour *other*."""
         alike = self.prot == other.prot and not self.hugetlb
         lends = not self.anon and other.anon and not other.forked
         follows = self.continues(other) or other.continues(self)
@@ -168,8 +150,7 @@ class Mm:  # an address space: VMAs in order, a dict of pages, and the blocks th
         memory.mms.append(self)
         self.vmas, self.ptes, self.tables = list[Vma](), dict[int, Entry](), set[int]()
 
-    def walk(self, a: int, b: int, hole: str = "") -> Iterator[tuple[Vma, int, int]]:
-        """The parts of a range with their VMAs when it is their turn, up to a *hole* if given."""
+    def walk(self, a: int, b: int, hole: str = "") -> Any:  # when it is their turn
         while a < b:
             vma = next((vma for vma in self.vmas if vma.end > a), None)
             need(not hole or (vma and vma.start <= a), hole)
@@ -181,8 +162,7 @@ class Mm:  # an address space: VMAs in order, a dict of pages, and the blocks th
     def vma(self, at: int) -> Vma | None:
         return next((vma for vma in self.vmas if vma.start <= at < vma.end), None)
 
-    def entries(self, a: int, b: int) -> list[tuple[int, Entry]]:
-        """What is mapped, each entry once, with the first page of the range that it maps."""
+    def entries(self, a: int, b: int) -> list[tuple[int, Entry]]:  # each once
         found = dict[int, tuple[int, Entry]]()
         for at in sorted(at for at in self.ptes if a <= at < b):
             found.setdefault(id(self.ptes[at]), (at, self.ptes[at]))
@@ -209,7 +189,6 @@ class Mm:  # an address space: VMAs in order, a dict of pages, and the blocks th
             folio.partial = folio.partial or not folio.covered([*folio.maps.items()])
 
     def cut(self, *edges: int) -> None:
-        """Map page by page what a single entry maps on both sides of an address."""
         for at in edges:
             if at % TABLE and self.ptes.get(at, NOTHING).huge:
                 self.split_entry(at)
@@ -240,10 +219,10 @@ class Mm:  # an address space: VMAs in order, a dict of pages, and the blocks th
         for at in edges:
             if (vma := self.vma(at)) and vma.start < at:
                 need(not vma.hugetlb or at % TABLE == 0, "EINVAL")
-                self.put([vma], [vma.cut(vma.start, at), vma.cut(at, vma.end)])
+                high = replace(vma, start=at, pgoff=vma.index(at))
+                self.put([vma], [replace(vma, end=at), high])
 
     def modify(self, vma: Vma, a: int, b: int, **changes: object) -> Vma:
-        """Change a part of *vma*, which then merges with neighbours that it joins."""
         if all(getattr(vma, key) == value for key, value in changes.items()):
             return vma
         self.split_at(a, b)

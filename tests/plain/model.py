@@ -1,10 +1,6 @@
-"""The plain model: a scenario's steps, each answered as FORMAT.md says for kernel 6.12.
-
-A step's method gets the step, its task, and the pages a..b that the step names a part of.
-"""
+"""The plain model: what FORMAT.md says that kernel 6.12 answers to a step on the pages a..b."""
 
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
@@ -80,8 +76,13 @@ class Model:  # a machine, its tasks, and the names that the steps have given
         vma = Vma(start, start + nr, step.prot, step.shared, obj, pgoff, flags)
         if obj and vma.hugetlb:
             need(nr % TABLE == start % TABLE == pgoff % TABLE == 0, "EINVAL")
-            wanted = range(pgoff, pgoff + nr, TABLE)
-            self.memory.reserve(task, obj, wanted, step.shared)
+            taken = obj.reserved | set(obj.cache) if step.shared else set()
+            new = set(range(pgoff, pgoff + nr, TABLE)) - taken
+            is_bound, spare = task.policy and task.policy.mode == m.BIND, self.memory.spare()
+            allowed = task.mems & task.policy.nodes if is_bound else task.mems
+            free = sum(left for node, left in self.memory.free().items() if node in allowed)
+            need(len(new) <= min(spare, free), "ENOMEM")
+            obj.reserved |= new if step.shared else set()
             vma.reserved = None if step.shared else {*range(start, start + nr, TABLE)}
             obj.nr = max(obj.nr, pgoff + nr) if "w" in step.prot else obj.nr
         task.mm.put([], [vma])
@@ -186,26 +187,23 @@ class Model:  # a machine, its tasks, and the names that the steps have given
             new = replace(vma, flags=vma.flags - {"locked"}, forked=bool(vma.anon), reserved=None)
             new.anon = vma.anon and object()
             child.mm.put([], [new])
-            if new.anon:
-                self.copy_entries(task, vma, child.mm)
-
-    def copy_entries(self, task: Task, vma: Vma, new: Mm) -> None:
-        """What a child of *task* gets mapped of a VMA; what is pinned stays the parent's."""
-        mm = task.mm
-        new.tables |= mm.tables & {*range(vma.start // TABLE, (vma.end - 1) // TABLE + 1)}
-        for at, pte, folio in mm.mapped(vma.start, vma.end):
-            if pte.huge and "long" in folio.held and folio.exclusive:
-                mm.split_entry(at)
-        for at, pte in mm.entries(vma.start, vma.end):
-            folio = pte.folio
-            mine = folio and folio.exclusive & {*(range(TABLE) if pte.huge else [at % folio.nr])}
-            if mine and "long" in folio.held:
-                self.memory.new_anon(task, vma, at, new)
+            if not new.anon:
                 continue
-            pte.write = False
-            new.map(at, folio, False, pte.dirty, pte.huge)
-            if mine:
-                folio.exclusive -= mine
+            blocks = {*range(vma.start // TABLE, (vma.end - 1) // TABLE + 1)}
+            child.mm.tables |= task.mm.tables & blocks
+            for at, pte, folio in task.mm.mapped(vma.start, vma.end):
+                if pte.huge and "long" in folio.held and folio.exclusive:
+                    task.mm.split_entry(at)
+            for at, pte in task.mm.entries(vma.start, vma.end):
+                pages, folio = range(at, at + (TABLE if pte.huge else 1)), pte.folio
+                mine = folio and folio.exclusive & {page % folio.nr for page in pages}
+                if mine and "long" in folio.held:  # what is pinned stays the parent's
+                    self.memory.new_anon(task, vma, at, child.mm)
+                    continue
+                pte.write = False
+                child.mm.map(at, folio, False, pte.dirty, pte.huge)
+                if mine:
+                    folio.exclusive -= mine
 
     def do_exit(self, step: Any, task: Task, *_: int) -> None:
         self.do_munmap(step, task, 0, END)
@@ -291,8 +289,12 @@ class Model:  # a machine, its tasks, and the names that the steps have given
         queue, failed = to_move((one for one in found if one[2].node not in step.nodes), flags)
         for vma, start, end in task.mm.walk(a, b):
             self.set_policy(task.mm, vma, start, end, policy)
-        first = next(iter(queue), None)
-        shift = first and self.first_turn(task.mm, first, a, b) - first.index // first.nr
+        shift = 0  # to the place in an interleaving that a fault would give the first folio
+        for first in [*queue][:1]:
+            heads = {at - at % first.nr for mm, at in first.maps if mm is task.mm}
+            vmas, own = [vma for vma, _, _ in task.mm.walk(a, b)], first.index // first.nr
+            turns = [v.turn(at, first.nr) for v in vmas for at in heads if v.start <= at < v.end]
+            shift = [*turns, own][0] - own
 
         def place(folio: Folio) -> int | None:
             turn, pool = shift + folio.index // folio.nr, self.memory
@@ -303,16 +305,7 @@ class Model:  # a machine, its tasks, and the names that the steps have given
         failed += self.memory.engine(queue, place)
         need(not (failed and flags & STRICT), "EIO")
 
-    def first_turn(self, mm: Mm, folio: Folio, a: int, b: int) -> int:
-        """The place in an interleaving that a fault in a range would give a folio."""
-        heads = {at - at % folio.nr for other, at in folio.maps if other is mm}
-        for vma, _, _ in mm.walk(a, b):
-            for at in heads & {*range(vma.start, vma.end)}:
-                return vma.turn(at, folio.nr)
-        return folio.index // folio.nr
-
-    def mbind_walk(self, task: Task, a: int, b: int, whole: bool, flags: int) -> Iterator[Any]:
-        """What is mapped where mbind looks; with *whole* there may be no hole."""
+    def mbind_walk(self, task: Task, a: int, b: int, whole: bool, flags: int) -> Any:
         parts = need([*task.mm.walk(a, b)], "EFAULT")
         for (_, start, end), (_, behind, _) in zip(parts, [*parts[1:], (None, b, b)], strict=True):
             need(not whole or (parts[0][1] <= a and end >= behind), "EFAULT")
@@ -370,7 +363,6 @@ class Model:  # a machine, its tasks, and the names that the steps have given
         return DONE | {"status": runs(status)}
 
     def move(self, caller: Task, target: Task, wanted: Any, status: Any, move_all: bool) -> None:
-        """The loop of move_pages: pages with one target go together until one does not move."""
         queue, start, now = list[Folio](), 0, -1
 
         def submit(at: int, counted: int = 0) -> None:
@@ -400,10 +392,9 @@ class Model:  # a machine, its tasks, and the names that the steps have given
         submit(len(wanted))
 
     def query(self, task: Task, at: int) -> int:
-        if task.mm.vma(at) and at not in task.mm.ptes:
-            return ENOENT
         folio = task.mm.ptes.get(at, NOTHING).folio
-        return folio.node if folio else EFAULT
+        absent = ENOENT if task.mm.vma(at) and at not in task.mm.ptes else EFAULT
+        return folio.node if folio else absent
 
     def do_cpuset_set(self, step: Any, *_: Any) -> None:
         cpus, mems = self.cpusets.setdefault(step.cpuset, self.cpusets[""])
@@ -411,24 +402,22 @@ class Model:  # a machine, its tasks, and the names that the steps have given
         cpus, mems = step.cpus or cpus, (step.mems or Nodemask()) & self.memory.memory or mems
         self.cpusets[step.cpuset] = cpus, mems
         for task in [task for task in self.tasks.values() if task.cpuset == step.cpuset]:
-            task.cpus = task.user_cpus & cpus or cpus
-            if mems != task.mems:
-                self.follow(task, mems)
+            self.follow(task, cpus, mems, rebinds=mems != task.mems)
 
     do_cpuset_create = do_cpuset_set
 
-    def follow(self, task: Task, mems: Nodemask) -> None:
-        for owner in (task, *task.mm.vmas):
+    def follow(self, task: Task, cpus: Nodemask, mems: Nodemask, rebinds: bool) -> None:
+        task.cpus = task.user_cpus & cpus or cpus
+        for owner in (task, *task.mm.vmas) if rebinds else ():
             owner.policy = owner.policy and owner.policy.rebound(mems)
         self.migrate(task.mm, task.mems, mems, True)
         task.mems = mems
 
     def do_cpuset_attach(self, step: Any, task: Task, *_: int) -> None:
-        old, (cpus, mems) = self.cpusets[task.cpuset], self.cpusets[step.cpuset]
+        old, new = self.cpusets[task.cpuset], self.cpusets[step.cpuset]
         task.cpuset = step.cpuset
-        if old != (cpus, mems):
-            task.cpus = task.user_cpus & cpus or cpus
-            self.follow(task, mems)
+        if old != new:
+            self.follow(task, *new, rebinds=True)
 
     def do_sysctl(self, step: Any, *_: Any) -> None:
         if step.name == "thp":
