@@ -27,6 +27,9 @@ _MISNAMED = ("ESRCH", "ENOENT")  # what was named is not there: then it is said 
 _HALFWAY = ("ENOMEM", "EIO")  # errors of a call that has begun to move pages
 
 
+_DIGITS, _PLAIN_LENGTH = frozenset("0123456789"), 16
+
+
 @dataclass(slots=True)
 class Call:
     """A call in the making: its machine, and what is to be printed of its answer."""
@@ -197,5 +200,10 @@ def find_range(machine: Machine, task: Task, text: str) -> tuple[int, int | None
 
 def parse_address(text: str) -> int | None:
     """An address in hex (with or without 0x, as numa_maps prints it); None if it is none."""
+    if len(text) <= _PLAIN_LENGTH and text[:1] in _DIGITS and text.isalnum() and text.isascii():
+        try:
+            return int(text, 16)  # what the expression says of nearly all, in half the time
+        except ValueError:
+            return None
     match = _ADDRESS.fullmatch(text)
     return int(match[1] or "0", 16) if match else None

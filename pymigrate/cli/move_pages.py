@@ -120,13 +120,12 @@ def _parse_log(log: str, to: int | None) -> list[tuple[int, int | None]]:
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
-        addr = parse_address(words[0])
-        node = to
+        addr, node = parse_address(words[0]), to
         if len(words) > 1:
             if words[1] not in nodes:
                 nodes[words[1]] = parse_number(words[1])
             node = nodes[words[1]]
-        if addr is None or len(words) > 2 or (len(words) > 1 and node is None):
+        if addr is None or len(words) > 2 or (node is None and len(words) > 1):
             raise click.BadParameter(
                 f"line {number} is {shorten(line.strip())}, expected ADDR [NODE]",
                 param_hint="--from-file",

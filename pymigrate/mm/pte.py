@@ -24,6 +24,9 @@ class Pte:
     KSM = 512  # of a merged page: no other entries of one table name a frame more than once
 
 
+_APART = 5  # a gap of more pages is not worth an explicit table with a page beside it
+
+
 class PteRun(NamedTuple):
     """*nr* base pages from page *start*, alike in everything but the frame.
 
@@ -141,6 +144,13 @@ class PteRun(NamedTuple):
         out: list[PteRun] = []
         at, shift = start, lanes[0] - start
         for page, pfn in zip(pages, pfns, strict=True):
+            is_apart = page - at > _APART and k == 1 and pfn != page + shift
+            if is_apart and not (out and out[-1].lanes[0] + out[-1].nr == at + shift):
+                # Two runs that cannot be joined, neither with what there is.
+                out.append(_new(PteRun, (at, page - at, (at + shift,), order, flags)))
+                out.append(_new(PteRun, (page, 1, (pfn,), order, flags)))
+                at = page + 1
+                continue
             if page > at:
                 if k > 1:
                     _append(out, self.clip(at, page))
