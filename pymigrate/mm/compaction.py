@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.mm.folio_list import Slice
+from pymigrate.mm.ksm import page_of
 from pymigrate.mm.memmap import FrameFlag
 from pymigrate.mm.mempolicy import Placement
 from pymigrate.mm.migrate import migrate_pages
@@ -120,11 +121,15 @@ def _places(machine: Machine) -> RunMap[Place]:
     tables += [(space.pages, False) for space in machine.spaces.values()]
     for table, is_anon in tables:
         for run in table.runs:
-            if not run.order and run.lanes:
+            if not run.order and run.lanes and not run.flags & Pte.KSM:
                 for place in _places_of(run):
                     # What is mapped of a file is found by its cache, which comes later.
                     if not is_anon or place.start not in found:
                         found[place.start] = place
+    for node in machine.stable_tree.items:
+        pfn, frame = page_of(machine, node)
+        if frame is not None:
+            found[pfn] = Place(pfn, 1, node, 0)
     return _disjoint(sorted(found.values()))
 
 

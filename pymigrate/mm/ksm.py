@@ -61,7 +61,7 @@ def scan(machine: Machine) -> None:
     scan = _Scan(machine)
     for mm, vma in _mergeable(machine):
         for run in mm.page_table.between(vma.start, vma.end):
-            if run.lanes and not run.order:
+            if run.lanes and run.flags & Pte.PRESENT and not run.order:
                 for page, pfn in zip(range(run.start, run.end), run.pfns(), strict=True):
                     scan.cmp_and_merge_page(_Candidate(mm, vma, page, pfn))
     scan.commit()
@@ -70,14 +70,25 @@ def scan(machine: Machine) -> None:
 def state(machine: Machine) -> KsmState:
     """How much is merged."""
     tree = machine.stable_tree
-    live = [frame for node in tree.items if (frame := _page_of(machine, node)[1]) is not None]
+    live = [frame for node in tree.items if (frame := page_of(machine, node)[1]) is not None]
     unshared = sum(
         run.nr
         for mm, vma in _mergeable(machine)
         for run in mm.page_table.between(vma.start, vma.end)
-        if run.lanes and not run.flags & Pte.KSM
+        if run.lanes and run.flags & (Pte.PRESENT | Pte.KSM) == Pte.PRESENT
     )
     return KsmState(len(live), sum(frame.mapcount - 1 for frame in live), unshared)
+
+
+def page_of(machine: Machine, node: int) -> tuple[int, Frame | None]:
+    """The frame of a node, and its state; None once it is freed. Mirrors ksm_get_folio()."""
+    run = machine.stable_tree.pages.at(node)
+    assert run is not None
+    pfn = run.pfn(node)
+    found = machine.nodes[nid_of(pfn)].memmap.at(pfn)
+    if found is None or not found.frame.flags & FrameFlag.KSM or found.frame.owner != node:
+        return pfn, None
+    return pfn, found.frame
 
 
 def unmerge(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
@@ -111,7 +122,7 @@ class _Scan:
         self.entries: dict[int, dict[int, PteRun]] = {}  # of an mm, by page
         self.became: dict[int, _Candidate] = {}
         for node, items in self.tree.items.items():
-            pfn, frame = _page_of(machine, node)
+            pfn, frame = page_of(machine, node)
             assert frame is not None, "stale nodes are gone"
             self.node_of[pfn] = node
             if len(items) < MAX_PAGE_SHARING:
@@ -207,22 +218,11 @@ class _Scan:
         return frame if frame.mapcount else None
 
 
-def _page_of(machine: Machine, node: int) -> tuple[int, Frame | None]:
-    """The frame of a node, and its state; None once it is freed. Mirrors ksm_get_folio()."""
-    run = machine.stable_tree.pages.at(node)
-    assert run is not None
-    pfn = run.pfn(node)
-    found = machine.nodes[nid_of(pfn)].memmap.at(pfn)
-    if found is None or not found.frame.flags & FrameFlag.KSM or found.frame.owner != node:
-        return pfn, None
-    return pfn, found.frame
-
-
 def _forget_stale(machine: Machine) -> None:
     """Drop nodes whose page is gone, and items of virtual pages that have another now."""
     tree = machine.stable_tree
     for node, items in list(tree.items.items()):
-        pfn, frame = _page_of(machine, node)
+        pfn, frame = page_of(machine, node)
         if frame is None:
             del tree.items[node]
             tree.pages.put(node, node + 1)

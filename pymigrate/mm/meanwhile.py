@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pymigrate.mm.frames import frame_of
 from pymigrate.mm.memory import Fault, access
 from pymigrate.mm.trace import Step, step_event
 
@@ -47,5 +48,6 @@ def finish(machine: Machine, other: Meanwhile) -> None:
 
 
 def _tell(machine: Machine, work: Work, name: str, found: str) -> None:
-    step = Step("4", name, found, "", work.page, work.pfn, work.nr, work.attempt)
+    page = machine.stable_tree.told_page(frame_of(machine, work.pfn), work.page)
+    step = Step("4", name, found, "", page, work.pfn, work.nr, work.attempt)
     step_event(machine, step)

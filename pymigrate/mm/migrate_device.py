@@ -125,7 +125,7 @@ def migrate_vma_setup(machine: Machine, task: Task, a: int, b: int, select: Sele
     """Collect those of pages [a, b) that can move; *select* says from where.
 
     Absent anonymous pages may be had anew by the driver; zero pages, too. Huge pages are split
-    first. What is pinned, held, locked or part of a large folio is passed over.
+    first. What is pinned, held, locked, merged by KSM or part of a large folio is passed over.
 
     Raises KernelError EINVAL unless the range is some of one ordinary VMA.
     """
@@ -144,7 +144,7 @@ def migrate_vma_setup(machine: Machine, task: Task, a: int, b: int, select: Sele
         elif run.flags & Pte.DEVICE:
             if select & Select.DEVICE_PRIVATE:
                 work.sources.append(Source(low, high, run))
-        elif not run.order and select & Select.SYSTEM:
+        elif not (run.order or run.flags & Pte.KSM) and select & Select.SYSTEM:
             work.sources += _idle(machine, run)
     if work.sources:
         _drain(machine, work)

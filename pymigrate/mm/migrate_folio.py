@@ -240,7 +240,8 @@ class FolioMover:
             return
         run = self.machine.nodes[nid_of(work.pfn)].memmap.at(work.pfn)
         space = run.frame.owner if run and not run.frame.is_anon else 0
-        where = work.page, work.pfn, work.nr, self.attempt_of(work), space
+        page = self.machine.stable_tree.told_page(run.frame if run else None, work.page)
+        where = page, work.pfn, work.nr, self.attempt_of(work), space
         step_event(self.machine, Step(number, name, found, failed, *where))
 
     def attempt_of(self, work: Work) -> int:

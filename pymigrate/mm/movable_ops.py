@@ -29,6 +29,8 @@ def mapping_bits(frame: Frame) -> int:
     """The low bits of page->mapping: 1 anonymous, 2 movable, 3 merged by KSM, 0 a file's."""
     if frame.flags & (FrameFlag.MOVABLE | FrameFlag.CLEARED):
         return MAPPING_MOVABLE
+    if frame.flags & FrameFlag.KSM:
+        return MAPPING_ANON | MAPPING_MOVABLE
     return MAPPING_ANON if frame.is_anon else 0
 
 

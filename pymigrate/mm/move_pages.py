@@ -12,6 +12,7 @@ from pymigrate.mm.mempolicy import Placement
 from pymigrate.mm.migrate import migrate_pages
 from pymigrate.mm.move_pages_bulk import play
 from pymigrate.mm.pte import Pte, PteRun
+from pymigrate.mm.rmap import rmap_index
 from pymigrate.mm.swap import lru_add_drain_all
 from pymigrate.mm.vma import Vm, Vma, is_migratable
 from pymigrate.units import MAX_NUMNODES
@@ -166,10 +167,9 @@ class _Loop:
         self.isolated.add(folio.pfn)
         first = page - (pfn - folio.pfn)
         index = vma.index(first)
+        start = rmap_index(frame, first, index)
         if frame.flags & FrameFlag.KSM:
-            start, index = frame.owner, self.machine.stable_tree.index(frame.owner)
-        else:
-            start = first if frame.is_anon else index
+            index = self.machine.stable_tree.index(frame.owner)
         moved = PteRun(start, folio.nr, (folio.pfn,), folio.order, run.flags)
         self.queue.append(Slice(moved, (0,), (folio.merged(),), index))
         return None

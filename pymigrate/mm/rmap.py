@@ -62,6 +62,16 @@ def mappings(machine: Machine, frame: Frame, a: int, b: int) -> Iterator[Mapping
                     yield Mapping(mm.page_table, start, end, vma.start - vma.pgoff, mm)
 
 
+def rmap_index(frame: Frame, page: int, index: int) -> int:
+    """How mappings() names the page of *frame* that is mapped at virtual *page*.
+
+    *index* is its number in what the VMA maps.
+    """
+    if frame.flags & FrameFlag.KSM:
+        return frame.owner
+    return page if frame.is_anon else index
+
+
 class _Removal:
     """Entries that go away, and what becomes of the folios that they mapped."""
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from pymigrate.mm.memmap import FrameFlag
 from pymigrate.mm.pte import PteRun
 from pymigrate.mm.runs import RunMap
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from pymigrate.mm.memmap import Frame
     from pymigrate.mm.mm import Mm
 
 
@@ -39,6 +41,10 @@ class StableTree:
         """
         items = self.items[node]
         return items[min(1, len(items) - 1)].page
+
+    def told_page(self, frame: Frame | None, page: int) -> int:
+        """*page* of a folio, as mappings() names it: of a merged one where it comes from."""
+        return self.index(page) if frame and frame.flags & FrameFlag.KSM else page
 
     def walk(self, mms: Collection[Mm], node: int) -> Iterator[tuple[Mm, int]]:
         """Where the page of *node* may be mapped: address spaces and virtual pages.

@@ -12,7 +12,7 @@ from pymigrate.mm.mempolicy import Placement
 from pymigrate.mm.migrate_ops import ops_of
 from pymigrate.mm.page_alloc import room_for
 from pymigrate.mm.pte import Pte
-from pymigrate.mm.rmap import mappings
+from pymigrate.mm.rmap import mappings, rmap_index
 from pymigrate.syscalls.credentials import check_access
 from pymigrate.views.numa_maps import policy_text
 from pymigrate.views.pieces import pieces
@@ -277,7 +277,7 @@ def refcount_text(machine: Machine, folio: Folio) -> str:
 def _mappers(machine: Machine, vma: Vma, piece: Piece) -> str:
     """The processes that map the first page."""
     frame, pfn = piece.folio.frame, piece.folio.pfn
-    page = piece.start if piece.folio.is_anon else vma.index(piece.start)
+    page = rmap_index(frame, piece.start, vma.index(piece.start))
     found = []
     for mapping in mappings(machine, frame, page, page + 1):
         run = mapping.table.at(page + mapping.shift)

@@ -4,11 +4,14 @@ import pytest
 
 from pymigrate.mm import ksm, numa_balancing
 from pymigrate.mm.busy import begin
+from pymigrate.mm.compaction import compact_memory
 from pymigrate.mm.frames import frame_of
-from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.machine import Machine, Task, add_device
 from pymigrate.mm.memmap import Busy, Frame, FrameFlag, nid_of
+from pymigrate.mm.migrate_device import Select, migrate_to_device, migrate_vma_setup
+from pymigrate.mm.movable_ops import mapping_bits
 from pymigrate.mm.pte import Pte
-from pymigrate.mm.trace import Event
+from pymigrate.mm.trace import Event, Step
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls import gup
 from pymigrate.syscalls.madvise import Madv, madvise
@@ -387,7 +390,64 @@ def test_numa_scan_passes_merged_pages_over(machine: Machine, task: Task) -> Non
     assert machine.counters["numa_pte_updates"] == 0
 
 
+@pytest.mark.parametrize("is_watched", [False, True], ids=["at once", "watched"])
+def test_compaction_moves_merged_pages(machine: Machine, task: Task, is_watched: bool) -> None:
+    touched(machine, task, "4KiB")
+    addr = advised(machine, task, 3)
+    scan(machine)
+    before = pfn_at(task, addr)
+    machine.events = [] if is_watched else None
+    compact_memory(machine)
+    machine.events = None
+    check(machine)
+    assert pfn_at(task, addr) == pfn_at(task, addr + 2 * PAGE) > before
+    assert machine.counters["pgmigrate_success"] == 2
+
+
+def test_merged_pages_do_not_go_to_devices(machine: Machine, task: Task) -> None:
+    addr = advised(machine, task, 3)
+    scan(machine)
+    work = migrate_vma_setup(machine, task, addr >> 12, (addr >> 12) + 3, Select.SYSTEM)
+    assert work.collected == 0
+
+
+def test_low_bits_of_a_merged_pages_mapping_are_both_set(machine: Machine, task: Task) -> None:
+    addr = advised(machine, task, 3)
+    scan(machine)
+    assert mapping_bits(frame_at(machine, task, addr)) == 3
+
+
+def test_steps_of_a_merged_page_are_told_of_where_it_comes_from(
+    machine: Machine, task: Task
+) -> None:
+    addr = advised(machine, task, 3)
+    scan(machine)
+    machine.events, machine.traces_steps = [], True
+    move_pages(machine, task, task, [addr], [1], MPOL_MF_MOVE_ALL)
+    pages = {event.page for event in machine.events if isinstance(event, Step)}
+    assert pages == {(addr >> 12) + 1}
+
+
+def test_page_in_the_swap_cache_is_merged_and_stays_there(machine: Machine, task: Task) -> None:
+    addr = advised(machine, task, 3)
+    gup.add_to_swap_cache(machine, task, addr >> 12, (addr >> 12) + 3)
+    scan(machine)
+    assert migrate_pages(machine, task, task, Nodemask.of(0), Nodemask.of(1)) == 2
+    check(machine)
+    line = "default anon=3 dirty=3 mapmax=3 swapcache=3 active=0 N1=3 kernelpagesize_kB=4"
+    assert maps(machine, task) == [line]
+    touch(machine, task, addr, PAGE)
+    assert machine.counters["cow_ksm"] == 1
+
+
 def test_page_that_somebody_works_on_is_not_merged(machine: Machine, task: Task) -> None:
     addr = advised(machine, task, 3)
     begin(machine, pfn_at(task, addr), Busy.LOCKED)
     assert scan(machine)[:2] == (1, 1)
+
+
+def test_pages_on_a_device_are_not_merged(machine: Machine, task: Task) -> None:
+    addr = advised(machine, task, 3)
+    add_device(machine, "gpu", 16)
+    migrate_to_device(machine, task, machine.devices["gpu"], addr >> 12, (addr >> 12) + 1)
+    assert scan(machine) == (1, 1, 0)
