@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pymigrate.mm.machine import Machine
     from pymigrate.mm.runs import RunMap
-    from pymigrate.store.codec import MapKey, Row, Rows
+    from pymigrate.store.table import MapKey, Row, Rows
 
 T = TypeVar("T")
 APPLICATION_ID = 0x4E4D4947  # "NMIG", in the header of the file

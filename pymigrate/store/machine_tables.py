@@ -1,0 +1,266 @@
+"""The tables of the machine: nodes, zones, devices, and what is kept once."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.driver import Driver
+from pymigrate.mm.machine import (
+    Cpuset,
+    Device,
+    HugePool,
+    Left,
+    Machine,
+    Node,
+    Pin,
+    Region,
+    Zone,
+)
+from pymigrate.mm.memmap import Busy, FolioWork
+from pymigrate.mm.release import RELEASES
+from pymigrate.mm.stable_tree import RmapItem
+from pymigrate.mm.swap import LruBatch
+from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.store.blobs import pack, unpack
+from pymigrate.store.table import Table, counters_of, counters_text, ints_of, pairs_of, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pymigrate.store.table import Maps, Row
+
+
+# Machine and what is kept once
+
+
+def _machine_rows(machine: Machine) -> list[Row]:
+    return [
+        (
+            machine.release.name,
+            machine.thp,
+            int(machine.demotion),
+            machine.numa_balancing,
+            text_of(chain.from_iterable(machine.weights.items())),
+            counters_text(machine.counters),
+            machine.next_pid,
+            machine.next_id,
+            machine.next_region,
+            machine.now,
+            machine.resv_huge_pages,
+            machine.last_call,
+        )
+    ]
+
+
+def _read_machine(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    [(release, thp, demotion, balancing, weights, counters, *rest)] = rows
+    machine.release = RELEASES[release]
+    machine.thp, machine.demotion, machine.numa_balancing = thp, bool(demotion), balancing
+    machine.weights = pairs_of(weights)
+    machine.counters = counters_of(counters)
+    machine.next_pid, machine.next_id, machine.next_region, *rest = rest
+    machine.now, machine.resv_huge_pages, machine.last_call = rest
+
+
+def _distance_rows(machine: Machine) -> list[Row]:
+    return [
+        (nid, text_of(chain.from_iterable(others.items())))
+        for nid, others in machine.distances.items()
+    ]
+
+
+def _read_distances(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    machine.distances = {nid: pairs_of(others) for nid, others in rows}
+
+
+def _region_rows(machine: Machine) -> list[Row]:
+    return [(*key, *region) for key, region in machine.regions.items()]
+
+
+def _read_regions(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    machine.regions = {(task, name): Region(*region) for task, name, *region in rows}
+
+
+def _lru_batch_rows(machine: Machine) -> list[Row]:
+    return [
+        (cpu, text_of(batch.waiting), text_of(batch.mlocked))
+        for cpu, batch in machine.lru_batches.items()
+    ]
+
+
+def _read_lru_batches(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    machine.lru_batches = {
+        cpu: LruBatch(ints_of(waiting), ints_of(mlocked)) for cpu, waiting, mlocked in rows
+    }
+
+
+def _pin_rows(machine: Machine) -> list[Row]:
+    return [(pin.pid, pin.start, pin.nr, int(pin.is_long), pack(pin.pfns)) for pin in machine.pins]
+
+
+def _read_pins(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    machine.pins = [
+        Pin(pid, start, nr, bool(is_long), tuple(unpack(pfns)))
+        for pid, start, nr, is_long, pfns in rows
+    ]
+
+
+def _busy_rows(machine: Machine) -> list[Row]:
+    return [(pfn, work.kind.value, work.left) for pfn, work in machine.busy.items()]
+
+
+def _read_busy(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    machine.busy = {pfn: FolioWork(Busy(kind), left) for pfn, kind, left in rows}
+
+
+def _driver_rows(machine: Machine) -> list[Row]:
+    return [
+        (
+            driver.driver_id,
+            driver.name,
+            driver.kind,
+            driver.interface,
+            " ".join(driver.isolates),
+            " ".join(driver.migrates),
+            pack(driver.pages),
+            driver.isolated,
+        )
+        for driver in machine.drivers.values()
+    ]
+
+
+def _read_drivers(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    for driver_id, name, kind, interface, isolates, migrates, pages, isolated in rows:
+        machine.drivers[name] = Driver(
+            driver_id,
+            name,
+            kind,
+            interface,
+            isolates.split(),
+            migrates.split(),
+            list(unpack(pages)),
+            isolated,
+        )
+
+
+def _rmap_item_rows(machine: Machine) -> list[Row]:
+    return [(node, *item) for node, items in machine.stable_tree.items.items() for item in items]
+
+
+def _read_rmap_items(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
+    machine.stable_tree.pages = maps["stable_tree", 0]
+    for node, *item in rows:
+        machine.stable_tree.items.setdefault(node, []).append(RmapItem(*item))
+
+
+def _cpuset_rows(machine: Machine) -> list[Row]:
+    return [
+        (key, c.name, f"{c.cpus:x}", f"{c.mems:x}", int(c.memory_migrate), f"{c.old_mems:x}")
+        for key, c in machine.cpusets.items()
+    ]
+
+
+def _read_cpusets(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    for key, name, cpus, mems, memory_migrate, old_mems in rows:
+        machine.cpusets[key] = Cpuset(
+            name,
+            Cpumask(cpus, 16),
+            Nodemask(mems, 16),
+            bool(memory_migrate),
+            Nodemask(old_mems, 16),
+        )
+
+
+def _left_rows(machine: Machine) -> list[Row]:
+    return [tuple(left) for left in machine.left]
+
+
+def _read_left(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    machine.left = [Left(*row) for row in rows]
+
+
+# Nodes
+
+
+def _node_rows(machine: Machine) -> list[Row]:
+    return [
+        (
+            node.nid,
+            f"{node.cpus:x}",
+            counters_text(node.numa),
+            node.hugetlb.nr,
+            node.hugetlb.surplus,
+        )
+        for node in machine.nodes.values()
+    ]
+
+
+def _read_nodes(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
+    for nid, cpus, numa, nr, surplus in rows:
+        memmap, pool = maps["memmap", nid], HugePool(maps["pool", nid], nr, surplus)
+        machine.nodes[nid] = Node(nid, Cpumask(cpus, 16), [], memmap, counters_of(numa), pool)
+
+
+def _zone_rows(machine: Machine) -> list[Row]:
+    return [
+        (
+            node.nid,
+            zone.name,
+            zone.start,
+            zone.nr,
+            zone.nr_free,
+            zone.watermark_min,
+            zone.watermark_low,
+            zone.watermark_high,
+            zone.reserve,
+        )
+        for node in machine.nodes.values()
+        for zone in node.zones
+    ]
+
+
+def _read_zones(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
+    for nid, name, start, nr, *rest in rows:
+        machine.nodes[nid].zones.append(Zone(name, start, nr, maps["free", start], *rest))
+
+
+def _device_rows(machine: Machine) -> list[Row]:
+    return [(device.name, device.number, device.nr) for device in machine.devices.values()]
+
+
+def _read_devices(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
+    for name, number, nr in rows:
+        free, memmap = maps["device_free", number], maps["device_memmap", number]
+        machine.devices[name] = Device(name, number, nr, free, memmap)
+
+
+# In the order of reading: a row's owner comes before it.
+MACHINE_TABLES = {
+    "machine": Table(
+        "release thp demotion numa_balancing weights counters next_pid next_id next_region"
+        " now resv_huge_pages last_call",
+        _machine_rows,
+        _read_machine,
+    ),
+    "distance": Table("nid others", _distance_rows, _read_distances),
+    "node": Table("nid cpus numa nr_hugepages surplus_hugepages", _node_rows, _read_nodes),
+    "zone": Table(
+        "nid name start nr nr_free watermark_min watermark_low watermark_high reserve",
+        _zone_rows,
+        _read_zones,
+    ),
+    "device": Table("name number nr", _device_rows, _read_devices),
+    "region": Table("key_task key_name task name start nr", _region_rows, _read_regions),
+    "lru_batch": Table("cpu waiting mlocked", _lru_batch_rows, _read_lru_batches),
+    "pin": Table("pid start nr is_long pfns", _pin_rows, _read_pins),
+    "driver": Table(
+        "driver_id name kind interface isolates migrates pages isolated",
+        _driver_rows,
+        _read_drivers,
+    ),
+    "busy": Table("pfn kind passes", _busy_rows, _read_busy),
+    "left_behind": Table("pid mapping node nr why", _left_rows, _read_left),
+    "rmap_item": Table("node mm_id family page", _rmap_item_rows, _read_rmap_items),
+    "cpuset": Table("key name cpus mems memory_migrate old_mems", _cpuset_rows, _read_cpusets),
+}

@@ -1,0 +1,158 @@
+"""The tables of address spaces, of processes and of files, and of tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.address_space import AddressSpace
+from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.mm import Mm
+from pymigrate.mm.numa_state import NumaMm, NumaTask
+from pymigrate.mm.vma import Vma
+from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.store.blobs import policy_of, policy_text
+from pymigrate.store.table import Table, ints_of, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pymigrate.mm.mempolicy import Mempolicy
+    from pymigrate.store.table import Maps, Row
+
+
+# Address spaces of processes and of files
+
+
+def _mm_rows(machine: Machine) -> list[Row]:
+    return [
+        (mm.mm_id, mm.family, *mm.brk, mm.start_stack, text_of(mm.numa))
+        for mm in machine.mms.values()
+    ]
+
+
+def _read_mms(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
+    for mm_id, family, brk, brk_end, start_stack, numa in rows:
+        table, tables = maps["page_table", mm_id], maps["tables", mm_id]
+        brks, resv = (brk, brk_end), maps["resv", mm_id]
+        machine.mms[mm_id] = Mm(
+            mm_id, family, [], table, tables, resv, brks, start_stack, NumaMm(*ints_of(numa))
+        )
+
+
+def _vma_rows(machine: Machine) -> list[Row]:
+    return [
+        (
+            mm.mm_id,
+            vma.start,
+            vma.end,
+            int(vma.flags),
+            vma.pgoff,
+            vma.space,
+            policy_text(vma.policy),
+            vma.anon_vma,
+            int(vma.anon_chained),
+            int(vma.is_resv_owner),
+        )
+        for mm in machine.mms.values()
+        for vma in mm.vmas
+    ]
+
+
+def _read_vmas(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    for mm_id, start, end, flags, pgoff, space, policy, anon_vma, *marks in rows:
+        chained, is_resv_owner = map(bool, marks)
+        machine.mms[mm_id].vmas.append(
+            Vma(start, end, flags, pgoff, space, _policy(policy), anon_vma, chained, is_resv_owner)
+        )
+
+
+def _space_rows(machine: Machine) -> list[Row]:
+    return [
+        (space.space_id, space.name, space.fs, space.size, space.inode, *space.readahead)
+        for space in machine.spaces.values()
+    ]
+
+
+def _read_spaces(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
+    for space_id, name, fs, size, inode, *readahead in rows:
+        pages, policies = maps["pages", space_id], maps["policies", space_id]
+        window = (readahead[0], readahead[1], readahead[2])
+        machine.spaces[space_id] = AddressSpace(
+            space_id, name, fs, size, inode, pages, policies, window, maps["space_resv", space_id]
+        )
+
+
+# Tasks
+
+
+def _task_rows(machine: Machine) -> list[Row]:
+    for task in machine.tasks.values():
+        assert machine.mms.get(task.mm.mm_id) is task.mm, f"{task.name} has a strange mm"
+    return [
+        (
+            task.pid,
+            task.name,
+            task.comm,
+            task.uid,
+            f"{task.cpus:x}",
+            task.mm.mm_id,
+            f"{task.mems_allowed:x}",
+            policy_text(task.policy),
+            task.il_prev,
+            task.il_weight,
+            task.parent,
+            task.cpuset,
+            f"{task.user_cpus:x}",
+            task.caps,
+            int(task.is_dumpable),
+            text_of(task.numa),
+        )
+        for task in machine.tasks.values()
+    ]
+
+
+def _read_tasks(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    for pid, name, comm, uid, cpus, mm_id, mems, policy, *rest in rows:
+        il_prev, il_weight, parent, cpuset, user, caps, is_dumpable, numa = rest
+        machine.tasks[pid] = Task(
+            pid,
+            name,
+            comm,
+            uid,
+            Cpumask(cpus, 16),
+            machine.mms[mm_id],
+            Nodemask(mems, 16),
+            _policy(policy),
+            il_prev,
+            il_weight,
+            parent,
+            cpuset,
+            Cpumask(user, 16),
+            caps,
+            bool(is_dumpable),
+            NumaTask(*ints_of(numa)),
+        )
+
+
+# In the order of reading: a row's owner comes before it.
+PROCESS_TABLES = {
+    "mm": Table("mm_id family brk brk_end start_stack numa", _mm_rows, _read_mms),
+    "vma": Table(
+        "mm_id start end flags pgoff space policy anon_vma anon_chained is_resv_owner",
+        _vma_rows,
+        _read_vmas,
+    ),
+    "space": Table(
+        "space_id name fs size inode ra_start ra_size ra_async_size", _space_rows, _read_spaces
+    ),
+    "task": Table(
+        "pid name comm uid cpus mm_id mems_allowed policy il_prev il_weight parent cpuset"
+        " user_cpus caps is_dumpable numa",
+        _task_rows,
+        _read_tasks,
+    ),
+}
+
+
+def _policy(text: str | None) -> Mempolicy | None:
+    return None if text is None else policy_of(text)
