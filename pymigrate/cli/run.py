@@ -17,7 +17,7 @@ from pymigrate.views import trace as traces
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pymigrate.scenario.runner import Record
+    from pymigrate.scenario.record import Record
 
 PROGRESS_STEPS = 200  # fewer steps are done before a progress bar could be read
 

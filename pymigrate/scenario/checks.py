@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from pymigrate.nodemask import Bitmap, Nodemask
+from pymigrate.scenario.call_steps import MovePagesStep
 from pymigrate.scenario.fields import listed, nearest, shown
 from pymigrate.scenario.models import (
     FileSpec,
@@ -13,7 +14,6 @@ from pymigrate.scenario.models import (
     TaskSpec,
 )
 from pymigrate.scenario.positions import Mistake, Path
-from pymigrate.scenario.steps import MovePagesStep
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SIZE, format_size, pages_of
 
 MAX_NODE_MEMORY = 16 << 40

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from pymigrate.errors import ScenarioError, ScenarioErrors
 from pymigrate.scenario import checks, messages
+from pymigrate.scenario.call_steps import MovePagesStep
 from pymigrate.scenario.fields import Model, listed, nearest, shown
 from pymigrate.scenario.models import (
     FileSpec,
@@ -18,7 +19,8 @@ from pymigrate.scenario.models import (
 )
 from pymigrate.scenario.names import name_mistakes
 from pymigrate.scenario.positions import Document, Mistake, Path, parse
-from pymigrate.scenario.steps import STEPS, MovePagesStep, Step
+from pymigrate.scenario.step_base import Step
+from pymigrate.scenario.steps import STEPS
 
 FIRST_PID = 1000
 _M = TypeVar("_M", bound=Model)

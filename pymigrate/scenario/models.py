@@ -28,7 +28,7 @@ from pymigrate.scenario.fields import (
     number_of,
     shown,
 )
-from pymigrate.scenario.steps import Step
+from pymigrate.scenario.step_base import Step
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SIZE
 
 MAX_PID = 1 << 22

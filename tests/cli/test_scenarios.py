@@ -13,7 +13,8 @@ from pymigrate.mm.machine import Machine
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.build import build
 from pymigrate.scenario.loader import load
-from pymigrate.scenario.runner import Record, run_scenario
+from pymigrate.scenario.record import Record
+from pymigrate.scenario.runner import run_scenario
 from pymigrate.syscalls.migrate import migrate_pages
 from pymigrate.views import ps
 

@@ -27,8 +27,11 @@ MAY_IMPORT = {
     "__init__": frozenset[str](),
     "__main__": frozenset({"cli"}),
 }
-# A step `numa_maps` records the rows of that view.
-EXCEPTIONS = {"pymigrate.scenario.runner": {"views"}}
+# A step `numa_maps` records the rows of that view, and any step the trace.
+EXCEPTIONS = {
+    "pymigrate.scenario.runner": {"views"},
+    "pymigrate.scenario.run_machine": {"views"},
+}
 
 # Library -> the layers, or the one module, that may import it.
 LIBRARIES = {

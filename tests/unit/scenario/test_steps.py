@@ -2,24 +2,26 @@ import pytest
 
 from pymigrate.errors import ScenarioErrors
 from pymigrate.nodemask import Cpumask, Nodemask
-from pymigrate.scenario.loader import load_text
-from pymigrate.scenario.steps import (
-    STEPS,
-    CpusetCreateStep,
-    CpusetSetStep,
-    ExecStep,
+from pymigrate.scenario.call_steps import (
     GetMempolicyStep,
     MadviseStep,
     MbindStep,
     MigratePagesStep,
     MmapStep,
     MovePagesStep,
-    PlacementStep,
     SetMempolicyStep,
-    Step,
-    SysctlStep,
     TouchStep,
 )
+from pymigrate.scenario.loader import load_text
+from pymigrate.scenario.machine_steps import (
+    CpusetCreateStep,
+    CpusetSetStep,
+    ExecStep,
+    PlacementStep,
+    SysctlStep,
+)
+from pymigrate.scenario.step_base import Step
+from pymigrate.scenario.steps import STEPS
 
 HEAD = """\
 machine: {nodes: {0: {cpus: "0", memory: 256MiB}}}

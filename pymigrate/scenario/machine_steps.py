@@ -1,0 +1,164 @@
+"""Steps of a scenario: what is done to the machine, and what is shown of it."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pymigrate.scenario.fields import (
+    Cpus,
+    Integer,
+    Name,
+    Nodes,
+    PageNumber,
+    Setting,
+)
+from pymigrate.scenario.step_base import (
+    At,
+    Caller,
+    CpusetName,
+    Length,
+    Offset,
+    OptionalCaller,
+    Step,
+)
+
+
+class BusyStep(Step):
+    """Let something work on each page of a part of a region, so that a migration meets it."""
+
+    op: Literal["busy"]
+    task: Caller
+    at: At
+    offset: Offset = 0
+    length: Length = None
+    kind: Literal["locked", "reading", "writeback", "buffer", "buffer-ref", "none"] = Field(
+        description="locked; reading: locked, and not up to date; writeback; buffer: one of its"
+        " buffers is locked; buffer-ref: one is in use; none: the work is done"
+    )
+    passes: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None, description="how many attempts to get hold of a page fail; default: all"
+    )
+
+
+class SwapCacheStep(Step):
+    """Let anonymous pages be in the swap cache, as after they were swapped out and in again."""
+
+    op: Literal["swap_cache"]
+    task: Caller
+    at: At
+    offset: Offset = 0
+    length: Length = None
+
+
+class MigrateVmaStep(Step):
+    """Move a part of a region to a device's private memory, or back."""
+
+    op: Literal["migrate_vma"]
+    task: Caller
+    at: At
+    offset: Offset = 0
+    length: Length = None
+    to: Name = Field(description="the device; ram: back, to where the task allocates")
+
+
+class MigrateDriverStep(Step):
+    """Move pages of a driver, as compaction does."""
+
+    op: Literal["migrate_driver"]
+    driver: Name = Field(description="the driver")
+    to: Integer = Field(description="the node to move to")
+    pages: tuple[PageNumber, ...] | None = Field(
+        default=None, description="the numbers of its pages; default: all"
+    )
+    mode: Literal["async", "sync_light", "sync"] = Field(
+        default="sync", description="how far the migration goes"
+    )
+
+
+class CpusetCreateStep(Step):
+    """Make a cpuset."""
+
+    op: Literal["cpuset_create"]
+    task: OptionalCaller = None
+    cpuset: CpusetName
+    cpus: Cpus = Field(description="its CPUs")
+    mems: Nodes = Field(description="its nodes")
+    memory_migrate: bool = Field(default=False, description="whether pages follow its nodes")
+
+
+class CpusetSetStep(Step):
+    """Change a cpuset."""
+
+    op: Literal["cpuset_set"]
+    task: OptionalCaller = None
+    cpuset: CpusetName
+    cpus: Annotated[Cpus | None, Field(description="its new CPUs")] = None
+    mems: Annotated[Nodes | None, Field(description="its new nodes")] = None
+    memory_migrate: bool | None = Field(default=None, description="whether pages follow its nodes")
+
+
+class CpusetAttachStep(Step):
+    """Move the task into a cpuset."""
+
+    op: Literal["cpuset_attach"]
+    task: Annotated[Name, Field(description="the task that moves")]
+    cpuset: CpusetName
+
+
+class SysctlStep(Step):
+    """Write a setting of the machine."""
+
+    op: Literal["sysctl"]
+    task: OptionalCaller = None
+    name: Literal[
+        "numa_balancing",
+        "demotion_enabled",
+        "thp",
+        "nr_hugepages",
+        "drop_caches",
+        "compact_memory",
+    ] = Field(description="the setting")
+    value: Setting = Field(description="what to write")
+    node: Integer | None = Field(default=None, description="with nr_hugepages: the pool's node")
+
+
+class KsmStep(Step):
+    """Let KSM merge all mergeable pages that hold the same, as if ksmd had run for long enough."""
+
+    op: Literal["ksm"]
+    task: OptionalCaller = None
+
+
+class ExecStep(Step):
+    """Run one of numactl's programs."""
+
+    op: Literal["exec"]
+    task: Annotated[Name | None, Field(description="whose uid it runs by; default: root's")] = None
+    argv: tuple[str, ...] = Field(
+        min_length=1, description="the program and its arguments; $NAME is that task's pid"
+    )
+
+
+class PlacementStep(Step):
+    """Show the node of each page of a part of a region."""
+
+    op: Literal["placement"]
+    task: Caller
+    at: At
+    offset: Offset = 0
+    length: Length = None
+
+
+class NumaMapsStep(Step):
+    """Show a region's lines of numa_maps."""
+
+    op: Literal["numa_maps"]
+    task: Caller
+    at: At
+
+
+class VmstatStep(Step):
+    """Show the counters that changed since the last `vmstat` step."""
+
+    op: Literal["vmstat"]
+    task: OptionalCaller = None
