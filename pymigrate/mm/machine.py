@@ -12,6 +12,7 @@ from pymigrate.mm.memmap import NODE_SHIFT, FolioWork, FrameRun
 from pymigrate.mm.mempolicy import Mempolicy
 from pymigrate.mm.mm import Mm
 from pymigrate.mm.numa_state import NumaTask
+from pymigrate.mm.pageblock import BlockRun
 from pymigrate.mm.release import RELEASES, Release
 from pymigrate.mm.runs import Extent, RunMap
 from pymigrate.mm.stable_tree import StableTree
@@ -38,6 +39,7 @@ class Zone:
     watermark_low: int = 0
     watermark_high: int = 0
     reserve: int = 0  # lowmem_reserve against allocations that may use higher zones
+    pageblocks: RunMap[BlockRun] = field(default_factory=RunMap)  # those not as at boot
 
     @property
     def end(self) -> int:

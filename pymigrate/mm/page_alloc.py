@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 # The model's physical memory: nodes one behind the other from address 0, without holes.
 _ZONE_ENDS = (("dma", 1 << 24), ("dma32", 1 << 32), ("normal", 1 << 62))
-_RESERVE_RATIO = {"dma": 256, "dma32": 256, "normal": 32}
+_RESERVE_RATIO = {"dma": 256, "dma32": 256, "normal": 32, "movable": 0}
+_MOVABLE_MIN, _MOVABLE_MAX = 32, 128  # pages of ZONE_MOVABLE's lowest watermark
 _MIN_KBYTES, _MAX_KBYTES = 128, 262144
 _SCALE_FACTOR = 10  # watermark_scale_factor, in 1/10000 of a zone
 _MIGRATE_PCPTYPES = 3
@@ -32,11 +33,14 @@ class _Lane(NamedTuple):
     passes: tuple[tuple[tuple[int, ...], bool], ...]  # nodes to try; whether down to "min"
 
 
-def add_memory(machine: Machine, node: Node, nr: int, first: int) -> None:
-    """Give *node* *nr* free frames; *first* is the model's physical number of the first one."""
+def add_memory(machine: Machine, node: Node, nr: int, first: int, movable: int = 0) -> None:
+    """Give *node* *nr* free frames; *first* is the model's physical number of the first one.
+
+    The last *movable* of them are ZONE_MOVABLE.
+    """
     at = first
-    for name, limit in _ZONE_ENDS:
-        end = min(first + nr, limit >> PAGE_SHIFT)
+    ends = [(name, min(first + nr - movable, limit >> PAGE_SHIFT)) for name, limit in _ZONE_ENDS]
+    for name, end in [*ends, ("movable", first + nr)]:
         if end > at:
             start = (node.nid << NODE_SHIFT) + at - first
             free = RunMap([Extent(start, end - at)])
@@ -51,8 +55,9 @@ def setup_watermarks(machine: Machine) -> None:
     Mirrors calculate_min_free_kbytes(), set_recommended_min_free_kbytes() and
     setup_per_zone_wmarks() with the default sysctls.
     """
-    zones = [zone for node in machine.nodes.values() for zone in node.zones]
-    total = sum(zone.nr for zone in zones)
+    everything = [zone for node in machine.nodes.values() for zone in node.zones]
+    zones = [zone for zone in everything if zone.name != "movable"]
+    total = max(sum(zone.nr for zone in zones), 1)
     kbytes = min(max(isqrt(total * 4 * 16), _MIN_KBYTES), _MAX_KBYTES)
     pages = kbytes >> (PAGE_SHIFT - 10)
     if machine.thp != "never":
@@ -61,11 +66,14 @@ def setup_watermarks(machine: Machine) -> None:
     for node in machine.nodes.values():
         for i, zone in enumerate(node.zones):
             zone.watermark_min = pages * zone.nr // total
+            if zone.name == "movable":
+                zone.watermark_min = min(max(zone.nr // 1024, _MOVABLE_MIN), _MOVABLE_MAX)
             step = max(zone.watermark_min // 4, zone.nr * _SCALE_FACTOR // 10000)
             zone.watermark_low = zone.watermark_min + step
             zone.watermark_high = zone.watermark_low + step
             above = sum(z.nr for z in node.zones[i + 1 :])
-            zone.reserve = above // _RESERVE_RATIO[zone.name]
+            ratio = _RESERVE_RATIO[zone.name]
+            zone.reserve = above // ratio if ratio else 0
 
 
 def zonelist(machine: Machine, nid: int) -> tuple[int, ...]:

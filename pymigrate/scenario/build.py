@@ -148,8 +148,8 @@ def boot(spec: MachineSpec, kernel: str) -> Machine:
         add_device(machine, name, device.memory >> PAGE_SHIFT)
     first = 0
     for nid in ids:
-        nr = spec.nodes[nid].memory >> PAGE_SHIFT
-        add_memory(machine, nodes[nid], nr, first)
+        nr, movable = spec.nodes[nid].memory >> PAGE_SHIFT, spec.nodes[nid].movable >> PAGE_SHIFT
+        add_memory(machine, nodes[nid], nr, first, movable)
         first += nr
     setup_watermarks(machine)
     for nid, count in spec.hugetlb.items():

@@ -33,6 +33,10 @@ def machine_mistakes(machine: MachineSpec) -> Iterator[Mistake]:
         if node.memory % PAGE_SIZE or node.memory > MAX_NODE_MEMORY:
             message = f"{format_size(node.memory)}; expected a multiple of 4KiB, at most 16TiB"
             yield Mistake((*nodes, nid, "memory"), message)
+        if node.movable > node.memory or node.movable % HPAGE_SIZE:
+            size = format_size(node.movable)
+            message = f"{size}; expected a multiple of 2MiB, at most the node's memory"
+            yield Mistake((*nodes, nid, "movable"), message)
     yield from _cpu_mistakes(machine, nodes)
     yield from _distance_mistakes(machine, (*path, "distances"))
     yield from _pool_mistakes(machine, (*path, "hugetlb"))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pymigrate.mm.address_space import PolicyRun
 from pymigrate.mm.memmap import Frame, FrameRun
 from pymigrate.mm.mempolicy import MPOL, Mempolicy
+from pymigrate.mm.pageblock import BlockRun, MigrateType
 from pymigrate.mm.pte import PteRun
 from pymigrate.mm.runs import Extent
 from pymigrate.nodemask import Nodemask
@@ -115,8 +116,23 @@ def _decode_policies(blob: bytes) -> list[PolicyRun]:
     return runs
 
 
+def _encode_blocks(runs: list[BlockRun]) -> bytes:
+    return pack([*_spans(runs), *[run.migratetype << 1 | run.skip for run in runs]])
+
+
+def _decode_blocks(blob: bytes) -> list[BlockRun]:
+    words = unpack(blob)
+    nr, starts, sizes = _read_spans(words)
+    _check(len(words) == 1 + 3 * nr)
+    return [
+        BlockRun(start, size, MigrateType(kind >> 1), bool(kind & 1))
+        for start, size, kind in zip(starts, sizes, words[1 + 2 * nr :], strict=True)
+    ]
+
+
 KINDS = {
     "free": Kind(_encode_extents, _decode_extents),
+    "pageblocks": Kind(_encode_blocks, _decode_blocks),
     "memmap": Kind(_encode_frames, _decode_frames),
     "page_table": Kind(_encode_ptes, _decode_ptes),
     "tables": Kind(_encode_extents, _decode_extents),

@@ -68,6 +68,7 @@ def maps_of(machine: Machine) -> dict[MapKey, RunMap[Any]]:
         maps["pool", node.nid] = node.hugetlb.free
         for zone in node.zones:
             maps["free", zone.start] = zone.free
+            maps["pageblocks", zone.start] = zone.pageblocks
     for device in machine.devices.values():
         maps["device_free", device.number] = device.free
         maps["device_memmap", device.number] = device.memmap

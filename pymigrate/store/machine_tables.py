@@ -222,7 +222,9 @@ def _zone_rows(machine: Machine) -> list[Row]:
 
 def _read_zones(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
     for nid, name, start, nr, *rest in rows:
-        machine.nodes[nid].zones.append(Zone(name, start, nr, maps["free", start], *rest))
+        zone = Zone(name, start, nr, maps["free", start], *rest)
+        zone.pageblocks = maps["pageblocks", start]
+        machine.nodes[nid].zones.append(zone)
 
 
 def _device_rows(machine: Machine) -> list[Row]:

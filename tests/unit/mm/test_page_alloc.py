@@ -16,6 +16,8 @@ from pymigrate.mm.page_alloc import (
 )
 from pymigrate.mm.runs import Extent
 from pymigrate.nodemask import Nodemask
+from pymigrate.scenario.build import boot
+from pymigrate.scenario.models import MachineSpec
 from tests.conftest import four_nodes, new_task, nodes_with, two_nodes
 
 PAIRS = ((10, 12, 30, 30), (12, 10, 30, 30), (30, 30, 10, 12), (30, 30, 12, 10))
@@ -69,6 +71,17 @@ def test_watermarks_share_min_free_kbytes_by_size() -> None:
         (16, 20, 24, 496),
         (496, 622, 748, 0),
         (512, 643, 774, 0),
+    ]
+
+
+def test_movable_zone_lies_behind_the_others_and_has_a_low_watermark_of_its_own() -> None:
+    spec = {"cpus": "0", "memory": "512MiB", "movable": "256MiB"}
+    machine = boot(MachineSpec.model_validate({"nodes": {0: spec}}), "6.12")
+    assert zones(machine) == [(0, "dma", 4096), (0, "dma32", 61440), (0, "movable", 65536)]
+    assert [marks(zone) for zone in machine.nodes[0].zones] == [
+        (32, 40, 48, 496),
+        (480, 600, 720, 256),
+        (64, 129, 194, 0),
     ]
 
 

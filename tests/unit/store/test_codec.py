@@ -26,6 +26,7 @@ from pymigrate.mm.memmap import Busy, FolioWork, Frame, FrameRun
 from pymigrate.mm.mempolicy import MPOL, RELATIVE, STATIC, Mempolicy
 from pymigrate.mm.mm import Mm
 from pymigrate.mm.numa_state import NumaMm, NumaTask
+from pymigrate.mm.pageblock import BlockRun, MigrateType
 from pymigrate.mm.pte import PteRun
 from pymigrate.mm.release import RELEASES, Release
 from pymigrate.mm.runs import Extent, RunMap
@@ -89,6 +90,7 @@ def full_machine() -> Machine:
     """A machine in which every field of every type has some value that is not its default."""
     frame = Frame(9, 3, 2, 1, 9, 4, 5, 6)
     zone = Zone("normal", 5, 700, RunMap([Extent(5, 6), Extent(1 << 40, 7)]), 13, 3, 4, 5, 6)
+    zone.pageblocks = RunMap([BlockRun(512, 1024, MigrateType.CMA, True)])
     memmap = RunMap([FrameRun(20, 4, frame), FrameRun(30, 1, Frame(1, 0)), FrameRun(40, 2, frame)])
     pool = HugePool(RunMap([Extent(512, 512)]), 3, 2)
     node = Node(3, WIDE_CPUS, [zone], memmap, Counters(numa_hit=5, numa_miss=1 << 62), pool)
@@ -199,6 +201,7 @@ def test_full_machine_has_every_type() -> None:
             HugePool,
             Left,
             FolioWork,
+            BlockRun,
             Driver,
             NumaMm,
             NumaTask,
@@ -230,7 +233,7 @@ def test_schema_version_goes_with_the_layout() -> None:
     columns = {name: table.columns for name, table in TABLES.items()}
     types = (PteRun, Frame, FrameRun, Extent, PolicyRun, Mempolicy)
     layout = (columns, list(KINDS), [t._fields for t in types])
-    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (1, "81eadd2c")
+    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (2, "79170922")
 
 
 # Run maps
@@ -246,6 +249,7 @@ def test_schema_version_goes_with_the_layout() -> None:
             ("page_table", "none", []),
             ("policies", "none", []),
             ("free", "one", [Extent(0, 1)]),
+            ("pageblocks", "one", [BlockRun(0, 512, MigrateType.CMA, True)]),
             ("free", "high", [Extent(1023 << 32, 1 << 31)]),
             ("page_table", "zero page", [PteRun(5, 7, (), 0, 1)]),
             ("page_table", "all flags", [PteRun(5, 1, (3,), 0, (1 << 40) - 1)]),
