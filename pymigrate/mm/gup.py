@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pymigrate.errors import KernelError
 from pymigrate.mm.frames import folio_of, frame_of, update_folio, update_frames
 from pymigrate.mm.machine import Pin
+from pymigrate.mm.memmap import nid_of
 from pymigrate.mm.memory import Access, Fault, access
 from pymigrate.mm.vma import Vm
 
@@ -104,5 +105,5 @@ def _change(machine: Machine, pin: Pin, by: int) -> None:
             if is_ownerless and not folio.mapcount and not folio.is_held:
                 update_folio(machine, pfn, lambda _: None)
     name = "nr_foll_pin_acquired" if by > 0 else "nr_foll_pin_released"
-    if pin.is_long:
-        machine.counters.add(name, len(pin.pfns))
+    for pfn in pin.pfns if pin.is_long else ():
+        machine.nodes[nid_of(pfn)].numa.add(name)

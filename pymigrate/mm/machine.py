@@ -82,7 +82,7 @@ class Node:
     cpus: Cpumask
     zones: list[Zone] = field(default_factory=list)
     memmap: RunMap[FrameRun] = field(default_factory=RunMap)
-    numa: Counters = field(default_factory=Counters)
+    numa: Counters = field(default_factory=Counters)  # events that are kept for each node
     hugetlb: HugePool = field(default_factory=HugePool)
 
     @property

@@ -76,6 +76,15 @@ def setup_watermarks(machine: Machine) -> None:
             zone.reserve = above // ratio if ratio else 0
 
 
+def total_reserve(machine: Machine) -> int:
+    """The base pages that programs cannot count on. Mirrors calculate_totalreserve_pages()."""
+    return sum(
+        min(zone.watermark_high + zone.reserve, zone.nr)
+        for node in machine.nodes.values()
+        for zone in node.zones
+    )
+
+
 def zonelist(machine: Machine, nid: int) -> tuple[int, ...]:
     """The nodes with memory in the order in which node *nid* falls back to them.
 

@@ -1,15 +1,19 @@
 """/proc/vmstat: all counters of the machine."""
 
-from pymigrate.mm.machine import Machine
-from pymigrate.mm.memmap import Frame, FrameFlag
-from pymigrate.mm.vmstat import NAMES, NUMA_EVENTS
+from collections import Counter
+from collections.abc import Iterable
+
+from pymigrate.mm.machine import Machine, Node, Zone
+from pymigrate.mm.memmap import Frame, FrameFlag, FrameRun
+from pymigrate.mm.page_alloc import total_reserve
+from pymigrate.mm.vmstat import NAMES, NODE_STATS, NUMA_EVENTS, ZONE_STATS
 from pymigrate.units import HPAGE_PMD_ORDER
 
 _DIRTY_RATIO, _BACKGROUND_RATIO = 20, 10  # vm.dirty_ratio, vm.dirty_background_ratio
 
 
 def rows(machine: Machine) -> dict[str, int]:
-    """Every counter of 6.12 in its order.
+    """Every counter of 6.12 in its order: those of the nodes summed up, and what is kept once.
 
     Events are those that were counted; gauges are summed up from the memmap. The kernel's own
     memory is not simulated: what counts it is 0.
@@ -17,20 +21,41 @@ def rows(machine: Machine) -> dict[str, int]:
     values = dict.fromkeys(NAMES, 0)
     values.update(machine.counters)
     for node in machine.nodes.values():
-        values["nr_free_pages"] += node.nr_free
-        for name in NUMA_EVENTS:
-            values[name] += node.numa[name]
-        for run in node.memmap.runs:
-            for name in _gauges(machine, run.frame):
-                values[name] += run.nr
-    for device in machine.devices.values():  # its pages count as those of a process
-        values["nr_anon_pages"] += device.nr - device.nr_free
-    values["nr_anon_transparent_hugepages"] >>= HPAGE_PMD_ORDER
-    for name in ("inactive_anon", "active_anon", "inactive_file", "active_file", "unevictable"):
-        values[f"nr_zone_{name}"] = values[f"nr_{name}"]
-    values["nr_zone_write_pending"] = values["nr_dirty"] + values["nr_writeback"]
+        for name, value in node_rows(machine, node).items():
+            values[name] += value
     _set_thresholds(machine, values)
     return values
+
+
+def node_rows(machine: Machine, node: Node) -> dict[str, int]:
+    """What is kept for a node: the counters of its zones, its allocator's and its own.
+
+    Mirrors node_read_vmstat().
+    """
+    values = dict.fromkeys((*ZONE_STATS, *NUMA_EVENTS, *NODE_STATS), 0)
+    values.update(node.numa)
+    for name, nr in _gauges(machine, node.memmap.runs).items():
+        values[name] += nr
+    if machine.devices and node.nid == device_node(machine):
+        # The pages that devices hold count as those of a process.
+        values["nr_anon_pages"] += sum(d.nr - d.nr_free for d in machine.devices.values())
+    values["nr_anon_transparent_hugepages"] >>= HPAGE_PMD_ORDER
+    values["nr_free_pages"] = node.nr_free
+    _set_zone_lists(values)
+    return values
+
+
+def zone_rows(machine: Machine, node: Node, zone: Zone) -> dict[str, int]:
+    """What is kept for a zone, without the allocator's events."""
+    found = _gauges(machine, node.memmap.between(zone.start, zone.end))
+    found["nr_free_pages"] = zone.nr_free
+    _set_zone_lists(found)
+    return {name: found[name] for name in ZONE_STATS}
+
+
+def device_node(machine: Machine) -> int:
+    """The node that devices' memory belongs to: that of the CPU which made them known."""
+    return machine.local_node(machine.shell)
 
 
 def format_rows(values: dict[str, int]) -> str:
@@ -38,7 +63,26 @@ def format_rows(values: dict[str, int]) -> str:
     return "".join(f"{name} {value}\n" for name, value in values.items())
 
 
-def _gauges(machine: Machine, frame: Frame) -> list[str]:
+def _gauges(machine: Machine, runs: Iterable[FrameRun]) -> Counter[str]:
+    """The gauges of frames, in base pages."""
+    alike: Counter[Frame] = Counter()
+    for _, nr, frame in runs:
+        alike[frame] += nr
+    found: Counter[str] = Counter()
+    for frame, nr in alike.items():
+        for name in _gauges_of(machine, frame):
+            found[name] += nr
+    return found
+
+
+def _set_zone_lists(values: dict[str, int]) -> None:
+    """What zones count of the LRU lists, which is what their nodes count."""
+    for name in ("inactive_anon", "active_anon", "inactive_file", "active_file", "unevictable"):
+        values[f"nr_zone_{name}"] = values[f"nr_{name}"]
+    values["nr_zone_write_pending"] = values["nr_dirty"] + values["nr_writeback"]
+
+
+def _gauges_of(machine: Machine, frame: Frame) -> list[str]:
     """The gauges that count a frame."""
     flags, mapcount = frame.flags, frame.mapcount
     if flags & FrameFlag.HUGETLB:
@@ -51,6 +95,7 @@ def _gauges(machine: Machine, frame: Frame) -> list[str]:
     if anon:
         names += ["nr_anon_pages"] if mapcount else []
         names += ["nr_anon_transparent_hugepages"] if frame.pmd_maps else []
+        names += ["nr_file_pages", "nr_swapcached"] if flags & FrameFlag.SWAPCACHE else []
     else:
         names += ["nr_file_pages"]
         names += ["nr_shmem"] if swapbacked else []
@@ -74,10 +119,7 @@ def _zspools(machine: Machine) -> set[int]:
 
 def _set_thresholds(machine: Machine, values: dict[str, int]) -> None:
     """How much dirty memory there may be. Mirrors domain_dirty_limits() and its callers."""
-    reserve = sum(
-        zone.watermark_high + zone.reserve for node in machine.nodes.values() for zone in node.zones
-    )
-    dirtyable = values["nr_free_pages"] - reserve
+    dirtyable = values["nr_free_pages"] - total_reserve(machine)
     dirtyable = max(dirtyable, 0) + values["nr_inactive_file"] + values["nr_active_file"] + 1
     for name, ratio in (
         ("nr_dirty_threshold", _DIRTY_RATIO),

@@ -403,7 +403,9 @@ def check_views(machine: Machine, frames: dict[int, Frame]) -> None:
     apart = FrameFlag.HUGETLB | FrameFlag.MOVABLE | FrameFlag.CLEARED
     normal = [frame for frame in frames.values() if not frame.flags & apart]
     anon = [frame for frame in normal if frame.is_anon]
-    assert values["nr_file_pages"] == len(normal) - len(anon)
+    swapcached = sum(bool(frame.flags & FrameFlag.SWAPCACHE) for frame in anon)
+    assert values["nr_swapcached"] == swapcached
+    assert values["nr_file_pages"] == len(normal) - len(anon) + swapcached
     on_nodes = sum(frame.mapcount > 0 for frame in anon)
     assert values["nr_anon_pages"] == on_nodes + on_devices
     huge = sum(f.order > 0 and f.pmd_maps > 0 for f in anon)

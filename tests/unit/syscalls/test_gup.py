@@ -71,8 +71,8 @@ def test_a_page_may_be_pinned_twice(machine: Machine, task: Task) -> None:
     pin(machine, task, addr, PAGE, LONG)
     unpin(machine, task, addr, PAGE, LONG)
     assert frame_of(machine, 0).pins == 1
-    assert machine.counters["nr_foll_pin_acquired"] == 2
-    assert machine.counters["nr_foll_pin_released"] == 1
+    assert machine.nodes[0].numa["nr_foll_pin_acquired"] == 2
+    assert machine.nodes[0].numa["nr_foll_pin_released"] == 1
 
 
 def test_a_long_pin_faults_in_for_writing_and_breaks_sharing(machine: Machine, task: Task) -> None:
