@@ -30,6 +30,7 @@ COMMANDS = {
     "show": "Draw the nodes, and the memory of each task.",
     "sysctl": "Print or change a setting of the kernel.",
     "task": "Let a task map, touch, lock, fork, exit, ...",
+    "tiers": "List the memory tiers, and their demotion targets.",
     "trace": "Run a command, and print what happened in order.",
     "vmstat": "Print /proc/vmstat.",
 }

@@ -17,6 +17,7 @@ from pymigrate.mm.release import RELEASES, Release
 from pymigrate.mm.runs import Extent, RunMap
 from pymigrate.mm.stable_tree import StableTree
 from pymigrate.mm.swap import LruBatch
+from pymigrate.mm.tier_state import AccessCoordinate, MemoryTiers
 from pymigrate.mm.trace import Event, Step
 from pymigrate.mm.vmstat import Counters
 from pymigrate.nodemask import Cpumask, Nodemask
@@ -84,6 +85,8 @@ class Node:
     memmap: RunMap[FrameRun] = field(default_factory=RunMap)
     numa: Counters = field(default_factory=Counters)  # events that are kept for each node
     hugetlb: HugePool = field(default_factory=HugePool)
+    perf: AccessCoordinate | None = None  # of its memory, as the HMAT says
+    adistance: int = 0  # its memory's abstract distance, if a driver gives one
 
     @property
     def nr_pages(self) -> int:
@@ -246,7 +249,9 @@ class Machine:
     last_call: str = ""  # the last one that was to move pages
     left: list[Left] = field(default_factory=list)  # what it left behind
     devices: dict[str, Device] = field(default_factory=dict)  # with private memory
+    seed: int = 0  # what the next random number follows from
     zonelists: dict[int, tuple[int, ...]] = field(default_factory=dict)  # derived, see page_alloc
+    tiers: MemoryTiers | None = None  # derived, see memory_tiers
     events: list[Event | Step] | None = None  # of the tracepoints, if somebody watches; not kept
     meanwhile: list[Meanwhile] = field(default_factory=list)  # during the next call; not kept
     driver_calls: list[Called] = field(default_factory=list)  # of a step; not kept
@@ -284,6 +289,11 @@ class Machine:
         """A number that nothing else has."""
         self.next_id += 1
         return self.next_id - 1
+
+    def random_below(self, limit: int) -> int:
+        """A number from 0 to *limit* - 1 that follows from the machine's seed."""
+        self.seed = (self.seed * 6364136223846793005 + 1442695040888963407) % (1 << 63)
+        return (self.seed >> 31) % limit
 
     def node_of_cpu(self, cpu: int) -> int:
         """The node that *cpu* belongs to."""

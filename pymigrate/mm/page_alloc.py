@@ -91,10 +91,39 @@ def zonelist(machine: Machine, nid: int) -> tuple[int, ...]:
     Mirrors find_next_best_node() and build_zonelists(), mm/page_alloc.c.
     """
     if not machine.zonelists:
-        load = dict.fromkeys(machine.nodes, 0)
-        for node in machine.nodes:
-            machine.zonelists[node] = _build_zonelist(machine, node, load)
+        machine.zonelists.update(_build_zonelists(machine)[0])
     return machine.zonelists[nid]
+
+
+def node_load(machine: Machine) -> dict[int, int]:
+    """How often each node stands first among those at a new distance, in all zonelists."""
+    return _build_zonelists(machine)[1]
+
+
+def find_next_best_node(
+    machine: Machine,
+    nid: int,
+    left: Sequence[int],
+    load: Mapping[int, int],
+    with_cpus_last: bool = False,
+) -> int:
+    """The one of *left* to fall back to first from node *nid*: itself, or else the nearest.
+
+    Nodes with CPUs come later *with_cpus_last*; zonelists are built before the CPUs are known.
+    """
+    if nid in left:
+        return nid
+
+    def penalty(n: int) -> tuple[int, int]:
+        has_cpus = with_cpus_last and bool(machine.nodes[n].cpus)
+        return (machine.distances[nid][n] + (n < nid) + has_cpus) * MAX_NUMNODES + load[n], n
+
+    return min(left, key=penalty)
+
+
+def _build_zonelists(machine: Machine) -> tuple[dict[int, tuple[int, ...]], dict[int, int]]:
+    load = dict.fromkeys(machine.nodes, 0)
+    return {nid: _build_zonelist(machine, nid, load) for nid in machine.nodes}, load
 
 
 def _build_zonelist(machine: Machine, nid: int, load: dict[int, int]) -> tuple[int, ...]:
@@ -102,16 +131,7 @@ def _build_zonelist(machine: Machine, nid: int, load: dict[int, int]) -> tuple[i
     order: list[int] = []
     prev = nid
     while left:
-        if nid in left:
-            best = nid
-        else:
-            best = min(
-                left,
-                key=lambda n: (
-                    (machine.distances[nid][n] + (n < nid)) * MAX_NUMNODES + load[n],
-                    n,
-                ),
-            )
+        best = find_next_best_node(machine, nid, left, load)
         if machine.distances[nid][best] != machine.distances[nid][prev]:
             load[best] += 1
         left.remove(best)

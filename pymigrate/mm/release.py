@@ -39,6 +39,8 @@ class Release(NamedTuple):
     mprotect_needs_dirty: bool = False
     # A huge page of private hugetlb memory that is dropped is reserved again.
     hugetlb_restores_reserve: bool = True
+    # The abstract distance of memory follows from the HMAT (since 6.7).
+    hmat_adistance: bool = True
     # cgroup v1's cpusets exist, whose memory_migrate can be off (in Debian's build).
     cpuset_v1: bool = False
 
@@ -61,6 +63,7 @@ RELEASES = {
         mprotect_keeps_huge_dirty=True,
         mprotect_needs_dirty=True,
         hugetlb_restores_reserve=False,
+        hmat_adistance=False,
         cpuset_v1=True,
     ),
     "7.2": Release(

@@ -15,8 +15,16 @@ from pymigrate.mm.movable_ops import new_pages
 from pymigrate.mm.page_alloc import add_memory, reserve_pages, setup_watermarks
 from pymigrate.mm.release import RELEASES
 from pymigrate.mm.swap import lru_add_drain_all
+from pymigrate.mm.tier_state import AccessCoordinate
 from pymigrate.scenario.memory import declare, policy_of
-from pymigrate.scenario.models import DriverSpec, FileSpec, MachineSpec, Scenario, TaskSpec
+from pymigrate.scenario.models import (
+    DriverSpec,
+    FileSpec,
+    MachineSpec,
+    NodeSpec,
+    Scenario,
+    TaskSpec,
+)
 from pymigrate.units import PAGE_SHIFT
 
 FIRST_INODE = 2  # of a tmpfs: its root is 1
@@ -134,7 +142,7 @@ def boot(spec: MachineSpec, kernel: str) -> Machine:
     distances = {
         nid: dict(zip(ids, row, strict=True)) for nid, row in zip(ids, spec.matrix, strict=True)
     }
-    nodes = {nid: Node(nid, spec.nodes[nid].cpus) for nid in ids}
+    nodes = {nid: _node(nid, spec.nodes[nid]) for nid in ids}
     machine = Machine(
         nodes,
         distances,
@@ -143,6 +151,7 @@ def boot(spec: MachineSpec, kernel: str) -> Machine:
         demotion=spec.demotion,
         numa_balancing=spec.numa_balancing,
         weights={nid: weight for nid, weight in spec.weights.items() if weight > 1},
+        seed=spec.seed,
     )
     for name, device in spec.devices.items():
         add_device(machine, name, device.memory >> PAGE_SHIFT)
@@ -158,6 +167,17 @@ def boot(spec: MachineSpec, kernel: str) -> Machine:
     mems = machine.memory_nodes
     machine.cpusets[""] = Cpuset("", machine.cpus, mems, memory_migrate=True, old_mems=mems)
     return machine
+
+
+def _node(nid: int, spec: NodeSpec) -> Node:
+    """A node without memory yet."""
+    node = Node(nid, spec.cpus, adistance=spec.adistance or 0)
+    if spec.hmat is not None:
+        hmat = spec.hmat
+        node.perf = AccessCoordinate(
+            hmat.read_latency, hmat.write_latency, hmat.read_bandwidth, hmat.write_bandwidth
+        )
+    return node
 
 
 def _check_simulated(scenario: Scenario) -> None:

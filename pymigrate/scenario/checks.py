@@ -41,6 +41,7 @@ def machine_mistakes(machine: MachineSpec) -> Iterator[Mistake]:
     yield from _distance_mistakes(machine, (*path, "distances"))
     yield from _pool_mistakes(machine, (*path, "hugetlb"))
     yield from _device_mistakes(machine, (*path, "devices"))
+    yield from _tier_mistakes(machine, nodes)
     for nid in machine.weights:
         if nid not in machine.memory_nodes:
             message = f"node {nid} has no memory; expected one of {machine.memory_nodes}"
@@ -54,6 +55,21 @@ def _device_mistakes(machine: MachineSpec, path: Path) -> Iterator[Mistake]:
         if not 0 < device.memory <= MAX_NODE_MEMORY or device.memory % PAGE_SIZE:
             message = f"{format_size(device.memory)}; expected a multiple of 4KiB, at most 16TiB"
             yield Mistake((*path, name, "memory"), message)
+
+
+def _tier_mistakes(machine: MachineSpec, path: Path) -> Iterator[Mistake]:
+    has_hmat = any(node.hmat for node in machine.nodes.values())
+    for nid, node in machine.nodes.items():
+        for key in ("hmat", "adistance"):
+            if getattr(node, key) is not None and not node.memory:
+                message = f"node {nid} has no memory; expected no key {key!r} there"
+                yield Mistake((*path, nid, key), message, at_key=True)
+        if has_hmat and node.cpus and node.memory and node.hmat is None:
+            message = (
+                f"node {nid} has no key 'hmat', but others have; "
+                "expected it on every node with CPUs and memory, to compare with"
+            )
+            yield Mistake((*path, nid), message)
 
 
 def _cpu_mistakes(machine: MachineSpec, path: Path) -> Iterator[Mistake]:

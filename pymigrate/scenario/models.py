@@ -35,8 +35,11 @@ MAX_PID = 1 << 22
 TASK_COMM_LEN = 16
 MAX_POOL = 1 << 23  # 16 TiB of 2 MiB pages
 LOCAL_DISTANCE, REMOTE_DISTANCE = 10, 20
+MAX_SEED = (1 << 63) - 1
+MAX_HMAT, MAX_ADISTANCE = 10**8, 10**6
 
 Kernel = Literal["6.12", "6.1", "7.2"]
+HmatNumber = Annotated[int, Field(ge=1, le=MAX_HMAT)]
 Kind = Literal["anon", "heap", "stack", "file", "shmem", "hugetlb"]
 
 # numa_maps's names of the modes, where they are not those of the calls.
@@ -69,12 +72,29 @@ def _or_number(schema: dict[str, Any]) -> None:
     del schema["type"]
 
 
+class HmatSpec(Model):
+    """How fast the nearest CPUs reach a node's memory, as the firmware's HMAT says."""
+
+    read_latency: HmatNumber = Field(description="in ns")
+    write_latency: HmatNumber = Field(description="in ns")
+    read_bandwidth: HmatNumber = Field(description="in MiB/s")
+    write_bandwidth: HmatNumber = Field(description="in MiB/s")
+
+
 class NodeSpec(Model):
     """A NUMA node: memory-only without CPUs, CPU-only with a memory of 0."""
 
     cpus: Cpus = Field(default=Cpumask(), description="its CPUs; none: a memory-only node")
     memory: Size = Field(description="how much memory it has; 0: a CPU-only node")
     movable: Size = Field(default=0, description="how much of it, at its end, is ZONE_MOVABLE")
+    hmat: HmatSpec | None = Field(
+        default=None, description="how fast its memory is; its memory tier follows from it"
+    )
+    adistance: Annotated[int, Field(ge=1, le=MAX_ADISTANCE)] | None = Field(
+        default=None,
+        description="its memory's abstract distance, as a driver gives it; default: by the HMAT,"
+        " or else DRAM's 576",
+    )
 
 
 class DeviceSpec(Model):
@@ -107,6 +127,9 @@ class MachineSpec(Model):
         default_factory=dict, description="of nodes in weighted interleave; default: 1"
     )
     demotion: bool = Field(default=False, description="/sys/kernel/mm/numa/demotion_enabled")
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = Field(
+        default=0, description="what the machine's random choices begin with"
+    )
 
     @property
     def node_ids(self) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ TABLES = {**MACHINE_TABLES, **PROCESS_TABLES}
 # What reading raises where something else stands than was once written.
 MISFITS = (ValueError, TypeError, LookupError, AttributeError)
 DERIVED = frozenset(
-    {"driver_calls", "events", "meanwhile", "traces_steps", "zonelists"}
+    {"driver_calls", "events", "meanwhile", "tiers", "traces_steps", "zonelists"}
 )  # fields of Machine that are not kept
 
 

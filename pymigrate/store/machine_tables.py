@@ -21,6 +21,7 @@ from pymigrate.mm.memmap import Busy, FolioWork
 from pymigrate.mm.release import RELEASES
 from pymigrate.mm.stable_tree import RmapItem
 from pymigrate.mm.swap import LruBatch
+from pymigrate.mm.tier_state import AccessCoordinate
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.store.blobs import pack, unpack
 from pymigrate.store.table import Table, counters_of, counters_text, ints_of, pairs_of, text_of
@@ -49,6 +50,7 @@ def _machine_rows(machine: Machine) -> list[Row]:
             machine.now,
             machine.resv_huge_pages,
             machine.last_call,
+            machine.seed,
         )
     ]
 
@@ -60,7 +62,7 @@ def _read_machine(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
     machine.weights = pairs_of(weights)
     machine.counters = counters_of(counters)
     machine.next_pid, machine.next_id, machine.next_region, *rest = rest
-    machine.now, machine.resv_huge_pages, machine.last_call = rest
+    machine.now, machine.resv_huge_pages, machine.last_call, machine.seed = rest
 
 
 def _distance_rows(machine: Machine) -> list[Row]:
@@ -191,15 +193,20 @@ def _node_rows(machine: Machine) -> list[Row]:
             counters_text(node.numa),
             node.hugetlb.nr,
             node.hugetlb.surplus,
+            text_of(node.perf or ()),
+            node.adistance,
         )
         for node in machine.nodes.values()
     ]
 
 
 def _read_nodes(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
-    for nid, cpus, numa, nr, surplus in rows:
+    for nid, cpus, numa, nr, surplus, perf, adistance in rows:
         memmap, pool = maps["memmap", nid], HugePool(maps["pool", nid], nr, surplus)
-        machine.nodes[nid] = Node(nid, Cpumask(cpus, 16), [], memmap, counters_of(numa), pool)
+        node = Node(nid, Cpumask(cpus, 16), [], memmap, counters_of(numa), pool)
+        node.perf = AccessCoordinate(*ints_of(perf)) if perf else None
+        node.adistance = adistance
+        machine.nodes[nid] = node
 
 
 def _zone_rows(machine: Machine) -> list[Row]:
@@ -241,12 +248,14 @@ def _read_devices(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
 MACHINE_TABLES = {
     "machine": Table(
         "release thp demotion numa_balancing weights counters next_pid next_id next_region"
-        " now resv_huge_pages last_call",
+        " now resv_huge_pages last_call seed",
         _machine_rows,
         _read_machine,
     ),
     "distance": Table("nid others", _distance_rows, _read_distances),
-    "node": Table("nid cpus numa nr_hugepages surplus_hugepages", _node_rows, _read_nodes),
+    "node": Table(
+        "nid cpus numa nr_hugepages surplus_hugepages perf adistance", _node_rows, _read_nodes
+    ),
     "zone": Table(
         "nid name start nr nr_free watermark_min watermark_low watermark_high reserve",
         _zone_rows,

@@ -68,6 +68,7 @@ def test_help(unbooted: Shell) -> None:
         "  show                     Draw the nodes, and the memory of each task.\n"
         "  sysctl                   Print or change a setting of the kernel.\n"
         "  task                     Let a task map, touch, lock, fork, exit, ...\n"
+        "  tiers                    List the memory tiers, and their demotion targets.\n"
         "  trace                    Run a command, and print what happened in order.\n"
         "  vmstat                   Print /proc/vmstat.\n"
     )

