@@ -13,8 +13,9 @@ import click
 from pymigrate.cli.common import Options, print_json, say, shorten
 from pymigrate.cli.watch import watch, write_chrome
 from pymigrate.errors import KernelError
+from pymigrate.mm.cost import Tally
 from pymigrate.units import PAGE_SHIFT, parse_size
-from pymigrate.views import changes, stayed, trace
+from pymigrate.views import changes, cost, stayed, trace
 from pymigrate.views.regions import regions_of
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ def system_call(options: Options, name: str) -> Iterator[Call]:
     with options.session(write=True) as machine:
         before = changes.snapshot(machine) if options.dry_run else None
         watch(machine, options.trace, options.steps, options.chrome)
+        if options.json or options.verbose:
+            machine.tally = Tally()
         call = Call(machine, options, name)
         migrated = machine.counters["pgmigrate_success"]
         try:
@@ -90,6 +93,7 @@ def system_call(options: Options, name: str) -> Iterator[Call]:
         _report_refusal(call, refused)
     if call.left is not None and not options.dry_run:
         _report_left(call, call.left, bool(refused))
+    _report_time(call)
     _print_answer(call, refused, changed)
     if refused or (options.strict and call.left):
         raise click.exceptions.Exit(1)
@@ -126,6 +130,14 @@ def _report_left(call: Call, left: list[Left], is_refused: bool) -> None:
     elif call.options.verbose and not is_refused:
         moved = "1 page" if call.moved == 1 else f"{call.moved or 'no'} pages"
         say(f"{moved} moved, none stayed" if call.moved else "no page had to move")
+
+
+def _report_time(call: Call) -> None:
+    """Estimate how long it took."""
+    if time := cost.taken(call.machine):
+        call.answer["estimated"] = cost.as_json(time)
+        if call.options.verbose:
+            say(cost.format_line(time))
 
 
 def _print_answer(

@@ -12,6 +12,8 @@ import click
 from pymigrate.cli.common import say, trace_options
 from pymigrate.cli.watch import watch, write_chrome
 from pymigrate.errors import ScenarioError
+from pymigrate.mm.cost import Tally
+from pymigrate.views import cost
 from pymigrate.views import trace as traces
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ class Watched(NamedTuple):
     trace: bool
     steps: bool
     chrome: str | None
+    times: bool
 
 
 def _traced(command: click.decorators.FC) -> click.decorators.FC:
@@ -40,6 +43,7 @@ def _traced(command: click.decorators.FC) -> click.decorators.FC:
 @click.command()
 @click.argument("scenario", metavar="SCENARIO")
 @click.option("--json", "as_json", is_flag=True, help="Print the records as a JSON array.")
+@click.option("-v", "--verbose", is_flag=True, help="Estimate the time of each migration.")
 @click.option(
     "--kernel",
     type=click.Choice(["6.12", "6.1", "7.2"]),
@@ -49,6 +53,7 @@ def _traced(command: click.decorators.FC) -> click.decorators.FC:
 def command(
     scenario: str,
     as_json: bool,
+    verbose: bool,
     kernel: str | None,
     trace: bool,
     trace_steps: bool,
@@ -63,7 +68,8 @@ def command(
     chrome = chrome or given.get("chrome")
     steps = trace_steps or bool(given.get("trace_steps"))
     is_traced = trace or bool(given.get("trace")) or (steps and not chrome)
-    records = _records(scenario, kernel, Watched(is_traced, steps, chrome))
+    watched = Watched(is_traced, steps, chrome, as_json or verbose)
+    records = _records(scenario, kernel, watched)
     if as_json:
         click.echo("[" + ",\n ".join(json.dumps(record) for record in records) + "]")
         return
@@ -83,7 +89,8 @@ def _records(path: str, kernel: str | None, watched: Watched) -> Iterator[Record
     parts: list[traces.Part] = []
     try:
         machine = build(scenario, kernel)
-        watch(machine, *watched)
+        watch(machine, watched.trace, watched.steps, watched.chrome)
+        machine.tally = Tally() if watched.times else None
         records = Runner(machine, scenario).run()
         if len(scenario.steps) >= PROGRESS_STEPS and sys.stderr and sys.stderr.isatty():
             from pymigrate.cli.render import progress
@@ -97,6 +104,9 @@ def _records(path: str, kernel: str | None, watched: Watched) -> Iterator[Record
                 record["trace"] = traces.all_lines(machine)
             if not watched.trace:
                 record.pop("trace", None)
+            if time := cost.taken(machine):
+                record["estimated"] = cost.as_json(time)
+                machine.tally = Tally()
             yield record
         if watched.chrome:
             write_chrome(machine, watched.chrome, parts)

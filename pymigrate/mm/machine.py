@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.address_space import AddressSpace
+from pymigrate.mm.cost import Costs, Tally
 from pymigrate.mm.cred import CAP_FULL, CAP_NONE, Cap
 from pymigrate.mm.driver import Called, Driver
 from pymigrate.mm.memmap import NODE_SHIFT, FolioWork, FrameRun
@@ -250,11 +251,13 @@ class Machine:
     left: list[Left] = field(default_factory=list)  # what it left behind
     devices: dict[str, Device] = field(default_factory=dict)  # with private memory
     seed: int = 0  # what the next random number follows from
+    costs: Costs = field(default_factory=Costs)  # what each part of a migration takes
     zonelists: dict[int, tuple[int, ...]] = field(default_factory=dict)  # derived, see page_alloc
     tiers: MemoryTiers | None = None  # derived, see memory_tiers
     events: list[Event | Step] | None = None  # of the tracepoints, if somebody watches; not kept
     meanwhile: list[Meanwhile] = field(default_factory=list)  # during the next call; not kept
     driver_calls: list[Called] = field(default_factory=list)  # of a step; not kept
+    tally: Tally | None = None  # of what takes time, if somebody asks; not kept
     traces_steps: bool = False  # the steps of each folio's migration stand among them; not kept
 
     @property

@@ -168,6 +168,7 @@ class _Call:
         outcome = self.folios.unmap(work, self.mode)
         if outcome != Outcome.DONE:
             return outcome
+        self.folios.flush([work], self.mode)
         wait_on(self.machine, [work])
         outcome = self.folios.move(work, self.mode)
         if outcome != Outcome.DONE:
@@ -246,7 +247,7 @@ class _Call:
         is_full = self._unmap_all(works, mode, passes, unmap, unmapped)
         if not is_full:
             unmap.give_up()
-        self.folios.flush(unmapped)
+        self.folios.flush(unmapped, mode)
         wait_on(self.machine, unmapped)
         move = _Phase(stats, left)
         for _ in range(passes):
@@ -324,6 +325,8 @@ class _Call:
         """Mirrors try_split_folio(): the pieces are tried highest first, the head last."""
         if not split_folio(self.machine, folio_of(self.machine, work.pfn), work.page):
             return False
+        if self.machine.tally is not None:
+            self.machine.tally.splits += 1
         for i in (*range(work.nr - 1, 0, -1), 0):
             piece = Work(work.page + i, work.pfn + i, 0, work.index + i, is_piece=True)
             self.split.append(piece)

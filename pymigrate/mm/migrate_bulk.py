@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from pymigrate.mm.cost import BATCH
 from pymigrate.mm.frames import FrameEdits, update_frames, whole_folios
 from pymigrate.mm.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.migrate_ops import OPS
@@ -16,6 +17,7 @@ from pymigrate.units import HPAGE_PMD_ORDER
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pymigrate.mm.cost import Tally
     from pymigrate.mm.folio_list import Slice
     from pymigrate.mm.machine import Machine, Task
     from pymigrate.mm.mempolicy import Placement
@@ -60,7 +62,10 @@ class Moves:
             return
         edits: dict[int, tuple[RunMap[PteRun], list[Edit[PteRun]]]] = {}
         dirtied: set[int] = set()
+        tally = self.machine.tally
         for move in self.moves:
+            if tally is not None:
+                tally.moved(move)
             self._remap(move, edits, dirtied)
         for table, changes in edits.values():
             changes.sort(key=_start)
@@ -135,6 +140,8 @@ class BulkMover:
 
     def move_all(self, parts: Sequence[Slice]) -> None:
         """Move *parts*, for which memory was seen to suffice; the large folios first."""
+        if self.machine.tally is not None:
+            self._count_flushes(self.machine.tally, parts)
         for part in parts:
             if part.run.order:
                 self._move(part)
@@ -150,6 +157,19 @@ class BulkMover:
             for part in small:
                 self._place(part, take_extents(fresh, part.nr))
         self.moves.commit()
+
+    def _count_flushes(self, tally: Tally, parts: Sequence[Slice]) -> None:
+        """Base pages are flushed a batch at a time, large folios each."""
+        nr, most = 0, 1
+        for part in parts:
+            mapcount = max(frame.mapcount for frame in part.frames)
+            if part.run.order:
+                tally.flushed(part.nr_folios, mapcount)
+            elif self.machine.release.batches_flush:
+                nr, most = nr + part.nr, max(most, mapcount)
+            else:
+                tally.flushed(part.nr * mapcount, mapcount)
+        tally.flushed(-(-nr // BATCH), most)
 
     def _move(self, part: Slice) -> None:
         """Give the folios of *part* new frames."""

@@ -32,6 +32,7 @@ from pymigrate.mm.trace import REMOVE, SET, MigrateMode, Step, entry_events, ste
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pymigrate.mm.cost import Tally
     from pymigrate.mm.folio_list import Slice
     from pymigrate.mm.machine import Machine, Task
     from pymigrate.mm.mempolicy import Placement
@@ -45,6 +46,9 @@ class Outcome(Enum):
     AGAIN = "EAGAIN"
     NO_MEMORY = "ENOMEM"
     FAILED = "another error"
+
+
+_IN_VAIN = (Outcome.AGAIN, Outcome.FAILED)
 
 
 @dataclass(slots=True, eq=False)
@@ -106,6 +110,12 @@ class FolioMover:
 
     def unmap(self, work: Work, mode: MigrateMode) -> Outcome:
         """Find a destination and unmap the folio. Mirrors migrate_folio_unmap()."""
+        outcome = self._unmap(work, mode)
+        if outcome in _IN_VAIN and self.machine.tally is not None:
+            self.machine.tally.attempts += 1
+        return outcome
+
+    def _unmap(self, work: Work, mode: MigrateMode) -> Outcome:
         folio = folio_of(self.machine, work.pfn)
         work.attempt += 1
         if folio.is_anon and not folio.mapcount and not folio.is_held:
@@ -153,6 +163,12 @@ class FolioMover:
 
     def move(self, work: Work, mode: MigrateMode) -> Outcome:
         """Let an unmapped folio be at its destination. Mirrors migrate_folio_move()."""
+        outcome = self._move(work, mode)
+        if outcome in _IN_VAIN and self.machine.tally is not None:
+            self.machine.tally.attempts += 1
+        return outcome
+
+    def _move(self, work: Work, mode: MigrateMode) -> Outcome:
         work.tries, work.is_unmapped = work.tries + 1, True
         if work.is_movable:
             return self._move_drivers_page(work)
@@ -182,6 +198,8 @@ class FolioMover:
         if errno:
             return Outcome.AGAIN if errno == "EAGAIN" else Outcome.FAILED
         end(self.machine, work.pfn)
+        if self.machine.tally is not None:
+            self.machine.tally.pages[nid_of(work.pfn), nid_of(work.dst)] += 1
         if is_movable(frame):
             self.moves.frames.set([Extent(work.dst, 1)], moved_frame(frame))
         else:
@@ -248,10 +266,22 @@ class FolioMover:
         """The number of the attempt in the phase that goes on."""
         return work.tries if work.is_unmapped else work.attempt
 
-    def flush(self, works: list[Work]) -> None:
+    def flush(self, works: list[Work], mode: MigrateMode) -> None:
         """Tell the TLB flush for all that a batch has unmapped."""
+        if works and self.machine.tally is not None:
+            self._count_flushes(self.machine.tally, works, mode)
         if works:
             self._step(works[0], "4b", "flush the TLB", f"once for {len(works)} folios")
+
+    def _count_flushes(self, tally: Tally, works: list[Work], mode: MigrateMode) -> None:
+        """An asynchronous batch defers the flush of base pages' entries to its end."""
+        is_batched = mode == MigrateMode.ASYNC and self.machine.release.batches_flush
+        small = [len(work.entries) for work in works if not work.order]
+        if is_batched and any(small):
+            tally.flushed(1, max(small))
+        for work in works:
+            if work.order or not is_batched:
+                tally.flushed(len(work.entries))
 
     def undo(self, work: Work) -> None:
         """Map a folio that was unmapped in vain again, and give its destination back."""

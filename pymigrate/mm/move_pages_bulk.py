@@ -11,6 +11,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from pymigrate.errors import ERRNO
+from pymigrate.mm.cost import BATCH
 from pymigrate.mm.frames import FrameEdits, frame_of
 from pymigrate.mm.memmap import NODE_SHIFT, Frame, FrameFlag, FrameRun, nid_of
 from pymigrate.mm.mempolicy import Placement
@@ -42,6 +43,7 @@ class Plan:
         self.found, self.shared, self.status = found, shared, status
         self.moved: dict[int, int] = {}  # page -> node, in the order of the moves
         self.is_simple = True
+        self.flushes = 0
 
     def play(self, pages: Sequence[int], nodes: Sequence[int]) -> None:
         """Go through the list. Mirrors do_pages_move()."""
@@ -79,6 +81,7 @@ class Plan:
         """The queued run moves, and its statuses are written."""
         if queue:
             self.moved.update(queue)
+            self.flushes += -(-len(queue) // BATCH)
             self.status[start:end] = [node] * (end - start)
 
 
@@ -115,6 +118,10 @@ def play(
     if not plan.is_simple:
         return None
     _carry_out(machine, caller, target, found, wanted)
+    if machine.tally is not None:
+        pairs = ((found[page] >> NODE_SHIFT, node) for page, node in plan.moved.items())
+        machine.tally.pages.update(pairs)
+        machine.tally.flushed(plan.flushes)
     return status
 
 

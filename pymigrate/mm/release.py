@@ -41,6 +41,8 @@ class Release(NamedTuple):
     hugetlb_restores_reserve: bool = True
     # The abstract distance of memory follows from the HMAT (since 6.7).
     hmat_adistance: bool = True
+    # The entries of up to 512 base pages are flushed from the TLB at once (before: each).
+    batches_flush: bool = True
     # cgroup v1's cpusets exist, whose memory_migrate can be off (in Debian's build).
     cpuset_v1: bool = False
 
@@ -64,6 +66,7 @@ RELEASES = {
         mprotect_needs_dirty=True,
         hugetlb_restores_reserve=False,
         hmat_adistance=False,
+        batches_flush=False,
         cpuset_v1=True,
     ),
     "7.2": Release(

@@ -152,6 +152,7 @@ def boot(spec: MachineSpec, kernel: str) -> Machine:
         numa_balancing=spec.numa_balancing,
         weights={nid: weight for nid, weight in spec.weights.items() if weight > 1},
         seed=spec.seed,
+        costs=spec.costs.costs,
     )
     for name, device in spec.devices.items():
         add_device(machine, name, device.memory >> PAGE_SHIFT)

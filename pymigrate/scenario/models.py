@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.scenario.costs import CostsSpec
 from pymigrate.scenario.fields import (
     MODE_FLAGS,
     MODES,
@@ -129,6 +130,9 @@ class MachineSpec(Model):
     demotion: bool = Field(default=False, description="/sys/kernel/mm/numa/demotion_enabled")
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = Field(
         default=0, description="what the machine's random choices begin with"
+    )
+    costs: CostsSpec = Field(
+        default=CostsSpec(), description="what migrations take, for estimates of their time"
     )
 
     @property

@@ -23,9 +23,18 @@ if TYPE_CHECKING:
 TABLES = {**MACHINE_TABLES, **PROCESS_TABLES}
 # What reading raises where something else stands than was once written.
 MISFITS = (ValueError, TypeError, LookupError, AttributeError)
+# The fields of Machine that are not kept.
 DERIVED = frozenset(
-    {"driver_calls", "events", "meanwhile", "tiers", "traces_steps", "zonelists"}
-)  # fields of Machine that are not kept
+    """
+    driver_calls
+    events
+    meanwhile
+    tally
+    tiers
+    traces_steps
+    zonelists
+    """.split()
+)
 
 
 class DamagedError(StoreError):

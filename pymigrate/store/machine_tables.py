@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from pymigrate.mm.cost import Costs
 from pymigrate.mm.driver import Driver
 from pymigrate.mm.machine import (
     Cpuset,
@@ -35,34 +36,42 @@ if TYPE_CHECKING:
 # Machine and what is kept once
 
 
+# The fields of Machine that are kept as they are: numbers and words.
+_PLAIN = """
+    thp
+    numa_balancing
+    next_pid
+    next_id
+    next_region
+    now
+    resv_huge_pages
+    last_call
+    seed
+""".split()
+
+
 def _machine_rows(machine: Machine) -> list[Row]:
     return [
         (
             machine.release.name,
-            machine.thp,
             int(machine.demotion),
-            machine.numa_balancing,
             text_of(chain.from_iterable(machine.weights.items())),
             counters_text(machine.counters),
-            machine.next_pid,
-            machine.next_id,
-            machine.next_region,
-            machine.now,
-            machine.resv_huge_pages,
-            machine.last_call,
-            machine.seed,
+            " ".join(map(repr, machine.costs)),
+            *[getattr(machine, name) for name in _PLAIN],
         )
     ]
 
 
 def _read_machine(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
-    [(release, thp, demotion, balancing, weights, counters, *rest)] = rows
+    [(release, demotion, weights, counters, costs, *plain)] = rows
     machine.release = RELEASES[release]
-    machine.thp, machine.demotion, machine.numa_balancing = thp, bool(demotion), balancing
+    machine.demotion = bool(demotion)
     machine.weights = pairs_of(weights)
     machine.counters = counters_of(counters)
-    machine.next_pid, machine.next_id, machine.next_region, *rest = rest
-    machine.now, machine.resv_huge_pages, machine.last_call, machine.seed = rest
+    machine.costs = Costs(*map(float, costs.split()))
+    for name, value in zip(_PLAIN, plain, strict=True):
+        setattr(machine, name, value)
 
 
 def _distance_rows(machine: Machine) -> list[Row]:
@@ -247,8 +256,7 @@ def _read_devices(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
 # In the order of reading: a row's owner comes before it.
 MACHINE_TABLES = {
     "machine": Table(
-        "release thp demotion numa_balancing weights counters next_pid next_id next_region"
-        " now resv_huge_pages last_call seed",
+        " ".join(["release demotion weights counters costs", *_PLAIN]),
         _machine_rows,
         _read_machine,
     ),

@@ -32,7 +32,10 @@ def test_verbose_names_shared_pages_that_stayed(shell: Shell) -> None:
         " them; it needs CAP_SYS_NICE): 4 of buf on node 0\n"
     )
     assert shell("mbind a buf bind:1 --move -q") == Outcome(0)
-    assert shell("mbind a heap local --move -v").stderr == "pymigrate: 8 pages moved, none stayed\n"
+    assert shell("mbind a heap local --move -v").stderr == (
+        "pymigrate: 8 pages moved, none stayed\n"
+        "pymigrate: estimated 11 us: unmap 3.6 us, flush 1 us, copy 2.79 us, remap 3.6 us\n"
+    )
 
 
 def test_part_of_a_mapping(shell: Shell) -> None:

@@ -85,6 +85,7 @@ def test_pages_that_stayed(shell: Shell) -> None:
         "pymigrate: 1 page of process 100 stayed: mapped more than once (--move-all would move"
         " them; it needs CAP_SYS_NICE): 1 of buf on node 0\n"
         "pymigrate: 1 page of process 100 stayed: pinned: 1 of heap on node 0\n"
+        "pymigrate: estimated 12 us: other 12 us\n"
     )
     assert shell(f"{line} --strict -q").exit == 1
     assert shell("move_pages a heap --query --strict").exit == 0
@@ -110,7 +111,9 @@ def test_region_of_another_task_is_none_of_its_own(shell: Shell) -> None:
 
 
 def test_json(shell: Shell) -> None:
-    assert shell.json("move_pages a heap+0:8KiB 0x0 --to 1") == {
+    answer = shell.json("move_pages a heap+0:8KiB 0x0 --to 1")
+    assert answer.pop("estimated")["unmap_us"] == 0.9
+    assert answer == {
         "ret": 0,
         "errno": None,
         "pages": [
@@ -132,7 +135,8 @@ def test_a_node_that_is_not_there_ends_the_call(shell: Shell) -> None:
         "        10002000 unknown\n"
         "1 page on node 1\n"
         "2 pages unknown\n",
-        "move_pages: No such device\npymigrate: node 7 does not exist\n",
+        "move_pages: No such device\npymigrate: node 7 does not exist\n"
+        "pymigrate: estimated 2.27 us: unmap 0.45 us, flush 1 us, copy 0.372 us, remap 0.45 us\n",
     )
     assert shell.counted("pgmigrate_success") == [1]
 

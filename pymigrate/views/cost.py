@@ -1,0 +1,36 @@
+"""The estimated time of what a call did."""
+
+from pymigrate.mm.cost import Estimate, estimate
+from pymigrate.mm.machine import Machine
+
+_UNITS = ((1e6, "s"), (1e3, "ms"))
+
+
+def taken(machine: Machine) -> Estimate | None:
+    """What was done since machine.tally began; None if it takes no time, or nobody asked."""
+    if machine.tally is None or machine.tally.is_empty:
+        return None
+    return estimate(machine.tally, machine.costs, machine.distances)
+
+
+def format_line(time: Estimate) -> str:
+    """A line for people.
+
+    >>> format_line(Estimate(450.0, 1.0, 372.4, 450.0, 0.0))
+    'estimated 1.27 ms: unmap 450 us, flush 1 us, copy 372 us, remap 450 us'
+    """
+    parts = (f"{name} {_time(us)}" for name, us in time._asdict().items() if us)
+    return f"estimated {_time(time.total)}: {', '.join(parts)}"
+
+
+def as_json(time: Estimate) -> dict[str, float]:
+    """The same for machines, in microseconds."""
+    parts = {f"{name}_us": round(us, 3) for name, us in time._asdict().items()}
+    return {"total_us": round(time.total, 3), **parts}
+
+
+def _time(us: float) -> str:
+    for size, unit in _UNITS:
+        if us >= size:
+            return f"{us / size:.3g} {unit}"
+    return f"{us:.3g} us"
