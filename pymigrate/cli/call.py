@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,25 +9,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pymigrate.cli.common import Options, print_json, say, shorten
+from pymigrate.cli.common import Options, print_json, say
 from pymigrate.cli.watch import watch, write_chrome
 from pymigrate.errors import KernelError
 from pymigrate.mm.cost import Tally
-from pymigrate.units import PAGE_SHIFT, parse_size
-from pymigrate.views import changes, cost, stayed, trace
-from pymigrate.views.regions import regions_of
+from pymigrate.views import arguments, changes, cost, stayed, trace
 
 if TYPE_CHECKING:
     from pymigrate.mm.machine import Left, Machine, Task
 
 
-# Without 0x it begins with a digit, for a region's name does not.
-_ADDRESS = re.compile(r"(?:0[xX](?=[0-9a-fA-F])|(?=[0-9]))0*([0-9a-fA-F]{0,16})")
 _MISNAMED = ("ESRCH", "ENOENT")  # what was named is not there: then it is said which
 _HALFWAY = ("ENOMEM", "EIO")  # errors of a call that has begun to move pages
-
-
-_DIGITS, _PLAIN_LENGTH = frozenset("0123456789"), 16
 
 
 @dataclass(slots=True)
@@ -181,41 +173,8 @@ def acting_as(task: Task, uid: int) -> Iterator[Task]:
 
 
 def find_range(machine: Machine, task: Task, text: str) -> tuple[int, int | None]:
-    """The address and length in bytes of `ADDR|REGION[+OFFSET[:LENGTH]]`.
-
-    A region is the task's, or was its parents'. Without a length, a region's range ends with the
-    region; an address has none (None). Raises click.BadParameter.
-    """
-    place, _, rest = text.partition("+")
-    offset_text, _, length_text = rest.partition(":")
+    """What arguments.find_range() gives. Raises click.BadParameter."""
     try:
-        offset = parse_size(offset_text) if offset_text else 0
-        length = parse_size(length_text) if length_text else None
+        return arguments.find_range(machine, task, text)
     except ValueError as error:
-        raise click.BadParameter(f"{shorten(text)}: {error}") from None
-    addr = parse_address(place)
-    if addr is not None:
-        return addr + offset, length
-    regions = regions_of(machine, task)
-    if place not in regions:
-        known = ", ".join(sorted(regions)) or "none"
-        raise click.BadParameter(
-            f"{shorten(place)} is neither an address nor a region of process {task.pid};"
-            f" expected 0x... or one of: {known}"
-        )
-    region = regions[place]
-    size = region.nr << PAGE_SHIFT
-    if offset > size:
-        raise click.BadParameter(f"{shorten(text)} begins beyond the end of the region")
-    return (region.start << PAGE_SHIFT) + offset, length if length is not None else size - offset
-
-
-def parse_address(text: str) -> int | None:
-    """An address in hex (with or without 0x, as numa_maps prints it); None if it is none."""
-    if len(text) <= _PLAIN_LENGTH and text[:1] in _DIGITS and text.isalnum() and text.isascii():
-        try:
-            return int(text, 16)  # what the expression says of nearly all, in half the time
-        except ValueError:
-            return None
-    match = _ADDRESS.fullmatch(text)
-    return int(match[1] or "0", 16) if match else None
+        raise click.BadParameter(str(error)) from None

@@ -6,18 +6,15 @@ import os
 import re
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import click
 
-from pymigrate.errors import KernelError
 from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
 from pymigrate.session import Request, Session
-from pymigrate.tools.program import strtoul, to_signed
 from pymigrate.units import parse_size
-
-if TYPE_CHECKING:
-    from pymigrate.mm.machine import Machine, Task
+from pymigrate.views.arguments import find_task as find_task
+from pymigrate.views.arguments import shorten as shorten
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -220,12 +217,6 @@ def parse_number(text: str) -> int | None:
     return int(text) if _NUMBER.fullmatch(text) else None
 
 
-def shorten(text: str, width: int = 60) -> str:
-    """*text* in quotes, cut so that a message stays a line."""
-    shown = repr(text[:width])
-    return f"{shown}..." if len(text) > width else shown
-
-
 def say(text: str) -> None:
     """One line for the user, on stderr."""
     click.echo(f"pymigrate: {text}", err=True)
@@ -236,20 +227,3 @@ def print_json(value: object) -> None:
     import json
 
     click.echo(json.dumps(value, indent=2))
-
-
-def find_task(machine: Machine, who: str) -> Task:
-    """The task that a PID argument means: a number as the C library reads it, or a name.
-
-    A name is the scenario's, or else a comm that just one task has. Raises KernelError ESRCH.
-    """
-    number, rest = strtoul(who)
-    if who and not rest:
-        return machine.task(to_signed(number, 32))
-    try:
-        return machine.task(who)
-    except KernelError:
-        named = [task for task in machine.tasks.values() if task.comm == who]
-        if len(named) == 1:
-            return named[0]
-        raise

@@ -16,12 +16,11 @@ from pymigrate.cli.common import (
     find_task,
     print_json,
 )
-from pymigrate.mm.queue_folios import node_pairs
 from pymigrate.syscalls import cpuset
 from pymigrate.views import stayed
 
 if TYPE_CHECKING:
-    from pymigrate.mm.machine import Left, Machine, Task
+    from pymigrate.mm.machine import Machine, Task
     from pymigrate.nodemask import Cpumask, Nodemask
 
 
@@ -116,18 +115,7 @@ def _watch_memory(call: Call, name: str, task: Task | None = None) -> None:
         return
     old = machine.cpusets[name].old_mems
     tasks = [task] if task else [t for t in machine.tasks.values() if t.cpuset == name]
-
-    def find(_: bool) -> list[Left]:
-        left: list[Left] = []
-        for each in tasks:
-            group = machine.cpusets[each.cpuset]
-            pairs = dict(node_pairs(old, each.mems_allowed)) if group.memory_migrate else {}
-            filled = frozenset(pairs.values())
-            search = stayed.Search(pairs.__contains__, filled, is_full=True)
-            left += stayed.rows(machine, each, search) if pairs else []
-        return left
-
-    call.find_left = find
+    call.find_left = lambda _: stayed.cpuset_rows(machine, tasks, old)
 
 
 def _rows(machine: Machine) -> list[dict[str, object]]:

@@ -6,17 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pymigrate.cli.call import Call, acting_as, find_range, system_call
+from pymigrate.cli.call import acting_as, find_range, system_call
 from pymigrate.cli.common import SIZE, Options, common_options, find_task, shorten
-from pymigrate.cli.mode import POLICY, ModeAndNodes
+from pymigrate.cli.mode import POLICY
 from pymigrate.syscalls import mempolicy
 from pymigrate.syscalls.migrate import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT
-from pymigrate.syscalls.mmap import page_range
 from pymigrate.views import stayed
-from pymigrate.views.reasons import KEPT
 
 if TYPE_CHECKING:
-    from pymigrate.mm.machine import Left, Task
+    from pymigrate.views.arguments import ModeAndNodes
 
 
 def _parse(
@@ -67,21 +65,8 @@ def command(
         if length is None:
             raise click.BadParameter(f"{shorten(place)} has no length; expected LENGTH before MODE")
         if move or move_all:
-            call.find_left = lambda _: _left(call, task, addr, length, policy, move_all)
+            call.find_left = lambda _: stayed.mbind_rows(
+                call.machine, task, addr, length, policy.nodes, move_all
+            )
         with acting_as(task, options.uid):
             mempolicy.mbind(call.machine, task, addr, length, policy.mode, policy.nodes, flags)
-
-
-def _left(
-    call: Call, task: Task, addr: int, length: int, policy: ModeAndNodes, move_all: bool
-) -> list[Left]:
-    """The pages that stayed outside of the policy's nodes.
-
-    A policy without nodes asks for all pages to move, and does not say where to.
-    """
-    filled = frozenset() if policy.nodes else frozenset(call.machine.nodes)
-    a, b = page_range(addr, length)
-    search = stayed.Search(
-        lambda nid: nid not in policy.nodes, filled, move_all, KEPT, is_full=True, a=a, b=b
-    )
-    return stayed.rows(call.machine, task, search)

@@ -8,15 +8,12 @@ import click
 
 from pymigrate.cli.call import Call, system_call
 from pymigrate.cli.common import Options, common_options, find_task
-from pymigrate.mm.cred import Cap
-from pymigrate.mm.queue_folios import node_pairs
-from pymigrate.mm.vma import is_migratable
 from pymigrate.syscalls import migrate
 from pymigrate.tools.nodestring import parse_nodestring
 from pymigrate.views import stayed
 
 if TYPE_CHECKING:
-    from pymigrate.mm.machine import Left, Machine, Task
+    from pymigrate.mm.machine import Machine
     from pymigrate.nodemask import Nodemask
 
 
@@ -36,7 +33,10 @@ def command(options: Options, pid: str, from_nodes: str, to_nodes: str) -> None:
     with system_call(options, "migrate_pages") as call:
         old, new = _nodes(call.machine, from_nodes), _nodes(call.machine, to_nodes)
         task = call.shell if pid == "0" else find_task(call.machine, pid)
-        call.find_left = lambda is_full: _left(call, task, old, new, is_full)
+        move = stayed.Move(call.shell, task, old, new)
+        call.find_left = lambda is_full: stayed.migrate_pages_rows(
+            call.machine, move, _ret(call), is_full
+        )
         call.answer["ret"] = migrate.migrate_pages(call.machine, call.shell, task, old, new)
 
 
@@ -51,15 +51,7 @@ def _nodes(machine: Machine, text: str) -> Nodemask:
     return parsed.mask
 
 
-def _left(call: Call, task: Task, old: Nodemask, new: Nodemask, is_full: bool) -> list[Left]:
-    """The pages that stayed on nodes that were to be emptied.
-
-    They are not looked for where the call's answer says that there are none.
-    """
-    move_all = call.shell.has(Cap.SYS_NICE)
-    has_moved_all = move_all and not is_full and not call.answer.get("ret")
-    if has_moved_all and not call.wants_reasons and all(map(is_migratable, task.mm.vmas)):
-        return []
-    pairs = dict(node_pairs(old, new))
-    search = stayed.Search(pairs.__contains__, frozenset(pairs.values()), move_all, is_full=is_full)
-    return stayed.rows(call.machine, task, search)
+def _ret(call: Call) -> int | None:
+    """What the call has returned, where that says that there is nothing to look for."""
+    ret = call.answer.get("ret")
+    return ret if isinstance(ret, int) and not call.wants_reasons else None

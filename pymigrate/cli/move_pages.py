@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pymigrate.cli.call import find_range, parse_address, system_call
+from pymigrate.cli.call import find_range, system_call
 from pymigrate.cli.common import (
     TEXT_FILE,
     Options,
@@ -17,10 +17,10 @@ from pymigrate.cli.common import (
     shorten,
 )
 from pymigrate.errors import ERRNO, KernelError
-from pymigrate.mm.cpuset import cpuset_mems_allowed
 from pymigrate.syscalls import migrate
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 from pymigrate.views import stayed
+from pymigrate.views.arguments import parse_address
 
 if TYPE_CHECKING:
     from pymigrate.mm.machine import Machine, Task
@@ -93,18 +93,8 @@ def command(
             plural = "page was" if result.ret == 1 else "pages were"
             call.text += f"{result.ret} {plural} not moved, or not come to\n"
         if result.errno:
-            raise KernelError(result.errno, _why(call.machine, task, result, nodes or []))
-
-
-def _why(machine: Machine, task: Task, result: MovePagesResult, nodes: list[int]) -> str:
-    """The rule that ended the call: the first node that it could not accept, or a full one."""
-    if result.errno == "ENOMEM":
-        return "a node that pages were to go to is full"
-    allowed = cpuset_mems_allowed(machine, task)
-    node = next(node for node in nodes if node not in allowed)
-    if node in machine.memory_nodes:
-        return f"node {node} is not allowed to process {task.pid} by its cpuset"
-    return f"node {node} {'has no memory' if node in machine.nodes else 'does not exist'}"
+            why = stayed.why_ended(call.machine, task, result.errno, nodes or [])
+            raise KernelError(result.errno, why)
 
 
 def _addresses(machine: Machine, task: Task, text: str) -> range:

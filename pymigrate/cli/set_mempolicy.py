@@ -6,8 +6,9 @@ import click
 
 from pymigrate.cli.call import system_call
 from pymigrate.cli.common import Options, common_options, find_task
-from pymigrate.cli.mode import POLICY, ModeAndNodes
+from pymigrate.cli.mode import POLICY
 from pymigrate.syscalls import mempolicy
+from pymigrate.views.arguments import ModeAndNodes
 
 
 @click.command("set_mempolicy")

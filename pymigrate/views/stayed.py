@@ -3,12 +3,17 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from pymigrate.mm.cpuset import cpuset_mems_allowed
+from pymigrate.mm.cred import Cap
 from pymigrate.mm.frames import folio_of
 from pymigrate.mm.machine import Left, Machine, Task
 from pymigrate.mm.memmap import nid_of
 from pymigrate.mm.move_pages import MovePagesResult
 from pymigrate.mm.pte import Pte
-from pymigrate.mm.vma import Vma
+from pymigrate.mm.queue_folios import node_pairs
+from pymigrate.mm.vma import Vma, is_migratable
+from pymigrate.nodemask import Nodemask
+from pymigrate.syscalls.mmap import page_range
 from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.pieces import pieces
 from pymigrate.views.reasons import ENDED, FULL, KEPT, REASONS, SHARED, obstacle
@@ -86,6 +91,67 @@ def move_pages_rows(
         key = _mapping(names, vma, page), nid_of(pfn), why
         found[key] = found.get(key, 0) + 1
     return [Left(task.pid, mapping, nid, nr, why) for (mapping, nid, why), nr in found.items()]
+
+
+class Move(NamedTuple):
+    """A migrate_pages(): who calls it, whose pages move, and between which nodes."""
+
+    caller: Task
+    task: Task
+    old: Nodemask
+    new: Nodemask
+
+
+def migrate_pages_rows(
+    machine: Machine, move: Move, ret: int | None, is_full: bool = False
+) -> list[Left]:
+    """The pages that migrate_pages() has left on nodes that were to be emptied.
+
+    They are not looked for where *ret*, what the call returned, says that there are none; None:
+    look in any case.
+    """
+    move_all = move.caller.has(Cap.SYS_NICE)
+    has_moved_all = move_all and not is_full and ret == 0
+    if has_moved_all and all(map(is_migratable, move.task.mm.vmas)):
+        return []
+    pairs = dict(node_pairs(move.old, move.new))
+    search = Search(pairs.__contains__, frozenset(pairs.values()), move_all, is_full=is_full)
+    return rows(machine, move.task, search)
+
+
+def mbind_rows(
+    machine: Machine, task: Task, addr: int, length: int, nodes: Nodemask, move_all: bool
+) -> list[Left]:
+    """The pages that mbind() has left outside of the policy's *nodes*.
+
+    A policy without nodes asks for all pages to move, and does not say where to.
+    """
+    filled = frozenset() if nodes else frozenset(machine.nodes)
+    a, b = page_range(addr, length)
+    search = Search(lambda nid: nid not in nodes, filled, move_all, KEPT, is_full=True, a=a, b=b)
+    return rows(machine, task, search)
+
+
+def cpuset_rows(machine: Machine, tasks: Iterable[Task], old: Nodemask) -> list[Left]:
+    """The pages of *tasks* that did not follow from nodes *old* to those of their cpusets."""
+    left: list[Left] = []
+    for task in tasks:
+        group = machine.cpusets[task.cpuset]
+        pairs = dict(node_pairs(old, task.mems_allowed)) if group.memory_migrate else {}
+        search = Search(pairs.__contains__, frozenset(pairs.values()), is_full=True)
+        left += rows(machine, task, search) if pairs else []
+    return left
+
+
+def why_ended(machine: Machine, task: Task, errno: str, nodes: Iterable[int]) -> str:
+    """The rule that ended a move_pages(): the first node that it could not take, or a full one."""
+    if errno == "ENOMEM":
+        return "a node that pages were to go to is full"
+    allowed = cpuset_mems_allowed(machine, task)
+    node = next(node for node in nodes if node not in allowed)
+    if node in machine.memory_nodes:
+        return f"node {node} is not allowed to process {task.pid} by its cpuset"
+    return f"node {node} {'has no memory' if node in machine.nodes else 'does not exist'}"
 
 
 def summary(left: Sequence[Left], verb: str = "stayed") -> str:
