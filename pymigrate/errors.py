@@ -93,15 +93,24 @@ class UnsupportedError(PymigrateError):
 
 
 class KernelError(PymigrateError):
-    """What a failing system call answers: *errno* is the name, *why* the rule that refused."""
+    """What a failing system call answers: *errno* is the name, *why* the rule that refused.
+
+    It is to a simulated call what OSError is to a real one; a traceback shows *why* as a note.
+    """
 
     exit_code = 1
 
     def __init__(self, errno: str, why: str = "") -> None:
         super().__init__(STRERROR[errno])
         self.errno, self.why = errno, why
+        self.add_note(f"{errno}: {why}" if why else errno)
 
     @property
     def number(self) -> int:
         """Linux's number of the error."""
         return ERRNO[self.errno]
+
+    @property
+    def strerror(self) -> str:
+        """The C library's text of the error."""
+        return STRERROR[self.errno]

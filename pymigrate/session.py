@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pymigrate.mm.machine import Machine
 
 BUILT_IN = "two-node.yaml"
+INLINE = "<text>"  # stands for the path of a scenario that is in no file
 
 
 class Request(NamedTuple):
@@ -109,29 +110,37 @@ def boot(request: Request, steps: bool = False) -> tuple[Machine, Boot]:
     """Boot a scenario afresh, in place of what the state held; with *steps*, run those too."""
     machine, booted = boot_scenario(scenario_path(request.scenario), steps)
     if not request.dry_run and not request.ephemeral:
-        store = Store(state_path(request), anew=True)
-        try:
-            store.begin(write=True)
-            store.replace(machine, booted)
-            store.commit()
-        finally:
-            store.close()
+        save_state(state_path(request), machine, booted)
     return machine, booted
 
 
-def boot_scenario(path: str, steps: bool = False) -> tuple[Machine, Boot]:
+def boot_scenario(
+    path: str, steps: bool = False, kernel: str | None = None
+) -> tuple[Machine, Boot]:
     """The machine of the scenario file *path*, and what says from where it is.
 
-    Raises ScenarioError.
+    *kernel* overrides the scenario's. Raises ScenarioError.
     """
+    content = _read(path)
+    machine = _build(content, path, steps, kernel)
+    booted = Boot(_absolute(path), _fingerprint(path, content), machine.release.name, __version__)
+    return machine, booted
+
+
+def boot_text(text: str, steps: bool = False, kernel: str | None = None) -> tuple[Machine, Boot]:
+    """The same of a scenario that is in no file."""
+    machine = _build(text.encode(), INLINE, steps, kernel)
+    return machine, Boot(INLINE, "0:0:", machine.release.name, __version__)
+
+
+def _build(content: bytes, path: str, steps: bool, kernel: str | None) -> Machine:
     from pymigrate.scenario.build import build
     from pymigrate.scenario.loader import load_bytes
     from pymigrate.scenario.runner import Runner
 
-    content = _read(path)
     scenario = load_bytes(content, path)
     try:
-        machine = build(scenario)
+        machine = build(scenario, kernel)
         if steps:
             for _ in Runner(machine, scenario).run():
                 pass
@@ -139,19 +148,51 @@ def boot_scenario(path: str, steps: bool = False) -> tuple[Machine, Boot]:
         if not error.path:
             raise ScenarioError(error.message, path) from None
         raise
-    booted = Boot(_absolute(path), _fingerprint(path, content), machine.release.name, __version__)
+    return machine
+
+
+def load_state(path: str) -> tuple[Machine, Boot]:
+    """The machine of a state file, and from what it was booted. Raises StoreError."""
+    if not os.path.exists(path):
+        raise StoreError("there is no such file; expected a state file of pymigrate", path)
+    store = Store(path)
+    try:
+        store.begin(write=False)
+        machine, booted = store.load(), store.booted()
+        store.commit()
+    finally:
+        store.close()
+    assert booted is not None, "it has loaded"
     return machine, booted
 
 
+def save_state(path: str, machine: Machine, booted: Boot) -> None:
+    """Write *machine* to the state file *path*, in place of what it holds. Raises StoreError."""
+    store = Store(path, anew=True)
+    try:
+        store.begin(write=True)
+        store.replace(machine, booted)
+        store.commit()
+    finally:
+        store.close()
+
+
 def scenario_path(named: str | None) -> str:
-    """The scenario file that is meant; the built-in one if none is named."""
-    if named:
+    """The scenario file that is meant: *named*, or else the built-in one of that name.
+
+    If none is named it is the built-in one with two nodes.
+    """
+    if named and (os.path.exists(named) or os.path.basename(named) != named):
         return named
     here = os.path.dirname(os.path.abspath(__file__))
+    wanted = named or BUILT_IN
     for folder in (os.path.join(here, "scenarios"), os.path.join(here, "..", "scenarios")):
-        path = os.path.normpath(os.path.join(folder, BUILT_IN))
-        if os.path.exists(path):
-            return path
+        for name in (wanted, f"{wanted}.yaml"):
+            path = os.path.normpath(os.path.join(folder, name))
+            if os.path.exists(path):
+                return path
+    if named:
+        return named
     raise ScenarioError(f"the built-in scenario {BUILT_IN} is missing; name one with --scenario")
 
 
@@ -176,7 +217,7 @@ def state_path(request: Request) -> str:
 
 def _check_scenario(request: Request, boot: Boot) -> None:
     """Refuse a state that does not stand for the scenario that is meant, as it is now."""
-    if request.scenario and _absolute(request.scenario) != boot.scenario:
+    if request.scenario and _absolute(scenario_path(request.scenario)) != boot.scenario:
         raise StoreError(
             f"holds a machine of {boot.scenario}, not of {_absolute(request.scenario)};"
             f" `pymigrate boot {request.scenario}` would replace it",

@@ -13,6 +13,7 @@ from pymigrate.cli.common import say, trace_options
 from pymigrate.cli.watch import watch, write_chrome
 from pymigrate.errors import ScenarioError
 from pymigrate.mm.cost import Tally
+from pymigrate.session import scenario_path
 from pymigrate.views import cost
 from pymigrate.views import trace as traces
 
@@ -85,6 +86,7 @@ def _records(path: str, kernel: str | None, watched: Watched) -> Iterator[Record
     from pymigrate.scenario.loader import load
     from pymigrate.scenario.runner import Runner
 
+    path = scenario_path(path)
     scenario = load(path)
     parts: list[traces.Part] = []
     try:

@@ -26,6 +26,18 @@ class RegionNames:
         self._own: dict[tuple[str, str], RegionKey] = {}
         self._latest: dict[str, RegionKey] = {}
 
+    @classmethod
+    def of(cls, regions: Iterable[tuple[str, str]], parents: Mapping[str, str]) -> "RegionNames":
+        """The names on a machine with those *regions* (task and name), and tasks by fork."""
+        names = cls()
+        for task, name in regions:
+            names.declare(task, name)
+        for child, parent in parents.items():
+            for (task, name), key in list(names._own.items()):
+                if task == parent:
+                    names._own.setdefault((child, name), key)
+        return names
+
     def declare(self, task: str, name: str) -> RegionKey:
         """Give the name *name* to a region of *task*; return the region's key."""
         key = RegionKey(task, name)
@@ -55,14 +67,14 @@ def name_mistakes(data: Mapping[str | int, object]) -> Iterator[Mistake]:
 
     It reads plain data and not the models, so that one bad step does not hide another's mistakes.
     """
-    scope = _Scope(data)
+    scope = Scope(data)
     steps = data.get("steps")
     for number, step in enumerate(steps if isinstance(steps, tuple) else ()):
         if isinstance(step, dict):
             yield from scope.check(step, ("steps", number))
 
 
-class _Scope:
+class Scope:
     """What exists when a step begins."""
 
     def __init__(self, data: Mapping[str | int, object]) -> None:

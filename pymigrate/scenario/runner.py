@@ -29,20 +29,18 @@ def run_scenario(path: Path, kernel: str | None = None) -> list[Record]:
 
 
 class Runner:
-    """A machine, and how far its scenario's steps have come."""
+    """A machine, and how far its scenario's steps have come; without one, what its tasks name."""
 
-    def __init__(self, machine: Machine, scenario: Scenario) -> None:
-        self.machine, self.scenario = machine, scenario
-        self.names = RegionNames()
+    def __init__(self, machine: Machine, scenario: Scenario | None = None) -> None:
+        self.machine, self.steps = machine, scenario.steps if scenario else ()
+        parents = {task.name: task.parent for task in machine.tasks.values() if task.parent}
+        self.names = RegionNames.of(machine.regions, parents)
         self.pids = {task.name: task.pid for task in machine.tasks.values()}
         self.counted: dict[str, int] = {}
-        for task in scenario.tasks:
-            for region in scenario.tasks[task].memory:
-                self.names.declare(task, region.as_)
 
     def run(self) -> Iterator[Record]:
         """Execute the steps one by one."""
-        for step in self.scenario.steps:
+        for step in self.steps:
             yield self.step(step)
 
     def step(self, step: Step) -> Record:

@@ -104,6 +104,15 @@ def machine_of(rows: Rows, maps: Maps) -> Machine:
     return machine
 
 
+def copy_machine(machine: Machine) -> Machine:
+    """Another machine in the same state; what is not kept on disk it does not have either."""
+    maps: Maps = {
+        key: StoredRunMap(key[0], encode_runs(key[0], runs.runs))
+        for key, runs in maps_of(machine).items()
+    }
+    return machine_of(rows_of(machine), maps)
+
+
 def encode_runs(kind: str, runs: list[Any]) -> bytes:  # runs of the kind's type
     """The blob of a run map."""
     return KINDS[kind].encode(runs)

@@ -1,3 +1,5 @@
+import pytest
+
 from tests.cli.conftest import SCENARIO, Outcome, Shell
 
 STEPS = (
@@ -91,3 +93,14 @@ def test_without_state_file_and_directory(unbooted: Shell) -> None:
         "",
         f"pymigrate: {missing}/state.db: cannot be opened: there is no directory {missing}\n",
     )
+
+
+@pytest.mark.parametrize("name", ["fork-server", "fork-server.yaml"])
+def test_a_built_in_scenario_is_booted_by_name(unbooted: Shell, name: str) -> None:
+    assert unbooted.out(f"boot {name}") == f"booted {name}: Linux 6.12, 2 nodes, 1GiB, 3 tasks\n"
+    assert unbooted.out(f"--scenario {name} ps").splitlines()[1].split()[2] == "parent"
+
+
+def test_a_file_wins_over_a_built_in_scenario(unbooted: Shell) -> None:
+    (unbooted.folder / "fork-server").write_text(SCENARIO, encoding="utf-8")
+    assert unbooted.out("boot fork-server").endswith("2 nodes, 128MiB, 2 tasks\n")

@@ -24,7 +24,9 @@ MAY_IMPORT = {
     "store": ENGINE | {"tools"},
     "session": OUTER,
     "cli": OUTER | {"session"},
-    "__init__": frozenset[str](),
+    "api": OUTER | {"session"},
+    "pytest_plugin": frozenset({"api", "errors"}),
+    "__init__": frozenset({"api", "errors"}),  # when it is asked for
     "__main__": frozenset({"cli"}),
 }
 # A step `numa_maps` records the rows of that view, and any step the trace.
@@ -35,6 +37,7 @@ EXCEPTIONS = {
 
 # Library -> the layers, or the one module, that may import it.
 LIBRARIES = {
+    "pytest": {"pytest_plugin"},
     "click": {"cli"},
     "rich": {"pymigrate.cli.render"},
     "platformdirs": {"cli", "session"},

@@ -1,0 +1,1 @@
+"""The machine as a Python object: what `import pymigrate` offers."""

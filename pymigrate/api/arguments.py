@@ -1,0 +1,83 @@
+"""What the methods of a Machine take: tasks, places, nodes, each in several spellings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from pymigrate.api.results import Region
+from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
+from pymigrate.units import parse_size
+from pymigrate.views import arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymigrate.mm import machine as core
+
+Who = int | str  # a pid, a task's name, or a comm that just one task has
+Place = int | str | Region  # an address, or REGION[+OFFSET[:LENGTH]] as the commands take it
+Set = int | str | Iterable[int]  # of nodes or CPUs: one, the kernel's list format, or several
+Size = int | str  # bytes, or "4MiB"
+
+B = TypeVar("B", bound=Bitmap)
+
+
+def task_of(machine: core.Machine, who: Who) -> core.Task:
+    """The task that is meant. Raises KernelError ESRCH."""
+    return machine.task(who) if isinstance(who, int) else arguments.find_task(machine, who)
+
+
+def range_of(
+    machine: core.Machine, task: core.Task, place: Place, length: Size | None
+) -> tuple[int, int]:
+    """The address and length in bytes that are meant; *length* wins over that of *place*.
+
+    Raises ValueError if nothing says how long it is.
+    """
+    addr, own = place_of(machine, task, place)
+    size = own if length is None else parse_size(length)
+    if size is None:
+        raise ValueError(f"{place!r} is an address; expected a length with it")
+    return addr, size
+
+
+def place_of(machine: core.Machine, task: core.Task, place: Place) -> tuple[int, int | None]:
+    """The address that is meant, and the length in bytes if there is one. Raises ValueError."""
+    if isinstance(place, Region):
+        return place.address, place.size
+    if isinstance(place, int):
+        return place, None
+    return arguments.find_range(machine, task, place)
+
+
+def nodes_of(nodes: Set) -> Nodemask:
+    """The nodes that are meant. Raises ValueError."""
+    return _set_of(Nodemask, nodes)
+
+
+def cpus_of(cpus: Set) -> Cpumask:
+    """The CPUs that are meant. Raises ValueError."""
+    return _set_of(Cpumask, cpus)
+
+
+@contextmanager
+def acting_as(task: core.Task, uid: int | None) -> Iterator[core.Task]:
+    """Let *task* make a call with the credentials of *uid*; None: with its own."""
+    own = task.uid, task.caps
+    if uid is not None:
+        task.uid, task.caps = uid, None
+    try:
+        yield task
+    finally:
+        task.uid, task.caps = own
+
+
+def _set_of(kind: type[B], members: Set) -> B:
+    if isinstance(members, Bitmap):
+        return kind(members)
+    if isinstance(members, str):
+        return kind.parse(members)
+    listed = [members] if isinstance(members, int) else list(members)
+    return kind.parse(",".join(str(member) for member in listed))

@@ -1,0 +1,564 @@
+"""A booted machine that a program calls: every system call and every view, with typed answers."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from pymigrate.api.arguments import (
+    acting_as,
+    cpus_of,
+    nodes_of,
+    place_of,
+    range_of,
+    task_of,
+)
+from pymigrate.api.results import (
+    Explanation,
+    Group,
+    Mapping,
+    Migrated,
+    MovedPages,
+    MovePagesError,
+    NodeInfo,
+    Placed,
+    Policy,
+    Process,
+    Region,
+    Stayed,
+    Trace,
+    mapping_of,
+    node_of,
+    outlook_of,
+    policy_of,
+    statuses_of,
+    stayed_of,
+)
+from pymigrate.errors import KernelError
+from pymigrate.mm.machine import find_file
+from pymigrate.nodemask import Nodemask
+from pymigrate.session import save_state
+from pymigrate.store.codec import copy_machine
+from pymigrate.syscalls import cpuset, gup, madvise, mempolicy, migrate, mmap, process, sysctl
+from pymigrate.syscalls.credentials import check_access
+from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, pages_of, parse_size
+from pymigrate.views import explain, numa_maps, placement, ps, show, stayed, trace, vmstat
+from pymigrate.views.arguments import parse_mode
+from pymigrate.views.regions import regions_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Mapping as AnyMapping
+
+    from pymigrate.api.arguments import Place, Set, Size, Who
+    from pymigrate.mm import machine as core
+    from pymigrate.scenario.record import Record
+    from pymigrate.store.store import Boot
+    from pymigrate.views.numa_maps import NumaMapsRow
+
+T = TypeVar("T")
+_HALFWAY = ("ENOMEM", "EIO")  # errors of a call that has begun to move pages
+
+
+class Machine:
+    """A simulated machine; `pymigrate.boot()` and `pymigrate.load()` make one.
+
+    A task is named by its pid, its name in the scenario, or its comm; memory by its address or as
+    `REGION[+OFFSET[:LENGTH]]`; nodes as `1`, `"0-1"` or `[0, 1]`; sizes as bytes or `"4MiB"`.
+    *uid* is the user who makes a call: for calls on a process root by default, for calls that a
+    task makes on its own memory the task's own user (None).
+
+    All methods raise KernelError for what the kernel refuses, with what it did before it refused
+    done, ValueError for arguments that mean nothing, and UnsupportedError for what is not
+    simulated.
+    """
+
+    __slots__ = ("_boot", "_core", "_counted")
+
+    def __init__(self, machine: core.Machine, boot: Boot) -> None:
+        self._core, self._boot = machine, boot
+        self._counted: dict[str, int] = {}  # what the last step `vmstat` saw
+
+    # What there is
+
+    @property
+    def kernel(self) -> str:
+        """The kernel whose rules hold: "6.12", "6.1" or "7.2"."""
+        return self._core.release.name
+
+    @property
+    def nodes(self) -> dict[int, NodeInfo]:
+        """The nodes by their numbers."""
+        return {nid: node_of(self._core, node) for nid, node in self._core.nodes.items()}
+
+    @property
+    def tasks(self) -> dict[str, int]:
+        """The pid of each task by the task's name."""
+        return {task.name: task.pid for task in self._core.tasks.values()}
+
+    @property
+    def cpusets(self) -> dict[str, Group]:
+        """The cpusets by their names; tasks begin in the one called "/"."""
+        return {
+            name or "/": Group(
+                tuple(group.cpus),
+                tuple(group.mems),
+                group.memory_migrate,
+                tuple(task.pid for task in self._core.tasks.values() if task.cpuset == name),
+            )
+            for name, group in self._core.cpusets.items()
+        }
+
+    def regions(self, who: Who) -> dict[str, Region]:
+        """The memory of a task that has a name, by name; a child's is called as its parent's."""
+        known = regions_of(self._core, self._task(who))
+        return {
+            name: Region(name, region.start << PAGE_SHIFT, region.nr << PAGE_SHIFT)
+            for name, region in known.items()
+        }
+
+    # Calls on a process
+
+    def migrate_pages(
+        self, who: Who, old: Set, new: Set, *, uid: int = 0, caller: Who | None = None
+    ) -> Migrated:
+        """Move a task's pages from nodes *old* to nodes *new*, as migratepages does.
+
+        *caller* is a task that makes the call; without one it is a shell of user *uid*.
+        """
+        machine, task, shell = self._core, self._task(who), self._caller(caller, uid)
+        move = stayed.Move(shell, task, nodes_of(old), nodes_of(new))
+        return self._watched(
+            "migrate_pages",
+            lambda: migrate.migrate_pages(machine, *move),
+            lambda ret, is_full: stayed.migrate_pages_rows(machine, move, ret, is_full),
+        )
+
+    def move_pages(
+        self,
+        who: Who,
+        pages: Place | Iterable[int],
+        nodes: int | Sequence[int] | None,
+        *,
+        move_all: bool = False,
+        uid: int = 0,
+        caller: Who | None = None,
+    ) -> MovedPages:
+        """Move the pages of a place, or at addresses, to a node, or each to its own of *nodes*.
+
+        With None nothing moves; `pages` of the answer says where they are. Raises MovePagesError,
+        which holds what had been written, if the call fails once it looks at pages.
+        """
+        machine, task, shell = self._core, self._task(who), self._caller(caller, uid)
+        addrs = self._addresses(task, pages)
+        wanted = [nodes] * len(addrs) if isinstance(nodes, int) else nodes
+        if wanted is not None and len(wanted) != len(addrs):
+            raise ValueError(f"{len(wanted)} nodes for {len(addrs)} pages; expected one for each")
+        flags = migrate.MPOL_MF_MOVE_ALL if move_all else migrate.MPOL_MF_MOVE
+        before = machine.counters["pgmigrate_success"]
+        result = migrate.move_pages(machine, shell, task, addrs, wanted, flags)
+        statuses = statuses_of(addrs, result.status)
+        left: list[core.Left] = []
+        if wanted is not None:
+            left = stayed.move_pages_rows(machine, task, addrs, wanted, result)
+            machine.last_call, machine.left = "move_pages", left
+        if result.errno:
+            why = stayed.why_ended(machine, task, result.errno, wanted or ())
+            raise MovePagesError(result.errno, why, statuses)
+        moved = machine.counters["pgmigrate_success"] - before
+        return MovedPages(result.ret, statuses, moved, stayed_of(left))
+
+    def cpuset_create(
+        self, name: str, cpus: Set, mems: Set, *, memory_migrate: bool = False, uid: int = 0
+    ) -> None:
+        """Make a cpuset; *memory_migrate* matters on Linux 6.1 only."""
+        shell = self._caller(None, uid)
+        cpuset.create(self._core, shell, name, cpus_of(cpus), nodes_of(mems), memory_migrate)
+
+    def cpuset_set(
+        self,
+        name: str,
+        *,
+        cpus: Set | None = None,
+        mems: Set | None = None,
+        memory_migrate: bool | None = None,
+        uid: int = 0,
+    ) -> Migrated:
+        """Change a cpuset; policies of its tasks are rebound, and their memory follows."""
+        name = "" if name == "/" else name
+        new_cpus = None if cpus is None else cpus_of(cpus)
+        new_mems = None if mems is None else nodes_of(mems)
+        shell = self._caller(None, uid)
+        members = [task for task in self._core.tasks.values() if task.cpuset == name]
+        return self._followed(
+            name,
+            members,
+            lambda: cpuset.change(self._core, shell, name, new_cpus, new_mems, memory_migrate),
+        )
+
+    def cpuset_attach(self, name: str, who: Who, *, uid: int = 0) -> Migrated:
+        """Move a task into a cpuset ("/": where all tasks begin), with its memory."""
+        task, shell = self._task(who), self._caller(None, uid)
+        name = "" if name == "/" else name
+        return self._followed(
+            task.cpuset, [task], lambda: cpuset.attach_task(self._core, shell, task, name)
+        )
+
+    # Calls that a task makes
+
+    def mbind(
+        self,
+        who: Who,
+        place: Place,
+        policy: str | Policy,
+        *,
+        length: Size | None = None,
+        move: bool = False,
+        move_all: bool = False,
+        strict: bool = False,
+        uid: int | None = None,
+    ) -> Migrated:
+        """Give a range a policy (`"bind:0-1"`); with *move*, pages that lie elsewhere follow."""
+        machine, task = self._core, self._task(who)
+        addr, size = range_of(machine, task, place, length)
+        mode, nodes = parse_mode(str(policy))
+        flags = migrate.MPOL_MF_STRICT * strict | migrate.MPOL_MF_MOVE * move
+        flags |= migrate.MPOL_MF_MOVE_ALL * move_all
+
+        def call() -> int:
+            with acting_as(task, uid):
+                mempolicy.mbind(machine, task, addr, size, mode, nodes, flags)
+            return 0
+
+        def find(_: int | None, is_full: bool) -> list[core.Left]:
+            return stayed.mbind_rows(machine, task, addr, size, nodes, move_all)
+
+        return self._watched("mbind", call, find if move or move_all else None)
+
+    def set_mempolicy(self, who: Who, policy: str | Policy) -> None:
+        """Replace a task's policy; pages that are faulted in from now on go where it says."""
+        mode, nodes = parse_mode(str(policy))
+        mempolicy.set_mempolicy(self._core, self._task(who), mode, nodes)
+
+    def get_mempolicy(self, who: Who, place: Place | None = None) -> Policy:
+        """The policy of a task, or of a place in its memory."""
+        task = self._task(who)
+        if place is None:
+            return policy_of(mempolicy.get_mempolicy(self._core, task, 0, 0))
+        addr = place_of(self._core, task, place)[0]
+        answer = mempolicy.get_mempolicy(self._core, task, addr, mempolicy.MPOL_F_ADDR)
+        return policy_of(answer)
+
+    def node_of(self, who: Who, place: Place) -> int:
+        """The node of the page there, which is read, and so faulted in if it is absent."""
+        task = self._task(who)
+        flags = mempolicy.MPOL_F_ADDR | mempolicy.MPOL_F_NODE
+        addr = place_of(self._core, task, place)[0]
+        node = mempolicy.get_mempolicy(self._core, task, addr, flags).node
+        assert node is not None, "the flag asks for it"
+        return node
+
+    def mems_allowed(self, who: Who) -> tuple[int, ...]:
+        """The nodes that the task's cpuset allows."""
+        return tuple(self._task(who).mems_allowed)
+
+    def set_mempolicy_home_node(
+        self, who: Who, place: Place, node: int, *, length: Size | None = None
+    ) -> None:
+        """Let the bind and preferred-many policies of a range begin their search at *node*."""
+        task = self._task(who)
+        addr, size = range_of(self._core, task, place, length)
+        mempolicy.set_mempolicy_home_node(self._core, task, addr, size, node)
+
+    def mmap(
+        self,
+        who: Who,
+        name: str,
+        length: Size,
+        *,
+        prot: str = "rw",
+        shared: bool = False,
+        file: str | None = None,
+        offset: Size = 0,
+        populate: bool = False,
+        hugetlb: bool = False,
+        align: Size = "2MiB",
+    ) -> Region:
+        """Map memory that gets a name: anonymous, or of one of the scenario's files."""
+        machine, task, size = self._core, self._task(who), parse_size(length)
+        known = machine.regions.get((task.name, name))
+        if known and task.mm.vmas_between(known.start, known.start + known.nr):
+            raise ValueError(f"{name!r} is mapped already")
+        space = find_file(machine, file) if file else None
+        if file and space is None:
+            raise ValueError(f"there is no file {file!r}")
+        addr = mmap.place_region(machine, task, name, size, parse_size(align))
+        mmap.mmap(
+            machine,
+            task,
+            addr,
+            size,
+            prot,
+            is_shared=shared,
+            space=space,
+            offset=parse_size(offset),
+            populate=populate,
+            hugetlb=hugetlb,
+        )
+        return Region(name, addr, pages_of(size) * PAGE_SIZE)
+
+    def munmap(self, who: Who, place: Place, *, length: Size | None = None) -> None:
+        """Unmap a range."""
+        self._on(who, place, length, mmap.munmap)
+
+    def mprotect(self, who: Who, place: Place, prot: str, *, length: Size | None = None) -> None:
+        """Change the protection of a range: of r, w and x, or "none"."""
+        task = self._task(who)
+        mmap.mprotect(self._core, task, *range_of(self._core, task, place, length), prot)
+
+    def madvise(self, who: Who, place: Place, advice: str, *, length: Size | None = None) -> None:
+        """Give advice for a range: "hugepage", "dontneed", "collapse", ..."""
+        if advice.upper() not in madvise.Madv.__members__:
+            names = ", ".join(name.lower() for name in madvise.Madv.__members__)
+            raise ValueError(f"{advice!r} is not an advice; expected one of {names}")
+        task, number = self._task(who), madvise.Madv[advice.upper()]
+        madvise.madvise(self._core, task, *range_of(self._core, task, place, length), number)
+
+    def mlock(self, who: Who, place: Place, *, length: Size | None = None) -> None:
+        """Lock a range in memory, and fault it in."""
+        self._on(who, place, length, mmap.mlock)
+
+    def munlock(self, who: Who, place: Place, *, length: Size | None = None) -> None:
+        """Unlock a range."""
+        self._on(who, place, length, mmap.munlock)
+
+    def touch(
+        self,
+        who: Who,
+        place: Place,
+        *,
+        length: Size | None = None,
+        write: bool = True,
+        stride: Size = PAGE_SIZE,
+        seconds: float = 0,
+    ) -> str | None:
+        """Store into each page of a range (or load), for so many simulated seconds.
+
+        Returns the signal that ended it, if one did: "SIGSEGV" or "SIGBUS".
+        """
+        task, step = self._task(who), parse_size(stride)
+        if not step or seconds < 0:
+            raise ValueError("expected a stride of at least a byte, and no negative seconds")
+        addr, size = range_of(self._core, task, place, length)
+        return process.touch(self._core, task, addr, size, write, step, seconds)
+
+    def fork(self, who: Who, name: str) -> int:
+        """Fork a child, to be called *name*; returns its pid."""
+        if name in self.tasks:
+            raise ValueError(f"a task is called {name!r} already")
+        return process.fork(self._core, self._task(who), name).pid
+
+    def exit(self, who: Who) -> None:
+        """End a task."""
+        process.exit_task(self._core, self._task(who))
+
+    def sched_setaffinity(self, who: Who, cpus: Set) -> None:
+        """Let a task run on *cpus*; it runs on the lowest."""
+        process.sched_setaffinity(self._core, self._task(who), cpus_of(cpus))
+
+    def pin(self, who: Who, place: Place, *, length: Size | None = None, long: bool = True) -> None:
+        """Pin a range for long, as io_uring's buffers are, or take a plain reference (vmsplice)."""
+        task = self._task(who)
+        gup.pin(self._core, task, *range_of(self._core, task, place, length), long)
+
+    def unpin(
+        self, who: Who, place: Place, *, length: Size | None = None, long: bool = True
+    ) -> None:
+        """Let go of a range that was pinned."""
+        task = self._task(who)
+        gup.unpin(self._core, task, *range_of(self._core, task, place, length), long)
+
+    # Settings
+
+    def sysctl(self, name: str) -> str:
+        """The value of a setting, such as "numa_balancing", as its file reads."""
+        return sysctl.read(self._core, name)
+
+    def set_sysctl(
+        self, name: str, value: str | int, *, node: int | None = None, uid: int = 0
+    ) -> None:
+        """Change a setting; of nr_hugepages that of *node*, or of all nodes together."""
+        sysctl.write(self._core, self._caller(None, uid), name, str(value), node)
+
+    # Views
+
+    def numa_maps(self, who: Who, *, uid: int = 0) -> list[Mapping]:
+        """The lines of /proc/PID/numa_maps, read by user *uid*."""
+        return [mapping_of(row) for row in self._numa_maps(who, uid)]
+
+    def numa_maps_text(self, who: Who, *, uid: int = 0) -> str:
+        """The same as the kernel prints it."""
+        return numa_maps.format_rows(self._numa_maps(who, uid))
+
+    def vmstat(self) -> dict[str, int]:
+        """Every counter of /proc/vmstat, in its order."""
+        return vmstat.rows(self._core)
+
+    def placement(self, who: Who, place: Place, *, length: Size | None = None) -> list[Placed]:
+        """Where the pages of a range lie, run by run."""
+        task = self._task(who)
+        addr, size = range_of(self._core, task, place, length)
+        runs = placement.runs(self._core, task, addr >> PAGE_SHIFT, pages_of(addr + size))
+        return [Placed(nr, None if node < 0 else node) for nr, node in runs]
+
+    def ps(self) -> list[Process]:
+        """The tasks by pid, with their resident base pages on each node."""
+        return ps.rows(self._core)
+
+    def show(self, who: Who | None = None, *, width: int = 80) -> str:
+        """A drawing of the nodes, and of the memory of each task, or of one."""
+        by_pid = [task for _, task in sorted(self._core.tasks.items())]
+        tasks = by_pid if who is None else [self._task(who)]
+        cells = show.cells_that_fit(self._core, tasks, width)
+        return show.format_rows(show.rows(self._core, tasks, cells), width)
+
+    def explain(
+        self,
+        who: Who,
+        place: Place | None = None,
+        *,
+        to: int | None = None,
+        length: Size | None = None,
+        uid: int = 0,
+    ) -> Explanation:
+        """What would keep pages from moving to node *to*, or to any other node, and the cure."""
+        task = self._task(who)
+        question = explain.Question(self._caller(None, uid), to)
+        if place is not None:
+            addr, size = range_of(self._core, task, place, length)
+            question = question._replace(a=addr >> PAGE_SHIFT, b=pages_of(addr + size))
+        refused = explain.refusals(self._core, task, question)
+        runs = explain.rows(self._core, task, question)
+        return Explanation(tuple(refused), tuple(outlook_of(row) for row in runs))
+
+    def stayed(self) -> tuple[Stayed, ...]:
+        """The pages that the last call that was to move some left behind, also if it failed."""
+        return stayed_of(self._core.left)
+
+    @contextmanager
+    def trace(self, *, steps: bool = False) -> Iterator[Trace]:
+        """Note the migration tracepoints while the block runs, *steps* of each folio with them."""
+        machine, found = self._core, Trace()
+        outer, machine.events, machine.traces_steps = machine.events, [], steps
+        try:
+            yield found
+        finally:
+            found.lines = trace.all_lines(machine) if steps else trace.lines(machine)
+            found.events = trace.as_json(machine, trace.Part(trace.Actor("", 0, 0), machine.events))
+            machine.events, machine.traces_steps = outer, False
+
+    # Steps, copies, files
+
+    def step(self, step: AnyMapping[str, object]) -> Record:
+        """Execute a step as scenarios have it: `{"op": "mmap", "task": "a", ...}`; its record.
+
+        What the kernel refuses is in the record. Raises ScenarioError for a step that is none.
+        """
+        from pymigrate.scenario.runner import Runner
+        from pymigrate.scenario.single_step import read_step
+
+        machine = self._core
+        runner = Runner(machine)
+        runner.counted = self._counted
+        checked = read_step(machine, runner.names, step)
+        outer = machine.events
+        machine.events = None if outer is None else []
+        record = runner.step(checked)
+        if outer is not None:
+            outer += machine.events or ()
+        machine.events, self._counted = outer, runner.counted
+        return record
+
+    def copy(self) -> Machine:
+        """Another machine in the same state; what happens to one does not show in the other."""
+        twin = Machine(copy_machine(self._core), self._boot)
+        twin._counted = dict(self._counted)
+        return twin
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the machine to a state file, which the commands take with `--state`."""
+        save_state(os.fspath(path), self._core, self._boot)
+
+    def __repr__(self) -> str:
+        nodes, tasks = len(self._core.nodes), len(self._core.tasks)
+        return f"<Machine: Linux {self.kernel}, {nodes} nodes, {tasks} tasks>"
+
+    def _task(self, who: Who) -> core.Task:
+        return task_of(self._core, who)
+
+    def _caller(self, caller: Who | None, uid: int) -> core.Task:
+        """Who makes a call on a process."""
+        if caller is not None:
+            return self._task(caller)
+        shell = self._core.shell
+        shell.uid = uid
+        return shell
+
+    def _on(
+        self,
+        who: Who,
+        place: Place,
+        length: Size | None,
+        call: Callable[[core.Machine, core.Task, int, int], None],
+    ) -> None:
+        task = self._task(who)
+        call(self._core, task, *range_of(self._core, task, place, length))
+
+    def _addresses(self, task: core.Task, pages: Place | Iterable[int]) -> Sequence[int]:
+        if not isinstance(pages, int | str | Region):
+            return list(pages)
+        addr, size = place_of(self._core, task, pages)
+        return range(addr, addr + (1 if size is None else size), PAGE_SIZE)
+
+    def _numa_maps(self, who: Who, uid: int) -> list[NumaMapsRow]:
+        task = self._task(who)
+        try:
+            check_access(self._caller(None, uid), task)
+        except KernelError as error:
+            raise KernelError("EACCES", error.why) from None
+        return numa_maps.rows(self._core, task)
+
+    def _followed(self, name: str, tasks: list[core.Task], call: Callable[[], None]) -> Migrated:
+        """Change a cpuset, and look for memory of *tasks* that did not follow."""
+        machine = self._core
+        old = machine.cpusets[name].old_mems if name in machine.cpusets else Nodemask()
+
+        def change() -> int:
+            call()
+            return 0
+
+        return self._watched(
+            "cpuset", change, lambda _, is_full: stayed.cpuset_rows(machine, tasks, old)
+        )
+
+    def _watched(
+        self,
+        name: str,
+        call: Callable[[], int],
+        find: Callable[[int | None, bool], list[core.Left]] | None,
+    ) -> Migrated:
+        """Make a call that moves pages; note which stayed, also if it fails half way."""
+        machine = self._core
+        before = machine.counters["pgmigrate_success"]
+        try:
+            ret = call()
+        except KernelError as error:
+            if find and error.errno in _HALFWAY:
+                machine.last_call, machine.left = name, find(None, error.errno == "ENOMEM")
+            raise
+        moved = machine.counters["pgmigrate_success"] - before
+        if find is None:
+            return Migrated(ret, moved, ())
+        machine.last_call, machine.left = name, find(ret, False)
+        return Migrated(ret, moved, stayed_of(machine.left))

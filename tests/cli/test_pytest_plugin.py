@@ -1,0 +1,130 @@
+"""The pytest plugin, as another project's tests use it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SMALL = """\
+machine:
+  nodes:
+    0: {cpus: "0", memory: 64MiB}
+    1: {memory: 64MiB}
+"""
+
+
+class Project:
+    """A folder with tests, and pytest to run them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, test: str, *args: str, code: int = 0) -> str:
+        """What pytest prints about the file *test*."""
+        (self.folder / "test_it.py").write_text(test)
+        command = [sys.executable, "-m", "pytest", "-p", "pymigrate.pytest_plugin", "--no-header"]
+        environment = {
+            "PYTHONPATH": str(ROOT),
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # it may be installed, too
+            "COLUMNS": "200",
+        }
+        done = subprocess.run(
+            [*command, "-q", "-p", "no:cacheprovider", "--strict-markers", *args],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    return Project(tmp_path)
+
+
+def test_without_a_mark_it_is_the_built_in_machine(project: Project) -> None:
+    project.run(
+        "def test(pymigrate_machine):\n"
+        "    assert pymigrate_machine.migrate_pages('db', 0, 1).moved == 29187\n"
+    )
+
+
+def test_each_test_has_a_machine_of_its_own(project: Project) -> None:
+    test = "    assert pymigrate_machine.migrate_pages('db', 0, 1).moved == 29187\n"
+    out = project.run(
+        f"def test_a(pymigrate_machine):\n{test}\ndef test_b(pymigrate_machine):\n{test}"
+    )
+    assert out.splitlines()[-1].startswith("2 passed")
+
+
+@pytest.mark.parametrize("folder", [".", "tests"])
+def test_a_file_lies_beside_the_test_or_in_the_root(project: Project, folder: str) -> None:
+    (project.folder / "tests").mkdir()
+    (project.folder / "small.yaml").write_text(SMALL)
+    code = (
+        "import pytest\n\n"
+        "@pytest.mark.numa_scenario('small.yaml', kernel='6.1')\n"
+        "def test(pymigrate_machine):\n"
+        "    assert pymigrate_machine.kernel == '6.1'\n"
+        "    assert pymigrate_machine.nodes[1].cpus == ()\n"
+    )
+    (project.folder / folder / "test_other.py").write_text(code)
+    assert project.run("").splitlines()[-1].startswith("1 passed")
+
+
+def test_a_mark_holds_text_or_a_mapping(project: Project) -> None:
+    project.run(
+        "import pytest\n\n"
+        f"TEXT = {SMALL!r}\n\n"
+        "@pytest.mark.numa_scenario(TEXT)\n"
+        "def test_text(pymigrate_machine):\n"
+        "    assert list(pymigrate_machine.nodes) == [0, 1]\n\n"
+        "@pytest.mark.numa_scenario({'machine': {'nodes': {3: {'cpus': '0', 'memory': '8MiB'}}}})\n"
+        "def test_mapping(pymigrate_machine):\n"
+        "    assert list(pymigrate_machine.nodes) == [3]\n"
+    )
+
+
+def test_a_mark_asks_for_the_steps(project: Project) -> None:
+    project.run(
+        "import pytest\n\n"
+        "@pytest.mark.numa_scenario('first-touch-steps', steps=True)\n"
+        "def test(pymigrate_machine):\n"
+        "    assert pymigrate_machine.vmstat()['pgmigrate_success'] > 0\n"
+    )
+
+
+def test_the_mark_is_listed(project: Project) -> None:
+    assert "@pytest.mark.numa_scenario(scenario=None, *, kernel=None" in project.run(
+        "", "--markers"
+    )
+
+
+@pytest.mark.parametrize(
+    ("mark", "message"),
+    [
+        pytest.param("'nothere.yaml'", "numa_scenario: nothere.yaml: cannot be read", id="file"),
+        pytest.param("'machine:\\n  nods: 1\\n'", "<text>:2:3: unknown key 'nods'", id="text"),
+        pytest.param("kernel='5.0'", "numa_scenario: '5.0' is no kernel", id="kernel"),
+        pytest.param("7", "7 is no scenario; expected a file, text or mapping", id="type"),
+        pytest.param("kernel=7", "expected kernel as text, not 7", id="kernel's type"),
+        pytest.param(
+            "'a', 'b'", "expected numa_scenario(scenario, kernel=..., steps=...)", id="two"
+        ),
+        pytest.param("krnel='6.1'", "expected numa_scenario(scenario, kernel=...", id="keyword"),
+    ],
+)
+def test_a_wrong_mark_fails_the_test_in_a_line(project: Project, mark: str, message: str) -> None:
+    out = project.run(
+        f"import pytest\n\n@pytest.mark.numa_scenario({mark})\n"
+        "def test(pymigrate_machine):\n    pass\n",
+        code=1,
+    )
+    assert message in out
+    assert "Traceback" not in out
