@@ -15,13 +15,16 @@ from pymigrate.errors import KernelError, PymigrateError
 # Command -> the module that defines it, and its first help line (so that --help stays lean).
 COMMANDS = {
     "boot": "Boot a scenario afresh.",
+    "buddyinfo": "Print /proc/buddyinfo.",
     "cpuset": "Make and change cpusets.",
     "explain": "Say what keeps pages from moving, and the cure.",
+    "extfrag": "Print how scattered free memory is, for each order.",
     "get_mempolicy": "Print the policy of a process, or of an address of it.",
     "mbind": "Give a range of a process's memory a policy.",
     "migratepages": "Move the pages of a process from nodes to other nodes.",
     "move_pages": "Move single pages of a process, or ask where they are.",
     "numa_maps": "Print /proc/PID/numa_maps.",
+    "pagetypeinfo": "Print /proc/pagetypeinfo.",
     "ps": "List the tasks, with their resident pages by node.",
     "run": "Execute the steps of a scenario, and print their records.",
     "schema": "Print the JSON Schema of scenario files.",

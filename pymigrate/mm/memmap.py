@@ -32,6 +32,8 @@ class FrameFlag:
     ISOLATED = 1 << 16  # such a page that a migration has taken (PG_isolated)
     ZEROED = 1024  # anonymous memory that nobody has stored anything into
     KSM = 1 << 15  # merged: the owner is its node of the stable tree, that stands for its page, too
+    KERNEL = 1 << 17  # the kernel's own: it cannot be moved
+    RECLAIMABLE = 1 << 18  # of these: such as could be freed (slab caches with a shrinker)
     MIXED = 1 << 20  # never of a frame: of what stands for all frames of a folio, see merged()
 
 

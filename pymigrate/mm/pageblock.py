@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
+
+if TYPE_CHECKING:
+    from pymigrate.mm.machine import Zone
 
 PAGEBLOCK_ORDER = HPAGE_PMD_ORDER
 PAGEBLOCK_NR = HPAGE_PMD_NR
@@ -47,3 +50,43 @@ class BlockRun(NamedTuple):
         if (self.migratetype, self.skip) == (tail.migratetype, tail.skip):
             return self._replace(nr=self.nr + tail.nr)
         return None
+
+
+def block_floor(pfn: int) -> int:
+    """Where the pageblock begins that *pfn* lies in."""
+    return pfn & -PAGEBLOCK_NR
+
+
+def block_ceil(pfn: int) -> int:
+    """The first such beginning at or behind *pfn*."""
+    return -(-pfn // PAGEBLOCK_NR) * PAGEBLOCK_NR
+
+
+def migratetype_of(zone: Zone, pfn: int) -> MigrateType:
+    """The type of the pageblock that *pfn* lies in. Mirrors get_pageblock_migratetype()."""
+    run = zone.pageblocks.at(pfn)
+    return run.migratetype if run else MigrateType.MOVABLE
+
+
+def is_skipped(zone: Zone, pfn: int) -> bool:
+    """Whether its pageblock bears the mark to be passed by. Mirrors get_pageblock_skip()."""
+    run = zone.pageblocks.at(pfn)
+    return run is not None and run.skip
+
+
+def set_pageblocks(
+    zone: Zone,
+    start: int,
+    end: int,
+    migratetype: MigrateType | None = None,
+    skip: bool | None = None,
+) -> None:
+    """Change the pageblocks that [start, end) meets: their type, their skip bit, or both."""
+    runs: list[BlockRun] = []
+    for low, high, run in zone.pageblocks.spans(block_floor(start), block_ceil(end)):
+        kind = run.migratetype if run else MigrateType.MOVABLE
+        kind = kind if migratetype is None else migratetype
+        is_skipped_now = (run.skip if run else False) if skip is None else skip
+        if kind != MigrateType.MOVABLE or is_skipped_now:
+            runs.append(BlockRun(low, high - low, kind, is_skipped_now))
+    zone.pageblocks.put(block_floor(start), block_ceil(end), *runs)

@@ -16,6 +16,7 @@ from pymigrate.mm.page_alloc import add_memory, reserve_pages, setup_watermarks
 from pymigrate.mm.release import RELEASES
 from pymigrate.mm.swap import lru_add_drain_all
 from pymigrate.mm.tier_state import AccessCoordinate
+from pymigrate.scenario.fragmentation import fragment
 from pymigrate.scenario.memory import declare, policy_of
 from pymigrate.scenario.models import (
     DriverSpec,
@@ -164,6 +165,9 @@ def boot(spec: MachineSpec, kernel: str) -> Machine:
     setup_watermarks(machine)
     for nid, count in spec.hugetlb.items():
         set_nr_hugepages(machine, count, nid)
+    for nid in ids:
+        for pattern in spec.nodes[nid].fragmentation:
+            fragment(machine, nodes[nid], pattern)
     machine.counters.clear()
     mems = machine.memory_nodes
     machine.cpusets[""] = Cpuset("", machine.cpus, mems, memory_migrate=True, old_mems=mems)

@@ -8,6 +8,7 @@ from pymigrate.scenario.fields import listed, nearest, shown
 from pymigrate.scenario.models import (
     FileSpec,
     MachineSpec,
+    NodeSpec,
     PolicySpec,
     RandomPages,
     RegionSpec,
@@ -37,6 +38,7 @@ def machine_mistakes(machine: MachineSpec) -> Iterator[Mistake]:
             size = format_size(node.movable)
             message = f"{size}; expected a multiple of 2MiB, at most the node's memory"
             yield Mistake((*nodes, nid, "movable"), message)
+        yield from _pattern_mistakes(node, (*nodes, nid, "fragmentation"))
     yield from _cpu_mistakes(machine, nodes)
     yield from _distance_mistakes(machine, (*path, "distances"))
     yield from _pool_mistakes(machine, (*path, "hugetlb"))
@@ -46,6 +48,22 @@ def machine_mistakes(machine: MachineSpec) -> Iterator[Mistake]:
         if nid not in machine.memory_nodes:
             message = f"node {nid} has no memory; expected one of {machine.memory_nodes}"
             yield Mistake((*path, "weights", nid), message)
+
+
+def _pattern_mistakes(node: NodeSpec, path: Path) -> Iterator[Mistake]:
+    for number, pattern in enumerate(node.fragmentation):
+        where: Path = (*path, number)
+        if pattern.run > pattern.stride:
+            message = f"{pattern.run} of {pattern.stride} pages; expected at most {pattern.stride}"
+            yield Mistake((*where, "run"), message)
+        if pattern.pages == "none" and pattern.type is None:
+            yield Mistake(where, "missing key 'type'; expected one, for there are no pages")
+        if pattern.offset >= node.memory or pattern.offset % PAGE_SIZE:
+            message = f"{format_size(pattern.offset)}; expected a multiple of 4KiB in the node"
+            yield Mistake((*where, "offset"), message)
+        if pattern.size is not None and (not pattern.size or pattern.size % PAGE_SIZE):
+            message = f"{format_size(pattern.size)}; expected a multiple of 4KiB, or no size"
+            yield Mistake((*where, "size"), message)
 
 
 def _device_mistakes(machine: MachineSpec, path: Path) -> Iterator[Mistake]:

@@ -82,6 +82,34 @@ class HmatSpec(Model):
     write_bandwidth: HmatNumber = Field(description="in MiB/s")
 
 
+class PatternSpec(Model):
+    """Pages that are in use when the machine boots, so that a node's free memory is scattered."""
+
+    pages: Literal["movable", "unmovable", "reclaimable", "none"] = Field(
+        default="movable",
+        description="movable: clean page cache; unmovable, reclaimable: the kernel's own;"
+        " none: the pageblocks get their type, and nothing is put there",
+    )
+    stride: Annotated[int, Field(ge=1, le=1 << 30)] = Field(
+        default=2, description="of so many pages the first ones are in use"
+    )
+    run: Annotated[int, Field(ge=1, le=1 << 30)] = Field(
+        default=1, description="how many of each `stride`"
+    )
+    blocks: Annotated[float, Field(gt=0, le=100, strict=False)] = Field(
+        default=100, description="on so many percent of the 2 MiB blocks, drawn by lot"
+    )
+    seed: Integer = Field(default=0, description="what the drawing begins with")
+    type: Literal["unmovable", "movable", "reclaimable", "highatomic"] | None = Field(
+        default=None,
+        description="the migratetype of the blocks; default: that of the kernel's pages",
+    )
+    offset: Size = Field(default=0, description="where in the node it begins")
+    size: Size | None = Field(
+        default=None, description="how much of the node it concerns; default: to its end"
+    )
+
+
 class NodeSpec(Model):
     """A NUMA node: memory-only without CPUs, CPU-only with a memory of 0."""
 
@@ -95,6 +123,9 @@ class NodeSpec(Model):
         default=None,
         description="its memory's abstract distance, as a driver gives it; default: by the HMAT,"
         " or else DRAM's 576",
+    )
+    fragmentation: tuple[PatternSpec, ...] = Field(
+        default=(), description="patterns of pages in use, one laid over the other"
     )
 
 

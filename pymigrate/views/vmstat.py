@@ -87,6 +87,9 @@ def _gauges_of(machine: Machine, frame: Frame) -> list[str]:
     flags, mapcount = frame.flags, frame.mapcount
     if flags & FrameFlag.HUGETLB:
         return []
+    if flags & FrameFlag.KERNEL:
+        is_slab = flags & FrameFlag.RECLAIMABLE
+        return ["nr_slab_reclaimable" if is_slab else "nr_slab_unreclaimable"]
     if flags & (FrameFlag.MOVABLE | FrameFlag.CLEARED):
         return ["nr_zspages"] if frame.owner in _zspools(machine) else []
     anon = flags & FrameFlag.ANON

@@ -151,6 +151,7 @@ def test_example_scenarios_are_valid(tmp_path: Path) -> None:
         models.Scenario,
         models.MachineSpec,
         models.NodeSpec,
+        models.PatternSpec,
         models.FileSpec,
         models.TaskSpec,
         models.RegionSpec,

@@ -213,7 +213,7 @@ def check_page_cache(machine: Machine, frames: dict[int, Frame]) -> None:
                 assert pfn not in cached, f"frame {pfn:#x} is cached twice"
                 cached[pfn] = space.space_id
     for pfn, frame in frames.items():
-        if frame == POOL_FRAME or looks_movable(frame):
+        if frame == POOL_FRAME or looks_movable(frame) or frame.flags & FrameFlag.KERNEL:
             continue
         owner = None if frame.is_anon else frame.owner
         if owner is not None and pfn not in cached:
@@ -400,7 +400,7 @@ def check_views(machine: Machine, frames: dict[int, Frame]) -> None:
     on_devices = sum(device.nr - device.nr_free for device in machine.devices.values())
     frames = {pfn: frame for pfn, frame in frames.items() if nid_of(pfn) < MAX_NUMNODES}
     assert values["nr_free_pages"] == total - len(frames)
-    apart = FrameFlag.HUGETLB | FrameFlag.MOVABLE | FrameFlag.CLEARED
+    apart = FrameFlag.HUGETLB | FrameFlag.MOVABLE | FrameFlag.CLEARED | FrameFlag.KERNEL
     normal = [frame for frame in frames.values() if not frame.flags & apart]
     anon = [frame for frame in normal if frame.is_anon]
     swapcached = sum(bool(frame.flags & FrameFlag.SWAPCACHE) for frame in anon)
