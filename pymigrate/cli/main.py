@@ -14,6 +14,7 @@ from pymigrate.errors import KernelError, PymigrateError
 
 # Command -> the module that defines it, and its first help line (so that --help stays lean).
 COMMANDS = {
+    "accesses": "Tell how far tasks reach with their declared accesses.",
     "boot": "Boot a scenario afresh.",
     "buddyinfo": "Print /proc/buddyinfo.",
     "cpuset": "Make and change cpusets.",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.access import AccessPattern
 from pymigrate.mm.address_space import AddressSpace
 from pymigrate.mm.cost import Costs, Tally
 from pymigrate.mm.cred import CAP_FULL, CAP_NONE, Cap
@@ -191,6 +192,7 @@ class Task:
     caps: int | None = None  # Cap bits; None: all for uid 0, none for others
     is_dumpable: bool = True  # others of its uid may inspect it
     numa: NumaTask = field(default_factory=NumaTask)
+    accesses: list[AccessPattern] = field(default_factory=list)  # that it goes on making
 
     @property
     def cpu(self) -> int:

@@ -62,6 +62,7 @@ def build(scenario: Scenario, kernel: str | None = None) -> Machine:
             user_cpus=task.cpus,
             caps=_caps(task),
             is_dumpable=task.dumpable,
+            accesses=[access.pattern for access in task.access],
         )
     machine.next_pid = max([machine.next_pid - 1, *machine.tasks]) + 1
     _declare_memory(machine, scenario)

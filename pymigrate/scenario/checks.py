@@ -157,6 +157,21 @@ def task_mistakes(machine: MachineSpec, tasks: Mapping[str, TaskSpec]) -> Iterat
                 yield from _policy_mistakes(region.policy, machine, where)
 
 
+def access_mistakes(
+    tasks: Mapping[str, TaskSpec], mapped: set[tuple[str, str]]
+) -> Iterator[Mistake]:
+    """Where a task accesses memory that it never has; steps map regions *mapped* (task, name)."""
+    for name, task in tasks.items():
+        known = [region.as_ for region in task.memory]
+        known += [region for who, region in sorted(mapped) if who == name]
+        for number, access in enumerate(task.access):
+            if access.region not in known:
+                near = nearest(access.region, known, "region")
+                expected = listed(known) if known else "no access, for it has no memory"
+                message = f"unknown region {shown(access.region)}; expected {expected}{near}"
+                yield Mistake(("tasks", name, "access", number, "region"), message)
+
+
 def _task_cpu_mistakes(task: TaskSpec, machine: MachineSpec, path: Path) -> Iterator[Mistake]:
     missing = task.cpus - machine.cpus
     if missing:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from pymigrate.errors import ScenarioError, ScenarioErrors
 from pymigrate.scenario import checks, messages
-from pymigrate.scenario.call_steps import MovePagesStep
+from pymigrate.scenario.call_steps import MmapStep, MovePagesStep
 from pymigrate.scenario.fields import Model, listed, nearest, shown
 from pymigrate.scenario.models import (
     FileSpec,
@@ -101,6 +101,8 @@ class _Reader:
             self.mistakes += checks.task_mistakes(machine, tasks)
             self.mistakes += checks.memory_mistakes(machine, files, tasks)
             tasks = _complete(machine, tasks)
+        mapped = {(step.task, step.as_) for step in steps if isinstance(step, MmapStep)}
+        self.mistakes += checks.access_mistakes(tasks, mapped)
         self.mistakes += checks.file_mistakes(files)
         parts: _Mapping = {
             "machine": machine,

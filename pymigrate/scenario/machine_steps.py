@@ -162,3 +162,10 @@ class VmstatStep(Step):
 
     op: Literal["vmstat"]
     task: OptionalCaller = None
+
+
+class AccessesStep(Step):
+    """Show how far the tasks reach with their declared accesses."""
+
+    op: Literal["accesses"]
+    task: OptionalCaller = None

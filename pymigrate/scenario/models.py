@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.scenario.access import AccessSpec
 from pymigrate.scenario.costs import CostsSpec
 from pymigrate.scenario.fields import (
     MODE_FLAGS,
@@ -423,6 +424,7 @@ class TaskSpec(Model):
     dumpable: bool = Field(default=True, description="whether others of its uid may inspect it")
     mempolicy: PolicySpec | None = Field(default=None, description="its memory policy")
     memory: tuple[RegionSpec, ...] = Field(default=(), description="its declared memory")
+    access: tuple[AccessSpec, ...] = Field(default=(), description="how it uses its memory")
 
 
 class Scenario(Model):

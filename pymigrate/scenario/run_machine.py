@@ -14,7 +14,7 @@ from pymigrate.syscalls import cpuset, devices, drivers, gup, migrate, sysctl
 from pymigrate.tools import migratepages
 from pymigrate.tools.program import Libnuma
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
-from pymigrate.views import numa_maps, placement, vmstat
+from pymigrate.views import accesses, numa_maps, placement, vmstat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -169,6 +169,13 @@ def _vmstat(runner: Runner, step: machine_steps.VmstatStep) -> Record:
     return {"delta": {name: change for name, change in delta.items() if change}}
 
 
+def _accesses(runner: Runner, step: machine_steps.AccessesStep) -> Record:
+    rows = accesses.rows(runner.machine)
+    if step.task:
+        rows = [row for row in rows if row.pid == runner.task(step.task).pid]
+    return {"tasks": [accesses.as_json(row) for row in rows]}
+
+
 MACHINE: dict[type[Step], Callable[[Runner, Any], Record]] = {  # each takes its own step
     machine_steps.BusyStep: _busy,
     machine_steps.MigrateVmaStep: _migrate_vma,
@@ -183,4 +190,5 @@ MACHINE: dict[type[Step], Callable[[Runner, Any], Record]] = {  # each takes its
     machine_steps.PlacementStep: _placement,
     machine_steps.NumaMapsStep: _numa_maps,
     machine_steps.VmstatStep: _vmstat,
+    machine_steps.AccessesStep: _accesses,
 }

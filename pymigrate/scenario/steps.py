@@ -23,6 +23,7 @@ from pymigrate.scenario.call_steps import (
     UnpinStep,
 )
 from pymigrate.scenario.machine_steps import (
+    AccessesStep,
     BusyStep,
     CpusetAttachStep,
     CpusetCreateStep,
@@ -70,6 +71,7 @@ AnyStep = (
     | NumaMapsStep
     | VmstatStep
     | KsmStep
+    | AccessesStep
 )
 STEPS: dict[str, type[AnyStep]] = {
     get_args(model.model_fields["op"].annotation)[0]: model for model in get_args(AnyStep)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pymigrate.mm.access import AccessPattern
 from pymigrate.mm.address_space import AddressSpace
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.mm import Mm
@@ -134,6 +135,15 @@ def _read_tasks(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
         )
 
 
+def _access_rows(machine: Machine) -> list[Row]:
+    return [(task.pid, *access) for task in machine.tasks.values() for access in task.accesses]
+
+
+def _read_accesses(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    for pid, *access in rows:
+        machine.tasks[pid].accesses.append(AccessPattern(*access))
+
+
 # In the order of reading: a row's owner comes before it.
 PROCESS_TABLES = {
     "mm": Table("mm_id family brk brk_end start_stack numa", _mm_rows, _read_mms),
@@ -151,6 +161,7 @@ PROCESS_TABLES = {
         _task_rows,
         _read_tasks,
     ),
+    "access": Table("pid region rate writes hot hot_rate hot_at", _access_rows, _read_accesses),
 }
 
 

@@ -30,7 +30,8 @@ ALL = [*COMMANDS, *(f"{group} {name}" for group, names in GROUPS.items() for nam
 def test_help(unbooted: Shell) -> None:
     exit_code, stdout, stderr = unbooted("--help")
     assert (exit_code, stderr) == (0, "")
-    assert stdout == (
+    head, commands, listed = stdout.partition("Commands:\n")
+    assert head + commands == (
         "Usage: pymigrate [OPTIONS] COMMAND [ARGS]...\n"
         "\n"
         "  Simulate NUMA page migration as Linux does it.\n"
@@ -47,34 +48,10 @@ def test_help(unbooted: Shell) -> None:
         "  -h, --help       Show this message and exit.\n"
         "\n"
         "Commands:\n"
-        "  boot                     Boot a scenario afresh.\n"
-        "  buddyinfo                Print /proc/buddyinfo.\n"
-        "  cpuset                   Make and change cpusets.\n"
-        "  explain                  Say what keeps pages from moving, and the cure.\n"
-        "  extfrag                  Print how scattered free memory is, for each order.\n"
-        "  get_mempolicy            Print the policy of a process, or of an address of\n"
-        "                           it.\n"
-        "  mbind                    Give a range of a process's memory a policy.\n"
-        "  migratepages             Move the pages of a process from nodes to other\n"
-        "                           nodes.\n"
-        "  move_pages               Move single pages of a process, or ask where they\n"
-        "                           are.\n"
-        "  numa_maps                Print /proc/PID/numa_maps.\n"
-        "  pagetypeinfo             Print /proc/pagetypeinfo.\n"
-        "  ps                       List the tasks, with their resident pages by node.\n"
-        "  run                      Execute the steps of a scenario, and print their\n"
-        "                           records.\n"
-        "  schema                   Print the JSON Schema of scenario files.\n"
-        "  set_mempolicy            Replace the policy of a process.\n"
-        "  set_mempolicy_home_node  Set where the policies of a range begin their\n"
-        "                           search.\n"
-        "  show                     Draw the nodes, and the memory of each task.\n"
-        "  sysctl                   Print or change a setting of the kernel.\n"
-        "  task                     Let a task map, touch, lock, fork, exit, ...\n"
-        "  tiers                    List the memory tiers, and their demotion targets.\n"
-        "  trace                    Run a command, and print what happened in order.\n"
-        "  vmstat                   Print /proc/vmstat.\n"
     )
+    about = " ".join(listed.split())
+    assert about == " ".join(f"{name} {text}" for name, text in COMMANDS.items())
+    assert list(COMMANDS) == sorted(COMMANDS)
 
 
 @pytest.mark.parametrize("name", ALL)

