@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
@@ -15,6 +15,9 @@ from pymigrate.session import Request, Session
 from pymigrate.units import parse_size
 from pymigrate.views.arguments import find_task as find_task
 from pymigrate.views.arguments import shorten as shorten
+
+# Of what --json prints: raised when a key is removed or means something else, see docs/json.md.
+JSON_SCHEMA = 1
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -222,8 +225,9 @@ def say(text: str) -> None:
     click.echo(f"pymigrate: {text}", err=True)
 
 
-def print_json(value: object) -> None:
-    """*value* as JSON on stdout."""
+def print_json(value: Mapping[str, object] | Sequence[object]) -> None:
+    """*value* as JSON on stdout, with the version of its form; a list is what `rows` holds."""
     import json
 
-    click.echo(json.dumps(value, indent=2))
+    body = value if isinstance(value, Mapping) else {"rows": value}
+    click.echo(json.dumps({"schema": JSON_SCHEMA, **body}, indent=2))

@@ -2,12 +2,12 @@
 
 import click
 
-from pymigrate.cli.common import print_json
-
 
 @click.command()
 def command() -> None:
     """Print the JSON Schema of scenario files, for editors."""
+    import json
+
     from pymigrate.scenario.schema import json_schema
 
-    print_json(json_schema())
+    click.echo(json.dumps(json_schema(), indent=2))

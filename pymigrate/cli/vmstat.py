@@ -50,6 +50,7 @@ def _parse(text: str) -> dict[str, int]:
             found = json.loads(text)
         except ValueError as error:
             raise click.BadParameter(f"is not JSON: {error}", param_hint="--since") from None
+        found.pop("schema", None)
         text = "".join(f"{name} {value}\n" for name, value in found.items())
     counters = {}
     for line_number, line in enumerate(text.splitlines(), 1):

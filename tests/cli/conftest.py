@@ -59,6 +59,15 @@ def refused(name: str, error: str, why: str, verbose: bool = False) -> str:
     return f"{name}: {error}\n" + (f"pymigrate: {why}\n" if verbose else "")
 
 
+def body(text: str) -> Any:
+    """What is in JSON but its schema: the rows of a table. The records of `run` have a format."""
+    value = json.loads(text)
+    if isinstance(value, dict):
+        assert value.pop("schema") == 1
+        return value.pop("rows", value)
+    return value
+
+
 class Shell:
     """Runs commands in a folder that holds machine.yaml, and state.db once it is booted."""
 
@@ -78,8 +87,8 @@ class Shell:
         return stdout
 
     def json(self, line: str) -> Any:
-        """What a command prints with --json."""
-        return json.loads(self.out(f"{line} --json"))
+        """What a command prints with --json: the rows of a table, or all but the schema."""
+        return body(self.out(f"{line} --json"))
 
     def boot(self, scenario: str = SCENARIO) -> None:
         """Boot the machine, of another scenario if one is given."""

@@ -140,7 +140,7 @@ def test_dry_run_keeps_nothing(shell: Shell) -> None:
 def test_json(shell: Shell) -> None:
     assert shell.json("mbind a heap 32KiB bind:0") == {"ret": 0, "errno": None}
     assert shell("mbind a heap 1MiB bind:0 --json").stdout == (
-        '{\n  "ret": -1,\n  "errno": "EFAULT"\n}\n'
+        '{\n  "schema": 1,\n  "ret": -1,\n  "errno": "EFAULT"\n}\n'
     )
 
 

@@ -253,7 +253,9 @@ def test_json(shell: Shell) -> None:
         },
     }
     refused = shell("migratepages 7 0 1 --json")
-    assert refused == Outcome(1, '{\n  "ret": -1,\n  "errno": "ESRCH"\n}\n', NONE_7.stderr)
+    assert refused == Outcome(
+        1, '{\n  "schema": 1,\n  "ret": -1,\n  "errno": "ESRCH"\n}\n', NONE_7.stderr
+    )
 
 
 def test_json_of_a_dry_run(shell: Shell) -> None:

@@ -145,6 +145,7 @@ def test_json_of_a_refused_call(shell: Shell) -> None:
     exit_code, stdout, stderr = shell("move_pages a heap+0:4KiB --to 7 --json")
     assert (exit_code, stderr) == (1, "move_pages: No such device\n")
     assert json.loads(stdout) == {
+        "schema": 1,
         "ret": -1,
         "errno": "ENODEV",
         "pages": [{"address": "0x10000000", "status": "unknown"}],

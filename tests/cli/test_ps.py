@@ -45,7 +45,7 @@ def test_output(scenario: str) -> None:
 
 def test_json(scenario: str) -> None:
     result = CliRunner().invoke(cli, ["--ephemeral", "--scenario", scenario, "ps", "--json"])
-    assert json.loads(result.output)[1] == {
+    assert json.loads(result.output)["rows"][1] == {
         "pid": 1000,
         "uid": 0,
         "task": "log",

@@ -1,0 +1,68 @@
+"""--json is stable: each object has its schema, and docs/json.md names each key."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Shell
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "json.md").read_text(encoding="utf-8")
+NAMED = set(re.findall(r"`([^`\s]+)`", DOCUMENT))
+COMMANDS = [
+    "boot",
+    "numa_maps a",
+    "ps",
+    "show",
+    "cpuset list",
+    "explain a --to 1 --as 1000",
+    "explain --last",
+    "tiers --sysfs",
+    "migratepages a 0 1 --as 26 --trace --steps",
+    "migratepages a 0 1 --as 26 --dry-run",
+    "mbind a heap bind:0 --dry-run",
+    "move_pages a heap --query",
+    "get_mempolicy a",
+    "get_mempolicy a heap --node",
+    "set_mempolicy a bind:1",
+    "sysctl thp",
+    "sysctl",
+    "task mmap a new 4KiB",
+    "task touch b stack+128KiB --read",
+    "task fork a child",
+]
+# What names its keys itself: files, counters, settings, nodes.
+VALUES = {"counters", "files", "values", "before", "after", "distances", "summary", "tiers"}
+
+
+def keys_of(value: object) -> set[str]:
+    """The keys at all depths, but not those that are data themselves."""
+    if isinstance(value, list):
+        return {key for item in value for key in keys_of(item)}
+    if not isinstance(value, dict):
+        return set()
+    inner = [
+        keys_of(item)
+        for key, item in value.items()
+        if key not in VALUES or not isinstance(item, dict)
+    ]
+    return {key for key in value if not key.isdigit()}.union(*inner)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_each_object_begins_with_its_schema(shell: Shell, line: str) -> None:
+    value = json.loads(shell(f"{line} --json").stdout)
+    assert (next(iter(value)), value["schema"]) == ("schema", 1)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_each_key_is_documented(shell: Shell, line: str) -> None:
+    shell("migratepages a 0 1 --as 26 -q")  # so that there are pages that stayed
+    found = keys_of(json.loads(shell(f"{line} --json").stdout))
+    assert found - NAMED == set()
+
+
+def test_vmstat_has_its_counters_beside_the_schema(shell: Shell) -> None:
+    value = json.loads(shell.out("vmstat --migration --json"))
+    assert list(value)[:2] == ["schema", "numa_pte_updates"]
