@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from pymigrate.scenario.record import Record
 
 PROGRESS_STEPS = 200  # fewer steps are done before a progress bar could be read
+
+
+# What stands below a record's line, or is its beginning.
+_MORE = ("op", "estimated", "tasks", "trace")
 
 
 class Watched(NamedTuple):
@@ -121,7 +125,20 @@ def _line(number: int, record: Record) -> str:
     fields = [
         f"{name}={value if isinstance(value, str | int) else json.dumps(value)}"
         for name, value in record.items()
-        if name not in ("op", "trace") and value is not None
+        if name not in _MORE and value is not None
     ]
-    traced = "".join(f"\n       {line}" for line in record.get("trace", ()))
-    return " ".join([f"{number:4}", str(record["op"]), *fields]) + traced
+    more = [_reach(task) for task in record.get("tasks", ())]
+    if "estimated" in record:
+        more.append(cost.format_line(cost.from_json(record["estimated"])))
+    more += record.get("trace", ())
+    below = "".join(f"\n       {line}" for line in more)
+    return " ".join([f"{number:4}", str(record["op"]), *fields]) + below
+
+
+def _reach(task: dict[str, Any]) -> str:
+    """What an `accesses` step says of a task."""
+    absent = f", {task['absent']:.0f} to absent pages" if task["absent"] else ""
+    return (
+        f"{task['task']} on node {task['node']}: {task['local']:.0f} local,"
+        f" {task['remote']:.0f} remote accesses/s{absent}, mean distance {task['distance']:.1f}"
+    )

@@ -86,12 +86,16 @@ def as_json(row: AccessRow) -> dict[str, object]:
         "pid": row.pid,
         "task": row.task,
         "node": row.node,
-        "local": round(row.local, 3),
-        "remote": round(row.remote, 3),
-        "absent": round(row.absent, 3),
-        "distance": round(row.distance, 3),
-        "nodes": {str(nid): round(rate, 3) for nid, rate in row.nodes.items()},
+        "local": _number(row.local),
+        "remote": _number(row.remote),
+        "absent": _number(row.absent),
+        "distance": _number(row.distance),
+        "nodes": {str(nid): _number(rate) for nid, rate in row.nodes.items()},
     }
+
+
+def _number(value: float) -> int | float:
+    return int(value) if value == int(value) else round(value, 3)
 
 
 def _row(machine: Machine, task: Task) -> AccessRow:

@@ -29,6 +29,11 @@ def as_json(time: Estimate) -> dict[str, float]:
     return {"total_us": round(time.total, 3), **parts}
 
 
+def from_json(parts: dict[str, float]) -> Estimate:
+    """What as_json() made of an estimate."""
+    return Estimate(*[parts[f"{name}_us"] for name in Estimate._fields])
+
+
 def _time(us: float) -> str:
     for size, unit in _UNITS:
         if us >= size:

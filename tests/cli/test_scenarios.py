@@ -105,6 +105,43 @@ def test_first_touch_steps_show_where_memory_stays() -> None:
     ]
 
 
+def reached(records: list[Record]) -> list[list[tuple[str, int, int]]]:
+    """Each task's local and remote accesses a second, at each step that asks."""
+    return [
+        [(task["task"], task["local"], task["remote"]) for task in record["tasks"]]
+        for record in records
+        if record["op"] == "accesses"
+    ]
+
+
+def test_batch_scheduler_moves_private_pages_and_root_the_shared_ones() -> None:
+    assert reached(run_scenario(FOLDER / "batch-scheduler-steps.yaml")) == [
+        [("job", 6000000, 0)],
+        [("job", 0, 6000000)],
+        [("job", 5000000, 1000000)],
+        [("job", 6000000, 0)],
+    ]
+
+
+def test_cpuset_takes_its_memory_along_but_for_cgroup_v1() -> None:
+    path = FOLDER / "cpuset-steps.yaml"
+    there = [("first", 750000, 250000), ("second", 0, 1000000)]
+    at_home = [("first", 750000, 250000), ("second", 1000000, 0)]
+    nowhere = [("first", 0, 1000000), ("second", 0, 1000000)]
+    assert reached(run_scenario(path)) == [at_home, nowhere, there, at_home]
+    assert reached(run_scenario(path, "6.1")) == [at_home, nowhere, there, nowhere]
+
+
+def test_profilers_log_brings_nine_tenths_of_the_gain() -> None:
+    records = run_scenario(FOLDER / "profiler-steps.yaml")
+    assert reached(records) == [
+        [("web", 0, 3000000)],
+        [("web", 2700000, 300000)],
+        [("web", 3000000, 0)],
+    ]
+    assert records[1]["status"] == [[1638, 1]]
+
+
 def test_huge_pages_move_whole_or_are_split() -> None:
     records = run_scenario(FOLDER / "huge-pages-steps.yaml")
     assert records[5]["ret"] == 1
