@@ -1,4 +1,4 @@
-"""--json is stable: each object has its schema, and docs/json.md names each key."""
+"""--json is stable: each object has its schema, and pymigrate/docs/json.md names each key."""
 
 import json
 import re
@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.conftest import Shell
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "json.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(__file__).parents[2] / "pymigrate/docs/json.md").read_text(encoding="utf-8")
 NAMED = set(re.findall(r"`([^`\s]+)`", DOCUMENT))
 COMMANDS = [
     "boot",
@@ -16,6 +16,8 @@ COMMANDS = [
     "ps",
     "show",
     "cpuset list",
+    "accesses",
+    "accesses a --log",
     "explain a --to 1 --as 1000",
     "explain --last",
     "tiers --sysfs",
