@@ -16,7 +16,7 @@ from pymigrate.units import parse_size
 from pymigrate.views.arguments import find_task as find_task
 from pymigrate.views.arguments import shorten as shorten
 
-# Of what --json prints: raised when a key is removed or means something else, see pymigrate/docs/json.md.
+# Of what --json prints, see docs/json.md: raised when a key is removed or means something else.
 JSON_SCHEMA = 1
 
 P = ParamSpec("P")
