@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # The model's physical memory: nodes one behind the other from address 0, without holes.
 _ZONE_ENDS = (("dma", 1 << 24), ("dma32", 1 << 32), ("normal", 1 << 62))
-_RESERVE_RATIO = {"dma": 256, "dma32": 256, "normal": 32, "movable": 0}
+RESERVE_RATIO = {"dma": 256, "dma32": 256, "normal": 32, "movable": 0}  # lowmem_reserve_ratio
 _MOVABLE_MIN, _MOVABLE_MAX = 32, 128  # pages of ZONE_MOVABLE's lowest watermark
 _MIN_KBYTES, _MAX_KBYTES = 128, 262144
 _SCALE_FACTOR = 10  # watermark_scale_factor, in 1/10000 of a zone
@@ -49,20 +49,27 @@ def add_memory(machine: Machine, node: Node, nr: int, first: int, movable: int =
     assert machine.nodes[node.nid] is node
 
 
+def min_free_kbytes(machine: Machine) -> int:
+    """What the zones keep free together, but for ZONE_MOVABLE; in kB.
+
+    Mirrors calculate_min_free_kbytes() and set_recommended_min_free_kbytes().
+    """
+    zones = [zone for zone in _zones(machine) if zone.name != "movable"]
+    total = sum(zone.nr for zone in zones)
+    kbytes = min(max(isqrt(total * 4 * 16), _MIN_KBYTES), _MAX_KBYTES)
+    if machine.thp != "never":
+        recommended = HPAGE_PMD_NR * len(zones) * (2 + _MIGRATE_PCPTYPES**2)
+        kbytes = max(kbytes, min(recommended, total // 20) << PAGE_SHIFT - 10)
+    return kbytes
+
+
 def setup_watermarks(machine: Machine) -> None:
     """Compute every zone's watermarks and reserves.
 
-    Mirrors calculate_min_free_kbytes(), set_recommended_min_free_kbytes() and
-    setup_per_zone_wmarks() with the default sysctls.
+    Mirrors setup_per_zone_wmarks() with the default sysctls.
     """
-    everything = [zone for node in machine.nodes.values() for zone in node.zones]
-    zones = [zone for zone in everything if zone.name != "movable"]
-    total = max(sum(zone.nr for zone in zones), 1)
-    kbytes = min(max(isqrt(total * 4 * 16), _MIN_KBYTES), _MAX_KBYTES)
-    pages = kbytes >> (PAGE_SHIFT - 10)
-    if machine.thp != "never":
-        recommended = HPAGE_PMD_NR * len(zones) * (2 + _MIGRATE_PCPTYPES**2)
-        pages = max(pages, min(recommended, total // 20))
+    total = max(sum(zone.nr for zone in _zones(machine) if zone.name != "movable"), 1)
+    pages = min_free_kbytes(machine) >> (PAGE_SHIFT - 10)
     for node in machine.nodes.values():
         for i, zone in enumerate(node.zones):
             zone.watermark_min = pages * zone.nr // total
@@ -72,17 +79,17 @@ def setup_watermarks(machine: Machine) -> None:
             zone.watermark_low = zone.watermark_min + step
             zone.watermark_high = zone.watermark_low + step
             above = sum(z.nr for z in node.zones[i + 1 :])
-            ratio = _RESERVE_RATIO[zone.name]
+            ratio = RESERVE_RATIO[zone.name]
             zone.reserve = above // ratio if ratio else 0
 
 
 def total_reserve(machine: Machine) -> int:
     """The base pages that programs cannot count on. Mirrors calculate_totalreserve_pages()."""
-    return sum(
-        min(zone.watermark_high + zone.reserve, zone.nr)
-        for node in machine.nodes.values()
-        for zone in node.zones
-    )
+    return sum(min(zone.watermark_high + zone.reserve, zone.nr) for zone in _zones(machine))
+
+
+def _zones(machine: Machine) -> list[Zone]:
+    return [zone for node in machine.nodes.values() for zone in node.zones]
 
 
 def zonelist(machine: Machine, nid: int) -> tuple[int, ...]:

@@ -1,0 +1,107 @@
+"""Files, links and directories made of the state: what a tree of them is built from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from pymigrate.errors import KernelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class File(NamedTuple):
+    """A file; None for one that can only be written."""
+
+    text: Callable[[], str] | None
+
+
+class Link(NamedTuple):
+    """A symbolic link, relative to the directory that it is in."""
+
+    target: str
+
+
+class Dir(NamedTuple):
+    """A directory; what is in it is made when somebody looks."""
+
+    entries: Callable[[], Entries]
+
+
+Entry: TypeAlias = "File | Link | Dir"
+Entries: TypeAlias = "dict[str, Entry]"
+
+
+def file_of(value: object) -> File:
+    """A file of one line."""
+    return File(lambda: f"{value}\n")
+
+
+def dir_of(entries: Entries) -> Dir:
+    """A directory whose entries are cheap."""
+    return Dir(lambda: entries)
+
+
+def find(root: Dir, path: str) -> Entry:
+    """The file or directory at *path*; links are followed.
+
+    Raises KernelError ENOENT, ENOTDIR.
+    """
+    trail: list[Entry] = [root]
+    parts = path.split("/")[::-1]
+    while parts:
+        part, here = parts.pop(), trail[-1]
+        if not isinstance(here, Dir):
+            raise KernelError("ENOTDIR", f"{path} goes on behind a file")
+        if part == "..":
+            del trail[max(len(trail) - 1, 1) :]
+            continue
+        entry = here.entries().get(part) if part not in ("", ".") else here
+        if entry is None:
+            raise KernelError("ENOENT", f"there is no {path}")
+        if isinstance(entry, Link):
+            parts += entry.target.split("/")[::-1]
+        elif entry is not here:
+            trail.append(entry)
+    return trail[-1]
+
+
+def read(root: Dir, path: str) -> str:
+    """The text of the file at *path*; of a directory a line for each entry, by name.
+
+    There ``/`` marks directories, and ``->`` where a link leads.
+    Raises KernelError ENOENT, ENOTDIR, and EACCES for a file that can only be written.
+    """
+    entry = find(root, path)
+    if isinstance(entry, Dir):
+        return "".join(f"{_listed(name, below)}\n" for name, below in by_name(entry))
+    assert isinstance(entry, File), "find() follows links"
+    if entry.text is None:
+        raise KernelError("EACCES", f"{path} can only be written")
+    return entry.text()
+
+
+def walk(root: Dir, path: str = "") -> Iterator[tuple[str, File | Link]]:
+    """Every link, and every file that can be read, with its path."""
+    for name, entry in by_name(root):
+        below = f"{path}/{name}" if path else name
+        if isinstance(entry, Dir):
+            yield from walk(entry, below)
+        elif isinstance(entry, Link) or entry.text is not None:
+            yield below, entry
+
+
+def by_name(directory: Dir) -> list[tuple[str, Entry]]:
+    """What is in *directory*, numbers in their order."""
+    return sorted(directory.entries().items(), key=lambda item: _sort_key(item[0]))
+
+
+def _sort_key(name: str) -> tuple[str, int]:
+    stem = name.rstrip("0123456789")
+    return stem, int(name[len(stem) :] or -1)
+
+
+def _listed(name: str, entry: Entry) -> str:
+    if isinstance(entry, Link):
+        return f"{name} -> {entry.target}"
+    return f"{name}/" if isinstance(entry, Dir) else name

@@ -1,0 +1,77 @@
+"""/proc/PID/maps: the VMAs of a task, and what they map."""
+
+from typing import NamedTuple
+
+from pymigrate.mm.address_space import AddressSpace
+from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.vma import Vm, Vma
+from pymigrate.units import PAGE_SHIFT
+
+_NAME_COLUMN = 73
+# Devices are not simulated: each kind of file system stands for one, with a fixed number.
+_DEVICES = {
+    "shm": "00:01",
+    "hugetlb": "00:0f",
+    "hugetlbfs": "00:10",
+    "secretmem": "00:11",
+    "tmpfs": "00:1a",
+    "nfs": "00:2e",
+}
+_DISK = "08:01"
+
+
+class MapsRow(NamedTuple):
+    """One VMA, in bytes."""
+
+    start: int
+    end: int
+    perms: str
+    offset: int
+    device: str
+    inode: int
+    name: str
+
+
+def rows(machine: Machine, task: Task) -> list[MapsRow]:
+    """A row for each VMA of *task*."""
+    return [row_of(machine, task, vma) for vma in task.mm.vmas]
+
+
+def row_of(machine: Machine, task: Task, vma: Vma) -> MapsRow:
+    """The row of *vma*. Mirrors show_map_vma()."""
+    space = machine.spaces[vma.space] if vma.space else None
+    letters = ((Vm.READ, "r"), (Vm.WRITE, "w"), (Vm.EXEC, "x"))
+    perms = "".join(letter if vma.flags & bit else "-" for bit, letter in letters)
+    return MapsRow(
+        vma.start << PAGE_SHIFT,
+        vma.end << PAGE_SHIFT,
+        perms + ("s" if vma.is_shared else "p"),
+        vma.pgoff << PAGE_SHIFT if space else 0,
+        _DEVICES.get(space.fs, _DISK) if space else "00:00",
+        inode_of(space) if space else 0,
+        space.path.replace("\n", "\\012") if space else _kind(task, vma),
+    )
+
+
+def inode_of(space: AddressSpace) -> int:
+    """The number of its inode, where a scenario gives none its own."""
+    return space.inode or space.space_id
+
+
+def format_rows(rows: list[MapsRow]) -> str:
+    """The kernel's text."""
+    return "".join(f"{line(row)}\n" for row in rows)
+
+
+def line(row: MapsRow) -> str:
+    """A row's line; without a name it ends with a blank."""
+    start, end, perms, offset, device, inode, name = row
+    text = f"{start:08x}-{end:08x} {perms} {offset:08x} {device} {inode} "
+    return f"{text:{_NAME_COLUMN}}{name}" if name else text
+
+
+def _kind(task: Task, vma: Vma) -> str:
+    start_brk, brk = task.mm.brk
+    if vma.start < brk and vma.end > start_brk:
+        return "[heap]"
+    return "[stack]" if vma.start <= task.mm.start_stack < vma.end else ""

@@ -1,0 +1,73 @@
+"""/sys/kernel/mm, and the settings below /proc/sys: what the kernel is told about memory.
+
+Settings that are not simulated have the value that they have at boot.
+"""
+
+from pymigrate.mm.hugetlb import nr_free
+from pymigrate.mm.machine import Machine
+from pymigrate.mm.page_alloc import min_free_kbytes
+from pymigrate.syscalls import sysctl
+from pymigrate.units import HPAGE_SIZE
+from pymigrate.views.entries import Dir, Entries, File, dir_of, file_of
+
+
+def kernel_mm_dir(machine: Machine) -> Dir:
+    """/sys/kernel/mm."""
+    thp: Entries = {
+        "enabled": _setting(machine, "thp"),
+        "defrag": file_of("always defer defer+madvise [madvise] never"),
+        "shmem_enabled": file_of("always within_size advise [never] deny force"),
+        "use_zero_page": file_of(1),
+        "hpage_pmd_size": file_of(HPAGE_SIZE),
+    }
+    entries: Entries = {
+        "transparent_hugepage": dir_of(thp),
+        "hugepages": dir_of({"hugepages-2048kB": Dir(lambda: _pool(machine))}),
+        "numa": dir_of({"demotion_enabled": _setting(machine, "demotion_enabled")}),
+    }
+    if machine.release.weighted_interleave:
+        weights: Entries = {
+            f"node{nid}": _setting(machine, f"weighted_interleave/node{nid}")
+            for nid in machine.nodes
+        }
+        entries["mempolicy"] = dir_of({"weighted_interleave": dir_of(weights)})
+    return dir_of(entries)
+
+
+def sysctl_dir(machine: Machine) -> Dir:
+    """/proc/sys."""
+    kernel: Entries = {
+        "numa_balancing": _setting(machine, "numa_balancing"),
+        "numa_balancing_promote_rate_limit_MBps": file_of(65536),
+    }
+    vm: Entries = {
+        "zone_reclaim_mode": file_of(0),
+        "numa_stat": file_of(1),
+        "stat_interval": file_of(1),
+        "nr_hugepages": _setting(machine, "nr_hugepages"),
+        "nr_hugepages_mempolicy": _setting(machine, "nr_hugepages"),
+        "nr_overcommit_hugepages": file_of(0),
+        "compact_memory": File(None),
+        "drop_caches": file_of(0),
+        "compaction_proactiveness": file_of(20),
+        "min_free_kbytes": File(lambda: f"{min_free_kbytes(machine)}\n"),
+        "numa_zonelist_order": file_of("Node"),
+    }
+    return dir_of({"kernel": dir_of(kernel), "vm": dir_of(vm)})
+
+
+def _setting(machine: Machine, name: str) -> File:
+    return File(lambda: f"{sysctl.read(machine, name)}\n")
+
+
+def _pool(machine: Machine) -> Entries:
+    pools = [node.hugetlb for node in machine.nodes.values()]
+    total = sum(pool.nr for pool in pools)
+    return {
+        "nr_hugepages": file_of(total),
+        "nr_hugepages_mempolicy": file_of(total),
+        "nr_overcommit_hugepages": file_of(0),
+        "free_hugepages": file_of(nr_free(machine)),
+        "resv_hugepages": file_of(machine.resv_huge_pages),
+        "surplus_hugepages": file_of(sum(pool.surplus for pool in pools)),
+    }

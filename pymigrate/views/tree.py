@@ -1,0 +1,108 @@
+"""The machine as a tree of files: what a path below /proc and /sys reads."""
+
+from functools import cache
+
+from pymigrate.mm.machine import Machine, Task
+from pymigrate.views import (
+    buddyinfo,
+    extfrag,
+    maps,
+    meminfo,
+    numa_maps,
+    pagetypeinfo,
+    smaps,
+    status,
+    vmstat,
+    zoneinfo,
+)
+from pymigrate.views.entries import Dir, Entries, Entry, File, Link, dir_of, file_of
+from pymigrate.views.sysfs_cpu import cpu_dir, cpuinfo
+from pymigrate.views.sysfs_mm import kernel_mm_dir, sysctl_dir
+from pymigrate.views.sysfs_node import memory_tiering_dir, node_dir
+
+_BLOCK_SIZE = 128 << 20  # of memory that is switched on and off as a whole
+_MOUNTS = "".join(
+    f"{name} {where} {name} rw,nosuid,nodev,noexec,relatime 0 0\n"
+    for name, where in (("sysfs", "/sys"), ("proc", "/proc"))
+)
+
+
+def tree(machine: Machine) -> Dir:
+    """The root. What files say is computed when they are read, so the state must not change."""
+    return dir_of({"proc": Dir(lambda: _proc(machine)), "sys": Dir(lambda: _sys(machine))})
+
+
+def _proc(machine: Machine) -> Entries:
+    entries: Entries = {
+        "buddyinfo": File(lambda: buddyinfo.format_rows(buddyinfo.rows(machine))),
+        "cpuinfo": File(lambda: cpuinfo(machine)),
+        "meminfo": File(lambda: meminfo.format_rows(meminfo.meminfo(machine))),
+        "mounts": Link("self/mounts"),
+        "pagetypeinfo": File(lambda: pagetypeinfo.format_rows(pagetypeinfo.rows(machine))),
+        "stat": File(lambda: _stat(machine)),
+        "sys": sysctl_dir(machine),
+        "vmstat": File(lambda: vmstat.format_rows(vmstat.rows(machine))),
+        "zoneinfo": File(lambda: zoneinfo.format_rows(machine, zoneinfo.rows(machine))),
+        "self": _dir_of_task(machine, machine.shell),
+    }
+    tasks: dict[str, Entry] = {
+        str(pid): _dir_of_task(machine, task) for pid, task in machine.tasks.items()
+    }
+    return entries | tasks
+
+
+def _dir_of_task(machine: Machine, task: Task) -> Dir:
+    """The files of /proc/PID. There are no arguments: the command line is the comm."""
+    rows = cache(lambda: smaps.rows(machine, task))
+    lines = File(lambda: status.format_status(status.status(machine, task, rows())))
+    entries: Entries = {
+        "cmdline": File(lambda: f"{task.comm}\0"),
+        "comm": file_of(task.comm),
+        "maps": File(lambda: maps.format_rows(maps.rows(machine, task))),
+        "mounts": File(lambda: _MOUNTS),
+        "numa_maps": File(lambda: numa_maps.format_rows(numa_maps.rows(machine, task))),
+        "smaps": File(lambda: smaps.format_rows(rows())),
+        "smaps_rollup": File(lambda: smaps.format_rollup(rows())),
+        "stat": File(lambda: status.stat(machine, task, rows())),
+        "statm": File(lambda: status.statm(machine, task, rows())),
+        "status": lines,
+    }
+    return dir_of(entries)
+
+
+def _stat(machine: Machine) -> str:
+    """/proc/stat of a machine that was booted at the epoch and has spent no time."""
+    times = " ".join("0" * 10)
+    cpus = "".join(f"cpu{cpu} {times}\n" for cpu in machine.cpus)
+    names = ("intr", "ctxt", "btime", "processes", "procs_running", "procs_blocked")
+    counts = "".join(f"{name} 0\n" for name in names)
+    return f"cpu  {times}\n{cpus}{counts}softirq {' '.join('0' * 11)}\n"
+
+
+def _sys(machine: Machine) -> Entries:
+    nodes: Entries = {
+        f"node{nid}": Link(f"../../../devices/system/node/node{nid}") for nid in machine.nodes
+    }
+    cpus: Entries = {
+        f"cpu{cpu}": Link(f"../../../devices/system/cpu/cpu{cpu}") for cpu in machine.cpus
+    }
+    buses = {
+        "node": dir_of({"devices": dir_of(nodes)}),
+        "cpu": dir_of({"devices": dir_of(cpus)}),
+    }
+    system = {
+        "cpu": cpu_dir(machine),
+        "memory": dir_of({"block_size_bytes": file_of(f"{_BLOCK_SIZE:x}")}),
+        "node": node_dir(machine),
+    }
+    indexes = {
+        "extfrag_index": File(lambda: extfrag.format_extfrag(extfrag.rows(machine))),
+        "unusable_index": File(lambda: extfrag.format_unusable(extfrag.rows(machine))),
+    }
+    debug = dir_of({"extfrag": dir_of({**indexes})})
+    virtual = {"memory_tiering": memory_tiering_dir(machine)}
+    return {
+        "bus": dir_of({**buses}),
+        "devices": dir_of({"system": dir_of({**system}), "virtual": dir_of({**virtual})}),
+        "kernel": dir_of({"debug": debug, "mm": kernel_mm_dir(machine)}),
+    }
