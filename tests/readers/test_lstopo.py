@@ -1,0 +1,70 @@
+"""hwloc's lstopo: the topology that it finds in sys/devices/system."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from pymigrate.nodemask import Cpumask
+from tests.readers.conftest import program, run
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def topology(exported: Path) -> ElementTree.Element:
+    # Without the component that asks this machine's own CPUs.
+    text = run(
+        [program("lstopo-no-graphics", "hwloc-nox"), "--of", "xml", "-"],
+        HWLOC_FSROOT=str(exported),
+        HWLOC_COMPONENTS="linux,stop",
+    )
+    return ElementTree.fromstring(text)
+
+
+def objects(topology: ElementTree.Element, kind: str) -> list[ElementTree.Element]:
+    found = [o for o in topology.iter("object") if o.get("type") == kind]
+    return sorted(found, key=lambda o: int(o.get("os_index", "0")))
+
+
+def test_nodes_have_the_scenarios_memory(topology: ElementTree.Element) -> None:
+    memory = {
+        o.get("os_index"): int(o.get("local_memory", "0")) for o in objects(topology, "NUMANode")
+    }
+    assert memory == {"0": 256 * MIB, "1": 192 * MIB, "2": 0, "3": 128 * MIB}
+
+
+def test_the_pools_are_counted_in_huge_pages(topology: ElementTree.Element) -> None:
+    pools = {
+        o.get("os_index"): [
+            int(pages.get("count", "0"))
+            for pages in o.iter("page_type")
+            if pages.get("size") == str(2 * MIB)
+        ]
+        for o in objects(topology, "NUMANode")
+    }
+    assert pools == {"0": [4], "1": [2], "2": [0], "3": [0]}
+
+
+def test_each_cpu_is_a_core_of_its_nodes_package(topology: ElementTree.Element) -> None:
+    cpus = {o.get("os_index"): o.get("nodeset") for o in objects(topology, "PU")}
+    assert list(cpus) == [str(cpu) for cpu in range(8)]
+    packages = {o.get("os_index"): o.get("cpuset") for o in objects(topology, "Package")}
+    assert packages == {"0": "0x00000007", "1": "0x00000038", "2": "0x000000c0"}
+    assert len(objects(topology, "Core")) == 8
+
+
+def test_distances_are_the_scenarios(topology: ElementTree.Element) -> None:
+    [distances] = topology.iter("distances2")
+    assert distances.get("type") == "NUMANode"
+    values = " ".join(part.text or "" for part in distances.iter("u64values")).split()
+    rows = "10 21 31 17 21 10 31 28 31 31 10 31 17 28 31 10"
+    assert values == rows.split()
+
+
+def test_lscpu_shows_the_cpus_of_each_node(exported: Path) -> None:
+    lines = run([program("lscpu", "util-linux"), "--sysroot", str(exported)]).splitlines()
+    found = dict(line.split(":", 1) for line in lines if ":" in line)
+    cpus = [Cpumask.parse(found[f"NUMA node{nid} CPU(s)"].strip(" -")) for nid in range(4)]
+    assert [str(mask) for mask in cpus] == ["0-2", "3-5", "6-7", ""]
+    assert found["CPU(s)"].strip() == "8"
