@@ -15,8 +15,9 @@ from pymigrate.syscalls import sysctl
 def command(options: Options, setting: str | None) -> None:
     """Print or change a setting of the kernel; without NAME, print all.
 
-    NAME is numa_balancing, demotion_enabled, thp, nr_hugepages, drop_caches, compact_memory, or
-    weighted_interleave/nodeN for a node's weight. Longer names (vm.drop_caches, /sys/...) will do.
+    NAME is numa_balancing, demotion_enabled, thp, nr_hugepages, drop_caches, compact_memory,
+    weighted_interleave/nodeN for a node's weight, or one of NUMA balancing's settings (without
+    NAME all are shown). Longer names (vm.drop_caches, /sys/...) will do.
     """
     name, has_value, value = (setting or "").partition("=")
     with system_call(options, "sysctl") as call:

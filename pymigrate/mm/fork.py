@@ -24,7 +24,8 @@ from pymigrate.mm.machine import Task
 from pymigrate.mm.memmap import Frame
 from pymigrate.mm.memory import Fault, map_anon
 from pymigrate.mm.mm import Mm
-from pymigrate.mm.numa_state import SCAN_DELAY, NumaMm, NumaTask
+from pymigrate.mm.numa_placement import leave_group
+from pymigrate.mm.numa_state import NumaMm, NumaTask
 from pymigrate.mm.pte import Pte, PteRun
 from pymigrate.mm.swap import lru_add_drain
 from pymigrate.mm.vma import Vm, Vma
@@ -47,9 +48,16 @@ def fork(machine: Machine, parent: Task, name: str) -> Task:
     """
     mm = Mm(machine.new_id(), parent.mm.family, brk=parent.mm.brk)
     mm.start_stack = parent.mm.start_stack
-    mm.numa = NumaMm(machine.now + SCAN_DELAY)
+    delay = machine.numa_knobs.scan_delay_ms
+    mm.numa = NumaMm(machine.now + delay)
     child = replace(
-        parent, numa=NumaTask(), pid=machine.next_pid, name=name, mm=mm, parent=parent.name
+        parent,
+        numa=NumaTask(delay),
+        numa_faults={},
+        pid=machine.next_pid,
+        name=name,
+        mm=mm,
+        parent=parent.name,
     )
     machine.next_pid += 1
     machine.mms[mm.mm_id] = mm
@@ -73,6 +81,7 @@ def exit_task(machine: Machine, task: Task) -> None:
     """The end of *task*: its memory is unmapped, its pid is free. Mirrors exit_mmap()."""
     lru_add_drain(machine, task.cpu)
     unpin_all(machine, task)
+    leave_group(machine, task)
     del machine.tasks[task.pid]
     _free_mm(machine, task)
 

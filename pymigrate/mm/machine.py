@@ -13,7 +13,7 @@ from pymigrate.mm.driver import Called, Driver
 from pymigrate.mm.memmap import NODE_SHIFT, FolioWork, FrameRun
 from pymigrate.mm.mempolicy import Mempolicy
 from pymigrate.mm.mm import Mm
-from pymigrate.mm.numa_state import NumaTask
+from pymigrate.mm.numa_state import FaultTable, NumaGroup, NumaKnobs, NumaTask, Promotion
 from pymigrate.mm.pageblock import BlockRun
 from pymigrate.mm.release import RELEASES, Release
 from pymigrate.mm.runs import Extent, RunMap
@@ -89,6 +89,7 @@ class Node:
     hugetlb: HugePool = field(default_factory=HugePool)
     perf: AccessCoordinate | None = None  # of its memory, as the HMAT says
     adistance: int = 0  # its memory's abstract distance, if a driver gives one
+    promotion: Promotion = field(default_factory=Promotion)
 
     @property
     def nr_pages(self) -> int:
@@ -193,6 +194,7 @@ class Task:
     is_dumpable: bool = True  # others of its uid may inspect it
     numa: NumaTask = field(default_factory=NumaTask)
     accesses: list[AccessPattern] = field(default_factory=list)  # that it goes on making
+    numa_faults: FaultTable = field(default_factory=dict)
 
     @property
     def cpu(self) -> int:
@@ -254,6 +256,8 @@ class Machine:
     devices: dict[str, Device] = field(default_factory=dict)  # with private memory
     seed: int = 0  # what the next random number follows from
     costs: Costs = field(default_factory=Costs)  # what each part of a migration takes
+    numa_knobs: NumaKnobs = field(default_factory=NumaKnobs)
+    numa_groups: dict[int, NumaGroup] = field(default_factory=dict)
     zonelists: dict[int, tuple[int, ...]] = field(default_factory=dict)  # derived, see page_alloc
     tiers: MemoryTiers | None = None  # derived, see memory_tiers
     events: list[Event | Step] | None = None  # of the tracepoints, if somebody watches; not kept
@@ -324,16 +328,23 @@ class Machine:
 
         Raises KernelError EFAULT.
         """
+        own = self.own_region(task, name)
+        if own is not None:
+            return own
+        found = [region for (_, called), region in self.regions.items() if called == name]
+        if not found:
+            raise KernelError("EFAULT", f"no memory is called {name}")
+        return found[-1]
+
+    def own_region(self, task: str, name: str) -> Region | None:
+        """The memory that *task*, or a parent of it, calls *name*."""
         parents = {t.name: t.parent for t in self.tasks.values()}
         who = task
         while who:
             if (who, name) in self.regions:
                 return self.regions[who, name]
             who = parents.get(who, "")
-        found = [region for (_, called), region in self.regions.items() if called == name]
-        if not found:
-            raise KernelError("EFAULT", f"no memory is called {name}")
-        return found[-1]
+        return None
 
     def mms_of(self, family: int) -> Iterator[Mm]:
         """The address spaces of a fork family, in the order of their making."""

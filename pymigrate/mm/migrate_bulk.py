@@ -8,6 +8,7 @@ from pymigrate.mm.cost import BATCH
 from pymigrate.mm.frames import FrameEdits, update_frames, whole_folios
 from pymigrate.mm.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.migrate_ops import OPS
+from pymigrate.mm.numa_promotion import forget_cpupids
 from pymigrate.mm.page_alloc import alloc_pages, room_for
 from pymigrate.mm.pte import Pte, PteRun, weave
 from pymigrate.mm.rmap import mappings
@@ -72,6 +73,8 @@ class Moves:
             table.edit(changes)
         self.frames.free(coalesce(self.old))
         self.frames.commit()
+        for move in self.moves:
+            forget_cpupids(self.machine, move.old, move.new)
         if dirtied:
             extents = whole_folios(self.machine, pages_to_extents(list(dirtied)))
             update_frames(self.machine, extents, lambda f: f.with_flags(FrameFlag.DIRTY))

@@ -76,7 +76,8 @@ class Mm:
         if merged is not None:
             return merged
         if vma.start < a:
-            vma = self.split(vma, a)
+            lower, vma = vma, self.split(vma, a)
+            lower.numab, vma.numab = None, lower.numab  # the lower one is new
         if vma.end > b:
             self.split(vma, b)
         vma.flags, vma.policy = new.flags, new.policy

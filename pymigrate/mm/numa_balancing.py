@@ -1,7 +1,7 @@
-"""Automatic NUMA balancing: scans, hint faults, and the pages that come to who uses them.
+"""Hint faults: accesses to what a scan has made inaccessible, and the pages that follow them.
 
-Simulated time passes only while tasks access memory for so many seconds. Mirrors
-kernel/sched/fair.c, do_numa_page() and migrate_misplaced_folio().
+Mirrors do_numa_page(), mm/memory.c, do_huge_pmd_numa_page(), mpol_misplaced(),
+should_numa_migrate_memory() and migrate_misplaced_folio().
 """
 
 from __future__ import annotations
@@ -9,309 +9,256 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pymigrate.mm.folio_list import Slice
-from pymigrate.mm.frames import extents_of, folio_of, update_frames, whole_folios
+from pymigrate.mm.frames import folio_of, update_frames
 from pymigrate.mm.memmap import Folio, FrameFlag, nid_of
-from pymigrate.mm.mempolicy import BALANCING, MPOL, Placement, placement
+from pymigrate.mm.memory_tiers import node_is_toptier
+from pymigrate.mm.mempolicy import BALANCING, Placement
 from pymigrate.mm.migrate import migrate_pages
-from pymigrate.mm.numa_state import SCAN_DELAY
+from pymigrate.mm.numa_placement import (
+    NO_CPUPID,
+    HintFault,
+    cpu_of,
+    cpupid_of,
+    is_placement_due,
+    is_same_pid,
+    task_numa_fault,
+)
+from pymigrate.mm.numa_promotion import (
+    TIERING,
+    Answer,
+    access_time,
+    may_promote,
+    uses_access_time,
+)
+from pymigrate.mm.numa_scan import in_one_lane, is_dirty_file
+from pymigrate.mm.page_alloc import available
 from pymigrate.mm.pte import Pte, PteRun
 from pymigrate.mm.trace import MigrateMode, MigrateReason
-from pymigrate.mm.vma import Vm, is_migratable
+from pymigrate.mm.vma import Vm
 from pymigrate.units import HPAGE_PMD_NR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pymigrate.mm.machine import Machine, Task
+    from pymigrate.mm.machine import Machine, Node, Task
     from pymigrate.mm.mempolicy import Mempolicy
-    from pymigrate.mm.numa_state import NumaTask
+    from pymigrate.mm.runs import Edit
     from pymigrate.mm.vma import Vma
 
-PERIOD_MIN, PERIOD_MAX = 1000, 60000  # ms
-SCAN_PAGES = 256 << 8  # base pages that one scan changes: 256 MiB
-WINDOW = SCAN_PAGES
-NORMAL, TIERING = 1, 2  # bits of kernel.numa_balancing
-EARLY_SCANS = 4  # until then the first fault of a page is believed
-_END = 1 << 52
+_EARLY_ROUNDS = 4  # of scans, in which the first fault of a page is believed
+_GROUP_FRACTION = 3  # ACTIVE_NODE_FRACTION
 
 
-def run_for(machine: Machine, task: Task, ms: int) -> Iterator[int]:
-    """Let *task* run for *ms*; give the time of each scan, before which it accesses its memory.
+def hint_fault(machine: Machine, task: Task, vma: Vma, run: PteRun) -> None:
+    """Accesses to *run*, which a scan has made inaccessible: pages come to *task*, if they may.
 
-    The caller makes the accesses when it gets a time, and once more at the end.
+    Each folio takes one fault. Mirrors do_numa_page() and do_huge_pmd_numa_page().
     """
-    end = machine.now + ms
-    while True:
-        at = _next_scan(machine, task)
-        if at > end or not machine.numa_balancing:
-            break
-        _pass(machine, task, at - machine.now)
-        numa = task.numa
-        if numa.period == SCAN_DELAY and not numa.stamp:
-            numa = numa._replace(period=_period_limits(task)[0])
-        task.numa = numa._replace(stamp=numa.cpu_time)
-        task.mm.numa = task.mm.numa._replace(next_scan=machine.now + numa.period)
-        scan(machine, task)
-        yield machine.now
-    _pass(machine, task, end - machine.now)
+    if vma.numab is not None:
+        vma.numab = vma.numab._replace(faulted=1)
+    for lane in in_one_lane(run):
+        for alike in _folios(machine, lane):
+            rest = alike
+            while rest.nr:
+                faulted = _fault(machine, task, vma, rest)
+                rest = PteRun(
+                    rest.start + faulted,
+                    rest.nr - faulted,
+                    (rest.lanes[0] + faulted,),
+                    rest.order,
+                    rest.flags,
+                )
 
 
-def _pass(machine: Machine, task: Task, ms: int) -> None:
-    machine.now += ms
-    task.numa = task.numa._replace(cpu_time=task.numa.cpu_time + ms)
+def _folios(machine: Machine, run: PteRun) -> Iterator[PteRun]:
+    """*run* in parts whose folios are alike; a large folio that is mapped by pages is alone."""
+    memmap = machine.memmap(nid_of(run.lanes[0]))
+    at, end = run.lanes[0], run.lanes[0] + run.nr
+    while at < end:
+        found = memmap.at(at)
+        assert found is not None, f"frame {at:#x} is mapped but in nobody's use"
+        stop, order = min(found.start + found.nr, end), found.frame.order
+        if order and run.order:
+            stop = at + (((stop - at) >> order or 1) << order)
+        elif order:
+            stop = min(((at >> order) + 1) << order, end)
+        page = run.start + at - run.lanes[0]
+        yield PteRun(page, stop - at, (at,), run.order, run.flags)
+        at = stop
 
 
-def _next_scan(machine: Machine, task: Task) -> int:
-    """When *task*, running on, scans next. Mirrors task_tick_numa() and task_numa_work()."""
-    numa = task.numa
-    wait = numa.stamp + numa.period - numa.cpu_time
-    return max(machine.now + max(wait, 1), task.mm.numa.next_scan)
+def _fault(machine: Machine, task: Task, vma: Vma, part: PteRun) -> int:
+    """Hint faults at *part*, as far as all end alike; how many pages they have seen to.
 
-
-def _period_limits(task: Task) -> tuple[int, int]:
-    """Mirrors task_scan_min() and task_scan_max()."""
-    rss = sum(run.nr for run in task.mm.page_table.runs if run.lanes)
-    windows = max(-(-rss // WINDOW), 1)
-    low = max(100, PERIOD_MIN // windows)
-    return low, max(low, PERIOD_MAX // windows)
-
-
-def scan(machine: Machine, task: Task) -> None:
-    """Make the next part of *task*'s memory fault, as far as it may be misplaced.
-
-    Mirrors task_numa_work() and change_prot_numa().
+    Its folios are alike, too.
     """
-    mm, left = task.mm, SCAN_PAGES
-    at = mm.numa.offset
-    parts = list(mm.parts(at, _END)) or list(mm.parts(0, _END))
-    for vma, start, end in parts:
-        if not _is_scanned(machine, task, vma):
-            continue
-        while start < end and left > 0:
-            stop = min(end, start + left)
-            left -= _protect(machine, task, vma, start, stop)
-            start = stop
-        if left <= 0:
-            mm.numa = mm.numa._replace(offset=start)
-            return
-    mm.numa = mm.numa._replace(offset=0, seq=mm.numa.seq + 1)
+    folio, here = folio_of(machine, part.lanes[0]), machine.local_node(task)
+    nid, folios = nid_of(folio.pfn), max(part.nr >> folio.order, 1)
+    answer = Answer(may=False, nr=1 if is_placement_due(machine, task) else folios)
+    last = NO_CPUPID if uses_access_time(machine, nid) else folio.frame.cpupid
+    is_asked = _may_follow(machine, task, vma, part.start, here)
+    if is_asked:
+        answer = _should_migrate(machine, task, folio, answer.nr, here)
+    if answer.nr < folios:
+        part = part.clip(part.start, part.start + (answer.nr << folio.order))
+    is_local, may_write = nid == here, _may_write(vma, part)
+    machine.counters.add("numa_hint_faults", answer.nr)
+    machine.counters.add("numa_hint_faults_local", answer.nr * is_local)
+    machine.counters.add("pgfault", answer.nr)
+    _restore(task, vma, part, folio, may_write)
+    is_shared = vma.is_shared and folio.likely_shared
+    moved = _migrate(machine, task, vma, part, here) if answer.may and not is_local else 0
+    fault = HintFault(last, nid, 0, is_local, is_shared, may_write)
+    failed = (answer.nr << folio.order) - moved
+    if moved:
+        task_numa_fault(machine, task, fault._replace(nid=here, pages=moved))
+    if failed:
+        has_failed = answer.may and not is_local
+        task_numa_fault(machine, task, fault._replace(pages=failed, has_failed=has_failed))
+    return part.nr
 
 
-def _is_scanned(machine: Machine, task: Task, vma: Vma) -> bool:
-    """Whether faults in *vma* may move pages. Mirrors vma_migratable(), vma_policy_mof() etc."""
-    space = machine.spaces[vma.space] if vma.space else None
-    if not is_migratable(vma) or vma.flags & (Vm.HUGETLB | Vm.MIXEDMAP):
-        return False
-    if not vma.flags & Vm.ACCESS:
-        return False
-    if space is not None and vma.flags & (Vm.READ | Vm.WRITE) == Vm.READ:
-        return False
-    return _may_follow(_policy(machine, task, vma, vma.start))
+def _may_write(vma: Vma, part: PteRun) -> bool:
+    """Whether the task may store into *part*, be it after this fault."""
+    if part.flags & Pte.WRITE:
+        return True
+    return bool(part.flags & Pte.EXCLUSIVE and vma.flags & Vm.WRITE)
+
+
+def _restore(task: Task, vma: Vma, part: PteRun, folio: Folio, may_write: bool) -> None:
+    """Make pages accessible again, all of a folio's that are mapped by one page table.
+
+    Mirrors numa_rebuild_single_mapping() and numa_rebuild_large_mapping().
+    """
+    table, a, b = task.mm.page_table, part.start, part.end
+    if folio.order and not part.order:
+        first = part.start - (part.lanes[0] - folio.pfn)
+        mask = HPAGE_PMD_NR - 1
+        a = max(first, part.start & ~mask, vma.start)
+        b = min(first + folio.nr, (part.start | mask) + 1, vma.end)
+    edits: list[Edit[PteRun]] = []
+    for run in table.between(a, b):
+        if run.flags & Pte.HINT and run.order == part.order:
+            flags = run.flags & ~Pte.HINT | (Pte.WRITE if may_write else 0)
+            edits.append((run.start, run.end, (run.with_flags(flags),)))
+    table.edit(edits)
 
 
 def _policy(machine: Machine, task: Task, vma: Vma, page: int) -> Mempolicy | None:
+    """Mirrors get_vma_policy()."""
     space = machine.spaces[vma.space] if vma.space else None
     own = space.policy_at(vma.index(page)) if space and space.is_shmem else vma.policy
     return own or task.policy
 
 
-def _may_follow(policy: Mempolicy | None) -> bool:
-    """Whether a policy lets pages come to who uses them (MPOL_F_MOF)."""
-    return policy is None or bool(policy.flags & BALANCING)
+def _may_follow(machine: Machine, task: Task, vma: Vma, page: int, here: int) -> bool:
+    """Whether the policy lets a page come to node *here*. Mirrors mpol_misplaced().
 
-
-def _protect(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> int:
-    """Let accesses to pages [a, b) fault; how many changed. Mirrors change_pte_range()."""
-    here = machine.local_node(task)
-    changed = 0
-    edits = []
-    for run in task.mm.page_table.between(a, b):
-        if not run.lanes or run.flags & (Pte.HINT | Pte.DEVICE | Pte.KSM):
-            continue
-        if run.order:
-            changed += run.nr
-            machine.counters.add("numa_huge_pte_updates", run.nr // HPAGE_PMD_NR)
-            edits.append((run.start, run.end, (run.with_flags(run.flags | Pte.HINT),)))
-            continue
-        for entry in _uniform(run):
-            if _is_hinted(machine, vma, entry, here):
-                changed += entry.nr
-                edits.append((entry.start, entry.end, (entry.with_flags(run.flags | Pte.HINT),)))
-    task.mm.page_table.edit(edits)
-    machine.counters.add("numa_pte_updates", changed)
-    return changed
-
-
-def _uniform(run: PteRun) -> Iterator[PteRun]:
-    """*run*, or its entries one by one if they lie in several lanes."""
-    if len(run.lanes) == 1:
-        yield run
-    else:
-        yield from run.entries()
-
-
-def _is_hinted(machine: Machine, vma: Vma, entry: PteRun, here: int) -> bool:
-    """Whether entries in one lane may be misplaced; judged by the first one's folio."""
-    pfn = entry.lanes[0]
-    folio = folio_of(machine, pfn)
-    private = not vma.is_shared
-    if private and vma.flags & Vm.WRITE and (folio.pins or folio.likely_shared):
-        return False
-    if not folio.is_anon and folio.flags & FrameFlag.DIRTY:
-        return False
-    return not (private and nid_of(pfn) == here)
-
-
-def hint_fault(machine: Machine, task: Task, vma: Vma, run: PteRun) -> None:
-    """Accesses to what a scan made fault: pages come to *task*'s node, if they may.
-
-    Mirrors do_numa_page() and do_huge_pmd_numa_page().
+    Without a policy pages that are there already are left alone, and not asked who uses them.
     """
-    here = machine.local_node(task)
-    table = task.mm.page_table
-    for part in _uniform(run):
-        nr = part.nr >> part.order
-        is_local = nid_of(part.lanes[0]) == here
-        machine.counters.add("numa_hint_faults", nr)
-        machine.counters.add("numa_hint_faults_local", nr if is_local else 0)
-        machine.counters.add("pgfault", nr)
-        table.put(part.start, part.end, part.with_flags(part.flags & ~Pte.HINT))
-        target = _target(machine, task, vma, part, here)
-        moved = 0
-        if target is not None and _should_migrate(machine, task, part, here):
-            moved = _migrate(machine, task, vma, part, target)
-        _account(machine, task, part, here, target, moved)
-
-
-def _target(machine: Machine, task: Task, vma: Vma, part: PteRun, here: int) -> int | None:
-    """The node that a page should rather lie on. Mirrors mpol_misplaced()."""
-    policy = _policy(machine, task, vma, part.start)
-    nid = nid_of(part.lanes[0])
-    wanted = here
+    policy = _policy(machine, task, vma, page)
     if policy is not None:
-        if not policy.flags & BALANCING:
-            return None
-        if policy.mode in (MPOL.BIND, MPOL.PREFERRED_MANY) and here not in policy.nodes:
-            return None
-        if policy.is_interleaving:
-            cycle = placement(machine, task, policy).cycle
-            wanted = cycle[vma.index(part.start) % len(cycle)]
-    return None if wanted == nid else wanted
+        return bool(policy.flags & BALANCING) and here in policy.nodes
+    run = task.mm.page_table.at(page)
+    return run is not None and nid_of(run.pfn(page)) != here
 
 
-def _should_migrate(machine: Machine, task: Task, part: PteRun, here: int) -> bool:
-    """Whether a folio may follow this fault. Mirrors should_numa_migrate_memory().
+def _should_migrate(machine: Machine, task: Task, folio: Folio, folios: int, here: int) -> Answer:
+    """Whether the first of *folios* alike may follow this fault, and for how many that holds.
 
-    A folio that another task was seen to use has to be used twice in a row from one node.
+    Each folio remembers the fault. Mirrors should_numa_migrate_memory().
     """
     if not machine.nodes[here].zones:
+        return Answer(may=False, nr=folios)
+    nid = nid_of(folio.pfn)
+    if uses_access_time(machine, nid):
+        answer = may_promote(machine, here, folio.frame.cpupid, folio.nr, folios)
+        mine = access_time(machine)
+    else:
+        answer = Answer(_is_used_from(machine, task, folio, here), folios)
+        mine = cpupid_of(task)
+    extent = [(folio.pfn, answer.nr << folio.order)]
+    update_frames(machine, extent, lambda frame: frame._replace(cpupid=mine))
+    return answer
+
+
+def _is_used_from(machine: Machine, task: Task, folio: Folio, here: int) -> bool:
+    """Whether a folio is used from node *here* rather than from where it is.
+
+    One that another task was seen to use has to be used twice in a row from there.
+    """
+    last, nid, numa = folio.frame.cpupid, nid_of(folio.pfn), task.numa
+    if last == NO_CPUPID and not (
+        machine.numa_balancing & TIERING or node_is_toptier(machine, nid)
+    ):
         return False
-    mine = _cpupid(task)
-    extents = whole_folios(machine, extents_of(part))
-    last = {
-        found.frame.cpupid
-        for start, nr in extents
-        for found in machine.nodes[nid_of(start)].memmap.between(start, start + nr)
-    }
-    update_frames(machine, extents, lambda frame: frame._replace(cpupid=mine))
-    numa = task.numa
-    unset_or_mine = all(seen in (-1, mine) for seen in last)
-    if (numa.preferred < 0 or task.mm.numa.seq <= EARLY_SCANS) and unset_or_mine:
+    is_mine = is_same_pid(task, last)
+    if (numa.preferred < 0 or numa.seq <= _EARLY_ROUNDS) and (last == NO_CPUPID or is_mine):
         return True
-    return all(seen == -1 or machine.node_of_cpu(seen & 0xFFFF) == here for seen in last)
-
-
-def _cpupid(task: Task) -> int:
-    """The last eight bits of the pid, and the CPU."""
-    return (task.pid & 0xFF) << 16 | task.cpu
+    if last != NO_CPUPID and machine.node_of_cpu(cpu_of(last)) != here:
+        return False
+    group = machine.numa_groups.get(numa.group)
+    if is_mine or group is None:
+        return True
+    there_cpu, here_cpu = group.cpu(nid), group.cpu(here)
+    if here_cpu > there_cpu * _GROUP_FRACTION:
+        return True
+    return here_cpu * group.mem(nid) * 3 > there_cpu * group.mem(here) * 4
 
 
 def _migrate(machine: Machine, task: Task, vma: Vma, part: PteRun, target: int) -> int:
     """Let the folios of *part* come to node *target*; how many base pages did.
 
-    As many as there is room for above the high watermark. Mirrors migrate_misplaced_folio().
+    As many as there is room for above the high watermark. Counts numa_pages_migrated and
+    pgpromote_success. Mirrors migrate_misplaced_folio_prepare() and migrate_misplaced_folio().
     """
-    node = machine.nodes[target]
-    marks = sum(zone.watermark_high for zone in node.zones)
-    where = Placement((target,), this_node=True)
+    node, folio = machine.nodes[target], folio_of(machine, part.lanes[0])
+    nid, order = nid_of(folio.pfn), folio.order
+    if _refuses(vma, folio):
+        return 0
+    folios = min(max(part.nr >> order, 1), _balanced_room(node, folio.nr))
+    is_scarce = bool(order) and available(node, to_min=False, order=order) < folios
+    step = 1 if machine.events is not None or is_scarce else max(folios, 1)
     moved = 0
-    for piece in _pieces(machine, part):
-        folio = folio_of(machine, piece.lanes[0])
-        room = node.nr_free - marks - folio.nr
-        if room <= 0 or _refuses(vma, folio):
-            continue
-        count = min(piece.nr, max(room, folio.nr)) >> piece.order << piece.order
-        if count < piece.nr:
-            piece = piece.clip(piece.start, piece.start + count)
-        first = piece.start - (piece.lanes[0] - folio.pfn)
-        index = vma.index(first)
-        start = first if folio.is_anon else index
-        nr = max(piece.nr, folio.nr)
-        moving = PteRun(start, nr, (folio.pfn,), folio.order, piece.flags)
-        queue = [Slice(moving, (0,), (folio.merged(),), index)]
-        result = migrate_pages(
-            machine, task, queue, where, MigrateReason.NUMA_MISPLACED, mode=MigrateMode.ASYNC
-        )
-        moved += result.succeeded
+    for i in range(0, folios, step):
+        moved += _migrate_alike(machine, task, vma, part, i << order, step, target)
     machine.counters.add("numa_pages_migrated", moved)
+    is_promoted = uses_access_time(machine, nid) and node_is_toptier(machine, target)
+    node.numa.add("pgpromote_success", moved * is_promoted)
     return moved
 
 
-def _pieces(machine: Machine, part: PteRun) -> Iterator[PteRun]:
-    """*part* in pieces whose folios are alike; folio by folio if somebody watches."""
-    if machine.events is not None:
-        seen: set[int] = set()
-        for entry in part.entries():
-            folio = folio_of(machine, entry.lanes[0])
-            if folio.pfn not in seen:
-                seen.add(folio.pfn)
-                yield entry
-        return
-    memmap = machine.nodes[nid_of(part.lanes[0])].memmap
-    pfn = part.lanes[0]
-    for found in memmap.between(pfn, pfn + part.nr):
-        if found.frame.order and found.nr & (HPAGE_PMD_NR - 1):
-            # Pages of a large folio that differ: it is met by its first one.
-            if found.start == pfn or not found.start & (HPAGE_PMD_NR - 1):
-                page = part.start + found.start - pfn
-                yield PteRun(page, 1 << part.order, (found.start,), part.order, part.flags)
-            continue
-        page = part.start + found.start - pfn
-        yield PteRun(page, found.nr, (found.start,), part.order, part.flags)
+def _migrate_alike(
+    machine: Machine, task: Task, vma: Vma, part: PteRun, skip: int, folios: int, target: int
+) -> int:
+    """Move *folios* folios of *part*, *skip* pages behind its begin, in one call of the engine."""
+    folio = folio_of(machine, part.lanes[0] + skip)
+    first = part.start + skip - (part.lanes[0] + skip - folio.pfn)
+    index = vma.index(first)
+    start = first if folio.is_anon else index
+    run = PteRun(start, folios << folio.order, (folio.pfn,), folio.order, part.flags & ~Pte.HINT)
+    queue = [Slice(run, (0,), (folio.merged(),), index)]
+    where = Placement((target,), this_node=True)
+    reason, mode = MigrateReason.NUMA_MISPLACED, MigrateMode.ASYNC
+    return migrate_pages(machine, task, queue, where, reason, mode=mode).succeeded
 
 
 def _refuses(vma: Vma, folio: Folio) -> bool:
-    """Mirrors migrate_misplaced_folio_prepare()."""
-    if folio.is_anon:
+    """Whether a page of a file stays: it is code that others run too, or dirty."""
+    if folio.flags & FrameFlag.SWAPBACKED:
         return False
-    if vma.flags & Vm.EXEC and folio.likely_shared:
-        return True
-    return bool(folio.flags & FrameFlag.DIRTY)
+    return bool(vma.flags & Vm.EXEC and folio.likely_shared) or is_dirty_file(folio)
 
 
-def _account(
-    machine: Machine, task: Task, part: PteRun, here: int, target: int | None, moved: int
-) -> None:
-    """Remember where the pages were used. Mirrors task_numa_fault() and task_numa_placement()."""
-    numa = task.numa
-    node = target if moved and target is not None else nid_of(part.lanes[0])
-    local = part.nr if node == here else 0
-    failed = numa.failed + (part.nr - moved if target is not None else 0)
-    numa = numa._replace(
-        local=numa.local + local, remote=numa.remote + part.nr - local, failed=failed
-    )
-    seq = task.mm.numa.seq
-    if seq != numa.placed:
-        numa = numa._replace(
-            placed=seq, preferred=node, period=_next_period(task, numa), local=0, remote=0, failed=0
-        )
-    task.numa = numa
+def _balanced_room(node: Node, nr: int) -> int:
+    """How many folios of *nr* pages may come while a zone has more free than its high watermark.
 
-
-def _next_period(task: Task, numa: NumaTask) -> int:
-    """How long until the next scan. Mirrors update_task_scan_period(), all faults private."""
-    low, high = _period_limits(task)
-    if numa.failed or not numa.local:
-        return min(numa.period * 2, high)
-    slot = -(-numa.period // 10)
-    return max(min(numa.period + 3 * slot, high), low)
+    They are taken from the highest zone first. Mirrors migrate_balanced_pgdat().
+    """
+    room = above = 0
+    for zone in reversed(node.zones):
+        spare = zone.nr_free - zone.watermark_high - zone.reserve - nr
+        if spare > 0:
+            room = above + spare
+        above += max(zone.nr_free - zone.watermark_low - zone.reserve, 0)
+    return -(-room // nr)

@@ -1,21 +1,41 @@
-"""What automatic NUMA balancing remembers of tasks and address spaces."""
+"""What automatic NUMA balancing remembers, of tasks, address spaces, VMAs, groups and nodes."""
 
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 SCAN_DELAY = 1000  # ms
 
 
+class NumaKnobs(NamedTuple):
+    """The settings of /sys/kernel/debug/sched/numa_balancing, and the limit of promotion."""
+
+    scan_delay_ms: int = SCAN_DELAY
+    scan_period_min_ms: int = 1000
+    scan_period_max_ms: int = 60000
+    scan_size_mb: int = 256
+    hot_threshold_ms: int = 1000
+    promote_rate_limit_mbps: int = 65536
+
+
 class NumaTask(NamedTuple):
-    """What balancing remembers of a task; times in ms."""
+    """What balancing remembers of a task; times in ms.
+
+    The fields are those of struct task_struct, without "numa_": the scan period, node_stamp, ...
+    """
 
     period: int = SCAN_DELAY
-    stamp: int = 0  # of its CPU time, when it last asked for a scan
-    cpu_time: int = 0
+    stamp: int = 0  # of its CPU time: when it was last to scan
+    runtime: int = 0  # its CPU time, in microseconds
     preferred: int = -1
-    placed: int = 0  # the scan after which it was last placed
-    local: int = 0  # pages of hint faults since then
+    seq: int = 0  # the round of scans after which it was last placed
+    local: int = 0  # pages of hint faults since its period was last adapted
     remote: int = 0
     failed: int = 0
+    retry: int = 0  # before that time it is not placed again
+    placed_at: int = 0  # the time when it was last placed, and its CPU time then
+    placed_runtime: int = 0
+    group: int = 0  # the number of its NumaGroup; 0: none
+    scans: int = 0  # that it has made
 
 
 class NumaMm(NamedTuple):
@@ -24,3 +44,65 @@ class NumaMm(NamedTuple):
     next_scan: int = SCAN_DELAY  # ms of the machine's time
     seq: int = 0
     offset: int = 0  # pages
+
+
+class NumaVma(NamedTuple):
+    """What balancing remembers of a VMA that a scan has met. Mirrors struct vma_numab_state.
+
+    It has no bits of pids, for an address space has just one task.
+    """
+
+    start_seq: int  # the round of scans in which it was first met
+    prev_seq: int  # the last one in which all of it was scanned
+    next_scan: int  # ms
+    reset: int  # ms; when the marks of who has faulted grow old
+    faulted: int = 0  # its task has, since the last reset
+    faulted_before: int = 0
+
+
+class Faults(NamedTuple):
+    """Pages of hint faults on a node: where the memory was, and where the CPU was.
+
+    They decay from round to round; what came in this round stands in the buffers.
+    """
+
+    mem: int = 0
+    cpu: int = 0
+    mem_buffer: int = 0
+    cpu_buffer: int = 0
+
+
+FaultTable = dict[tuple[int, int], Faults]  # by node and whether they are private
+
+
+@dataclass(slots=True, eq=False)
+class NumaGroup:
+    """Tasks that were seen to share memory. Mirrors struct numa_group."""
+
+    gid: int  # groups made later have higher numbers
+    nr_tasks: int = 1
+    active_nodes: int = 1
+    max_faults_cpu: int = 0
+    faults: FaultTable = field(default_factory=dict)
+
+    def mem(self, nid: int) -> int:
+        """The faults of memory on a node. Mirrors group_faults()."""
+        return sum(self.faults.get((nid, private), Faults()).mem for private in (0, 1))
+
+    def cpu(self, nid: int) -> int:
+        """The faults of CPUs on a node. Mirrors group_faults_cpu()."""
+        return sum(self.faults.get((nid, private), Faults()).cpu for private in (0, 1))
+
+    def total(self, private: int) -> int:
+        """The faults of private, or of shared memory. Mirrors group_faults_priv()."""
+        return sum(faults.mem for (_, kind), faults in self.faults.items() if kind == private)
+
+
+class Promotion(NamedTuple):
+    """What a node remembers of pages that may be promoted to it (nbp_* of pg_data_t)."""
+
+    threshold: int = 0  # ms; 0: the default
+    threshold_start: int = 0  # ms
+    threshold_candidates: int = 0  # how many there had been then
+    rate_start: int = 0
+    rate_candidates: int = 0

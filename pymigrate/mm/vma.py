@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from pymigrate.mm.mempolicy import Mempolicy, mpol_equal
+from pymigrate.mm.numa_state import NumaVma
 from pymigrate.mm.release import Release
 
 
@@ -47,6 +48,7 @@ class Vma:
     anon_vma: int = 0
     anon_chained: bool = False  # its anon_vma came by fork: it hangs on its parents' ones too
     is_resv_owner: bool = False  # of private hugetlb memory: what was reserved is for its faults
+    numab: NumaVma | None = None
 
     @property
     def nr(self) -> int:
@@ -72,8 +74,8 @@ class Vma:
         return (self.pgoff >> order) + ((page - self.start) >> order)
 
     def part(self, a: int, b: int) -> "Vma":
-        """A copy that covers just [a, b)."""
-        return replace(self, start=a, end=b, pgoff=self.index(a))
+        """A copy that covers just [a, b); no scan has met it yet."""
+        return replace(self, start=a, end=b, pgoff=self.index(a), numab=None)
 
 
 def is_migratable(vma: Vma) -> bool:

@@ -190,9 +190,7 @@ def _check_simulated(scenario: Scenario) -> None:
     """Refuse what would be answered wrongly."""
     spec = scenario.machine
     missing = ""
-    if spec.numa_balancing & 2:
-        missing = "NUMA balancing between tiers"
-    elif spec.demotion:
+    if spec.demotion:
         missing = "demotion"
     if missing:
         raise UnsupportedError(f"{missing} cannot be simulated yet")

@@ -117,6 +117,12 @@ class SysctlStep(Step):
         "nr_hugepages",
         "drop_caches",
         "compact_memory",
+        "numa_balancing/scan_delay_ms",
+        "numa_balancing/scan_period_min_ms",
+        "numa_balancing/scan_period_max_ms",
+        "numa_balancing/scan_size_mb",
+        "numa_balancing/hot_threshold_ms",
+        "numa_balancing_promote_rate_limit_MBps",
     ] = Field(description="the setting")
     value: Setting = Field(description="what to write")
     node: Integer | None = Field(default=None, description="with nr_hugepages: the pool's node")

@@ -19,6 +19,7 @@ from pymigrate.mm.machine import (
     Zone,
 )
 from pymigrate.mm.memmap import Busy, FolioWork
+from pymigrate.mm.numa_state import NumaKnobs, Promotion
 from pymigrate.mm.release import RELEASES
 from pymigrate.mm.stable_tree import RmapItem
 from pymigrate.mm.swap import LruBatch
@@ -58,18 +59,20 @@ def _machine_rows(machine: Machine) -> list[Row]:
             text_of(chain.from_iterable(machine.weights.items())),
             counters_text(machine.counters),
             " ".join(map(repr, machine.costs)),
+            text_of(machine.numa_knobs),
             *[getattr(machine, name) for name in _PLAIN],
         )
     ]
 
 
 def _read_machine(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
-    [(release, demotion, weights, counters, costs, *plain)] = rows
+    [(release, demotion, weights, counters, costs, knobs, *plain)] = rows
     machine.release = RELEASES[release]
     machine.demotion = bool(demotion)
     machine.weights = pairs_of(weights)
     machine.counters = counters_of(counters)
     machine.costs = Costs(*map(float, costs.split()))
+    machine.numa_knobs = NumaKnobs(*ints_of(knobs))
     for name, value in zip(_PLAIN, plain, strict=True):
         setattr(machine, name, value)
 
@@ -204,17 +207,19 @@ def _node_rows(machine: Machine) -> list[Row]:
             node.hugetlb.surplus,
             text_of(node.perf or ()),
             node.adistance,
+            text_of(node.promotion),
         )
         for node in machine.nodes.values()
     ]
 
 
 def _read_nodes(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
-    for nid, cpus, numa, nr, surplus, perf, adistance in rows:
+    for nid, cpus, numa, nr, surplus, perf, adistance, promotion in rows:
         memmap, pool = maps["memmap", nid], HugePool(maps["pool", nid], nr, surplus)
         node = Node(nid, Cpumask(cpus, 16), [], memmap, counters_of(numa), pool)
         node.perf = AccessCoordinate(*ints_of(perf)) if perf else None
         node.adistance = adistance
+        node.promotion = Promotion(*ints_of(promotion))
         machine.nodes[nid] = node
 
 
@@ -256,13 +261,15 @@ def _read_devices(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
 # In the order of reading: a row's owner comes before it.
 MACHINE_TABLES = {
     "machine": Table(
-        " ".join(["release demotion weights counters costs", *_PLAIN]),
+        " ".join(["release demotion weights counters costs numa_knobs", *_PLAIN]),
         _machine_rows,
         _read_machine,
     ),
     "distance": Table("nid others", _distance_rows, _read_distances),
     "node": Table(
-        "nid cpus numa nr_hugepages surplus_hugepages perf adistance", _node_rows, _read_nodes
+        "nid cpus numa nr_hugepages surplus_hugepages perf adistance promotion",
+        _node_rows,
+        _read_nodes,
     ),
     "zone": Table(
         "nid name start nr nr_free watermark_min watermark_low watermark_high reserve",

@@ -8,7 +8,7 @@ from pymigrate.mm.access import AccessPattern
 from pymigrate.mm.address_space import AddressSpace
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.mm import Mm
-from pymigrate.mm.numa_state import NumaMm, NumaTask
+from pymigrate.mm.numa_state import Faults, NumaGroup, NumaMm, NumaTask, NumaVma
 from pymigrate.mm.vma import Vma
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.store.blobs import policy_of, policy_text
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pymigrate.mm.mempolicy import Mempolicy
+    from pymigrate.mm.numa_state import FaultTable
     from pymigrate.store.table import Maps, Row
 
 
@@ -53,6 +54,7 @@ def _vma_rows(machine: Machine) -> list[Row]:
             vma.anon_vma,
             int(vma.anon_chained),
             int(vma.is_resv_owner),
+            text_of(vma.numab or ()),
         )
         for mm in machine.mms.values()
         for vma in mm.vmas
@@ -60,11 +62,12 @@ def _vma_rows(machine: Machine) -> list[Row]:
 
 
 def _read_vmas(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
-    for mm_id, start, end, flags, pgoff, space, policy, anon_vma, *marks in rows:
+    for mm_id, start, end, flags, pgoff, space, policy, anon_vma, *marks, numab in rows:
         chained, is_resv_owner = map(bool, marks)
-        machine.mms[mm_id].vmas.append(
-            Vma(start, end, flags, pgoff, space, _policy(policy), anon_vma, chained, is_resv_owner)
-        )
+        policies = _policy(policy), anon_vma
+        vma = Vma(start, end, flags, pgoff, space, *policies, chained, is_resv_owner)
+        vma.numab = NumaVma(*ints_of(numab)) if numab else None
+        machine.mms[mm_id].vmas.append(vma)
 
 
 def _space_rows(machine: Machine) -> list[Row]:
@@ -107,6 +110,7 @@ def _task_rows(machine: Machine) -> list[Row]:
             task.caps,
             int(task.is_dumpable),
             text_of(task.numa),
+            _faults_text(task.numa_faults),
         )
         for task in machine.tasks.values()
     ]
@@ -114,7 +118,7 @@ def _task_rows(machine: Machine) -> list[Row]:
 
 def _read_tasks(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
     for pid, name, comm, uid, cpus, mm_id, mems, policy, *rest in rows:
-        il_prev, il_weight, parent, cpuset, user, caps, is_dumpable, numa = rest
+        il_prev, il_weight, parent, cpuset, user, caps, is_dumpable, numa, faults = rest
         machine.tasks[pid] = Task(
             pid,
             name,
@@ -132,6 +136,7 @@ def _read_tasks(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
             caps,
             bool(is_dumpable),
             NumaTask(*ints_of(numa)),
+            numa_faults=_faults_of(faults),
         )
 
 
@@ -144,11 +149,35 @@ def _read_accesses(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
         machine.tasks[pid].accesses.append(AccessPattern(*access))
 
 
+def _group_rows(machine: Machine) -> list[Row]:
+    return [
+        (g.gid, g.nr_tasks, g.active_nodes, g.max_faults_cpu, _faults_text(g.faults))
+        for g in machine.numa_groups.values()
+    ]
+
+
+def _read_groups(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    for gid, nr_tasks, active, most, faults in rows:
+        group = NumaGroup(gid, nr_tasks, active, most, _faults_of(faults))
+        machine.numa_groups[gid] = group
+
+
+def _faults_text(table: FaultTable) -> str:
+    return text_of(number for key, faults in table.items() for number in (*key, *faults))
+
+
+def _faults_of(text: str) -> FaultTable:
+    numbers = ints_of(text)
+    width = 2 + len(Faults._fields)
+    rows = [numbers[i : i + width] for i in range(0, len(numbers), width)]
+    return {(nid, private): Faults(*counts) for nid, private, *counts in rows}
+
+
 # In the order of reading: a row's owner comes before it.
 PROCESS_TABLES = {
     "mm": Table("mm_id family brk brk_end start_stack numa", _mm_rows, _read_mms),
     "vma": Table(
-        "mm_id start end flags pgoff space policy anon_vma anon_chained is_resv_owner",
+        "mm_id start end flags pgoff space policy anon_vma anon_chained is_resv_owner numab",
         _vma_rows,
         _read_vmas,
     ),
@@ -157,11 +186,14 @@ PROCESS_TABLES = {
     ),
     "task": Table(
         "pid name comm uid cpus mm_id mems_allowed policy il_prev il_weight parent cpuset"
-        " user_cpus caps is_dumpable numa",
+        " user_cpus caps is_dumpable numa numa_faults",
         _task_rows,
         _read_tasks,
     ),
     "access": Table("pid region rate writes hot hot_rate hot_at", _access_rows, _read_accesses),
+    "numa_group": Table(
+        "gid nr_tasks active_nodes max_faults_cpu faults", _group_rows, _read_groups
+    ),
 }
 
 

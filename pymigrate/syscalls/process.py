@@ -1,11 +1,14 @@
 """fork(2), exit(2), sched_setaffinity(2), and plain loads and stores."""
 
+from dataclasses import dataclass
+from math import ceil
+
 from pymigrate.errors import KernelError
 from pymigrate.mm import fork as _fork
 from pymigrate.mm.cpuset import cpuset_of, effective_cpus
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.memory import Fault, access
-from pymigrate.mm.numa_balancing import run_for
+from pymigrate.mm.simulated_time import Clock
 from pymigrate.mm.strided import access_strided
 from pymigrate.nodemask import Cpumask
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
@@ -46,24 +49,44 @@ def touch(
     For so many *seconds* it does that again and again: time passes, and NUMA balancing works.
     Returns the signal that came, if one came.
     """
-    if seconds:
-        for _ in run_for(machine, task, int(seconds * 1000)):
-            signal = touch(machine, task, addr, length, write, stride)
-            if signal:
-                return signal
-    if length <= 0:
-        return None
-    nr = -(-length // stride)
-    first, last = addr >> PAGE_SHIFT, addr + (nr - 1) * stride >> PAGE_SHIFT
+    touching = _Touching(task, addr, length, write, stride)
     try:
-        if stride <= PAGE_SIZE:
-            access(machine, task, first, last + 1, write)
-        elif stride % PAGE_SIZE == 0:
-            step = stride >> PAGE_SHIFT
-            access_strided(machine, task, range(first, last + 1, step), write)
+        if seconds:
+            Clock(machine, [touching]).pass_time(ceil(seconds * 1000))
         else:
-            for at in range(addr, addr + length, stride):
-                access(machine, task, at >> PAGE_SHIFT, (at >> PAGE_SHIFT) + 1, write)
+            touching.run(machine, machine.now, machine.now)
     except Fault as fault:
         return fault.signal
     return None
+
+
+@dataclass(slots=True)
+class _Touching:
+    """A program that accesses a range again and again."""
+
+    task: Task
+    addr: int
+    length: int
+    write: bool
+    stride: int
+
+    def run(self, machine: Machine, start: int, end: int) -> None:
+        """Make all accesses at once: making them again before the next scan changes nothing."""
+        if self.length > 0:
+            _touch_once(machine, self.task, self.addr, self.length, self.write, self.stride)
+
+
+def _touch_once(
+    machine: Machine, task: Task, addr: int, length: int, write: bool, stride: int
+) -> None:
+    """One load or store at each *stride*. Raises Fault."""
+    nr = -(-length // stride)
+    first, last = addr >> PAGE_SHIFT, addr + (nr - 1) * stride >> PAGE_SHIFT
+    if stride <= PAGE_SIZE:
+        access(machine, task, first, last + 1, write)
+    elif stride % PAGE_SIZE == 0:
+        step = stride >> PAGE_SHIFT
+        access_strided(machine, task, range(first, last + 1, step), write)
+    else:
+        for at in range(addr, addr + length, stride):
+            access(machine, task, at >> PAGE_SHIFT, (at >> PAGE_SHIFT) + 1, write)

@@ -8,7 +8,7 @@ from pymigrate.mm.compaction import compact_memory
 from pymigrate.mm.filemap import drop_caches
 from pymigrate.mm.hugetlb import set_nr_hugepages
 from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.numa_balancing import TIERING
+from pymigrate.mm.numa_promotion import TIERING, reset_memory_tiering
 from pymigrate.mm.page_alloc import setup_watermarks
 from pymigrate.mm.swap import lru_add_drain_all
 
@@ -23,7 +23,19 @@ _ALIASES = {
     "/sys/kernel/mm/numa/demotion_enabled": "demotion_enabled",
     "/sys/kernel/mm/transparent_hugepage/enabled": "thp",
 }
-NAMES = ("numa_balancing", "demotion_enabled", "thp", "nr_hugepages", "drop_caches")
+# Of NUMA balancing: files of debugfs, and a sysctl; see NumaKnobs.
+_KNOBS = {
+    "numa_balancing/scan_delay_ms": "scan_delay_ms",
+    "numa_balancing/scan_period_min_ms": "scan_period_min_ms",
+    "numa_balancing/scan_period_max_ms": "scan_period_max_ms",
+    "numa_balancing/scan_size_mb": "scan_size_mb",
+    "numa_balancing/hot_threshold_ms": "hot_threshold_ms",
+    "numa_balancing_promote_rate_limit_MBps": "promote_rate_limit_mbps",
+}
+_ALIASES |= {f"/sys/kernel/debug/sched/{name}": name for name in _KNOBS if "/" in name}
+_ALIASES["kernel.numa_balancing_promote_rate_limit_MBps"] = "numa_balancing_promote_rate_limit_MBps"
+_KNOB_MAX = 1 << 20
+NAMES = ("numa_balancing", "demotion_enabled", "thp", "nr_hugepages", "drop_caches", *_KNOBS)
 _THP = ("always", "madvise", "never")
 
 
@@ -38,6 +50,8 @@ def read(machine: Machine, name: str) -> str:
         return str(machine.weights.get(node, 1))
     if name == "numa_balancing":
         return str(machine.numa_balancing)
+    if name in _KNOBS:
+        return str(getattr(machine.numa_knobs, _KNOBS[name]))
     if name == "demotion_enabled":
         return "true" if machine.demotion else "false"
     if name == "thp":
@@ -62,6 +76,8 @@ def write(machine: Machine, caller: Task, name: str, value: str, node: int | Non
         _set_weight(machine, weighted, value)
     elif name == "nr_hugepages":
         _set_nr_hugepages(machine, value, node)
+    elif name in _KNOBS:
+        _set_knob(machine, _KNOBS[name], value)
     elif name in _WRITERS:
         _WRITERS[name](machine, value)
     else:
@@ -76,9 +92,15 @@ def _set_nr_hugepages(machine: Machine, value: str, node: int | None) -> None:
 
 def _set_numa_balancing(machine: Machine, value: str) -> None:
     mode = _number(value, 0, 3)
-    if mode & TIERING:
-        raise UnsupportedError(f"numa_balancing={mode} cannot be simulated yet")
+    if mode & TIERING and not machine.numa_balancing & TIERING:
+        reset_memory_tiering(machine)
     machine.numa_balancing = mode
+
+
+def _set_knob(machine: Machine, knob: str, value: str) -> None:
+    """Change a setting of balancing; scans of size 0, or without end, are not simulated."""
+    number = _number(value, 1 if knob.startswith("scan_") else 0, _KNOB_MAX)
+    machine.numa_knobs = machine.numa_knobs._replace(**{knob: number})
 
 
 def _set_demotion(machine: Machine, value: str) -> None:

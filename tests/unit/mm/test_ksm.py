@@ -2,7 +2,7 @@
 
 import pytest
 
-from pymigrate.mm import ksm, numa_balancing
+from pymigrate.mm import ksm
 from pymigrate.mm.busy import begin
 from pymigrate.mm.compaction import compact_memory
 from pymigrate.mm.frames import frame_of
@@ -10,6 +10,7 @@ from pymigrate.mm.machine import Machine, Task, add_device
 from pymigrate.mm.memmap import Busy, Frame, FrameFlag, nid_of
 from pymigrate.mm.migrate_device import Select, migrate_to_device, migrate_vma_setup
 from pymigrate.mm.movable_ops import mapping_bits
+from pymigrate.mm.numa_scan import task_numa_work
 from pymigrate.mm.pte import Pte
 from pymigrate.mm.trace import Event, Step
 from pymigrate.nodemask import Nodemask
@@ -386,7 +387,7 @@ def test_numa_scan_passes_merged_pages_over(machine: Machine, task: Task) -> Non
     machine.numa_balancing = 1
     advised(machine, task, 3, node=1)
     scan(machine)
-    numa_balancing.scan(machine, task)
+    task_numa_work(machine, task)
     assert machine.counters["numa_pte_updates"] == 0
 
 

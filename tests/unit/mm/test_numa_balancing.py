@@ -53,7 +53,7 @@ def test_remote_pages_come_at_the_first_scan_and_then_rest(machine: Machine, tas
     addr = touched(machine, task, "8MiB", node=1)
     moved = {"pte": 2048, "faults": 2048, "migrated": 2048, "success": 2048}
     assert running(machine, task, addr, 8 * MIB, 0.9) == {}
-    assert running(machine, task, addr, 8 * MIB, 1.0) == moved
+    assert running(machine, task, addr, 8 * MIB, 1.1) == moved
     assert nodes_of(machine, task, addr, "8MiB") == [[2048, 0]]
     assert running(machine, task, addr, 8 * MIB, 20) == {}
 
@@ -61,7 +61,7 @@ def test_remote_pages_come_at_the_first_scan_and_then_rest(machine: Machine, tas
 def test_local_huge_pages_are_scanned_again_and_again(machine: Machine, task: Task) -> None:
     machine.thp = "always"
     addr = touched(machine, task, "8MiB", node=1)
-    counted = running(machine, task, addr, 8 * MIB, 1.0, stride=2 * MIB)
+    counted = running(machine, task, addr, 8 * MIB, 1.1, stride=2 * MIB)
     assert counted == {
         "pte": 2048,
         "huge": 4,
@@ -133,7 +133,7 @@ def test_a_full_node_takes_nothing(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "1MiB", node=1)
     for zone in machine.nodes[0].zones:
         zone.watermark_high = zone.nr_free
-    counted = running(machine, task, addr, MIB, 1.0)
+    counted = running(machine, task, addr, MIB, 1.1)
     assert counted == {"pte": 256, "faults": 256}
     assert nodes_of(machine, task, addr, "1MiB") == [[256, 1]]
 
@@ -141,7 +141,7 @@ def test_a_full_node_takes_nothing(machine: Machine, task: Task) -> None:
 def test_each_fault_is_a_call_of_the_engine(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "12KiB", node=1)
     machine.events = []
-    running(machine, task, addr, 3 * PAGE, 1.0)
+    running(machine, task, addr, 3 * PAGE, 1.1)
     names = [event.name for event in machine.events]
     assert names.count("mm_migrate_pages_start") == 3
 
@@ -149,7 +149,7 @@ def test_each_fault_is_a_call_of_the_engine(machine: Machine, task: Task) -> Non
 def test_what_others_do_ends_a_hint(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "16KiB", node=1)
     other = mapped(machine, task, "4KiB")
-    running(machine, task, other, PAGE, 1.0)
+    running(machine, task, other, PAGE, 1.1)
     run = task.mm.page_table.at(addr >> 12)
     assert run is not None
     assert run.flags & Pte.HINT

@@ -27,7 +27,15 @@ from pymigrate.mm.machine import (
 from pymigrate.mm.memmap import Busy, FolioWork, Frame, FrameRun
 from pymigrate.mm.mempolicy import MPOL, RELATIVE, STATIC, Mempolicy
 from pymigrate.mm.mm import Mm
-from pymigrate.mm.numa_state import NumaMm, NumaTask
+from pymigrate.mm.numa_state import (
+    Faults,
+    NumaGroup,
+    NumaKnobs,
+    NumaMm,
+    NumaTask,
+    NumaVma,
+    Promotion,
+)
 from pymigrate.mm.pageblock import BlockRun, MigrateType
 from pymigrate.mm.pte import PteRun
 from pymigrate.mm.release import RELEASES, Release
@@ -98,6 +106,7 @@ def full_machine() -> Machine:
     pool = HugePool(RunMap([Extent(512, 512)]), 3, 2)
     node = Node(3, WIDE_CPUS, [zone], memmap, Counters(numa_hit=5, numa_miss=1 << 62), pool)
     node.perf, node.adistance = AccessCoordinate(80, 81, 1000, 900), 2880
+    node.promotion = Promotion(1, 2, 3, 4, 5)
     table = RunMap(
         [
             PteRun(1, 4, (7, 9, 8, 6), 0, 31),
@@ -106,7 +115,7 @@ def full_machine() -> Machine:
         ]
     )
     vmas = [
-        Vma(1, 9, 0x80000003, 4, 8, POLICY, 6, True, True),
+        Vma(1, 9, 0x80000003, 4, 8, POLICY, 6, True, True, NumaVma(1, 2, 3, 4, 5, 6)),
         Vma(12, 13, 1, 12, policy=OTHER_POLICY),
     ]
     tables, resv = RunMap([Extent(512, 1024)]), RunMap([Extent(1024, 512)])
@@ -129,8 +138,9 @@ def full_machine() -> Machine:
         Cpumask.of(99),
         1 << 23,
         False,
-        NumaTask(1, 2, 3, 4, 5, 6, 7, 8),
+        NumaTask(*range(1, 14)),
         [AccessPattern("x", 0.1, 0.2, 0.3, 0.4, 5), AccessPattern("y", 7.5)],
+        {(3, 1): Faults(1, 2, 3, 4), (0, 0): Faults()},
     )
     other_mm = Mm(1, 1)
     other = Task(3, "b", "b", 0, Cpumask.of(1), other_mm, Nodemask.of(1))
@@ -165,6 +175,8 @@ def full_machine() -> Machine:
         {"gpu": Device("gpu", 1, 99, RunMap([Extent(1025 << 32, 9)]), memmap)},
         seed=(1 << 62) + 5,
         costs=Costs(*[1 / (3 + i) for i in range(len(Costs._fields))]),
+        numa_knobs=NumaKnobs(1, 2, 3, 4, 5, 6),
+        numa_groups={9: NumaGroup(9, 2, 3, 4, {(3, 0): Faults(5, 6)})},
     )
 
 
@@ -203,6 +215,7 @@ def test_full_machine_has_every_type() -> None:
     assert found == {
         *(
             AccessCoordinate,
+            AccessPattern,
             AddressSpace,
             Cpuset,
             Device,
@@ -213,8 +226,13 @@ def test_full_machine_has_every_type() -> None:
             AccessPattern,
             BlockRun,
             Driver,
+            Faults,
+            NumaGroup,
+            NumaKnobs,
             NumaMm,
             NumaTask,
+            NumaVma,
+            Promotion,
             Extent,
             Frame,
             FrameRun,
@@ -243,7 +261,7 @@ def test_schema_version_goes_with_the_layout() -> None:
     columns = {name: table.columns for name, table in TABLES.items()}
     types = (PteRun, Frame, FrameRun, Extent, PolicyRun, Mempolicy)
     layout = (columns, list(KINDS), [t._fields for t in types])
-    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (2, "2de176f4")
+    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (3, "f3ed9dc9")
 
 
 # Run maps

@@ -35,6 +35,32 @@ def test_values_at_boot(machine: Machine, name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "knob", "value"),
+    [
+        ("numa_balancing/scan_delay_ms", "scan_delay_ms", 1000),
+        ("numa_balancing/scan_period_min_ms", "scan_period_min_ms", 1000),
+        ("numa_balancing/scan_period_max_ms", "scan_period_max_ms", 60000),
+        ("/sys/kernel/debug/sched/numa_balancing/scan_size_mb", "scan_size_mb", 256),
+        ("numa_balancing/hot_threshold_ms", "hot_threshold_ms", 1000),
+        ("kernel.numa_balancing_promote_rate_limit_MBps", "promote_rate_limit_mbps", 65536),
+    ],
+)
+def test_settings_of_balancing(machine: Machine, name: str, knob: str, value: int) -> None:
+    assert read(machine, name) == str(value)
+    write(machine, machine.shell, name, str(value // 2))
+    assert getattr(machine.numa_knobs, knob) == value // 2
+
+
+def test_tiering_starts_its_count_of_candidates_when_it_is_switched_on(machine: Machine) -> None:
+    machine.now = 500
+    write(machine, machine.shell, "numa_balancing", "2")
+    assert machine.nodes[0].promotion.threshold_start == 500
+    machine.now = 900
+    write(machine, machine.shell, "numa_balancing", "3")
+    assert (machine.numa_balancing, machine.nodes[0].promotion.threshold_start) == (3, 500)
+
+
+@pytest.mark.parametrize(
     ("name", "errno"),
     [
         ("drop_caches", "EACCES"),
@@ -71,6 +97,9 @@ def test_6_1_has_no_weights() -> None:
         ("thp", "sometimes", "EINVAL"),
         ("demotion_enabled", "maybe", "EINVAL"),
         ("numa_balancing", "x", "EINVAL"),
+        ("numa_balancing", "4", "EINVAL"),
+        ("numa_balancing/scan_size_mb", "0", "EINVAL"),
+        ("numa_balancing/scan_period_max_ms", "x", "EINVAL"),
         ("swappiness", "1", "ENOENT"),
     ],
 )
@@ -98,7 +127,6 @@ def test_what_is_not_simulated_can_be_switched_off(machine: Machine, name: str, 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("numa_balancing", "2"),
         ("demotion_enabled", "true"),
     ],
 )

@@ -1,0 +1,212 @@
+"""Promotion from slow memory: tiering mode. Engine specification, sections 9.4 and 9.5."""
+
+import pytest
+
+from pymigrate.mm.access_sweep import Sweep, run_sweep
+from pymigrate.mm.frames import frame_of
+from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.numa_promotion import may_promote, reset_memory_tiering
+from pymigrate.mm.numa_scan import task_numa_work
+from pymigrate.syscalls.migrate import move_pages
+from pymigrate.syscalls.process import touch
+from tests.conftest import new_task, nodes_of, nodes_with, touched
+from tests.property.invariants import check
+
+PAGE, MIB = 4096, 1 << 20
+GIB_PAGES = 1 << 18
+
+
+def tiered(size: str = "512MiB") -> Machine:
+    """A machine in tiering mode, whose node 1 is slow and has no CPUs."""
+    machine = nodes_with(size, size, cpus=("0", ""))
+    machine.nodes[1].adistance = 3456
+    machine.numa_balancing = 2
+    return machine
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return tiered()
+
+
+@pytest.fixture
+def task(machine: Machine) -> Task:
+    return new_task(machine)
+
+
+def set_knobs(machine: Machine, **knobs: int) -> None:
+    machine.numa_knobs = machine.numa_knobs._replace(**knobs)
+
+
+def promoted(machine: Machine) -> tuple[int, int]:
+    """Candidates and promotions on node 0."""
+    numa = machine.nodes[0].numa
+    return numa["pgpromote_candidate"], numa["pgpromote_success"]
+
+
+def test_slow_pages_that_are_used_at_once_are_promoted(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "8MiB", node=1)
+    machine.counters.clear()
+    touch(machine, task, addr, 8 * MIB, seconds=1.1)
+    check(machine)
+    counted = {
+        name: machine.counters[name]
+        for name in ("numa_pte_updates", "numa_hint_faults", "numa_pages_migrated")
+    }
+    assert counted == {
+        "numa_pte_updates": 2048,
+        "numa_hint_faults": 2048,
+        "numa_pages_migrated": 2048,
+    }
+    assert promoted(machine) == (2048, 2048)
+    assert nodes_of(machine, task, addr, "8MiB") == [[2048, 0]]
+
+
+def test_huge_page_is_promoted_whole(machine: Machine, task: Task) -> None:
+    machine.thp = "always"
+    addr = touched(machine, task, "4MiB", node=1)
+    touch(machine, task, addr, 4 * MIB, stride=2 * MIB, seconds=1.1)
+    assert promoted(machine) == (1024, 1024)
+    assert machine.counters["numa_hint_faults"] == 2
+    assert nodes_of(machine, task, addr, "4MiB") == [[1024, 0]]
+
+
+@pytest.mark.parametrize(("wait", "node"), [(999, 0), (1000, 1)])
+def test_page_that_was_not_used_for_the_threshold_stays(
+    machine: Machine, task: Task, wait: int, node: int
+) -> None:
+    addr = touched(machine, task, "16KiB", node=1)
+    machine.now = 5000
+    task_numa_work(machine, task)
+    machine.now += wait
+    touch(machine, task, addr, 4 * PAGE)
+    assert nodes_of(machine, task, addr, "16KiB") == [[4, node]]
+
+
+def test_latency_is_taken_from_the_scan_and_not_from_an_older_one(
+    machine: Machine, task: Task
+) -> None:
+    addr = touched(machine, task, "16KiB", node=1)
+    for machine.now in (5000, 90000):
+        task_numa_work(machine, task)
+    machine.now += 10
+    touch(machine, task, addr, 4 * PAGE)  # the second scan has found it inaccessible already
+    assert nodes_of(machine, task, addr, "16KiB") == [[4, 1]]
+    machine.now = 95000
+    task_numa_work(machine, task)
+    machine.now += 10
+    touch(machine, task, addr, 4 * PAGE)
+    assert nodes_of(machine, task, addr, "16KiB") == [[4, 0]]
+
+
+def test_limit_lets_so_many_pages_pass_in_a_second(machine: Machine, task: Task) -> None:
+    set_knobs(machine, promote_rate_limit_mbps=1)
+    addr = touched(machine, task, "4MiB", node=1)
+    machine.now = 5000
+    task_numa_work(machine, task)
+    touch(machine, task, addr, 4 * MIB)
+    # The first one opens the window; the 256th candidate behind it is one too many. All count.
+    assert promoted(machine) == (1024, 256)
+    machine.now += 1001
+    assert may_promote(machine, 0, machine.now, 1, 1).may
+
+
+def test_huge_page_that_opens_a_window_passes_whatever_the_limit(machine: Machine) -> None:
+    set_knobs(machine, promote_rate_limit_mbps=1)
+    machine.now = 2000
+    assert may_promote(machine, 0, 2000, 512, 3) == (True, 1)
+    assert may_promote(machine, 0, 2000, 512, 2) == (False, 2)
+    assert promoted(machine) == (3 * 512, 0)
+
+
+def test_node_with_much_free_memory_takes_all_and_forgets_its_threshold() -> None:
+    machine = tiered("3GiB")
+    node = machine.nodes[0]
+    node.promotion = node.promotion._replace(threshold=125)
+    machine.now = 99_000
+    answer = may_promote(machine, 0, 0, 1, 10)
+    assert answer == (True, 10)
+    assert node.promotion.threshold == 0
+    assert promoted(machine) == (0, 0)
+
+
+def test_all_are_taken_only_while_there_is_much_free() -> None:
+    machine = tiered("3GiB")
+    [_, zone] = machine.nodes[0].zones
+    step = zone.watermark_high - zone.watermark_low
+    zone.nr_free = GIB_PAGES + zone.watermark_high + step + zone.reserve + 3
+    assert may_promote(machine, 0, 0, 1, 10) == (True, 3)
+    assert may_promote(machine, 0, 0, 512, 10) == (True, 1)
+    zone.nr_free -= 3
+    machine.now = 99_000
+    assert may_promote(machine, 0, 0, 1, 10) == (False, 10)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "before", "after"),
+    [(0, 0, 1125), (16000, 1000, 1000), (17000, 0, 875), (13000, 1000, 1125), (0, 2000, 2000)],
+    ids=["too few", "about right", "too many", "90 % is too few", "twice the default at most"],
+)
+def test_threshold_follows_the_number_of_candidates(
+    machine: Machine, candidates: int, before: int, after: int
+) -> None:
+    set_knobs(machine, promote_rate_limit_mbps=1)  # 256 pages a second, 15360 in a minute
+    node = machine.nodes[0]
+    node.promotion = node.promotion._replace(threshold=before)
+    node.numa.add("pgpromote_candidate", candidates)
+    machine.now = 60_001
+    may_promote(machine, 0, 0, 1, 1)
+    assert node.promotion.threshold == after
+    assert node.promotion.threshold_start == 60_001
+
+
+def test_threshold_is_never_less_than_a_step(machine: Machine) -> None:
+    node = machine.nodes[0]
+    set_knobs(machine, promote_rate_limit_mbps=1)
+    node.promotion = node.promotion._replace(threshold=125)
+    node.numa.add("pgpromote_candidate", 99999)
+    machine.now = 60_001
+    may_promote(machine, 0, 0, 1, 1)
+    assert node.promotion.threshold == 125
+
+
+def test_threshold_is_looked_at_once_in_the_longest_period(machine: Machine) -> None:
+    machine.now = 60_000
+    may_promote(machine, 0, 0, 1, 1)
+    assert machine.nodes[0].promotion.threshold == 0
+
+
+def test_switching_tiering_on_begins_anew(machine: Machine) -> None:
+    node = machine.nodes[0]
+    node.numa.add("pgpromote_candidate", 7)
+    node.promotion = node.promotion._replace(threshold=125)
+    machine.now = 4000
+    reset_memory_tiering(machine)
+    found = node.promotion
+    assert (found.threshold, found.threshold_start, found.threshold_candidates) == (0, 4000, 7)
+
+
+@pytest.mark.parametrize(("to", "cpupid"), [(0, -1), (1, 5000)])
+def test_page_that_leaves_slow_memory_forgets_when_it_was_used(
+    machine: Machine, task: Task, to: int, cpupid: int
+) -> None:
+    addr = touched(machine, task, "4KiB", node=1)
+    machine.now = 5000
+    task_numa_work(machine, task)
+    move_pages(machine, task, task, [addr], [to], 2)
+    run = task.mm.page_table.at(addr // PAGE)
+    assert run is not None
+    assert frame_of(machine, run.lanes[0]).cpupid == cpupid
+
+
+def test_hot_set_is_promoted_and_of_the_rest_what_happens_to_be_used_in_time(
+    machine: Machine, task: Task
+) -> None:
+    addr = touched(machine, task, "8MiB", node=1)
+    machine.now = 5000
+    task_numa_work(machine, task)
+    # 2048 pages in 10 s, half of them before: a tenth within the threshold of 1000 ms.
+    sweep = Sweep(addr // PAGE, 2048, 204_800, 0)
+    run_sweep(machine, task, sweep, 5000, 15000)
+    assert nodes_of(machine, task, addr, "8MiB") == [[1024, 1], [204, 0], [820, 1]]
+    check(machine)
