@@ -29,6 +29,7 @@ COMMANDS = {
     "numa_maps": "Print /proc/PID/numa_maps.",
     "pagetypeinfo": "Print /proc/pagetypeinfo.",
     "ps": "List the tasks, with their resident pages by node.",
+    "reclaim": "Reclaim memory: pages are demoted, or dropped.",
     "run": "Execute the steps of a scenario, and print their records.",
     "schema": "Print the JSON Schema of scenario files.",
     "set_mempolicy": "Replace the policy of a process.",

@@ -90,6 +90,7 @@ class Node:
     perf: AccessCoordinate | None = None  # of its memory, as the HMAT says
     adistance: int = 0  # its memory's abstract distance, if a driver gives one
     promotion: Promotion = field(default_factory=Promotion)
+    hands: tuple[int, int] = (0, 0)  # frames where reclaim goes on: of files' pages, of the others
 
     @property
     def nr_pages(self) -> int:

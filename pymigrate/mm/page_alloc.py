@@ -154,7 +154,11 @@ def available(node: Node, to_min: bool, order: int = 0) -> int:
 
 def room_for(machine: Machine, task: Task, where: Placement, order: int = 0) -> int:
     """How many folios *where* surely has room for on the nodes that it asks for first."""
-    firsts = {_lane(machine, nid, where, task.mems_allowed).preferred for nid in where.cycle}
+    lanes = [_lane(machine, nid, where, task.mems_allowed) for nid in set(where.cycle)]
+    if where.alone_first:  # of one lane
+        nodes = {nid for tried, _ in lanes[0].passes for nid in tried}
+        return sum(available(machine.nodes[nid], to_min=True, order=order) for nid in nodes)
+    firsts = {lane.preferred for lane in lanes}
     return min(
         available(machine.nodes[nid], where.this_node, order) if nid >= 0 else 0 for nid in firsts
     )
@@ -240,6 +244,8 @@ def _lane(machine: Machine, nid: int, where: Placement, mems: Nodemask) -> _Lane
         rounds = [tuple(n for n in anywhere if n in where.mask)]
         if where.then_any:
             rounds.append(anywhere)
+        if where.alone_first and nid in anywhere:
+            rounds.insert(0, (nid,))
     passes = tuple((nodes, to_min) for nodes in rounds if nodes for to_min in (False, True))
     preferred = passes[0][0][0] if passes else -1
     return _Lane(preferred, passes)

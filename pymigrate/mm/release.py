@@ -43,6 +43,8 @@ class Release(NamedTuple):
     hmat_adistance: bool = True
     # The entries of up to 512 base pages are flushed from the TLB at once (before: each).
     batches_flush: bool = True
+    # Proactive reclaim has counters of its own (since 6.16).
+    counts_proactive: bool = False
     # cgroup v1's cpusets exist, whose memory_migrate can be off (in Debian's build).
     cpuset_v1: bool = False
 
@@ -72,6 +74,7 @@ RELEASES = {
     "7.2": Release(
         name="7.2",
         merges_unfaulted_neighbour=True,
+        counts_proactive=True,
         huge_zero_becomes_thp=True,
         mprotect_keeps_huge_dirty=True,
     ),

@@ -1,6 +1,6 @@
 """From a scenario's text to a booted machine."""
 
-from pymigrate.errors import ScenarioError, UnsupportedError
+from pymigrate.errors import ScenarioError
 from pymigrate.mm.address_space import AddressSpace
 from pymigrate.mm.busy import begin
 from pymigrate.mm.cred import NAMES
@@ -34,10 +34,8 @@ FIRST_INODE = 2  # of a tmpfs: its root is 1
 def build(scenario: Scenario, kernel: str | None = None) -> Machine:
     """The machine of *scenario* with its files, tasks and declared memory, just booted.
 
-    *kernel* overrides the scenario's. Raises ScenarioError for memory that does not fit,
-    UnsupportedError for what is not simulated yet.
+    *kernel* overrides the scenario's. Raises ScenarioError for memory that does not fit.
     """
-    _check_simulated(scenario)
     machine = boot(scenario.machine, kernel or scenario.kernel)
     inode = FIRST_INODE
     for name, spec in scenario.files.items():
@@ -184,13 +182,3 @@ def _node(nid: int, spec: NodeSpec) -> Node:
             hmat.read_latency, hmat.write_latency, hmat.read_bandwidth, hmat.write_bandwidth
         )
     return node
-
-
-def _check_simulated(scenario: Scenario) -> None:
-    """Refuse what would be answered wrongly."""
-    spec = scenario.machine
-    missing = ""
-    if spec.demotion:
-        missing = "demotion"
-    if missing:
-        raise UnsupportedError(f"{missing} cannot be simulated yet")

@@ -8,9 +8,11 @@ from pymigrate.scenario.fields import (
     Cpus,
     Integer,
     Name,
+    NodeId,
     Nodes,
     PageNumber,
     Setting,
+    Size,
 )
 from pymigrate.scenario.step_base import (
     At,
@@ -126,6 +128,17 @@ class SysctlStep(Step):
     ] = Field(description="the setting")
     value: Setting = Field(description="what to write")
     node: Integer | None = Field(default=None, description="with nr_hugepages: the pool's node")
+
+
+class ReclaimStep(Step):
+    """Reclaim memory, as a write to memory.reclaim does: pages are demoted, or dropped."""
+
+    op: Literal["reclaim"]
+    task: OptionalCaller = None
+    size: Size = Field(description="how much")
+    node: NodeId | None = Field(default=None, description="only from this node")
+    target: Annotated[Name | None, Field(description="only what this task maps")] = None
+    cpuset: Annotated[Name | None, Field(description="only what tasks of this cpuset map")] = None
 
 
 class KsmStep(Step):

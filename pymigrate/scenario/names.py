@@ -104,7 +104,7 @@ class Scope:
             yield from _unknown(step.get("driver"), self.drivers, "driver", (*path, "driver"))
         if op == "mmap":
             yield from _unknown(step.get("file"), self.files, "file", (*path, "file"))
-        if op in ("cpuset_set", "cpuset_attach"):
+        if op in ("cpuset_set", "cpuset_attach", "reclaim"):
             yield from _unknown(step.get("cpuset"), self.cpusets, "cpuset", (*path, "cpuset"))
         if op == "exec":
             yield from self._check_argv(step, path)

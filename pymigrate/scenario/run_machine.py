@@ -10,7 +10,7 @@ from pymigrate.mm.memmap import Busy, nid_of
 from pymigrate.mm.trace import MigrateMode
 from pymigrate.scenario import machine_steps
 from pymigrate.scenario.record import Record, done, runs
-from pymigrate.syscalls import cpuset, devices, drivers, gup, migrate, sysctl
+from pymigrate.syscalls import cpuset, devices, drivers, gup, migrate, reclaim, sysctl
 from pymigrate.tools import migratepages
 from pymigrate.tools.program import Libnuma
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
@@ -111,6 +111,16 @@ def _sysctl(runner: Runner, step: machine_steps.SysctlStep) -> Record:
     return done()
 
 
+def _reclaim(runner: Runner, step: machine_steps.ReclaimStep) -> Record:
+    machine, tasks = runner.machine, None
+    if step.target is not None:
+        tasks = [runner.task(step.target)]
+    elif step.cpuset is not None:
+        tasks = reclaim.cpuset_tasks(machine, step.cpuset)
+    caller = runner.caller(step.task)
+    return done() | {"reclaimed": reclaim.reclaim(machine, caller, step.size, step.node, tasks)}
+
+
 def _ksm(runner: Runner, step: machine_steps.KsmStep) -> Record:
     ksm.scan(runner.machine)
     return ksm.state(runner.machine)._asdict()
@@ -186,6 +196,7 @@ MACHINE: dict[type[Step], Callable[[Runner, Any], Record]] = {  # each takes its
     machine_steps.CpusetAttachStep: _cpuset_attach,
     machine_steps.SysctlStep: _sysctl,
     machine_steps.KsmStep: _ksm,
+    machine_steps.ReclaimStep: _reclaim,
     machine_steps.ExecStep: _exec,
     machine_steps.PlacementStep: _placement,
     machine_steps.NumaMapsStep: _numa_maps,

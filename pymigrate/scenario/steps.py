@@ -34,6 +34,7 @@ from pymigrate.scenario.machine_steps import (
     MigrateVmaStep,
     NumaMapsStep,
     PlacementStep,
+    ReclaimStep,
     SwapCacheStep,
     SysctlStep,
     VmstatStep,
@@ -72,6 +73,7 @@ AnyStep = (
     | VmstatStep
     | KsmStep
     | AccessesStep
+    | ReclaimStep
 )
 STEPS: dict[str, type[AnyStep]] = {
     get_args(model.model_fields["op"].annotation)[0]: model for model in get_args(AnyStep)

@@ -208,18 +208,20 @@ def _node_rows(machine: Machine) -> list[Row]:
             text_of(node.perf or ()),
             node.adistance,
             text_of(node.promotion),
+            text_of(node.hands),
         )
         for node in machine.nodes.values()
     ]
 
 
 def _read_nodes(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
-    for nid, cpus, numa, nr, surplus, perf, adistance, promotion in rows:
+    for nid, cpus, numa, nr, surplus, perf, adistance, promotion, hands in rows:
         memmap, pool = maps["memmap", nid], HugePool(maps["pool", nid], nr, surplus)
         node = Node(nid, Cpumask(cpus, 16), [], memmap, counters_of(numa), pool)
         node.perf = AccessCoordinate(*ints_of(perf)) if perf else None
-        node.adistance = adistance
         node.promotion = Promotion(*ints_of(promotion))
+        file_hand, anon_hand = ints_of(hands)
+        node.adistance, node.hands = adistance, (file_hand, anon_hand)
         machine.nodes[nid] = node
 
 
@@ -267,7 +269,7 @@ MACHINE_TABLES = {
     ),
     "distance": Table("nid others", _distance_rows, _read_distances),
     "node": Table(
-        "nid cpus numa nr_hugepages surplus_hugepages perf adistance promotion",
+        "nid cpus numa nr_hugepages surplus_hugepages perf adistance promotion hands",
         _node_rows,
         _read_nodes,
     ),

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from pymigrate.errors import KernelError, UnsupportedError
+from pymigrate.errors import KernelError
 from pymigrate.mm.compaction import compact_memory
 from pymigrate.mm.filemap import drop_caches
 from pymigrate.mm.hugetlb import set_nr_hugepages
@@ -66,7 +66,7 @@ def read(machine: Machine, name: str) -> str:
 def write(machine: Machine, caller: Task, name: str, value: str, node: int | None = None) -> None:
     """Change a setting; of nr_hugepages that of *node*, or of all nodes together.
 
-    Raises KernelError EACCES, ENOENT, EINVAL; UnsupportedError for what is not simulated.
+    Raises KernelError EACCES, ENOENT, EINVAL.
     """
     name = _ALIASES.get(name, name)
     if caller.uid:
@@ -104,12 +104,10 @@ def _set_knob(machine: Machine, knob: str, value: str) -> None:
 
 
 def _set_demotion(machine: Machine, value: str) -> None:
-    """It can only be switched off yet."""
     switch = value.strip().lower()
     if switch not in ("0", "n", "false", "1", "y", "true"):
         raise KernelError("EINVAL", f"{value[:20]!r} is not a value of demotion_enabled")
-    if switch in ("1", "y", "true"):
-        raise UnsupportedError("demotion cannot be simulated yet")
+    machine.demotion = switch in ("1", "y", "true")
 
 
 def _compact(machine: Machine, value: str) -> None:

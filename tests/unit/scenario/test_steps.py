@@ -50,6 +50,7 @@ OWN = {
     "busy",
     "ksm",
     "migrate_driver",
+    "reclaim",
     "migrate_vma",
     "swap_cache",
 }

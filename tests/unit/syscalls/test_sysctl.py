@@ -2,7 +2,6 @@
 
 import pytest
 
-from pymigrate.errors import UnsupportedError
 from pymigrate.mm.machine import Machine
 from pymigrate.syscalls.mmap import munmap
 from pymigrate.syscalls.process import touch
@@ -124,15 +123,12 @@ def test_what_is_not_simulated_can_be_switched_off(machine: Machine, name: str, 
     write(machine, machine.shell, name, value)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("demotion_enabled", "true"),
-    ],
-)
-def test_but_not_on(machine: Machine, name: str, value: str) -> None:
-    with pytest.raises(UnsupportedError):
-        write(machine, machine.shell, name, value)
+@pytest.mark.parametrize("value", ["1", "Y", "true\n"])
+def test_demotion_is_switched_on_and_off(machine: Machine, value: str) -> None:
+    write(machine, machine.shell, "demotion_enabled", value)
+    assert (machine.demotion, read(machine, "demotion_enabled")) == (True, "true")
+    write(machine, machine.shell, "demotion_enabled", "0")
+    assert (machine.demotion, read(machine, "demotion_enabled")) == (False, "false")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,41 @@
+"""Memory that is reclaimed because somebody asks for it: cgroup v2's memory.reclaim."""
+
+from collections.abc import Sequence
+
+from pymigrate.errors import KernelError
+from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.vmscan import memory_reclaim
+from pymigrate.units import PAGE_SHIFT
+
+
+def reclaim(
+    machine: Machine,
+    caller: Task,
+    size: int,
+    node: int | None = None,
+    tasks: Sequence[Task] | None = None,
+) -> int:
+    """Reclaim *size* bytes, of *node* and of what *tasks* map, if given; how many base pages.
+
+    Raises KernelError EACCES, ENOENT; EAGAIN if there was less, which is reclaimed then.
+    """
+    if caller.uid:
+        raise KernelError("EACCES", "only root may write to memory.reclaim")
+    if node is not None and (node not in machine.nodes or not machine.nodes[node].zones):
+        raise KernelError("ENOENT", f"there is no node {node} with memory")
+    nr = size >> PAGE_SHIFT
+    mms = None if tasks is None else list({id(task.mm): task.mm for task in tasks}.values())
+    got = memory_reclaim(machine, caller, nr, None if node is None else [node], mms)
+    if got < nr:
+        raise KernelError("EAGAIN", f"{got} of {nr} pages were reclaimed")
+    return got
+
+
+def cpuset_tasks(machine: Machine, name: str) -> list[Task]:
+    """The tasks of the cpuset called *name*, whose cgroup accounts for their memory.
+
+    Raises KernelError ENOENT.
+    """
+    if name not in machine.cpusets:
+        raise KernelError("ENOENT", f"there is no cpuset {name}")
+    return [task for task in machine.tasks.values() if task.cpuset == name]
