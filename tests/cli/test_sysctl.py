@@ -127,8 +127,6 @@ def test_refusals(shell: Shell, setting: str, errno: str, why: str) -> None:
     assert shell(f"sysctl {setting} -v").stderr == refused("sysctl", errno, why, verbose=True)
 
 
-def test_what_is_not_simulated_yet_is_said(shell: Shell) -> None:
-    before = shell.state.read_bytes()
-    expected = Outcome(2, "", "pymigrate: demotion cannot be simulated yet\n")
-    assert shell("sysctl demotion_enabled=true") == expected
-    assert shell.state.read_bytes() == before
+def test_demotion_is_switched_on(shell: Shell) -> None:
+    assert shell("sysctl demotion_enabled=true") == Outcome(0)
+    assert shell("sysctl demotion_enabled") == Outcome(0, "true\n")
