@@ -43,7 +43,18 @@ from pymigrate.store.codec import copy_machine
 from pymigrate.syscalls import cpuset, gup, madvise, mempolicy, migrate, mmap, process, sysctl
 from pymigrate.syscalls.credentials import check_access
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, pages_of, parse_size
-from pymigrate.views import explain, numa_maps, placement, ps, show, stayed, trace, vmstat
+from pymigrate.views import (
+    entries,
+    explain,
+    numa_maps,
+    placement,
+    ps,
+    show,
+    stayed,
+    trace,
+    tree,
+    vmstat,
+)
 from pymigrate.views.arguments import parse_mode
 from pymigrate.views.regions import regions_of
 
@@ -404,6 +415,10 @@ class Machine:
     def vmstat(self) -> dict[str, int]:
         """Every counter of /proc/vmstat, in its order."""
         return vmstat.rows(self._core)
+
+    def read(self, path: str) -> str:
+        """What a file below /proc or /sys says, such as `proc/4321/smaps`; a directory lists."""
+        return entries.read(tree.tree(self._core), path)
 
     def placement(self, who: Who, place: Place, *, length: Size | None = None) -> list[Placed]:
         """Where the pages of a range lie, run by run."""

@@ -39,6 +39,7 @@ class TreeWriter:
         """
         known = self._check()
         wanted = dict(walk(root))
+        assert all(_is_below(path) for path in wanted), "a path leads out of the directory"
         self._put_list(known | wanted.keys())
         changed = 0
         for path, entry in wanted.items():
@@ -128,3 +129,8 @@ class TreeWriter:
         while folder != self.folder and os.path.isdir(folder) and not os.listdir(folder):
             os.rmdir(folder)
             folder = os.path.dirname(folder)
+
+
+def _is_below(path: str) -> bool:
+    """Whether *path* stays in the directory that it is relative to."""
+    return not {"", ".", ".."} & set(path.split("/")) and path.split("/")[0] != OWN

@@ -16,6 +16,7 @@ from pymigrate.views import (
     zoneinfo,
 )
 from pymigrate.views.entries import Dir, Entries, Entry, File, Link, dir_of, file_of
+from pymigrate.views.sysfs_cgroup import cgroup_dir, cgroup_path, cpuset_path
 from pymigrate.views.sysfs_cpu import cpu_dir, cpuinfo
 from pymigrate.views.sysfs_mm import kernel_mm_dir, sysctl_dir
 from pymigrate.views.sysfs_node import memory_tiering_dir, node_dir
@@ -24,6 +25,10 @@ _BLOCK_SIZE = 128 << 20  # of memory that is switched on and off as a whole
 _MOUNTS = "".join(
     f"{name} {where} {name} rw,nosuid,nodev,noexec,relatime 0 0\n"
     for name, where in (("sysfs", "/sys"), ("proc", "/proc"))
+)
+_IO = "".join(
+    f"{name}: 0\n"
+    for name in "rchar wchar syscr syscw read_bytes write_bytes cancelled_write_bytes".split()
 )
 
 
@@ -54,20 +59,25 @@ def _proc(machine: Machine) -> Entries:
 def _dir_of_task(machine: Machine, task: Task) -> Dir:
     """The files of /proc/PID. There are no arguments: the command line is the comm."""
     rows = cache(lambda: smaps.rows(machine, task))
-    lines = File(lambda: status.format_status(status.status(machine, task, rows())))
-    entries: Entries = {
-        "cmdline": File(lambda: f"{task.comm}\0"),
+    of_thread: Entries = {
         "comm": file_of(task.comm),
+        "stat": File(lambda: status.stat(machine, task, rows())),
+        "status": File(lambda: status.format_status(status.status(machine, task, rows()))),
+    }
+    entries: Entries = {
+        "cgroup": File(lambda: cgroup_path(machine, task)),
+        "cmdline": File(lambda: f"{task.comm}\0"),
+        "cpuset": File(lambda: cpuset_path(task)),
+        "io": File(lambda: _IO),
         "maps": File(lambda: maps.format_rows(maps.rows(machine, task))),
         "mounts": File(lambda: _MOUNTS),
         "numa_maps": File(lambda: numa_maps.format_rows(numa_maps.rows(machine, task))),
         "smaps": File(lambda: smaps.format_rows(rows())),
         "smaps_rollup": File(lambda: smaps.format_rollup(rows())),
-        "stat": File(lambda: status.stat(machine, task, rows())),
         "statm": File(lambda: status.statm(machine, task, rows())),
-        "status": lines,
+        "task": dir_of({str(task.pid): dir_of(of_thread)}),
     }
-    return dir_of(entries)
+    return dir_of(entries | of_thread)
 
 
 def _stat(machine: Machine) -> str:
@@ -103,6 +113,7 @@ def _sys(machine: Machine) -> Entries:
     virtual = {"memory_tiering": memory_tiering_dir(machine)}
     return {
         "bus": dir_of({**buses}),
+        "fs": dir_of({"cgroup": cgroup_dir(machine)}),
         "devices": dir_of({"system": dir_of({**system}), "virtual": dir_of({**virtual})}),
         "kernel": dir_of({"debug": debug, "mm": kernel_mm_dir(machine)}),
     }

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from pymigrate.cli.tree_writer import TreeWriter
+from pymigrate.views.entries import dir_of, file_of
 from tests.cli.conftest import Shell
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="links and signals are POSIX's")
@@ -54,7 +56,7 @@ def test_only_what_has_changed_is_written_again(shell: Shell) -> None:
 def test_what_no_longer_exists_is_removed(shell: Shell) -> None:
     shell.out("export tree")
     shell.out("task exit b")
-    assert written(shell)[1] == 10
+    assert written(shell)[1] == 16
     assert not (shell.folder / "tree/proc/200").exists()
     assert (shell.folder / "tree/proc/100/comm").exists()
 
@@ -158,7 +160,7 @@ def test_a_watcher_follows_every_change_until_interrupted(
     maps = shell.folder / "tree/proc/100/numa_maps"
     assert maps.read_text() == shell.out("numa_maps 100")
     shell.out("task exit b")
-    assert "10 removed" in watcher.stdout.readline()
+    assert "16 removed" in watcher.stdout.readline()
     watcher.send_signal(signal.SIGINT)
     assert watcher.wait(timeout=20) == 130
     assert watcher.stdout.read() == ""
@@ -181,3 +183,11 @@ def test_help(shell: Shell) -> None:
 def test_the_tree_is_of_the_scenario_alone(shell: Shell, tmp_path: Path) -> None:
     shell.out("export tree --ephemeral")
     assert (tmp_path / "tree/proc/100/comm").read_text() == "alpha\n"
+
+
+@pytest.mark.parametrize("name", ["..", "a/../../b", ".pymigrate"])
+def test_no_name_of_an_entry_leads_out(tmp_path: Path, name: str) -> None:
+    writer = TreeWriter(str(tmp_path / "tree"))
+    with pytest.raises(AssertionError, match="leads out"):
+        writer.write(dir_of({name: dir_of({"file": file_of("x")})}))
+    assert [path.name for path in tmp_path.rglob("*")] == ["tree", ".pymigrate"]

@@ -273,6 +273,13 @@ def test_vmstat_counts(machine: Machine) -> None:
     assert machine.vmstat()["pgmigrate_success"] - before["pgmigrate_success"] == 10
 
 
+def test_files_of_proc_and_sys_are_read_by_their_path(machine: Machine) -> None:
+    assert machine.read("sys/devices/system/node/online") == "0-1\n"
+    assert machine.read("/proc/vmstat").startswith("nr_free_pages ")
+    with pytest.raises(KernelError):
+        machine.read("proc/1/maps")
+
+
 def test_ps_and_show(machine: Machine) -> None:
     assert [(row.pid, row.nodes) for row in machine.ps()] == [
         (100, {0: 10, 1: 2}),

@@ -6,7 +6,8 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.hugetlb import set_nr_hugepages
 from pymigrate.mm.machine import Machine
 from pymigrate.mm.tier_state import AccessCoordinate
-from pymigrate.syscalls import sysctl
+from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.syscalls import cpuset, sysctl
 from pymigrate.views.entries import read, walk
 from pymigrate.views.tree import tree
 from tests.conftest import new_task, nodes_with, touched
@@ -163,8 +164,11 @@ def test_a_process_has_its_files(machine: Machine) -> None:
     task = new_task(machine)
     listed = read(tree(machine), f"proc/{task.pid}").split()
     assert listed == [
+        "cgroup",
         "cmdline",
         "comm",
+        "cpuset",
+        "io",
         "maps",
         "mounts",
         "numa_maps",
@@ -173,9 +177,42 @@ def test_a_process_has_its_files(machine: Machine) -> None:
         "stat",
         "statm",
         "status",
+        "task/",
     ]
+    assert read(tree(machine), f"proc/{task.pid}/task/{task.pid}") == "comm\nstat\nstatus\n"
     assert read(tree(machine), f"proc/{task.pid}/cmdline") == "a\0"
     assert read(tree(machine), f"proc/{task.pid}/comm") == "a\n"
+
+
+def test_a_cpuset_is_a_group_with_its_masks(machine: Machine) -> None:
+    task = new_task(machine)
+    mems = Nodemask.of(1)
+    cpuset.create(machine, machine.shell, "batch", Cpumask.parse("3-5"), mems, memory_migrate=True)
+    cpuset.attach_task(machine, machine.shell, task, "batch")
+    root, group = tree(machine), "sys/fs/cgroup/batch"
+    assert read(root, f"{group}/cgroup.procs") == "1000\n"
+    assert read(root, f"{group}/cpuset.cpus") == "3-5\n"
+    assert read(root, f"{group}/cpuset.mems.effective") == "1\n"
+    assert read(root, "sys/fs/cgroup/cpuset.mems.effective") == "0-1,3\n"
+    assert read(root, "proc/1000/cpuset") == "/batch\n"
+    assert read(root, "proc/1000/cgroup") == "0::/batch\n"
+
+
+def test_version_1_has_a_hierarchy_of_cpusets() -> None:
+    machine = nodes_with("64MiB", kernel="6.1")
+    task = new_task(machine)
+    path = "sys/fs/cgroup/cpuset"
+    nodes, cpus = Nodemask.of(0), Cpumask.of(0)
+    cpuset.create(machine, machine.shell, "batch", cpus, nodes, memory_migrate=True)
+    assert read(tree(machine), f"{path}/batch/cpuset.memory_migrate") == "1\n"
+    assert read(tree(machine), f"{path}/cgroup.procs") == "1000\n"
+    assert read(tree(machine), f"proc/{task.pid}/cgroup") == "1:cpuset:/\n"
+
+
+@pytest.mark.parametrize("name", ["..", "a/b"])
+def test_a_cpuset_whose_name_is_no_directorys_is_left_out(machine: Machine, name: str) -> None:
+    cpuset.create(machine, machine.shell, name, Cpumask.of(0), Nodemask.of(0), memory_migrate=True)
+    assert not [path for path, _ in walk(tree(machine)) if name in path]
 
 
 def test_self_is_the_shell_of_commands(machine: Machine) -> None:
