@@ -8,18 +8,17 @@ from pymigrate.errors import KernelError, UnsupportedError
 from pymigrate.mm import ksm
 from pymigrate.mm.memmap import Busy, nid_of
 from pymigrate.mm.trace import MigrateMode
+from pymigrate.programs.simulated import Simulated
 from pymigrate.scenario import machine_steps
 from pymigrate.scenario.record import Record, done, runs
-from pymigrate.syscalls import cpuset, devices, drivers, gup, migrate, reclaim, sysctl
-from pymigrate.tools import migratepages
-from pymigrate.tools.program import Libnuma
+from pymigrate.syscalls import cpuset, devices, drivers, gup, reclaim, sysctl
+from pymigrate.tools import programs
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 from pymigrate.views import accesses, numa_maps, placement, vmstat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pymigrate.nodemask import Nodemask
     from pymigrate.scenario.runner import Runner
     from pymigrate.scenario.step_base import Step
 
@@ -133,15 +132,13 @@ def _exec(runner: Runner, step: machine_steps.ExecStep) -> Record:
         str(runner.pids[word[1:]]) if word[:1] == "$" and word[1:] in runner.pids else word
         for word in step.argv
     ]
-    if argv[0] != "migratepages":
+    if argv[0] not in programs.PROGRAMS:
         raise UnsupportedError(f"program {argv[0]} cannot be simulated yet")
-
-    def migrate_pages(pid: int, old: Nodemask, new: Nodemask) -> int:
-        target = machine.task(pid) if pid else caller
-        return migrate.migrate_pages(machine, caller, target, old, new)
-
-    libnuma = Libnuma(caller.mems_allowed, len(machine.nodes))
-    outcome = migratepages.run(argv, libnuma, migrate_pages)
+    system = Simulated(machine, caller)
+    outcome = programs.run(argv, system)
+    system.finish()
+    if outcome.command:  # nothing else is installed
+        outcome = programs.not_found(outcome)
     return {"exit": outcome.exit, "stdout": outcome.stdout, "stderr": outcome.stderr}
 
 

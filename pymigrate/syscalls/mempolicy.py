@@ -61,15 +61,15 @@ def get_mempolicy(machine: Machine, task: Task, addr: int, flags: int) -> Policy
         return PolicyAnswer(MPOL.DEFAULT, 0, task.mems_allowed)
     if flags & MPOL_F_ADDR:
         policy, node = _policy_at(machine, task, addr, bool(flags & MPOL_F_NODE))
-        return _answer(policy, node)
+        return answer(policy, node)
     if addr:
         raise KernelError("EINVAL", "an address goes with the flag addr")
     if flags & MPOL_F_NODE:
         if task.policy is None or not task.policy.is_interleaving:
             raise KernelError("EINVAL", "the task's policy does not interleave")
         where, _, _ = cursor_placement(machine, task, 1, task.policy)
-        return _answer(task.policy, where.cycle[0])
-    return _answer(task.policy, None)
+        return answer(task.policy, where.cycle[0])
+    return answer(task.policy, None)
 
 
 def mbind(
@@ -125,7 +125,8 @@ def _allowed(machine: Machine, task: Task) -> Nodemask:
     return task.mems_allowed & machine.memory_nodes
 
 
-def _answer(policy: Mempolicy | None, node: int | None) -> PolicyAnswer:
+def answer(policy: Mempolicy | None, node: int | None = None) -> PolicyAnswer:
+    """What get_mempolicy() writes of *policy*."""
     if policy is None:
         return PolicyAnswer(MPOL.DEFAULT, 0, Nodemask(), node)
     return PolicyAnswer(policy.mode, policy.flags, policy.user_nodes, node)

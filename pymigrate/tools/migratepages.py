@@ -1,12 +1,18 @@
 """The program migratepages: ``migratepages PID FROM-NODES TO-NODES``."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
 from pymigrate.nodemask import Nodemask
 from pymigrate.tools.getopt import Option, getopt_long
 from pymigrate.tools.nodestring import parse_nodestring
 from pymigrate.tools.program import Exit, Libnuma, strtoul, to_signed
+
+if TYPE_CHECKING:
+    from pymigrate.tools.system import System
 
 USAGE = """\
 usage: migratepages pid from-nodes to-nodes
@@ -15,6 +21,11 @@ nodes is a comma delimited list of node numbers or A-B ranges or all.
 """
 
 _OPTIONS = [Option("help", "h")]
+
+
+def main(argv: Sequence[str], system: System) -> Exit:
+    """What the program prints and how it exits, on *system*."""
+    return run(argv, system.libnuma, system.migrate_pages)
 
 
 def run(

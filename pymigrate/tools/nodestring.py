@@ -1,11 +1,11 @@
-"""libnuma's node strings: ``!0``, ``+0-1``, ``0,2-3``, ``all``, ``netdev:eth0``."""
+"""libnuma's node strings: ``!0``, ``+0-1``, ``0,2-3``, ``all``, ``netdev:eth0``; CPUs likewise."""
 
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from pymigrate.nodemask import Nodemask
+from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
 from pymigrate.tools.program import strtoul, to_signed
 
 NO_DEVICES: Mapping[str, int] = MappingProxyType({})
@@ -28,6 +28,13 @@ class NodeString(NamedTuple):
     warning: str = ""
 
 
+class CpuString(NamedTuple):
+    """What a string of CPUs means; *mask* and *warning* are like those of a node string."""
+
+    mask: Cpumask | None
+    warning: str = ""
+
+
 def parse_nodestring(
     text: str,
     valid: Nodemask,
@@ -46,17 +53,29 @@ def parse_nodestring(
     >>> parse_nodestring("!+0", Nodemask.of(0, 1, 3), 4)
     NodeString(mask=Nodemask('1-3'), warning='')
     """
-    if not text:
-        return NodeString(Nodemask())
-    rest = text.removeprefix("!")
-    inverted = rest != text
-    relative = rest.startswith("+")
-    items = _Items(valid, relative, mask_size, devices)
     try:
-        mask = items.parse(rest.removeprefix("+"))
+        bits = _parse(text, configured, _Items(valid, text, mask_size, devices))
     except _RefusedError as refused:
         return NodeString(None, str(refused))
-    return NodeString(mask ^ ((1 << configured) - 1) if inverted else mask)
+    return NodeString(Nodemask(bits))
+
+
+def parse_cpustring(text: str, valid: Cpumask, configured: int) -> CpuString:
+    """The CPUs that *text* names.
+
+    *valid* are the caller's allowed CPUs, or all configured ones where the program's ``--all`` asks
+    for that; *configured* is how many there are, which is as far as ``!`` reaches.
+
+    Mirrors numa_parse_cpustring() and numa_parse_cpustring_all(), libnuma.c.
+
+    >>> parse_cpustring("!0-1", Cpumask.of(0, 1, 2, 3), 4)
+    CpuString(mask=Cpumask('2-3'), warning='')
+    """
+    try:
+        bits = _parse(text, configured, _Items(valid, text, Cpumask.limit))
+    except _RefusedError as refused:
+        return CpuString(None, str(refused))
+    return CpuString(Cpumask(bits))
 
 
 class _RefusedError(Exception):
@@ -64,51 +83,65 @@ class _RefusedError(Exception):
 
 
 class _Items(NamedTuple):
-    """The items of one string, after its ``!`` and ``+``."""
+    """The items of one string, after its ``!`` and ``+``: of nodes, or of CPUs."""
 
-    valid: Nodemask
-    relative: bool
+    valid: Bitmap
+    text: str  # the whole string
     mask_size: int
-    devices: Mapping[str, int]
+    devices: Mapping[str, int] = NO_DEVICES
 
-    def parse(self, rest: str) -> Nodemask:
+    @property
+    def noun(self) -> str:
+        """What they are, as messages say."""
+        return self.valid.noun.lower()
+
+    @property
+    def relative(self) -> bool:
+        """Whether a number is a rank among the valid ones."""
+        return self.text.removeprefix("!").startswith("+")
+
+    def parse(self, rest: str) -> Bitmap:
         """The union of all items. Raises _RefusedError."""
-        mask = Nodemask()
+        mask = Bitmap()
         while True:
             if rest == "all":
                 return self.valid
             prefix, colon, name = rest.partition(":")
-            if colon and prefix in _PREFIXES:
-                return mask | Nodemask.of(_node_of_device(prefix, name, self))
-            nodes, rest = self._range(rest)
-            mask |= nodes
+            if colon and prefix in _PREFIXES and self.noun == "node":
+                return mask | Bitmap.of(_node_of_device(prefix, name, self))
+            members, rest = self._range(rest)
+            mask |= members
             if not rest:
                 return mask
             if rest[0] != ",":
                 raise _RefusedError("")
             rest = rest[1:]
 
-    def _range(self, text: str) -> tuple[Nodemask, str]:
-        """The nodes of the number or range that begins *text*, and what follows it."""
+    def _range(self, text: str) -> tuple[Bitmap, str]:
+        """The members of the number or range that begins *text*, and what follows it."""
         first, rest = self._number(text)
         if rest == text:
-            raise _RefusedError(f"unparseable node description `{text}'\n")
+            raise _RefusedError(f"unparseable {self.noun} description `{text}'\n")
         if not self._is_valid(first):
-            raise _RefusedError(f"node argument {to_signed(first, 64)} is out of range\n")
-        mask = Nodemask.of(first % _UINT)
+            raise _RefusedError(f"{self._named(first, text)} is out of range\n")
+        mask = Bitmap.of(first % _UINT)
         if not rest.startswith("-"):
             return mask, rest
         text = rest[1:]
         last, rest = self._number(text)
         if rest == text:
-            raise _RefusedError(f"missing node argument {text}\n")
+            raise _RefusedError(f"missing {self.noun} argument {text}\n")
         if not self._is_valid(last):
-            raise _RefusedError(f"node argument {to_signed(last, 64)} out of range\n")
-        between = (node for node in self.valid if (node - first) % _UINT <= last - first)
-        return mask | Nodemask.collect(between), rest
+            raise _RefusedError(f"{self._named(last, text)} out of range\n")
+        between = (one for one in self.valid if (one - first) % _UINT <= last - first)
+        return mask | Bitmap.collect(between), rest
+
+    def _named(self, number: int, text: str) -> str:
+        """How a number out of range is reported; of CPUs it is with all that follows."""
+        return f"{self.noun} argument {to_signed(number, 64) if self.noun == 'node' else text}"
 
     def _number(self, text: str) -> tuple[int, str]:
-        """The number that begins *text*, or the valid node of that rank. Mirrors get_nr()."""
+        """The number that begins *text*, or the valid one of that rank. Mirrors get_nr()."""
         value, rest = strtoul(text)
         if not self.relative or rest == text:
             return value, rest
@@ -119,6 +152,15 @@ class _Items(NamedTuple):
 
     def _is_valid(self, number: int) -> bool:
         return number % _UINT in self.valid  # numa_bitmask_isbitset() takes an unsigned int
+
+
+def _parse(text: str, configured: int, items: _Items) -> int:
+    """The members that *text* names, as bits. Raises _RefusedError."""
+    if not text:
+        return 0
+    rest = text.removeprefix("!")
+    mask = items.parse(rest.removeprefix("+"))
+    return int(mask) ^ ((1 << configured) - 1) if rest != text else int(mask)
 
 
 def _node_of_device(prefix: str, name: str, items: _Items) -> int:

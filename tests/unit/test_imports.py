@@ -12,7 +12,7 @@ MODULES = sorted((ROOT / "pymigrate").rglob("*.py"))
 
 BASE = frozenset({"units", "errors", "nodemask"})
 ENGINE = BASE | {"mm", "syscalls"}
-OUTER = ENGINE | {"tools", "views", "scenario", "store"}
+OUTER = ENGINE | {"tools", "views", "programs", "scenario", "store"}
 # Layer (the first name below `pymigrate`) -> the layers that it may import besides itself.
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "syscalls": BASE | {"mm"},
     "tools": BASE,
     "views": ENGINE | {"tools"},
+    "programs": ENGINE | {"tools", "views"},
     "scenario": ENGINE | {"tools"},
     "store": ENGINE | {"tools"},
     "session": OUTER,
@@ -29,10 +30,10 @@ MAY_IMPORT = {
     "__init__": frozenset({"api", "errors"}),  # when it is asked for
     "__main__": frozenset({"cli"}),
 }
-# A step `numa_maps` records the rows of that view, and any step the trace.
+# A step `numa_maps` records the rows of that view, `exec` a program's output, any step the trace.
 EXCEPTIONS = {
     "pymigrate.scenario.runner": {"views"},
-    "pymigrate.scenario.run_machine": {"views"},
+    "pymigrate.scenario.run_machine": {"views", "programs"},
 }
 
 # Library -> the layers, or the one module, that may import it.
@@ -46,7 +47,7 @@ LIBRARIES = {
     "yaml": {"scenario"},
 }
 
-PURE = {"mm", "syscalls", "tools", "views"}
+PURE = {"mm", "syscalls", "tools", "views", "programs"}
 IMPURE_MODULES = {
     "asyncio",
     "ctypes",

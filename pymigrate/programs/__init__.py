@@ -1,0 +1,1 @@
+"""numactl's programs on the simulated machine: what they find there, and the memory they map."""

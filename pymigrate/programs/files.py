@@ -1,0 +1,77 @@
+"""Files and System V's segments by their names, as programs open and make them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.errors import KernelError
+from pymigrate.mm.address_space import UNNAMED, AddressSpace
+from pymigrate.mm.hugetlb import nr_available
+from pymigrate.tools.system import Shared
+from pymigrate.units import HPAGE_PMD_ORDER, HPAGE_SIZE, PAGE_SIZE, pages_of
+
+if TYPE_CHECKING:
+    from pymigrate.mm.machine import Machine
+
+_DIRECTORIES = frozenset({"", "/tmp", "/dev/shm", "/run"})  # that are there in any case
+_ROOT_INODE, _DEVICE = 1, 0x1A  # of the tmpfs that new files are on
+
+
+def find(machine: Machine, path: str) -> AddressSpace:
+    """The file of that name or path. Raises KernelError ENOENT."""
+    for space in machine.spaces.values():
+        if space.name and space.fs not in UNNAMED and path in (space.name, space.path):
+            return space
+    raise KernelError("ENOENT", f"there is no file {path}")
+
+
+def create(machine: Machine, path: str) -> AddressSpace:
+    """A new and empty file of a tmpfs, or the one that is there.
+
+    Raises KernelError ENOENT if there is no such directory.
+    """
+    try:
+        return find(machine, path)
+    except KernelError:
+        pass
+    named = [space.name for space in machine.spaces.values() if space.fs not in UNNAMED]
+    folder = path.rpartition("/")[0]
+    if not path or folder not in _DIRECTORIES | {name.rpartition("/")[0] for name in named}:
+        raise KernelError("ENOENT", f"there is no directory {folder}")
+    return _make(machine, path, "tmpfs", 0)
+
+
+def shmget(
+    machine: Machine, key: str, number: int, huge: bool, size: int, create: bool
+) -> AddressSpace:
+    """The segment of the key file *key* and a number; with *create* it is made.
+
+    Raises KernelError ENOENT; EINVAL if it is smaller than *size*; ENOMEM if the hugetlb pools
+    have not so much. Mirrors ftok() and ksys_shmget().
+    """
+    inode = find(machine, key).inode
+    name = f"/SYSV{(number & 255) << 24 | _DEVICE << 16 | inode & 65535:08x} (deleted)"
+    for space in machine.spaces.values():
+        if space.name == name:
+            if size > space.size:
+                raise KernelError("EINVAL", "the segment is smaller")
+            return space
+    if not create:
+        raise KernelError("ENOENT", f"there is no segment of {key} and {number}")
+    if huge:
+        size = -(-size // HPAGE_SIZE) * HPAGE_SIZE
+        if pages_of(size) >> HPAGE_PMD_ORDER > nr_available(machine):
+            raise KernelError("ENOMEM", "the hugetlb pools have not so many free pages")
+    return _make(machine, name, "hugetlbfs" if huge else "tmpfs", size)
+
+
+def shared(space: AddressSpace) -> Shared:
+    """A file or segment as programs know it."""
+    return Shared(space.name, space.size, HPAGE_SIZE if space.is_hugetlb else PAGE_SIZE)
+
+
+def _make(machine: Machine, name: str, fs: str, size: int) -> AddressSpace:
+    inode = max([_ROOT_INODE, *(space.inode for space in machine.spaces.values())]) + 1
+    space = AddressSpace(machine.new_id(), name, fs, size, inode)
+    machine.spaces[space.space_id] = space
+    return space

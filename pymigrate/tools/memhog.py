@@ -1,0 +1,137 @@
+"""The program memhog: fills memory, with a policy if one is given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from pymigrate.errors import KernelError
+from pymigrate.nodemask import Nodemask
+from pymigrate.tools.nodestring import parse_nodestring
+from pymigrate.tools.program import SIGNALLED, Exit, StoppedError, atoi, memsize
+from pymigrate.tools.system import (
+    MPOL_BIND,
+    MPOL_DEFAULT,
+    MPOL_INTERLEAVE,
+    MPOL_LOCAL,
+    MPOL_PREFERRED,
+    MPOL_PREFERRED_MANY,
+    MPOL_WEIGHTED_INTERLEAVE,
+    Policy,
+    Region,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pymigrate.tools.system import Shared, System
+
+_POLICIES = {
+    "preferred-many": MPOL_PREFERRED_MANY,
+    "local": MPOL_LOCAL,
+    "interleave": MPOL_INTERLEAVE,
+    "membind": MPOL_BIND,
+    "preferred": MPOL_PREFERRED,
+    "default": MPOL_DEFAULT,
+    "weighted-interleave": MPOL_WEIGHTED_INTERLEAVE,
+}
+_WITHOUT_NODES = (MPOL_DEFAULT, MPOL_LOCAL)
+USAGE = f"""\
+memhog [-fFILE] [-rNUM] [-H] size[kmg] [policy [nodeset]]
+-f mmap is backed by FILE
+-rNUM repeat memset NUM times
+-H disable transparent hugepages
+Policies: {" ".join(_POLICIES)}
+"""
+
+_UNIT = 10 << 20
+
+
+def run(argv: Sequence[str], system: System) -> Exit:
+    """What the program prints and how it exits. Mirrors main(), memhog.c."""
+    program = _Memhog(system)
+    status = 0
+    try:
+        program.main(list(argv[1:]))
+    except StoppedError as stopped:
+        status = stopped.status
+    return Exit(status, "".join(program.stdout), "".join(program.stderr))
+
+
+class _Memhog:
+    """One run of the program."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self.stdout: list[str] = []
+        self.stderr: list[str] = []
+        self.repeat, self.has_no_hugepages = 1, False
+        self.file: Shared | None = None
+
+    def main(self, words: list[str]) -> None:
+        """Take the arguments, map the memory and fill it."""
+        while words and words[0].startswith("-"):
+            self._option(words.pop(0))
+        if not words:
+            self._usage()
+        length = memsize(words[0])
+        policy = self._policy([*words[1:3]])
+        try:
+            region = self.system.mmap(length, self.file)
+        except KernelError as error:
+            self.stderr.append(f"numactl: mmap: {error}\n")
+            raise StoppedError(1) from None
+        try:
+            self.system.mbind(region, policy)
+        except KernelError as error:
+            self.stderr.append(f"mbind: {error}\n")
+        if self.has_no_hugepages:
+            self.system.no_hugepage(region)
+        for _ in range(self.repeat):
+            self._hog(region)
+
+    def _option(self, word: str) -> None:
+        if word.startswith("-r"):
+            self.repeat = atoi(word[2:])
+        elif word.startswith("-H"):
+            self.has_no_hugepages = True
+        elif word.startswith("-f"):
+            try:
+                self.file = self.system.open(word[2:])
+            except KernelError as error:
+                self.stderr.append(f"{word[2:]}: {error}\n")
+        else:
+            self._usage()
+
+    def _policy(self, words: list[str]) -> Policy:
+        """The policy that a name and nodes mean."""
+        if not words:
+            return Policy(MPOL_DEFAULT, Nodemask())
+        mode = _POLICIES.get(words[0].lstrip("-"))
+        if mode is None or (mode not in _WITHOUT_NODES and len(words) == 1):
+            self._usage()
+        if mode in _WITHOUT_NODES:
+            return Policy(mode, Nodemask())
+        libnuma = self.system.libnuma
+        parsed = parse_nodestring(
+            words[1], libnuma.allowed, libnuma.configured, devices=libnuma.devices
+        )
+        if parsed.mask is None:
+            if parsed.warning:
+                self.stderr.append(f"libnuma: Warning: {parsed.warning}\n")
+            self.stdout.append(f"<{words[1]}> is invalid\n")
+            raise StoppedError(1)
+        return Policy(mode, parsed.mask)
+
+    def _hog(self, region: Region) -> None:
+        """Fill the memory, with a dot for each part that is begun. Mirrors hog(), memhog.c."""
+        for offset in range(0, region.length, _UNIT):
+            self.stdout.append(".")
+            part = Region(region.start + offset, min(_UNIT, region.length - offset))
+            signal = self.system.touch(part)
+            if signal:
+                raise StoppedError(SIGNALLED[signal])
+        self.stdout.append("\n")
+
+    def _usage(self) -> NoReturn:
+        self.stdout.append(USAGE)
+        raise StoppedError(1)
