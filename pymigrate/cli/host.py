@@ -1,0 +1,205 @@
+"""Programs of the simulated machine on the real one: their output, and real commands they become.
+
+No click here: the shims start faster without it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from pymigrate.errors import KernelError
+from pymigrate.programs.simulated import Simulated, end, name_region
+from pymigrate.session import Request, Session, state_path
+from pymigrate.tools import programs
+from pymigrate.tools.program import SIGNALLED, Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pymigrate.mm.machine import Machine, Task
+
+DEFAULT_SIZE = 16 << 20  # that a real command's task touches
+_READERS = frozenset({"numastat", "pidof", "pgrep", "ps"})
+_SIGNALLED = 128
+_MARK = b"pymigrate.cli.shim"
+# The command's own number goes with the task's; the shell also runs files without "#!".
+_SHELL_PLAIN = 'exec "$@"'
+_SHELL_TASK = f'export PYMIGRATE_TASK="$0=$$"; {_SHELL_PLAIN}'
+
+
+class Caller(NamedTuple):
+    """Who runs a program: the user of the shell, where the environment names no task."""
+
+    uid: int = 0
+    size: int | None = None  # bytes that the task of a real command is to touch
+
+
+def environment_request(write: bool = False) -> Request:
+    """The machine that the environment names."""
+    named = os.environ.get("PYMIGRATE_SCENARIO"), os.environ.get("PYMIGRATE_STATE")
+    return Request(named[0] or None, named[1] or None, write=write)
+
+
+def run(argv: Sequence[str], request: Request, caller: Caller) -> int:
+    """Run a program on the machine, or the real command that it becomes; returns the exit code."""
+    request = request._replace(write=argv[0] not in _READERS)
+    with kept(request) as request:
+        with Session(request, say) as machine:
+            task, aliases = _calling_task(machine, caller.uid)
+            system = Simulated(
+                machine, task, os.environ, _terminal_width(), pid=os.getpid(), aliases=aliases
+            )
+            outcome = programs.run(argv, system)
+            if outcome.command:
+                outcome = _begin(outcome, system, caller.size)
+            if not outcome.command:
+                system.finish()
+        _write(outcome)
+        if not outcome.command:
+            return outcome.exit
+        try:
+            with shims_on_path() as path:
+                return execute(outcome.command, environment(request, path), system.task.pid)
+        finally:
+            with Session(request, say) as machine:
+                end(machine, system.task.pid)
+
+
+def execute(command: Sequence[str], environ: Mapping[str, str], pid: int = 0) -> int:
+    """Run a real command, for which the simulated process *pid* stands if one does.
+
+    Returns its exit code, 128 and the number if a signal has ended it. What is sent to this
+    process meanwhile it gets.
+    """
+    import signal
+    import subprocess
+
+    script = _SHELL_TASK if pid else _SHELL_PLAIN
+    child = subprocess.Popen(["/bin/sh", "-c", script, str(pid), *command], env=dict(environ))
+    before = {}
+    for number in (signal.SIGINT, signal.SIGQUIT):  # a terminal sends them to both
+        before[number] = signal.signal(number, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        before[number] = signal.signal(number, lambda got, _: child.send_signal(got))
+    try:
+        code = child.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else _SIGNALLED - code
+
+
+def environment(request: Request, path: str) -> dict[str, str]:
+    """The environment of a command that is to work on the same machine, with shims on *path*."""
+    environ = {**os.environ, "PATH": path, "PYMIGRATE_STATE": os.path.abspath(state_path(request))}
+    environ.pop("PYMIGRATE_SCENARIO", None)
+    if request.scenario:
+        environ["PYMIGRATE_SCENARIO"] = os.path.abspath(request.scenario)
+    return environ
+
+
+@contextmanager
+def shims_on_path() -> Iterator[str]:
+    """A PATH that finds shims first: the environment's, or one with shims made for a while."""
+    path = os.environ.get("PATH", os.defpath)
+    found = find_command("numactl", path)
+    if found and is_shim(found):
+        yield path
+        return
+    from tempfile import TemporaryDirectory
+
+    from pymigrate.cli.shims import write_shims
+
+    with TemporaryDirectory(prefix="pymigrate-") as folder:
+        write_shims(folder)
+        yield f"{folder}{os.pathsep}{path}"
+
+
+def is_shim(path: str) -> bool:
+    """Whether a file is a shim."""
+    with open(path, "rb") as file:
+        return _MARK in file.read(4096)
+
+
+def find_command(name: str, path: str) -> str | None:
+    """The file that a command's name means. Raises PermissionError if none may be executed."""
+    places = [name] if "/" in name else [os.path.join(d, name) for d in path.split(os.pathsep)]
+    files = [place for place in places if os.path.isfile(place)]
+    for file in files:
+        if os.access(file, os.X_OK):
+            return file
+    if files:
+        raise PermissionError(f"{files[0]} is not executable")
+    return None
+
+
+@contextmanager
+def kept(request: Request) -> Iterator[Request]:
+    """The machine's *request*; a machine for one command alone is a file for that long."""
+    if not request.ephemeral:
+        yield request
+        return
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory(prefix="pymigrate-") as folder:
+        yield request._replace(ephemeral=False, state=os.path.join(folder, "state.db"))
+
+
+def _calling_task(machine: Machine, uid: int) -> tuple[Task, dict[int, int]]:
+    """The task that the program is called from, and which real process it stands for.
+
+    A command's task that is gone was killed; its programs go on as the shell's. Raises KernelError
+    ESRCH for a task that never was.
+    """
+    shell = machine.shell
+    shell.uid = uid
+    who = os.environ.get("PYMIGRATE_TASK", "")
+    pid, is_command, real = who.partition("=")
+    if not who:
+        return shell, {}
+    if not is_command:
+        return machine.task(int(who) if who.isdecimal() else who), {}
+    task = machine.tasks.get(int(pid)) if pid.isdecimal() and real.isdecimal() else None
+    return (task, {int(real): task.pid}) if task else (shell, {})
+
+
+def _begin(outcome: Exit, system: Simulated, size: int | None) -> Exit:
+    """Let a real command have its task; an outcome without a command is how that failed."""
+    try:
+        found = find_command(outcome.command[0], os.environ.get("PATH", os.defpath))
+    except PermissionError:
+        return programs.not_found(outcome, "Permission denied")._replace(command=())
+    if found is None:
+        return programs.not_found(outcome)._replace(command=())
+    task = system.start(os.path.basename(outcome.command[0]))
+    size = DEFAULT_SIZE if size is None else size
+    if size:
+        try:
+            region = system.mmap(size)
+        except KernelError as error:
+            return outcome._replace(exit=1, command=(), stderr=f"pymigrate: --size: {error}\n")
+        name_region(system.machine, task, "data", region)
+        signalled = system.touch(region)
+        if signalled:
+            return outcome._replace(exit=SIGNALLED[signalled], command=())
+    return outcome
+
+
+def _write(outcome: Exit) -> None:
+    """stdout is buffered, so that what goes to stderr is there first."""
+    sys.stderr.write(outcome.stderr)
+    sys.stderr.flush()
+    sys.stdout.write(outcome.stdout)
+    sys.stdout.flush()
+
+
+def _terminal_width() -> int:
+    return os.get_terminal_size(1).columns if sys.stdout.isatty() else 0
+
+
+def say(text: str) -> None:
+    """One line for the user, on stderr."""
+    sys.stderr.write(f"pymigrate: {text}\n")

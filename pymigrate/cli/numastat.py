@@ -1,0 +1,12 @@
+"""``pymigrate numastat``."""
+
+from pymigrate.cli.program import program_command
+
+command = program_command(
+    "numastat",
+    """Print the nodes' counters, or where memory lies: numastat 2.0.19 with its ARGS.
+
+    Without ARGS the counters of the page allocator in pages; -m the nodes' memory, -p PID that of
+    a process, in MB.
+    """,
+)

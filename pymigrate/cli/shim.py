@@ -1,0 +1,38 @@
+"""What a shim runs: one program, on the machine that the environment names."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+
+from pymigrate.cli import host
+from pymigrate.errors import PymigrateError
+from pymigrate.units import parse_size
+
+_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the program ``argv[1]`` with what follows; exit with its code."""
+    gc.disable()
+    try:
+        size = os.environ.get("PYMIGRATE_SIZE")
+        caller = host.Caller(size=parse_size(size) if size else None)
+        code = host.run(sys.argv[1:], host.environment_request(), caller)
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    except PymigrateError as error:
+        code = _fail(str(error), error.exit_code)
+    except ValueError as error:
+        code = _fail(f"PYMIGRATE_SIZE: {error}", 2)
+    except OSError as error:  # a closed pipe, a full disk
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = 1 if isinstance(error, BrokenPipeError) else _fail(str(error), 1)
+    sys.exit(code)
+
+
+def _fail(message: str, code: int) -> int:
+    for line in message.splitlines():
+        sys.stderr.write(f"pymigrate: {line}\n")
+    return code
