@@ -104,6 +104,8 @@ def _fault(machine: Machine, task: Task, vma: Vma, part: PteRun) -> int:
     is_local, may_write = nid == here, _may_write(vma, part)
     machine.counters.add("numa_hint_faults", answer.nr)
     machine.counters.add("numa_hint_faults_local", answer.nr * is_local)
+    if machine.tally is not None:
+        machine.tally.hint_faults += answer.nr
     machine.counters.add("pgfault", answer.nr)
     _restore(task, vma, part, folio, may_write)
     is_shared = vma.is_shared and folio.likely_shared

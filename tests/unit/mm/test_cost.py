@@ -8,6 +8,7 @@ from pymigrate.mm.cost import Costs, Estimate, Tally, estimate
 from pymigrate.mm.machine import Machine
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.migrate import migrate_pages, move_pages
+from pymigrate.syscalls.process import touch
 from pymigrate.units import PAGE_SIZE
 from pymigrate.views import cost
 from tests.conftest import four_nodes, hold, new_task, touched, two_nodes
@@ -80,6 +81,17 @@ def test_long_list_of_addresses_is_told_by_its_pairs_of_nodes() -> None:
     move_pages(machine, task, task, addrs, [1] * 128 + [2] * 128, 2)
     assert machine.tally.pages == {(0, 1): 128, (0, 2): 128}
     assert machine.tally.flushes == 2
+
+
+def test_hint_faults_of_balancing_are_told() -> None:
+    machine = two_nodes()
+    machine.numa_balancing = 1
+    task = new_task(machine, cpu=1)
+    start = touched(machine, task, "1MiB")
+    machine.tally = Tally()
+    touch(machine, task, start, 1 << 20, True, PAGE_SIZE, 6.0)
+    assert machine.tally.hint_faults == machine.counters["numa_hint_faults"] > 0
+    assert machine.tally.pages == {(0, 1): 256}
 
 
 def test_line_leaves_out_what_took_no_time() -> None:
