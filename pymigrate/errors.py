@@ -5,6 +5,7 @@ STRERROR = {
     "EPERM": "Operation not permitted",
     "ENOENT": "No such file or directory",
     "ESRCH": "No such process",
+    "EINTR": "Interrupted system call",
     "EIO": "Input/output error",
     "E2BIG": "Argument list too long",
     "EAGAIN": "Resource temporarily unavailable",
@@ -20,12 +21,14 @@ STRERROR = {
     "ERANGE": "Numerical result out of range",
     "ENOSYS": "Function not implemented",
     "EOPNOTSUPP": "Operation not supported",
+    "EHWPOISON": "Memory page has hardware error",
 }
 # Linux's numbers, which move_pages() stores negated in its status array.
 ERRNO = {
     "EPERM": 1,
     "ENOENT": 2,
     "ESRCH": 3,
+    "EINTR": 4,
     "EIO": 5,
     "E2BIG": 7,
     "EAGAIN": 11,
@@ -41,6 +44,7 @@ ERRNO = {
     "ERANGE": 34,
     "ENOSYS": 38,
     "EOPNOTSUPP": 95,
+    "EHWPOISON": 133,
 }
 
 

@@ -32,6 +32,8 @@ COMMANDS = {
     "numa_maps": "Print /proc/PID/numa_maps.",
     "numactl": "Run a command with a policy, or show the nodes.",
     "numastat": "Print the nodes' counters, or where memory lies.",
+    "offline": "Take memory away from a node.",
+    "online": "Give a node its memory back.",
     "pagetypeinfo": "Print /proc/pagetypeinfo.",
     "ps": "List the tasks, with their resident pages by node.",
     "reclaim": "Reclaim memory: pages are demoted, or dropped.",

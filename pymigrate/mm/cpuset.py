@@ -104,6 +104,33 @@ def attach(machine: Machine, task: Task, target: Cpuset) -> None:
     target.old_mems = allowed
 
 
+def track_memory_nodes(machine: Machine) -> None:
+    """Let cpusets, and their tasks' policies, follow the nodes that have memory now.
+
+    In v1 a cpuset loses nodes for good, and its tasks if none is left. Mirrors
+    cpuset_handle_hotplug().
+    """
+    top = machine.cpusets[""]
+    top.mems = machine.memory_nodes
+    for cpuset in machine.cpusets.values():
+        if machine.release.cpuset_v1:
+            cpuset.mems &= top.mems
+        allowed = effective_mems(machine, cpuset)
+        tasks = [task for task in machine.tasks.values() if task.cpuset == cpuset.name]
+        if not allowed:
+            for task in tasks:
+                attach(machine, task, top)
+            continue
+        if allowed == cpuset.old_mems:
+            continue
+        for task in tasks:
+            _change_nodemask(task, allowed)
+            _rebind_vmas(task, allowed)
+            if cpuset.memory_migrate and cpuset is not top:
+                _migrate(machine, task, cpuset.old_mems, allowed)
+        cpuset.old_mems = allowed
+
+
 def _change_cpumask(machine: Machine, task: Task, cpuset: Cpuset) -> None:
     cpus = effective_cpus(machine, cpuset)
     task.cpus = cpus & task.user_cpus or cpus

@@ -19,7 +19,7 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
 
 if TYPE_CHECKING:
-    from pymigrate.mm.machine import Machine, Node, Task
+    from pymigrate.mm.machine import HugePool, Machine, Node, Task
     from pymigrate.mm.vma import Vma
 
 _MASK = HPAGE_PMD_NR - 1
@@ -50,7 +50,7 @@ def set_nr_hugepages(machine: Machine, count: int, nid: int | None = None) -> No
     It gets as many as there is memory for; pages in use above the count become surplus. Mirrors
     set_max_huge_pages().
     """
-    nodes = [node for node in machine.nodes.values() if node.zones and nid in (None, node.nid)]
+    nodes = [node for node in machine.nodes.values() if node.nr_pages and nid in (None, node.nid)]
     pools = [node.hugetlb for node in nodes]
     while sum(pool.nr - pool.surplus for pool in pools) < count:
         surplus = [pool for pool in pools if pool.surplus]
@@ -187,6 +187,24 @@ def settle_temporary(machine: Machine, old: int, new: int) -> None:
         target.surplus += 1
 
 
+def dissolve_free_huge_pages(machine: Machine, a: int, b: int) -> None:
+    """Give the free huge pages in frames [a, b) of a node back to the page allocator.
+
+    Raises KernelError EBUSY if they are reserved. Mirrors dissolve_free_hugetlb_folios().
+    """
+    node = machine.nodes[nid_of(a)]
+    pool = node.hugetlb
+    for start, nr in pool.free.between(a, b):
+        for pfn in range(start, start + nr, HPAGE_PMD_NR):
+            if nr_available(machine) <= 0:
+                raise KernelError("EBUSY", "mappings have reserved its free huge pages")
+            pool.free.put(pfn, pfn + HPAGE_PMD_NR)
+            node.memmap.put(pfn, pfn + HPAGE_PMD_NR)
+            pool.nr -= 1
+            pool.surplus -= bool(pool.surplus)
+            free_pages(machine, [(pfn, HPAGE_PMD_NR)])
+
+
 def _fresh(machine: Machine, task: Task, where: Placement, index: int = 0) -> int | None:
     """A huge page of the page allocator, which is the pool's now."""
     lanes, got = alloc_pages(machine, task, where, index, 1, HPAGE_PMD_ORDER)
@@ -230,5 +248,20 @@ def _dequeue(machine: Machine, nid: int, mask: Nodemask | None, mems: Nodemask) 
     for other in zonelist(machine, nid):
         pool = machine.nodes[other].hugetlb
         if pool.nr_free and other in mems and (mask is None or other in mask):
-            return pool.free.pop_front(HPAGE_PMD_NR)[0].start
+            pfn = _first_free(machine, pool)
+            if pfn is not None:
+                pool.free.put(pfn, pfn + HPAGE_PMD_NR)
+                return pfn
+    return None
+
+
+def _first_free(machine: Machine, pool: HugePool) -> int | None:
+    """The first free page of *pool* that is not isolated."""
+    isolated = machine.isolated
+    if isolated is None:
+        return pool.free.runs[0].start
+    for start, nr in pool.free.runs:
+        for pfn in range(start, start + nr, HPAGE_PMD_NR):
+            if not isolated.start <= pfn < isolated.end:
+                return pfn
     return None

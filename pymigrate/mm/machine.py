@@ -43,11 +43,23 @@ class Zone:
     watermark_high: int = 0
     reserve: int = 0  # lowmem_reserve against allocations that may use higher zones
     pageblocks: RunMap[BlockRun] = field(default_factory=RunMap)  # those not as at boot
+    offline: RunMap[Extent] = field(default_factory=RunMap)  # memory blocks that were taken away
 
     @property
     def end(self) -> int:
         """The first pfn behind the zone."""
         return self.start + self.nr
+
+    @property
+    def managed(self) -> int:
+        """Its frames without those of memory blocks that are offline."""
+        return self.nr - sum(extent.nr for extent in self.offline.runs)
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The frames [a, b) from its first one to its last one that is not offline."""
+        online = [(a, b) for a, b, gone in self.offline.spans(self.start, self.end) if gone is None]
+        return (online[0][0], online[-1][1]) if online else (self.start, self.start)
 
     def blocks_of(self, extent: Extent, order: int) -> tuple[int, int]:
         """The frames [a, b) of *extent* that make up aligned blocks of ``1 << order``."""
@@ -94,8 +106,8 @@ class Node:
 
     @property
     def nr_pages(self) -> int:
-        """Its memory in base pages."""
-        return sum(zone.nr for zone in self.zones)
+        """Its memory in base pages, but for what is offline."""
+        return sum(zone.managed for zone in self.zones)
 
     @property
     def nr_free(self) -> int:
@@ -226,6 +238,15 @@ class Meanwhile:
 
 
 @dataclass(slots=True, eq=False)
+class Isolated:
+    """Frames [start, end) that nobody may allocate now, and those of them that are free."""
+
+    start: int
+    end: int
+    free: RunMap[Extent] = field(default_factory=RunMap)
+
+
+@dataclass(slots=True, eq=False)
 class Machine:
     """All state. Nothing else in the core is remembered between calls."""
 
@@ -262,6 +283,7 @@ class Machine:
     zonelists: dict[int, tuple[int, ...]] = field(default_factory=dict)  # derived, see page_alloc
     tiers: MemoryTiers | None = None  # derived, see memory_tiers
     events: list[Event | Step] | None = None  # of the tracepoints, if somebody watches; not kept
+    isolated: Isolated | None = None  # pageblocks of type Isolate, during a call; not kept
     meanwhile: list[Meanwhile] = field(default_factory=list)  # during the next call; not kept
     driver_calls: list[Called] = field(default_factory=list)  # of a step; not kept
     tally: Tally | None = None  # of what takes time, if somebody asks; not kept
@@ -270,7 +292,7 @@ class Machine:
     @property
     def memory_nodes(self) -> Nodemask:
         """The nodes that have memory (N_MEMORY)."""
-        return Nodemask.collect(nid for nid, node in self.nodes.items() if node.zones)
+        return Nodemask.collect(nid for nid, node in self.nodes.items() if node.nr_pages)
 
     @property
     def cpus(self) -> Cpumask:

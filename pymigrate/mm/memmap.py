@@ -34,6 +34,7 @@ class FrameFlag:
     KSM = 1 << 15  # merged: the owner is its node of the stable tree, that stands for its page, too
     KERNEL = 1 << 17  # the kernel's own: it cannot be moved
     RECLAIMABLE = 1 << 18  # of these: such as could be freed (slab caches with a shrinker)
+    HWPOISON = 1 << 19  # out of use for good: soft offline took it for bad
     MIXED = 1 << 20  # never of a frame: of what stands for all frames of a folio, see merged()
 
 
@@ -92,6 +93,7 @@ class Frame(NamedTuple):
         return self._replace(pmd_maps=self.pmd_maps + times)
 
 
+POISON_FRAME = Frame(0, FrameFlag.HWPOISON)  # of a page that soft offline has taken
 POOL_FRAME = Frame(0, FrameFlag.HUGETLB, order=9)  # of a huge page that is free in its pool
 
 

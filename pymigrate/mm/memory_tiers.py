@@ -33,7 +33,7 @@ def memory_tiers(machine: Machine) -> MemoryTiers:
 
 def node_is_toptier(machine: Machine, nid: int) -> bool:
     """Whether node *nid* is in a tier that nothing is promoted from. Mirrors node_is_toptier()."""
-    return nid in memory_tiers(machine).top or not machine.nodes[nid].zones
+    return nid in memory_tiers(machine).top or not machine.nodes[nid].nr_pages
 
 
 def demotion_of(machine: Machine, nid: int) -> Demotion:
@@ -87,7 +87,7 @@ def _default_dram_perf(machine: Machine) -> AccessCoordinate | None:
         return None
     dram: AccessCoordinate | None = None
     for node in machine.nodes.values():
-        if not node.zones or not node.cpus:
+        if not node.nr_pages or not node.cpus:
             continue
         if node.perf is None or (dram is not None and _deviates(node.perf, dram)):
             return None

@@ -170,7 +170,7 @@ def _should_migrate(machine: Machine, task: Task, folio: Folio, folios: int, her
 
     Each folio remembers the fault. Mirrors should_numa_migrate_memory().
     """
-    if not machine.nodes[here].zones:
+    if not machine.nodes[here].nr_pages:
         return Answer(may=False, nr=folios)
     nid = nid_of(folio.pfn)
     if uses_access_time(machine, nid):

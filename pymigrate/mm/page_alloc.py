@@ -6,7 +6,7 @@ from bisect import bisect_left
 from math import isqrt
 from typing import TYPE_CHECKING, NamedTuple
 
-from pymigrate.mm.machine import Machine, Node, Zone
+from pymigrate.mm.machine import Isolated, Machine, Node, Zone
 from pymigrate.mm.memmap import NODE_SHIFT, nid_of
 from pymigrate.mm.runs import Extent, RunMap, coalesce
 from pymigrate.mm.swap import forget
@@ -55,10 +55,12 @@ def min_free_kbytes(machine: Machine) -> int:
     Mirrors calculate_min_free_kbytes() and set_recommended_min_free_kbytes().
     """
     zones = [zone for zone in _zones(machine) if zone.name != "movable"]
-    total = sum(zone.nr for zone in zones)
+    total = sum(zone.managed for zone in zones)
     kbytes = min(max(isqrt(total * 4 * 16), _MIN_KBYTES), _MAX_KBYTES)
     if machine.thp != "never":
-        recommended = HPAGE_PMD_NR * len(zones) * (2 + _MIGRATE_PCPTYPES**2)
+        recommended = (
+            HPAGE_PMD_NR * sum(zone.managed > 0 for zone in zones) * (2 + _MIGRATE_PCPTYPES**2)
+        )
         kbytes = max(kbytes, min(recommended, total // 20) << PAGE_SHIFT - 10)
     return kbytes
 
@@ -68,24 +70,24 @@ def setup_watermarks(machine: Machine) -> None:
 
     Mirrors setup_per_zone_wmarks() with the default sysctls.
     """
-    total = max(sum(zone.nr for zone in _zones(machine) if zone.name != "movable"), 1)
+    total = max(sum(zone.managed for zone in _zones(machine) if zone.name != "movable"), 1)
     pages = min_free_kbytes(machine) >> (PAGE_SHIFT - 10)
     for node in machine.nodes.values():
         for i, zone in enumerate(node.zones):
-            zone.watermark_min = pages * zone.nr // total
+            zone.watermark_min = pages * zone.managed // total
             if zone.name == "movable":
-                zone.watermark_min = min(max(zone.nr // 1024, _MOVABLE_MIN), _MOVABLE_MAX)
-            step = max(zone.watermark_min // 4, zone.nr * _SCALE_FACTOR // 10000)
+                zone.watermark_min = min(max(zone.managed // 1024, _MOVABLE_MIN), _MOVABLE_MAX)
+            step = max(zone.watermark_min // 4, zone.managed * _SCALE_FACTOR // 10000)
             zone.watermark_low = zone.watermark_min + step
             zone.watermark_high = zone.watermark_low + step
-            above = sum(z.nr for z in node.zones[i + 1 :])
+            above = sum(z.managed for z in node.zones[i + 1 :])
             ratio = RESERVE_RATIO[zone.name]
             zone.reserve = above // ratio if ratio else 0
 
 
 def total_reserve(machine: Machine) -> int:
     """The base pages that programs cannot count on. Mirrors calculate_totalreserve_pages()."""
-    return sum(min(zone.watermark_high + zone.reserve, zone.nr) for zone in _zones(machine))
+    return sum(min(zone.watermark_high + zone.reserve, zone.managed) for zone in _zones(machine))
 
 
 def _zones(machine: Machine) -> list[Zone]:
@@ -212,11 +214,29 @@ def free_pages(machine: Machine, extents: Iterable[tuple[int, int]]) -> None:
 def free_extents(machine: Machine, freed: list[Extent]) -> None:
     """Give back frames in sorted extents that do not touch each other."""
     forget(machine, freed)
+    if machine.isolated:
+        freed = keep_isolated(machine, machine.isolated, freed)
     for zone, parts in _by_zone(machine, freed):
         nr = sum(part.nr for part in parts)
         zone.free.insert(parts)
         zone.nr_free += nr
         machine.counters.add("pgfree", nr)
+
+
+def keep_isolated(machine: Machine, isolated: Isolated, freed: list[Extent]) -> list[Extent]:
+    """Set aside those of *freed* frames that are of isolated pageblocks; gives the others."""
+    others: list[Extent] = []
+    for start, nr in freed:
+        a, b = max(start, isolated.start), min(start + nr, isolated.end)
+        if a >= b:
+            others.append(Extent(start, nr))
+            continue
+        isolated.free.put(a, b, Extent(a, b - a))
+        machine.counters.add("pgfree", b - a)
+        others += [
+            Extent(low, high - low) for low, high in ((start, a), (b, start + nr)) if low < high
+        ]
+    return others
 
 
 def _by_zone(machine: Machine, extents: list[Extent]) -> Iterator[tuple[Zone, list[Extent]]]:
@@ -237,7 +257,7 @@ def _by_zone(machine: Machine, extents: list[Extent]) -> Iterator[tuple[Zone, li
 
 def _lane(machine: Machine, nid: int, where: Placement, mems: Nodemask) -> _Lane:
     order = (nid,) if where.this_node else zonelist(machine, nid)
-    anywhere = tuple(n for n in order if n in mems and machine.nodes[n].zones)
+    anywhere = tuple(n for n in order if n in mems and machine.nodes[n].nr_pages)
     if where.mask is None:
         rounds = [anywhere]
     else:

@@ -15,11 +15,12 @@ from pymigrate.scenario.names import RegionNames
 from pymigrate.scenario.record import Record
 from pymigrate.scenario.run_calls import CALLS
 from pymigrate.scenario.run_machine import MACHINE
+from pymigrate.scenario.run_memory import MEMORY
 from pymigrate.scenario.step_base import Step
 from pymigrate.units import PAGE_SHIFT
 from pymigrate.views import trace
 
-_STEPS = CALLS | MACHINE
+_STEPS = CALLS | MACHINE | MEMORY
 
 
 def run_scenario(path: Path, kernel: str | None = None) -> list[Record]:

@@ -39,6 +39,7 @@ from pymigrate.scenario.machine_steps import (
     SysctlStep,
     VmstatStep,
 )
+from pymigrate.scenario.memory_steps import MemoryOfflineStep, MemoryOnlineStep
 
 AnyStep = (
     MmapStep
@@ -74,6 +75,8 @@ AnyStep = (
     | KsmStep
     | AccessesStep
     | ReclaimStep
+    | MemoryOfflineStep
+    | MemoryOnlineStep
 )
 STEPS: dict[str, type[AnyStep]] = {
     get_args(model.model_fields["op"].annotation)[0]: model for model in get_args(AnyStep)

@@ -133,6 +133,7 @@ def _decode_blocks(blob: bytes) -> list[BlockRun]:
 KINDS = {
     "free": Kind(_encode_extents, _decode_extents),
     "pageblocks": Kind(_encode_blocks, _decode_blocks),
+    "offline": Kind(_encode_extents, _decode_extents),
     "memmap": Kind(_encode_frames, _decode_frames),
     "page_table": Kind(_encode_ptes, _decode_ptes),
     "tables": Kind(_encode_extents, _decode_extents),

@@ -28,6 +28,7 @@ DERIVED = frozenset(
     """
     driver_calls
     events
+    isolated
     meanwhile
     tally
     tiers
@@ -78,6 +79,7 @@ def maps_of(machine: Machine) -> dict[MapKey, RunMap[Any]]:
         for zone in node.zones:
             maps["free", zone.start] = zone.free
             maps["pageblocks", zone.start] = zone.pageblocks
+            maps["offline", zone.start] = zone.offline
     for device in machine.devices.values():
         maps["device_free", device.number] = device.free
         maps["device_memmap", device.number] = device.memmap

@@ -247,6 +247,7 @@ def _read_zones(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
     for nid, name, start, nr, *rest in rows:
         zone = Zone(name, start, nr, maps["free", start], *rest)
         zone.pageblocks = maps["pageblocks", start]
+        zone.offline = maps["offline", start]
         machine.nodes[nid].zones.append(zone)
 
 

@@ -85,7 +85,7 @@ def write(machine: Machine, caller: Task, name: str, value: str, node: int | Non
 
 
 def _set_nr_hugepages(machine: Machine, value: str, node: int | None) -> None:
-    if node is not None and (node not in machine.nodes or not machine.nodes[node].zones):
+    if node is not None and (node not in machine.nodes or not machine.nodes[node].nr_pages):
         raise KernelError("ENOENT", f"node {node} has no pool of huge pages")
     set_nr_hugepages(machine, _number(value, 0, 1 << 30), node)
 

@@ -21,7 +21,8 @@ def populated(machine: Machine) -> Iterator[tuple[Node, Zone]]:
     """The zones that have memory, in the kernel's order."""
     for _, node in sorted(machine.nodes.items()):
         for zone in node.zones:
-            yield node, zone
+            if zone.managed:
+                yield node, zone
 
 
 def rows(machine: Machine) -> list[BuddyRow]:

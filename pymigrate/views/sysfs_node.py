@@ -7,6 +7,7 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.views import meminfo, vmstat
 from pymigrate.views.entries import Dir, Entries, Entry, File, Link, dir_of, file_of
 from pymigrate.views.masks import cpumap
+from pymigrate.views.memory_blocks import memory_links
 
 _NUMASTAT = {
     "numa_hit": "numa_hit",
@@ -25,7 +26,7 @@ def node_dir(machine: Machine) -> Dir:
     normal = Nodemask.collect(
         nid
         for nid, node in machine.nodes.items()
-        if any(zone.name != "movable" for zone in node.zones)
+        if any(zone.name != "movable" and zone.managed for zone in node.zones)
     )
     with_cpus = Nodemask.collect(nid for nid, node in machine.nodes.items() if node.cpus)
     entries: Entries = {
@@ -96,7 +97,7 @@ def _dir_of_node(machine: Machine, node: Node) -> Dir:
         "subsystem": Link("../../../../bus/node"),
     }
     links: dict[str, Entry] = {f"cpu{cpu}": Link(f"../../cpu/cpu{cpu}") for cpu in node.cpus}
-    return dir_of(entries | links | access)
+    return Dir(lambda: entries | links | access | memory_links(machine, nid))
 
 
 def _access(machine: Machine, node: Node) -> Entries:

@@ -16,12 +16,12 @@ from pymigrate.views import (
     zoneinfo,
 )
 from pymigrate.views.entries import Dir, Entries, Entry, File, Link, dir_of, file_of
+from pymigrate.views.memory_blocks import memory_entries
 from pymigrate.views.sysfs_cgroup import cgroup_dir, cgroup_path, cpuset_path
 from pymigrate.views.sysfs_cpu import cpu_dir, cpuinfo
 from pymigrate.views.sysfs_mm import kernel_mm_dir, sysctl_dir
 from pymigrate.views.sysfs_node import memory_tiering_dir, node_dir
 
-_BLOCK_SIZE = 128 << 20  # of memory that is switched on and off as a whole
 _MOUNTS = "".join(
     f"{name} {where} {name} rw,nosuid,nodev,noexec,relatime 0 0\n"
     for name, where in (("sysfs", "/sys"), ("proc", "/proc"))
@@ -102,7 +102,7 @@ def _sys(machine: Machine) -> Entries:
     }
     system = {
         "cpu": cpu_dir(machine),
-        "memory": dir_of({"block_size_bytes": file_of(f"{_BLOCK_SIZE:x}")}),
+        "memory": Dir(lambda: memory_entries(machine)),
         "node": node_dir(machine),
     }
     indexes = {

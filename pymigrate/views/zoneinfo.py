@@ -34,7 +34,7 @@ def rows(machine: Machine) -> list[ZoneRow]:
     first = 0
     for node in machine.nodes.values():
         found += _rows_of(machine, node, first)
-        first += node.nr_pages
+        first += sum(zone.nr for zone in node.zones)
     return found
 
 
@@ -45,7 +45,8 @@ def format_rows(machine: Machine, rows: list[ZoneRow]) -> str:
 
 def _rows_of(machine: Machine, node: Node, first: int) -> Iterator[ZoneRow]:
     """The zones of *node*, whose memory begins at physical page *first*."""
-    zones = {zone.name: zone for zone in node.zones}
+    populated = [zone for zone in node.zones if zone.managed]
+    zones = {zone.name: zone for zone in populated}
     counters = vmstat.node_rows(machine, node)
     for name in ZONES:
         zone = zones.get(name)
@@ -54,11 +55,11 @@ def _rows_of(machine: Machine, node: Node, first: int) -> Iterator[ZoneRow]:
             continue
         of_zone = vmstat.zone_rows(machine, node, zone)
         # The allocator's events are kept by node; it takes memory from the highest zone first.
-        is_last = zone is node.zones[-1]
+        is_last = zone is populated[-1]
         events = {event: counters[event] if is_last else 0 for event in NUMA_EVENTS}
-        is_first = zone is node.zones[0]
+        is_first = zone is populated[0]
         of_node = {stat: counters[stat] for stat in NODE_STATS} if is_first else {}
-        start = first + zone.start - (node.nid << NODE_SHIFT)
+        start = first + zone.span[0] - (node.nid << NODE_SHIFT)
         protection = _protection(zones, name)
         yield ZoneRow(node.nid, ZONES[name], zone, start, protection, of_zone | events, of_node)
 
@@ -69,7 +70,7 @@ def _protection(zones: dict[str, Zone], name: str) -> tuple[int, ...]:
     at, ratio, above = names.index(name), RESERVE_RATIO.get(name, 0), 0
     kept = [0] * (at + 1)
     for higher in names[at + 1 :]:
-        above += zones[higher].nr if higher in zones else 0
+        above += zones[higher].managed if higher in zones else 0
         kept.append(above // ratio if ratio else 0)
     return tuple(kept)
 
@@ -87,8 +88,10 @@ def _lines(machine: Machine, row: ZoneRow) -> Iterator[str]:
     yield f"        low      {zone.watermark_low if zone else 0}"
     yield f"        high     {zone.watermark_high if zone else 0}"
     yield f"        promo    {promo}"
-    for label in ("spanned", "present", "managed"):
-        yield f"        {label}  {zone.nr if zone else 0}"
+    low, high = zone.span if zone else (0, 0)
+    yield f"        spanned  {high - low}"
+    for label in ("present", "managed"):
+        yield f"        {label}  {zone.managed if zone else 0}"
     yield "        cma      0"
     yield f"        protection: ({', '.join(map(str, row.protection))})"
     if zone:

@@ -30,6 +30,8 @@ COMMANDS = [
     "set_mempolicy a bind:1",
     "sysctl thp",
     "sysctl",
+    "offline",
+    "offline 1",
     "task mmap a new 4KiB",
     "task touch b stack+128KiB --read",
     "task fork a child",

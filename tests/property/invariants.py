@@ -103,9 +103,14 @@ def check_free_memory(node: Node) -> None:
     for zone in node.zones:
         check_run_map(zone.free, is_maximal=True)
         assert zone.nr_free == sum(extent.nr for extent in zone.free.runs), "nr_free is wrong"
-        used = [(run.start, run.nr) for run in node.memmap.between(zone.start, zone.end)]
+        check_run_map(zone.offline, is_maximal=True)
+        used = [
+            (run.start, run.nr)
+            for run in node.memmap.between(zone.start, zone.end)
+            if not (run.frame.flags & FrameFlag.HWPOISON and zone.offline.at(run.start))
+        ]
         at = zone.start
-        for start, nr in sorted([*used, *zone.free.runs]):
+        for start, nr in sorted([*used, *zone.free.runs, *zone.offline.runs]):
             assert start == at, f"frame {min(start, at):#x} is owned twice, or not at all"
             at = start + nr
         assert at == zone.end, "free and used are not what is present"

@@ -49,6 +49,8 @@ OWN = {
     "accesses",
     "busy",
     "ksm",
+    "memory_offline",
+    "memory_online",
     "migrate_driver",
     "reclaim",
     "migrate_vma",

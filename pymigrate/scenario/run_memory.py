@@ -1,0 +1,40 @@
+"""Executes the steps that take memory away, or ask for a certain part of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pymigrate.nodemask import Bitmap
+from pymigrate.scenario import memory_steps
+from pymigrate.scenario.record import Record, done
+from pymigrate.syscalls import memory_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pymigrate.scenario.runner import Runner
+    from pymigrate.scenario.step_base import Step
+
+
+def _memory_offline(runner: Runner, step: memory_steps.MemoryOfflineStep) -> Record:
+    caller = runner.caller(step.task)
+    return _blocks(memory_blocks.offline(runner.machine, caller, step.node, step.blocks))
+
+
+def _memory_online(runner: Runner, step: memory_steps.MemoryOnlineStep) -> Record:
+    caller = runner.caller(step.task)
+    return _blocks(memory_blocks.online(runner.machine, caller, step.node, step.blocks))
+
+
+def _blocks(outcomes: list[memory_blocks.Outcome]) -> Record:
+    """The answer of the first block that failed; which were done, and why others were not."""
+    failed = {str(number): error.errno for number, error in outcomes if error}
+    answer = {"ret": -1, "errno": next(iter(failed.values()))} if failed else done()
+    answer["blocks"] = str(Bitmap.collect(n for n, error in outcomes if not error))
+    return answer | ({"left": failed} if failed else {})
+
+
+MEMORY: dict[type[Step], Callable[[Runner, Any], Record]] = {  # each takes its own step
+    memory_steps.MemoryOfflineStep: _memory_offline,
+    memory_steps.MemoryOnlineStep: _memory_online,
+}

@@ -1,0 +1,324 @@
+"""Memory blocks that go offline and come back: sections 6 and 11 of the engine's specification."""
+
+import pytest
+
+from pymigrate.mm.hugetlb import set_nr_hugepages
+from pymigrate.mm.ksm import scan
+from pymigrate.mm.machine import Cpuset, Machine, Task
+from pymigrate.mm.memmap import Busy, Frame, FrameFlag, FrameRun
+from pymigrate.mm.memory_hotplug import (
+    MemoryBlock,
+    memory_blocks,
+    model_pfn,
+    offline_pages,
+    online_pages,
+    physical,
+)
+from pymigrate.mm.mempolicy import MPOL, Mempolicy
+from pymigrate.mm.page_alloc import reserve_pages, zonelist
+from pymigrate.mm.pageblock import BlockRun, MigrateType
+from pymigrate.nodemask import Nodemask
+from pymigrate.syscalls.gup import pin, unpin, work_on
+from pymigrate.syscalls.madvise import Madv, madvise
+from pymigrate.syscalls.process import fork, touch
+from tests.conftest import (
+    errno_of,
+    mapped,
+    new_file,
+    new_task,
+    nodes_of,
+    nodes_with,
+    placed_on,
+    touched,
+)
+from tests.property.invariants import check
+
+PAGE, MIB = 4096, 1 << 20
+LONG = True
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return nodes_with("256MiB", "256MiB", "256MiB")
+
+
+@pytest.fixture
+def task(machine: Machine) -> Task:
+    return new_task(machine)
+
+
+def block(machine: Machine, number: int) -> MemoryBlock:
+    return next(b for b in memory_blocks(machine) if b.number == number)
+
+
+def empty(machine: Machine, nid: int) -> None:
+    """Take all memory of a node away."""
+    for each in memory_blocks(machine, nid):
+        offline_pages(machine, each)
+    check(machine)
+
+
+def test_blocks_are_128_mib_of_physical_memory(machine: Machine) -> None:
+    blocks = memory_blocks(machine)
+    assert [b.number for b in blocks] == [0, 1, 2, 3, 4, 5]
+    assert [b.nodes for b in blocks] == [(0,), (0,), (1,), (1,), (2,), (2,)]
+    assert {b.nr for b in blocks[1:]} == {32768}
+
+
+def test_physical_numbers_run_on_from_node_to_node(machine: Machine) -> None:
+    assert physical(machine, (1 << 32) + 5) == 65536 + 5
+    assert model_pfn(machine, 65536 + 5) == (1 << 32) + 5
+    assert model_pfn(machine, 3 * 65536) is None
+
+
+def test_physical_numbers_stay_when_memory_goes(machine: Machine) -> None:
+    empty(machine, 1)
+    assert physical(machine, 2 << 32) == 2 * 65536
+
+
+def test_pages_move_to_the_nearest_other_node(task: Task) -> None:
+    machine = nodes_with(
+        "256MiB", "256MiB", "256MiB", distances=((10, 20, 20), (20, 10, 15), (20, 15, 10))
+    )
+    task = new_task(machine)
+    addr = touched(machine, task, "1MiB", node=1)
+    empty(machine, 1)
+    assert nodes_of(machine, task, addr, "1MiB") == [[256, 2]]
+    assert machine.counters["pgmigrate_success"] == 256
+
+
+def test_only_what_lies_in_the_block_moves(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "192MiB", node=1)
+    offline_pages(machine, block(machine, 2))
+    assert nodes_of(machine, task, addr, "192MiB") == [[32768, 2], [16384, 1]]
+    check(machine)
+
+
+def test_interleaved_pages_are_found(machine: Machine, task: Task) -> None:
+    nodes = Nodemask.parse("0-2")
+    task.policy = Mempolicy(MPOL.INTERLEAVE, 0, nodes, nodes)
+    addr = mapped(machine, task, "48KiB")
+    touch(machine, task, addr, 12 * PAGE)
+    task.policy = None
+    before = nodes_of(machine, task, addr, "48KiB")
+    empty(machine, 1)
+    assert nodes_of(machine, task, addr, "48KiB") != before
+    assert 1 not in {node for _, node in nodes_of(machine, task, addr, "48KiB")}
+    assert machine.counters["pgmigrate_success"] == 4
+
+
+def test_page_cache_that_nobody_maps_moves(machine: Machine, task: Task) -> None:
+    file = new_file(machine, "1MiB", "ext4")
+    addr = mapped(machine, task, "1MiB", "r", space=file)
+    with placed_on(task, 1):
+        touch(machine, task, addr, MIB, write=False)
+    task.mm.page_table.put(addr // PAGE, addr // PAGE + 256)
+    for run in file.pages.runs:
+        node = machine.nodes[1]
+        for found in node.memmap.between(run.lanes[0], run.lanes[0] + run.nr):
+            node.memmap.put(
+                found.start,
+                found.start + found.nr,
+                found._replace(frame=found.frame._replace(pte_maps=0)),
+            )
+    empty(machine, 1)
+    assert {run.lanes[0] >> 32 for run in file.pages.runs} == {2}
+
+
+def test_shared_pages_move_once_for_all(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "1MiB", node=1)
+    child = fork(machine, task, "child")
+    empty(machine, 1)
+    assert nodes_of(machine, child, addr, "1MiB") == [[256, 2]]
+    assert machine.counters["pgmigrate_success"] == 256
+
+
+def test_merged_pages_move(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "16KiB", node=1)
+    madvise(machine, task, addr, 4 * PAGE, Madv.MERGEABLE)
+    scan(machine)
+    empty(machine, 1)
+    assert nodes_of(machine, task, addr, "16KiB") == [[4, 2]]
+    assert machine.counters["pgmigrate_success"] == 1
+
+
+def test_huge_pages_move_whole(machine: Machine, task: Task) -> None:
+    machine.thp = "always"
+    addr = touched(machine, task, "4MiB", node=1)
+    empty(machine, 1)
+    assert nodes_of(machine, task, addr, "4MiB") == [[1024, 2]]
+    assert machine.counters["thp_migration_success"] == 2
+
+
+def test_trace_shows_sync_mode_and_the_highest_frame_first(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "8KiB", node=1)
+    machine.events = []
+    offline_pages(machine, block(machine, 2))
+    told = [(e.name, e.page, e.text) for e in machine.events if hasattr(e, "text")]
+    assert told[0][2] == "mode=MIGRATE_SYNC reason=memory_hotplug"
+    assert [page for name, page, _ in told if name == "set_migration_pte"] == [
+        addr // PAGE + 1,
+        addr // PAGE,
+    ]
+    check(machine)
+
+
+def test_pinned_page_is_tried_until_a_signal_comes(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "16KiB", node=1)
+    pin(machine, task, addr, PAGE, LONG)
+    assert errno_of(offline_pages, machine, block(machine, 2)) == "EINTR"
+    assert nodes_of(machine, task, addr, "16KiB") == [[1, 1], [3, 2]]
+    assert machine.nodes[1].nr_free == 65536 - 1
+    check(machine)
+    unpin(machine, task, addr, PAGE, LONG)
+    empty(machine, 1)
+
+
+def test_work_that_ends_is_waited_for(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "4KiB", node=1)
+    work_on(machine, task, addr // PAGE, addr // PAGE + 1, Busy.LOCKED, 5)
+    offline_pages(machine, block(machine, 2))
+    assert nodes_of(machine, task, addr, "4KiB") == [[1, 2]]
+
+
+def test_full_machine_keeps_its_memory(task: Task) -> None:
+    machine = nodes_with("128MiB", "256MiB")
+    task = new_task(machine)
+    touched(machine, task, "200MiB", node=1)
+    assert errno_of(offline_pages, machine, block(machine, 1)) == "EINTR"
+    assert machine.nodes[1].nr_pages == 65536
+    check(machine)
+
+
+def test_block_of_the_only_node_is_emptied_into_its_others(task: Task) -> None:
+    machine = nodes_with("512MiB")
+    task = new_task(machine)
+    addr = touched(machine, task, "300MiB")
+    offline_pages(machine, block(machine, 1))
+    assert nodes_of(machine, task, addr, "300MiB") == [[76800, 0]]
+    assert machine.nodes[0].nr_pages == 3 * 32768
+    check(machine)
+
+
+@pytest.mark.parametrize(
+    ("memory", "number"),
+    [
+        pytest.param(("256MiB",), 0, id="it lies in two zones"),
+        pytest.param(("192MiB", "192MiB"), 1, id="it lies on two nodes"),
+        pytest.param(("256MiB", "192MiB"), 3, id="it has a hole"),
+    ],
+)
+def test_some_blocks_never_go_offline(memory: tuple[str, ...], number: int) -> None:
+    machine = nodes_with(*memory)
+    assert errno_of(offline_pages, machine, block(machine, number)) == "EINVAL"
+    check(machine)
+
+
+def test_block_with_cma_pageblocks_cannot_be_isolated(machine: Machine) -> None:
+    zone = machine.nodes[1].zones[0]
+    zone.pageblocks.put(zone.start, zone.start + 512, BlockRun(zone.start, 512, MigrateType.CMA))
+    assert errno_of(offline_pages, machine, block(machine, 2)) == "EBUSY"
+    check(machine)
+
+
+def test_kernel_memory_keeps_its_block(machine: Machine) -> None:
+    node = machine.nodes[1]
+    [(start, _)] = reserve_pages(node, 1)
+    node.memmap.put(start, start + 1, FrameRun(start, 1, Frame(0, FrameFlag.KERNEL)))
+    assert errno_of(offline_pages, machine, block(machine, 2)) == "EBUSY"
+    check(machine)
+
+
+def test_block_goes_once(machine: Machine) -> None:
+    offline_pages(machine, block(machine, 2))
+    assert errno_of(offline_pages, machine, block(machine, 2)) == "EINVAL"
+
+
+def test_block_comes_once(machine: Machine) -> None:
+    assert errno_of(online_pages, machine, block(machine, 2)) == "EINVAL"
+
+
+def test_empty_node_has_no_memory_for_anybody(machine: Machine, task: Task) -> None:
+    empty(machine, 1)
+    assert machine.memory_nodes == Nodemask.parse("0,2")
+    assert zonelist(machine, 1) == (2, 0)
+    assert task.mems_allowed == Nodemask.parse("0,2")
+    addr = mapped(machine, task, "8KiB")
+    with placed_on(task, 1):
+        touch(machine, task, addr, 2 * PAGE)
+    assert nodes_of(machine, task, addr, "8KiB") == [[2, 2]]
+
+
+def test_watermarks_follow(machine: Machine) -> None:
+    before = machine.nodes[1].zones[0].watermark_low
+    offline_pages(machine, block(machine, 2))
+    assert machine.nodes[1].zones[0].watermark_low < before
+    online_pages(machine, block(machine, 2))
+    assert machine.nodes[1].zones[0].watermark_low == before
+
+
+def test_policies_are_rebound_as_when_a_cpuset_loses_the_node(machine: Machine, task: Task) -> None:
+    task.policy = Mempolicy(MPOL.BIND, 0, Nodemask.of(1), machine.memory_nodes)
+    empty(machine, 1)
+    assert task.policy.nodes == Nodemask.of(2)  # the second of two, as it was of three
+
+
+def test_cpuset_uses_what_is_left_and_its_own_again(machine: Machine, task: Task) -> None:
+    machine.cpusets["batch"] = Cpuset("batch", task.cpus, Nodemask.of(1), True, Nodemask.of(1))
+    task.cpuset, task.mems_allowed = "batch", Nodemask.of(1)
+    addr = touched(machine, task, "1MiB", node=1)
+    empty(machine, 1)
+    assert task.mems_allowed == Nodemask.parse("0,2")
+    assert nodes_of(machine, task, addr, "1MiB") == [[256, 2]]
+    for each in memory_blocks(machine, 1):
+        online_pages(machine, each)
+    assert task.mems_allowed == Nodemask.of(1)
+    assert nodes_of(machine, task, addr, "1MiB") == [[256, 1]]
+
+
+def test_free_huge_pages_of_the_pool_are_dissolved(machine: Machine) -> None:
+    set_nr_hugepages(machine, 3, 1)
+    empty(machine, 1)
+    assert machine.nodes[1].hugetlb.nr == 0
+
+
+def test_reserved_huge_pages_keep_their_block(machine: Machine, task: Task) -> None:
+    set_nr_hugepages(machine, 1, 1)
+    mapped(machine, task, "2MiB", hugetlb=True)
+    number = 3  # the pool's pages are the highest
+    assert errno_of(offline_pages, machine, block(machine, number)) == "EBUSY"
+    check(machine)
+
+
+def test_huge_page_in_use_moves_to_another_pool(machine: Machine, task: Task) -> None:
+    set_nr_hugepages(machine, 1, 1)
+    set_nr_hugepages(machine, 1, 0)
+    addr = mapped(machine, task, "2MiB", hugetlb=True)
+    with placed_on(task, 1):
+        touch(machine, task, addr, 2 * MIB)
+    empty(machine, 1)
+    assert nodes_of(machine, task, addr, "2MiB") == [[512, 0]]
+    assert (machine.nodes[0].hugetlb.nr, machine.nodes[1].hugetlb.nr) == (1, 0)
+
+
+def test_huge_page_in_use_gets_a_fresh_one_where_no_pool_has_any(
+    machine: Machine, task: Task
+) -> None:
+    set_nr_hugepages(machine, 1, 1)
+    addr = mapped(machine, task, "2MiB", hugetlb=True)
+    touch(machine, task, addr, 2 * MIB)
+    machine.counters.clear()
+    empty(machine, 1)
+    assert nodes_of(machine, task, addr, "2MiB") == [[512, 2]]
+    assert (machine.nodes[2].hugetlb.nr, machine.nodes[1].hugetlb.nr) == (1, 0)
+    assert machine.counters["htlb_buddy_alloc_success"] == 1
+
+
+def test_memory_comes_back_free(machine: Machine, task: Task) -> None:
+    touched(machine, task, "1MiB", node=1)
+    empty(machine, 1)
+    for each in memory_blocks(machine, 1):
+        online_pages(machine, each)
+    assert machine.nodes[1].nr_free == 65536
+    assert machine.memory_nodes == Nodemask.parse("0-2")
+    check(machine)
