@@ -19,6 +19,7 @@ COMMANDS = {
     "buddyinfo": "Print /proc/buddyinfo.",
     "cat": "Print files of the machine's /proc and /sys.",
     "cpuset": "Make and change cpusets.",
+    "damon": "Let a scheme of DAMON's move memory to a node.",
     "exec": "Run a real command that finds the simulated machine's programs.",
     "explain": "Say what keeps pages from moving, and the cure.",
     "export": "Write the machine's /proc and /sys into a directory.",

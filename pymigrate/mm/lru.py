@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -23,49 +24,55 @@ if TYPE_CHECKING:
 
 _END = 1 << 52
 _UNEVICTABLE_FS = ("ramfs", "secretmem", "hugetlbfs", "hugetlb")
-# On no list, or passed over: mlocked, of a pool or a driver, in somebody's hands.
-_KEPT = (
-    FrameFlag.MLOCKED
-    | FrameFlag.HUGETLB
-    | FrameFlag.MOVABLE
-    | FrameFlag.CLEARED
-    | FrameFlag.LOCKED
-    | FrameFlag.WRITEBACK
-)
+_OFF_LRU = FrameFlag.HUGETLB | FrameFlag.MOVABLE | FrameFlag.CLEARED  # of a pool or a driver
+_KEPT = FrameFlag.MLOCKED | FrameFlag.LOCKED | FrameFlag.WRITEBACK  # passed over by reclaim
+
+Range = tuple["Mm", int, int]  # pages [a, b) of an address space
+Keep = Callable[["Machine", Frame], bool]
 
 
 def evictable(machine: Machine, nid: int, mms: list[Mm] | None = None) -> Iterator[Slice]:
     """The folios of node *nid* that reclaim looks at; only what *mms* map, if they are given."""
+    ranges = [(mm, 0, _END) for mm in (machine.mms.values() if mms is None else mms)]
+    yield from mapped_folios(machine, nid, ranges, _is_evictable)
+    if mms is None:
+        yield from cached_folios(machine, nid, _is_evictable)
+
+
+def mapped_folios(
+    machine: Machine, nid: int, ranges: Iterable[Range], keep: Keep
+) -> Iterator[Slice]:
+    """The folios of node *nid* that *ranges* map, those that *keep* takes."""
     queue = Queue(machine, Walk(lambda node: node == nid, move_all=True))
-    for mm in machine.mms.values() if mms is None else mms:
-        for vma, a, b in mm.parts(0, _END):
+    for mm, low, high in ranges:
+        for vma, a, b in mm.parts(low, high):
             if is_migratable(vma) and not vma.flags & Vm.HUGETLB:
                 queue.add_vma(mm, vma, a, b)
     for part in queue.slices:
-        yield from _filtered(machine, part, is_mapped=True)
-    if mms is None:
-        for space in machine.spaces.values():
-            for run in space.pages.runs:
-                yield from _cached(machine, nid, run)
+        yield from _filtered(machine, part, keep)
 
 
-def _cached(machine: Machine, nid: int, run: PteRun) -> Iterator[Slice]:
-    """Page cache on node *nid* that nobody maps."""
-    for part, frames in uniform_parts(machine, run):
-        picked = tuple([i for i, pfn in enumerate(part.lanes) if nid_of(pfn) == nid])
-        if picked:
-            states = frames if len(frames) == 1 else tuple([frames[i] for i in picked])
-            found = Slice(part, picked, states, part.start)
-            yield from _filtered(machine, found, is_mapped=False)
+def cached_folios(machine: Machine, nid: int, keep: Keep) -> Iterator[Slice]:
+    """The page cache on node *nid* that nobody maps, what *keep* takes of it."""
+    for space in machine.spaces.values():
+        for run in space.pages.runs:
+            for part, frames in uniform_parts(machine, run):
+                picked = tuple([i for i, pfn in enumerate(part.lanes) if nid_of(pfn) == nid])
+                if picked:
+                    states = frames if len(frames) == 1 else tuple([frames[i] for i in picked])
+                    found = Slice(part, picked, states, part.start)
+                    yield from _filtered(
+                        machine, found, lambda m, frame: not frame.mapcount and keep(m, frame)
+                    )
 
 
-def _filtered(machine: Machine, part: Slice, is_mapped: bool) -> Iterator[Slice]:
-    """*part* without the folios that stay anyway."""
+def _filtered(machine: Machine, part: Slice, keep: Keep) -> Iterator[Slice]:
+    """*part* with those folios that *keep* takes."""
     states = part.states
     kept = [
         (lane, frame)
         for lane, frame in zip(part.picked, states, strict=True)
-        if bool(frame.mapcount) == is_mapped and _is_evictable(machine, frame)
+        if keep(machine, frame)
     ]
     if len(kept) == len(states):
         yield part
@@ -75,9 +82,14 @@ def _filtered(machine: Machine, part: Slice, is_mapped: bool) -> Iterator[Slice]
         yield part._replace(picked=tuple([lane for lane, _ in kept]), frames=same)
 
 
+def is_on_lru(_: Machine, frame: Frame) -> bool:
+    """Whether it is on a list, be it that of what is unevictable, and not locked."""
+    return not frame.flags & (_OFF_LRU | FrameFlag.LOCKED)
+
+
 def _is_evictable(machine: Machine, frame: Frame) -> bool:
     """Mirrors folio_evictable(), and what sort_folio() passes over."""
-    if frame.flags & _KEPT:
+    if frame.flags & (_OFF_LRU | _KEPT):
         return False
     if frame.is_anon or frame.flags & FrameFlag.KSM:
         return True
@@ -85,6 +97,22 @@ def _is_evictable(machine: Machine, frame: Frame) -> bool:
         return False
     is_dirty = frame.flags & FrameFlag.DIRTY and not frame.flags & FrameFlag.SWAPBACKED
     return not (is_dirty and machine.release.lru_gen)
+
+
+def take_folios(source: Iterator[Slice], pushed: list[Slice], nr: int) -> list[Slice]:
+    """Folios of *nr* pages, first those *pushed* back; the last may be larger than what is left."""
+    taken: list[Slice] = []
+    while nr > 0:
+        part = pushed.pop() if pushed else next(source, None)
+        if part is None:
+            break
+        folios = -(-nr >> part.run.order)
+        if part.nr_folios > folios:
+            part, rest = part.split_picked(folios)
+            pushed.append(rest)
+        taken.append(part)
+        nr -= part.nr
+    return taken
 
 
 def is_file_lru(part: Slice) -> bool:

@@ -43,6 +43,8 @@ class Release(NamedTuple):
     hmat_adistance: bool = True
     # The entries of up to 512 base pages are flushed from the TLB at once (before: each).
     batches_flush: bool = True
+    # DAMON has the schemes migrate_hot and migrate_cold (since 6.11).
+    damon_migrates: bool = True
     # Proactive reclaim has counters of its own (since 6.16).
     counts_proactive: bool = False
     # cgroup v1's cpusets exist, whose memory_migrate can be off (in Debian's build).
@@ -68,6 +70,7 @@ RELEASES = {
         mprotect_needs_dirty=True,
         hugetlb_restores_reserve=False,
         hmat_adistance=False,
+        damon_migrates=False,
         batches_flush=False,
         cpuset_v1=True,
     ),

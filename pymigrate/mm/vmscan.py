@@ -20,6 +20,7 @@ from pymigrate.mm.lru import (
     is_file_lru,
     mark_old,
     next_frame,
+    take_folios,
     was_used,
 )
 from pymigrate.mm.memory_tiers import demotion_of, next_demotion_node
@@ -137,7 +138,7 @@ class _Shrink:
             if left <= 0:
                 left = self._lists(nr - self.reclaimed)
             room = left if target is None else self._make_room(target)
-            batch = _take(source, pushed, min(left, room))
+            batch = take_folios(source, pushed, min(left, room))
             if not batch:
                 break
             isolated = sum(part.nr for part in batch)
@@ -228,22 +229,6 @@ def _second_chances(machine: Machine, parts: list[Slice]) -> Iterator[Slice]:
         else:
             yield part
     yield from used
-
-
-def _take(source: Iterator[Slice], pushed: list[Slice], nr: int) -> list[Slice]:
-    """Folios of *nr* pages, first those *pushed* back; the last may be larger than what is left."""
-    taken: list[Slice] = []
-    while nr > 0:
-        part = pushed.pop() if pushed else next(source, None)
-        if part is None:
-            break
-        folios = -(-nr >> part.run.order)
-        if part.nr_folios > folios:
-            part, rest = part.split_picked(folios)
-            pushed.append(rest)
-        taken.append(part)
-        nr -= part.nr
-    return taken
 
 
 def _nr_below(machine: Machine, node: Node) -> int:

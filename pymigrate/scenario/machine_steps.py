@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pymigrate.scenario.fields import (
     Cpus,
@@ -139,6 +139,31 @@ class ReclaimStep(Step):
     node: NodeId | None = Field(default=None, description="only from this node")
     target: Annotated[Name | None, Field(description="only what this task maps")] = None
     cpuset: Annotated[Name | None, Field(description="only what tasks of this cpuset map")] = None
+
+
+class DamonStep(Step):
+    """Apply a scheme of DAMON's to a node, or to a part of a task's memory."""
+
+    op: Literal["damon"]
+    action: Literal["migrate_hot", "migrate_cold"] = Field(description="what it does")
+    to: Integer = Field(description="the node to move to")
+    node: NodeId | None = Field(default=None, description="the memory of this node, or else:")
+    task: Annotated[Name | None, Field(description="the task whose memory it is")] = None
+    at: Annotated[str | None, Field(description="its region, as in other steps")] = None
+    offset: Offset = 0
+    length: Length = None
+    quota: Size | None = Field(
+        default=None, description="at most so much, the hottest first, or the coldest"
+    )
+    exclude: tuple[Literal["anon", "file", "young", "old"], ...] = Field(
+        default=(), description="what is filtered out"
+    )
+
+    @model_validator(mode="after")
+    def _has_one_region(self) -> "DamonStep":
+        if (self.node is None) == (self.task is None) or (self.task is None) != (self.at is None):
+            raise ValueError("the region is not clear; expected either node, or task and at")
+        return self
 
 
 class KsmStep(Step):

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from pymigrate.errors import KernelError, UnsupportedError
 from pymigrate.mm import ksm
+from pymigrate.mm.damon import Action, Kind, Scheme
 from pymigrate.mm.memmap import Busy, nid_of
 from pymigrate.mm.trace import MigrateMode
 from pymigrate.programs.simulated import Simulated
 from pymigrate.scenario import machine_steps
 from pymigrate.scenario.record import Record, done, runs
-from pymigrate.syscalls import cpuset, devices, drivers, gup, reclaim, sysctl
+from pymigrate.syscalls import cpuset, damon, devices, drivers, gup, reclaim, sysctl
 from pymigrate.tools import programs
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 from pymigrate.views import accesses, numa_maps, placement, vmstat
@@ -120,6 +121,19 @@ def _reclaim(runner: Runner, step: machine_steps.ReclaimStep) -> Record:
     return done() | {"reclaimed": reclaim.reclaim(machine, caller, step.size, step.node, tasks)}
 
 
+def _damon(runner: Runner, step: machine_steps.DamonStep) -> Record:
+    machine = runner.machine
+    quota = None if step.quota is None else -(-step.quota >> PAGE_SHIFT)
+    kinds = frozenset(Kind(kind) for kind in step.exclude)
+    scheme = Scheme(Action(step.action), step.to, quota, kinds)
+    if step.node is not None:
+        moved = damon.apply_to_node(machine, machine.shell, scheme, step.node)
+    else:
+        task = runner.caller(step.task)
+        moved = damon.apply_to_range(machine, machine.shell, scheme, task, *runner.range(step))
+    return done() | {"migrated": moved}
+
+
 def _ksm(runner: Runner, step: machine_steps.KsmStep) -> Record:
     ksm.scan(runner.machine)
     return ksm.state(runner.machine)._asdict()
@@ -194,6 +208,7 @@ MACHINE: dict[type[Step], Callable[[Runner, Any], Record]] = {  # each takes its
     machine_steps.SysctlStep: _sysctl,
     machine_steps.KsmStep: _ksm,
     machine_steps.ReclaimStep: _reclaim,
+    machine_steps.DamonStep: _damon,
     machine_steps.ExecStep: _exec,
     machine_steps.PlacementStep: _placement,
     machine_steps.NumaMapsStep: _numa_maps,

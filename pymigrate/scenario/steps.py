@@ -28,6 +28,7 @@ from pymigrate.scenario.machine_steps import (
     CpusetAttachStep,
     CpusetCreateStep,
     CpusetSetStep,
+    DamonStep,
     ExecStep,
     KsmStep,
     MigrateDriverStep,
@@ -77,6 +78,7 @@ AnyStep = (
     | ReclaimStep
     | MemoryOfflineStep
     | MemoryOnlineStep
+    | DamonStep
 )
 STEPS: dict[str, type[AnyStep]] = {
     get_args(model.model_fields["op"].annotation)[0]: model for model in get_args(AnyStep)

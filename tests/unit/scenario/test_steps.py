@@ -51,6 +51,7 @@ OWN = {
     "ksm",
     "memory_offline",
     "memory_online",
+    "damon",
     "migrate_driver",
     "reclaim",
     "migrate_vma",

@@ -1,0 +1,37 @@
+"""DAMON's schemes, as who writes to its files in sysfs applies them."""
+
+from pymigrate.errors import KernelError
+from pymigrate.mm.damon import Scheme, apply_scheme
+from pymigrate.mm.machine import Machine, Task
+from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
+
+
+def apply_to_node(machine: Machine, caller: Task, scheme: Scheme, node: int) -> int:
+    """Apply *scheme* to the memory of *node*; how many base pages moved.
+
+    Raises KernelError EACCES, EINVAL.
+    """
+    _check(machine, caller, scheme.target)
+    _check(machine, caller, node)
+    return apply_scheme(machine, scheme, node)
+
+
+def apply_to_range(
+    machine: Machine, caller: Task, scheme: Scheme, task: Task, addr: int, length: int
+) -> int:
+    """Apply *scheme* to a range of *task*'s memory; how many base pages moved.
+
+    Raises KernelError EACCES, EINVAL.
+    """
+    _check(machine, caller, scheme.target)
+    end = addr + length + PAGE_SIZE - 1 >> PAGE_SHIFT
+    return apply_scheme(machine, scheme, (task.mm, addr >> PAGE_SHIFT, end))
+
+
+def _check(machine: Machine, caller: Task, node: int) -> None:
+    if caller.uid:
+        raise KernelError("EACCES", "only root may write DAMON's files")
+    if not machine.release.damon_migrates:
+        raise KernelError("EINVAL", "this kernel's DAMON does not migrate (6.11 is the first)")
+    if node not in machine.nodes or not machine.nodes[node].zones:
+        raise KernelError("EINVAL", f"there is no node {node} with memory")
