@@ -223,7 +223,7 @@ def _check_scenario(request: Request, boot: Boot) -> None:
             f" `pymigrate boot {request.scenario}` would replace it",
             state_path(request),
         )
-    if os.path.isfile(boot.scenario) and not _is_unchanged(boot):
+    if os.path.isfile(boot.scenario) and not is_unchanged(boot):
         raise StoreError(
             "the scenario was changed since it was booted;"
             f" `pymigrate boot {boot.scenario}` starts afresh",
@@ -255,7 +255,8 @@ def _fingerprint(path: str, content: bytes) -> str:
     return f"{len(content)}:{mtime}:{sha256(content).hexdigest()}"
 
 
-def _is_unchanged(boot: Boot) -> bool:
+def is_unchanged(boot: Boot) -> bool:
+    """Whether the scenario file, which is there, is as it was when it was booted."""
     size, mtime, digest = boot.fingerprint.split(":")
     status = os.stat(boot.scenario)
     if (status.st_size, status.st_mtime_ns) == (int(size), int(mtime)):

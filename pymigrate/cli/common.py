@@ -109,8 +109,10 @@ def trace_options() -> Decorators:
 
 def _options(changes: bool, json: bool, calls: bool, leaves: bool, strict: bool) -> Decorators:
     options: Decorators = [
-        click.option("--scenario", metavar="FILE", help="The scenario."),
-        click.option("--state", metavar="FILE", help="The file of the booted machine."),
+        click.option("--scenario", type=click.Path(), metavar="FILE", help="The scenario."),
+        click.option(
+            "--state", type=click.Path(), metavar="FILE", help="The file of the booted machine."
+        ),
         click.option("--ephemeral", is_flag=True, help="Boot a machine for this command alone."),
     ]
     if changes:

@@ -6,11 +6,15 @@ import gc
 import os
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
 from pymigrate import __version__
 from pymigrate.errors import KernelError, PymigrateError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # Command -> the module that defines it, and its first help line (so that --help stays lean).
 COMMANDS = {
@@ -18,13 +22,16 @@ COMMANDS = {
     "boot": "Boot a scenario afresh.",
     "buddyinfo": "Print /proc/buddyinfo.",
     "cat": "Print files of the machine's /proc and /sys.",
+    "completion": "Print a script that completes commands in a shell.",
     "cpuset": "Make and change cpusets.",
     "damon": "Let a scheme of DAMON's move memory to a node.",
+    "doctor": "Look for what is broken in the stored machine.",
     "exec": "Run a real command that finds the simulated machine's programs.",
     "explain": "Say what keeps pages from moving, and the cure.",
     "export": "Write the machine's /proc and /sys into a directory.",
     "extfrag": "Print how scattered free memory is, for each order.",
     "get_mempolicy": "Print the policy of a process, or of an address of it.",
+    "man": "Write manual pages into a directory.",
     "mbind": "Give a range of a process's memory a policy.",
     "memhog": "Fill memory, and free it.",
     "migratepages": "Move the pages of a process from nodes to other nodes.",
@@ -51,6 +58,14 @@ COMMANDS = {
     "vmstat": "Print /proc/vmstat.",
 }
 INTERRUPTED = 130
+EXIT_CODES = {
+    0: "Done. Pages may have stayed, as with the real call.",
+    1: "Refused by the simulated kernel; or an argument that numactl's programs refuse.",
+    2: "Wrong usage, a wrong scenario, or something that is not simulated.",
+    3: "The state file cannot be used: it holds another scenario, the scenario was edited, it is"
+    " damaged, or of another version.",
+    130: "Interrupted.",
+}
 
 
 class LazyGroup(click.Group):
@@ -82,6 +97,13 @@ class LazyGroup(click.Group):
             ctx.fail(f"No such command {name!r}.{hint}")
         return super().resolve_command(ctx, args)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands that begin with *incomplete*, without importing one; else the options."""
+        from click.shell_completion import CompletionItem
+
+        found = [CompletionItem(n, help=h) for n, h in COMMANDS.items() if n.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list in --help, without importing a command."""
         with formatter.section("Commands"):
@@ -89,8 +111,18 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--scenario", metavar="FILE", help="The scenario (default: $PYMIGRATE_SCENARIO).")
-@click.option("--state", metavar="FILE", help="The booted machine (default: $PYMIGRATE_STATE).")
+@click.option(
+    "--scenario",
+    type=click.Path(),
+    metavar="FILE",
+    help="The scenario (default: $PYMIGRATE_SCENARIO).",
+)
+@click.option(
+    "--state",
+    type=click.Path(),
+    metavar="FILE",
+    help="The booted machine (default: $PYMIGRATE_STATE).",
+)
 @click.option("--ephemeral", is_flag=True, help="Boot a machine for this command alone.")
 @click.version_option(__version__, prog_name="pymigrate")
 @click.pass_context

@@ -102,6 +102,16 @@ class Store:
         except MISFITS:
             raise DamagedError(self.path) from None
 
+    def integrity(self) -> list[str]:
+        """What SQLite finds wrong with the file, line by line."""
+        return [str(line) for (line,) in self._run("PRAGMA integrity_check") if line != "ok"]
+
+    def check_maps(self) -> None:
+        """Decode every run map of the machine that was loaded, which else waits for its use."""
+        assert self._known is not None, "the transaction has not loaded it"
+        for runs in self._known.maps.values():
+            assert runs.starts is not None
+
     def load(self) -> Machine:
         """The machine; its run maps are decoded when they are first looked at."""
         if self._is_blank():

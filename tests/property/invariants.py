@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
+from pymigrate.mm.check import problems
 from pymigrate.mm.machine import Device, Machine, Node, Task
 from pymigrate.mm.memmap import POOL_FRAME, Frame, FrameFlag, nid_of
 from pymigrate.mm.mm import Mm
@@ -39,6 +40,7 @@ def check(machine: Machine) -> None:
         check_vmas(machine, mm)
         check_entries(machine, mm, frames)
     check_tasks(machine)
+    assert list(problems(machine)) == []  # what `doctor` looks at says the same
     check_views(machine, frames)
 
 

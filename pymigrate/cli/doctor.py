@@ -1,0 +1,122 @@
+"""``pymigrate doctor``."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+import click
+
+from pymigrate.cli.common import Options, common_options, print_json
+from pymigrate.errors import PymigrateError, StoreError
+from pymigrate.session import INLINE, boot, boot_scenario, is_unchanged, state_path
+from pymigrate.store.store import Boot, Store
+
+MAX_SHOWN = 20
+UNUSABLE = StoreError.exit_code
+
+
+class Finding(NamedTuple):
+    """Something that is wrong, in a line, and what helps."""
+
+    what: str
+    cure: str
+    is_broken: bool = True  # commands cannot rely on the state
+
+
+@click.command()
+@click.option("--reset", is_flag=True, help="If it is broken, boot its scenario afresh.")
+@common_options()
+def command(options: Options, reset: bool) -> None:
+    """Look for what is broken in the stored machine: a line for each finding, and its cure.
+
+    The file, its version, the scenario that it was booted from, and all that must be true of a
+    machine (each frame is owned once and mapped as often as it is counted, ...). Nothing is
+    changed without --reset. Exits with 0 if the state can be used, else with 3.
+    """
+    path = state_path(options.request())
+    found = _findings(path)
+    is_broken = any(each.is_broken for each in found)
+    if options.json:
+        print_json({"state": path, "broken": is_broken, "findings": [f._asdict() for f in found]})
+    else:
+        _print(path, found)
+    if is_broken and reset:
+        booted = _reset(options, path)
+        click.echo(f"booted {booted} afresh", err=options.json)
+    elif is_broken:
+        raise click.exceptions.Exit(UNUSABLE)
+
+
+def _print(path: str, found: list[Finding]) -> None:
+    click.echo(f"{path}: " + ("nothing is wrong" if not found else f"{len(found)} found"))
+    for each in found[:MAX_SHOWN]:
+        text = f"{each.what}; {each.cure}" if each.cure else each.what
+        click.echo(f"{'broken' if each.is_broken else 'note'}: {text}")
+    if len(found) > MAX_SHOWN:
+        click.echo(f"... and {len(found) - MAX_SHOWN} more")
+
+
+def _findings(path: str) -> list[Finding]:
+    if not os.path.exists(path):
+        return [Finding("there is no state yet", "the first command boots it", is_broken=False)]
+    try:
+        booted, broken = _look_into(path)
+    except StoreError as error:
+        return [Finding(error.message, "")]
+    found = [Finding(line, "`pymigrate doctor --reset` starts afresh") for line in broken]
+    return found + _scenario_findings(booted)
+
+
+def _look_into(path: str) -> tuple[Boot, list[str]]:
+    """From what the state was booted, and what is wrong with its file and its machine."""
+    from pymigrate.mm.check import problems
+
+    store = Store(path)
+    try:
+        store.begin(write=False)
+        lines = store.integrity()
+        if lines:
+            raise StoreError(f"is damaged; SQLite says: {lines[0]}", path)
+        booted = store.booted()
+        if booted is None:
+            raise StoreError("holds no machine; `pymigrate boot` makes one", path)
+        machine = store.load()
+        store.check_maps()
+        return booted, list(problems(machine))
+    finally:
+        store.close()
+
+
+def _scenario_findings(booted: Boot) -> list[Finding]:
+    """What keeps the machine's scenario from being the one that is meant."""
+    path = booted.scenario
+    if path == INLINE:
+        return []
+    if not os.path.isfile(path):
+        what = f"the scenario {path} is gone"
+        return [Finding(what, "commands go on without it; it cannot be booted", is_broken=False)]
+    if not is_unchanged(booted):
+        what = f"the scenario {path} was changed since it was booted"
+        return [Finding(what, f"`pymigrate boot {path}` starts afresh")]
+    try:
+        boot_scenario(path)
+    except PymigrateError as error:
+        return [Finding(f"the scenario does not boot any more: {error}", "correct it", False)]
+    return []
+
+
+def _reset(options: Options, path: str) -> str:
+    """Boot the scenario that was named, or that the state was booted from, in its place."""
+    request = options.request(write=True)
+    if not request.scenario:
+        try:
+            booted, _ = _look_into(path)
+        except StoreError:
+            booted = None
+        if booted and os.path.isfile(booted.scenario):
+            request = request._replace(scenario=booted.scenario)
+        else:
+            raise StoreError("does not say which scenario it is of; name it with --scenario", path)
+    _, fresh = boot(request)
+    return fresh.scenario
