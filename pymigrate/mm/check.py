@@ -15,7 +15,7 @@ from pymigrate.units import HPAGE_PMD_ORDER
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from pymigrate.mm.machine import Device, Machine, Node
+    from pymigrate.mm.machine import Device, Machine, Node, Zone
     from pymigrate.mm.memmap import FrameRun
     from pymigrate.mm.mm import Mm
     from pymigrate.mm.runs import RunMap
@@ -59,12 +59,21 @@ def _check_nodes(machine: Machine) -> Iterator[str]:
             free = sum(extent.nr for extent in zone.free.runs)
             if free != zone.nr_free:
                 yield f"{what}: {free} pages are free, and {zone.nr_free} are counted"
-            used = [(run.start, run.nr) for run in node.memmap.between(zone.start, zone.end)]
-            yield from _partition([*used, *zone.free.runs], zone.start, zone.end, what)
+            parts = [*_used(node, zone), *zone.free.runs, *zone.offline.runs]
+            yield from _partition(parts, zone.start, zone.end, what)
         yield from _outside(node)
         yield from _check_pool(node)
     for device in machine.devices.values():
         yield from _check_device(device)
+
+
+def _used(node: Node, zone: Zone) -> list[tuple[int, int]]:
+    """The frames in use; a bad page is still known as such when its block is offline."""
+    return [
+        (run.start, run.nr)
+        for run in node.memmap.between(zone.start, zone.end)
+        if not (run.frame.flags & FrameFlag.HWPOISON and zone.offline.at(run.start))
+    ]
 
 
 def _order(runs: RunMap[Any], what: str) -> Iterator[str]:

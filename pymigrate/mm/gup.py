@@ -5,13 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.folio_list import Slice
 from pymigrate.mm.frames import folio_of, frame_of, update_folio, update_frames
+from pymigrate.mm.free_area import is_longterm_pinnable
 from pymigrate.mm.machine import Pin
 from pymigrate.mm.memmap import nid_of
 from pymigrate.mm.memory import Access, Fault, access
+from pymigrate.mm.mempolicy import Placement
+from pymigrate.mm.migrate import migrate_pages
+from pymigrate.mm.pte import PteRun
+from pymigrate.mm.rmap import rmap_index
+from pymigrate.mm.swap import lru_add_drain_all
+from pymigrate.mm.trace import MigrateReason
 from pymigrate.mm.vma import Vm
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pymigrate.mm.machine import Machine, Task
     from pymigrate.mm.memmap import Frame
     from pymigrate.mm.vma import Vma
@@ -23,8 +33,57 @@ def pin_pages(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> No
     Long ones fault pages in for writing, as io_uring's registered buffers do, and all must be
     had; short ones fault in for reading, as vmsplice() does, as many as can be had.
 
-    Raises KernelError EFAULT. Mirrors pin_user_pages() and get_user_pages().
+    Long ones must not keep ZONE_MOVABLE or CMA from being emptied: pages there migrate first.
+
+    Raises KernelError EFAULT; ENOMEM for pages that must migrate and cannot. Mirrors
+    pin_user_pages(), get_user_pages() and __gup_longterm_locked().
     """
+    if not is_long:
+        _pin(machine, task, a, b, is_long)
+        return
+    machine.memalloc_pin = True
+    try:
+        while unpinnable := _unpinnable(machine, pin := _pin(machine, task, a, b, is_long)):
+            _drop(machine, pin)
+            migrate_longterm_unpinnable_folios(machine, task, unpinnable)
+    finally:
+        machine.memalloc_pin = False
+
+
+def migrate_longterm_unpinnable_folios(machine: Machine, task: Task, pages: Sequence[int]) -> None:
+    """Move what *task* maps at *pages* to memory of the same node that may be held for long.
+
+    Raises KernelError ENOMEM if a page stays. Mirrors the function of that name.
+    """
+    lru_add_drain_all(machine)
+    queue: list[Slice] = []
+    seen: set[int] = set()
+    for page in pages:
+        run, vma = task.mm.page_table.at(page), task.mm.find_vma(page)
+        assert run is not None
+        assert vma is not None
+        folio = folio_of(machine, run.pfn(page))
+        if folio.pfn not in seen:
+            seen.add(folio.pfn)
+            first = page - (run.pfn(page) - folio.pfn)
+            index = vma.index(first)
+            start = rmap_index(folio.frame, first, index)
+            moved = PteRun(start, folio.nr, (folio.pfn,), folio.order, run.flags)
+            queue.append(Slice(moved, (0,), (folio.merged(),), index))
+    where = Placement((nid_of(queue[0].run.lanes[0]),), own_node=True)
+    result = migrate_pages(machine, task, queue, where, MigrateReason.LONGTERM_PIN)
+    if result.is_enomem or result.stayed:
+        raise KernelError("ENOMEM", "pages in ZONE_MOVABLE or CMA cannot be moved out of it")
+
+
+def _unpinnable(machine: Machine, pin: Pin) -> list[int]:
+    """The pages of *pin* that may not be held for long."""
+    return [
+        pin.start + i for i, pfn in enumerate(pin.pfns) if not is_longterm_pinnable(machine, pfn)
+    ]
+
+
+def _pin(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> Pin:
     end = _accessible_end(machine, task, a, b, is_long)
     if end < b and (is_long or end == a):
         raise KernelError("EFAULT", f"page {end:#x} cannot be had")
@@ -36,6 +95,7 @@ def pin_pages(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> No
     pin = Pin(task.pid, a, b - a, is_long, pfns)
     machine.pins.append(pin)
     _change(machine, pin, 1)
+    return pin
 
 
 def unpin_pages(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> None:
@@ -45,8 +105,7 @@ def unpin_pages(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> 
     """
     for pin in reversed(machine.pins):
         if pin[:4] == (task.pid, a, b - a, is_long):
-            machine.pins.remove(pin)
-            _change(machine, pin, -1)
+            _drop(machine, pin)
             return
     raise KernelError("EINVAL", "no pin of this range is held")
 
@@ -54,8 +113,12 @@ def unpin_pages(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> 
 def unpin_all(machine: Machine, task: Task) -> None:
     """Drop all that *task* holds, as closing its files does."""
     for pin in [pin for pin in machine.pins if pin.pid == task.pid]:
-        machine.pins.remove(pin)
-        _change(machine, pin, -1)
+        _drop(machine, pin)
+
+
+def _drop(machine: Machine, pin: Pin) -> None:
+    machine.pins.remove(pin)
+    _change(machine, pin, -1)
 
 
 def is_secretmem(machine: Machine, vma: Vma) -> bool:

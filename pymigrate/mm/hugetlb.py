@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.frames import folio_of
+from pymigrate.mm.free_area import is_longterm_pinnable
 from pymigrate.mm.memmap import POOL_FRAME, FrameRun, nid_of
 from pymigrate.mm.mempolicy import MPOL, Placement, placement
 from pymigrate.mm.page_alloc import alloc_pages, free_pages, zonelist
@@ -149,11 +150,12 @@ def alloc_for_fault(
 
 
 def alloc_for_migration(
-    machine: Machine, caller: Task, where: Placement, index: int
+    machine: Machine, caller: Task, where: Placement, index: int, falls_back: bool = True
 ) -> tuple[int, bool] | None:
     """A destination for a huge page: its first frame, and whether it is a fresh, temporary one.
 
-    Fresh ones count as their node's at once. Mirrors alloc_hugetlb_folio_nodemask().
+    Fresh ones count as their node's at once, which is the one asked for unless it *falls_back*.
+    Mirrors alloc_hugetlb_folio_nodemask().
     """
     nid = where.cycle[index % len(where.cycle)]
     if nr_available(machine) > 0:
@@ -161,6 +163,8 @@ def alloc_for_migration(
         pfn = _dequeue(machine, nid, mask, caller.mems_allowed)
         if pfn is not None:
             return pfn, False
+    if not falls_back:
+        where = where._replace(this_node=True)
     pfn = _fresh(machine, caller, where, index)
     return None if pfn is None else (pfn, True)
 
@@ -256,12 +260,15 @@ def _dequeue(machine: Machine, nid: int, mask: Nodemask | None, mems: Nodemask) 
 
 
 def _first_free(machine: Machine, pool: HugePool) -> int | None:
-    """The first free page of *pool* that is not isolated."""
+    """The first free page of *pool* that is not isolated, and may be pinned for long if it must."""
     isolated = machine.isolated
-    if isolated is None:
+    if isolated is None and not machine.memalloc_pin:
         return pool.free.runs[0].start
     for start, nr in pool.free.runs:
         for pfn in range(start, start + nr, HPAGE_PMD_NR):
-            if not isolated.start <= pfn < isolated.end:
+            is_isolated = isolated is not None and isolated.start <= pfn < isolated.end
+            if not is_isolated and not (
+                machine.memalloc_pin and not is_longterm_pinnable(machine, pfn)
+            ):
                 return pfn
     return None

@@ -283,6 +283,7 @@ class Machine:
     zonelists: dict[int, tuple[int, ...]] = field(default_factory=dict)  # derived, see page_alloc
     tiers: MemoryTiers | None = None  # derived, see memory_tiers
     events: list[Event | Step] | None = None  # of the tracepoints, if somebody watches; not kept
+    memalloc_pin: bool = False  # who allocates pins for long (PF_MEMALLOC_PIN); not kept
     isolated: Isolated | None = None  # pageblocks of type Isolate, during a call; not kept
     meanwhile: list[Meanwhile] = field(default_factory=list)  # during the next call; not kept
     driver_calls: list[Called] = field(default_factory=list)  # of a step; not kept

@@ -87,6 +87,7 @@ class Placement(NamedTuple):
     then_any: bool = False  # when those are full: any
     is_interleaved: bool = False
     this_node: bool = False  # no other node than the one asked for
+    own_node: bool = False  # a page that migrates asks for the node that it lies on
     alone_first: bool = False  # that one alone, as far as it will do, and only then the others
 
 

@@ -112,13 +112,15 @@ class _Call:
         self.machine, self.where, self.reason, self.mode = machine, where, reason, mode
         self.stats = Stats()
         self.bulk = BulkMover(machine, caller, where, base)
-        self.folios = FolioMover(machine, caller, where, base)
+        self.folios = FolioMover(machine, caller, where, base, reason)
         self.split: list[Work] = []  # pieces of split folios, to be tried once
         self.left: list[Work] = []  # what stays where it is
 
     @property
     def is_watched(self) -> bool:
-        """Whether each folio's way is to be seen, or met by others."""
+        """Whether each folio is to go its own way, or to be seen, or met by others."""
+        if self.where.own_node or self.reason == MigrateReason.MEMORY_FAILURE:
+            return True
         return self.machine.events is not None or bool(self.machine.meanwhile)
 
     def run(self, queue: Sequence[Slice]) -> int:
@@ -290,7 +292,10 @@ class _Call:
                 if outcome == Outcome.DONE:
                     unmapped.append(work)
                 elif outcome == Outcome.NO_MEMORY:
-                    if not self._split_for_want_of_memory(work, phase):
+                    outcome = self._split_for_want_of_memory(work, phase)
+                    if outcome == Outcome.AGAIN:
+                        again.append(work)
+                    elif outcome == Outcome.NO_MEMORY:
                         works[:0] = [*again, work]
                         return True
                 elif phase.settle(work, outcome):
@@ -310,16 +315,25 @@ class _Call:
         phase.count_split(work, is_failure=True)
         return True
 
-    def _split_for_want_of_memory(self, work: Work, phase: _Phase) -> bool:
-        """Split a large folio that finds no destination; if it cannot be, the phase ends."""
+    def _split_for_want_of_memory(self, work: Work, phase: _Phase) -> Outcome:
+        """Split a large folio that finds no destination; if it cannot be, the phase ends.
+
+        One that is to be pinned for long is tried again, if it could not be split for now.
+        """
+        if work.order and self.reason != MigrateReason.NUMA_MISPLACED:
+            if self._split(work):
+                phase.count_split(work, is_failure=False)
+                phase.failed += 1
+                phase.stats.thp_failed += 1
+                return Outcome.DONE
+            is_busy = folio_of(self.machine, work.pfn).flags & FrameFlag.WRITEBACK
+            if self.reason == MigrateReason.LONGTERM_PIN and not is_busy:
+                phase.settle(work, Outcome.AGAIN)
+                return Outcome.AGAIN
         phase.failed += 1
-        phase.stats.thp_failed += bool(work.order)
-        if work.order and self.reason != MigrateReason.NUMA_MISPLACED and self._split(work):
-            phase.count_split(work, is_failure=False)
-            return True
+        phase.stats.thp_failed += bool(work.order) + phase.retried_thps
         phase.stats.failed_pages += work.nr + phase.retried_pages
-        phase.stats.thp_failed += phase.retried_thps
-        return False
+        return Outcome.NO_MEMORY
 
     def _split(self, work: Work) -> bool:
         """Mirrors try_split_folio(): the pieces are tried highest first, the head last."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pymigrate.mm.busy import end, wait_for
 from pymigrate.mm.frames import folio_of, update_folio
 from pymigrate.mm.hugetlb import alloc_for_migration, give_back, settle_temporary
-from pymigrate.mm.memmap import Busy, Folio, Frame, FrameFlag, nid_of
+from pymigrate.mm.memmap import POISON_FRAME, Busy, Folio, Frame, FrameFlag, nid_of
 from pymigrate.mm.migrate_bulk import Moves
 from pymigrate.mm.migrate_ops import expected_refs, ops_of, refcount, refusal
 from pymigrate.mm.movable_ops import (
@@ -27,7 +27,15 @@ from pymigrate.mm.page_alloc import alloc_pages, free_pages
 from pymigrate.mm.pte import Pte, PteRun
 from pymigrate.mm.rmap import defer_split, mappings
 from pymigrate.mm.runs import Extent
-from pymigrate.mm.trace import REMOVE, SET, MigrateMode, Step, entry_events, step_event
+from pymigrate.mm.trace import (
+    REMOVE,
+    SET,
+    MigrateMode,
+    MigrateReason,
+    Step,
+    entry_events,
+    step_event,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +44,15 @@ if TYPE_CHECKING:
     from pymigrate.mm.folio_list import Slice
     from pymigrate.mm.machine import Machine, Task
     from pymigrate.mm.mempolicy import Placement
+
+
+# Who may break the pools' shares of nodes: htlb_allow_alloc_fallback().
+_FALLS_BACK = (
+    MigrateReason.MEMORY_HOTPLUG,
+    MigrateReason.MEMORY_FAILURE,
+    MigrateReason.SYSCALL,
+    MigrateReason.MEMPOLICY_MBIND,
+)
 
 
 class Outcome(Enum):
@@ -99,10 +116,23 @@ def works_of(parts: list[Slice]) -> list[Work]:
 class FolioMover:
     """Takes single folios through their steps; what has moved is edited in by commit()."""
 
-    def __init__(self, machine: Machine, caller: Task, where: Placement, base: int) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        caller: Task,
+        where: Placement,
+        base: int,
+        reason: MigrateReason = MigrateReason.SYSCALL,
+    ) -> None:
         self.machine, self.caller, self.where, self.base = machine, caller, where, base
+        self.reason = reason
         self.moves = Moves(machine)
         self.targets: list[int] | None = None  # the only frames to move to
+
+    @property
+    def _freed(self) -> Frame | None:
+        """What becomes of a base page that has moved: None, it is freed; or it is taken for bad."""
+        return POISON_FRAME if self.reason == MigrateReason.MEMORY_FAILURE else None
 
     def commit(self) -> None:
         """Let what has moved be seen."""
@@ -120,7 +150,7 @@ class FolioMover:
         work.attempt += 1
         if folio.is_anon and not folio.mapcount and not folio.is_held:
             self._step(work, "0a", "take off the LRU", "nobody else holds it: freed")
-            update_folio(self.machine, work.pfn, lambda _: None)
+            update_folio(self.machine, work.pfn, lambda _: self._freed)
             return Outcome.FREED
         if work.attempt == 1:
             self._step(work, "0a", "take off the LRU", "isolated")
@@ -204,7 +234,10 @@ class FolioMover:
             self.moves.frames.set([Extent(work.dst, 1)], moved_frame(frame))
         else:
             free_pages(self.machine, [(work.dst, 1)])
-        self.moves.frames.free([(work.pfn, 1)])
+        if self._freed:
+            self.moves.frames.set([Extent(work.pfn, 1)], self._freed)
+        else:
+            self.moves.frames.free([(work.pfn, 1)])
         return Outcome.DONE
 
     def _replace(self, work: Work, folio: Folio) -> None:
@@ -215,6 +248,8 @@ class FolioMover:
             self.moves.frames.set([extent], run.frame.with_flags(dirty))
         if work.is_hugetlb:
             self._leave_pool(work)
+        elif self._freed:
+            self.moves.frames.set([Extent(work.pfn, work.nr)], self._freed)
         else:
             self.moves.old.append(Extent(work.pfn, work.nr))
         old = PteRun(work.page, work.nr, (work.pfn,), work.order)
@@ -300,12 +335,15 @@ class FolioMover:
         if self.targets is not None:
             work.dst = self.targets.pop(0) if self.targets else -1
             return work.dst >= 0
-        first = self.base + (work.index >> work.order)
+        first, where = self.base + (work.index >> work.order), self.where
+        if where.own_node:
+            where = where._replace(cycle=(nid_of(work.pfn),))
         if work.is_hugetlb:
-            found = alloc_for_migration(self.machine, self.caller, self.where, first)
+            falls_back = self.reason in _FALLS_BACK
+            found = alloc_for_migration(self.machine, self.caller, where, first, falls_back)
             work.dst, work.is_temporary = found or (-1, False)
             return found is not None
-        lanes, got = alloc_pages(self.machine, self.caller, self.where, first, 1, work.order)
+        lanes, got = alloc_pages(self.machine, self.caller, where, first, 1, work.order)
         if got:
             work.dst = lanes[0][0].start
         return bool(got)

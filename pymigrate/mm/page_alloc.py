@@ -6,6 +6,7 @@ from bisect import bisect_left
 from math import isqrt
 from typing import TYPE_CHECKING, NamedTuple
 
+from pymigrate.mm.free_area import nr_available, take
 from pymigrate.mm.machine import Isolated, Machine, Node, Zone
 from pymigrate.mm.memmap import NODE_SHIFT, nid_of
 from pymigrate.mm.runs import Extent, RunMap, coalesce
@@ -149,9 +150,9 @@ def _build_zonelist(machine: Machine, nid: int, load: dict[int, int]) -> tuple[i
     return tuple(order)
 
 
-def available(node: Node, to_min: bool, order: int = 0) -> int:
+def available(node: Node, to_min: bool, order: int = 0, is_movable: bool = True) -> int:
     """How many folios can be taken from *node* before its low (or min) watermark."""
-    return sum(_zone_available(zone, to_min, order) for zone in node.zones)
+    return sum(_zone_available(zone, to_min, order, is_movable) for zone in node.zones)
 
 
 def room_for(machine: Machine, task: Task, where: Placement, order: int = 0) -> int:
@@ -159,11 +160,19 @@ def room_for(machine: Machine, task: Task, where: Placement, order: int = 0) -> 
     lanes = [_lane(machine, nid, where, task.mems_allowed) for nid in set(where.cycle)]
     if where.alone_first:  # of one lane
         nodes = {nid for tried, _ in lanes[0].passes for nid in tried}
-        return sum(available(machine.nodes[nid], to_min=True, order=order) for nid in nodes)
+        return sum(_available(machine, nid, True, order) for nid in nodes)
     firsts = {lane.preferred for lane in lanes}
     return min(
-        available(machine.nodes[nid], where.this_node, order) if nid >= 0 else 0 for nid in firsts
+        _available(machine, nid, where.this_node, order) if nid >= 0 else 0 for nid in firsts
     )
+
+
+def _available(machine: Machine, nid: int, to_min: bool, order: int) -> int:
+    """What there is for who allocates now: who pins for long gets no page that may have to move.
+
+    Mirrors current_gfp_context().
+    """
+    return available(machine.nodes[nid], to_min, order, not machine.memalloc_pin)
 
 
 def alloc_pages(
@@ -274,7 +283,7 @@ def _lane(machine: Machine, nid: int, where: Placement, mems: Nodemask) -> _Lane
 def _target(machine: Machine, lane: _Lane, order: int) -> tuple[Node, bool] | None:
     for nodes, to_min in lane.passes:
         for nid in nodes:
-            if available(machine.nodes[nid], to_min, order) > 0:
+            if _available(machine, nid, to_min, order) > 0:
                 return machine.nodes[nid], to_min
     return None
 
@@ -295,52 +304,27 @@ def _full_rows(
         key = target[0].nid, target[1]
         wanted[key] = wanted.get(key, 0) + 1
     room = (
-        available(machine.nodes[nid], to_min, order) // lanes
-        for (nid, to_min), lanes in wanted.items()
+        _available(machine, nid, to_min, order) // lanes for (nid, to_min), lanes in wanted.items()
     )
     return min(nr // len(turn), *room)
 
 
-def _zone_available(zone: Zone, to_min: bool, order: int = 0) -> int:
-    """How many folios the zone has for an allocation. Mirrors __zone_watermark_ok()."""
+def _zone_available(zone: Zone, to_min: bool, order: int, is_movable: bool) -> int:
     mark = zone.watermark_min if to_min else zone.watermark_low
-    nr = max(zone.nr_free - mark - zone.reserve, 0) >> order
-    return min(nr, zone.nr_blocks(order)) if nr and order else nr
+    return nr_available(zone, mark + zone.reserve, order, is_movable)
 
 
 def _take(machine: Machine, node: Node, nr: int, to_min: bool, order: int) -> list[Extent]:
-    """Take *nr* folios, which are known to be there: highest zone first.
-
-    Base pages come from the lowest frames, and large folios from the highest blocks, so that the
-    ones do not scatter over the others' blocks.
-    """
+    """Take *nr* folios, which are known to be there: highest zone first."""
     taken: list[Extent] = []
+    is_movable = not machine.memalloc_pin
     for zone in reversed(node.zones):
-        part = min(nr, _zone_available(zone, to_min, order))
+        part = min(nr, _zone_available(zone, to_min, order, is_movable))
         if part:
-            taken += take_blocks(zone, part, order) if order else zone.free.pop_front(part)
-            zone.nr_free -= part << order
+            taken += take(zone, part, order, is_movable)
             machine.counters.add(f"pgalloc_{zone.name}", part << order)
             nr -= part
     assert not nr, f"node {node.nid} is short of {nr} pages"
-    return taken
-
-
-def take_blocks(zone: Zone, nr: int, order: int) -> list[Extent]:
-    """Take *nr* aligned blocks of free frames off the highest part of *zone*, lowest first."""
-    taken: list[Extent] = []
-    for extent in reversed(zone.free.runs):
-        low, high = zone.blocks_of(extent, order)
-        if high <= low:
-            continue
-        low = max(low, high - (nr << order))
-        taken.append(Extent(low, high - low))
-        nr -= high - low >> order
-        if not nr:
-            break
-    assert not nr, f"zone {zone.name} is short of {nr} blocks"
-    taken.reverse()
-    zone.free.edit([(start, start + length, ()) for start, length in taken])
     return taken
 
 

@@ -29,6 +29,7 @@ DERIVED = frozenset(
     driver_calls
     events
     isolated
+    memalloc_pin
     meanwhile
     tally
     tiers

@@ -5,6 +5,8 @@ import pytest
 from pymigrate.mm.frames import frame_of
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.nodemask import Nodemask
+from pymigrate.scenario.build import boot
+from pymigrate.scenario.models import MachineSpec
 from pymigrate.syscalls.gup import pin, unpin
 from pymigrate.syscalls.migrate import migrate_pages
 from pymigrate.syscalls.mmap import munmap
@@ -16,6 +18,7 @@ from tests.conftest import (
     new_file,
     new_task,
     nodes_of,
+    placed_on,
     touched,
     two_nodes,
 )
@@ -195,4 +198,121 @@ def test_a_pinned_page_is_copied_by_fork(machine: Machine, task: Task) -> None:
     pin(machine, task, addr, PAGE, LONG)
     fork(machine, task, "b")
     assert [frame_of(machine, pfn).mapcount for pfn in (0, 1, 2)] == [1, 2, 1]
+    assert is_sound(machine)
+
+
+# Long-term pins of memory that must stay free to move: section 11, and check 14
+
+
+def with_movable(movable: str = "128MiB", **of_machine: object) -> Machine:
+    """Node 1's last *movable* are ZONE_MOVABLE; a task's pages on node 1 lie there first."""
+    nodes = {0: {"cpus": "0", "memory": "256MiB"}}
+    nodes |= {1: {"cpus": "1", "memory": "256MiB", "movable": movable}}
+    return boot(MachineSpec.model_validate({"nodes": nodes, **of_machine}), "6.12")
+
+
+def zones_of(machine: Machine, task: Task, addr: int, nr: int) -> set[tuple[int, str]]:
+    """The nodes and zones that pages lie in."""
+    found = set()
+    for page in range(addr // PAGE, addr // PAGE + nr):
+        run = task.mm.page_table.at(page)
+        assert run is not None
+        pfn = run.pfn(page)
+        found.add((pfn >> 32, machine.nodes[pfn >> 32].zone_of(pfn).name))
+    return found
+
+
+def test_long_pin_moves_pages_out_of_the_movable_zone() -> None:
+    machine = with_movable()
+    task = new_task(machine)
+    addr = touched(machine, task, "16KiB", node=1)
+    assert zones_of(machine, task, addr, 4) == {(1, "movable")}
+    pin(machine, task, addr, 4 * PAGE, LONG)
+    assert zones_of(machine, task, addr, 4) == {(1, "dma32")}
+    assert machine.counters["pgmigrate_success"] == 4
+    assert is_sound(machine)
+
+
+def test_its_pins_are_taken_dropped_and_taken_again() -> None:
+    machine = with_movable()
+    task = new_task(machine)
+    addr = touched(machine, task, "16KiB", node=1)
+    pin(machine, task, addr, 4 * PAGE, LONG)
+    numa = machine.nodes[1].numa
+    assert (numa["nr_foll_pin_acquired"], numa["nr_foll_pin_released"]) == (8, 4)
+
+
+def test_its_migration_is_told_as_such() -> None:
+    machine = with_movable()
+    task = new_task(machine)
+    addr = touched(machine, task, "4KiB", node=1)
+    machine.events = []
+    pin(machine, task, addr, PAGE, LONG)
+    texts = [event.text for event in machine.events if hasattr(event, "text")]
+    assert texts[0] == "mode=MIGRATE_SYNC reason=longterm_pin"
+
+
+def test_pages_of_two_nodes_move_in_one_call_each_on_its_own() -> None:
+    spec = {"cpus": "", "memory": "256MiB", "movable": "128MiB"}
+    nodes = {0: spec | {"cpus": "0"}, 1: spec}
+    machine = boot(MachineSpec.model_validate({"nodes": nodes}), "6.12")
+    task = new_task(machine)
+    addr = mapped(machine, task, "8KiB")
+    for node in (0, 1):
+        with placed_on(task, node):
+            touch(machine, task, addr + node * PAGE, PAGE)
+    assert zones_of(machine, task, addr, 2) == {(0, "movable"), (1, "movable")}
+    machine.events = []
+    pin(machine, task, addr, 2 * PAGE, LONG)
+    assert zones_of(machine, task, addr, 2) == {(0, "dma32"), (1, "dma32")}
+    names = [event.name for event in machine.events]
+    assert names.count("mm_migrate_pages_start") == 1
+
+
+def test_short_reference_leaves_pages_in_the_movable_zone() -> None:
+    machine = with_movable()
+    task = new_task(machine)
+    addr = touched(machine, task, "16KiB", node=1)
+    pin(machine, task, addr, 4 * PAGE, SHORT)
+    assert zones_of(machine, task, addr, 4) == {(1, "movable")}
+
+
+def test_pages_that_a_long_pin_faults_in_are_not_movable() -> None:
+    machine = with_movable()
+    task = new_task(machine, cpu=1)
+    addr = mapped(machine, task, "16KiB")
+    pin(machine, task, addr, 4 * PAGE, LONG)
+    assert zones_of(machine, task, addr, 4) == {(1, "dma32")}
+    assert machine.counters["pgmigrate_success"] == 0
+
+
+def test_page_that_somebody_else_holds_keeps_the_pinner_waiting_for_memory() -> None:
+    machine = with_movable()
+    task = new_task(machine)
+    addr = touched(machine, task, "8KiB", node=1)
+    pin(machine, task, addr, PAGE, SHORT)
+    assert errno_of(pin, machine, task, addr, 2 * PAGE, LONG) == "ENOMEM"
+    assert zones_of(machine, task, addr, 1) == {(1, "movable")}
+    assert zones_of(machine, task, addr + PAGE, 1) == {(1, "dma32")}
+    assert is_sound(machine)
+
+
+def test_huge_page_moves_whole() -> None:
+    machine = with_movable(thp="always")
+    task = new_task(machine)
+    addr = touched(machine, task, "2MiB", node=1)
+    assert zones_of(machine, task, addr, 512) == {(1, "movable")}
+    pin(machine, task, addr, PAGE, LONG)
+    assert zones_of(machine, task, addr, 512) == {(1, "dma32")}
+    assert machine.counters["thp_migration_success"] == 1
+
+
+def test_huge_page_of_the_pool_moves_to_one_that_is_not_movable() -> None:
+    machine = with_movable(hugetlb={1: 1})
+    task = new_task(machine)
+    addr = mapped(machine, task, "2MiB", hugetlb=True)
+    touch(machine, task, addr, PAGE)
+    assert zones_of(machine, task, addr, 1) == {(1, "movable")}
+    pin(machine, task, addr, PAGE, LONG)
+    assert zones_of(machine, task, addr, 1) == {(1, "dma32")}
     assert is_sound(machine)
