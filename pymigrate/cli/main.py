@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Command -> the module that defines it, and its first help line (so that --help stays lean).
 COMMANDS = {
     "accesses": "Tell how far tasks reach with their declared accesses.",
+    "balance": "Let time pass, so that NUMA balancing acts.",
     "boot": "Boot a scenario afresh.",
     "buddyinfo": "Print /proc/buddyinfo.",
     "cat": "Print files of the machine's /proc and /sys.",

@@ -14,7 +14,7 @@ from pymigrate.cli.watch import watch, write_chrome
 from pymigrate.errors import ScenarioError
 from pymigrate.mm.cost import Tally
 from pymigrate.session import scenario_path
-from pymigrate.views import cost
+from pymigrate.views import balance, cost
 from pymigrate.views import trace as traces
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ PROGRESS_STEPS = 200  # fewer steps are done before a progress bar could be read
 
 
 # What stands below a record's line, or is its beginning.
-_MORE = ("op", "estimated", "tasks", "trace")
+_MORE = ("op", "balanced", "ended", "estimated", "scans", "tasks", "trace")
 
 
 class Watched(NamedTuple):
@@ -128,6 +128,8 @@ def _line(number: int, record: Record) -> str:
         if name not in _MORE and value is not None
     ]
     more = [_reach(task) for task in record.get("tasks", ())]
+    if "balanced" in record:
+        more += balance.format_lines(record)
     if "estimated" in record:
         more.append(cost.format_line(cost.from_json(record["estimated"])))
     more += record.get("trace", ())

@@ -35,6 +35,7 @@ from pymigrate.mm.page_alloc import available
 from pymigrate.mm.pte import Pte, PteRun
 from pymigrate.mm.trace import MigrateMode, MigrateReason
 from pymigrate.mm.vma import Vm
+from pymigrate.mm.vmscan import can_demote, wakeup_kswapd
 from pymigrate.units import HPAGE_PMD_NR
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ def _fault(machine: Machine, task: Task, vma: Vma, part: PteRun) -> int:
     last = NO_CPUPID if uses_access_time(machine, nid) else folio.frame.cpupid
     is_asked = _may_follow(machine, task, vma, part.start, here)
     if is_asked:
-        answer = _should_migrate(machine, task, folio, answer.nr, here)
+        nr = min(answer.nr, _until_kswapd(machine, here, folio))
+        answer = _should_migrate(machine, task, folio, nr, here)
     if answer.nr < folios:
         part = part.clip(part.start, part.start + (answer.nr << folio.order))
     is_local, may_write = nid == here, _may_write(vma, part)
@@ -118,6 +120,13 @@ def _fault(machine: Machine, task: Task, vma: Vma, part: PteRun) -> int:
         has_failed = answer.may and not is_local
         task_numa_fault(machine, task, fault._replace(pages=failed, has_failed=has_failed))
     return part.nr
+
+
+def _until_kswapd(machine: Machine, here: int, folio: Folio) -> int:
+    """How many folios may follow before kswapd is woken, which may make room for more."""
+    if not machine.numa_balancing & TIERING or not can_demote(machine, here):
+        return machine.nodes[here].nr_pages
+    return max(_balanced_room(machine.nodes[here], folio.nr), 1)
 
 
 def _may_write(vma: Vma, part: PteRun) -> bool:
@@ -219,6 +228,9 @@ def _migrate(machine: Machine, task: Task, vma: Vma, part: PteRun, target: int) 
     if _refuses(vma, folio):
         return 0
     folios = min(max(part.nr >> order, 1), _balanced_room(node, folio.nr))
+    if not folios and machine.numa_balancing & TIERING:
+        wakeup_kswapd(machine, target)
+        return 0
     is_scarce = bool(order) and available(node, to_min=False, order=order) < folios
     step = 1 if machine.events is not None or is_scarce else max(folios, 1)
     moved = 0

@@ -27,6 +27,9 @@ class Program(Protocol):
         """Access memory from time *start* to *end*; the machine's time may stand in between."""
 
 
+Done = tuple[int, int, int]  # hint faults, those of them that were local, pages migrated
+
+
 class Scan(NamedTuple):
     """One scan: when and whose, what it changed, and the hint faults until the task's next one."""
 
@@ -47,14 +50,12 @@ class _Running:
     program: Program
     nr_on_cpu: int
     scan: int = -1  # the number of its last scan
+    done: Done = (0, 0, 0)
 
     @property
     def task(self) -> Task:
         """Who runs."""
         return self.program.task
-
-
-_FAULTS = ("numa_hint_faults", "numa_hint_faults_local", "numa_pages_migrated")
 
 
 class Clock:
@@ -67,6 +68,11 @@ class Clock:
         self.running = {p.task.pid: _Running(p, on_cpu[p.task.cpu]) for p in ordered}
         self.queue: list[tuple[int, int]] = []  # (time, pid) of ticks at which scans are due
         self.scans: list[Scan] = []
+
+    @property
+    def done(self) -> dict[int, Done]:
+        """What each task has met, by pid, be it after a scan that was made before."""
+        return {pid: running.done for pid, running in self.running.items()}
 
     def pass_time(self, ms: int) -> None:
         """Let so many ms pass. What a program raises ends it early."""
@@ -118,19 +124,26 @@ class Clock:
                 continue
             task = running.task
             machine.now = start
-            before = [machine.counters[name] for name in _FAULTS]
+            before = self._counted()
             running.program.run(machine, start, time)
-            self._note_faults(running, before)
+            faults, local, migrated = (b - a for a, b in zip(before, self._counted(), strict=True))
+            self._note(running, (faults, local, migrated))
             runtime = task.numa.runtime + (time - start) * 1000 // running.nr_on_cpu
             task.numa = task.numa._replace(runtime=runtime)
         machine.now = time
 
-    def _note_faults(self, running: _Running, before: list[int]) -> None:
-        """Count what the task's last scan has led to."""
+    def _counted(self) -> Done:
+        counters = self.machine.counters
+        faults, local = counters["numa_hint_faults"], counters["numa_hint_faults_local"]
+        return faults, local, counters["numa_pages_migrated"]
+
+    def _note(self, running: _Running, new: Done) -> None:
+        """Count what the task has met, and that its last scan has led to it."""
+        faults, local, migrated = running.done
+        running.done = faults + new[0], local + new[1], migrated + new[2]
         if running.scan < 0:
             return
         scan = self.scans[running.scan]
-        new = [self.machine.counters[name] - nr for name, nr in zip(_FAULTS, before, strict=True)]
         self.scans[running.scan] = scan._replace(
             hint_faults=scan.hint_faults + new[0],
             hint_faults_local=scan.hint_faults_local + new[1],

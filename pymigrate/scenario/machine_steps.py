@@ -208,6 +208,16 @@ class VmstatStep(Step):
     task: OptionalCaller = None
 
 
+class BalanceStep(Step):
+    """Let time pass while tasks use their memory as they declare, and NUMA balancing follows."""
+
+    op: Literal["balance"]
+    task: OptionalCaller = None
+    seconds: Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)] = Field(
+        description="how long"
+    )
+
+
 class AccessesStep(Step):
     """Show how far the tasks reach with their declared accesses."""
 

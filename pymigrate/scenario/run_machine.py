@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from pymigrate.errors import KernelError, UnsupportedError
-from pymigrate.mm import ksm
+from pymigrate.mm import balance, ksm
 from pymigrate.mm.damon import Action, Kind, Scheme
 from pymigrate.mm.memmap import Busy, nid_of
 from pymigrate.mm.trace import MigrateMode
@@ -16,6 +17,7 @@ from pymigrate.syscalls import cpuset, damon, devices, drivers, gup, reclaim, sy
 from pymigrate.tools import programs
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 from pymigrate.views import accesses, numa_maps, placement, vmstat
+from pymigrate.views import balance as balance_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -190,6 +192,11 @@ def _vmstat(runner: Runner, step: machine_steps.VmstatStep) -> Record:
     return {"delta": {name: change for name, change in delta.items() if change}}
 
 
+def _balance(runner: Runner, step: machine_steps.BalanceStep) -> Record:
+    done = balance.balance(runner.machine, ceil(step.seconds * 1000))
+    return balance_view.as_json(runner.machine, done)
+
+
 def _accesses(runner: Runner, step: machine_steps.AccessesStep) -> Record:
     rows = accesses.rows(runner.machine)
     if step.task:
@@ -214,4 +221,5 @@ MACHINE: dict[type[Step], Callable[[Runner, Any], Record]] = {  # each takes its
     machine_steps.NumaMapsStep: _numa_maps,
     machine_steps.VmstatStep: _vmstat,
     machine_steps.AccessesStep: _accesses,
+    machine_steps.BalanceStep: _balance,
 }

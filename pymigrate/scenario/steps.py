@@ -24,6 +24,7 @@ from pymigrate.scenario.call_steps import (
 )
 from pymigrate.scenario.machine_steps import (
     AccessesStep,
+    BalanceStep,
     BusyStep,
     CpusetAttachStep,
     CpusetCreateStep,
@@ -79,6 +80,7 @@ AnyStep = (
     | MemoryOfflineStep
     | MemoryOnlineStep
     | DamonStep
+    | BalanceStep
 )
 STEPS: dict[str, type[AnyStep]] = {
     get_args(model.model_fields["op"].annotation)[0]: model for model in get_args(AnyStep)

@@ -38,7 +38,9 @@ def sysctl_dir(machine: Machine) -> Dir:
     """/proc/sys."""
     kernel: Entries = {
         "numa_balancing": _setting(machine, "numa_balancing"),
-        "numa_balancing_promote_rate_limit_MBps": file_of(65536),
+        "numa_balancing_promote_rate_limit_MBps": _setting(
+            machine, "numa_balancing_promote_rate_limit_MBps"
+        ),
     }
     vm: Entries = {
         "zone_reclaim_mode": file_of(0),

@@ -54,6 +54,16 @@ def printed(lines: list[str], seed: str, state: Path) -> str:
             ],
             id="commands",
         ),
+        pytest.param(
+            [
+                f"boot {ROOT / 'scenarios/numa-balancing.yaml'}",
+                "balance --seconds 3 --json",
+                "balance --seconds 40 -v",
+                "accesses",
+                "show",
+            ],
+            id="balancing",
+        ),
     ],
 )
 def test_same_bytes_twice_and_under_other_hash_seeds(lines: list[str], tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ COMMANDS = [
     "explain a --to 1 --as 1000",
     "explain --last",
     "tiers --sysfs",
+    "balance --seconds 2",
     "migratepages a 0 1 --as 26 --trace --steps",
     "migratepages a 0 1 --as 26 --dry-run",
     "mbind a heap bind:0 --dry-run",

@@ -7,6 +7,7 @@ from pymigrate.mm.frames import frame_of
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.numa_promotion import may_promote, reset_memory_tiering
 from pymigrate.mm.numa_scan import task_numa_work
+from pymigrate.mm.pte import Pte
 from pymigrate.syscalls.migrate import move_pages
 from pymigrate.syscalls.process import touch
 from tests.conftest import new_task, nodes_of, nodes_with, touched
@@ -174,6 +175,26 @@ def test_threshold_is_looked_at_once_in_the_longest_period(machine: Machine) -> 
     machine.now = 60_000
     may_promote(machine, 0, 0, 1, 1)
     assert machine.nodes[0].promotion.threshold == 0
+
+
+@pytest.mark.parametrize(("demotes", "promoted_pages"), [(False, 0), (True, 63)])
+def test_full_node_wakes_kswapd_which_makes_room_by_demotion(
+    machine: Machine, task: Task, demotes: bool, promoted_pages: int
+) -> None:
+    machine.demotion = demotes
+    touched(machine, task, "16MiB")
+    addr = touched(machine, task, "256KiB", node=1)
+    for run in task.mm.page_table.runs:
+        task.mm.page_table.put(run.start, run.end, run.with_flags(run.flags & ~Pte.YOUNG))
+    for zone in machine.nodes[0].zones:
+        zone.watermark_low = zone.watermark_min = zone.nr_free - 300
+        zone.watermark_high = zone.nr_free
+    machine.now = 5000
+    task_numa_work(machine, task)
+    touch(machine, task, addr, 64 * PAGE)
+    # The first page is refused, but kswapd is woken; the others find room.
+    assert machine.nodes[0].numa["pgpromote_success"] == promoted_pages
+    check(machine)
 
 
 def test_switching_tiering_on_begins_anew(machine: Machine) -> None:

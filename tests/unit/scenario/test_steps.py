@@ -47,6 +47,7 @@ def mistakes(*texts: str) -> list[str]:
 # Not of the format.
 OWN = {
     "accesses",
+    "balance",
     "busy",
     "ksm",
     "memory_offline",
