@@ -44,4 +44,5 @@ def _files(machine: Machine, cpuset: Cpuset) -> Entries:
     return files | {
         "cpuset.cpus.effective": file_of(effective_cpus(machine, cpuset)),
         "cpuset.mems.effective": file_of(effective_mems(machine, cpuset)),
+        "memory.reclaim": File(None),
     }

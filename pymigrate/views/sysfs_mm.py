@@ -50,12 +50,22 @@ def sysctl_dir(machine: Machine) -> Dir:
         "nr_hugepages_mempolicy": _setting(machine, "nr_hugepages"),
         "nr_overcommit_hugepages": file_of(0),
         "compact_memory": File(None),
-        "drop_caches": file_of(0),
+        "drop_caches": File(None),
         "compaction_proactiveness": file_of(20),
         "min_free_kbytes": File(lambda: f"{min_free_kbytes(machine)}\n"),
         "numa_zonelist_order": file_of("Node"),
     }
     return dir_of({"kernel": dir_of(kernel), "vm": dir_of(vm)})
+
+
+def debug_sched_dir(machine: Machine) -> Dir:
+    """/sys/kernel/debug/sched: how NUMA balancing scans."""
+    knobs: Entries = {
+        name.partition("/")[2]: _setting(machine, name)
+        for name in sysctl.NAMES
+        if name.startswith("numa_balancing/")
+    }
+    return dir_of({"numa_balancing": dir_of(knobs)})
 
 
 def _setting(machine: Machine, name: str) -> File:

@@ -19,7 +19,7 @@ from pymigrate.views.entries import Dir, Entries, Entry, File, Link, dir_of, fil
 from pymigrate.views.memory_blocks import memory_entries
 from pymigrate.views.sysfs_cgroup import cgroup_dir, cgroup_path, cpuset_path
 from pymigrate.views.sysfs_cpu import cpu_dir, cpuinfo
-from pymigrate.views.sysfs_mm import kernel_mm_dir, sysctl_dir
+from pymigrate.views.sysfs_mm import debug_sched_dir, kernel_mm_dir, sysctl_dir
 from pymigrate.views.sysfs_node import memory_tiering_dir, node_dir
 
 _MOUNTS = "".join(
@@ -109,7 +109,7 @@ def _sys(machine: Machine) -> Entries:
         "extfrag_index": File(lambda: extfrag.format_extfrag(extfrag.rows(machine))),
         "unusable_index": File(lambda: extfrag.format_unusable(extfrag.rows(machine))),
     }
-    debug = dir_of({"extfrag": dir_of({**indexes})})
+    debug = dir_of({"extfrag": dir_of({**indexes}), "sched": debug_sched_dir(machine)})
     virtual = {"memory_tiering": memory_tiering_dir(machine)}
     return {
         "bus": dir_of({**buses}),

@@ -17,6 +17,7 @@ from pymigrate.mm.vma import Vma
 from pymigrate.mm.vmstat import EVENTS, NUMA_EVENTS
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, MAX_NUMNODES
 from pymigrate.views import numa_maps, placement, vmstat
+from tests.property import agreement
 
 _MASK = HPAGE_PMD_NR - 1
 
@@ -399,6 +400,7 @@ def check_tasks(machine: Machine) -> None:
 
 def check_views(machine: Machine, frames: dict[int, Frame]) -> None:
     """The views agree with each other and with the memmap."""
+    agreement.check(machine)
     for task in machine.tasks.values():
         for row, vma in zip(numa_maps.rows(machine, task), task.mm.vmas, strict=True):
             check_row(machine, task, row, vma)

@@ -142,7 +142,9 @@ def test_cpuinfo_has_a_block_for_each_cpu(machine: Machine) -> None:
         ("sys/kernel/mm/mempolicy/weighted_interleave/node1", "3"),
         ("sys/kernel/mm/numa/demotion_enabled", "false"),
         ("proc/sys/kernel/numa_balancing", "1"),
+        ("proc/sys/kernel/numa_balancing_promote_rate_limit_MBps", "65536"),
         ("proc/sys/vm/min_free_kbytes", "9828"),
+        ("sys/kernel/debug/sched/numa_balancing/scan_size_mb", "256"),
         ("sys/devices/system/memory/block_size_bytes", "8000000"),
     ],
 )
