@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import click
@@ -24,10 +24,14 @@ class Written(NamedTuple):
 class TreeWriter:
     """Writes into one directory, and nowhere else."""
 
-    def __init__(self, folder: str) -> None:
-        """Make *folder* ready. A usage error if it holds what no export has written there."""
+    def __init__(self, folder: str, leave_out: Callable[[str], bool] = lambda _: False) -> None:
+        """Make *folder* ready. A usage error if it holds what no export has written there.
+
+        Paths for which *leave_out* is true, and all below them, are not written.
+        """
+        self.leave_out = leave_out
         self.folder = os.path.realpath(folder)
-        self._shown = folder
+        self.shown = folder
         self._own = os.path.join(self.folder, OWN)
         self._check()
         os.makedirs(self._own, exist_ok=True)
@@ -38,7 +42,7 @@ class TreeWriter:
         Each file is replaced by a rename, so that a reader finds the old or the new one whole.
         """
         known = self._check()
-        wanted = dict(walk(root))
+        wanted = dict(walk(root, leave_out=self.leave_out))
         assert all(_is_below(path) for path in wanted), "a path leads out of the directory"
         self._put_list(known | wanted.keys())
         changed = 0
@@ -61,7 +65,7 @@ class TreeWriter:
         for path, is_folder in self._found():
             if path not in (folders if is_folder else known):
                 raise click.BadParameter(
-                    f"{self._shown} holds {path!r}, which `pymigrate export` has not written;"
+                    f"{self.shown} holds {path!r}, which `pymigrate export` has not written;"
                     " name an empty directory, or a new one",
                     param_hint="DIR",
                 )

@@ -81,12 +81,19 @@ def read(root: Dir, path: str) -> str:
     return entry.text()
 
 
-def walk(root: Dir, path: str = "") -> Iterator[tuple[str, File | Link]]:
-    """Every link, and every file that can be read, with its path."""
+def walk(
+    root: Dir, path: str = "", leave_out: Callable[[str], bool] = lambda _: False
+) -> Iterator[tuple[str, File | Link]]:
+    """Every link, and every file that can be read, with its path; nothing that is to be left out.
+
+    Of a directory for whose path *leave_out* is true all is.
+    """
     for name, entry in by_name(root):
         below = f"{path}/{name}" if path else name
+        if leave_out(below):
+            continue
         if isinstance(entry, Dir):
-            yield from walk(entry, below)
+            yield from walk(entry, below, leave_out)
         elif isinstance(entry, Link) or entry.text is not None:
             yield below, entry
 

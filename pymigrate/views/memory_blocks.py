@@ -1,5 +1,6 @@
 """/sys/devices/system/memory: the memory blocks, and whether they are online."""
 
+import re
 from itertools import groupby
 from typing import NamedTuple
 
@@ -7,6 +8,8 @@ from pymigrate.mm.machine import Machine
 from pymigrate.mm.memory_hotplug import BLOCK_SIZE, MemoryBlock, memory_blocks
 from pymigrate.views.buddyinfo import ZONE_NAMES
 from pymigrate.views.entries import Dir, Entries, Link, dir_of, file_of
+
+_PATH = re.compile(r"sys/devices/system/(?:memory|node/node\d+)/memory\d+")
 
 
 class BlockRow(NamedTuple):
@@ -57,6 +60,11 @@ def memory_links(machine: Machine, nid: int) -> Entries:
         f"memory{block.number}": Link(f"../../memory/memory{block.number}")
         for block in memory_blocks(machine, nid)
     }
+
+
+def is_of_block(path: str) -> bool:
+    """Whether *path*, from the root, is a memory block's directory or a link to one."""
+    return _PATH.fullmatch(path) is not None
 
 
 def _dir_of(block: MemoryBlock) -> Dir:

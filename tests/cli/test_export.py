@@ -32,6 +32,18 @@ def test_each_file_is_what_cat_prints(shell: Shell) -> None:
         assert (shell.folder / "tree" / path).read_text() == shell.out(f"cat {path}")
 
 
+def test_memory_blocks_are_written_if_they_are_asked_for(shell: Shell) -> None:
+    shell.boot("machine: {nodes: {0: {cpus: '0', memory: 256MiB}}}\n")
+    folder = shell.folder / "tree/sys/devices/system/memory"
+    shell.out("export tree")
+    assert [path.name for path in folder.iterdir()] == ["block_size_bytes"]
+    shell.out("export tree --blocks")
+    assert (folder / "memory1/state").read_text() == "online\n"
+    assert (folder / "../node/node0/memory1/state").read_text() == "online\n"
+    shell.out("export tree")
+    assert not (folder / "memory1").exists()
+
+
 def test_links_are_relative_and_lead_somewhere(shell: Shell) -> None:
     shell.out("export tree")
     link = shell.folder / "tree/sys/devices/system/node/node1/cpu2"

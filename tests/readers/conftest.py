@@ -75,7 +75,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "machine.yaml").write_text(SCENARIO, encoding="utf-8")
     tree = folder / "tree"
     before = ["--scenario", str(folder / "machine.yaml"), "--state", str(folder / "machine.db")]
-    for command in (["migratepages", "4321", "0", "3"], ["export", str(tree)]):
+    for command in (["migratepages", "4321", "0", "3"], ["export", "--blocks", str(tree)]):
         result = CliRunner().invoke(cli, [*before, *command])
         assert result.exit_code == 0, result.output
     return tree

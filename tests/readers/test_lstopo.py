@@ -68,3 +68,14 @@ def test_lscpu_shows_the_cpus_of_each_node(exported: Path) -> None:
     cpus = [Cpumask.parse(found[f"NUMA node{nid} CPU(s)"].strip(" -")) for nid in range(4)]
     assert [str(mask) for mask in cpus] == ["0-2", "3-5", "6-7", ""]
     assert found["CPU(s)"].strip() == "8"
+
+
+def test_lsmem_adds_the_memory_blocks_up(exported: Path) -> None:
+    lsmem = program("lsmem", "util-linux")
+    text = run([lsmem, "--sysroot", str(exported), "--bytes", "--summary=only"])
+    lines = dict(line.split(":", 1) for line in text.splitlines())
+    assert {name: value.strip() for name, value in lines.items()} == {
+        "Memory block size": str(128 * MIB),
+        "Total online memory": str(640 * MIB),  # 576 MiB end within the last block
+        "Total offline memory": "0",
+    }

@@ -54,3 +54,8 @@ def test_a_walk_gives_files_and_links_but_not_what_cannot_be_read(root: Dir) -> 
         "node10/value",
         "top",
     ]
+
+
+def test_a_walk_does_not_enter_what_is_left_out(root: Dir) -> None:
+    paths = [path for path, _ in walk(root, leave_out=lambda path: path.startswith("node"))]
+    assert paths == ["inner/up", "inner/value", "top"]
