@@ -69,15 +69,26 @@ def run(args: list[str], **environment: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tree of the machine after process 4321 has left node 0 for node 3."""
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Runs our commands on the machine, whose process 4321 has left node 0 for node 3."""
     folder = tmp_path_factory.mktemp("machine")
     (folder / "machine.yaml").write_text(SCENARIO, encoding="utf-8")
-    tree = folder / "tree"
     before = ["--scenario", str(folder / "machine.yaml"), "--state", str(folder / "machine.db")]
-    for command in (["migratepages", "4321", "0", "3"], ["export", "--blocks", str(tree)]):
-        result = CliRunner().invoke(cli, [*before, *command])
+
+    def command(*args: str) -> str:
+        result = CliRunner().invoke(cli, [*before, *args])
         assert result.exit_code == 0, result.output
+        return result.stdout
+
+    command("migratepages", "4321", "0", "3")
+    return command
+
+
+@pytest.fixture(scope="session")
+def exported(simulated: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its tree."""
+    tree = tmp_path_factory.mktemp("exported") / "tree"
+    simulated("export", "--blocks", str(tree))
     return tree
 
 
