@@ -18,8 +18,9 @@ def command(options: Options, argv: tuple[str, ...]) -> None:
     numactl, numastat, migratepages, memhog, migspeed, pidof, pgrep and ps are then first on its
     PATH. The exit code is the command's.
     """
-    with host.kept(options.request()) as request:
-        with Session(request, host.say):
+    asked = options.request()
+    with host.kept(asked) as request:
+        with Session(request, host.quiet if asked.ephemeral else host.say):
             pass  # it is booted, and can be used
         with host.shims_on_path() as path:
             try:

@@ -46,8 +46,9 @@ def environment_request(write: bool = False) -> Request:
 def run(argv: Sequence[str], request: Request, caller: Caller) -> int:
     """Run a program on the machine, or the real command that it becomes; returns the exit code."""
     request = request._replace(write=argv[0] not in _READERS)
+    tell = quiet if request.ephemeral else say
     with kept(request) as request:
-        with Session(request, say) as machine:
+        with Session(request, tell) as machine:
             task, aliases = _calling_task(machine, caller.uid)
             system = Simulated(
                 machine, task, os.environ, _terminal_width(), pid=os.getpid(), aliases=aliases
@@ -64,7 +65,7 @@ def run(argv: Sequence[str], request: Request, caller: Caller) -> int:
             with shims_on_path() as path:
                 return execute(outcome.command, environment(request, path), system.task.pid)
         finally:
-            with Session(request, say) as machine:
+            with Session(request, tell) as machine:
                 end(machine, system.task.pid)
 
 
@@ -78,12 +79,23 @@ def execute(command: Sequence[str], environ: Mapping[str, str], pid: int = 0) ->
     import subprocess
 
     script = _SHELL_TASK if pid else _SHELL_PLAIN
+    children: list[subprocess.Popen[bytes]] = []
+    early: list[int] = []  # signals that came before it was there
+
+    def forward(number: int, _: object) -> None:
+        for child in children:
+            child.send_signal(number)
+        if not children:
+            early.append(number)
+
+    forwarded = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+    before = {number: signal.signal(number, forward) for number in forwarded}
     child = subprocess.Popen(["/bin/sh", "-c", script, str(pid), *command], env=dict(environ))
-    before = {}
+    children.append(child)
     for number in (signal.SIGINT, signal.SIGQUIT):  # a terminal sends them to both
         before[number] = signal.signal(number, signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-        before[number] = signal.signal(number, lambda got, _: child.send_signal(got))
+    for missed in early:
+        child.send_signal(missed)
     try:
         code = child.wait()
     finally:
@@ -190,16 +202,21 @@ def _begin(outcome: Exit, system: Simulated, size: int | None) -> Exit:
 
 def _write(outcome: Exit) -> None:
     """stdout is buffered, so that what goes to stderr is there first."""
-    sys.stderr.write(outcome.stderr)
-    sys.stderr.flush()
-    sys.stdout.write(outcome.stdout)
-    sys.stdout.flush()
+    for stream, text in ((sys.stderr, outcome.stderr), (sys.stdout, outcome.stdout)):
+        if stream:  # it is not closed
+            stream.write(text)
+            stream.flush()
 
 
 def _terminal_width() -> int:
-    return os.get_terminal_size(1).columns if sys.stdout.isatty() else 0
+    return os.get_terminal_size(1).columns if sys.stdout and sys.stdout.isatty() else 0
 
 
 def say(text: str) -> None:
     """One line for the user, on stderr."""
-    sys.stderr.write(f"pymigrate: {text}\n")
+    if sys.stderr:
+        sys.stderr.write(f"pymigrate: {text}\n")
+
+
+def quiet(_: str) -> None:
+    """Nothing, of a machine that nobody sees again."""

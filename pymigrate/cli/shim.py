@@ -34,5 +34,5 @@ def main() -> None:
 
 def _fail(message: str, code: int) -> int:
     for line in message.splitlines():
-        sys.stderr.write(f"pymigrate: {line}\n")
+        host.say(line)
     return code

@@ -18,6 +18,10 @@ _CODE = (
 )
 
 
+class NotAShimError(Exception):
+    """Where a shim is to be written there is something else."""
+
+
 @click.command()
 @click.argument("folder", metavar="DIR")
 @common_options(json=False)
@@ -39,7 +43,7 @@ def command(options: Options, folder: str) -> None:
     }
     try:
         write_shims(folder, {name: path for name, path in named.items() if path})
-    except FileExistsError as error:
+    except NotAShimError as error:
         raise click.UsageError(str(error)) from None
     except OSError as error:
         raise click.UsageError(f"{folder} cannot be written: {error.strerror}") from None
@@ -49,13 +53,13 @@ def command(options: Options, folder: str) -> None:
 def write_shims(folder: str, named: dict[str, str] | None = None) -> None:
     """Write a shim for each program; *named* are paths for variables that are not set.
 
-    Raises FileExistsError if something else has the name of one, OSError.
+    Raises NotAShimError if something else has the name of one, OSError.
     """
     os.makedirs(folder, exist_ok=True)
     paths = {name: os.path.join(folder, name) for name in PROGRAMS}
     for path in paths.values():
         if os.path.lexists(path) and not host.is_shim(path):
-            raise FileExistsError(f"{path} is no shim; expected a directory without one")
+            raise NotAShimError(f"{path} is no shim; expected a directory without one")
     for name, path in paths.items():
         with open(f"{path}.new", "w", encoding="utf-8") as file:
             file.write(_shim(name, named or {}))

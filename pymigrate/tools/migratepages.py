@@ -25,22 +25,26 @@ _OPTIONS = [Option("help", "h")]
 
 def main(argv: Sequence[str], system: System) -> Exit:
     """What the program prints and how it exits, on *system*."""
-    return run(argv, system.libnuma, system.migrate_pages)
+    permute = "POSIXLY_CORRECT" not in system.environ
+    return run(argv, system.libnuma, system.migrate_pages, permute=permute)
 
 
 def run(
     argv: Sequence[str],
     libnuma: Libnuma,
     migrate_pages: Callable[[int, Nodemask, Nodemask], int],
+    *,
+    permute: bool = True,
 ) -> Exit:
     """What the program prints and how it exits; *migrate_pages* is called with PID, FROM and TO.
 
     PID is as the program understands it: 0 means itself, and it may be negative. How many pages
     stayed behind does not show. A KernelError of *migrate_pages* is reported, and is exit 1.
+    Options may stand behind operands if they *permute*.
 
     Mirrors main(), migratepages.c.
     """
-    parsed = getopt_long(argv, _OPTIONS)
+    parsed = getopt_long(argv, _OPTIONS, permute=permute)
     if parsed.error and not parsed.options:
         return Exit(1, stderr=f"{parsed.error}\n{USAGE}")
     if parsed.options or len(parsed.operands) != 3:

@@ -178,3 +178,39 @@ def test_migrate_vma_that_fails(what: str, errno: str) -> None:
 def test_names_that_mean_nothing_are_told(step: str, message: str) -> None:
     with pytest.raises(ScenarioErrors, match=f"unknown {message}"):
         records(f"{HEAD}{TASKS}{MAPPED}  - {{{step}}}\n")
+
+
+@pytest.mark.parametrize(
+    ("argv", "answer"),
+    [
+        pytest.param("[memhog, -r2, 11m, interleave, all]", (0, "..\n..\n", ""), id="memhog"),
+        pytest.param("[numactl, -m, '1', memhog, 1m]", (0, ".\n", ""), id="numactl"),
+        pytest.param("[memhog, 80m, membind, '1']", (137, ".......", ""), id="killed"),
+        pytest.param("[pidof, a]", (0, "1000\n", ""), id="pidof"),
+        pytest.param("[ps, -o, 'comm=', -p, $b]", (0, "b\n", ""), id="ps"),
+        pytest.param(
+            "[numactl, -m, '1', ls]",
+            (1, "", "numactl: execution of `ls': No such file or directory\n\n"),
+            id="nothing else is installed",
+        ),
+    ],
+)
+def test_programs_of_numactl(argv: str, answer: tuple[int, str, str]) -> None:
+    [record] = records(f"{HEAD}{TASKS}steps:\n  - {{op: exec, argv: {argv}}}\n")
+    assert record == {"op": "exec", **dict(zip(("exit", "stdout", "stderr"), answer, strict=True))}
+
+
+def test_another_program_is_not_simulated() -> None:
+    with pytest.raises(UnsupportedError, match="program ls cannot be simulated yet"):
+        records(f"{HEAD}{TASKS}steps:\n  - {{op: exec, argv: [ls]}}\n")
+
+
+def test_policy_of_a_task_rules_the_programs_that_it_runs() -> None:
+    steps = """
+steps:
+  - {op: set_mempolicy, task: a, mode: bind, nodes: "1"}
+  - {op: exec, argv: [memhog, 1m], task: a}
+  - {op: exec, argv: [numastat], task: a}
+"""
+    stdout = records(HEAD + TASKS + steps)[-1]["stdout"]
+    assert stdout.splitlines()[1].split() == ["numa_hit", "0", "256"]
