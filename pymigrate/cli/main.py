@@ -52,6 +52,7 @@ COMMANDS = {
     "set_mempolicy_home_node": "Set where the policies of a range begin their search.",
     "shims": "Write the programs into a directory, for scripts.",
     "show": "Draw the nodes, and the memory of each task.",
+    "soft_offline": "Take a page out of use.",
     "sysctl": "Print or change a setting of the kernel.",
     "task": "Let a task map, touch, lock, fork, exit, ...",
     "tiers": "List the memory tiers, and their demotion targets.",

@@ -7,6 +7,7 @@ class Cap(IntFlag):
     """Capabilities as bits, numbered as in linux/capability.h."""
 
     SYS_PTRACE = 1 << 19  # inspect any process
+    SYS_ADMIN = 1 << 21  # take pages out of use
     SYS_NICE = 1 << 23  # move shared pages, and pages to nodes outside the target's cpuset
 
 

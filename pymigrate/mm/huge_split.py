@@ -48,12 +48,13 @@ def split_folio(machine: Machine, folio: Folio, page: int) -> bool:
 
 
 def free_unmapped(machine: Machine, folio: Folio) -> None:
-    """Free the base pages of what was *folio* that nobody holds."""
-    update_frames(
-        machine,
-        [(folio.pfn, folio.nr)],
-        lambda frame: frame if frame.mapcount or frame.is_held else None,
-    )
+    """Free the base pages of what was *folio* that nobody holds, and that are in use at all."""
+
+    def change(frame: Frame) -> Frame | None:
+        is_kept = frame.mapcount or frame.is_held or frame.flags & FrameFlag.HWPOISON
+        return frame if is_kept else None
+
+    update_frames(machine, [(folio.pfn, folio.nr)], change)
 
 
 def _entries(mm: Mm, folio: Folio, page: int, is_huge: bool) -> list[PteRun]:

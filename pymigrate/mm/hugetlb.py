@@ -192,12 +192,13 @@ def settle_temporary(machine: Machine, old: int, new: int) -> None:
 
 
 def dissolve_free_huge_pages(machine: Machine, a: int, b: int) -> None:
-    """Give the free huge pages in frames [a, b) of a node back to the page allocator.
+    """Give the free huge pages that frames [a, b) of a node meet back to the page allocator.
 
     Raises KernelError EBUSY if they are reserved. Mirrors dissolve_free_hugetlb_folios().
     """
     node = machine.nodes[nid_of(a)]
     pool = node.hugetlb
+    a, b = a & ~_MASK, -(-b // HPAGE_PMD_NR) * HPAGE_PMD_NR
     for start, nr in pool.free.between(a, b):
         for pfn in range(start, start + nr, HPAGE_PMD_NR):
             if nr_available(machine) <= 0:

@@ -109,6 +109,12 @@ def isolate_range(machine: Machine, a: int, b: int) -> InRange:
     return InRange(parts, driver_pages)
 
 
+def isolate_folio(machine: Machine, pfn: int) -> InRange:
+    """The folio that *pfn* belongs to, likewise."""
+    folio = folio_of(machine, pfn)
+    return isolate_range(machine, folio.pfn, folio.pfn + folio.nr)
+
+
 def put_back(machine: Machine, taken: InRange) -> None:
     """Let drivers have back those of their pages that did not move."""
     for driver, number in taken.driver_pages:

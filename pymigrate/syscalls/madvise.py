@@ -15,6 +15,7 @@ from pymigrate.mm.memory import Access, Fault, access
 from pymigrate.mm.swap import lru_add_drain, lru_add_drain_all
 from pymigrate.mm.vma import Vm, Vma
 from pymigrate.mm.zap import zap
+from pymigrate.syscalls.memory_failure import soft_offline
 from pymigrate.syscalls.mmap import page_range, set_vma_flags
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SIZE
 
@@ -38,8 +39,10 @@ class Madv(IntEnum):
     POPULATE_READ = 22
     POPULATE_WRITE = 23
     COLLAPSE = 25
+    SOFT_OFFLINE = 101
 
 
+_HWPOISON = 100
 # What advice that only changes flags clears and sets.
 _FLAGS = {
     Madv.NORMAL: (Vm.RAND_READ | Vm.SEQ_READ, 0),
@@ -60,16 +63,12 @@ def madvise(machine: Machine, task: Task, addr: int, length: int, advice: int) -
     Raises KernelError EINVAL; ENOMEM for a hole, with the rest done (populating stops there);
     EFAULT when populating meets a SIGBUS. Mirrors do_madvise().
     """
-    if advice not in Madv.__members__.values():
-        raise KernelError("EINVAL", f"{advice} is not an advice")
-    if addr % PAGE_SIZE:
-        raise KernelError("EINVAL", f"address {addr:#x} is not page aligned")
-    a, b = page_range(addr, length)
-    if length and a == b:
-        raise KernelError("EINVAL", "the length wraps when it is rounded up")
+    kind, a, b = _check(addr, length, advice)
     if a == b:
         return
-    kind = Madv(advice)
+    if kind == Madv.SOFT_OFFLINE:
+        soft_offline(machine, task, addr, length)
+        return
     if kind in (Madv.POPULATE_READ, Madv.POPULATE_WRITE):
         _populate(machine, task, a, b, kind == Madv.POPULATE_WRITE)
         return
@@ -81,6 +80,20 @@ def madvise(machine: Machine, task: Task, addr: int, length: int, advice: int) -
             _ACTIONS[kind](machine, task, vma, start, end)
     if has_hole:
         raise KernelError("ENOMEM", "part of the range is not mapped")
+
+
+def _check(addr: int, length: int, advice: int) -> tuple[Madv, int, int]:
+    """The advice and its pages [a, b). Raises KernelError EINVAL."""
+    if advice == _HWPOISON:
+        raise UnsupportedError("MADV_HWPOISON cannot be simulated")
+    if advice not in Madv.__members__.values():
+        raise KernelError("EINVAL", f"{advice} is not an advice")
+    if addr % PAGE_SIZE:
+        raise KernelError("EINVAL", f"address {addr:#x} is not page aligned")
+    a, b = page_range(addr, length)
+    if length and a == b:
+        raise KernelError("EINVAL", "the length wraps when it is rounded up")
+    return Madv(advice), a, b
 
 
 def _set_flags(machine: Machine, task: Task, vma: Vma, a: int, b: int, kind: Madv) -> None:

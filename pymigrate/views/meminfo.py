@@ -5,6 +5,7 @@ The kernel's own memory is not simulated: what it takes is 0, and all memory is 
 
 from pymigrate.mm.hugetlb import nr_free
 from pymigrate.mm.machine import Machine
+from pymigrate.mm.memory_failure import num_poisoned_pages
 from pymigrate.mm.page_alloc import total_reserve
 from pymigrate.mm.vma import Vm
 from pymigrate.units import HPAGE_SIZE, PAGE_SHIFT
@@ -105,7 +106,8 @@ def meminfo(machine: Machine) -> dict[str, int]:
     shown |= _sums(files | _SLAB | _TABLES, counters)
     shown |= _commitment(machine)
     shown |= {"VmallocTotal": _VMALLOC_KB, "VmallocUsed": 0, "VmallocChunk": 0}
-    shown |= {"Percpu": 0, "HardwareCorrupted": 0}
+    shown |= {"Percpu": 0}
+    shown["HardwareCorrupted"] = num_poisoned_pages(machine) << KB_SHIFT
     shown |= _sums(_HUGE, counters)
     return shown | _hugetlb(machine) | {"DirectMap4k": 0, "DirectMap2M": 0}
 

@@ -85,7 +85,7 @@ def _set_zone_lists(values: dict[str, int]) -> None:
 def _gauges_of(machine: Machine, frame: Frame) -> list[str]:
     """The gauges that count a frame."""
     flags, mapcount = frame.flags, frame.mapcount
-    if flags & FrameFlag.HUGETLB:
+    if flags & (FrameFlag.HUGETLB | FrameFlag.HWPOISON):
         return []
     if flags & FrameFlag.KERNEL:
         is_slab = flags & FrameFlag.RECLAIMABLE

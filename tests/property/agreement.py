@@ -11,6 +11,9 @@ HUGE = 512  # base pages
 PAGE_PSS = 4096 << 12  # a page that one entry maps
 
 
+_OF_THE_KERNEL = FrameFlag.MOVABLE | FrameFlag.CLEARED | FrameFlag.KERNEL | FrameFlag.HWPOISON
+
+
 def check(machine: Machine) -> None:
     """Assert what the views have in common."""
     nodes = {nid: node_meminfo(machine, nid) for nid in machine.nodes}
@@ -24,11 +27,13 @@ def check(machine: Machine) -> None:
 def check_node(node: Node, shown: dict[str, int]) -> None:
     """A node's meminfo is what its allocator has given away, and to whom."""
     used = {"anon": 0, "pool": 0, "driver": 0, "file": 0, "swapcache": 0}
-    for _, nr, frame in node.memmap.runs:
+    for start, nr, frame in node.memmap.runs:
         flags = frame.flags
-        if flags & FrameFlag.HUGETLB:
+        if node.zone_of(start).offline.at(start):
+            assert flags & FrameFlag.HWPOISON, f"{start:#x} is offline, and in use"
+        elif flags & FrameFlag.HUGETLB:
             used["pool"] += nr
-        elif flags & (FrameFlag.MOVABLE | FrameFlag.CLEARED):
+        elif flags & _OF_THE_KERNEL:
             used["driver"] += nr
         elif frame.is_anon:
             # One that is pinned, but no longer mapped, counts nowhere.

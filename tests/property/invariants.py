@@ -221,7 +221,8 @@ def check_page_cache(machine: Machine, frames: dict[int, Frame]) -> None:
                 assert pfn not in cached, f"frame {pfn:#x} is cached twice"
                 cached[pfn] = space.space_id
     for pfn, frame in frames.items():
-        if frame == POOL_FRAME or looks_movable(frame) or frame.flags & FrameFlag.KERNEL:
+        apart = FrameFlag.KERNEL | FrameFlag.HWPOISON
+        if frame == POOL_FRAME or looks_movable(frame) or frame.flags & apart:
             continue
         owner = None if frame.is_anon else frame.owner
         if owner is not None and pfn not in cached:
@@ -407,9 +408,10 @@ def check_views(machine: Machine, frames: dict[int, Frame]) -> None:
     values = vmstat.rows(machine)
     total = sum(node.nr_pages for node in machine.nodes.values())
     on_devices = sum(device.nr - device.nr_free for device in machine.devices.values())
-    frames = {pfn: frame for pfn, frame in frames.items() if nid_of(pfn) < MAX_NUMNODES}
+    frames = {pfn: frame for pfn, frame in frames.items() if is_online(machine, pfn)}
     assert values["nr_free_pages"] == total - len(frames)
     apart = FrameFlag.HUGETLB | FrameFlag.MOVABLE | FrameFlag.CLEARED | FrameFlag.KERNEL
+    apart |= FrameFlag.HWPOISON
     normal = [frame for frame in frames.values() if not frame.flags & apart]
     anon = [frame for frame in normal if frame.is_anon]
     swapcached = sum(bool(frame.flags & FrameFlag.SWAPCACHE) for frame in anon)
@@ -420,6 +422,13 @@ def check_views(machine: Machine, frames: dict[int, Frame]) -> None:
     huge = sum(f.order > 0 and f.pmd_maps > 0 for f in anon)
     assert values["nr_anon_transparent_hugepages"] == huge // HPAGE_PMD_NR
     assert all(value >= 0 for value in values.values())
+
+
+def is_online(machine: Machine, pfn: int) -> bool:
+    """Whether a frame is of a node, in a memory block that is online."""
+    if nid_of(pfn) >= MAX_NUMNODES:
+        return False
+    return machine.nodes[nid_of(pfn)].zone_of(pfn).offline.at(pfn) is None
 
 
 def check_row(machine: Machine, task: Task, row: numa_maps.NumaMapsRow, vma: Vma) -> None:

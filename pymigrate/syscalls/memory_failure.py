@@ -1,0 +1,59 @@
+"""Taking pages out of use: MADV_SOFT_OFFLINE, and the file soft_offline_page in sysfs."""
+
+from pymigrate.errors import KernelError
+from pymigrate.mm.cred import Cap
+from pymigrate.mm.frames import frame_of
+from pymigrate.mm.gup import is_secretmem
+from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.memory import Access, Fault, access
+from pymigrate.mm.memory_failure import soft_offline_page
+from pymigrate.mm.memory_hotplug import model_pfn
+from pymigrate.mm.vma import Vm
+from pymigrate.units import PAGE_SHIFT
+
+
+def soft_offline(machine: Machine, task: Task, addr: int, length: int) -> None:
+    """Take the pages of *task* in a range of bytes out of use, up to the first that stays.
+
+    Of a large folio only the first page in the range is taken. Absent pages are faulted in.
+
+    Raises KernelError EPERM, EFAULT, EIO for the zero page; EBUSY, ENOMEM. Mirrors
+    madvise_inject_error().
+    """
+    if not task.has(Cap.SYS_ADMIN):
+        raise KernelError("EPERM", "only who has CAP_SYS_ADMIN may take pages out of use")
+    at = addr >> PAGE_SHIFT
+    while at << PAGE_SHIFT < addr + length:
+        pfn = _fault_in(machine, task, at)
+        order = frame_of(machine, pfn).order
+        soft_offline_page(machine, pfn)
+        at += 1 << order
+
+
+def soft_offline_store(machine: Machine, caller: Task, address: int) -> None:
+    """Take the page at a physical address out of use.
+
+    Raises KernelError EACCES; ENXIO where there is no memory; EIO, EBUSY, ENOMEM. Mirrors
+    soft_offline_page_store().
+    """
+    if caller.uid:
+        raise KernelError("EACCES", "only root may take pages out of use")
+    pfn = model_pfn(machine, address >> PAGE_SHIFT)
+    if pfn is None:
+        raise KernelError("ENXIO", f"there is no memory at {address:#x}")
+    soft_offline_page(machine, pfn)
+
+
+def _fault_in(machine: Machine, task: Task, page: int) -> int:
+    """The frame of *page*, read if it must be. Mirrors get_user_pages_fast()."""
+    vma = task.mm.find_vma(page)
+    if vma is None or not vma.flags & Vm.READ or is_secretmem(machine, vma):
+        raise KernelError("EFAULT", f"page {page:#x} cannot be had")
+    try:
+        access(machine, task, page, page + 1, write=False, how=Access.PIN)
+    except Fault:
+        raise KernelError("EFAULT", f"page {page:#x} cannot be had") from None
+    run = task.mm.page_table.at(page)
+    if run is None or not run.lanes:
+        raise KernelError("EIO", f"page {page:#x} is the zero page")
+    return run.pfn(page)
