@@ -1,29 +1,12 @@
 """Our numastat and numactl print what the real ones print that see the exported tree."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from pymigrate.cli.main import cli
 from tests.readers.conftest import program
 
 Run = Callable[..., str]
-
-
-@pytest.fixture
-def ours(exported: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a program of ours on the machine that was exported."""
-    monkeypatch.delenv("PYMIGRATE_TASK", raising=False)
-    state = ["--state", str(exported.parent / "machine.db")]
-
-    def run(name: str, *words: str) -> str:
-        result = CliRunner().invoke(cli, [name, *state, *words])
-        assert result.exit_code == 0, result.output
-        return result.stdout
-
-    return run
 
 
 @pytest.mark.parametrize("width", ["", "32", "49", "100"])
@@ -38,20 +21,20 @@ def ours(exported: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     ],
 )
 def test_numastat(
-    inside: Run, ours: Run, line: str, width: str, monkeypatch: pytest.MonkeyPatch
+    inside: Run, simulated: Run, line: str, width: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = program("numastat", "numactl")
     if width:
         monkeypatch.setenv("NUMASTAT_WIDTH", width)
-    assert ours("numastat", *line.split()) == inside(found, *line.split())
+    assert simulated("numastat", *line.split()) == inside(found, *line.split())
 
 
 @pytest.mark.parametrize("options", ["-m", "-cm", "-mz", "-msz"])
-def test_numastat_of_memory(inside: Run, ours: Run, options: str) -> None:
+def test_numastat_of_memory(inside: Run, simulated: Run, options: str) -> None:
     """2.0.16 has a list of rows of its own, in another order, and says so."""
     theirs = inside(program("numastat", "numactl"), options).splitlines()
     theirs = [line for line in theirs if "not in hash table" not in line]
-    rows = ours("numastat", options).splitlines()
+    rows = simulated("numastat", options).splitlines()
     assert theirs[:4] == rows[:4]
     assert len(theirs) > 15
     # Rows that are equal may stand elsewhere, and what only one has is no concern of the other.
@@ -59,12 +42,12 @@ def test_numastat_of_memory(inside: Run, ours: Run, options: str) -> None:
     assert {line for line in rows[4:] if line.split()[0] in names} == set(theirs[4:])
 
 
-def test_numactl_hardware(inside: Run, ours: Run) -> None:
+def test_numactl_hardware(inside: Run, simulated: Run) -> None:
     """2.0.16 has columns of three for the distances, the model's 2.0.19 of four."""
     theirs = inside(program("numactl", "numactl"), "-H")
     if "No NUMA" in theirs:
         pytest.skip("numactl: no NUMA in this kernel, or it is forbidden here")
     head, _, distances = theirs.partition("node distances:\n")
-    our_head, _, our_distances = ours("numactl", "-H").partition("node distances:\n")
+    our_head, _, our_distances = simulated("numactl", "-H").partition("node distances:\n")
     assert our_head == head
     assert our_distances.split() == distances.split()
