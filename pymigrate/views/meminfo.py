@@ -147,8 +147,9 @@ def _available(machine: Machine, counters: dict[str, int]) -> int:
     """Base pages that programs could get without swapping. Mirrors si_mem_available()."""
     low = sum(zone.watermark_low for node in machine.nodes.values() for zone in node.zones)
     cached = counters["nr_active_file"] + counters["nr_inactive_file"]
-    cached -= min(cached // 2, low)
-    return max(counters["nr_free_pages"] - total_reserve(machine) + cached, 0)
+    slab = counters["nr_slab_reclaimable"] + counters["nr_kernel_misc_reclaimable"]
+    reclaimable = sum(nr - min(nr // 2, low) for nr in (cached, slab))
+    return max(counters["nr_free_pages"] - total_reserve(machine) + reclaimable, 0)
 
 
 def _commitment(machine: Machine) -> dict[str, int]:

@@ -26,7 +26,7 @@ def check(machine: Machine) -> None:
 
 def check_node(node: Node, shown: dict[str, int]) -> None:
     """A node's meminfo is what its allocator has given away, and to whom."""
-    used = {"anon": 0, "pool": 0, "driver": 0, "file": 0, "swapcache": 0}
+    used = {"anon": 0, "pool": 0, "others": 0, "file": 0, "swapcache": 0}
     for start, nr, frame in node.memmap.runs:
         flags = frame.flags
         if node.zone_of(start).offline.at(start):
@@ -34,17 +34,17 @@ def check_node(node: Node, shown: dict[str, int]) -> None:
         elif flags & FrameFlag.HUGETLB:
             used["pool"] += nr
         elif flags & _OF_THE_KERNEL:
-            used["driver"] += nr
+            used["others"] += nr
         elif frame.is_anon:
             # One that is pinned, but no longer mapped, counts nowhere.
             used["anon"] += nr if frame.mapcount else 0
-            used["driver"] += 0 if frame.mapcount else nr
+            used["others"] += 0 if frame.mapcount else nr
             used["swapcache"] += nr if flags & FrameFlag.SWAPCACHE else 0
         else:
             used["file"] += nr
     assert shown["MemTotal"] == PAGE_KB * sum(zone.managed for zone in node.zones)
     assert shown["MemFree"] == PAGE_KB * sum(zone.nr_free for zone in node.zones)
-    taken = used["anon"] + used["pool"] + used["driver"] + used["file"]
+    taken = used["anon"] + used["pool"] + used["others"] + used["file"]
     assert shown["MemUsed"] == PAGE_KB * taken
     assert shown["HugePages_Total"] * HUGE == used["pool"]
     assert shown["HugePages_Free"] * HUGE == sum(extent.nr for extent in node.hugetlb.free.runs)

@@ -76,12 +76,3 @@ def test_memory_of_the_nodes(numastat: Run) -> None:
     assert found["MemUsed"] == ["8.00", "18.00", "0.00", "28.01", "54.01"]
     assert found["AnonPages"] == ["0.00", "8.00", "0.00", "24.01", "32.01"]
     assert found["HugePages_Total"] == ["8.00", "4.00", "0.00", "0.00", "12.00"]
-
-
-@pytest.mark.parametrize(
-    "args", ["", "-n", "-c", "-z", "-p 4321", "-c -p mapper", "-v 4321 4400", "4321 4400", "-s1 -n"]
-)
-def test_our_numastat_prints_what_the_real_one_does(
-    numastat: Run, simulated: Run, args: str
-) -> None:
-    assert simulated("numastat", *args.split()) == numastat(*args.split())

@@ -4,6 +4,8 @@ import pytest
 
 from pymigrate.mm.hugetlb import set_nr_hugepages
 from pymigrate.mm.machine import Machine, Task, add_device
+from pymigrate.mm.memmap import Frame, FrameFlag, FrameRun
+from pymigrate.mm.page_alloc import reserve_pages
 from pymigrate.syscalls.devices import migrate_vma
 from pymigrate.syscalls.mmap import mlock
 from pymigrate.syscalls.process import touch
@@ -173,3 +175,16 @@ def test_memory_on_a_device_counts_for_the_node_of_its_driver(machine: Machine, 
     assert node_meminfo(machine, 0)["AnonPages"] == 8
     assert node_meminfo(machine, 1)["AnonPages"] == 8
     assert meminfo(machine)["AnonPages"] == 16
+
+
+def test_half_of_the_page_cache_and_of_slabs_is_available(machine: Machine, task: Task) -> None:
+    before = meminfo(machine)["MemAvailable"]
+    space = new_file(machine, "1MiB", "ext4")
+    touched(machine, task, "1MiB", space=space, is_shared=True)
+    assert meminfo(machine)["MemAvailable"] == before - 512
+    node = machine.nodes[1]
+    [(start, _)] = reserve_pages(node, 64)
+    slab = Frame(0, FrameFlag.KERNEL | FrameFlag.RECLAIMABLE)
+    node.memmap.put(start, start + 64, FrameRun(start, 64, slab))
+    assert meminfo(machine)["SReclaimable"] == 256
+    assert meminfo(machine)["MemAvailable"] == before - 512 - 128
