@@ -5,8 +5,10 @@ from __future__ import annotations
 import click
 
 from pymigrate.cli.common import trace_options
+from pymigrate.cli.program import ProgramCommand
 
 _READERS = "changes nothing, so that there is nothing to trace"
+_PROGRAMS = "is a program and prints what the real one does; expected a system call to trace"
 
 
 def _traced(command: click.decorators.FC) -> click.decorators.FC:
@@ -36,7 +38,8 @@ def command(
     assert found is not None
     is_traced = isinstance(found, click.Group) or any(p.name == "trace" for p in found.params)
     if not is_traced or name == "trace":
-        raise click.UsageError(f"{name} {_READERS}")
+        why = _PROGRAMS if isinstance(found, ProgramCommand) else _READERS
+        raise click.UsageError(f"{name} {why}")
     given = {"trace": chrome is None, "trace_steps": trace_steps, "chrome": chrome}
     parent.obj = {**(parent.obj or {}), **given}
     with found.make_context(name, list(args), parent=parent) as inner:

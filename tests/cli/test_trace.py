@@ -103,6 +103,12 @@ def test_commands_that_change_nothing(shell: Shell, line: str) -> None:
     assert "changes nothing, so that there is nothing to trace" in stderr
 
 
+def test_programs_are_not_traced(shell: Shell) -> None:
+    exit_code, stdout, stderr = shell("trace memhog 1m")
+    assert (exit_code, stdout) == (2, "")
+    assert "memhog is a program" in stderr
+
+
 def test_unknown_command(shell: Shell) -> None:
     assert shell("trace migratepage a 0 1").stderr.endswith(
         "Error: No such command 'migratepage'. Did you mean 'migratepages'?\n"
