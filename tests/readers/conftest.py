@@ -14,14 +14,21 @@ from click.testing import CliRunner
 
 from pymigrate.cli.main import cli
 
-# Node 2 has no memory, node 3 no CPUs.
+# Node 2 has no memory, node 3 no CPUs and slow memory.
 SCENARIO = """\
 machine:
   nodes:
-    0: {cpus: "0-2", memory: 256MiB}
-    1: {cpus: "3-5", memory: 192MiB}
+    0:
+      cpus: "0-2"
+      memory: 256MiB
+      hmat: &dram
+        {read_latency: 80, write_latency: 80, read_bandwidth: 100000, write_bandwidth: 90000}
+    1: {cpus: "3-5", memory: 192MiB, hmat: *dram}
     2: {cpus: "6-7", memory: 0}
-    3: {cpus: "", memory: 128MiB}
+    3:
+      cpus: ""
+      memory: 128MiB
+      hmat: {read_latency: 250, write_latency: 300, read_bandwidth: 30000, write_bandwidth: 20000}
   distances: [[10, 21, 31, 17], [21, 10, 31, 28], [31, 31, 10, 31], [17, 28, 31, 10]]
   hugetlb: {0: 4, 1: 2}
 files:

@@ -62,6 +62,29 @@ def test_distances_are_the_scenarios(topology: ElementTree.Element) -> None:
     assert values == rows.split()
 
 
+@pytest.mark.parametrize(
+    ("attribute", "of_node_0", "of_node_3"),
+    [
+        ("ReadLatency", "80", "250"),
+        ("WriteLatency", "80", "300"),
+        ("ReadBandwidth", "100000", "30000"),
+        ("WriteBandwidth", "90000", "20000"),
+    ],
+)
+def test_speed_of_memory_is_the_hmats(
+    topology: ElementTree.Element, attribute: str, of_node_0: str, of_node_3: str
+) -> None:
+    [values] = (attr for attr in topology.iter("memattr") if attr.get("name") == attribute)
+    found = {value.get("target_obj_gp_index"): value.get("value") for value in values}
+    initiators = {
+        value.get("target_obj_gp_index"): value.get("initiator_cpuset") for value in values
+    }
+    nodes = {o.get("os_index"): o.get("gp_index") for o in objects(topology, "NUMANode")}
+    assert (found[nodes["0"]], found[nodes["3"]]) == (of_node_0, of_node_3)
+    assert initiators[nodes["3"]] == "0x00000007"  # node 0 is the nearest with CPUs
+    assert nodes["2"] not in found
+
+
 def test_lscpu_shows_the_cpus_of_each_node(exported: Path) -> None:
     lines = run([program("lscpu", "util-linux"), "--sysroot", str(exported)]).splitlines()
     found = dict(line.split(":", 1) for line in lines if ":" in line)
