@@ -82,6 +82,8 @@ def access(
         elif space:
             _access_file(machine, task, vma, space, start, end, write, how)
         else:
+            if task.numa.scans and how != Access.PIN:
+                _take_hint_faults(machine, task, vma, start, end)
             for span in task.mm.page_table.spans(start, end):
                 _access_span(machine, task, vma, (start, end), span, write, how)
         at = end
@@ -243,6 +245,12 @@ def _map_huge(machine: Machine, task: Task, vma: Vma, a: int, b: int, how: Acces
 def _is_inaccessible(run: PteRun, how: Access) -> bool:
     """Whether its pages are on a device, or wait to be seen used."""
     return bool(run.flags & Pte.DEVICE or (run.flags & Pte.HINT and how != Access.PIN))
+
+
+def _take_hint_faults(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
+    from pymigrate.mm.numa_bulk import hint_faults
+
+    hint_faults(machine, task, vma, a, b)
 
 
 def _after_fault(machine: Machine, task: Task, vma: Vma, run: PteRun) -> list[PteRun]:

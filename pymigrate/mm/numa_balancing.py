@@ -55,8 +55,7 @@ def hint_fault(machine: Machine, task: Task, vma: Vma, run: PteRun) -> None:
 
     Each folio takes one fault. Mirrors do_numa_page() and do_huge_pmd_numa_page().
     """
-    if vma.numab is not None:
-        vma.numab = vma.numab._replace(faulted=1)
+    note_fault(vma)
     for lane in in_one_lane(run):
         for alike in _folios(machine, lane):
             rest = alike
@@ -69,6 +68,12 @@ def hint_fault(machine: Machine, task: Task, vma: Vma, run: PteRun) -> None:
                     rest.order,
                     rest.flags,
                 )
+
+
+def note_fault(vma: Vma) -> None:
+    """Note that *vma* is used, so that scans do not pass it over."""
+    if vma.numab is not None:
+        vma.numab = vma.numab._replace(faulted=1)
 
 
 def _folios(machine: Machine, run: PteRun) -> Iterator[PteRun]:
@@ -97,22 +102,22 @@ def _fault(machine: Machine, task: Task, vma: Vma, part: PteRun) -> int:
     nid, folios = nid_of(folio.pfn), max(part.nr >> folio.order, 1)
     answer = Answer(may=False, nr=1 if is_placement_due(machine, task) else folios)
     last = NO_CPUPID if uses_access_time(machine, nid) else folio.frame.cpupid
-    is_asked = _may_follow(machine, task, vma, part.start, here)
+    is_asked = may_follow(machine, task, vma, part.start, here)
     if is_asked:
         nr = min(answer.nr, _until_kswapd(machine, here, folio))
         answer = _should_migrate(machine, task, folio, nr, here)
     if answer.nr < folios:
         part = part.clip(part.start, part.start + (answer.nr << folio.order))
-    is_local, may_write = nid == here, _may_write(vma, part)
+    is_local, can_write = nid == here, may_write(vma, part)
     machine.counters.add("numa_hint_faults", answer.nr)
     machine.counters.add("numa_hint_faults_local", answer.nr * is_local)
     if machine.tally is not None:
         machine.tally.hint_faults += answer.nr
     machine.counters.add("pgfault", answer.nr)
-    _restore(task, vma, part, folio, may_write)
+    _restore(task, vma, part, folio, can_write)
     is_shared = vma.is_shared and folio.likely_shared
     moved = _migrate(machine, task, vma, part, here) if answer.may and not is_local else 0
-    fault = HintFault(last, nid, 0, is_local, is_shared, may_write)
+    fault = HintFault(last, nid, 0, is_local, is_shared, can_write)
     failed = (answer.nr << folio.order) - moved
     if moved:
         task_numa_fault(machine, task, fault._replace(nid=here, pages=moved))
@@ -126,10 +131,10 @@ def _until_kswapd(machine: Machine, here: int, folio: Folio) -> int:
     """How many folios may follow before kswapd is woken, which may make room for more."""
     if not machine.numa_balancing & TIERING or not can_demote(machine, here):
         return machine.nodes[here].nr_pages
-    return max(_balanced_room(machine.nodes[here], folio.nr), 1)
+    return max(balanced_room(machine.nodes[here], folio.nr), 1)
 
 
-def _may_write(vma: Vma, part: PteRun) -> bool:
+def may_write(vma: Vma, part: PteRun) -> bool:
     """Whether the task may store into *part*, be it after this fault."""
     if part.flags & Pte.WRITE:
         return True
@@ -162,7 +167,7 @@ def _policy(machine: Machine, task: Task, vma: Vma, page: int) -> Mempolicy | No
     return own or task.policy
 
 
-def _may_follow(machine: Machine, task: Task, vma: Vma, page: int, here: int) -> bool:
+def may_follow(machine: Machine, task: Task, vma: Vma, page: int, here: int) -> bool:
     """Whether the policy lets a page come to node *here*. Mirrors mpol_misplaced().
 
     Without a policy pages that are there already are left alone, and not asked who uses them.
@@ -186,14 +191,14 @@ def _should_migrate(machine: Machine, task: Task, folio: Folio, folios: int, her
         answer = may_promote(machine, here, folio.frame.cpupid, folio.nr, folios)
         mine = access_time(machine)
     else:
-        answer = Answer(_is_used_from(machine, task, folio, here), folios)
+        answer = Answer(is_used_from(machine, task, folio, here), folios)
         mine = cpupid_of(task)
     extent = [(folio.pfn, answer.nr << folio.order)]
     update_frames(machine, extent, lambda frame: frame._replace(cpupid=mine))
     return answer
 
 
-def _is_used_from(machine: Machine, task: Task, folio: Folio, here: int) -> bool:
+def is_used_from(machine: Machine, task: Task, folio: Folio, here: int) -> bool:
     """Whether a folio is used from node *here* rather than from where it is.
 
     One that another task was seen to use has to be used twice in a row from there.
@@ -227,7 +232,7 @@ def _migrate(machine: Machine, task: Task, vma: Vma, part: PteRun, target: int) 
     nid, order = nid_of(folio.pfn), folio.order
     if _refuses(vma, folio):
         return 0
-    folios = min(max(part.nr >> order, 1), _balanced_room(node, folio.nr))
+    folios = min(max(part.nr >> order, 1), balanced_room(node, folio.nr))
     if not folios and machine.numa_balancing & TIERING:
         wakeup_kswapd(machine, target)
         return 0
@@ -252,6 +257,11 @@ def _migrate_alike(
     start = first if folio.is_anon else index
     run = PteRun(start, folios << folio.order, (folio.pfn,), folio.order, part.flags & ~Pte.HINT)
     queue = [Slice(run, (0,), (folio.merged(),), index)]
+    return migrate_misplaced(machine, task, queue, target)
+
+
+def migrate_misplaced(machine: Machine, task: Task, queue: list[Slice], target: int) -> int:
+    """Let the engine move folios to node *target*; how many base pages it did."""
     where = Placement((target,), this_node=True)
     reason, mode = MigrateReason.NUMA_MISPLACED, MigrateMode.ASYNC
     return migrate_pages(machine, task, queue, where, reason, mode=mode).succeeded
@@ -264,7 +274,7 @@ def _refuses(vma: Vma, folio: Folio) -> bool:
     return bool(vma.flags & Vm.EXEC and folio.likely_shared) or is_dirty_file(folio)
 
 
-def _balanced_room(node: Node, nr: int) -> int:
+def balanced_room(node: Node, nr: int) -> int:
     """How many folios of *nr* pages may come while a zone has more free than its high watermark.
 
     They are taken from the highest zone first. Mirrors migrate_balanced_pgdat().

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pymigrate.mm.frames import folio_of, update_frames, whole_folios
+from pymigrate.mm.frames import folio_of, uniform_parts, update_frames, whole_folios
 from pymigrate.mm.memmap import FrameFlag, nid_of
 from pymigrate.mm.memory_tiers import node_is_toptier
 from pymigrate.mm.mempolicy import BALANCING
@@ -207,15 +207,14 @@ def change_prot_numa(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> 
     change_huge_pmd().
     """
     here = -1 if vma.is_shared else machine.local_node(task)
+    wanted = {nid for nid in _nids(machine) if _is_wanted(machine, nid)}
     changed = huge = 0
     edits: list[Edit[PteRun]] = []
     stamped: list[tuple[int, int]] = []
     for run in task.mm.page_table.between(a, b):
         if not run.lanes or run.flags & (Pte.HINT | Pte.DEVICE | Pte.KSM):
             continue
-        for part in _alike(machine, run):
-            if not _is_hinted(machine, vma, part, here):
-                continue
+        for part in _hinted(machine, vma, run, wanted, here):
             changed += part.nr
             huge += part.nr // HPAGE_PMD_NR if part.order else 0
             edits.append((part.start, part.end, (part.with_flags(part.flags | Pte.HINT),)))
@@ -239,32 +238,51 @@ def in_one_lane(run: PteRun) -> Iterator[PteRun]:
         yield from run.entries()
 
 
-def _alike(machine: Machine, run: PteRun) -> Iterator[PteRun]:
-    """*run* in parts of one lane whose frames are alike."""
-    for part in in_one_lane(run):
-        pfn = part.lanes[0]
-        if part.order:
+def _nids(machine: Machine) -> Iterator[int]:
+    """The nodes that pages may lie on."""
+    return (nid for nid, node in machine.nodes.items() if node.zones)
+
+
+def _is_wanted(machine: Machine, nid: int) -> bool:
+    """Whether pages on node *nid* are looked at: not in fast memory, if only tiers matter."""
+    return bool(machine.numa_balancing & NORMAL) or not node_is_toptier(machine, nid)
+
+
+def _hinted(
+    machine: Machine, vma: Vma, run: PteRun, wanted: set[int], here: int
+) -> Iterator[PteRun]:
+    """The parts of *run* that may be misplaced; they lie on nodes that are *wanted*.
+
+    *here* is the node of a private mapping's only user, which base pages may lie on.
+    """
+    if run.order:
+        for part in in_one_lane(run):
+            if nid_of(part.lanes[0]) in wanted:
+                yield part
+        return
+    remote = wanted - {here}
+    for part, frames in uniform_parts(machine, run):
+        nids = {nid_of(pfn) for pfn in part.lanes}
+        if not nids & remote:
+            continue
+        is_alike = len(frames) == 1 and not frames[0].order
+        if is_alike and not _may_be_misplaced(vma, folio_of(machine, part.lanes[0])):
+            continue
+        if is_alike and nids <= remote:
             yield part
             continue
-        for found in machine.memmap(nid_of(pfn)).between(pfn, pfn + part.nr):
-            page = part.start + found.start - pfn
-            yield PteRun(page, found.nr, (found.start,), 0, part.flags)
+        for entry in part.entries():
+            pfn = entry.lanes[0]
+            is_remote = nid_of(pfn) in remote
+            if is_remote and (is_alike or _may_be_misplaced(vma, folio_of(machine, pfn))):
+                yield entry
 
 
-def _is_hinted(machine: Machine, vma: Vma, part: PteRun, here: int) -> bool:
-    """Whether entries may be of misplaced pages; judged by the first one's folio.
-
-    *here* is the node of a private mapping's only user.
-    """
-    nid = nid_of(part.lanes[0])
-    if not machine.numa_balancing & NORMAL and node_is_toptier(machine, nid):
-        return False
-    if part.order:
-        return True
-    folio = folio_of(machine, part.lanes[0])
+def _may_be_misplaced(vma: Vma, folio: Folio) -> bool:
+    """Whether a base page that is somewhere else may be moved."""
     if not vma.is_shared and (folio.pins or folio.likely_shared):
         return False
-    return not is_dirty_file(folio) and nid != here
+    return not is_dirty_file(folio)
 
 
 def is_dirty_file(folio: Folio) -> bool:

@@ -1,0 +1,80 @@
+"""Many scattered hint faults at once come to the same as one after the other."""
+
+import pytest
+
+from pymigrate.mm import numa_bulk
+from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.numa_scan import task_numa_work
+from pymigrate.syscalls.migrate import move_pages
+from pymigrate.syscalls.mmap import mprotect
+from pymigrate.syscalls.process import fork, touch
+from tests.conftest import hold, new_task, nodes_of, nodes_with, touched
+from tests.property.invariants import check
+
+PAGE = 4096
+NAMES = """numa_pte_updates numa_hint_faults numa_hint_faults_local numa_pages_migrated
+    pgmigrate_success pgmigrate_fail pgfault""".split()
+
+
+def scattered(nr: int = 512) -> tuple[Machine, Task, int]:
+    """A task on node 0 with pages on three nodes, in no order; one is held, one is read-only."""
+    machine = nodes_with("64MiB", "64MiB", "64MiB")
+    machine.numa_balancing = 1
+    task = new_task(machine)
+    addr = touched(machine, task, f"{nr * 4}KiB")
+    pages = [addr + i * PAGE for i in range(nr)]
+    move_pages(machine, task, task, pages, [(i * i // 3 + i) % 3 for i in range(nr)], 2)
+    hold(machine, task, pages[5], pins=0)
+    mprotect(machine, task, pages[7], PAGE, "r")
+    machine.counters.clear()
+    return machine, task, addr
+
+
+def outcome(machine: Machine, task: Task, addr: int, rounds: int = 3) -> list[object]:
+    """What rounds of scans and accesses have led to."""
+    for machine.now in range(5000, 5000 * (rounds + 1), 5000):
+        task_numa_work(machine, task)
+        touch(machine, task, addr, 512 * PAGE, write=False)
+    machine.events = None
+    check(machine)
+    counters = {name: machine.counters[name] for name in NAMES}
+    return [counters, nodes_of(machine, task, addr, "2MiB"), task.numa, task.numa_faults]
+
+
+def test_counters_places_and_what_was_learned_are_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at_once = outcome(*scattered())
+    monkeypatch.setattr(numa_bulk, "_FEW", 1 << 30)
+    assert outcome(*scattered()) == at_once
+    assert at_once[1] == [[5, 0], [1, 1], [506, 0]]
+
+
+def test_pages_of_several_processes_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shared() -> tuple[Machine, Task, int]:
+        machine, task, addr = scattered()
+        task_numa_work(machine, task)
+        fork(machine, task, "b")
+        touch(machine, task, addr, 64 * PAGE)
+        return machine, task, addr
+
+    at_once = outcome(*shared())
+    monkeypatch.setattr(numa_bulk, "_FEW", 1 << 30)
+    assert outcome(*shared()) == at_once
+
+
+@pytest.mark.parametrize("free", [50, 2000])
+def test_node_without_room_for_all_takes_what_it_can(
+    monkeypatch: pytest.MonkeyPatch, free: int
+) -> None:
+    def crowded() -> tuple[Machine, Task, int]:
+        machine, task, addr = scattered()
+        for zone in machine.nodes[0].zones:
+            zone.watermark_high = zone.nr_free
+        zone = machine.nodes[0].zones[-1]
+        zone.watermark_high = zone.nr_free - free - zone.reserve
+        return machine, task, addr
+
+    at_once = outcome(*crowded(), rounds=1)
+    monkeypatch.setattr(numa_bulk, "_FEW", 1 << 30)
+    assert outcome(*crowded(), rounds=1) == at_once
