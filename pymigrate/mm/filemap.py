@@ -9,6 +9,7 @@ from pymigrate.mm.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.mempolicy import cursor_placement, placement
 from pymigrate.mm.page_alloc import alloc_pages
 from pymigrate.mm.pte import Pte, PteRun, weave
+from pymigrate.mm.slowpath import alloc_pages_slowpath, have_room
 from pymigrate.mm.swap import BATCH, folio_add_lru
 from pymigrate.mm.vma import Vm
 from pymigrate.units import HPAGE_PMD_NR
@@ -53,6 +54,8 @@ def fault_in_page(machine: Machine, task: Task, vma: Vma, space: AddressSpace, i
         if space.pages.at(index) is not None:
             return True
         return add_to_page_cache(machine, task, space, index, index + 1) == 1
+    # What is read in is not on the LRU lists until it is used: room for it is made before.
+    have_room(machine, task, placement(machine, task, task.policy), 2 * RA_PAGES)
     cached = space.pages.at(index)
     if cached is None:
         if vma.flags & Vm.RAND_READ or not space.is_disk:
@@ -152,13 +155,19 @@ def _add(
     where: Placement,
     first: int,
 ) -> int:
-    lanes, got = alloc_pages(machine, task, where, first, b - a)
-    runs = weave(a, got, lanes[:got], 0, Pte.PRESENT)
     flags = FrameFlag.SWAPBACKED if space.is_shmem else 0
-    new_frames(machine, runs, Frame(space.space_id, flags))
-    space.pages.edit([(run.start, run.end, (run,)) for run in runs])
-    folio_add_lru(machine, task.cpu, got, last_pfns(runs))
-    return got
+    at = a
+    while at < b:
+        take = alloc_pages_slowpath if space.is_shmem else alloc_pages
+        lanes, got = take(machine, task, where, first + at - a, b - at)
+        if not got:
+            break
+        runs = weave(at, got, lanes[:got], 0, Pte.PRESENT)
+        new_frames(machine, runs, Frame(space.space_id, flags))
+        space.pages.edit([(run.start, run.end, (run,)) for run in runs])
+        folio_add_lru(machine, task.cpu, got, last_pfns(runs))
+        at += got
+    return at - a
 
 
 def last_pfns(runs: list[PteRun]) -> list[int]:

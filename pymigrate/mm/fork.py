@@ -171,7 +171,7 @@ def _copy_pinned(machine: Machine, parent: Task, child: Task, copy: Vma, run: Pt
         space = machine.spaces[copy.space]
         return access_huge_page(machine, child, copy, space, run.start, write=True)
     try:
-        map_anon(machine, child, copy, run.start, run.end)
+        map_anon(machine, child, copy, run.start, run.end, reclaims=False)
     except Fault:
         return False
     return parent.pid in machine.tasks

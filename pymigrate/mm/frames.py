@@ -118,6 +118,17 @@ def extents_of(run: PteRun) -> list[Extent]:
     return run.extents()
 
 
+def extents_between(run: PteRun, a: int, b: int) -> list[Extent]:
+    """The frames of pages [a, b) of *run*."""
+    if (a, b) == (run.start, run.end):
+        return extents_of(run)
+    return [
+        Extent(entry.lanes[0] + low - entry.start, high - low)
+        for entry in run.entries()
+        if (low := max(a, entry.start)) < (high := min(b, entry.end))
+    ]
+
+
 def extents_of_all(runs: Iterable[PteRun]) -> list[Extent]:
     """The frames of *runs* of one page table, each once: merged pages may be in several of them."""
     runs = list(runs)
@@ -196,6 +207,24 @@ def uniform_parts(machine: Machine, run: PteRun) -> Iterator[tuple[PteRun, tuple
         )
         frames = frames[: len(part.lanes)]
         yield part, tuple(frames) if any(f != frames[0] for f in frames) else (frames[0],)
+
+
+def alike_parts(part: PteRun, frames: tuple[Frame, ...]) -> Iterator[tuple[PteRun, Frame]]:
+    """*part* cut so that each piece has frames that are alike."""
+    if len(frames) == 1:
+        yield part, frames[0]
+        return
+    k, rest = len(frames), part
+    entries = part.nr
+    first = 0
+    for entry in range(1, entries + 1):
+        if entry == entries or frames[entry % k] != frames[first % k]:
+            if entry < entries:
+                piece, rest = rest.split(part.start + entry)
+            else:
+                piece = rest
+            yield piece, frames[first % k]
+            first = entry
 
 
 def _folio_frames(machine: Machine, run: PteRun) -> tuple[Frame, ...]:

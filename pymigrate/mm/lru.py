@@ -133,7 +133,7 @@ def in_lru_order(node: Node, parts: Iterable[Slice], hand: int) -> list[Slice]:
     ahead, behind = [], []
     for part in parts:
         first = first_frame(part)
-        if hand and place(first) < place(hand):
+        if hand and place(first) <= place(hand - 1):
             nr = _nr_before(part, hand)
             if 0 < nr < part.nr_folios:
                 part, rest = part.split_picked(nr)

@@ -287,6 +287,8 @@ class Machine:
     isolated: Isolated | None = None  # pageblocks of type Isolate, during a call; not kept
     meanwhile: list[Meanwhile] = field(default_factory=list)  # during the next call; not kept
     driver_calls: list[Called] = field(default_factory=list)  # of a step; not kept
+    memalloc: bool = False  # nothing may be reclaimed (PF_MEMALLOC); not kept
+    hopeless: dict[int, int] = field(default_factory=dict)  # see kswapd_shrink_node(); not kept
     tally: Tally | None = None  # of what takes time, if somebody asks; not kept
     traces_steps: bool = False  # the steps of each folio's migration stand among them; not kept
 

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from pymigrate.mm import filemap
 from pymigrate.mm.anon_vma import anon_vma_prepare
-from pymigrate.mm.frames import extents_of, folio_of, new_frames, uniform_parts, update_frames
+from pymigrate.mm.frames import (
+    alike_parts,
+    extents_between,
+    extents_of,
+    folio_of,
+    new_frames,
+    uniform_parts,
+    update_frames,
+)
 from pymigrate.mm.huge_memory import (
     block_ceil,
     block_floor,
@@ -24,6 +32,7 @@ from pymigrate.mm.oom_kill import out_of_memory
 from pymigrate.mm.page_alloc import alloc_pages
 from pymigrate.mm.pte import Pte, PteRun, weave
 from pymigrate.mm.rmap import remove_rmap
+from pymigrate.mm.slowpath import alloc_pages_slowpath, have_room_to_copy, reclaimed
 from pymigrate.mm.swap import folio_add_lru, lru_add_drain
 from pymigrate.mm.vma import Vm
 from pymigrate.units import HPAGE_PMD_NR
@@ -84,11 +93,25 @@ def access(
         else:
             if task.numa.scans and how != Access.PIN:
                 _take_hint_faults(machine, task, vma, start, end)
-            for span in task.mm.page_table.spans(start, end):
-                _access_span(machine, task, vma, (start, end), span, write, how)
+            _access_anon(machine, task, vma, (start, end), write, how)
         at = end
     if at < b:
         raise Fault(SIGSEGV, at)
+
+
+def _access_anon(
+    machine: Machine, task: Task, vma: Vma, part: tuple[int, int], write: bool, how: Access
+) -> None:
+    """Pages *part* of private anonymous memory; they may come to lie elsewhere meanwhile."""
+    at = part[0]
+    while at < part[1]:
+        for span in task.mm.page_table.spans(at, part[1]):
+            before = reclaimed(machine)
+            if not have_room_to_copy(machine, task, vma, span[2], write):
+                _access_span(machine, task, vma, part, span, write, how)
+                at = span[1]
+            if reclaimed(machine) != before:
+                break
 
 
 def _access_span(
@@ -138,11 +161,17 @@ def vma_policies(
 
 
 def map_anon(
-    machine: Machine, task: Task, vma: Vma, a: int, b: int, zeroed: bool = False
+    machine: Machine,
+    task: Task,
+    vma: Vma,
+    a: int,
+    b: int,
+    zeroed: bool = False,
+    reclaims: bool = True,
 ) -> list[PteRun]:
     """New anonymous base pages for [a, b); what was mapped there is replaced.
 
-    They are written to, and hold something unless *zeroed*.
+    They are written to, and hold something unless *zeroed*; others may be reclaimed for them.
 
     Raises Fault SIGKILL when memory runs out and *task* is the one to be killed.
     """
@@ -158,14 +187,15 @@ def map_anon(
             where = placement(machine, task, policy)
             bits = machine.release.interleave_index_bits
             index = (first + at - start) & ((1 << bits) - 1)
-            lanes, got = alloc_pages(machine, task, where, index, end - at)
+            take = alloc_pages_slowpath if reclaims else alloc_pages
+            lanes, got = take(machine, task, where, index, end - at)
             runs = weave(at, got, lanes[:got], 0, flags) if got else []
             new_frames(machine, runs, frame)
             task.mm.page_table.edit([(run.start, run.end, (run,)) for run in runs])
             folio_add_lru(machine, task.cpu, got, filemap.last_pfns(runs), locked)
             made += runs
             at += got
-            if at < end:
+            if not got:
                 kill_for_memory(machine, task, at)
     return made
 
@@ -177,7 +207,7 @@ def wp_page_copy(machine: Machine, task: Task, vma: Vma, run: PteRun, zeroed: bo
     """
     end = run.end
     try:
-        map_anon(machine, task, vma, run.start, run.end, zeroed)
+        map_anon(machine, task, vma, run.start, run.end, zeroed, reclaims=False)
     except Fault as fault:
         end = fault.page  # the end of the task has unmapped the others
         raise
@@ -348,21 +378,12 @@ def _entries(run: PteRun) -> Iterator[PteRun]:
 
 def stored(machine: Machine, run: PteRun, a: int, b: int) -> None:
     """Note that something was stored into pages [a, b) of *run*."""
-    for start, nr in extents_of(run) if (a, b) == (run.start, run.end) else _extents(run, a, b):
+    for start, nr in extents_between(run, a, b):
         memmap = machine.nodes[nid_of(start)].memmap
         found = memmap.between(start, start + nr)
         if any(part.frame.flags & FrameFlag.ZEROED for part in found):
             extent = [(start, nr)]
             update_frames(machine, extent, lambda f: f.without_flags(FrameFlag.ZEROED))
-
-
-def _extents(run: PteRun, a: int, b: int) -> list[tuple[int, int]]:
-    """The frames of pages [a, b) of *run*."""
-    return [
-        (entry.lanes[0] + low - entry.start, high - low)
-        for entry in run.entries()
-        if (low := max(a, entry.start)) < (high := min(b, entry.end))
-    ]
 
 
 def _wp_page(machine: Machine, task: Task, vma: Vma, run: PteRun, how: Access) -> None:
@@ -380,7 +401,7 @@ def _wp_page(machine: Machine, task: Task, vma: Vma, run: PteRun, how: Access) -
         return
     anon_vma_prepare(machine, task, vma)
     for part, frames in uniform_parts(machine, run):
-        for piece, frame in _alike(part, frames):
+        for piece, frame in alike_parts(part, frames):
             if frame.is_anon and _can_reuse(machine, task, piece, frame):
                 flags = piece.flags | _STORED | Pte.EXCLUSIVE
                 table.put(piece.start, piece.end, piece.with_flags(flags))
@@ -391,24 +412,6 @@ def _wp_page(machine: Machine, task: Task, vma: Vma, run: PteRun, how: Access) -
                 if frame.flags & FrameFlag.KSM:
                     machine.counters.add("cow_ksm", piece.nr)
                 wp_page_copy(machine, task, vma, piece, zeroed)
-
-
-def _alike(part: PteRun, frames: tuple[Frame, ...]) -> Iterator[tuple[PteRun, Frame]]:
-    """*part* cut so that each piece has frames that are alike."""
-    if len(frames) == 1:
-        yield part, frames[0]
-        return
-    k, rest = len(frames), part
-    entries = part.nr
-    first = 0
-    for entry in range(1, entries + 1):
-        if entry == entries or frames[entry % k] != frames[first % k]:
-            if entry < entries:
-                piece, rest = rest.split(part.start + entry)
-            else:
-                piece = rest
-            yield piece, frames[first % k]
-            first = entry
 
 
 def _can_reuse(machine: Machine, task: Task, run: PteRun, frame: Frame) -> bool:
@@ -475,6 +478,8 @@ def _access_file(
         run = table.at(at)
         if run is not None:
             run = run.clip(at, min(run.end, b))
+            if have_room_to_copy(machine, task, vma, run, write):
+                continue
             at = run.end
             if _is_inaccessible(run, how):
                 for there in _after_fault(machine, task, vma, run):

@@ -77,8 +77,10 @@ def migrate_pages(
     call = _Call(machine, caller, where, reason, base, mode)
     call.folios.targets = None if targets is None else list(targets)
     call_event(machine, "mm_migrate_pages_start", mode_text(mode, reason))
+    before, machine.memalloc = machine.memalloc, True  # what it has in hand must stay where it is
     result = call.run(queue)
     call.put_back()
+    machine.memalloc = before
     stats = call.stats
     for name, nr in (
         ("pgmigrate_success", stats.succeeded),

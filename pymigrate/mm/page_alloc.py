@@ -176,17 +176,27 @@ def _available(machine: Machine, nid: int, to_min: bool, order: int) -> int:
 
 
 def alloc_pages(
-    machine: Machine, task: Task, where: Placement, first: int, nr: int, order: int = 0
+    machine: Machine,
+    task: Task,
+    where: Placement,
+    first: int,
+    nr: int,
+    order: int = 0,
+    low_only: bool = False,
 ) -> tuple[list[list[Extent]], int]:
     """Take frames for *nr* folios of ``1 << order`` pages; the first has index *first*.
 
     Gives the extents of each of ``len(where.cycle)`` lanes (folio i takes the next frames of lane
-    ``i % k``), and how many folios they suffice for: fewer than *nr* when memory ran out.
+    ``i % k``), and how many folios they suffice for: fewer than *nr* when memory ran out, with
+    *low_only* when it is down to the low watermark.
     Counts NUMA events. Mirrors alloc_pages_mpol() and get_page_from_freelist().
     """
     k = len(where.cycle)
     turn = [where.cycle[(first + i) % k] for i in range(min(k, nr))]
     lanes = {nid: _lane(machine, nid, where, task.mems_allowed) for nid in set(turn)}
+    if low_only:
+        for nid, lane in lanes.items():
+            lanes[nid] = lane._replace(passes=tuple(p for p in lane.passes if not p[1]))
     taken: list[list[Extent]] = [[] for _ in turn]
     done = 0
     while done < nr:
@@ -202,6 +212,13 @@ def alloc_pages(
             _count(machine, task, node, lanes[turn[i]], rows or 1, where.is_interleaved)
             done += rows or 1
     return taken, done
+
+
+def allowed_nodes(machine: Machine, task: Task, where: Placement) -> list[int]:
+    """The nodes that *where* may use, in the order in which it asks for them."""
+    lanes = [_lane(machine, nid, where, task.mems_allowed) for nid in where.cycle]
+    tried = (nid for lane in lanes for nodes, _ in lane.passes for nid in nodes)
+    return list(dict.fromkeys(tried))
 
 
 def reserve_pages(node: Node, nr: int) -> list[Extent]:

@@ -12,6 +12,7 @@ from pymigrate.mm.memory import access, anon_page_state, vma_policies
 from pymigrate.mm.mempolicy import placement
 from pymigrate.mm.page_alloc import alloc_pages
 from pymigrate.mm.pte import PteRun, weave
+from pymigrate.mm.slowpath import may_reclaim
 from pymigrate.mm.swap import BATCH, folio_add_lru
 from pymigrate.mm.vma import Vm
 
@@ -55,7 +56,7 @@ def _fault_in(
 ) -> int:
     index &= (1 << machine.release.interleave_index_bits) - 1
     where = _every(placement(machine, task, policy), index, pages.step)
-    lanes, got = alloc_pages(machine, task, where, 0, len(pages))
+    lanes, got = alloc_pages(machine, task, where, 0, len(pages), low_only=may_reclaim(machine))
     if not got:
         return 0
     flags, frame = anon_page_state(task, vma)

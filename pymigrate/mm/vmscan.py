@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pymigrate.mm.machine import Machine, Node, Task
     from pymigrate.mm.mm import Mm
 
+SWAP_CLUSTER_MAX = 32  # base pages that direct reclaim wants
 LIST_NR = 64  # MIN_LRU_BATCH: base pages that are isolated together
 _TIERING = 2  # of kernel.numa_balancing
 
@@ -80,7 +81,7 @@ def memory_reclaim(
 def wakeup_kswapd(machine: Machine, nid: int) -> int:
     """Let kswapd bring node *nid* back to its high watermark; how many base pages it reclaimed.
 
-    It runs at once, and as fast as it takes. Mirrors wakeup_kswapd() and balance_pgdat().
+    It runs at once, and as far as it can. Mirrors wakeup_kswapd() and balance_pgdat().
     """
     node = machine.nodes[nid]
     if not node.zones or _nr_below(machine, node) <= 0 or not _has_reclaimable(machine, nid):
@@ -88,11 +89,31 @@ def wakeup_kswapd(machine: Machine, nid: int) -> int:
     machine.counters.add("pageoutrun")
     got = 0
     while (nr := _nr_below(machine, node)) > 0:
-        reclaimed = shrink_node(machine, nid, nr, Reclaimer.KSWAPD)
+        reclaimed = kswapd_shrink_node(machine, nid, nr)
         got += reclaimed
         if not reclaimed:
             break
     return got
+
+
+def kswapd_shrink_node(machine: Machine, nid: int, nr: int) -> int:
+    """Reclaim *nr* base pages of node *nid*; how many it were.
+
+    Once there were none it does not try again until some page is freed, as kswapd does after many
+    failures.
+    """
+    if machine.hopeless.get(nid) == machine.counters["pgfree"]:
+        return 0
+    got = shrink_node(machine, nid, nr, Reclaimer.KSWAPD)
+    if not got:
+        machine.hopeless[nid] = machine.counters["pgfree"]
+    return got
+
+
+def try_to_free_pages(machine: Machine, nodes: Iterable[int]) -> bool:
+    """Let who needs memory reclaim some itself; whether it has got any. Mirrors the function."""
+    machine.counters.add("allocstall_movable")
+    return any(shrink_node(machine, nid, SWAP_CLUSTER_MAX, Reclaimer.DIRECT) for nid in nodes)
 
 
 def wake_all_kswapds(machine: Machine, nodes: Iterable[int]) -> bool:

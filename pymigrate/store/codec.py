@@ -30,7 +30,9 @@ DERIVED = frozenset(
     events
     isolated
     memalloc_pin
+    hopeless
     meanwhile
+    memalloc
     tally
     tiers
     traces_steps

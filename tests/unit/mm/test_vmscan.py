@@ -246,6 +246,19 @@ def test_what_was_used_since_the_last_look_goes_last() -> None:
     assert nodes_of(machine, task, cold, "2MiB") == [[256, 1], [256, 0]]
 
 
+def test_hand_goes_on_at_the_nodes_first_frame_behind_its_last() -> None:
+    machine = tiers("64MiB", "128MiB")
+    task = new_task(machine)
+    nr = available(machine.nodes[0], to_min=False)
+    addr = touched(machine, task, f"{nr * 4}KiB", node=0)
+    take(machine, f"{nr * 4}KiB")
+    assert [nid for _, nid in nodes_of(machine, task, addr, f"{nr * 4}KiB")] == [1]
+    again = touched(machine, task, "1MiB", node=0)
+    machine.nodes[0].hands = (0, machine.nodes[0].zones[-1].end)
+    assert take(machine, "1MiB") == 256
+    assert nodes_of(machine, task, again, "1MiB") == [[256, 1]]
+
+
 def test_only_what_some_tasks_map_is_reclaimed() -> None:
     machine = tiers("64MiB", "64MiB")
     a, b = new_task(machine, "a"), new_task(machine, "b")

@@ -1,0 +1,89 @@
+"""When memory is short: kswapd is woken, and makes room. Mirrors __alloc_pages_slowpath().
+
+kswapd runs at once, and as far as it can, so that direct reclaim seldom finds more. Pages are
+reclaimed only between accesses and calls of the engine, never while somebody has them in hand.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.mempolicy import placement
+from pymigrate.mm.page_alloc import alloc_pages, allowed_nodes, available
+from pymigrate.mm.pte import Pte
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pymigrate.mm.machine import Machine, Task
+    from pymigrate.mm.mempolicy import Placement
+    from pymigrate.mm.pte import PteRun
+    from pymigrate.mm.runs import Extent
+    from pymigrate.mm.vma import Vma
+
+
+def may_reclaim(machine: Machine) -> bool:
+    """Whether accesses reclaim memory: only with demotion, else they end at the OOM killer."""
+    return machine.demotion and not machine.memalloc
+
+
+def alloc_pages_slowpath(
+    machine: Machine, task: Task, where: Placement, first: int, nr: int
+) -> tuple[list[list[Extent]], int]:
+    """Take frames for *nr* base pages as alloc_pages() does, or for some of them.
+
+    For none only if memory has run out: where all nodes are down to their low watermarks their
+    kswapds are woken, only when these get nothing the rest is taken, and then it is reclaimed here.
+    """
+    from pymigrate.mm.vmscan import try_to_free_pages, wake_all_kswapds
+
+    if not may_reclaim(machine):
+        return alloc_pages(machine, task, where, first, nr)
+    nodes = allowed_nodes(machine, task, where)
+    while True:
+        lanes, got = alloc_pages(machine, task, where, first, nr, low_only=True)
+        if got:
+            return lanes, got
+        if not wake_all_kswapds(machine, nodes):
+            break
+    while True:
+        lanes, got = alloc_pages(machine, task, where, first, nr)
+        if got or not try_to_free_pages(machine, nodes):
+            return lanes, got
+
+
+def have_room(machine: Machine, task: Task, where: Placement, nr: int) -> bool:
+    """Let kswapd reclaim what *nr* pages will need; whether it has reclaimed something."""
+    from pymigrate.mm.vmscan import kswapd_shrink_node
+
+    if not may_reclaim(machine):
+        return False
+    nodes = allowed_nodes(machine, task, where)
+    got = 0
+    for nid in nodes:
+        short = nr - _room(machine, nodes)
+        if short <= 0:
+            break
+        got += kswapd_shrink_node(machine, nid, short)
+    return got > 0
+
+
+def have_room_to_copy(
+    machine: Machine, task: Task, vma: Vma, run: PteRun | None, write: bool
+) -> bool:
+    """The same for what an access will copy, if it is a store into pages *run* of private memory.
+
+    They may lie elsewhere if something was reclaimed.
+    """
+    if not write or run is None or run.flags & Pte.WRITE or not run.lanes or vma.is_shared:
+        return False
+    return have_room(machine, task, placement(machine, task, vma.policy or task.policy), run.nr)
+
+
+def reclaimed(machine: Machine) -> int:
+    """How many pages were reclaimed so far: pages may lie elsewhere once it is another number."""
+    return machine.counters["pgsteal_anon"] + machine.counters["pgsteal_file"]
+
+
+def _room(machine: Machine, nodes: Iterable[int]) -> int:
+    return sum(available(machine.nodes[nid], to_min=False) for nid in nodes)
