@@ -23,6 +23,7 @@ COMMANDS = {
     "boot": "Boot a scenario afresh.",
     "buddyinfo": "Print /proc/buddyinfo.",
     "cat": "Print files of the machine's /proc and /sys.",
+    "cma": "Allocate memory in one piece.",
     "completion": "Print a script that completes commands in a shell.",
     "cpuset": "Make and change cpusets.",
     "damon": "Let a scheme of DAMON's move memory to a node.",

@@ -210,6 +210,24 @@ def dissolve_free_huge_pages(machine: Machine, a: int, b: int) -> None:
             free_pages(machine, [(pfn, HPAGE_PMD_NR)])
 
 
+def replace_free_huge_pages(machine: Machine, a: int, b: int) -> None:
+    """Let fresh pages be in their pools for free ones that frames [a, b) of a node meet.
+
+    Raises KernelError ENOMEM. Mirrors alloc_and_dissolve_hugetlb_folio().
+    """
+    node = machine.nodes[nid_of(a)]
+    pool = node.hugetlb
+    a, b = a & ~_MASK, -(-b // HPAGE_PMD_NR) * HPAGE_PMD_NR
+    for start, nr in pool.free.between(a, b):
+        for pfn in range(start, start + nr, HPAGE_PMD_NR):
+            if not _grow(machine, node):
+                raise KernelError("ENOMEM", f"node {node.nid} has no other huge page")
+            pool.free.put(pfn, pfn + HPAGE_PMD_NR)
+            node.memmap.put(pfn, pfn + HPAGE_PMD_NR)
+            pool.nr -= 1
+            free_pages(machine, [(pfn, HPAGE_PMD_NR)])
+
+
 def _fresh(machine: Machine, task: Task, where: Placement, index: int = 0) -> int | None:
     """A huge page of the page allocator, which is the pool's now."""
     lanes, got = alloc_pages(machine, task, where, index, 1, HPAGE_PMD_ORDER)

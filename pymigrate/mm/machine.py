@@ -276,6 +276,7 @@ class Machine:
     last_call: str = ""  # the last one that was to move pages
     left: list[Left] = field(default_factory=list)  # what it left behind
     devices: dict[str, Device] = field(default_factory=dict)  # with private memory
+    contigs: dict[str, Extent] = field(default_factory=dict)  # memory allocated in one piece
     seed: int = 0  # what the next random number follows from
     costs: Costs = field(default_factory=Costs)  # what each part of a migration takes
     numa_knobs: NumaKnobs = field(default_factory=NumaKnobs)

@@ -35,6 +35,7 @@ class FrameFlag:
     KERNEL = 1 << 17  # the kernel's own: it cannot be moved
     RECLAIMABLE = 1 << 18  # of these: such as could be freed (slab caches with a shrinker)
     HWPOISON = 1 << 19  # out of use for good: soft offline took it for bad
+    CONTIG = 1 << 21  # of memory that was allocated in one piece
     MIXED = 1 << 20  # never of a frame: of what stands for all frames of a folio, see merged()
 
 

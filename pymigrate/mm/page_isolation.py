@@ -59,7 +59,7 @@ def has_unmovable_pages(machine: Machine, a: int, b: int) -> str:
 
 def is_kernel(frame: Frame) -> bool:
     """Whether a page is the kernel's own, which never moves."""
-    return bool(frame.flags & FrameFlag.KERNEL)
+    return bool(frame.flags & (FrameFlag.KERNEL | FrameFlag.CONTIG))
 
 
 def start_isolate_page_range(machine: Machine, a: int, b: int) -> None:
@@ -91,18 +91,23 @@ def movable_runs(machine: Machine, a: int, b: int) -> list[FrameRun]:
     ]
 
 
-def isolate_range(machine: Machine, a: int, b: int) -> InRange:
+def isolate_range(
+    machine: Machine, a: int, b: int, driver_pages: list[tuple[Driver, int]] | None = None
+) -> InRange:
     """The folios that begin in frames [a, b), off their lists, for the engine to move.
 
-    They come highest frame first, as the kernel adds each to the head of its list; where nobody
+    Pages of drivers are those of *driver_pages* that are still there, if they were isolated before.
+    All come highest frame first, as the kernel adds each to the head of its list; where nobody
     watches, runs of them stay whole. Mirrors isolate_folio_to_list().
     """
     found = _Folios(machine, a, b)
     found.add_mapped()
     parts = found.parts
-    driver_pages = _isolate_driver_pages(machine, found.runs)
+    if driver_pages is None:
+        driver_pages = _isolate_driver_pages(machine, found.runs)
     for driver, number in driver_pages:
-        parts += queue_of(machine, driver, [number])
+        if a <= driver.pages[number] < b:
+            parts += queue_of(machine, driver, [number])
     if machine.events is not None or machine.meanwhile:
         parts = [one for part in parts for one in part.folios()]
     parts.sort(key=lambda part: -part.run.lanes[part.picked[0]])

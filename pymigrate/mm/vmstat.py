@@ -61,6 +61,9 @@ EVENTS = """
 """.split()
 
 NAMES = [*ZONE_STATS, *NUMA_EVENTS, *NODE_STATS, *SYSTEM_STATS, *EVENTS]
+_AFTER = NAMES.index("htlb_buddy_alloc_fail") + 1
+# Those of a kernel that has CMA.
+CMA_NAMES = [*NAMES[:_AFTER], "cma_alloc_success", "cma_alloc_fail", *NAMES[_AFTER:]]
 
 # The counters that page migration is about, in the kernel's order (`pymigrate vmstat --migration`).
 MIGRATION = """

@@ -3,6 +3,7 @@
 from pymigrate.errors import ScenarioError
 from pymigrate.mm.address_space import AddressSpace
 from pymigrate.mm.busy import begin
+from pymigrate.mm.cma import declare_cma
 from pymigrate.mm.cred import NAMES
 from pymigrate.mm.driver import Driver
 from pymigrate.mm.filemap import dirty_frames
@@ -160,6 +161,9 @@ def boot(spec: MachineSpec, kernel: str) -> Machine:
     for nid in ids:
         nr, movable = spec.nodes[nid].memory >> PAGE_SHIFT, spec.nodes[nid].movable >> PAGE_SHIFT
         add_memory(machine, nodes[nid], nr, first, movable)
+        cma = spec.nodes[nid].cma >> PAGE_SHIFT
+        if cma and not declare_cma(nodes[nid], cma):
+            raise ScenarioError(f"node {nid}: no zone has room for its CMA area")
         first += nr
     setup_watermarks(machine)
     for nid, count in spec.hugetlb.items():

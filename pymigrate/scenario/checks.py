@@ -38,6 +38,7 @@ def machine_mistakes(machine: MachineSpec) -> Iterator[Mistake]:
             size = format_size(node.movable)
             message = f"{size}; expected a multiple of 2MiB, at most the node's memory"
             yield Mistake((*nodes, nid, "movable"), message)
+        yield from _cma_mistakes(node, (*nodes, nid, "cma"))
         yield from _pattern_mistakes(node, (*nodes, nid, "fragmentation"))
     yield from _cpu_mistakes(machine, nodes)
     yield from _distance_mistakes(machine, (*path, "distances"))
@@ -48,6 +49,14 @@ def machine_mistakes(machine: MachineSpec) -> Iterator[Mistake]:
         if nid not in machine.memory_nodes:
             message = f"node {nid} has no memory; expected one of {machine.memory_nodes}"
             yield Mistake((*path, "weights", nid), message)
+
+
+def _cma_mistakes(node: NodeSpec, path: Path) -> Iterator[Mistake]:
+    if node.cma % HPAGE_SIZE or node.cma > max(node.memory - node.movable, 0):
+        size = format_size(node.cma)
+        yield Mistake(path, f"{size}; expected a multiple of 2MiB, at most what is not movable")
+    elif node.cma and node.fragmentation:
+        yield Mistake(path, "a node with declared fragmentation has no CMA; expected one of them")
 
 
 def _pattern_mistakes(node: NodeSpec, path: Path) -> Iterator[Mistake]:

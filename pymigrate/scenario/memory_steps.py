@@ -4,13 +4,31 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pymigrate.scenario.fields import Integer, PageNumber
+from pymigrate.scenario.fields import Integer, Name, PageNumber, Size
 from pymigrate.scenario.step_base import OptionalCaller, Step
 
 BlockNumbers = Annotated[
     tuple[PageNumber, ...] | None,
     Field(description="numbers of memory blocks of 128 MiB; default: all of the node's"),
 ]
+
+
+class CmaAllocStep(Step):
+    """Allocate memory in one piece from what a node keeps for CMA."""
+
+    op: Literal["cma_alloc"]
+    task: OptionalCaller = None
+    name: Name = Field(description="what it is called")
+    size: Size = Field(description="how much")
+    node: Integer | None = Field(default=None, description="whose area; default: the first one")
+
+
+class CmaReleaseStep(Step):
+    """Give back what an earlier `cma_alloc` got."""
+
+    op: Literal["cma_release"]
+    task: OptionalCaller = None
+    name: Name = Field(description="what it is called")
 
 
 class MemoryOfflineStep(Step):

@@ -117,6 +117,7 @@ class NodeSpec(Model):
     cpus: Cpus = Field(default=Cpumask(), description="its CPUs; none: a memory-only node")
     memory: Size = Field(description="how much memory it has; 0: a CPU-only node")
     movable: Size = Field(default=0, description="how much of it, at its end, is ZONE_MOVABLE")
+    cma: Size = Field(default=0, description="how much of it, below that, is kept for CMA")
     hmat: HmatSpec | None = Field(
         default=None, description="how fast its memory is; its memory tier follows from it"
     )

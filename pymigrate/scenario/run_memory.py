@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pymigrate.mm.memory_hotplug import physical
 from pymigrate.nodemask import Bitmap
 from pymigrate.scenario import memory_steps
 from pymigrate.scenario.record import Record, done
-from pymigrate.syscalls import memory_blocks
+from pymigrate.syscalls import cma, memory_blocks
+from pymigrate.units import PAGE_SHIFT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +28,17 @@ def _memory_online(runner: Runner, step: memory_steps.MemoryOnlineStep) -> Recor
     return _blocks(memory_blocks.online(runner.machine, caller, step.node, step.blocks))
 
 
+def _cma_alloc(runner: Runner, step: memory_steps.CmaAllocStep) -> Record:
+    machine = runner.machine
+    found = cma.alloc(machine, runner.caller(step.task), step.name, step.size, step.node)
+    return done() | {"address": f"{physical(machine, found.start) << PAGE_SHIFT:#x}"}
+
+
+def _cma_release(runner: Runner, step: memory_steps.CmaReleaseStep) -> Record:
+    cma.release(runner.machine, runner.caller(step.task), step.name)
+    return done()
+
+
 def _blocks(outcomes: list[memory_blocks.Outcome]) -> Record:
     """The answer of the first block that failed; which were done, and why others were not."""
     failed = {str(number): error.errno for number, error in outcomes if error}
@@ -35,6 +48,8 @@ def _blocks(outcomes: list[memory_blocks.Outcome]) -> Record:
 
 
 MEMORY: dict[type[Step], Callable[[Runner, Any], Record]] = {  # each takes its own step
+    memory_steps.CmaAllocStep: _cma_alloc,
+    memory_steps.CmaReleaseStep: _cma_release,
     memory_steps.MemoryOfflineStep: _memory_offline,
     memory_steps.MemoryOnlineStep: _memory_online,
 }

@@ -41,7 +41,12 @@ from pymigrate.scenario.machine_steps import (
     SysctlStep,
     VmstatStep,
 )
-from pymigrate.scenario.memory_steps import MemoryOfflineStep, MemoryOnlineStep
+from pymigrate.scenario.memory_steps import (
+    CmaAllocStep,
+    CmaReleaseStep,
+    MemoryOfflineStep,
+    MemoryOnlineStep,
+)
 
 AnyStep = (
     MmapStep
@@ -77,6 +82,8 @@ AnyStep = (
     | KsmStep
     | AccessesStep
     | ReclaimStep
+    | CmaAllocStep
+    | CmaReleaseStep
     | MemoryOfflineStep
     | MemoryOnlineStep
     | DamonStep

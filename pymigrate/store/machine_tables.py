@@ -21,6 +21,7 @@ from pymigrate.mm.machine import (
 from pymigrate.mm.memmap import Busy, FolioWork
 from pymigrate.mm.numa_state import NumaKnobs, Promotion
 from pymigrate.mm.release import RELEASES
+from pymigrate.mm.runs import Extent
 from pymigrate.mm.stable_tree import RmapItem
 from pymigrate.mm.swap import LruBatch
 from pymigrate.mm.tier_state import AccessCoordinate
@@ -60,19 +61,22 @@ def _machine_rows(machine: Machine) -> list[Row]:
             counters_text(machine.counters),
             " ".join(map(repr, machine.costs)),
             text_of(machine.numa_knobs),
+            " ".join(f"{name} {start} {nr}" for name, (start, nr) in machine.contigs.items()),
             *[getattr(machine, name) for name in _PLAIN],
         )
     ]
 
 
 def _read_machine(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
-    [(release, demotion, weights, counters, costs, knobs, *plain)] = rows
+    [(release, demotion, weights, counters, costs, knobs, contigs, *plain)] = rows
     machine.release = RELEASES[release]
     machine.demotion = bool(demotion)
     machine.weights = pairs_of(weights)
     machine.counters = counters_of(counters)
     machine.costs = Costs(*map(float, costs.split()))
     machine.numa_knobs = NumaKnobs(*ints_of(knobs))
+    words = iter(contigs.split())
+    machine.contigs = {name: Extent(int(next(words)), int(next(words))) for name in words}
     for name, value in zip(_PLAIN, plain, strict=True):
         setattr(machine, name, value)
 
@@ -264,7 +268,7 @@ def _read_devices(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
 # In the order of reading: a row's owner comes before it.
 MACHINE_TABLES = {
     "machine": Table(
-        " ".join(["release demotion weights counters costs numa_knobs", *_PLAIN]),
+        " ".join(["release demotion weights counters costs numa_knobs contigs", *_PLAIN]),
         _machine_rows,
         _read_machine,
     ),

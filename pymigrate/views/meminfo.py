@@ -10,6 +10,7 @@ from pymigrate.mm.page_alloc import total_reserve
 from pymigrate.mm.vma import Vm
 from pymigrate.units import HPAGE_SIZE, PAGE_SHIFT
 from pymigrate.views import vmstat
+from pymigrate.views.cma import totals
 
 KB_SHIFT = PAGE_SHIFT - 10
 HUGEPAGE_KB = HPAGE_SIZE >> 10
@@ -109,6 +110,11 @@ def meminfo(machine: Machine) -> dict[str, int]:
     shown |= {"Percpu": 0}
     shown["HardwareCorrupted"] = num_poisoned_pages(machine) << KB_SHIFT
     shown |= _sums(_HUGE, counters)
+    total, free = totals(machine)
+    if total:
+        unaccepted = shown.pop("Unaccepted")
+        shown |= {"CmaTotal": total << KB_SHIFT, "CmaFree": free << KB_SHIFT}
+        shown["Unaccepted"] = unaccepted
     return shown | _hugetlb(machine) | {"DirectMap4k": 0, "DirectMap2M": 0}
 
 

@@ -3,10 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from pymigrate.mm.cma import areas
+from pymigrate.mm.free_area import nr_free_cma
 from pymigrate.mm.machine import Machine, Node, Zone
 from pymigrate.mm.memmap import Frame, FrameFlag, FrameRun
 from pymigrate.mm.page_alloc import total_reserve
-from pymigrate.mm.vmstat import NAMES, NODE_STATS, NUMA_EVENTS, ZONE_STATS
+from pymigrate.mm.vmstat import CMA_NAMES, NAMES, NODE_STATS, NUMA_EVENTS, ZONE_STATS
 from pymigrate.units import HPAGE_PMD_ORDER
 
 _DIRTY_RATIO, _BACKGROUND_RATIO = 20, 10  # vm.dirty_ratio, vm.dirty_background_ratio
@@ -18,7 +20,7 @@ def rows(machine: Machine) -> dict[str, int]:
     Events are those that were counted; gauges are summed up from the memmap. The kernel's own
     memory is not simulated: what counts it is 0.
     """
-    values = dict.fromkeys(NAMES, 0)
+    values = dict.fromkeys(CMA_NAMES if areas(machine) else NAMES, 0)
     values.update(machine.counters)
     for node in machine.nodes.values():
         for name, value in node_rows(machine, node).items():
@@ -41,6 +43,7 @@ def node_rows(machine: Machine, node: Node) -> dict[str, int]:
         values["nr_anon_pages"] += sum(d.nr - d.nr_free for d in machine.devices.values())
     values["nr_anon_transparent_hugepages"] >>= HPAGE_PMD_ORDER
     values["nr_free_pages"] = node.nr_free
+    values["nr_free_cma"] = sum(map(nr_free_cma, node.zones))
     _set_zone_lists(values)
     return values
 
@@ -49,6 +52,7 @@ def zone_rows(machine: Machine, node: Node, zone: Zone) -> dict[str, int]:
     """What is kept for a zone, without the allocator's events."""
     found = _gauges(machine, node.memmap.between(zone.start, zone.end))
     found["nr_free_pages"] = zone.nr_free
+    found["nr_free_cma"] = nr_free_cma(zone)
     _set_zone_lists(found)
     return {name: found[name] for name in ZONE_STATS}
 
@@ -85,7 +89,7 @@ def _set_zone_lists(values: dict[str, int]) -> None:
 def _gauges_of(machine: Machine, frame: Frame) -> list[str]:
     """The gauges that count a frame."""
     flags, mapcount = frame.flags, frame.mapcount
-    if flags & (FrameFlag.HUGETLB | FrameFlag.HWPOISON):
+    if flags & (FrameFlag.HUGETLB | FrameFlag.HWPOISON | FrameFlag.CONTIG):
         return []
     if flags & FrameFlag.KERNEL:
         is_slab = flags & FrameFlag.RECLAIMABLE

@@ -12,6 +12,7 @@ from pymigrate.mm.page_alloc import RESERVE_RATIO
 from pymigrate.mm.vmstat import NODE_STATS, NUMA_EVENTS
 from pymigrate.views import vmstat
 from pymigrate.views.buddyinfo import ZONE_NAMES
+from pymigrate.views.cma import nr_cma
 
 ZONES = {**ZONE_NAMES, "device": "Device"}
 
@@ -92,7 +93,7 @@ def _lines(machine: Machine, row: ZoneRow) -> Iterator[str]:
     yield f"        spanned  {high - low}"
     for label in ("present", "managed"):
         yield f"        {label}  {zone.managed if zone else 0}"
-    yield "        cma      0"
+    yield f"        cma      {nr_cma(zone) if zone else 0}"
     yield f"        protection: ({', '.join(map(str, row.protection))})"
     if zone:
         yield from _counter_lines(row.counters)

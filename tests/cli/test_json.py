@@ -32,6 +32,7 @@ COMMANDS = [
     "sysctl thp",
     "sysctl",
     "offline",
+    "cma list",
     "soft_offline a heap",
     "offline 1",
     "task mmap a new 4KiB",

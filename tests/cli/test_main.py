@@ -8,6 +8,7 @@ from pymigrate.cli.main import COMMANDS, cli
 from tests.cli.conftest import Outcome, Shell
 
 GROUPS = {
+    "cma": ["alloc", "list", "release"],
     "cpuset": ["attach", "create", "list", "set"],
     "task": [
         "exit",

@@ -12,6 +12,7 @@ PAGE_PSS = 4096 << 12  # a page that one entry maps
 
 
 _OF_THE_KERNEL = FrameFlag.MOVABLE | FrameFlag.CLEARED | FrameFlag.KERNEL | FrameFlag.HWPOISON
+_OF_THE_KERNEL |= FrameFlag.CONTIG
 
 
 def check(machine: Machine) -> None:

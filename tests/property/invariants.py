@@ -221,7 +221,7 @@ def check_page_cache(machine: Machine, frames: dict[int, Frame]) -> None:
                 assert pfn not in cached, f"frame {pfn:#x} is cached twice"
                 cached[pfn] = space.space_id
     for pfn, frame in frames.items():
-        apart = FrameFlag.KERNEL | FrameFlag.HWPOISON
+        apart = FrameFlag.KERNEL | FrameFlag.HWPOISON | FrameFlag.CONTIG
         if frame == POOL_FRAME or looks_movable(frame) or frame.flags & apart:
             continue
         owner = None if frame.is_anon else frame.owner
@@ -411,7 +411,7 @@ def check_views(machine: Machine, frames: dict[int, Frame]) -> None:
     frames = {pfn: frame for pfn, frame in frames.items() if is_online(machine, pfn)}
     assert values["nr_free_pages"] == total - len(frames)
     apart = FrameFlag.HUGETLB | FrameFlag.MOVABLE | FrameFlag.CLEARED | FrameFlag.KERNEL
-    apart |= FrameFlag.HWPOISON
+    apart |= FrameFlag.HWPOISON | FrameFlag.CONTIG
     normal = [frame for frame in frames.values() if not frame.flags & apart]
     anon = [frame for frame in normal if frame.is_anon]
     swapcached = sum(bool(frame.flags & FrameFlag.SWAPCACHE) for frame in anon)

@@ -70,8 +70,8 @@ def test_unknown_key_is_reported_with_the_nearest_one_at_its_own_place() -> None
 def test_unknown_key_of_a_nested_mapping_names_the_keys_of_that_mapping() -> None:
     text = "machine: {nodes: {0: {cpus: 0, memory: 1GiB, memroy: 1}}}"
     assert mistakes(text) == [
-        "f.yaml:1:46: unknown key 'memroy'; expected cpus, memory, movable, hmat, adistance or"
-        " fragmentation; nearest valid key 'memory'"
+        "f.yaml:1:46: unknown key 'memroy'; expected cpus, memory, movable, cma, hmat,"
+        " adistance or fragmentation; nearest valid key 'memory'"
     ]
 
 

@@ -49,6 +49,8 @@ OWN = {
     "accesses",
     "balance",
     "busy",
+    "cma_alloc",
+    "cma_release",
     "ksm",
     "memory_offline",
     "memory_online",

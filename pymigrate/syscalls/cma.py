@@ -1,0 +1,36 @@
+"""What drivers ask of CMA, as its files in debugfs do: memory in one piece, and giving it back."""
+
+from pymigrate.errors import KernelError
+from pymigrate.mm.cma import areas, cma_alloc, cma_release
+from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.runs import Extent
+from pymigrate.units import pages_of
+
+
+def alloc(machine: Machine, caller: Task, name: str, size: int, nid: int | None = None) -> Extent:
+    """Allocate *size* bytes in one piece, called *name*, from node *nid*'s area, or the first one.
+
+    Raises KernelError EACCES; EEXIST; ENODEV without an area; EINVAL for nothing; ENOMEM.
+    """
+    _check_owner(caller)
+    if name in machine.contigs:
+        raise KernelError("EEXIST", f"{name} is allocated")
+    known = areas(machine)
+    if not known or (nid is not None and nid not in known):
+        raise KernelError("ENODEV", "no memory is kept for CMA there")
+    if size <= 0:
+        raise KernelError("EINVAL", "nothing is asked for")
+    return cma_alloc(machine, min(known) if nid is None else nid, name, pages_of(size))
+
+
+def release(machine: Machine, caller: Task, name: str) -> None:
+    """Give back what is called *name*. Raises KernelError EACCES, ENOENT."""
+    _check_owner(caller)
+    if name not in machine.contigs:
+        raise KernelError("ENOENT", f"nothing is called {name}")
+    cma_release(machine, name)
+
+
+def _check_owner(caller: Task) -> None:
+    if caller.uid:
+        raise KernelError("EACCES", "only root may use CMA's files")
