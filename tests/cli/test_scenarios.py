@@ -132,6 +132,14 @@ def test_cpuset_takes_its_memory_along_but_for_cgroup_v1() -> None:
     assert reached(run_scenario(path, "6.1")) == [at_home, nowhere, there, nowhere]
 
 
+def test_hungry_job_evicts_pages_of_the_database_to_the_next_tier() -> None:
+    records = run_scenario(FOLDER / "hungry-job-steps.yaml")
+    assert records[6]["delta"] == {"pgmigrate_success": 17536, "pgdemote_kswapd": 17536}
+    assert records[3]["nodes"] == [[17536, 1], [64384, 0]]
+    assert reached(records)[1] == [("db", 392968.75, 1607031.25), ("job", 8000000, 0)]
+    assert reached(records)[3] == [("db", 2000000, 0)]
+
+
 def test_profilers_log_brings_nine_tenths_of_the_gain() -> None:
     records = run_scenario(FOLDER / "profiler-steps.yaml")
     assert reached(records) == [
