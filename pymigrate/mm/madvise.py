@@ -34,9 +34,16 @@ def madvise_free(machine: Machine, task: Task, a: int, b: int) -> None:
 
 
 def cold(machine: Machine, task: Task, a: int, b: int) -> None:
-    """Let pages [a, b) be reclaimed sooner; it only shows in large folios that are split."""
-    for _ in _advised(machine, task, a, b):
-        pass
+    """Let pages [a, b) be reclaimed sooner: those that nobody else maps count as not used.
+
+    Large folios of which a part is meant are split. Mirrors madvise_cold_or_pageout_pte_range().
+    """
+    edits = [
+        (run.start, run.end, (run.with_flags(run.flags & ~Pte.YOUNG),))
+        for run, folio in _advised(machine, task, a, b)
+        if run.flags & Pte.YOUNG and _is_only(run, folio)
+    ]
+    task.mm.page_table.edit(edits)
 
 
 def pageout(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:

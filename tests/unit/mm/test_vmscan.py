@@ -352,3 +352,23 @@ def test_kswapd_stops_at_the_high_watermark() -> None:
     assert counted(machine, "pgdemote_kswapd", "pgsteal_kswapd", "pageoutrun") == [lists, lists, 1]
     assert wakeup_kswapd(machine, 0) == 0
     check(machine)
+
+
+def test_what_is_said_to_be_cold_goes_first() -> None:
+    machine = tiers("64MiB", "64MiB")
+    task = new_task(machine)
+    first, second = touched(machine, task, "1MiB"), touched(machine, task, "1MiB")
+    madvise(machine, task, second, 1 << 20, Madv.COLD)
+    assert take(machine, "1MiB") == 256
+    assert nodes_of(machine, task, first, "1MiB") == [[256, 0]]
+    assert nodes_of(machine, task, second, "1MiB") == [[256, 1]]
+
+
+def test_shared_pages_are_not_made_cold_by_one_of_those_who_map_them() -> None:
+    machine = tiers("64MiB", "64MiB")
+    task = new_task(machine)
+    first, second = touched(machine, task, "1MiB"), touched(machine, task, "1MiB")
+    fork(machine, task, "child")
+    madvise(machine, task, second, 1 << 20, Madv.COLD)
+    assert take(machine, "1MiB") == 256
+    assert nodes_of(machine, task, first, "1MiB") == [[256, 1]]
