@@ -22,6 +22,7 @@ COMMANDS = {
     "balance": "Let time pass, so that NUMA balancing acts.",
     "boot": "Boot a scenario afresh.",
     "buddyinfo": "Print /proc/buddyinfo.",
+    "capture": "Write a scenario of a real machine.",
     "cat": "Print files of the machine's /proc and /sys.",
     "cma": "Allocate memory in one piece.",
     "completion": "Print a script that completes commands in a shell.",

@@ -60,6 +60,10 @@ class Mm:
             at = end
         return at < b
 
+    def insert_apart(self, vma: Vma) -> None:
+        """Add a mapping that stays apart from its neighbours, for whatever reason it once did."""
+        self._add(vma)
+
     def insert(self, release: Release, vma: Vma) -> Vma:
         """Add a new mapping, merged with its neighbours if it can be. Mirrors mmap_region()."""
         self._add(vma)

@@ -27,6 +27,7 @@ from pymigrate.scenario.models import (
     Scenario,
     TaskSpec,
 )
+from pymigrate.syscalls import cpuset
 from pymigrate.units import PAGE_SHIFT
 
 FIRST_INODE = 2  # of a tmpfs: its root is 1
@@ -44,12 +45,13 @@ def build(scenario: Scenario, kernel: str | None = None) -> Machine:
         machine.spaces[space.space_id] = space
         if space.is_shmem:
             space.inode, inode = inode, inode + 1
+    for name, group in scenario.cpusets.items():
+        cpuset.create(machine, machine.shell, name, group.cpus, group.mems, memory_migrate=True)
     families = _families(machine, scenario)
     for name, task in scenario.tasks.items():
         mm = Mm(machine.new_id(), families[name])
         machine.mms[mm.mm_id] = mm
-        policy = policy_of(machine, task.mempolicy)
-        machine.tasks[task.pid] = Task(
+        machine.tasks[task.pid] = made = Task(
             task.pid,
             name,
             task.comm,
@@ -57,12 +59,14 @@ def build(scenario: Scenario, kernel: str | None = None) -> Machine:
             task.cpus,
             mm,
             machine.memory_nodes,
-            policy,
             user_cpus=task.cpus,
             caps=_caps(task),
             is_dumpable=task.dumpable,
             accesses=[access.pattern for access in task.access],
         )
+        if task.cpuset is not None:
+            cpuset.attach_task(machine, machine.shell, made, task.cpuset)
+        made.policy = policy_of(made.mems_allowed & machine.memory_nodes, task.mempolicy)
     machine.next_pid = max([machine.next_pid - 1, *machine.tasks]) + 1
     _declare_memory(machine, scenario)
     return machine

@@ -6,6 +6,7 @@ from pymigrate.nodemask import Bitmap, Nodemask
 from pymigrate.scenario.call_steps import MovePagesStep
 from pymigrate.scenario.fields import listed, nearest, shown
 from pymigrate.scenario.models import (
+    CpusetSpec,
     FileSpec,
     MachineSpec,
     NodeSpec,
@@ -239,7 +240,7 @@ def sharing_mistakes(region: RegionSpec, origin: RegionSpec, path: Path) -> Iter
         expected = f"at most {format_size(origin.size)}, that of the region that it shares"
         yield Mistake((*path, "size"), f"wrong size; expected {expected}")
     for key in ("pages", "file", "offset", "map"):
-        if key in given:
+        if key in given and not (key == "pages" and origin.is_shared):
             message = f"a region that shares another has no key {key!r}; expected it there"
             yield Mistake((*path, key), message, at_key=True)
 
@@ -260,6 +261,7 @@ def _region_mistakes(region: RegionSpec, machine: MachineSpec, path: Path) -> It
         yield Mistake((*path, "size"), "size is 0 or missing; expected a size such as 64MiB")
     elif region.kind == "hugetlb" and region.size % HPAGE_SIZE:
         yield Mistake((*path, "size"), "wrong size; expected a multiple of 2MiB")
+    yield from _state_mistakes(region, path)
     if region.pages is None:
         return
     where: Path = (*path, "pages")
@@ -275,6 +277,47 @@ def _region_mistakes(region: RegionSpec, machine: MachineSpec, path: Path) -> It
     for number, (_, nid) in enumerate(region.pages):
         if nid >= 0:
             yield from _no_memory(Nodemask.of(nid), machine, (*where, number, 1))
+
+
+def _state_mistakes(region: RegionSpec, path: Path) -> Iterator[Mistake]:
+    """What `states` cannot say of *region*."""
+    if not region.states:
+        return
+    where: Path = (*path, "states")
+    if region.kind == "hugetlb" or region.shared or region.pages is None:
+        message = "no states here; expected them with `pages`, and not of hugetlb or shared memory"
+        yield Mistake(where, message, at_key=True)
+    total = sum(count for count, _ in region.states)
+    if total > region.nr_pages:
+        message = f"{total} pages; expected at most the {region.nr_pages} that the region has"
+        yield Mistake(where, message)
+    for number, (_, state) in enumerate(region.states):
+        if state == "anon" and (region.kind != "file" or region.is_shared):
+            message = "only a private mapping of a file has anon pages; expected clean or dirty"
+            yield Mistake((*where, number, 1), message)
+
+
+def cpuset_mistakes(
+    machine: MachineSpec, cpusets: Mapping[str, CpusetSpec], tasks: Mapping[str, TaskSpec]
+) -> Iterator[Mistake]:
+    """Where *cpusets* have what *machine* has not, or *tasks* are in none of them."""
+    for name, group in cpusets.items():
+        path: Path = ("cpusets", name)
+        missing = group.cpus - machine.cpus
+        if missing or not group.cpus:
+            message = f"no CPU {missing or 'at all'}; expected some of {machine.cpus}"
+            yield Mistake((*path, "cpus"), message)
+        if group.mems - machine.memory_nodes or not group.mems:
+            nodes = group.mems - machine.memory_nodes
+            message = f"no memory on node {nodes or 'at all'}; expected some of"
+            yield Mistake((*path, "mems"), f"{message} {machine.memory_nodes}")
+    for name, task in tasks.items():
+        group_of = cpusets.get(task.cpuset) if task.cpuset else None
+        path = ("tasks", name, "cpuset")
+        if task.cpuset and group_of is None:
+            expected = listed(cpusets) if cpusets else "a key of cpusets"
+            near = nearest(task.cpuset, cpusets, "cpuset")
+            yield Mistake(path, f"unknown cpuset {shown(task.cpuset)}; expected {expected}{near}")
 
 
 def _no_memory(nodes: Nodemask, machine: MachineSpec, path: Path) -> Iterator[Mistake]:
@@ -331,7 +374,7 @@ def _layout_mistakes(task: TaskSpec, path: Path) -> Iterator[Mistake]:
     kinds: set[str] = set()
     for number, region in enumerate(task.memory):
         if region.kind in ("heap", "stack") and not region.shared:
-            if region.kind in kinds:
+            if region.kind in kinds and (region.kind == "stack" or region.address is None):
                 message = f"a second {region.kind}; expected one for a task"
                 yield Mistake((*path, number, "kind"), message)
             kinds.add(region.kind)

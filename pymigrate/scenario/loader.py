@@ -11,6 +11,7 @@ from pymigrate.scenario import checks, messages
 from pymigrate.scenario.call_steps import MmapStep, MovePagesStep
 from pymigrate.scenario.fields import Model, listed, nearest, shown
 from pymigrate.scenario.models import (
+    CpusetSpec,
     FileSpec,
     MachineSpec,
     RegionSpec,
@@ -89,6 +90,7 @@ class _Reader:
             self.mistakes.append(Mistake((), messages.expected_mapping(data)))
             return None
         machine = self._model(MachineSpec, data.get("machine"), ("machine",), "machine" in data)
+        cpusets = self._models(CpusetSpec, data, "cpusets")
         files = self._models(FileSpec, data, "files")
         tasks = self._models(TaskSpec, data, "tasks")
         steps = self._steps(data)
@@ -99,6 +101,7 @@ class _Reader:
         if machine is not None:
             self.mistakes += checks.machine_mistakes(machine)
             self.mistakes += checks.task_mistakes(machine, tasks)
+            self.mistakes += checks.cpuset_mistakes(machine, cpusets, tasks)
             self.mistakes += checks.memory_mistakes(machine, files, tasks)
             tasks = _complete(machine, tasks)
         mapped = {(step.task, step.as_) for step in steps if isinstance(step, MmapStep)}
@@ -106,6 +109,7 @@ class _Reader:
         self.mistakes += checks.file_mistakes(files)
         parts: _Mapping = {
             "machine": machine,
+            "cpusets": cpusets,
             "files": files,
             "tasks": tasks,
             "steps": tuple(steps),

@@ -7,14 +7,15 @@ from pymigrate.mm.address_space import AddressSpace
 from pymigrate.mm.anon_vma import anon_vma_prepare
 from pymigrate.mm.frames import extents_of, new_frames, update_frames
 from pymigrate.mm.huge_memory import split_huge_pmd_at
-from pymigrate.mm.machine import Machine, Region, Task, find_file
+from pymigrate.mm.machine import FIRST_REGION, Machine, Region, Task, find_file
 from pymigrate.mm.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.memory import Fault, access, map_cached
 from pymigrate.mm.mempolicy import MPOL, Mempolicy, new_policy, set_nodemask
 from pymigrate.mm.page_alloc import reserve_pages
 from pymigrate.mm.pte import Pte, PteRun
-from pymigrate.mm.runs import Extent, take_extents
+from pymigrate.mm.runs import Extent, RunMap, take_extents
 from pymigrate.mm.vma import Vm, Vma
+from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.hugetlb import fill_hugetlb, map_hugetlb
 from pymigrate.scenario.models import PolicySpec, RandomPages, RegionSpec
 from pymigrate.syscalls.mmap import prot_flags
@@ -27,12 +28,12 @@ _ALIGN = HPAGE_PMD_NR
 NOT_PRESENT = -1
 
 
-def policy_of(machine: Machine, spec: PolicySpec | None) -> Mempolicy | None:
-    """The policy that a scenario declares."""
+def policy_of(allowed: Nodemask, spec: PolicySpec | None) -> Mempolicy | None:
+    """The policy that a scenario declares, of a task that may use the nodes *allowed*."""
     if spec is None:
         return None
     policy = new_policy(MPOL(spec.mode_number), spec.flag_bits, spec.nodes)
-    policy = set_nodemask(policy, machine.memory_nodes)
+    policy = set_nodemask(policy, allowed)
     if policy is not None and spec.home_node is not None:
         policy = policy._replace(home_node=spec.home_node)
     return policy
@@ -46,13 +47,13 @@ def declare(machine: Machine, task: Task, spec: RegionSpec) -> None:
     if task.mm.vmas_between(start, start + nr):
         raise _error(task, spec, f"{start << PAGE_SHIFT:#x} is taken by another region")
     space, pgoff = _object(machine, task, spec, origin)
-    policy = policy_of(machine, spec.policy)
+    policy = policy_of(task.mems_allowed & machine.memory_nodes, spec.policy)
     if spec.kind == "hugetlb" and not (origin and not spec.is_shared):
         vma = map_hugetlb(machine, task, spec, start, space, pgoff)
         vma.policy = policy
         machine.regions[task.name, spec.as_] = Region(task.name, spec.as_, start, nr)
         if origin:
-            _share(machine, task, vma, origin, start, nr)
+            _share(machine, task, vma, spec, origin, start)
         else:
             fill_hugetlb(machine, task, vma, spec, start)
         return
@@ -67,10 +68,14 @@ def declare(machine: Machine, task: Task, spec: RegionSpec) -> None:
     )
     if space and space.is_shmem and policy:
         space.set_policy(pgoff, nr, policy)
-    vma = task.mm.insert(machine.release, vma)
+    if spec.address is None:
+        vma = task.mm.insert(machine.release, vma)
+    else:
+        task.mm.insert_apart(vma)
     machine.regions[task.name, spec.as_] = Region(task.name, spec.as_, start, nr)
     if spec.kind == "heap":
-        task.mm.brk = (start, start + nr)
+        low, high = task.mm.brk
+        task.mm.brk = (min(low or start, start), max(high, start + nr))
     elif spec.kind == "stack":
         task.mm.start_stack = start + nr - 1
     _fill(machine, task, vma, spec, origin, start)
@@ -79,7 +84,10 @@ def declare(machine: Machine, task: Task, spec: RegionSpec) -> None:
 def _address(machine: Machine, spec: RegionSpec, origin: Region | None) -> int:
     nr = pages_of(spec.size)
     if spec.address is not None:
-        return spec.address >> PAGE_SHIFT
+        start = spec.address >> PAGE_SHIFT
+        if FIRST_REGION <= start < HEAP_START:  # what is mapped later goes behind it
+            machine.next_region = max(machine.next_region, start + nr + 1)
+        return start
     if origin and not spec.is_shared:
         return origin.start
     if spec.kind == "heap":
@@ -115,7 +123,7 @@ def _fill(
     """Give the region its pages."""
     nr = pages_of(spec.size)
     if origin:
-        _share(machine, task, vma, origin, start, nr)
+        _share(machine, task, vma, spec, origin, start)
     elif spec.pages is None:
         try:
             access(machine, task, start, start + nr, write=spec.is_dirty)
@@ -123,16 +131,44 @@ def _fill(
             why = "runs out of memory" if fault.signal == "SIGKILL" else "lies beyond its file"
             raise _error(task, spec, f"page {fault.page - start} {why}") from None
     else:
-        runs = _placed(machine, task, spec, vma, start)
-        if vma.space and (spec.is_shared or not spec.is_dirty):
-            _fill_cache(machine, task, vma, spec, runs)
-        else:
-            _fill_anon(machine, task, vma, spec, runs)
+        runs = _placed(spec, start)
+        for state, part in _by_state(spec, start, runs, bool(vma.space)).items():
+            if state == "anon":
+                _fill_anon(machine, task, vma, spec, part, True)
+            elif vma.space:
+                _fill_cache(machine, task, vma, spec, part, state == "dirty")
+            else:
+                _fill_anon(machine, task, vma, spec, part, state == "dirty")
 
 
-def _placed(
-    machine: Machine, task: Task, spec: RegionSpec, vma: Vma, start: int
-) -> list[tuple[int, int, int]]:
+def _by_state(
+    spec: RegionSpec, start: int, runs: list[tuple[int, int, int]], has_file: bool
+) -> dict[str, list[tuple[int, int, int]]]:
+    """*runs* by the states of their pages."""
+    is_copied = has_file and not spec.is_shared and spec.is_dirty
+    usual = "anon" if is_copied else "dirty" if spec.is_dirty else "clean"
+    if not spec.states:
+        return {usual: runs}
+    ends: list[tuple[int, str]] = []
+    at = start
+    for nr, state in spec.states:
+        at += nr
+        ends.append((at, state))
+    ends.append((start + spec.nr_pages, usual))
+    found: dict[str, list[tuple[int, int, int]]] = {}
+    i = 0
+    for page, nr, nid in runs:
+        last = page + nr
+        while page < last:
+            while ends[i][0] <= page:
+                i += 1
+            stop = min(last, ends[i][0])
+            found.setdefault(ends[i][1], []).append((page, stop - page, nid))
+            page = stop
+    return found
+
+
+def _placed(spec: RegionSpec, start: int) -> list[tuple[int, int, int]]:
     """The declared pages as (first page, number, node); the random ones as runs of few pages."""
     runs: list[tuple[int, int, int]] = []
     if isinstance(spec.pages, RandomPages):
@@ -193,13 +229,18 @@ def _tables(runs: list[tuple[int, int, int]], fresh: dict[int, list[Extent]]) ->
 
 
 def _fill_anon(
-    machine: Machine, task: Task, vma: Vma, spec: RegionSpec, runs: list[tuple[int, int, int]]
+    machine: Machine,
+    task: Task,
+    vma: Vma,
+    spec: RegionSpec,
+    runs: list[tuple[int, int, int]],
+    is_dirty: bool,
 ) -> None:
     if not runs:
         return
     anon_vma_prepare(machine, task, vma)
     flags = Pte.PRESENT | Pte.YOUNG | Pte.EXCLUSIVE
-    flags |= Pte.DIRTY if spec.is_dirty else 0
+    flags |= Pte.DIRTY if is_dirty else 0
     flags |= Pte.WRITE if vma.flags & Vm.WRITE else 0
     kind = FrameFlag.ANON | FrameFlag.SWAPBACKED | (FrameFlag.MLOCKED if spec.locked else 0)
     made = [run.with_flags(flags) for run in _reserve(machine, task, spec, runs)]
@@ -208,7 +249,12 @@ def _fill_anon(
 
 
 def _fill_cache(
-    machine: Machine, task: Task, vma: Vma, spec: RegionSpec, runs: list[tuple[int, int, int]]
+    machine: Machine,
+    task: Task,
+    vma: Vma,
+    spec: RegionSpec,
+    runs: list[tuple[int, int, int]],
+    is_dirty: bool,
 ) -> None:
     """Pages of a file or of shared memory; those that are cached already must lie as declared."""
     space = machine.spaces[vma.space]
@@ -228,18 +274,22 @@ def _fill_cache(
     cached = [
         run for at, nr, _ in runs for run in space.pages.between(vma.index(at), vma.index(at + nr))
     ]
-    map_cached(machine, task, vma, cached, Pte.DIRTY | Pte.WRITE if spec.is_dirty else 0)
-    if spec.is_dirty:
+    is_stored = is_dirty and vma.is_shared
+    map_cached(machine, task, vma, cached, Pte.DIRTY | Pte.WRITE if is_stored else 0)
+    if is_dirty:
         extents = [extent for run in cached for extent in extents_of(run)]
         update_frames(machine, extents, lambda frame: frame.with_flags(FrameFlag.DIRTY))
 
 
-def _share(machine: Machine, task: Task, vma: Vma, origin: Region, start: int, nr: int) -> None:
+def _share(
+    machine: Machine, task: Task, vma: Vma, spec: RegionSpec, origin: Region, start: int
+) -> None:
     """Map the pages of another region too: shared memory as it is, private as after a fork."""
+    nr = pages_of(spec.size)
     owner = machine.task(origin.task)
     table = owner.mm.page_table
     split_huge_pmd_at(machine, owner.mm, origin.start + nr)
-    theirs = [run for run in table.between(origin.start, origin.start + nr) if run.lanes]
+    theirs = _shared_runs(table, origin, spec, nr)
     flags = Pte.PRESENT
     if not vma.is_shared:
         flags = ~(Pte.WRITE | Pte.EXCLUSIVE)
@@ -258,6 +308,15 @@ def _share(machine: Machine, task: Task, vma: Vma, origin: Region, start: int, n
     huge = [extent for run in theirs if run.order for extent in extents_of(run)]
     update_frames(machine, small, lambda frame: frame.mapped(1).with_flags(locked))
     update_frames(machine, huge, lambda frame: frame.pmd_mapped(1).with_flags(locked))
+
+
+def _shared_runs(table: RunMap[PteRun], origin: Region, spec: RegionSpec, nr: int) -> list[PteRun]:
+    """The entries of *origin* that a region maps too: all, or those where `pages` names a node."""
+    here = [(origin.start, origin.start + nr)]
+    if spec.pages is not None:
+        start = origin.start
+        here = [(at, at + count) for at, count, _ in _placed(spec, start)]
+    return [run for a, b in here for run in table.between(a, b) if run.lanes]
 
 
 def _error(task: Task, spec: RegionSpec, message: str) -> ScenarioError:

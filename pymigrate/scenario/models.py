@@ -42,6 +42,7 @@ MAX_HMAT, MAX_ADISTANCE = 10**8, 10**6
 
 Kernel = Literal["6.12", "6.1", "7.2"]
 HmatNumber = Annotated[int, Field(ge=1, le=MAX_HMAT)]
+PageState = Literal["clean", "dirty", "anon"]
 Kind = Literal["anon", "heap", "stack", "file", "shmem", "hugetlb"]
 
 # numa_maps's names of the modes, where they are not those of the calls.
@@ -355,6 +356,11 @@ class RegionSpec(Model):
         description="runs [count, node] with -1 for not present, in pages of the region's"
         " page size; or {random: NODES, seed: N}; default: the task touches all of them",
     )
+    states: tuple[tuple[PageNumber, PageState], ...] = Field(
+        default=(),
+        description="runs [count, state] over the same pages, where `dirty` does not say it: clean;"
+        " dirty; anon: of a private mapping of a file, a copy that was written",
+    )
     policy: PolicySpec | None = Field(default=None, description="its memory policy")
     locked: bool = Field(default=False, description="mlocked")
     dirty: bool | None = Field(
@@ -396,6 +402,13 @@ class RegionSpec(Model):
         return -(-self.size // self.page_size)
 
 
+class CpusetSpec(Model):
+    """A group of tasks that share CPUs and nodes."""
+
+    cpus: Cpus = Field(description="its CPUs")
+    mems: Nodes = Field(description="its nodes")
+
+
 class TaskSpec(Model):
     """A task; without `memory` it has no memory but what its steps map."""
 
@@ -425,6 +438,9 @@ class TaskSpec(Model):
     dumpable: bool = Field(default=True, description="whether others of its uid may inspect it")
     mempolicy: PolicySpec | None = Field(default=None, description="its memory policy")
     memory: tuple[RegionSpec, ...] = Field(default=(), description="its declared memory")
+    cpuset: Name | None = Field(
+        default=None, description="its cpuset; default: the one with all there is"
+    )
     access: tuple[AccessSpec, ...] = Field(default=(), description="how it uses its memory")
 
 
@@ -441,6 +457,9 @@ class Scenario(Model):
     )
     tasks: dict[Name, TaskSpec] = Field(
         default_factory=dict, description="the tasks by their names"
+    )
+    cpusets: dict[Name, CpusetSpec] = Field(
+        default_factory=dict, description="cpusets by their names"
     )
     drivers: dict[Name, DriverSpec] = Field(
         default_factory=dict, description="drivers with movable pages, by their names"

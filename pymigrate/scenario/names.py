@@ -84,7 +84,7 @@ class Scope:
         self.tasks = [str(name) for name in tasks]
         self.drivers = [str(name) for name in _mapping(data.get("drivers"))]
         self.exited: set[str] = set()
-        self.cpusets: list[str] = []
+        self.cpusets = [str(name) for name in _mapping(data.get("cpusets"))]
         for task, spec in tasks.items():
             for region in _regions(spec):
                 if isinstance(region.get("as"), str):

@@ -61,7 +61,7 @@ def test_wrong_scenario_leaves_what_was_booted(shell: Shell) -> None:
         "",
         f"pymigrate: {shell.scenario}:1:1: missing key 'machine'; expected the machine\n"
         f"pymigrate: {shell.scenario}:1:1: unknown key 'machne'; expected about, kernel, machine,"
-        " files, tasks, drivers or steps; nearest valid key 'machine'\n"
+        " files, tasks, cpusets, drivers or steps; nearest valid key 'machine'\n"
         f"pymigrate: {shell.scenario}:2:8: wrong value an empty list; expected a mapping\n",
     )
     assert shell.state.read_bytes() == before

@@ -24,7 +24,8 @@ MAY_IMPORT = {
     "scenario": ENGINE | {"tools"},
     "store": ENGINE | {"tools"},
     "session": OUTER,
-    "cli": OUTER | {"session"},
+    "cli": OUTER | {"session", "capture"},
+    "capture": BASE | {"scenario"},
     "api": OUTER | {"session"},
     "pytest_plugin": frozenset({"api", "errors"}),
     "__init__": frozenset({"api", "errors"}),  # when it is asked for

@@ -62,8 +62,8 @@ def test_kernel_with_a_zero_at_its_end_is_another_kernel() -> None:
 
 def test_unknown_key_is_reported_with_the_nearest_one_at_its_own_place() -> None:
     assert mistakes(MACHINE + "machin: 1") == [
-        "f.yaml:5:1: unknown key 'machin'; expected about, kernel, machine, files, tasks, drivers"
-        " or steps; nearest valid key 'machine'"
+        "f.yaml:5:1: unknown key 'machin'; expected about, kernel, machine, files, tasks, cpusets,"
+        " drivers or steps; nearest valid key 'machine'"
     ]
 
 

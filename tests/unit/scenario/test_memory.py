@@ -265,11 +265,11 @@ def test_two_regions_of_a_task_do_not_overlap() -> None:
 
 def test_sharing_region_does_not_contradict_the_other() -> None:
     lines = mistakes(
-        "a: {memory: [{as: x, kind: shmem, size: 8KiB}]}",
-        "b: {memory: [{as: y, shared: a.x, kind: anon, size: 1MiB, pages: []}]}",
+        "a: {memory: [{as: x, kind: anon, size: 8KiB}]}",
+        "b: {memory: [{as: y, shared: a.x, kind: shmem, size: 1MiB, pages: []}]}",
     )
     assert lines == [
-        "f:6:43: wrong kind; expected shmem, that of the region that it shares",
-        "f:6:55: wrong size; expected at most 8KiB, that of the region that it shares",
-        "f:6:61: a region that shares another has no key 'pages'; expected it there",
+        "f:6:43: wrong kind; expected anon, that of the region that it shares",
+        "f:6:56: wrong size; expected at most 8KiB, that of the region that it shares",
+        "f:6:62: a region that shares another has no key 'pages'; expected it there",
     ]

@@ -1,0 +1,75 @@
+"""capture(): reads a machine and its processes, and gives the text of a scenario."""
+
+from __future__ import annotations
+
+from pymigrate import __version__
+from pymigrate.capture.anonymize import anonymized
+from pymigrate.capture.host import node_of_blocks, read_host
+from pymigrate.capture.pagemap import Run, read_runs
+from pymigrate.capture.process import Process, read_process
+from pymigrate.capture.scenario import scenario_of
+from pymigrate.capture.tree import Tree
+from pymigrate.errors import ScenarioError
+from pymigrate.scenario.dump import dump
+from pymigrate.scenario.loader import load_text
+
+
+def capture(root: str, pids: list[int], anonymize: bool) -> tuple[str, list[str]]:
+    """A scenario of the machine below *root* with *pids*, or all that may be read; and notes.
+
+    Raises ScenarioError if a file is missing or malformed, or one of *pids* cannot be read.
+    """
+    tree = Tree(root)
+    host = read_host(tree)
+    notes: list[str] = []
+    processes = [read_process(tree, pid) for pid in pids] if pids else _all(tree, notes)
+    placed = _placed(tree, processes)
+    if anonymize:
+        processes = anonymized(processes)
+    nodes = "1 node" if len(host.nodes) == 1 else f"{len(host.nodes)} nodes"
+    count = "1 process" if len(processes) == 1 else f"{len(processes)} processes"
+    captured = scenario_of(host, processes, placed, f"captured: {nodes}, {count}")
+    notes += captured.notes
+    text = "".join(
+        [
+            f"# Captured by pymigrate {__version__}.\n",
+            *(f"# Not as it was: {note}\n" for note in notes),
+            dump(captured.data),
+        ]
+    )
+    load_text(text, "<captured>")  # it says what is wrong before anybody boots it
+    return text, notes
+
+
+def _all(tree: Tree, notes: list[str]) -> list[Process]:
+    """All processes with memory that may be read."""
+    found: list[Process] = []
+    refused = 0
+    for pid in sorted(int(name) for name in tree.names("proc") if name.isdigit()):
+        try:
+            process = read_process(tree, pid)
+        except ScenarioError as error:
+            if error.line:
+                raise
+            refused += 1
+            continue
+        if process.mappings:
+            found.append(process)
+    if refused:
+        notes.append(f"{refused} processes could not be read")
+    return found
+
+
+def _placed(tree: Tree, processes: list[Process]) -> dict[tuple[int, int], list[Run]]:
+    """The pages of mappings by (pid, address), where pagemap tells of them."""
+    blocks = node_of_blocks(tree)
+    placed: dict[tuple[int, int], list[Run]] = {}
+    for process in processes:
+        if not blocks or not tree.has(f"proc/{process.pid}/pagemap"):
+            continue
+        for mapping in process.mappings:
+            if mapping.pages and mapping.kind != "huge":
+                runs = read_runs(tree, process.pid, mapping, blocks)
+                if runs is not None:
+                    placed[process.pid, mapping.start] = runs
+    return placed

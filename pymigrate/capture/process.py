@@ -1,0 +1,158 @@
+"""A process: its mappings with their policies and pages, its user, CPUs and nodes."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from pymigrate.errors import ScenarioError
+from pymigrate.nodemask import Cpumask, Nodemask
+
+if TYPE_CHECKING:
+    from pymigrate.capture.tree import Tree
+
+_MAPS = re.compile(
+    r"([0-9a-f]+)-([0-9a-f]+) ([r-][w-][x-][sp]) ([0-9a-f]+) (\S+) (\d+)(?:\s+(.*))?"
+)
+_NUMA_MAPS = re.compile(
+    r"([0-9a-f]+) ([a-z][a-z ()]*?(?:=[a-z|]+)?(?::[0-9,-]*)?)"
+    r"(?: file=(\S+)| (heap|stack))?( huge)?((?: [A-Za-z_]\w*=\d+)*)"
+)
+_MAPS_FORM = "START-END PERMS OFFSET DEV INODE [PATH]"
+_NUMA_MAPS_FORM = "START POLICY [file=PATH|heap|stack] [huge] [NAME=NUMBER]..."
+_VSYSCALL = 1 << 47  # no mapping of the process's own begins there or above
+
+
+class Mapping(NamedTuple):
+    """A line of maps with the line of numa_maps that belongs to it."""
+
+    start: int
+    end: int
+    perms: str
+    offset: int
+    device: str
+    inode: int
+    path: str
+    policy: str
+    kind: str  # "heap", "stack", "huge" or ""
+    counts: dict[str, int]  # anon, dirty, mapmax, ...: what the kernel prints
+    nodes: dict[int, int]
+    is_locked: bool = False
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is MAP_SHARED."""
+        return self.perms[3] == "s"
+
+    @property
+    def pages(self) -> int:
+        """Its pages that are present; huge ones of the hugetlb pools."""
+        return sum(self.nodes.values())
+
+
+class Process(NamedTuple):
+    """What a scenario says of a process."""
+
+    pid: int
+    parent: int
+    comm: str
+    uid: int
+    capabilities: int
+    cpus: Cpumask
+    mems: Nodemask
+    cpuset: str
+    mappings: list[Mapping]
+    thp_kb: int = 0  # of them in transparent huge pages
+
+
+def read_process(tree: Tree, pid: int) -> Process:
+    """The process *pid* of *tree*. Raises ScenarioError."""
+    folder = f"proc/{pid}"
+    if not tree.has(f"{folder}/status"):
+        raise ScenarioError(f"there is no process {pid}", tree.path(folder))
+    status = dict(
+        line.split(":\t", 1) for _, line in tree.lines(f"{folder}/status") if ":\t" in line
+    )
+
+    def field(name: str, default: str) -> str:
+        return status.get(name, default).strip()
+
+    try:
+        return Process(
+            pid,
+            int(field("PPid", "0")),
+            field("Name", "") or str(pid),
+            int(field("Uid", "0 0").split()[1]),
+            int(field("CapEff", "0"), 16),
+            Cpumask.parse(field("Cpus_allowed_list", "")),
+            Nodemask.parse(field("Mems_allowed_list", "")),
+            tree.text(f"{folder}/cpuset", "/"),
+            _mappings(tree, folder),
+            _thp_kb(tree, f"{folder}/smaps_rollup"),
+        )
+    except (ValueError, IndexError) as error:
+        raise ScenarioError(f"is malformed: {error}", tree.path(f"{folder}/status")) from None
+
+
+def _mappings(tree: Tree, folder: str) -> list[Mapping]:
+    """The mappings that both files list: [vsyscall] is in maps alone."""
+    found: list[Mapping] = []
+    lines = _numa_lines(tree, f"{folder}/numa_maps")
+    locked = _locked(tree, f"{folder}/smaps")
+    for number, line in tree.lines(f"{folder}/maps"):
+        match = _MAPS.fullmatch(line.rstrip())
+        if match is None:
+            raise tree.malformed(f"{folder}/maps", number, line, _MAPS_FORM)
+        start, end = int(match[1], 16), int(match[2], 16)
+        if start >= _VSYSCALL:
+            continue
+        told = lines.pop(start, None)
+        if told is None:
+            message = f"has no line for {start:x}, which maps has; expected the same mappings"
+            raise ScenarioError(message, tree.path(f"{folder}/numa_maps"))
+        place = match[3], int(match[4], 16), match[5], int(match[6]), match[7] or ""
+        found.append(Mapping(start, end, *place, *told, start in locked))
+    if lines:
+        message = f"has no line for {min(lines):x}, which numa_maps has; expected the same mappings"
+        raise ScenarioError(message, tree.path(f"{folder}/maps"))
+    return found
+
+
+def _numa_lines(
+    tree: Tree, name: str
+) -> dict[int, tuple[str, str, dict[str, int], dict[int, int]]]:
+    """Policy, kind, counts and nodes of each line of numa_maps, by address."""
+    found = {}
+    for number, line in tree.lines(name):
+        match = _NUMA_MAPS.fullmatch(line.rstrip())
+        if match is None:
+            raise tree.malformed(name, number, line, _NUMA_MAPS_FORM)
+        counts = {k: int(v) for k, _, v in (word.partition("=") for word in match[6].split())}
+        nodes = {int(k[1:]): counts.pop(k) for k in list(counts) if re.fullmatch(r"N\d+", k)}
+        kind = "huge" if match[5] else match[4] or ""
+        found[int(match[1], 16)] = match[2], kind, counts, nodes
+    return found
+
+
+def _thp_kb(tree: Tree, name: str) -> int:
+    """How much memory is in transparent huge pages, if the file says so."""
+    try:
+        lines = [line.split() for _, line in tree.lines(name)]
+    except ScenarioError:
+        return 0
+    return sum(int(words[1]) for words in lines if words[:1] == ["AnonHugePages:"])
+
+
+def _locked(tree: Tree, name: str) -> set[int]:
+    """Where the mappings begin that are mlocked, by VmFlags of smaps, if that may be read."""
+    found: set[int] = set()
+    start = 0
+    try:
+        for _, line in tree.lines(name):
+            if match := _MAPS.match(line):
+                start = int(match[1], 16)
+            elif line.startswith("VmFlags:") and "lo" in line.split():
+                found.add(start)
+    except ScenarioError:
+        return set()
+    return found

@@ -1,0 +1,117 @@
+"""capture: of an exported tree, and of a process of this host."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Outcome, Shell
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = """\
+import mmap, sys
+shared = mmap.mmap(-1, 1 << 20)
+shared[:8192] = bytes(8192)
+private = mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+private[4096 * 7] = 3
+print(flush=True)
+sys.stdin.read()
+"""
+LIVE = Path("/proc/self/numa_maps")
+
+
+def maps_of(shell: Shell, scenario: str, who: str) -> str:
+    return shell.out(f"--ephemeral --scenario {scenario} numa_maps {who}")
+
+
+def comparable(text: str) -> str:
+    """numa_maps without what other processes and the LRU lists decide."""
+    return re.sub(r" (active|mapmax)=\d+", "", text)
+
+
+@pytest.mark.parametrize(
+    "name", ["two-node", "four-node-two-socket", "cxl-memory-only", "full-target"]
+)
+def test_an_exported_tree_comes_back(unbooted: Shell, name: str) -> None:
+    unbooted.out(f"--ephemeral --scenario {name} export tree")
+    unbooted.out("capture --root tree -o captured.yaml")
+    pids = [path.name for path in (unbooted.folder / "tree/proc").iterdir() if path.name.isdigit()]
+    assert pids
+    for pid in pids:
+        exported = (unbooted.folder / f"tree/proc/{pid}/numa_maps").read_text()
+        assert maps_of(unbooted, "captured.yaml", pid) == exported
+
+
+def test_what_is_captured_again_is_the_same(unbooted: Shell) -> None:
+    unbooted.out("--ephemeral --scenario two-node export tree")
+    unbooted.out("capture --root tree -o one.yaml")
+    unbooted.out("--ephemeral --scenario one.yaml export again")
+    assert unbooted.out("capture --root again") == (unbooted.folder / "one.yaml").read_text()
+
+
+def test_anonymized_it_is_the_same_machine(unbooted: Shell) -> None:
+    unbooted.out("--ephemeral --scenario two-node export tree")
+    unbooted.out("capture --root tree --anonymize -o captured.yaml")
+    text = (unbooted.folder / "captured.yaml").read_text()
+    assert not re.search("postgres|libc|26", text)
+    known = (unbooted.folder / "tree/proc/4321/numa_maps").read_text()
+    hidden = known.replace("/usr/lib/x86_64-linux-gnu/libc.so.6", "/file1")
+    assert maps_of(unbooted, "captured.yaml", "4321") == hidden
+
+
+def test_only_the_processes_that_are_named(unbooted: Shell) -> None:
+    unbooted.out("--ephemeral --scenario two-node export tree")
+    text = unbooted("capture 4400 --root tree").stdout
+    assert "pid: 4400" in text
+    assert "pid: 4321" not in text
+
+
+@pytest.mark.skipif(not LIVE.exists(), reason="this kernel has no numa_maps")
+def test_a_process_of_this_host_comes_back(unbooted: Shell) -> None:
+    command = [sys.executable, "-c", PROGRAM]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdout.readline()
+        assert unbooted(f"capture {process.pid} -o live.yaml").exit == 0
+        real = Path(f"/proc/{process.pid}/numa_maps").read_text()
+        process.stdin.close()
+    ours = maps_of(unbooted, "live.yaml", str(process.pid))
+    assert comparable(ours) == comparable(real)
+
+
+@pytest.mark.parametrize(
+    ("line", "exit_code", "message"),
+    [
+        ("capture x", 2, "Error: Invalid value for PID: 'x' is not a pid\n"),
+        ("capture 0", 2, "Error: Invalid value for PID: '0' is not a pid\n"),
+        ("capture --root none", 2, "none/sys/devices/system/node: there are no NUMA nodes;"),
+        ("capture 7 --root tree", 2, "tree/proc/7: there is no process 7\n"),
+        ("capture --root tree -o none/x", 2, "none/x: cannot be written: No such file or dir"),
+    ],
+)
+def test_mistakes(unbooted: Shell, line: str, exit_code: int, message: str) -> None:
+    unbooted.out("--ephemeral --scenario two-node export tree")
+    outcome = unbooted(line)
+    assert (outcome.exit, outcome.stdout) == (exit_code, "")
+    assert message in outcome.stderr
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv is not installed")
+@pytest.mark.skipif(not LIVE.exists(), reason="this kernel has no numa_maps")
+def test_another_users_process_is_refused_in_a_line(unbooted: Shell) -> None:
+    command = ["setpriv", "--reuid", "65534", "--clear-groups", sys.executable, "-m", "pymigrate"]
+    if subprocess.run([*command[:4], "true"], capture_output=True, check=False).returncode:
+        pytest.skip("not root")
+    done = subprocess.run(
+        [*command, "capture", "1"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if "No module" in done.stderr or "Permission denied: " in done.stderr:
+        pytest.skip("nobody may not read the checkout")
+    assert Outcome(done.returncode, done.stdout) == Outcome(2)
+    assert "cannot be read: Permission denied" in done.stderr
