@@ -8,8 +8,9 @@ import pytest
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.address_space import AddressSpace
-from pymigrate.mm.frames import update_frames
+from pymigrate.mm.frames import FrameEdits, update_frames
 from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.mempolicy import MPOL, Mempolicy
 from pymigrate.mm.mm import Mm
 from pymigrate.nodemask import Cpumask, Nodemask
@@ -118,3 +119,13 @@ def errno_of(call: Callable[..., object], *args: Any, **kwargs: Any) -> str:
     with pytest.raises(KernelError) as failure:
         call(*args, **kwargs)
     return failure.value.errno
+
+
+def kernel_page(machine: Machine, pfn: int) -> None:
+    """Let a free frame be the kernel's, so that its pageblock is not wholly free."""
+    zone = machine.nodes[nid_of(pfn)].zone_of(pfn)
+    zone.free.put(pfn, pfn + 1)
+    zone.nr_free -= 1
+    edits = FrameEdits(machine)
+    edits.set([(pfn, 1)], Frame(0, FrameFlag.KERNEL))
+    edits.commit()

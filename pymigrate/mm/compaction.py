@@ -1,221 +1,310 @@
 """Compaction: base pages go from the low end of a zone to free frames at its high end.
 
-Whole zones are compacted, as vm.compact_memory asks for: the migrate scanner goes up and the free
-scanner down, pageblock by pageblock, until they meet. Mirrors mm/compaction.c.
+A migrate scanner goes up the zone and a free scanner down, until a block of the wanted order is
+free or they meet. Mirrors compact_zone() and what calls it, mm/compaction.c.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING
 
-from pymigrate.mm.folio_list import Slice
-from pymigrate.mm.ksm import page_of
-from pymigrate.mm.memmap import FrameFlag
-from pymigrate.mm.mempolicy import Placement
-from pymigrate.mm.migrate import migrate_pages
-from pymigrate.mm.migrate_bulk import Moves
-from pymigrate.mm.migrate_ops import OPS
-from pymigrate.mm.pte import Pte, PteRun
-from pymigrate.mm.runs import Extent, RunMap
-from pymigrate.mm.trace import MigrateReason
-from pymigrate.units import HPAGE_PMD_NR
+from pymigrate.mm.buddy import blocks_in, contig_page_info, extfrag_for_order, fragmentation_index
+from pymigrate.mm.compact_free import release_freepages
+from pymigrate.mm.compact_migrate import isolate_migratepages
+from pymigrate.mm.compact_move import move_isolated
+from pymigrate.mm.compact_owners import Owners
+from pymigrate.mm.compact_state import (
+    WHOLE_ZONE,
+    CompactControl,
+    CompactResult,
+)
+from pymigrate.mm.pageblock import (
+    PAGEBLOCK_NR,
+    PAGEBLOCK_ORDER,
+    MigrateType,
+    block_floor,
+    migratetype_of,
+    set_pageblocks,
+)
+from pymigrate.mm.swap import lru_add_drain, lru_add_drain_all, mlocked_pfns, waiting_pfns
+from pymigrate.mm.trace import MigrateMode, call_event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pymigrate.mm.machine import Machine, Node, Zone
-    from pymigrate.mm.memmap import Frame, FrameRun
+    from pymigrate.mm.runs import Extent
 
-PAGEBLOCK_NR = HPAGE_PMD_NR
-CLUSTER = 32  # COMPACT_CLUSTER_MAX: pages that are isolated and moved together
-_FIXED = FrameFlag.HUGETLB | FrameFlag.MOVABLE | FrameFlag.CLEARED | FrameFlag.WRITEBACK
-_FIXED |= FrameFlag.LOCKED | FrameFlag.LOCKED_BUFFER
-
-
-class Place(NamedTuple):
-    """*nr* frames from *start* that hold consecutive pages of an owner, from *page* on."""
-
-    start: int
-    nr: int
-    page: int
-    flags: int  # of an entry that maps them
-
-    def cuts(self, at: int) -> tuple[int, int]:
-        """It can be cut anywhere."""
-        return at, at
-
-    def split(self, at: int) -> tuple[Place, Place]:
-        """Cut before frame *at*."""
-        nr = at - self.start
-        return (
-            Place(self.start, nr, self.page, self.flags),
-            Place(at, self.nr - nr, self.page + nr, self.flags),
-        )
-
-    def join(self, tail: Place) -> Place | None:
-        """Never: it costs more than it gives."""
-        return None
+COSTLY_ORDER = 3  # PAGE_ALLOC_COSTLY_ORDER
+ZONE_NAMES = {"dma": "DMA", "dma32": "DMA32", "normal": "Normal", "movable": "Movable"}
+_CHECKED_ORDER = 3  # below it a movable request steals no block of another type
 
 
 def compact_memory(machine: Machine) -> None:
     """Compact every zone of every node. Mirrors compact_nodes()."""
-    places = _places(machine)
+    lru_add_drain_all(machine)
+    owners = Owners(machine)
     for _, node in sorted(machine.nodes.items()):
-        for zone in node.zones:
-            _compact_zone(machine, node, zone, places)
+        compact_node(machine, node, owners=owners)
 
 
-def _compact_zone(machine: Machine, node: Node, zone: Zone, places: RunMap[Place]) -> None:
-    """Mirrors compact_zone() for order -1, which ends when the scanners meet."""
-    pairs, meeting = _plan(machine, node, zone)
-    nr = sum(pair[2] for pair in pairs)
-    counters = machine.counters
-    counters.add("compact_migrate_scanned", meeting - zone.start)
-    counters.add("compact_free_scanned", zone.end - meeting)
-    counters.add("compact_isolated", 2 * nr)
-    if machine.events is not None:
-        _move_watched(machine, node, zone, pairs, places)
-    elif pairs:
-        _move(machine, node, zone, pairs, places)
+def compact_node(
+    machine: Machine, node: Node, owners: Owners | None = None, is_proactive: bool = False
+) -> None:
+    """Compact the zones of *node*: all of each or, if it is proactive, until its score is low."""
+    owners = owners or Owners(machine)
+    for zone in node.zones:
+        cc = CompactControl(machine, node, zone, owners, _cpu(machine, node))
+        cc.mode = MigrateMode.SYNC_LIGHT if is_proactive else MigrateMode.SYNC
+        cc.whole_zone = cc.ignore_skip_hint = True
+        cc.is_proactive = is_proactive
+        compact_zone(cc)
+        if is_proactive:
+            machine.counters.add("compact_daemon_migrate_scanned", cc.migrate_scanned)
+            machine.counters.add("compact_daemon_free_scanned", cc.free_scanned)
 
 
-def _plan(machine: Machine, node: Node, zone: Zone) -> tuple[list[tuple[int, int, int]], int]:
-    """Which frames go where, as (old, new, number), and where the scanners meet."""
-    free = list(zone.free.runs)
-    pairs: list[tuple[int, int, int]] = []
-    end = zone.end
-    for used in node.memmap.between(zone.start, zone.end):
-        if not _is_movable(machine, used.frame):
-            continue
-        at = used.start
-        while at < used.start + used.nr:
-            block_end = (at // PAGEBLOCK_NR + 1) * PAGEBLOCK_NR
-            wanted = min(used.start + used.nr, block_end) - at
-            while wanted and free and free[-1].start + free[-1].nr > block_end:
-                last = free.pop()
-                room = last.start + last.nr - max(last.start, block_end)
-                nr = min(wanted, room)
-                new = last.start + last.nr - nr
-                pairs.append((at, new, nr))
-                if last.nr > nr:
-                    free.append(Extent(last.start, last.nr - nr))
-                at, wanted, end = at + nr, wanted - nr, new
-            if wanted:
-                return pairs, max(min(end, block_end), zone.start)
-    return pairs, end
+def compact_zone(
+    cc: CompactControl, to_min: bool = True, has_reserve: bool = True
+) -> CompactResult:
+    """One run over a zone. *to_min*: which watermark the allocation is after; *has_reserve*:
+    whether it must leave what the zone keeps for those who need it.
+    """
+    machine, zone = cc.machine, cc.zone
+    if cc.order >= 0:
+        ret = compaction_suit_allocation_order(
+            machine, cc.node, zone, cc.order, to_min, has_reserve
+        )
+        if ret != CompactResult.CONTINUE:
+            return ret
+        if zone.compact.is_restarting(cc.order):
+            reset_isolation_suitable(zone)
+    cc.owners.refresh()
+    _set_positions(cc)
+    _begin(cc)
+    ret = _run(cc)
+    highest = release_freepages(cc)
+    if highest >= 0:
+        zone.compact.cached_free = max(zone.compact.cached_free, block_floor(highest))
+    machine.counters.add("compact_migrate_scanned", cc.migrate_scanned)
+    machine.counters.add("compact_free_scanned", cc.free_scanned)
+    _tell(cc, "mm_compaction_end", f" status={ret.name.lower()}")
+    return ret
 
 
-def _is_movable(machine: Machine, frame: Frame) -> bool:
-    """Whether the migrate scanner isolates a page, and nothing keeps it from moving."""
-    if frame.order or frame.is_held or frame.flags & _FIXED:
-        return False
-    if frame.is_anon:
-        return True
-    return frame.owner in machine.spaces and OPS[machine.spaces[frame.owner].fs].always_moves
+def compaction_suitable(
+    machine: Machine, node: Node, zone: Zone, order: int, has_reserve: bool = True
+) -> bool:
+    """Whether a run has enough free memory, and would mend what keeps allocations from it.
+
+    Mirrors compaction_suitable().
+    """
+    mark = zone.watermark_low if order > COSTLY_ORDER else zone.watermark_min
+    mark += (2 << order) + (zone.reserve if has_reserve else 0)
+    ret = CompactResult.CONTINUE
+    if zone.nr_free <= mark:
+        ret = CompactResult.SKIPPED
+    elif order > COSTLY_ORDER:
+        index = fragmentation_index(contig_page_info(zone, order), order)
+        if 0 <= index <= machine.compact_knobs.extfrag_threshold:
+            ret = CompactResult.NOT_SUITABLE_ZONE
+    _tell_zone(machine, node, zone, order, "mm_compaction_suitable", ret)
+    return ret == CompactResult.CONTINUE
 
 
-def _places(machine: Machine) -> RunMap[Place]:
-    """Whose pages the frames of base pages hold."""
-    found: dict[int, Place] = {}
-    tables = [(mm.page_table, True) for mm in machine.mms.values()]
-    tables += [(space.pages, False) for space in machine.spaces.values()]
-    for table, is_anon in tables:
-        for run in table.runs:
-            if not run.order and run.lanes and not run.flags & Pte.KSM:
-                for place in _places_of(run):
-                    # What is mapped of a file is found by its cache, which comes later.
-                    if not is_anon or place.start not in found:
-                        found[place.start] = place
-    for node in machine.stable_tree.items:
-        pfn, frame = page_of(machine, node)
-        if frame is not None:
-            found[pfn] = Place(pfn, 1, node, 0)
-    return _disjoint(sorted(found.values()))
+def compaction_suit_allocation_order(
+    machine: Machine,
+    node: Node,
+    zone: Zone,
+    order: int,
+    to_min: bool,
+    has_reserve: bool,
+) -> CompactResult:
+    """Whether to begin: SUCCESS if the allocation would do without."""
+    mark = zone.watermark_min if to_min else zone.watermark_low
+    mark += zone.reserve if has_reserve else 0
+    if zone.nr_free - (1 << order) + 1 > mark and has_free_block(zone, order):
+        return CompactResult.SUCCESS
+    if not compaction_suitable(machine, node, zone, order, has_reserve):
+        return CompactResult.SKIPPED
+    return CompactResult.CONTINUE
 
 
-def _places_of(run: PteRun) -> Iterator[Place]:
-    if len(run.lanes) == 1:
-        yield Place(run.lanes[0], run.nr, run.start, run.flags)
+def has_free_block(zone: Zone, order: int) -> bool:
+    """Whether a block of *order* is free that ordinary requests may have (watermark's test)."""
+    return any(
+        migratetype_of(zone, start) <= MigrateType.RECLAIMABLE
+        for extent in zone.free.runs
+        if extent.nr >> order
+        for start, size, _ in blocks_in(extent.start, extent.nr)
+        if size >= order
+    )
+
+
+def reset_isolation_suitable(zone: Zone) -> None:
+    """Forget the skip bits, if that was asked for. Mirrors __reset_isolation_suitable()."""
+    if not zone.compact.blockskip_flush:
         return
-    for entry in run.entries():
-        yield Place(entry.lanes[0], 1, entry.start, entry.flags)
+    zone.compact.blockskip_flush = False
+    set_pageblocks(zone, zone.start, zone.end, skip=False)
+    zone.compact.reset_positions(zone)
+    zone.compact.init_migrate = zone.compact.cached_migrate_sync
+    zone.compact.init_free = zone.compact.cached_free
 
 
-def _disjoint(places: list[Place]) -> RunMap[Place]:
-    """*places* (sorted) without what lies in two of them."""
-    out: list[Place] = []
-    end = -1
-    for place in places:
-        if place.start + place.nr <= end:
+def fragmentation_score_zone(zone: Zone) -> int:
+    """How much of the free memory, in percent, is of no use to huge pages."""
+    return extfrag_for_order(contig_page_info(zone, PAGEBLOCK_ORDER), PAGEBLOCK_ORDER)
+
+
+def fragmentation_score_wmark(machine: Machine, is_low: bool) -> int:
+    """The score at which proactive runs end, or that where they begin."""
+    low = max(100 - machine.compact_knobs.proactiveness, 5)
+    return low if is_low else min(low + 10, 100)
+
+
+def _cpu(machine: Machine, node: Node) -> int:
+    return node.cpus.first if node.cpus else machine.shell.cpu
+
+
+def _set_positions(cc: CompactControl) -> None:
+    """Where the scanners begin: at the ends of the zone, or where earlier runs have come to."""
+    zone, state = cc.zone, cc.zone.compact
+    last = block_floor(zone.end - 1)
+    if cc.whole_zone:
+        cc.migrate_pfn, cc.free_pfn = zone.start, max(last, zone.start)
+        return
+    if not zone.start <= state.cached_free < zone.end:
+        state.cached_free = last
+    cc.free_pfn = state.cached_free
+    at = state.cached_migrate_sync if cc.is_sync else state.cached_migrate_async
+    if not zone.start <= at < zone.end:
+        at = state.cached_migrate_async = state.cached_migrate_sync = zone.start
+    cc.migrate_pfn = at
+    if at <= max(state.init_migrate, zone.start):
+        cc.whole_zone = True
+
+
+def _begin(cc: CompactControl) -> None:
+    _tell(cc, "mm_compaction_begin", "")
+    lru_add_drain(cc.machine, cc.cpu)
+    cc.waiting = frozenset(waiting_pfns(cc.machine) | mlocked_pfns(cc.machine))
+
+
+def _run(cc: CompactControl) -> CompactResult:
+    """Isolate and move, some pages at a time, until it is finished."""
+    state = cc.zone.compact
+    keeps_in_step = not cc.is_sync and state.cached_migrate_async == state.cached_migrate_sync
+    last_migrated = -1
+    while (ret := compact_finished(cc)) == CompactResult.CONTINUE:
+        cc.finish_pageblock = last_migrated == block_floor(cc.migrate_pfn)
+        while True:
+            isolated = isolate_migratepages(cc)
+            if not isolated:
+                if keeps_in_step:
+                    state.cached_migrate_sync = state.cached_migrate_async
+                break
+            keeps_in_step = False
+            last_migrated = max(cc.zone.start, block_floor(cc.migrate_pfn - 1))
+            moved = move_isolated(cc, isolated)
+            if moved.is_enomem and not cc.is_met:
+                return CompactResult.CONTENDED
+            if not moved.stayed or not _rescans(cc):
+                break
+            cc.finish_pageblock = True
+            if cc.order == PAGEBLOCK_ORDER:
+                last_migrated = -1
+        if cc.captured >= 0:
+            return CompactResult.SUCCESS
+    return ret
+
+
+def _rescans(cc: CompactControl) -> bool:
+    """Whether the rest of a pageblock is scanned at once, for pages of it have stayed."""
+    is_inside = cc.migrate_pfn % PAGEBLOCK_NR != 0
+    is_hinted = not cc.ignore_skip_hint and not cc.finish_pageblock
+    return is_inside and is_hinted and cc.mode != MigrateMode.SYNC
+
+
+def compact_finished(cc: CompactControl) -> CompactResult:
+    """Whether the run goes on. Mirrors compact_finished()."""
+    ret = _finished(cc)
+    if cc.machine.events is not None:
+        _tell_zone(cc.machine, cc.node, cc.zone, cc.order, "mm_compaction_finished", ret)
+    return CompactResult.CONTINUE if ret == CompactResult.NO_SUITABLE_PAGE else ret
+
+
+def _finished(cc: CompactControl) -> CompactResult:
+    zone = cc.zone
+    if cc.is_met:
+        zone.compact.reset_positions(zone)
+        if cc.is_direct:
+            zone.compact.blockskip_flush = True
+        return CompactResult.COMPLETE if cc.whole_zone else CompactResult.PARTIAL_SKIPPED
+    if cc.is_proactive:
+        low = fragmentation_score_wmark(cc.machine, is_low=True)
+        is_high = fragmentation_score_zone(zone) > low
+        return CompactResult.CONTINUE if is_high else CompactResult.SUCCESS
+    if cc.order == WHOLE_ZONE or cc.migrate_pfn % PAGEBLOCK_NR:
+        return CompactResult.CONTINUE
+    # Of what was looked at before, only what lies around the blocks scanned since has changed.
+    low, cc.checked_pfn = cc.checked_pfn, cc.migrate_pfn
+    high = cc.migrate_pfn if low >= 0 else zone.end
+    low = low if low >= 0 else zone.start
+    if suitable_block(zone, cc.order, cc.migratetype, low, high) is not None:
+        return CompactResult.SUCCESS
+    return CompactResult.NO_SUITABLE_PAGE
+
+
+def suitable_block(
+    zone: Zone, order: int, migratetype: MigrateType, low: int, high: int
+) -> Extent | None:
+    """A free extent that meets [low, high) and has a block for a request; blocks of other types
+    only if it would steal them.
+    """
+    free = zone.free
+    first = max(bisect_right(free.starts, low) - 1, 0)
+    for extent in free.runs[first : bisect_left(free.starts, high, first)]:
+        if not extent.nr >> order:
             continue
-        kept = place.split(end)[1] if place.start < end else place
-        out.append(kept)
-        end = kept.start + kept.nr
-    return RunMap(out)
+        for start, size, _ in blocks_in(extent.start, extent.nr):
+            if size >= order and _is_usable(size, migratetype, migratetype_of(zone, start)):
+                return extent
+    return None
 
 
-def _moving(
-    node: Node, pairs: list[tuple[int, int, int]], places: RunMap[Place]
-) -> Iterator[tuple[Place, int, FrameRun]]:
-    """The frames that move, cut where owners or states differ: place, new frame, old frames."""
-    for old, new, nr in pairs:
-        for place in places.between(old, old + nr):
-            for found in node.memmap.between(place.start, place.start + place.nr):
-                _, inside = place.split(found.start) if found.start > place.start else (None, place)
-                part = inside.split(found.start + found.nr)[0] if inside.nr > found.nr else inside
-                yield part, new + part.start - old, found
+def _is_usable(order: int, wanted: MigrateType, kind: MigrateType) -> bool:
+    """Whether a request takes a free block of that type. Mirrors find_suitable_fallback()."""
+    if kind == wanted or (kind == MigrateType.CMA and wanted == MigrateType.MOVABLE):
+        return True
+    if kind > MigrateType.RECLAIMABLE:
+        return False
+    return order > _CHECKED_ORDER or wanted != MigrateType.MOVABLE
 
 
-def _move(
-    machine: Machine,
-    node: Node,
-    zone: Zone,
-    pairs: list[tuple[int, int, int]],
-    places: RunMap[Place],
+def _tell(cc: CompactControl, name: str, more: str) -> None:
+    zone = cc.zone
+    mode = "sync" if cc.is_sync else "async"
+    text = (
+        f"zone_start={zone.start:#x} migrate_pfn={cc.migrate_pfn:#x}"
+        f" free_pfn={cc.free_pfn:#x} zone_end={zone.end:#x}, mode={mode}{more}"
+    )
+    call_event(cc.machine, name, text)
+
+
+def _tell_zone(
+    machine: Machine, node: Node, zone: Zone, order: int, name: str, ret: CompactResult
 ) -> None:
-    """Move all pairs at once."""
-    moves, moved = Moves(machine), 0
-    for place, new, found in list(_moving(node, pairs, places)):
-        target = Extent(new, place.nr)
-        zone.free.put(new, new + place.nr)
-        zone.nr_free -= place.nr
-        moves.frames.set([target], found.frame)
-        moves.old.append(Extent(place.start, place.nr))
-        moves.add(
-            PteRun(place.page, place.nr, (place.start,), 0, 0),
-            PteRun(place.page, place.nr, (new,), 0, 0),
-            found.frame,
-        )
-        moved += place.nr
-    moves.commit()
-    machine.counters.add("pgmigrate_success", moved)
+    text = f"node={node.nid} zone={ZONE_NAMES[zone.name]:<8} order={order} ret={ret.name.lower()}"
+    call_event(machine, name, text)
 
 
-def _move_watched(
-    machine: Machine,
-    node: Node,
-    zone: Zone,
-    pairs: list[tuple[int, int, int]],
-    places: RunMap[Place],
-) -> None:
-    """Move the pairs as the kernel does, some at a time, for somebody watches."""
-    queue: list[Slice] = []
-    targets: list[int] = []
-    for place, new, found in list(_moving(node, pairs, places)):
-        for i in range(place.nr):
-            run = PteRun(place.page + i, 1, (place.start + i,), 0, place.flags | Pte.PRESENT)
-            queue.append(Slice(run, (0,), (found.frame,), place.page + i))
-            targets.append(new + i)
-    for start in range(0, len(queue), CLUSTER):
-        fresh = targets[start : start + CLUSTER]
-        for pfn in fresh:
-            zone.free.put(pfn, pfn + 1)
-            zone.nr_free -= 1
-        migrate_pages(
-            machine,
-            machine.shell,
-            queue[start : start + CLUSTER],
-            Placement((node.nid,), this_node=True),
-            MigrateReason.COMPACTION,
-            targets=fresh,
-        )
+def tell_defer(machine: Machine, node: Node, zone: Zone, order: int, name: str) -> None:
+    """Note that runs are put off, or not any longer."""
+    state = zone.compact
+    call_event(
+        machine,
+        name,
+        f"node={node.nid} zone={ZONE_NAMES[zone.name]:<8} order={order}"
+        f" order_failed={state.order_failed} consider={state.considered}"
+        f" limit={1 << state.defer_shift}",
+    )

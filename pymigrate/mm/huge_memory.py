@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pymigrate.mm.frames import extents_of, new_frames, update_frames
+from pymigrate.mm.gfp import Gfp, thp_fault
 from pymigrate.mm.memmap import Frame, FrameFlag
 from pymigrate.mm.mempolicy import placement
 from pymigrate.mm.page_alloc import alloc_pages
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pymigrate.mm.machine import Machine, Task
     from pymigrate.mm.mempolicy import Mempolicy, Placement
     from pymigrate.mm.mm import Mm
+    from pymigrate.mm.runs import Extent
     from pymigrate.mm.vma import Vma
 
 _MASK = HPAGE_PMD_NR - 1
@@ -48,6 +50,12 @@ def is_thp_allowed(machine: Machine, vma: Vma) -> bool:
     if machine.thp == "madvise":
         return bool(vma.flags & Vm.HUGEPAGE)
     return machine.thp == "always"
+
+
+def may_compact(machine: Machine, vma: Vma) -> bool:
+    """Whether a fault in *vma* that finds no huge page has some made free, by whomever."""
+    gfp = thp_fault(machine.defrag, bool(vma.flags & Vm.HUGEPAGE))
+    return bool(gfp & (Gfp.DIRECT_RECLAIM | Gfp.KSWAPD_RECLAIM))
 
 
 def huge_parts(
@@ -87,9 +95,10 @@ def map_huge(
     __do_huge_pmd_anonymous_page() and vma_alloc_folio().
     """
     low, high = block_floor(a), block_ceil(b)
-    where = huge_placement(placement(machine, task, policy), bool(vma.flags & Vm.HUGEPAGE))
+    gfp = thp_fault(machine.defrag, bool(vma.flags & Vm.HUGEPAGE))
+    where = placement(machine, task, policy)
     index, nr = vma.turn(low, HPAGE_PMD_ORDER), (high - low) >> HPAGE_PMD_ORDER
-    lanes, got = alloc_pages(machine, task, where, index, nr, HPAGE_PMD_ORDER)
+    lanes, got = _alloc_huge(machine, task, where, index, nr, gfp)
     if not got:
         return a
     end = low + got * HPAGE_PMD_NR
@@ -108,18 +117,34 @@ def map_huge(
     return min(b, end)
 
 
-def huge_placement(where: Placement, may_reclaim: bool) -> Placement:
-    """Where a huge page is looked for.
+def _alloc_huge(
+    machine: Machine, task: Task, where: Placement, index: int, nr: int, gfp: Gfp
+) -> tuple[list[list[Extent]], int]:
+    """Frames for *nr* huge pages.
 
     Without interleaving the node that the policy prefers is asked alone; only if the allocation
-    *may_reclaim* the others are asked behind it. Mirrors alloc_pages_mpol().
+    may reclaim the others are asked behind it. Mirrors alloc_pages_mpol().
     """
     preferred = where.cycle[0]
-    if where.is_interleaved or where.then_any or may_reclaim:
-        return where
+    asks_it_alone = not where.is_interleaved and not where.then_any
     if where.mask is not None and preferred not in where.mask:
-        return where
-    return where._replace(this_node=True)
+        asks_it_alone = False
+    if not asks_it_alone:
+        return alloc_pages(machine, task, where, index, nr, HPAGE_PMD_ORDER, gfp)
+    alone = where._replace(this_node=True)
+    taken: list[Extent] = []
+    done = 0
+    while done < nr:
+        first_try = gfp | Gfp.NORETRY
+        [part], got = alloc_pages(machine, task, alone, 0, nr - done, HPAGE_PMD_ORDER, first_try)
+        if done + got < nr and gfp & Gfp.DIRECT_RECLAIM:
+            [more], others = alloc_pages(machine, task, where, 0, 1, HPAGE_PMD_ORDER, gfp)
+            part, got, nr = part + more, got + others, nr if others else done + got
+        else:
+            nr = done + got
+        taken += part
+        done += got
+    return [taken], done
 
 
 def map_huge_zero(machine: Machine, mm: Mm, a: int, b: int) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pymigrate.errors import KernelError
 from pymigrate.mm.frames import folio_of
 from pymigrate.mm.free_area import is_longterm_pinnable
+from pymigrate.mm.gfp import HUGETLB
 from pymigrate.mm.memmap import POOL_FRAME, FrameRun, nid_of
 from pymigrate.mm.mempolicy import MPOL, Placement, placement
 from pymigrate.mm.page_alloc import alloc_pages, free_pages, zonelist
@@ -230,7 +231,7 @@ def replace_free_huge_pages(machine: Machine, a: int, b: int) -> None:
 
 def _fresh(machine: Machine, task: Task, where: Placement, index: int = 0) -> int | None:
     """A huge page of the page allocator, which is the pool's now."""
-    lanes, got = alloc_pages(machine, task, where, index, 1, HPAGE_PMD_ORDER)
+    lanes, got = alloc_pages(machine, task, where, index, 1, HPAGE_PMD_ORDER, HUGETLB)
     machine.counters.add("htlb_buddy_alloc_success" if got else "htlb_buddy_alloc_fail")
     if not got:
         return None

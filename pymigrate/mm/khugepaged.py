@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.frames import folio_of, frame_of, new_frames, update_frames
+from pymigrate.mm.gfp import TRANSHUGE
 from pymigrate.mm.huge_memory import block_ceil, block_floor
 from pymigrate.mm.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.mempolicy import Placement
@@ -102,7 +103,7 @@ def _alloc(machine: Machine, task: Task, load: Counter[int]) -> int:
     most = max(load.values())
     nodes = sorted(nid for nid, nr in load.items() if nr == most)
     where = Placement((nodes[0],), Nodemask.collect(nodes))
-    lanes, got = alloc_pages(machine, task, where, 0, 1, HPAGE_PMD_ORDER)
+    lanes, got = alloc_pages(machine, task, where, 0, 1, HPAGE_PMD_ORDER, TRANSHUGE)
     if not got:
         machine.counters.add("thp_collapse_alloc_failed")
         raise ScanError("ENOMEM", f"node {nodes[0]} has no huge page", ends=True)

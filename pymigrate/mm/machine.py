@@ -7,6 +7,7 @@ from typing import NamedTuple
 from pymigrate.errors import KernelError
 from pymigrate.mm.access import AccessPattern
 from pymigrate.mm.address_space import AddressSpace
+from pymigrate.mm.compact_state import CompactKnobs, CompactState
 from pymigrate.mm.cost import Costs, Tally
 from pymigrate.mm.cred import CAP_FULL, CAP_NONE, Cap
 from pymigrate.mm.driver import Called, Driver
@@ -44,6 +45,7 @@ class Zone:
     reserve: int = 0  # lowmem_reserve against allocations that may use higher zones
     pageblocks: RunMap[BlockRun] = field(default_factory=RunMap)  # those not as at boot
     offline: RunMap[Extent] = field(default_factory=RunMap)  # memory blocks that were taken away
+    compact: CompactState = field(default_factory=CompactState)
 
     @property
     def end(self) -> int:
@@ -166,6 +168,14 @@ class Cpuset:
     old_mems: Nodemask  # those that its tasks' memory was last moved to
 
 
+class Allocation(NamedTuple):
+    """Blocks of ``1 << order`` frames that the kernel has allocated, by their first frames."""
+
+    alloc_id: int
+    order: int
+    pfns: tuple[int, ...]
+
+
 class Pin(NamedTuple):
     """The frames that a task holds: for long (FOLL_PIN), or by plain references in a pipe."""
 
@@ -281,6 +291,9 @@ class Machine:
     costs: Costs = field(default_factory=Costs)  # what each part of a migration takes
     numa_knobs: NumaKnobs = field(default_factory=NumaKnobs)
     numa_groups: dict[int, NumaGroup] = field(default_factory=dict)
+    defrag: str = "madvise"  # which faults of huge pages may compact memory
+    compact_knobs: CompactKnobs = field(default_factory=CompactKnobs)
+    allocations: dict[str, Allocation] = field(default_factory=dict)  # of the kernel, by name
     zonelists: dict[int, tuple[int, ...]] = field(default_factory=dict)  # derived, see page_alloc
     tiers: MemoryTiers | None = None  # derived, see memory_tiers
     events: list[Event | Step] | None = None  # of the tracepoints, if somebody watches; not kept

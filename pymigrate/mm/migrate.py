@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.mm.folio_list import batches
 from pymigrate.mm.frames import folio_of
+from pymigrate.mm.gfp import TRANSHUGE, TRANSHUGE_LIGHT
 from pymigrate.mm.huge_split import free_unmapped, split_folio
 from pymigrate.mm.meanwhile import wait_on, wake
 from pymigrate.mm.memmap import FrameFlag
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 ASYNC_PASSES, SYNC_PASSES = 3, 7  # NR_MAX_MIGRATE_ASYNC_RETRY, NR_MAX_MIGRATE_SYNC_RETRY
 _ENOMEM = -1
+_NO_RECLAIM = (MigrateReason.NUMA_MISPLACED, MigrateReason.DEMOTION, MigrateReason.DAMON)
 
 
 class MigrateResult(NamedTuple):
@@ -115,12 +117,16 @@ class _Call:
         self.stats = Stats()
         self.bulk = BulkMover(machine, caller, where, base)
         self.folios = FolioMover(machine, caller, where, base, reason)
+        # Who moves pages behind their users' backs does not make room for large ones.
+        self.folios.gfp = TRANSHUGE_LIGHT if reason in _NO_RECLAIM else TRANSHUGE
         self.split: list[Work] = []  # pieces of split folios, to be tried once
         self.left: list[Work] = []  # what stays where it is
 
     @property
     def is_watched(self) -> bool:
         """Whether each folio is to go its own way, or to be seen, or met by others."""
+        if self.folios.targets is not None:
+            return True
         if self.where.own_node or self.reason == MigrateReason.MEMORY_FAILURE:
             return True
         return self.machine.events is not None or bool(self.machine.meanwhile)

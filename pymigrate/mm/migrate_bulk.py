@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pymigrate.mm.runs import Edit, RunMap
 
 # What an ordinary frame may be marked with.
-_PLAIN = (
+PLAIN = (
     FrameFlag.ANON
     | FrameFlag.SWAPBACKED
     | FrameFlag.DIRTY
@@ -251,7 +251,7 @@ def is_plain(machine: Machine, part: Slice) -> bool:
     isolated.
     """
     for frame in part.frames:
-        if frame.is_held or frame.flags & ~_PLAIN:
+        if frame.is_held or frame.flags & ~PLAIN:
             return False
         if not frame.is_anon and not OPS[machine.spaces[frame.owner].fs].always_moves:
             return False

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pymigrate.mm.busy import end, wait_for
 from pymigrate.mm.frames import folio_of, update_folio
+from pymigrate.mm.gfp import Gfp
 from pymigrate.mm.hugetlb import alloc_for_migration, give_back, settle_temporary
 from pymigrate.mm.memmap import POISON_FRAME, Busy, Folio, Frame, FrameFlag, nid_of
 from pymigrate.mm.migrate_bulk import Moves
@@ -128,6 +129,7 @@ class FolioMover:
         self.reason = reason
         self.moves = Moves(machine)
         self.targets: list[int] | None = None  # the only frames to move to
+        self.gfp = Gfp.NONE  # what may be done for the destination of a large folio
 
     @property
     def _freed(self) -> Frame | None:
@@ -343,7 +345,7 @@ class FolioMover:
             found = alloc_for_migration(self.machine, self.caller, where, first, falls_back)
             work.dst, work.is_temporary = found or (-1, False)
             return found is not None
-        lanes, got = alloc_pages(self.machine, self.caller, where, first, 1, work.order)
+        lanes, got = alloc_pages(self.machine, self.caller, where, first, 1, work.order, self.gfp)
         if got:
             work.dst = lanes[0][0].start
         return bool(got)

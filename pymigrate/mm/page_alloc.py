@@ -7,6 +7,7 @@ from math import isqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.mm.free_area import nr_available, take
+from pymigrate.mm.gfp import Gfp
 from pymigrate.mm.machine import Isolated, Machine, Node, Zone
 from pymigrate.mm.memmap import NODE_SHIFT, nid_of
 from pymigrate.mm.runs import Extent, RunMap, coalesce
@@ -16,6 +17,7 @@ from pymigrate.units import HPAGE_PMD_NR, MAX_NUMNODES, PAGE_SHIFT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from pymigrate.mm.direct_compact import SlowPath
     from pymigrate.mm.machine import Task
     from pymigrate.mm.mempolicy import Placement
     from pymigrate.nodemask import Nodemask
@@ -183,13 +185,14 @@ def alloc_pages(
     nr: int,
     order: int = 0,
     low_only: bool = False,
+    gfp: Gfp = Gfp.NONE,
 ) -> tuple[list[list[Extent]], int]:
     """Take frames for *nr* folios of ``1 << order`` pages; the first has index *first*.
 
     Gives the extents of each of ``len(where.cycle)`` lanes (folio i takes the next frames of lane
     ``i % k``), and how many folios they suffice for: fewer than *nr* when memory ran out, with
-    *low_only* when it is down to the low watermark.
-    Counts NUMA events. Mirrors alloc_pages_mpol() and get_page_from_freelist().
+    *low_only* when it is down to the low watermark. Large folios may be made room for, as *gfp*
+    allows. Counts NUMA events. Mirrors alloc_pages_mpol() and get_page_from_freelist().
     """
     k = len(where.cycle)
     turn = [where.cycle[(first + i) % k] for i in range(min(k, nr))]
@@ -198,7 +201,7 @@ def alloc_pages(
         for nid, lane in lanes.items():
             lanes[nid] = lane._replace(passes=tuple(p for p in lane.passes if not p[1]))
     taken: list[list[Extent]] = [[] for _ in turn]
-    done = 0
+    done, slow = 0, _SlowPath(machine, task, where, order, gfp)
     while done < nr:
         targets = {nid: _target(machine, lane, order) for nid, lane in lanes.items()}
         place = done % len(turn)
@@ -206,7 +209,12 @@ def alloc_pages(
         for i in range(len(turn)) if rows else [place]:
             target = targets[turn[i]]
             if target is None:
-                return taken, done
+                page = slow.alloc(lanes[turn[i]])
+                if page is None:
+                    return taken, done
+                taken[i].append(page)
+                done += 1
+                break
             node, to_min = target
             taken[i] += _take(machine, node, rows or 1, to_min, order)
             _count(machine, task, node, lanes[turn[i]], rows or 1, where.is_interleaved)
@@ -295,6 +303,42 @@ def _lane(machine: Machine, nid: int, where: Placement, mems: Nodemask) -> _Lane
     passes = tuple((nodes, to_min) for nodes in rounds if nodes for to_min in (False, True))
     preferred = passes[0][0][0] if passes else -1
     return _Lane(preferred, passes)
+
+
+class _SlowPath:
+    """What an allocation does when no block of its order is free: only large folios get here."""
+
+    def __init__(
+        self, machine: Machine, task: Task, where: Placement, order: int, gfp: Gfp
+    ) -> None:
+        self.machine, self.task, self.where, self.order = machine, task, where, order
+        self.gfp = gfp | Gfp.THISNODE if where.this_node else gfp
+        self.path: SlowPath | None = None
+
+    def alloc(self, lane: _Lane) -> Extent | None:
+        """A block that was made free."""
+        if not self.order or not self.gfp & (Gfp.DIRECT_RECLAIM | Gfp.KSWAPD_RECLAIM):
+            return None
+        # The compactor moves pages with the engine, and that allocates here.
+        from pymigrate.mm.direct_compact import Request, SlowPath
+
+        self.path = self.path or SlowPath(self.machine)
+        nodes = [
+            self.machine.nodes[nid] for nid in dict.fromkeys(n for p in lane.passes for n in p[0])
+        ]
+        zones = tuple((node, zone) for node in nodes for zone in reversed(node.zones))
+        return self.path.alloc(
+            Request(self.order, self.gfp, zones, self.task.cpu, lambda: self._get_page(lane))
+        )
+
+    def _get_page(self, lane: _Lane) -> Extent | None:
+        target = _target(self.machine, lane, self.order)
+        if target is None:
+            return None
+        node, to_min = target
+        [page] = _take(self.machine, node, 1, to_min, self.order)
+        _count(self.machine, self.task, node, lane, 1, self.where.is_interleaved)
+        return page
 
 
 def _target(machine: Machine, lane: _Lane, order: int) -> tuple[Node, bool] | None:

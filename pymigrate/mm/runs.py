@@ -28,6 +28,7 @@ class Run(Protocol):
 
 
 R = TypeVar("R", bound=Run)
+_MANY = 4096  # runs from which on it is dear to copy them
 Edit = tuple[int, int, Sequence[R]]  # [a, b) is replaced by these runs
 
 
@@ -179,6 +180,20 @@ class RunMap(Generic[R]):
         if not edits:
             return
         self.changed = True
+        gap = self._wide_gap(edits)
+        for part in (edits[gap:], edits[:gap]) if gap else (edits,):
+            self._edit(part)
+
+    def _wide_gap(self, edits: Sequence[Edit[R]]) -> int:
+        """Which edit comes behind so many runs that those need not be copied; 0 if none does."""
+        if len(self.runs) < _MANY or len(edits) < 2:
+            return 0
+        _, i = max([(edits[i][0] - edits[i - 1][1], i) for i in range(1, len(edits))])
+        between = bisect_left(self.starts, edits[i][0]) - bisect_left(self.starts, edits[i - 1][1])
+        return i if between > len(self.runs) // 8 else 0
+
+    def _edit(self, edits: Sequence[Edit[R]]) -> None:
+        """One sweep."""
         sweep = _Sweep(self.runs, self.starts, edits[0][0])
         for a, b, new in edits:
             sweep.keep_until(a)

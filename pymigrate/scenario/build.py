@@ -153,6 +153,7 @@ def boot(spec: MachineSpec, kernel: str) -> Machine:
         distances,
         RELEASES[kernel],
         thp=spec.thp,
+        defrag=spec.thp_defrag,
         demotion=spec.demotion,
         numa_balancing=spec.numa_balancing,
         weights={nid: weight for nid, weight in spec.weights.items() if weight > 1},

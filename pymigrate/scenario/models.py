@@ -149,6 +149,10 @@ class MachineSpec(Model):
     thp: Literal["always", "madvise", "never"] = Field(
         default="never", description="transparent_hugepage/enabled"
     )
+    thp_defrag: Literal["always", "defer", "defer+madvise", "madvise", "never"] = Field(
+        default="madvise",
+        description="transparent_hugepage/defrag: which faults compact memory for a huge page",
+    )
     hugetlb: dict[NodeId, Annotated[int, Field(ge=0, le=MAX_POOL)]] = Field(
         default_factory=dict, description="2 MiB pages in the pool of each node"
     )

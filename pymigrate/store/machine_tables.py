@@ -5,9 +5,11 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from pymigrate.mm.compact_state import CompactKnobs, CompactState
 from pymigrate.mm.cost import Costs
 from pymigrate.mm.driver import Driver
 from pymigrate.mm.machine import (
+    Allocation,
     Cpuset,
     Device,
     HugePool,
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 # The fields of Machine that are kept as they are: numbers and words.
 _PLAIN = """
     thp
+    defrag
     numa_balancing
     next_pid
     next_id
@@ -62,13 +65,14 @@ def _machine_rows(machine: Machine) -> list[Row]:
             " ".join(map(repr, machine.costs)),
             text_of(machine.numa_knobs),
             " ".join(f"{name} {start} {nr}" for name, (start, nr) in machine.contigs.items()),
+            text_of(machine.compact_knobs),
             *[getattr(machine, name) for name in _PLAIN],
         )
     ]
 
 
 def _read_machine(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
-    [(release, demotion, weights, counters, costs, knobs, contigs, *plain)] = rows
+    [(release, demotion, weights, counters, costs, knobs, contigs, compact, *plain)] = rows
     machine.release = RELEASES[release]
     machine.demotion = bool(demotion)
     machine.weights = pairs_of(weights)
@@ -77,6 +81,7 @@ def _read_machine(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
     machine.numa_knobs = NumaKnobs(*ints_of(knobs))
     words = iter(contigs.split())
     machine.contigs = {name: Extent(int(next(words)), int(next(words))) for name in words}
+    machine.compact_knobs = CompactKnobs(*ints_of(compact))
     for name, value in zip(_PLAIN, plain, strict=True):
         setattr(machine, name, value)
 
@@ -90,6 +95,18 @@ def _distance_rows(machine: Machine) -> list[Row]:
 
 def _read_distances(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
     machine.distances = {nid: pairs_of(others) for nid, others in rows}
+
+
+def _allocation_rows(machine: Machine) -> list[Row]:
+    return [
+        (name, made.alloc_id, made.order, pack(made.pfns))
+        for name, made in machine.allocations.items()
+    ]
+
+
+def _read_allocations(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
+    for name, alloc_id, order, pfns in rows:
+        machine.allocations[name] = Allocation(alloc_id, order, tuple(unpack(pfns)))
 
 
 def _region_rows(machine: Machine) -> list[Row]:
@@ -241,6 +258,7 @@ def _zone_rows(machine: Machine) -> list[Row]:
             zone.watermark_low,
             zone.watermark_high,
             zone.reserve,
+            text_of(int(getattr(zone.compact, name)) for name in CompactState.__slots__),
         )
         for node in machine.nodes.values()
         for zone in node.zones
@@ -248,8 +266,11 @@ def _zone_rows(machine: Machine) -> list[Row]:
 
 
 def _read_zones(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
-    for nid, name, start, nr, *rest in rows:
+    for nid, name, start, nr, *rest, compact in rows:
         zone = Zone(name, start, nr, maps["free", start], *rest)
+        for field, value in zip(CompactState.__slots__, ints_of(compact), strict=True):
+            setattr(zone.compact, field, value)
+        zone.compact.blockskip_flush = bool(zone.compact.blockskip_flush)
         zone.pageblocks = maps["pageblocks", start]
         zone.offline = maps["offline", start]
         machine.nodes[nid].zones.append(zone)
@@ -268,7 +289,9 @@ def _read_devices(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
 # In the order of reading: a row's owner comes before it.
 MACHINE_TABLES = {
     "machine": Table(
-        " ".join(["release demotion weights counters costs numa_knobs contigs", *_PLAIN]),
+        " ".join(
+            ["release demotion weights counters costs numa_knobs contigs compact_knobs", *_PLAIN]
+        ),
         _machine_rows,
         _read_machine,
     ),
@@ -279,11 +302,12 @@ MACHINE_TABLES = {
         _read_nodes,
     ),
     "zone": Table(
-        "nid name start nr nr_free watermark_min watermark_low watermark_high reserve",
+        "nid name start nr nr_free watermark_min watermark_low watermark_high reserve compact",
         _zone_rows,
         _read_zones,
     ),
     "device": Table("name number nr", _device_rows, _read_devices),
+    "allocation": Table("name alloc_id order pfns", _allocation_rows, _read_allocations),
     "region": Table("key_task key_name task name start nr", _region_rows, _read_regions),
     "lru_batch": Table("cpu waiting mlocked", _lru_batch_rows, _read_lru_batches),
     "pin": Table("pid start nr is_long pfns", _pin_rows, _read_pins),

@@ -7,10 +7,10 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.compaction import compact_memory
 from pymigrate.mm.filemap import drop_caches
 from pymigrate.mm.hugetlb import set_nr_hugepages
+from pymigrate.mm.kcompactd import proactive_compact_nodes
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.numa_promotion import TIERING, reset_memory_tiering
 from pymigrate.mm.page_alloc import setup_watermarks
-from pymigrate.mm.swap import lru_add_drain_all
 
 MAX_WEIGHT = 255
 _WEIGHT = re.compile(r"(?:/sys/kernel/mm/mempolicy/)?weighted_interleave/node([0-9]{1,4})")
@@ -22,6 +22,7 @@ _ALIASES = {
     "vm.nr_hugepages": "nr_hugepages",
     "/sys/kernel/mm/numa/demotion_enabled": "demotion_enabled",
     "/sys/kernel/mm/transparent_hugepage/enabled": "thp",
+    "/sys/kernel/mm/transparent_hugepage/defrag": "thp_defrag",
 }
 # Of NUMA balancing: files of debugfs, and a sysctl; see NumaKnobs.
 _KNOBS = {
@@ -35,8 +36,17 @@ _KNOBS = {
 _ALIASES |= {f"/sys/kernel/debug/sched/{name}": name for name in _KNOBS if "/" in name}
 _ALIASES["kernel.numa_balancing_promote_rate_limit_MBps"] = "numa_balancing_promote_rate_limit_MBps"
 _KNOB_MAX = 1 << 20
+# Of compaction; see CompactKnobs: the name of the field, and the highest value.
+_COMPACT_KNOBS = {
+    "compact_unevictable_allowed": ("unevictable_allowed", 1),
+    "extfrag_threshold": ("extfrag_threshold", 1000),
+    "compaction_proactiveness": ("proactiveness", 100),
+}
+_ALIASES |= {f"vm.{name}": name for name in _COMPACT_KNOBS}
 NAMES = ("numa_balancing", "demotion_enabled", "thp", "nr_hugepages", "drop_caches", *_KNOBS)
+NAMES = (*NAMES, "thp_defrag", *_COMPACT_KNOBS)
 _THP = ("always", "madvise", "never")
+_DEFRAG = ("always", "defer", "defer+madvise", "madvise", "never")
 
 
 def read(machine: Machine, name: str) -> str:
@@ -56,6 +66,10 @@ def read(machine: Machine, name: str) -> str:
         return "true" if machine.demotion else "false"
     if name == "thp":
         return " ".join(f"[{mode}]" if mode == machine.thp else mode for mode in _THP)
+    if name == "thp_defrag":
+        return " ".join(f"[{mode}]" if mode == machine.defrag else mode for mode in _DEFRAG)
+    if name in _COMPACT_KNOBS:
+        return str(getattr(machine.compact_knobs, _COMPACT_KNOBS[name][0]))
     if name == "nr_hugepages":
         return str(sum(node.hugetlb.nr for node in machine.nodes.values()))
     if name in ("drop_caches", "compact_memory"):
@@ -78,6 +92,8 @@ def write(machine: Machine, caller: Task, name: str, value: str, node: int | Non
         _set_nr_hugepages(machine, value, node)
     elif name in _KNOBS:
         _set_knob(machine, _KNOBS[name], value)
+    elif name in _COMPACT_KNOBS:
+        _set_compact_knob(machine, *_COMPACT_KNOBS[name], value)
     elif name in _WRITERS:
         _WRITERS[name](machine, value)
     else:
@@ -112,8 +128,21 @@ def _set_demotion(machine: Machine, value: str) -> None:
 
 def _compact(machine: Machine, value: str) -> None:
     _number(value, 1, 1)
-    lru_add_drain_all(machine)
     compact_memory(machine)
+
+
+def _set_compact_knob(machine: Machine, field: str, highest: int, value: str) -> None:
+    """A proactiveness other than 0 lets kcompactd look at each node at once."""
+    number = _number(value, 0, highest)
+    machine.compact_knobs = machine.compact_knobs._replace(**{field: number})
+    if field == "proactiveness" and number:
+        proactive_compact_nodes(machine)
+
+
+def _set_defrag(machine: Machine, value: str) -> None:
+    if value.strip() not in _DEFRAG:
+        raise KernelError("EINVAL", f"{value[:20]!r} is not a value of thp_defrag")
+    machine.defrag = value.strip()
 
 
 def _set_thp(machine: Machine, value: str) -> None:
@@ -173,6 +202,7 @@ def _number(value: str, low: int, high: int) -> int:
 
 _WRITERS: dict[str, Callable[[Machine, str], None]] = {
     "thp": _set_thp,
+    "thp_defrag": _set_defrag,
     "numa_balancing": _set_numa_balancing,
     "demotion_enabled": _set_demotion,
     "drop_caches": _drop_caches,

@@ -7,6 +7,7 @@ KNOWN = (
     " numa_balancing/scan_delay_ms, numa_balancing/scan_period_min_ms,"
     " numa_balancing/scan_period_max_ms, numa_balancing/scan_size_mb,"
     " numa_balancing/hot_threshold_ms, numa_balancing_promote_rate_limit_MBps,"
+    " thp_defrag, compact_unevictable_allowed, extfrag_threshold, compaction_proactiveness,"
     " compact_memory, weighted_interleave/nodeN"
 )
 
@@ -24,6 +25,10 @@ def test_all(shell: Shell) -> None:
         "numa_balancing/scan_size_mb = 256\n"
         "numa_balancing/hot_threshold_ms = 1000\n"
         "numa_balancing_promote_rate_limit_MBps = 65536\n"
+        "thp_defrag = always defer defer+madvise [madvise] never\n"
+        "compact_unevictable_allowed = 1\n"
+        "extfrag_threshold = 500\n"
+        "compaction_proactiveness = 20\n"
         "weighted_interleave/node0 = 1\n"
         "weighted_interleave/node1 = 1\n",
     )
@@ -38,6 +43,11 @@ def test_all(shell: Shell) -> None:
         ("/sys/kernel/mm/numa/demotion_enabled", "false"),
         ("thp", "always madvise [never]"),
         ("vm.nr_hugepages", "0"),
+        (
+            "/sys/kernel/mm/transparent_hugepage/defrag",
+            "always defer defer+madvise [madvise] never",
+        ),
+        ("vm.compaction_proactiveness", "20"),
         ("/sys/kernel/mm/mempolicy/weighted_interleave/node1", "1"),
     ],
 )
@@ -87,6 +97,10 @@ def test_json(shell: Shell) -> None:
         "numa_balancing/scan_size_mb",
         "numa_balancing/hot_threshold_ms",
         "numa_balancing_promote_rate_limit_MBps",
+        "thp_defrag",
+        "compact_unevictable_allowed",
+        "extfrag_threshold",
+        "compaction_proactiveness",
         "weighted_interleave/node0",
         "weighted_interleave/node1",
     ]
@@ -130,3 +144,25 @@ def test_refusals(shell: Shell, setting: str, errno: str, why: str) -> None:
 def test_demotion_is_switched_on(shell: Shell) -> None:
     assert shell("sysctl demotion_enabled=true") == Outcome(0)
     assert shell("sysctl demotion_enabled") == Outcome(0, "true\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("thp_defrag", "always", "[always] defer defer+madvise madvise never"),
+        ("vm.compact_unevictable_allowed", "0", "0"),
+        ("extfrag_threshold", "1000", "1000"),
+        ("compaction_proactiveness", "100", "100"),
+    ],
+)
+def test_settings_of_compaction_stay(shell: Shell, name: str, value: str, text: str) -> None:
+    assert shell(f"sysctl {name}={value}") == Outcome(0)
+    assert shell(f"sysctl {name}") == Outcome(0, f"{text}\n")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["thp_defrag=sometimes", "compaction_proactiveness=101", "extfrag_threshold=-1"],
+)
+def test_settings_of_compaction_are_checked(shell: Shell, setting: str) -> None:
+    assert shell(f"sysctl {setting}") == Outcome(1, "", "sysctl: Invalid argument\n")

@@ -57,7 +57,7 @@ def test_a_checkerboard_is_packed(machine: Machine, task: Task, is_watched: bool
     assert blocks(machine) >= perfect - 1
     counters = machine.counters
     assert 0 < counters["pgmigrate_success"] <= 1200
-    assert counters["compact_isolated"] == 2 * counters["pgmigrate_success"]
+    assert counters["compact_isolated"] >= 2 * counters["pgmigrate_success"]
     assert counters["compact_migrate_scanned"] >= counters["pgmigrate_success"]
 
 

@@ -23,6 +23,7 @@ from pymigrate.syscalls.process import exit_task, fork, touch
 from tests.conftest import (
     errno_of,
     hold,
+    kernel_page,
     mapped,
     maps,
     new_task,
@@ -397,6 +398,7 @@ def test_compaction_moves_merged_pages(machine: Machine, task: Task, is_watched:
     addr = advised(machine, task, 3)
     scan(machine)
     before = pfn_at(task, addr)
+    kernel_page(machine, 1024)
     machine.events = [] if is_watched else None
     compact_memory(machine)
     machine.events = None

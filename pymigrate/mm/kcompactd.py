@@ -1,0 +1,96 @@
+"""kcompactd: compaction in the background, when an allocation has failed or free memory scatters.
+
+Mirrors kcompactd_do_work() and proactive_compact_node(), mm/compaction.c. The thread has no time
+of its own here: it works at once when it is woken.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.buddy import MAX_PAGE_ORDER
+from pymigrate.mm.compact_owners import Owners
+from pymigrate.mm.compact_state import CompactControl, CompactResult
+from pymigrate.mm.compaction import (
+    ZONE_NAMES,
+    compact_node,
+    compact_zone,
+    compaction_suit_allocation_order,
+    fragmentation_score_wmark,
+    fragmentation_score_zone,
+    tell_defer,
+)
+from pymigrate.mm.pageblock import MigrateType
+from pymigrate.mm.trace import MigrateMode, call_event
+
+if TYPE_CHECKING:
+    from pymigrate.mm.machine import Machine, Node, Zone
+
+
+def wakeup_kcompactd(machine: Machine, node: Node, order: int, zones: list[Zone]) -> None:
+    """Let *node*'s kcompactd make a block of *order* free in one of *zones*, if that may help."""
+    if not order or order > MAX_PAGE_ORDER:
+        return
+    if any(_suits(machine, node, zone, order) for zone in zones):
+        _do_work(machine, node, order, zones)
+
+
+def fragmentation_score_node(node: Node) -> int:
+    """How scattered a node's free memory is, from 0 to 100: its zones by their sizes."""
+    present = node.nr_pages + 1
+    return sum(zone.nr * fragmentation_score_zone(zone) // present for zone in node.zones)
+
+
+def proactive_compact_nodes(machine: Machine) -> None:
+    """One round of each node's kcompactd, as a write to compaction_proactiveness triggers it."""
+    for _, node in sorted(machine.nodes.items()):
+        if node.zones:
+            proactive_compact_node(machine, node)
+
+
+def proactive_compact_node(machine: Machine, node: Node) -> bool:
+    """Compact *node* if its score is too high; whether that made it lower.
+
+    Mirrors should_proactive_compact_node() and proactive_compact_node().
+    """
+    if not machine.compact_knobs.proactiveness:
+        return False
+    before = fragmentation_score_node(node)
+    if before <= fragmentation_score_wmark(machine, is_low=False):
+        return False
+    compact_node(machine, node, is_proactive=True)
+    return fragmentation_score_node(node) < before
+
+
+def _suits(machine: Machine, node: Node, zone: Zone, order: int) -> bool:
+    """Whether a run would begin. Mirrors kcompactd_node_suitable()."""
+    ret = compaction_suit_allocation_order(
+        machine, node, zone, order, to_min=True, has_reserve=False
+    )
+    return ret == CompactResult.CONTINUE
+
+
+def _do_work(machine: Machine, node: Node, order: int, zones: list[Zone]) -> None:
+    counters = machine.counters
+    text = f"nid={node.nid} order={order} classzone_idx={ZONE_NAMES[zones[-1].name]:<8}"
+    call_event(machine, "mm_compaction_kcompactd_wake", text)
+    counters.add("compact_daemon_wake")
+    owners = Owners(machine)
+    for zone in zones:
+        if zone.compact.is_deferred(order):
+            tell_defer(machine, node, zone, order, "mm_compaction_deferred")
+            continue
+        if not _suits(machine, node, zone, order):
+            continue
+        cpu = node.cpus.first if node.cpus else machine.shell.cpu
+        cc = CompactControl(machine, node, zone, owners, cpu, order, MigrateMode.SYNC_LIGHT)
+        cc.migratetype = MigrateType.UNMOVABLE
+        status = compact_zone(cc, to_min=True, has_reserve=False)
+        if status == CompactResult.SUCCESS:
+            zone.compact.reset_defer(order, has_allocated=False)
+            tell_defer(machine, node, zone, order, "mm_compaction_defer_reset")
+        elif status in (CompactResult.PARTIAL_SKIPPED, CompactResult.COMPLETE):
+            zone.compact.defer(order)
+            tell_defer(machine, node, zone, order, "mm_compaction_defer_compaction")
+        counters.add("compact_daemon_migrate_scanned", cc.migrate_scanned)
+        counters.add("compact_daemon_free_scanned", cc.free_scanned)
