@@ -25,6 +25,7 @@ COMMANDS = {
     "capture": "Write a scenario of a real machine.",
     "cat": "Print files of the machine's /proc and /sys.",
     "cma": "Allocate memory in one piece.",
+    "compact": "Compact the memory of a node, or of all.",
     "completion": "Print a script that completes commands in a shell.",
     "cpuset": "Make and change cpusets.",
     "damon": "Let a scheme of DAMON's move memory to a node.",

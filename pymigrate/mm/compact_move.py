@@ -58,7 +58,7 @@ def move_isolated(cc: CompactControl, isolated: list[Isolated]) -> Moved:
         _move_at_once(cc, pages)
     text = f"nr_migrated={succeeded} nr_failed={len(pairs) - succeeded}"
     call_event(machine, "mm_compaction_migratepages", text)
-    cc.nr_migratepages = 0
+    cc.nr_migratepages, cc.moved = 0, cc.moved + succeeded
     if cc.is_direct and succeeded:
         _capture(cc, [pfn for pfn, _ in pairs])
     return Moved(len(pairs) - succeeded, is_enomem)

@@ -127,6 +127,7 @@ class CompactControl:
     nr_freepages: int = 0
     migrate_scanned: int = 0
     free_scanned: int = 0
+    moved: int = 0  # pages
     search_order: int = -1  # where the search of the free lists begins; -1: at the highest order
     fast_tops: dict[int, int] = field(default_factory=dict)  # above: no free block of that order
     captured: int = -1  # the first frame of a block that the run hands over

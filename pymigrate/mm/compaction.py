@@ -7,7 +7,7 @@ free or they meet. Mirrors compact_zone() and what calls it, mm/compaction.c.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.mm.buddy import blocks_in, contig_page_info, extfrag_for_order, fragmentation_index
 from pymigrate.mm.compact_free import release_freepages
@@ -39,28 +39,55 @@ ZONE_NAMES = {"dma": "DMA", "dma32": "DMA32", "normal": "Normal", "movable": "Mo
 _CHECKED_ORDER = 3  # below it a movable request steals no block of another type
 
 
-def compact_memory(machine: Machine) -> None:
+class ZoneRun(NamedTuple):
+    """What a run over a zone came to, in base pages."""
+
+    node: int
+    zone: str
+    result: CompactResult
+    moved: int
+    migrate_scanned: int
+    free_scanned: int
+
+
+def compact_memory(machine: Machine) -> list[ZoneRun]:
     """Compact every zone of every node. Mirrors compact_nodes()."""
     lru_add_drain_all(machine)
     owners = Owners(machine)
-    for _, node in sorted(machine.nodes.items()):
-        compact_node(machine, node, owners=owners)
+    return [
+        run
+        for _, node in sorted(machine.nodes.items())
+        for run in compact_node(machine, node, owners=owners)
+    ]
 
 
 def compact_node(
     machine: Machine, node: Node, owners: Owners | None = None, is_proactive: bool = False
-) -> None:
+) -> list[ZoneRun]:
     """Compact the zones of *node*: all of each or, if it is proactive, until its score is low."""
-    owners = owners or Owners(machine)
+    owners, runs = owners or Owners(machine), []
     for zone in node.zones:
         cc = CompactControl(machine, node, zone, owners, _cpu(machine, node))
         cc.mode = MigrateMode.SYNC_LIGHT if is_proactive else MigrateMode.SYNC
         cc.whole_zone = cc.ignore_skip_hint = True
         cc.is_proactive = is_proactive
-        compact_zone(cc)
+        runs.append(told(cc, compact_zone(cc)))
         if is_proactive:
             machine.counters.add("compact_daemon_migrate_scanned", cc.migrate_scanned)
             machine.counters.add("compact_daemon_free_scanned", cc.free_scanned)
+    return runs
+
+
+def told(cc: CompactControl, result: CompactResult) -> ZoneRun:
+    """What to say of a run."""
+    return ZoneRun(
+        cc.node.nid,
+        ZONE_NAMES[cc.zone.name],
+        result,
+        cc.moved,
+        cc.migrate_scanned,
+        cc.free_scanned,
+    )
 
 
 def compact_zone(

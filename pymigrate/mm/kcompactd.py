@@ -13,26 +13,29 @@ from pymigrate.mm.compact_owners import Owners
 from pymigrate.mm.compact_state import CompactControl, CompactResult
 from pymigrate.mm.compaction import (
     ZONE_NAMES,
+    ZoneRun,
     compact_node,
     compact_zone,
     compaction_suit_allocation_order,
     fragmentation_score_wmark,
     fragmentation_score_zone,
     tell_defer,
+    told,
 )
-from pymigrate.mm.pageblock import MigrateType
 from pymigrate.mm.trace import MigrateMode, call_event
 
 if TYPE_CHECKING:
     from pymigrate.mm.machine import Machine, Node, Zone
 
 
-def wakeup_kcompactd(machine: Machine, node: Node, order: int, zones: list[Zone]) -> None:
-    """Let *node*'s kcompactd make a block of *order* free in one of *zones*, if that may help."""
+def wakeup_kcompactd(machine: Machine, node: Node, order: int, zones: list[Zone]) -> list[ZoneRun]:
+    """Let *node*'s kcompactd make a block of *order* free in *zones*, if that may help in one."""
     if not order or order > MAX_PAGE_ORDER:
-        return
-    if any(_suits(machine, node, zone, order) for zone in zones):
-        _do_work(machine, node, order, zones)
+        return []
+    found = [(zone, _suits(machine, node, zone, order)) for zone in zones]
+    if all(ret != CompactResult.CONTINUE for _, ret in found):
+        return [ZoneRun(node.nid, ZONE_NAMES[zone.name], ret, 0, 0, 0) for zone, ret in found]
+    return _do_work(machine, node, order, zones)
 
 
 def fragmentation_score_node(node: Node) -> int:
@@ -62,35 +65,41 @@ def proactive_compact_node(machine: Machine, node: Node) -> bool:
     return fragmentation_score_node(node) < before
 
 
-def _suits(machine: Machine, node: Node, zone: Zone, order: int) -> bool:
-    """Whether a run would begin. Mirrors kcompactd_node_suitable()."""
-    ret = compaction_suit_allocation_order(
+def _suits(machine: Machine, node: Node, zone: Zone, order: int) -> CompactResult:
+    """CONTINUE if a run would begin. Mirrors kcompactd_node_suitable()."""
+    return compaction_suit_allocation_order(
         machine, node, zone, order, to_min=True, has_reserve=False
     )
-    return ret == CompactResult.CONTINUE
 
 
-def _do_work(machine: Machine, node: Node, order: int, zones: list[Zone]) -> None:
-    counters = machine.counters
+def _do_work(machine: Machine, node: Node, order: int, zones: list[Zone]) -> list[ZoneRun]:
+    counters, runs = machine.counters, []
     text = f"nid={node.nid} order={order} classzone_idx={ZONE_NAMES[zones[-1].name]:<8}"
     call_event(machine, "mm_compaction_kcompactd_wake", text)
     counters.add("compact_daemon_wake")
     owners = Owners(machine)
+    cpu = node.cpus.first if node.cpus else machine.shell.cpu
     for zone in zones:
+        cc = CompactControl(machine, node, zone, owners, cpu, order, MigrateMode.SYNC_LIGHT)
         if zone.compact.is_deferred(order):
             tell_defer(machine, node, zone, order, "mm_compaction_deferred")
+            runs.append(told(cc, CompactResult.DEFERRED))
             continue
-        if not _suits(machine, node, zone, order):
-            continue
-        cpu = node.cpus.first if node.cpus else machine.shell.cpu
-        cc = CompactControl(machine, node, zone, owners, cpu, order, MigrateMode.SYNC_LIGHT)
-        cc.migratetype = MigrateType.UNMOVABLE
-        status = compact_zone(cc, to_min=True, has_reserve=False)
-        if status == CompactResult.SUCCESS:
-            zone.compact.reset_defer(order, has_allocated=False)
-            tell_defer(machine, node, zone, order, "mm_compaction_defer_reset")
-        elif status in (CompactResult.PARTIAL_SKIPPED, CompactResult.COMPLETE):
-            zone.compact.defer(order)
-            tell_defer(machine, node, zone, order, "mm_compaction_defer_compaction")
+        status = _suits(machine, node, zone, order)
+        if status == CompactResult.CONTINUE:
+            status = compact_zone(cc, to_min=True, has_reserve=False)
+            _settle(machine, node, zone, order, status)
+        runs.append(told(cc, status))
         counters.add("compact_daemon_migrate_scanned", cc.migrate_scanned)
         counters.add("compact_daemon_free_scanned", cc.free_scanned)
+    return runs
+
+
+def _settle(machine: Machine, node: Node, zone: Zone, order: int, status: CompactResult) -> None:
+    """Put later runs off after a failure."""
+    if status == CompactResult.SUCCESS:
+        zone.compact.reset_defer(order, has_allocated=False)
+        tell_defer(machine, node, zone, order, "mm_compaction_defer_reset")
+    elif status in (CompactResult.PARTIAL_SKIPPED, CompactResult.COMPLETE):
+        zone.compact.defer(order)
+        tell_defer(machine, node, zone, order, "mm_compaction_defer_compaction")

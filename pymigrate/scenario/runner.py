@@ -14,13 +14,14 @@ from pymigrate.scenario.models import Scenario
 from pymigrate.scenario.names import RegionNames
 from pymigrate.scenario.record import Record
 from pymigrate.scenario.run_calls import CALLS
+from pymigrate.scenario.run_compact import COMPACT
 from pymigrate.scenario.run_machine import MACHINE
 from pymigrate.scenario.run_memory import MEMORY
 from pymigrate.scenario.step_base import Step
 from pymigrate.units import PAGE_SHIFT
 from pymigrate.views import trace
 
-_STEPS = CALLS | MACHINE | MEMORY
+_STEPS = CALLS | MACHINE | MEMORY | COMPACT
 
 
 def run_scenario(path: Path, kernel: str | None = None) -> list[Record]:

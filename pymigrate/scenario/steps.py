@@ -22,6 +22,7 @@ from pymigrate.scenario.call_steps import (
     TouchStep,
     UnpinStep,
 )
+from pymigrate.scenario.compact_steps import AllocStep, CompactStep, FreeStep
 from pymigrate.scenario.machine_steps import (
     AccessesStep,
     BalanceStep,
@@ -80,6 +81,9 @@ AnyStep = (
     | NumaMapsStep
     | VmstatStep
     | KsmStep
+    | AllocStep
+    | FreeStep
+    | CompactStep
     | AccessesStep
     | ReclaimStep
     | CmaAllocStep

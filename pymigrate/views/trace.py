@@ -37,9 +37,16 @@ class Part(NamedTuple):
 
 
 def lines(machine: Machine) -> list[str]:
-    """A line for each event; an address is written as REGION+PAGE where a region has it."""
+    """A line for each event of migration; an address is written as REGION+PAGE if a region has it.
+
+    Compaction's own events are not among them: recorded traces do not have them.
+    """
     place = _places(machine)
-    return [_short(event, place) for event in machine.events or () if isinstance(event, Event)]
+    return [
+        _short(event, place)
+        for event in machine.events or ()
+        if isinstance(event, Event) and not event.name.startswith("mm_compaction_")
+    ]
 
 
 def all_lines(machine: Machine) -> list[str]:

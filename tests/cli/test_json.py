@@ -15,6 +15,11 @@ COMMANDS = [
     "numa_maps a",
     "ps",
     "show",
+    "show --zone 0",
+    "buddyinfo",
+    "pagetypeinfo",
+    "extfrag",
+    "compact 0",
     "cpuset list",
     "accesses",
     "accesses a --log",
@@ -41,6 +46,7 @@ COMMANDS = [
 ]
 # What names its keys itself: files, counters, settings, nodes.
 VALUES = {"counters", "files", "values", "before", "after", "distances", "summary", "tiers"}
+VALUES |= {"free", "pageblocks"}  # by migratetype
 
 
 def keys_of(value: object) -> set[str]:

@@ -47,7 +47,10 @@ def mistakes(*texts: str) -> list[str]:
 # Not of the format.
 OWN = {
     "accesses",
+    "alloc",
     "balance",
+    "compact",
+    "free",
     "busy",
     "cma_alloc",
     "cma_release",

@@ -1,0 +1,42 @@
+"""Memory that the kernel allocates for itself, and gives back."""
+
+from pymigrate.errors import KernelError
+from pymigrate.mm import gfp
+from pymigrate.mm.gfp import Gfp
+from pymigrate.mm.kernel_alloc import alloc_kernel_pages, free_kernel_pages
+from pymigrate.mm.machine import Machine, Task
+
+MODES = {
+    "kernel": gfp.KERNEL,
+    "nofs": gfp.NOFS,
+    "nowait": gfp.NOWAIT,
+    "noretry": gfp.KERNEL | Gfp.NORETRY,
+    "retry_mayfail": gfp.KERNEL | Gfp.RETRY_MAYFAIL,
+    "none": Gfp.NONE,
+}
+
+
+def alloc(
+    machine: Machine, caller: Task, name: str, order: int, count: int, nid: int | None, flags: Gfp
+) -> int:
+    """Allocate *count* blocks of an order, called *name*; how many there were.
+
+    Raises KernelError EEXIST, ENODEV; ENOMEM if there was none at all.
+    """
+    if name in machine.allocations:
+        raise KernelError("EEXIST", f"blocks are called {name} already")
+    nid = machine.local_node(caller) if nid is None else nid
+    if nid not in machine.nodes:
+        raise KernelError("ENODEV", f"there is no node {nid}")
+    got = alloc_kernel_pages(machine, name, nid, caller.cpu, order, count, flags)
+    if not got:
+        free_kernel_pages(machine, name)
+        raise KernelError("ENOMEM", f"no block of order {order} is free, or could be made free")
+    return got
+
+
+def free(machine: Machine, name: str) -> int:
+    """Free the blocks called *name*; how many there were. Raises KernelError ENOENT."""
+    if name not in machine.allocations:
+        raise KernelError("ENOENT", f"no blocks are called {name}")
+    return free_kernel_pages(machine, name)

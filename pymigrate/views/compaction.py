@@ -1,0 +1,29 @@
+"""What runs of compaction came to, zone by zone."""
+
+from pymigrate.mm.compaction import ZoneRun
+
+
+def format_runs(runs: list[ZoneRun], before: list[int], after: list[int]) -> str:
+    """A line for each run, with the zone's free 2 MiB blocks *before* and *after*."""
+    return "".join(
+        f"node {run.node}, zone {run.zone}: {run.result.name.lower()}, {_pages(run.moved)} moved,"
+        f" 2MiB blocks free: {old} -> {new}\n"
+        for run, old, new in zip(runs, before, after, strict=True)
+    )
+
+
+def as_json(runs: list[ZoneRun], before: list[int], after: list[int]) -> list[dict[str, object]]:
+    """The same for machines."""
+    return [
+        {
+            **run._asdict(),
+            "result": run.result.name.lower(),
+            "free_blocks_before": old,
+            "free_blocks": new,
+        }
+        for run, old, new in zip(runs, before, after, strict=True)
+    ]
+
+
+def _pages(nr: int) -> str:
+    return "1 page" if nr == 1 else f"{nr} pages"
