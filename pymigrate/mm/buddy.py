@@ -69,8 +69,10 @@ def block_at(extent: Extent, pfn: int) -> tuple[int, int]:
 def nr_free(zone: Zone) -> list[int]:
     """How many free blocks of each order the zone has (free_area[order].nr_free)."""
     counts = [0] * NR_PAGE_ORDERS
-    for extent in zone.free.runs:
-        for _, order, nr in blocks_in(extent.start, extent.nr):
+    larger = [extent for extent in zone.free.runs if extent.nr > 1]
+    counts[0] = len(zone.free.runs) - len(larger)  # scattered memory has many single pages
+    for start, length in larger:
+        for _, order, nr in blocks_in(start, length):
             counts[order] += nr
     return counts
 

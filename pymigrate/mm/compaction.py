@@ -19,6 +19,7 @@ from pymigrate.mm.compact_state import (
     CompactControl,
     CompactResult,
 )
+from pymigrate.mm.memmap import nid_of
 from pymigrate.mm.pageblock import (
     PAGEBLOCK_NR,
     PAGEBLOCK_ORDER,
@@ -214,7 +215,13 @@ def _set_positions(cc: CompactControl) -> None:
 def _begin(cc: CompactControl) -> None:
     _tell(cc, "mm_compaction_begin", "")
     lru_add_drain(cc.machine, cc.cpu)
-    cc.waiting = frozenset(waiting_pfns(cc.machine) | mlocked_pfns(cc.machine))
+    isolated = (
+        pfn
+        for start, nr in cc.machine.off_lru
+        if nid_of(start) == cc.node.nid
+        for pfn in range(start, start + nr)
+    )
+    cc.waiting = frozenset({*waiting_pfns(cc.machine), *mlocked_pfns(cc.machine), *isolated})
 
 
 def _run(cc: CompactControl) -> CompactResult:

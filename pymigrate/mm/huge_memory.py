@@ -130,15 +130,17 @@ def _alloc_huge(
     if where.mask is not None and preferred not in where.mask:
         asks_it_alone = False
     if not asks_it_alone:
-        return alloc_pages(machine, task, where, index, nr, HPAGE_PMD_ORDER, gfp)
+        return alloc_pages(machine, task, where, index, nr, HPAGE_PMD_ORDER, gfp=gfp)
     alone = where._replace(this_node=True)
     taken: list[Extent] = []
     done = 0
     while done < nr:
         first_try = gfp | Gfp.NORETRY
-        [part], got = alloc_pages(machine, task, alone, 0, nr - done, HPAGE_PMD_ORDER, first_try)
+        [part], got = alloc_pages(
+            machine, task, alone, 0, nr - done, HPAGE_PMD_ORDER, gfp=first_try
+        )
         if done + got < nr and gfp & Gfp.DIRECT_RECLAIM:
-            [more], others = alloc_pages(machine, task, where, 0, 1, HPAGE_PMD_ORDER, gfp)
+            [more], others = alloc_pages(machine, task, where, 0, 1, HPAGE_PMD_ORDER, gfp=gfp)
             part, got, nr = part + more, got + others, nr if others else done + got
         else:
             nr = done + got

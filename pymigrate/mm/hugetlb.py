@@ -231,7 +231,7 @@ def replace_free_huge_pages(machine: Machine, a: int, b: int) -> None:
 
 def _fresh(machine: Machine, task: Task, where: Placement, index: int = 0) -> int | None:
     """A huge page of the page allocator, which is the pool's now."""
-    lanes, got = alloc_pages(machine, task, where, index, 1, HPAGE_PMD_ORDER, HUGETLB)
+    lanes, got = alloc_pages(machine, task, where, index, 1, HPAGE_PMD_ORDER, gfp=HUGETLB)
     machine.counters.add("htlb_buddy_alloc_success" if got else "htlb_buddy_alloc_fail")
     if not got:
         return None

@@ -64,8 +64,8 @@ def _collapse(machine: Machine, task: Task, vma: Vma, block: int) -> None:
     for run in runs:
         if run.flags & Pte.DEVICE:
             _bring_back(machine, task, run)
-    runs = task.mm.page_table.between(block, end)
     pfn = _alloc(machine, task, load)
+    runs = task.mm.page_table.between(block, end)  # not before: memory may have been compacted
     zeroed = _zeroed(machine, task, block)
     task.mm.page_table.put(block, end)
     remove_rmap(machine, runs)
@@ -103,7 +103,7 @@ def _alloc(machine: Machine, task: Task, load: Counter[int]) -> int:
     most = max(load.values())
     nodes = sorted(nid for nid, nr in load.items() if nr == most)
     where = Placement((nodes[0],), Nodemask.collect(nodes))
-    lanes, got = alloc_pages(machine, task, where, 0, 1, HPAGE_PMD_ORDER, TRANSHUGE)
+    lanes, got = alloc_pages(machine, task, where, 0, 1, HPAGE_PMD_ORDER, gfp=TRANSHUGE)
     if not got:
         machine.counters.add("thp_collapse_alloc_failed")
         raise ScanError("ENOMEM", f"node {nodes[0]} has no huge page", ends=True)

@@ -304,6 +304,7 @@ class Machine:
     memalloc: bool = False  # nothing may be reclaimed (PF_MEMALLOC); not kept
     hopeless: dict[int, int] = field(default_factory=dict)  # see kswapd_shrink_node(); not kept
     tally: Tally | None = None  # of what takes time, if somebody asks; not kept
+    off_lru: tuple[Extent, ...] = ()  # pages that a migration has isolated; not kept
     traces_steps: bool = False  # the steps of each folio's migration stand among them; not kept
 
     @property

@@ -254,16 +254,14 @@ def _anonymous_page(
 def _map_huge(machine: Machine, task: Task, vma: Vma, a: int, b: int, how: Access) -> int:
     """Huge pages for [a, b) as long as there are any; return the first page that has none.
 
-    Where nodes take turns, or memory is compacted, a block that finds none is filled with base
-    pages, and the next tried.
+    Where nodes take turns, or memory is compacted, base pages fill such a block; others are tried.
     """
-    may_find_more = may_compact(machine, vma)
     zeroed = how != Access.LOAD_STORE
     policy = vma.policy or task.policy
     at = a
     while True:
         at = map_huge(machine, task, vma, policy, at, b, zeroed)
-        if at == b or not (may_find_more or (policy and policy.is_interleaving)):
+        if at == b or not (may_compact(machine, vma) or (policy and policy.is_interleaving)):
             machine.counters.add("thp_fault_fallback", nr_blocks(at, b))
             return at
         machine.counters.add("thp_fault_fallback")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pymigrate.mm.folio_list import Slice
     from pymigrate.mm.machine import Machine, Task
     from pymigrate.mm.mempolicy import Placement
+    from pymigrate.mm.runs import Extent
 
 ASYNC_PASSES, SYNC_PASSES = 3, 7  # NR_MAX_MIGRATE_ASYNC_RETRY, NR_MAX_MIGRATE_SYNC_RETRY
 _ENOMEM = -1
@@ -80,7 +81,9 @@ def migrate_pages(
     call.folios.targets = None if targets is None else list(targets)
     call_event(machine, "mm_migrate_pages_start", mode_text(mode, reason))
     before, machine.memalloc = machine.memalloc, True  # what it has in hand must stay where it is
+    others, machine.off_lru = machine.off_lru, machine.off_lru + _isolated(queue)
     result = call.run(queue)
+    machine.off_lru = others
     call.put_back()
     machine.memalloc = before
     stats = call.stats
@@ -99,6 +102,13 @@ def migrate_pages(
     )
     call_event(machine, "mm_migrate_pages", f"{counts} {mode_text(mode, reason)}")
     return MigrateResult(stats.succeeded, stats.failed_pages, max(result, 0), result == _ENOMEM)
+
+
+def _isolated(queue: Sequence[Slice]) -> tuple[Extent, ...]:
+    """The base pages of *queue*, if memory may be compacted for large folios among them."""
+    if not any(part.run.order for part in queue):
+        return ()
+    return tuple(extent for part in queue if not part.run.order for extent in part.extents())
 
 
 class _Call:

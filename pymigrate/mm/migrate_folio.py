@@ -345,7 +345,9 @@ class FolioMover:
             found = alloc_for_migration(self.machine, self.caller, where, first, falls_back)
             work.dst, work.is_temporary = found or (-1, False)
             return found is not None
-        lanes, got = alloc_pages(self.machine, self.caller, where, first, 1, work.order, self.gfp)
+        lanes, got = alloc_pages(
+            self.machine, self.caller, where, first, 1, work.order, gfp=self.gfp
+        )
         if got:
             work.dst = lanes[0][0].start
         return bool(got)

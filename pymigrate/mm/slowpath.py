@@ -81,8 +81,12 @@ def have_room_to_copy(
 
 
 def reclaimed(machine: Machine) -> int:
-    """How many pages were reclaimed so far: pages may lie elsewhere once it is another number."""
-    return machine.counters["pgsteal_anon"] + machine.counters["pgsteal_file"]
+    """How many pages were reclaimed, or isolated to compact memory, so far.
+
+    Pages may lie elsewhere once it is another number.
+    """
+    counters = machine.counters
+    return counters["pgsteal_anon"] + counters["pgsteal_file"] + counters["compact_isolated"]
 
 
 def _room(machine: Machine, nodes: Iterable[int]) -> int:

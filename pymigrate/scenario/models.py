@@ -102,7 +102,7 @@ class PatternSpec(Model):
         default=100, description="on so many percent of the 2 MiB blocks, drawn by lot"
     )
     seed: Integer = Field(default=0, description="what the drawing begins with")
-    type: Literal["unmovable", "movable", "reclaimable", "highatomic"] | None = Field(
+    type: Literal["unmovable", "movable", "reclaimable"] | None = Field(
         default=None,
         description="the migratetype of the blocks; default: that of the kernel's pages",
     )

@@ -33,6 +33,7 @@ DERIVED = frozenset(
     hopeless
     meanwhile
     memalloc
+    off_lru
     tally
     tiers
     traces_steps

@@ -15,7 +15,7 @@ def kernel_mm_dir(machine: Machine) -> Dir:
     """/sys/kernel/mm."""
     thp: Entries = {
         "enabled": _setting(machine, "thp"),
-        "defrag": file_of("always defer defer+madvise [madvise] never"),
+        "defrag": _setting(machine, "thp_defrag"),
         "shmem_enabled": file_of("always within_size advise [never] deny force"),
         "use_zero_page": file_of(1),
         "hpage_pmd_size": file_of(HPAGE_SIZE),
@@ -51,7 +51,9 @@ def sysctl_dir(machine: Machine) -> Dir:
         "nr_overcommit_hugepages": file_of(0),
         "compact_memory": File(None),
         "drop_caches": File(None),
-        "compaction_proactiveness": file_of(20),
+        "compact_unevictable_allowed": _setting(machine, "compact_unevictable_allowed"),
+        "compaction_proactiveness": _setting(machine, "compaction_proactiveness"),
+        "extfrag_threshold": _setting(machine, "extfrag_threshold"),
         "min_free_kbytes": File(lambda: f"{min_free_kbytes(machine)}\n"),
         "numa_zonelist_order": file_of("Node"),
     }

@@ -2,11 +2,25 @@
 
 import pytest
 
+from pymigrate.mm.driver import Driver
+from pymigrate.mm.frames import FrameEdits
 from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.memmap import Frame
+from pymigrate.mm.movable_ops import new_pages
+from pymigrate.mm.page_alloc import reserve_pages
 from pymigrate.syscalls.mmap import munmap
 from pymigrate.syscalls.process import fork, touch
 from pymigrate.syscalls.sysctl import write
-from tests.conftest import errno_of, hold, mapped, new_file, new_task, touched, two_nodes
+from tests.conftest import (
+    errno_of,
+    hold,
+    kernel_page,
+    mapped,
+    new_file,
+    new_task,
+    touched,
+    two_nodes,
+)
 from tests.property.invariants import check, sharing
 
 PAGE = 4096
@@ -112,3 +126,32 @@ def test_only_1_may_be_written(machine: Machine) -> None:
 def test_an_empty_machine_has_nothing_to_move(machine: Machine) -> None:
     compacted(machine)
     assert machine.counters["pgmigrate_success"] == 0
+
+
+def test_pages_of_drivers_move_too(machine: Machine, task: Task) -> None:
+    driver = Driver(machine.new_id(), "pool", "zsmalloc")
+    machine.drivers["pool"] = driver
+    [extent] = reserve_pages(machine.nodes[0], 8)
+    edits = FrameEdits(machine)
+    edits.set([extent], Frame(driver.driver_id, 0))
+    edits.commit()
+    new_pages(machine, driver, range(extent.start, extent.start + extent.nr))
+    kernel_page(machine, 1024)
+    compacted(machine)
+    assert driver.pages == [*range(1025, 1033)][::-1]
+    assert [call.call for call in machine.driver_calls].count("migrate_page") == 8
+    assert machine.counters["pgmigrate_success"] == 8
+
+
+def test_a_driver_that_refuses_keeps_its_page(machine: Machine) -> None:
+    driver = Driver(machine.new_id(), "pool", "scripted", isolates=["false"])
+    machine.drivers["pool"] = driver
+    [extent] = reserve_pages(machine.nodes[0], 1)
+    edits = FrameEdits(machine)
+    edits.set([extent], Frame(driver.driver_id, 0))
+    edits.commit()
+    new_pages(machine, driver, [extent.start])
+    kernel_page(machine, 1024)
+    compacted(machine)
+    assert driver.pages == [extent.start]
+    assert machine.counters["compact_isolated"] == 0

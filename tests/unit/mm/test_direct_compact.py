@@ -12,14 +12,17 @@ from pymigrate.mm.kcompactd import (
 from pymigrate.mm.kernel_alloc import alloc_kernel_pages, free_kernel_pages
 from pymigrate.mm.machine import Machine
 from pymigrate.mm.pageblock import MigrateType, migratetype_of
+from pymigrate.mm.runs import Extent
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.build import build
 from pymigrate.scenario.loader import load_bytes
 from pymigrate.syscalls.kernel_pages import alloc, free
+from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.migrate import migrate_pages
 from pymigrate.syscalls.mmap import mlock
+from pymigrate.syscalls.process import fork, touch
 from pymigrate.syscalls.sysctl import write
-from tests.conftest import errno_of, new_task, nodes_of, touched
+from tests.conftest import errno_of, mapped, new_task, nodes_of, touched
 from tests.property.invariants import check
 from tests.unit.mm.test_checkerboard import declared
 
@@ -278,3 +281,42 @@ def test_mlocked_pages_move_if_that_is_allowed() -> None:
     write(machine, machine.shell, "compact_memory", "1")
     check(machine)
     assert [run.lanes for run in task.mm.page_table.runs] != before
+
+
+# Other huge pages
+
+
+def test_the_hugetlb_pool_is_filled_out_of_scattered_memory(machine: Machine) -> None:
+    write(machine, machine.shell, "nr_hugepages", "2")
+    check(machine)
+    assert machine.nodes[0].hugetlb.nr == 2
+    # The first one wakes kcompactd, too, which makes room for the second.
+    assert counted(machine, "stall", "success", "daemon_wake") == [1, 1, 1]
+
+
+def test_collapse_makes_room_for_its_huge_page(machine: Machine) -> None:
+    task = new_task(machine)
+    addr = touched(machine, task, "2MiB")
+    madvise(machine, task, addr, 2 << 20, Madv.COLLAPSE)
+    check(machine)
+    assert machine.counters["thp_collapse_alloc"] == 1
+    assert counted(machine, "success") == [1]
+
+
+def test_pages_that_a_migration_has_isolated_stay(machine: Machine) -> None:
+    machine.off_lru = (Extent(0, 7),)
+    write(machine, machine.shell, "compact_memory", "1")
+    check(machine)
+    memmap = machine.nodes[0].memmap
+    assert [pfn for pfn in range(12) if memmap.at(pfn)] == [0, 3, 6]
+
+
+def test_a_touch_finds_pages_that_its_own_huge_faults_have_moved(machine: Machine) -> None:
+    task = new_task(machine)
+    addr = mapped(machine, task, "6MiB")
+    assert touch(machine, task, addr + (2 << 20), 2 << 20) is None
+    fork(machine, task, "b")  # so that the next stores copy them
+    machine.thp, machine.defrag = "always", "always"
+    assert touch(machine, task, addr, 6 << 20) is None
+    check(machine)
+    assert machine.counters["thp_fault_alloc"] > 0

@@ -76,9 +76,9 @@ def test_patterns_lie_one_over_the_other() -> None:
 
 
 def test_a_type_alone_takes_no_memory() -> None:
-    machine = booted("pages: none, type: highatomic, size: 2MiB")
+    machine = booted("pages: none, type: reclaimable, size: 2MiB")
     assert used(machine) == []
-    assert machine.nodes[0].zones[0].pageblocks.runs[0].migratetype == MigrateType.HIGHATOMIC
+    assert machine.nodes[0].zones[0].pageblocks.runs[0].migratetype == MigrateType.RECLAIMABLE
 
 
 def test_fully_used_memory_is_few_runs() -> None:
