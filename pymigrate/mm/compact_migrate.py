@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pymigrate.mm.memmap import Frame
 
 _NOT_LRU = FrameFlag.HUGETLB | FrameFlag.KERNEL | FrameFlag.MOVABLE | FrameFlag.CLEARED
-_NOT_LRU |= FrameFlag.HWPOISON
+_NOT_LRU |= FrameFlag.HWPOISON | FrameFlag.CONTIG
 
 
 class Isolated(NamedTuple):

@@ -52,7 +52,7 @@ def nr_available(zone: Zone, mark: int, order: int, is_movable: bool) -> int:
     if is_movable or not zone.pageblocks.runs:
         nr = max(zone.nr_free - mark, 0) >> order
         return min(nr, zone.nr_blocks(order)) if nr and order else nr
-    regular = _regular(zone)
+    regular = free_regular(zone)
     nr = max(sum(extent.nr for extent in regular) - mark, 0) >> order
     return min(nr, _nr_blocks(zone, regular, order)) if nr and order else nr
 
@@ -68,11 +68,11 @@ def take(zone: Zone, nr: int, order: int, is_movable: bool) -> list[Extent]:
     if not reserved:
         taken = take_blocks(zone, nr, order) if order else zone.free.pop_front(nr)
     elif not is_movable:
-        taken = _take_of(zone, _regular(zone), nr, order)
+        taken = _take_of(zone, free_regular(zone), nr, order)
     else:
         of_cma = _share_of_cma(zone, reserved, nr, order)
         taken = _take_of(zone, reserved, of_cma, order)
-        taken += _take_of(zone, _regular(zone), nr - of_cma, order)
+        taken += _take_of(zone, free_regular(zone), nr - of_cma, order)
     zone.nr_free -= nr << order
     return taken
 
@@ -97,7 +97,7 @@ def take_blocks(
     return taken
 
 
-def _regular(zone: Zone) -> list[Extent]:
+def free_regular(zone: Zone) -> list[Extent]:
     """The free frames that are not kept for CMA."""
     out: list[Extent] = []
     at = zone.start
@@ -133,7 +133,7 @@ def _share_of_cma(zone: Zone, reserved: Sequence[Extent], nr: int, order: int) -
     """How many of *nr* folios come from CMA's pageblocks, one being taken after the other."""
     cma = sum(extent.nr for extent in reserved)
     other = zone.nr_free - cma
-    blocks = _nr_blocks(zone, reserved, order), _nr_blocks(zone, _regular(zone), order)
+    blocks = _nr_blocks(zone, reserved, order), _nr_blocks(zone, free_regular(zone), order)
     if not order:
         return _balanced(cma, other, nr)
     taken = [0, 0]  # of CMA, of the others

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pymigrate.mm.buddy import blocks_in
 from pymigrate.mm.direct_compact import Request, SlowPath
 from pymigrate.mm.frames import FrameEdits
+from pymigrate.mm.free_area import free_regular, nr_free_cma
 from pymigrate.mm.gfp import Gfp
 from pymigrate.mm.machine import Allocation
 from pymigrate.mm.memmap import Frame, FrameFlag
@@ -97,7 +98,7 @@ def _take_anywhere(
     for node, zone in zones:
         mark = zone.watermark_min if to_min else zone.watermark_low
         mark += zone.reserve + (1 << order) - 1
-        most = min(nr, max(zone.nr_free - mark, 0) >> order)
+        most = min(nr, max(zone.nr_free - nr_free_cma(zone) - mark, 0) >> order)
         found = _take_blocks(node, zone, order, most, wanted) if most else []
         if found:
             machine.counters.add(f"pgalloc_{zone.name}", len(found) << order)
@@ -114,7 +115,7 @@ def _take_anywhere(
 def _take_blocks(node: Node, zone: Zone, order: int, nr: int, wanted: MigrateType) -> list[int]:
     """Take up to *nr* blocks: the smallest of the type first, then the largest of others."""
     listed: dict[MigrateType, list[tuple[int, int]]] = {}
-    for extent in zone.free.runs:
+    for extent in free_regular(zone):
         for first, size, count in blocks_in(extent.start, extent.nr):
             if size >= order:
                 for start in range(first, first + (count << size), 1 << size):

@@ -3,9 +3,12 @@
 import pytest
 
 from pymigrate.mm.cma import cma_alloc, cma_release
+from pymigrate.mm.compaction import compact_memory
 from pymigrate.mm.contig import alloc_contig_range
 from pymigrate.mm.free_area import nr_free_cma, take
+from pymigrate.mm.gfp import KERNEL, Gfp
 from pymigrate.mm.hugetlb import set_nr_hugepages
+from pymigrate.mm.kernel_alloc import alloc_kernel_pages
 from pymigrate.mm.machine import Machine, Task, Zone
 from pymigrate.mm.memmap import nid_of
 from pymigrate.mm.memory_hotplug import memory_blocks, offline_pages
@@ -249,3 +252,21 @@ def test_views_know_what_is_kept(machine: Machine) -> None:
     assert (values["cma_alloc_success"], values["cma_alloc_fail"]) == (1024, 0)
     shown = meminfo(machine)
     assert (shown["CmaTotal"], shown["CmaFree"]) == (65536, 61440)
+
+
+def test_the_kernels_own_memory_never_comes_from_cma() -> None:
+    machine = with_cma("192MiB")
+    got = alloc_kernel_pages(machine, "own", 1, 0, 3, 1 << 14, KERNEL | Gfp.THISNODE)
+    assert 0 < got < 8192
+    assert nr_free_cma(zone_of(machine)) == 49152
+    check(machine)
+
+
+def test_compaction_leaves_allocations_in_one_piece_where_they_are(
+    machine: Machine, task: Task
+) -> None:
+    filled(machine, task)
+    extent = cma_alloc(machine, 1, "a", 1024)
+    compact_memory(machine)
+    check(machine)
+    assert machine.contigs["a"] == extent
