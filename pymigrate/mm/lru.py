@@ -67,7 +67,11 @@ def cached_folios(machine: Machine, nid: int, keep: Keep) -> Iterator[Slice]:
 
 
 def _filtered(machine: Machine, part: Slice, keep: Keep) -> Iterator[Slice]:
-    """*part* with those folios that *keep* takes."""
+    """*part* with those folios that *keep* takes; nothing if any was isolated by somebody else."""
+    if machine.queued.runs and any(
+        machine.queued.between(start, start + nr) for start, nr in part.extents()
+    ):
+        return
     states = part.states
     kept = [
         (lane, frame)

@@ -302,6 +302,7 @@ class Machine:
     meanwhile: list[Meanwhile] = field(default_factory=list)  # during the next call; not kept
     driver_calls: list[Called] = field(default_factory=list)  # of a step; not kept
     memalloc: bool = False  # nothing may be reclaimed (PF_MEMALLOC); not kept
+    queued: RunMap[Extent] = field(default_factory=RunMap)  # frames off the LRU lists; not kept
     hopeless: dict[int, int] = field(default_factory=dict)  # see kswapd_shrink_node(); not kept
     tally: Tally | None = None  # of what takes time, if somebody asks; not kept
     off_lru: tuple[Extent, ...] = ()  # pages that a migration has isolated; not kept

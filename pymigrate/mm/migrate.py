@@ -18,6 +18,7 @@ from pymigrate.mm.meanwhile import wait_on, wake
 from pymigrate.mm.memmap import FrameFlag
 from pymigrate.mm.migrate_bulk import BulkMover, is_plain
 from pymigrate.mm.migrate_folio import FolioMover, Outcome, Work, is_hugetlb, works_of
+from pymigrate.mm.slowpath import have_room_to_migrate
 from pymigrate.mm.trace import MigrateMode, MigrateReason, call_event, mode_text
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ def migrate_pages(
     call = _Call(machine, caller, where, reason, base, mode)
     call.folios.targets = None if targets is None else list(targets)
     call_event(machine, "mm_migrate_pages_start", mode_text(mode, reason))
+    if reason in (MigrateReason.SYSCALL, MigrateReason.MEMPOLICY_MBIND) and targets is None:
+        have_room_to_migrate(machine, caller, where, queue)
     before, machine.memalloc = machine.memalloc, True  # what it has in hand must stay where it is
     others, machine.off_lru = machine.off_lru, machine.off_lru + _isolated(queue)
     result = call.run(queue)

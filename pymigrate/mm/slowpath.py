@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pymigrate.mm.memmap import FrameFlag
 from pymigrate.mm.mempolicy import placement
 from pymigrate.mm.page_alloc import alloc_pages, allowed_nodes, available
 from pymigrate.mm.pte import Pte
+from pymigrate.mm.runs import RunMap, coalesce
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from pymigrate.mm.folio_list import Slice
     from pymigrate.mm.machine import Machine, Task
     from pymigrate.mm.mempolicy import Placement
     from pymigrate.mm.pte import PteRun
@@ -66,6 +69,17 @@ def have_room(machine: Machine, task: Task, where: Placement, nr: int) -> bool:
             break
         got += kswapd_shrink_node(machine, nid, short)
     return got > 0
+
+
+def have_room_to_migrate(
+    machine: Machine, caller: Task, where: Placement, queue: Sequence[Slice]
+) -> None:
+    """The same for the destinations of *queue*, whose folios are off the LRU lists meanwhile."""
+    if may_reclaim(machine):
+        machine.queued = RunMap(coalesce(extent for part in queue for extent in part.extents()))
+        buddies = (part.nr for part in queue if not part.frames[0].flags & FrameFlag.HUGETLB)
+        have_room(machine, caller, where, sum(buddies))
+        machine.queued = RunMap()
 
 
 def have_room_to_copy(

@@ -33,6 +33,7 @@ DERIVED = frozenset(
     hopeless
     meanwhile
     memalloc
+    queued
     off_lru
     tally
     tiers

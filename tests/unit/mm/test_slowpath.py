@@ -9,6 +9,7 @@ from pymigrate.mm.vmscan import wakeup_kswapd
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.build import boot
 from pymigrate.scenario.models import MachineSpec
+from pymigrate.syscalls.migrate import migrate_pages
 from pymigrate.syscalls.mmap import munmap
 from pymigrate.syscalls.process import fork, touch
 from pymigrate.syscalls.reclaim import reclaim
@@ -183,4 +184,30 @@ def test_kswapd_that_got_nothing_sleeps_until_a_page_is_freed(machine: Machine) 
     assert machine.counters["pgmigrate_fail"] == 1
     munmap(machine, other, full, 8 << 20)
     assert wakeup_kswapd(machine, 0) > 0
+    check(machine)
+
+
+def test_migration_to_a_full_node_has_kswapd_make_room_there(machine: Machine) -> None:
+    idle, job = bound(machine, "idle", 0), bound(machine, "job", 1)
+    old = stored(machine, idle, "56MiB")
+    new = stored(machine, job, "16MiB")
+    assert migrate_pages(machine, machine.shell, job, Nodemask.of(1), Nodemask.of(0)) == 0
+    assert nodes_of(machine, job, new, "16MiB") == [[4096, 0]]
+    nr = demoted(machine)
+    assert nodes_of(machine, idle, old, "56MiB") == [[nr, 1], [14336 - nr, 0]]
+    assert machine.counters["pgmigrate_success"] == 4096 + nr
+
+
+def test_pages_on_their_way_are_not_reclaimed_for_themselves() -> None:
+    nodes = {
+        0: {"cpus": "0", "memory": "32MiB"},
+        1: {"memory": "32MiB", "adistance": 2880},
+        2: {"memory": "64MiB", "adistance": 9000},
+    }
+    machine = boot(MachineSpec.model_validate({"nodes": nodes, "demotion": True}), "6.12")
+    idle, job = bound(machine, "idle", 0), bound(machine, "job", 1)
+    stored(machine, idle, "28MiB")
+    new = stored(machine, job, "24MiB")
+    assert migrate_pages(machine, machine.shell, job, Nodemask.of(1), Nodemask.of(0)) == 0
+    assert nodes_of(machine, job, new, "24MiB") == [[6144, 0]]
     check(machine)
