@@ -104,7 +104,7 @@ def _fault(machine: Machine, task: Task, vma: Vma, part: PteRun) -> int:
     last = NO_CPUPID if uses_access_time(machine, nid) else folio.frame.cpupid
     is_asked = may_follow(machine, task, vma, part.start, here)
     if is_asked:
-        nr = min(answer.nr, _until_kswapd(machine, here, folio))
+        nr = _until_kswapd(machine, here, folio, answer.nr)
         answer = _should_migrate(machine, task, folio, nr, here)
     if answer.nr < folios:
         part = part.clip(part.start, part.start + (answer.nr << folio.order))
@@ -127,11 +127,11 @@ def _fault(machine: Machine, task: Task, vma: Vma, part: PteRun) -> int:
     return part.nr
 
 
-def _until_kswapd(machine: Machine, here: int, folio: Folio) -> int:
-    """How many folios may follow before kswapd is woken, which may make room for more."""
+def _until_kswapd(machine: Machine, here: int, folio: Folio, folios: int) -> int:
+    """How many of *folios* may follow before kswapd is woken, which may make room for more."""
     if not machine.numa_balancing & TIERING or not can_demote(machine, here):
-        return machine.nodes[here].nr_pages
-    return max(balanced_room(machine.nodes[here], folio.nr), 1)
+        return folios
+    return min(folios, max(balanced_room(machine.nodes[here], folio.nr), 1))
 
 
 def may_write(vma: Vma, part: PteRun) -> bool:

@@ -46,7 +46,7 @@ def hint_faults(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
     if vma.space or machine.events is not None or machine.numa_balancing & TIERING:
         return
     runs = _hinted(task, a, b)
-    if len(runs) <= _FEW and all(len(run.lanes) <= _FEW for run in runs):
+    if len(runs) <= _FEW and all(len(run.lanes) == 1 for run in runs):
         return
     here = machine.local_node(task)
     if sum(run.nr for run in runs) > balanced_room(machine.nodes[here], 1):
@@ -90,12 +90,14 @@ def _fault(machine: Machine, task: Task, vma: Vma, alike: _Alike, parts: list[Pt
     nr, is_local = sum(part.nr for part in parts), alike.nid == here
     extents = coalesce(extent for part in parts for extent in extents_of(part))
     frame, may_move = alike.frame, False
-    if may_follow(machine, task, vma, parts[0].start, here) and machine.nodes[here].zones:
+    if may_follow(machine, task, vma, parts[0].start, here) and machine.nodes[here].nr_pages:
         may_move = is_used_from(machine, task, folio, here)
         frame = frame._replace(cpupid=cpupid_of(task))
         update_frames(machine, extents, lambda _: frame)
     machine.counters.add("numa_hint_faults", nr)
     machine.counters.add("numa_hint_faults_local", nr * is_local)
+    if machine.tally is not None:
+        machine.tally.hint_faults += nr
     machine.counters.add("pgfault", nr)
     can_write = may_write(vma, parts[0])
     flags = alike.flags & ~Pte.HINT | (Pte.WRITE if can_write else 0)

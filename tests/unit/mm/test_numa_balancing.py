@@ -2,16 +2,29 @@
 
 import pytest
 
+from pymigrate.mm.frames import folio_of, update_frames
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.mempolicy import BALANCING, MPOL
+from pymigrate.mm.numa_balancing import is_used_from
+from pymigrate.mm.numa_scan import task_numa_work
+from pymigrate.mm.numa_state import Faults, FaultTable, NumaGroup
 from pymigrate.mm.pte import Pte
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.mempolicy import mbind
 from pymigrate.syscalls.migrate import move_pages
 from pymigrate.syscalls.mmap import mprotect
-from pymigrate.syscalls.process import fork, sched_setaffinity, touch
-from tests.conftest import hold, mapped, new_file, new_task, nodes_of, touched, two_nodes
+from pymigrate.syscalls.process import exit_task, fork, sched_setaffinity, touch
+from tests.conftest import (
+    hold,
+    mapped,
+    new_file,
+    new_task,
+    nodes_of,
+    nodes_with,
+    touched,
+    two_nodes,
+)
 from tests.property.invariants import check
 
 PAGE, MIB = 4096, 1 << 20
@@ -159,3 +172,109 @@ def test_what_others_do_ends_a_hint(machine: Machine, task: Task) -> None:
     assert flags == [0, 0, Pte.HINT]
     madvise(machine, task, addr, 4 * PAGE, Madv.DONTNEED)
     check(machine)
+
+
+def test_large_folio_that_is_mapped_by_pages_takes_one_fault(machine: Machine, task: Task) -> None:
+    machine.thp = "always"
+    addr = touched(machine, task, "2MiB", node=1)
+    mprotect(machine, task, addr + 4 * PAGE, PAGE, "r")  # the huge entry is split
+    counted = running(machine, task, addr, 4 * PAGE, 1.1)
+    assert counted == {
+        "pte": 512,
+        "faults": 1,
+        "migrated": 512,
+        "success": 512,
+        "thp": 1,
+    }
+    assert nodes_of(machine, task, addr, "2MiB") == [[512, 0]]
+
+
+def test_refused_large_folio_is_accessible_again_as_far_as_its_mapping(
+    machine: Machine, task: Task
+) -> None:
+    machine.thp = "always"
+    addr = touched(machine, task, "2MiB", node=1)
+    mprotect(machine, task, addr + 256 * PAGE, PAGE, "r")
+    for zone in machine.nodes[0].zones:
+        zone.watermark_high = zone.nr_free
+    machine.now = 5000
+    task_numa_work(machine, task)
+    touch(machine, task, addr + 8 * PAGE, PAGE)
+    table = task.mm.page_table
+    hinted = [run for run in table.runs if run.flags & Pte.HINT]
+    assert sum(run.nr for run in hinted) == 256  # behind the mapping that was touched
+    assert machine.counters["numa_hint_faults"] == 1
+
+
+def test_task_on_a_node_without_memory_draws_nothing() -> None:
+    machine = nodes_with("64MiB", "0", cpus=("0", "1"))
+    machine.numa_balancing = 1
+    task = new_task(machine, cpu=1)
+    addr = touched(machine, task, "16KiB")
+    assert running(machine, task, addr, 4 * PAGE, 1.1) == {"pte": 4, "faults": 4}
+
+
+def shared_by(machine: Machine, nid: int, last: int, group: NumaGroup | None) -> bool:
+    """Whether a page on *nid* follows a fault from node 1, when CPU *last* has used it last."""
+    task = new_task(machine, cpu=1)
+    task.numa = task.numa._replace(preferred=1, seq=5)
+    if group is not None:
+        machine.numa_groups[group.gid] = group
+        task.numa = task.numa._replace(group=group.gid)
+    addr = touched(machine, task, "4KiB", node=nid)
+    run = task.mm.page_table.at(addr // PAGE)
+    assert run is not None
+    update_frames(machine, run.extents(), lambda frame: frame._replace(cpupid=99 << 16 | last))
+    return is_used_from(machine, task, folio_of(machine, run.lanes[0]), 1)
+
+
+@pytest.mark.parametrize(
+    ("last", "faults", "follows"),
+    [
+        (0, None, False),
+        (1, None, True),
+        (1, {(0, 0): Faults(8, 10), (1, 0): Faults(8, 31)}, True),
+        (1, {(0, 0): Faults(8, 10), (1, 0): Faults(8, 13)}, False),
+        (1, {(0, 0): Faults(8, 10), (1, 0): Faults(8, 14)}, True),
+        (1, {(0, 0): Faults(6, 10), (1, 0): Faults(8, 14)}, False),
+    ],
+    ids=[
+        "used elsewhere last",
+        "used here twice",
+        "the group uses this node more than three times as much",
+        "not a third more",
+        "a third more",
+        "and has its memory here",
+    ],
+)
+def test_page_that_others_use_follows_a_group(
+    machine: Machine, last: int, faults: FaultTable | None, follows: bool
+) -> None:
+    group = NumaGroup(7, 2, faults=faults) if faults else None
+    assert shared_by(machine, 0, last, group) is follows
+
+
+def test_slow_memory_that_nobody_was_seen_to_use_stays_in_normal_mode() -> None:
+    machine = nodes_with("64MiB", "64MiB", cpus=("0", ""))
+    machine.nodes[1].adistance, machine.numa_balancing = 3456, 1
+    task = new_task(machine)
+    addr = touched(machine, task, "16KiB", node=1)
+    assert running(machine, task, addr, 4 * PAGE, 1.1) == {"pte": 4, "faults": 4}
+    found = running(machine, task, addr, 4 * PAGE, 5)
+    assert found["migrated"] == 4  # now it was
+
+
+def test_code_that_others_map_too_stays(machine: Machine, task: Task) -> None:
+    space = new_file(machine, "16KiB", fs="ext4")
+    other = new_task(machine, "b", cpu=1)
+    for who in (task, other):
+        addr = mapped(machine, who, "16KiB", "rwx", space=space, is_shared=True)
+        touch(machine, who, addr, 4 * PAGE, write=False)
+    places = []
+    for machine.now in (5000, 10000):
+        task_numa_work(machine, other)
+        touch(machine, other, addr, 4 * PAGE, write=False)
+        places.append(nodes_of(machine, other, addr, "16KiB"))
+        if task.pid in machine.tasks:
+            exit_task(machine, task)
+    assert places == [[[4, 0]], [[4, 1]]]

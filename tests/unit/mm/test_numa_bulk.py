@@ -2,13 +2,17 @@
 
 import pytest
 
-from pymigrate.mm import numa_bulk
+from pymigrate.mm import memory
+from pymigrate.mm.cost import Tally
 from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.mempolicy import MPOL
 from pymigrate.mm.numa_scan import task_numa_work
+from pymigrate.nodemask import Nodemask
+from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.syscalls.migrate import move_pages
 from pymigrate.syscalls.mmap import mprotect
 from pymigrate.syscalls.process import fork, touch
-from tests.conftest import hold, new_task, nodes_of, nodes_with, touched
+from tests.conftest import hold, mapped, new_task, nodes_of, nodes_with, touched
 from tests.property.invariants import check
 
 PAGE = 4096
@@ -16,7 +20,28 @@ NAMES = """numa_pte_updates numa_hint_faults numa_hint_faults_local numa_pages_m
     pgmigrate_success pgmigrate_fail pgfault""".split()
 
 
-def scattered(nr: int = 512) -> tuple[Machine, Task, int]:
+Case = tuple[Machine, Task, int]
+
+
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every fault be taken by itself."""
+    monkeypatch.setattr(memory, "_take_hint_faults", lambda *_: None)
+
+
+def interleaved() -> Case:
+    """A task on node 0 with pages on nodes 1 and 2 by turns, and a budget for its time."""
+    machine = nodes_with("64MiB", "64MiB", "64MiB")
+    machine.numa_balancing, machine.tally = 1, Tally()
+    task = new_task(machine)
+    set_mempolicy(machine, task, MPOL.INTERLEAVE, Nodemask.of(1, 2))
+    addr = mapped(machine, task, "2MiB")
+    touch(machine, task, addr, 512 * PAGE)
+    set_mempolicy(machine, task, MPOL.DEFAULT, Nodemask())
+    machine.counters.clear()
+    return machine, task, addr
+
+
+def scattered(nr: int = 512) -> Case:
     """A task on node 0 with pages on three nodes, in no order; one is held, one is read-only."""
     machine = nodes_with("64MiB", "64MiB", "64MiB")
     machine.numa_balancing = 1
@@ -38,20 +63,28 @@ def outcome(machine: Machine, task: Task, addr: int, rounds: int = 3) -> list[ob
     machine.events = None
     check(machine)
     counters = {name: machine.counters[name] for name in NAMES}
-    return [counters, nodes_of(machine, task, addr, "2MiB"), task.numa, task.numa_faults]
+    budget = machine.tally and machine.tally.hint_faults
+    return [counters, budget, nodes_of(machine, task, addr, "2MiB"), task.numa, task.numa_faults]
+
+
+def test_faults_of_pages_that_take_turns_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = outcome(*interleaved())
+    one_by_one(monkeypatch)
+    assert outcome(*interleaved()) == at_once
+    assert at_once[2] == [[512, 0]]
 
 
 def test_counters_places_and_what_was_learned_are_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     at_once = outcome(*scattered())
-    monkeypatch.setattr(numa_bulk, "_FEW", 1 << 30)
+    one_by_one(monkeypatch)
     assert outcome(*scattered()) == at_once
-    assert at_once[1] == [[5, 0], [1, 1], [506, 0]]
+    assert at_once[2] == [[5, 0], [1, 1], [506, 0]]
 
 
 def test_pages_of_several_processes_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    def shared() -> tuple[Machine, Task, int]:
+    def shared() -> Case:
         machine, task, addr = scattered()
         task_numa_work(machine, task)
         fork(machine, task, "b")
@@ -59,7 +92,7 @@ def test_pages_of_several_processes_are_told_apart(monkeypatch: pytest.MonkeyPat
         return machine, task, addr
 
     at_once = outcome(*shared())
-    monkeypatch.setattr(numa_bulk, "_FEW", 1 << 30)
+    one_by_one(monkeypatch)
     assert outcome(*shared()) == at_once
 
 
@@ -67,7 +100,7 @@ def test_pages_of_several_processes_are_told_apart(monkeypatch: pytest.MonkeyPat
 def test_node_without_room_for_all_takes_what_it_can(
     monkeypatch: pytest.MonkeyPatch, free: int
 ) -> None:
-    def crowded() -> tuple[Machine, Task, int]:
+    def crowded() -> Case:
         machine, task, addr = scattered()
         for zone in machine.nodes[0].zones:
             zone.watermark_high = zone.nr_free
@@ -76,5 +109,5 @@ def test_node_without_room_for_all_takes_what_it_can(
         return machine, task, addr
 
     at_once = outcome(*crowded(), rounds=1)
-    monkeypatch.setattr(numa_bulk, "_FEW", 1 << 30)
+    one_by_one(monkeypatch)
     assert outcome(*crowded(), rounds=1) == at_once
