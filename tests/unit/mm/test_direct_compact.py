@@ -2,7 +2,7 @@
 
 import pytest
 
-from pymigrate.mm.compact_state import MAX_DEFER_SHIFT, CompactState
+from pymigrate.mm.compact_state import MAX_DEFER_SHIFT, CompactResult, CompactState
 from pymigrate.mm.gfp import KERNEL, NOWAIT, TRANSHUGE, TRANSHUGE_LIGHT, Gfp, thp_fault
 from pymigrate.mm.kcompactd import (
     fragmentation_score_node,
@@ -11,7 +11,7 @@ from pymigrate.mm.kcompactd import (
 )
 from pymigrate.mm.kernel_alloc import alloc_kernel_pages, free_kernel_pages
 from pymigrate.mm.machine import Machine
-from pymigrate.mm.pageblock import MigrateType, migratetype_of
+from pymigrate.mm.pageblock import MigrateType, is_skipped, migratetype_of
 from pymigrate.mm.runs import Extent
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.build import build
@@ -320,3 +320,56 @@ def test_a_touch_finds_pages_that_its_own_huge_faults_have_moved(machine: Machin
     assert touch(machine, task, addr, 6 << 20) is None
     check(machine)
     assert machine.counters["thp_fault_alloc"] > 0
+
+
+# How hard is tried
+
+
+def spoilt() -> Machine:
+    """Every fourth page is the kernel's: no block of more than two pages can be made."""
+    return declared("pages: unmovable, stride: 4, type: movable", memory="16MiB")
+
+
+def stalls(machine: Machine, order: int, flags: Gfp) -> int:
+    assert alloc_kernel_pages(machine, "x", 0, 0, order, 1, flags & ~Gfp.KSWAPD_RECLAIM) == 0
+    check(machine)
+    return machine.counters["compact_stall"]
+
+
+@pytest.mark.parametrize(
+    ("order", "flags", "tried"),
+    [
+        pytest.param(9, KERNEL, 2, id="costly: async, then sync once"),
+        pytest.param(9, KERNEL | Gfp.RETRY_MAYFAIL, 2, id="costly: no harder than sync-light"),
+        pytest.param(9, KERNEL | Gfp.NORETRY, 2, id="noretry: async, and once more"),
+        pytest.param(9, TRANSHUGE | Gfp.NORETRY | Gfp.THISNODE, 1, id="noretry on one node: once"),
+        pytest.param(3, KERNEL, 3, id="others: async, sync-light, whole zones"),
+        pytest.param(3, KERNEL | Gfp.MOVABLE, 2, id="others that can move: not async"),
+    ],
+)
+def test_retries_depend_on_the_order_and_the_flags(order: int, flags: Gfp, tried: int) -> None:
+    assert stalls(spoilt(), order, flags) == tried
+
+
+def test_an_allocation_without_files_leaves_their_pages(machine: Machine) -> None:
+    assert alloc_kernel_pages(machine, "x", 0, 0, 9, 1, Gfp.DIRECT_RECLAIM | Gfp.MOVABLE) == 0
+    assert counted(machine, "stall", "fail", "isolated") == [2, 2, 0]
+
+
+def test_kcompactd_puts_later_rounds_off_after_a_failure() -> None:
+    machine = spoilt()
+    node = machine.nodes[0]
+    [run] = wakeup_kcompactd(machine, node, 9, node.zones)
+    assert run.result == CompactResult.COMPLETE
+    assert node.zones[0].compact.defer_shift == 1
+    [run] = wakeup_kcompactd(machine, node, 9, node.zones)
+    assert run.result == CompactResult.DEFERRED
+
+
+def test_blocks_without_anything_to_move_are_skipped_next_time() -> None:
+    kernel = "pages: unmovable, stride: 4, type: movable, size: 2MiB"
+    machine = declared(kernel, "stride: 3, offset: 2MiB")
+    zone = machine.nodes[0].zones[0]
+    wakeup_kcompactd(machine, machine.nodes[0], 9, [zone])
+    assert is_skipped(zone, 0)
+    assert not is_skipped(zone, 512)
