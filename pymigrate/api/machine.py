@@ -14,6 +14,7 @@ from pymigrate.api.arguments import (
     range_of,
     task_of,
 )
+from pymigrate.api.movers import Movers
 from pymigrate.api.results import (
     Explanation,
     Group,
@@ -72,7 +73,7 @@ T = TypeVar("T")
 _HALFWAY = ("ENOMEM", "EIO")  # errors of a call that has begun to move pages
 
 
-class Machine:
+class Machine(Movers):
     """A simulated machine; `pymigrate.boot()` and `pymigrate.load()` make one.
 
     A task is named by its pid, its name in the scenario, or its comm; memory by its address or as
