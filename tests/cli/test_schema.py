@@ -9,7 +9,7 @@ def test_output(unbooted: Shell) -> None:
     assert schema["additionalProperties"] is False
     assert schema["required"] == ["machine"]
     assert set(schema["properties"]) == {
-        *("about", "kernel", "machine", "files", "tasks", "drivers", "steps")
+        *("about", "kernel", "machine", "files", "tasks", "cpusets", "drivers", "steps")
     }
 
 
