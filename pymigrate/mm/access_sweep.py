@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.mm.access import accessed
-from pymigrate.mm.memory import Fault, access
+from pymigrate.mm.anon_fault import Fault
+from pymigrate.mm.memory import access
 from pymigrate.mm.numa_promotion import TIERING, decided_until
 
 if TYPE_CHECKING:

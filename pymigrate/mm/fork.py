@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.anon_fault import Fault, map_anon
 from pymigrate.mm.frames import (
     FrameEdits,
     extents_of,
@@ -22,7 +23,6 @@ from pymigrate.mm.hugetlb import unreserve
 from pymigrate.mm.hugetlb_fault import access_huge_page
 from pymigrate.mm.machine import Task
 from pymigrate.mm.memmap import Frame
-from pymigrate.mm.memory import Fault, map_anon
 from pymigrate.mm.mm import Mm
 from pymigrate.mm.numa_placement import leave_group
 from pymigrate.mm.numa_state import NumaMm, NumaTask

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.anon_fault import Fault
 from pymigrate.mm.folio_list import Slice
 from pymigrate.mm.frames import folio_of, frame_of, update_folio, update_frames
 from pymigrate.mm.free_area import is_longterm_pinnable
 from pymigrate.mm.machine import Pin
 from pymigrate.mm.memmap import nid_of
-from pymigrate.mm.memory import Access, Fault, access
+from pymigrate.mm.memory import Access, access
 from pymigrate.mm.mempolicy import Placement
 from pymigrate.mm.migrate import migrate_pages
 from pymigrate.mm.pte import PteRun

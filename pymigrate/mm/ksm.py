@@ -10,10 +10,10 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from pymigrate.mm.anon_fault import wp_page_copy
 from pymigrate.mm.frames import folio_of, frame_of, update_folio
 from pymigrate.mm.huge_split import free_unmapped, split_folio
 from pymigrate.mm.memmap import Frame, FrameFlag, nid_of
-from pymigrate.mm.memory import wp_page_copy
 from pymigrate.mm.pte import Pte, PteRun
 from pymigrate.mm.stable_tree import RmapItem
 from pymigrate.mm.swap import lru_add_drain_all

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pymigrate.mm.anon_fault import Fault
 from pymigrate.mm.frames import frame_of
-from pymigrate.mm.memory import Fault, access
+from pymigrate.mm.memory import access
 from pymigrate.mm.trace import Step, step_event
 
 if TYPE_CHECKING:

@@ -6,13 +6,14 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from pymigrate.mm import filemap
+from pymigrate.mm.anon_fault import NEW, SIGBUS, SIGSEGV, Fault, map_anon, wp_page_copy
 from pymigrate.mm.anon_vma import anon_vma_prepare
+from pymigrate.mm.file_fault import cow_fault, read_fault, shared_fault
 from pymigrate.mm.frames import (
     alike_parts,
     extents_between,
     extents_of,
     folio_of,
-    new_frames,
     uniform_parts,
     update_frames,
 )
@@ -28,13 +29,9 @@ from pymigrate.mm.huge_memory import (
 )
 from pymigrate.mm.hugetlb_fault import access_huge_page
 from pymigrate.mm.memmap import Frame, FrameFlag, nid_of
-from pymigrate.mm.mempolicy import placement
-from pymigrate.mm.oom_kill import out_of_memory
-from pymigrate.mm.page_alloc import alloc_pages
-from pymigrate.mm.pte import Pte, PteRun, weave
-from pymigrate.mm.rmap import remove_rmap
-from pymigrate.mm.slowpath import alloc_pages_slowpath, have_room_to_copy, reclaimed
-from pymigrate.mm.swap import folio_add_lru, lru_add_drain
+from pymigrate.mm.pte import Pte, PteRun
+from pymigrate.mm.slowpath import have_room_to_copy, reclaimed
+from pymigrate.mm.swap import lru_add_drain
 from pymigrate.mm.vma import Vm
 from pymigrate.units import HPAGE_PMD_NR
 
@@ -43,20 +40,9 @@ if TYPE_CHECKING:
 
     from pymigrate.mm.address_space import AddressSpace
     from pymigrate.mm.machine import Machine, Task
-    from pymigrate.mm.mempolicy import Mempolicy
     from pymigrate.mm.vma import Vma
 
-SIGSEGV, SIGBUS, SIGKILL = "SIGSEGV", "SIGBUS", "SIGKILL"
-_NEW = Pte.PRESENT | Pte.YOUNG
 _STORED = Pte.WRITE | Pte.DIRTY | Pte.YOUNG
-
-
-class Fault(Exception):  # noqa: N818  (not an error: how an access ends)
-    """An access that cannot be satisfied: the signal, and the page it came at."""
-
-    def __init__(self, signal: str, page: int) -> None:
-        super().__init__(signal)
-        self.signal, self.page = signal, page
 
 
 class Access(Enum):
@@ -145,86 +131,6 @@ def is_accessible(vma: Vma, write: bool) -> bool:
     return bool(vma.flags & (Vm.WRITE if write else Vm.ACCESS))
 
 
-def vma_policies(
-    machine: Machine, task: Task, vma: Vma, a: int, b: int
-) -> Iterator[tuple[int, int, Mempolicy | None, int]]:
-    """Pages [a, b) cut where the policy changes: start, end, policy, interleave index of start.
-
-    Mirrors get_vma_policy() with the shmem object's policy.
-    """
-    space = machine.spaces[vma.space] if vma.space else None
-    if space is None or not space.is_shmem:
-        yield a, b, vma.policy or task.policy, vma.index(a)
-        return
-    for lo, hi, run in space.policies.spans(vma.index(a), vma.index(b)):
-        shift = vma.start - vma.pgoff
-        yield lo + shift, hi + shift, run.policy if run else task.policy, lo + space.inode
-
-
-def map_anon(
-    machine: Machine,
-    task: Task,
-    vma: Vma,
-    a: int,
-    b: int,
-    zeroed: bool = False,
-    reclaims: bool = True,
-) -> list[PteRun]:
-    """New anonymous base pages for [a, b); what was mapped there is replaced.
-
-    They are written to, and hold something unless *zeroed*; others may be reclaimed for them.
-
-    Raises Fault SIGKILL when memory runs out and *task* is the one to be killed.
-    """
-    anon_vma_prepare(machine, task, vma)
-    flags, frame = anon_page_state(task, vma)
-    if zeroed:
-        frame = frame.with_flags(FrameFlag.ZEROED)
-    locked = bool(vma.flags & Vm.LOCKED)
-    made: list[PteRun] = []
-    for start, end, policy, first in vma_policies(machine, task, vma, a, b):
-        at = start
-        while at < end:
-            where = placement(machine, task, policy)
-            bits = machine.release.interleave_index_bits
-            index = (first + at - start) & ((1 << bits) - 1)
-            take = alloc_pages_slowpath if reclaims else alloc_pages
-            lanes, got = take(machine, task, where, index, end - at)
-            runs = weave(at, got, lanes[:got], 0, flags) if got else []
-            new_frames(machine, runs, frame)
-            task.mm.page_table.edit([(run.start, run.end, (run,)) for run in runs])
-            folio_add_lru(machine, task.cpu, got, filemap.last_pfns(runs), locked)
-            made += runs
-            at += got
-            if not got:
-                kill_for_memory(machine, task, at)
-    return made
-
-
-def wp_page_copy(machine: Machine, task: Task, vma: Vma, run: PteRun, zeroed: bool) -> None:
-    """Give *task* private copies in place of the pages of *run*, as if it had stored into them.
-
-    Raises Fault SIGKILL. Mirrors wp_page_copy().
-    """
-    end = run.end
-    try:
-        map_anon(machine, task, vma, run.start, run.end, zeroed, reclaims=False)
-    except Fault as fault:
-        end = fault.page  # the end of the task has unmapped the others
-        raise
-    finally:
-        if run.start < end:
-            remove_rmap(machine, [run.clip(run.start, end).with_flags(run.flags & Pte.KSM)])
-
-
-def anon_page_state(task: Task, vma: Vma) -> tuple[int, Frame]:
-    """The entry flags and the frame of an anonymous page that was just stored into."""
-    flags = _NEW | Pte.DIRTY | Pte.EXCLUSIVE | (Pte.WRITE if vma.flags & Vm.WRITE else 0)
-    kind = FrameFlag.ANON | FrameFlag.SWAPBACKED
-    kind |= FrameFlag.MLOCKED if vma.flags & Vm.LOCKED else 0
-    return flags, Frame(task.mm.family, kind, 1)
-
-
 def _anonymous_page(
     machine: Machine, task: Task, vma: Vma, a: int, b: int, write: bool, how: Access
 ) -> None:
@@ -248,7 +154,7 @@ def _anonymous_page(
         if write:
             map_anon(machine, task, vma, at, end, zeroed=how != Access.LOAD_STORE)
         else:
-            task.mm.page_table.put(at, end, PteRun(at, end - at, (), 0, _NEW))
+            task.mm.page_table.put(at, end, PteRun(at, end - at, (), 0, NEW))
 
 
 def _map_huge(machine: Machine, task: Task, vma: Vma, a: int, b: int, how: Access) -> int:
@@ -490,111 +396,18 @@ def _access_file(
             continue
         if at >= limit:
             if write and not vma.is_shared:
-                anon_vma_prepare(machine, task, vma)  # do_cow_fault() begins with it
+                anon_vma_prepare(machine, task, vma)  # docow_fault() begins with it
             raise Fault(SIGBUS, at)
         hi = _absent_end(task, at, min(b, limit))
         if not write:
-            at = _read_fault(machine, task, vma, space, at, hi)
+            at = read_fault(machine, task, vma, space, at, hi)
         elif vma.flags & Vm.SHARED:
-            at = _shared_fault(machine, task, vma, space, at, hi)
+            at = shared_fault(machine, task, vma, space, at, hi)
         else:
-            at = _cow_fault(machine, task, vma, space, at, hi)
+            at = cow_fault(machine, task, vma, space, at, hi)
 
 
 def _absent_end(task: Task, a: int, b: int) -> int:
     """Where the absent pages that begin at *a* end."""
     found = task.mm.page_table.between(a, b)
     return found[0].start if found else b
-
-
-def _read_fault(machine: Machine, task: Task, vma: Vma, space: AddressSpace, a: int, b: int) -> int:
-    """Map absent pages from *a* on for reading; return the first one not looked at.
-
-    Mirrors do_read_fault(): cached pages around are mapped with it.
-    """
-    if space.is_shmem:
-        # Page by page this ends the same: [a, b), and what was cached around both ends.
-        machine.counters.add("pgfault", (b - a + filemap.FAULT_AROUND - 1) // filemap.FAULT_AROUND)
-        map_cached(machine, task, vma, filemap.fault_around(machine, vma, space, a))
-        last = max(a, b - 1 - (b - 1) % filemap.FAULT_AROUND)
-        faults = any(run is None for _, _, run in task.mm.page_table.spans(last, b))
-        _have_cached(machine, task, vma, space, a, b)
-        map_cached(machine, task, vma, space.pages.between(vma.index(a), vma.index(b)))
-        if faults:
-            map_cached(machine, task, vma, filemap.fault_around(machine, vma, space, b - 1))
-        return b
-    machine.counters.add("pgfault")
-    map_cached(machine, task, vma, filemap.fault_around(machine, vma, space, a))
-    if task.mm.page_table.at(a) is None:
-        index = vma.index(a)
-        _have_cached(machine, task, vma, space, a, a + 1)
-        map_cached(machine, task, vma, space.pages.between(index, index + 1))
-    return a + 1
-
-
-def _shared_fault(
-    machine: Machine, task: Task, vma: Vma, space: AddressSpace, a: int, b: int
-) -> int:
-    """Map absent pages of a shared mapping for writing. Mirrors do_shared_fault()."""
-    end = b if space.is_shmem else a + 1
-    machine.counters.add("pgfault", end - a)
-    _have_cached(machine, task, vma, space, a, end)
-    cached = space.pages.between(vma.index(a), vma.index(end))
-    map_cached(machine, task, vma, cached, Pte.WRITE | Pte.DIRTY)
-    filemap.dirty_frames(machine, cached)
-    return end
-
-
-def _cow_fault(machine: Machine, task: Task, vma: Vma, space: AddressSpace, a: int, b: int) -> int:
-    """Give a private mapping copies of absent pages. Mirrors do_cow_fault()."""
-    end = b if space.is_shmem else a + 1
-    machine.counters.add("pgfault", end - a)
-    _have_cached(machine, task, vma, space, a, end)
-    map_anon(machine, task, vma, a, end)
-    return end
-
-
-def _have_cached(
-    machine: Machine, task: Task, vma: Vma, space: AddressSpace, a: int, b: int
-) -> None:
-    """Have pages [a, b) of the mapping in the page cache."""
-    lo, hi = vma.index(a), vma.index(b)
-    if space.is_shmem:
-        for start, end, run in space.pages.spans(lo, hi):
-            at = start
-            while run is None and at < end:
-                at += filemap.add_to_page_cache(machine, task, space, at, end)
-                if at < end:
-                    kill_for_memory(machine, task, a)
-        return
-    for index in range(lo, hi):
-        while not filemap.fault_in_page(machine, task, vma, space, index):
-            kill_for_memory(machine, task, a)
-
-
-def map_cached(
-    machine: Machine, task: Task, vma: Vma, cached: list[PteRun], flags: int = 0
-) -> None:
-    """Map pages of the page cache where the task has none yet. Mirrors set_pte_range()."""
-    space = machine.spaces[vma.space]
-    flags |= _NEW
-    if vma.flags & Vm.SHARED and vma.flags & Vm.WRITE and not space.is_disk:
-        flags |= Pte.WRITE  # no need to be told of the first store
-    shift = vma.start - vma.pgoff
-    runs = []
-    for run in cached:
-        there = run.moved(run.start + shift)
-        for start, end, present in task.mm.page_table.spans(there.start, there.end):
-            if present is None:
-                runs.append(there.clip(start, end).with_flags(flags))
-    locked = FrameFlag.MLOCKED if vma.flags & Vm.LOCKED else 0
-    extents = [extent for run in runs for extent in extents_of(run)]
-    update_frames(machine, extents, lambda frame: frame.mapped(1).with_flags(locked))
-    task.mm.page_table.edit([(run.start, run.end, (run,)) for run in runs])
-
-
-def kill_for_memory(machine: Machine, task: Task, page: int) -> None:
-    """Memory ran out at *page*: a task is killed. Raises Fault SIGKILL if it is *task*."""
-    victim = out_of_memory(machine)
-    if victim is None or victim is task:
-        raise Fault(SIGKILL, page)

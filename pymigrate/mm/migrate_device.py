@@ -16,13 +16,13 @@ from enum import IntFlag
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.anon_fault import anon_page_state, kill_for_memory, vma_policies
 from pymigrate.mm.anon_vma import anon_vma_prepare
 from pymigrate.mm.busy import wait_for
 from pymigrate.mm.frames import FrameEdits, extents_of, folio_of, uniform_parts, update_frames
 from pymigrate.mm.huge_memory import split_huge_pmds
 from pymigrate.mm.huge_split import free_unmapped, split_folio
 from pymigrate.mm.memmap import Busy, FrameFlag
-from pymigrate.mm.memory import anon_page_state, kill_for_memory, vma_policies
 from pymigrate.mm.mempolicy import placement
 from pymigrate.mm.page_alloc import alloc_pages
 from pymigrate.mm.pte import Pte, PteRun, weave

@@ -5,10 +5,11 @@ from __future__ import annotations
 from math import gcd
 from typing import TYPE_CHECKING
 
+from pymigrate.mm.anon_fault import anon_page_state, vma_policies
 from pymigrate.mm.anon_vma import anon_vma_prepare
 from pymigrate.mm.frames import new_frames
 from pymigrate.mm.huge_memory import is_thp_allowed
-from pymigrate.mm.memory import access, anon_page_state, vma_policies
+from pymigrate.mm.memory import access
 from pymigrate.mm.mempolicy import placement
 from pymigrate.mm.page_alloc import alloc_pages
 from pymigrate.mm.pte import PteRun, weave

@@ -6,7 +6,8 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError, ScenarioError
-from pymigrate.mm.memory import Fault, access
+from pymigrate.mm.anon_fault import Fault
+from pymigrate.mm.memory import access
 from pymigrate.mm.mempolicy import MPOL, Mempolicy
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.models import RandomPages, RegionSpec

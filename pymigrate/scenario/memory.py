@@ -4,12 +4,14 @@ from random import Random
 
 from pymigrate.errors import ScenarioError
 from pymigrate.mm.address_space import AddressSpace
+from pymigrate.mm.anon_fault import Fault
 from pymigrate.mm.anon_vma import anon_vma_prepare
+from pymigrate.mm.file_fault import map_cached
 from pymigrate.mm.frames import extents_of, new_frames, update_frames
 from pymigrate.mm.huge_memory import split_huge_pmd_at
 from pymigrate.mm.machine import FIRST_REGION, Machine, Region, Task, find_file
 from pymigrate.mm.memmap import Frame, FrameFlag, nid_of
-from pymigrate.mm.memory import Fault, access, map_cached
+from pymigrate.mm.memory import access
 from pymigrate.mm.mempolicy import MPOL, Mempolicy, new_policy, set_nodemask
 from pymigrate.mm.page_alloc import reserve_pages
 from pymigrate.mm.pte import Pte, PteRun

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from enum import IntEnum
 
 from pymigrate.errors import KernelError, UnsupportedError
+from pymigrate.mm.anon_fault import Fault
 from pymigrate.mm.gup import is_secretmem
 from pymigrate.mm.huge_memory import block_ceil, block_floor
 from pymigrate.mm.hugetlb import reserve_again
@@ -11,7 +12,7 @@ from pymigrate.mm.khugepaged import madvise_collapse
 from pymigrate.mm.ksm import unmerge
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.madvise import cold, madvise_free, pageout
-from pymigrate.mm.memory import Access, Fault, access
+from pymigrate.mm.memory import Access, access
 from pymigrate.mm.swap import lru_add_drain, lru_add_drain_all
 from pymigrate.mm.vma import Vm, Vma
 from pymigrate.mm.zap import zap

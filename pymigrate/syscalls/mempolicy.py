@@ -3,12 +3,13 @@
 from typing import NamedTuple
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.anon_fault import Fault
 from pymigrate.mm.cred import Cap
 from pymigrate.mm.frames import frame_of
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.mbind import do_mbind, set_home_node
 from pymigrate.mm.memmap import nid_of
-from pymigrate.mm.memory import Access, Fault, access
+from pymigrate.mm.memory import Access, access
 from pymigrate.mm.mempolicy import (
     MPOL,
     Mempolicy,

@@ -4,12 +4,13 @@ from contextlib import suppress
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.address_space import UNNAMED, AddressSpace
+from pymigrate.mm.anon_fault import Fault
 from pymigrate.mm.frames import extents_of_all, update_frames, whole_folios
 from pymigrate.mm.gup import is_secretmem
 from pymigrate.mm.hugetlb import check_split, reserve, unreserve
 from pymigrate.mm.machine import Machine, Region, Task
 from pymigrate.mm.memmap import FrameFlag, nid_of
-from pymigrate.mm.memory import Access, Fault, access, is_accessible
+from pymigrate.mm.memory import Access, access, is_accessible
 from pymigrate.mm.pte import Pte
 from pymigrate.mm.split_vma import prepare_split
 from pymigrate.mm.swap import lru_add_drain

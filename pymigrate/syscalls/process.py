@@ -5,9 +5,10 @@ from math import ceil
 
 from pymigrate.errors import KernelError
 from pymigrate.mm import fork as _fork
+from pymigrate.mm.anon_fault import Fault
 from pymigrate.mm.cpuset import cpuset_of, effective_cpus
 from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memory import Fault, access
+from pymigrate.mm.memory import access
 from pymigrate.mm.simulated_time import Clock
 from pymigrate.mm.strided import access_strided
 from pymigrate.nodemask import Cpumask
