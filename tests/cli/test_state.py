@@ -171,9 +171,9 @@ def test_interrupt_changes_nothing(shell: Shell) -> None:
     other = sqlite3.connect(shell.state, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     process = shell.start(mapping("r1"))
-    time.sleep(0.5)
+    time.sleep(2)  # by then it waits, even on a busy machine
     process.send_signal(signal.SIGINT)
-    time.sleep(0.1)
+    time.sleep(0.5)
     other.execute("ROLLBACK")
     other.close()
     _, stderr = process.communicate(timeout=60)
