@@ -120,7 +120,7 @@ def _fault(machine: Machine, task: Task, vma: Vma, part: PteRun) -> int:
     fault = HintFault(last, nid, 0, is_local, is_shared, can_write)
     failed = (answer.nr << folio.order) - moved
     if moved:
-        task_numa_fault(machine, task, fault._replace(nid=here, pages=moved))
+        task_numa_fault(machine, task, fault._replace(nid=here, pages=moved, has_moved=True))
     if failed:
         has_failed = answer.may and not is_local
         task_numa_fault(machine, task, fault._replace(pages=failed, has_failed=has_failed))

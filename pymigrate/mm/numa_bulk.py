@@ -113,7 +113,7 @@ def _fault(machine: Machine, task: Task, vma: Vma, alike: _Alike, parts: list[Pt
     machine.counters.add("numa_pages_migrated", moved)
     fault = HintFault(alike.frame.cpupid, alike.nid, 0, is_local, False, can_write)
     if moved:
-        task_numa_fault(machine, task, fault._replace(nid=here, pages=moved))
+        task_numa_fault(machine, task, fault._replace(nid=here, pages=moved, has_moved=True))
     if nr > moved:
         has_failed = may_move and not is_local
         task_numa_fault(machine, task, fault._replace(pages=nr - moved, has_failed=has_failed))

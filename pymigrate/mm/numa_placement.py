@@ -35,6 +35,7 @@ class HintFault(NamedTuple):
     is_shared: bool  # by several entries, in a shared mapping
     may_group: bool
     has_failed: bool = False  # to move
+    has_moved: bool = False
 
 
 def cpupid_of(task: Task) -> int:
@@ -75,6 +76,7 @@ def task_numa_fault(machine: Machine, task: Task, fault: HintFault) -> None:
         local=numa.local + pages * is_local,
         remote=numa.remote + pages * (not is_local),
         failed=numa.failed + pages * fault.has_failed,
+        migrated=numa.migrated + pages * fault.has_moved,
     )
     table, private = task.numa_faults, int(is_private)
     mem = table.get((fault.nid, private), Faults())
@@ -193,7 +195,7 @@ def task_numa_group(machine: Machine, task: Task, fault: HintFault) -> bool:
     mine = machine.numa_groups.get(task.numa.group)
     if mine is None:
         table = {key: Faults(f.mem, f.cpu) for key, f in task.numa_faults.items()}
-        mine = NumaGroup(machine.new_id(), faults=table)
+        mine = NumaGroup(machine.new_id(), faults=table, leader=task.pid)
         machine.numa_groups[mine.gid] = mine
         task.numa = task.numa._replace(group=mine.gid)
     other = _runs_on(machine, task, fault.last)

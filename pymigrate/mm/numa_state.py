@@ -36,6 +36,7 @@ class NumaTask(NamedTuple):
     placed_runtime: int = 0
     group: int = 0  # the number of its NumaGroup; 0: none
     scans: int = 0  # that it has made
+    migrated: int = 0  # base pages that came to it
 
 
 class NumaMm(NamedTuple):
@@ -84,6 +85,7 @@ class NumaGroup:
     active_nodes: int = 1
     max_faults_cpu: int = 0
     faults: FaultTable = field(default_factory=dict)
+    leader: int = 0  # the pid of the task that it began with, which /proc shows as its number
 
     def mem(self, nid: int) -> int:
         """The faults of memory on a node. Mirrors group_faults()."""

@@ -151,14 +151,14 @@ def _read_accesses(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
 
 def _group_rows(machine: Machine) -> list[Row]:
     return [
-        (g.gid, g.nr_tasks, g.active_nodes, g.max_faults_cpu, _faults_text(g.faults))
+        (g.gid, g.nr_tasks, g.active_nodes, g.max_faults_cpu, _faults_text(g.faults), g.leader)
         for g in machine.numa_groups.values()
     ]
 
 
 def _read_groups(machine: Machine, rows: Iterable[Row], _: Maps) -> None:
-    for gid, nr_tasks, active, most, faults in rows:
-        group = NumaGroup(gid, nr_tasks, active, most, _faults_of(faults))
+    for gid, nr_tasks, active, most, faults, leader in rows:
+        group = NumaGroup(gid, nr_tasks, active, most, _faults_of(faults), leader)
         machine.numa_groups[gid] = group
 
 
@@ -192,7 +192,7 @@ PROCESS_TABLES = {
     ),
     "access": Table("pid region rate writes hot hot_rate hot_at", _access_rows, _read_accesses),
     "numa_group": Table(
-        "gid nr_tasks active_nodes max_faults_cpu faults", _group_rows, _read_groups
+        "gid nr_tasks active_nodes max_faults_cpu faults leader", _group_rows, _read_groups
     ),
 }
 

@@ -10,6 +10,7 @@ from pymigrate.views import (
     meminfo,
     numa_maps,
     pagetypeinfo,
+    sched,
     smaps,
     status,
     vmstat,
@@ -61,6 +62,7 @@ def _dir_of_task(machine: Machine, task: Task) -> Dir:
     rows = cache(lambda: smaps.rows(machine, task))
     of_thread: Entries = {
         "comm": file_of(task.comm),
+        "sched": File(lambda: sched.sched(machine, task)),
         "stat": File(lambda: status.stat(machine, task, rows())),
         "status": File(lambda: status.format_status(status.status(machine, task, rows()))),
     }
@@ -69,6 +71,7 @@ def _dir_of_task(machine: Machine, task: Task) -> Dir:
         "cmdline": File(lambda: f"{task.comm}\0"),
         "cpuset": File(lambda: cpuset_path(task)),
         "io": File(lambda: _IO),
+        "limits": File(sched.limits),
         "maps": File(lambda: maps.format_rows(maps.rows(machine, task))),
         "mounts": File(lambda: _MOUNTS),
         "numa_maps": File(lambda: numa_maps.format_rows(numa_maps.rows(machine, task))),

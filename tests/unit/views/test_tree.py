@@ -171,9 +171,11 @@ def test_a_process_has_its_files(machine: Machine) -> None:
         "comm",
         "cpuset",
         "io",
+        "limits",
         "maps",
         "mounts",
         "numa_maps",
+        "sched",
         "smaps",
         "smaps_rollup",
         "stat",
@@ -181,7 +183,7 @@ def test_a_process_has_its_files(machine: Machine) -> None:
         "status",
         "task/",
     ]
-    assert read(tree(machine), f"proc/{task.pid}/task/{task.pid}") == "comm\nstat\nstatus\n"
+    assert read(tree(machine), f"proc/{task.pid}/task/{task.pid}") == "comm\nsched\nstat\nstatus\n"
     assert read(tree(machine), f"proc/{task.pid}/cmdline") == "a\0"
     assert read(tree(machine), f"proc/{task.pid}/comm") == "a\n"
 
