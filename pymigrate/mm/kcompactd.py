@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pymigrate.mm.buddy import MAX_PAGE_ORDER
 from pymigrate.mm.compact_owners import Owners
-from pymigrate.mm.compact_state import CompactControl, CompactResult
+from pymigrate.mm.compact_state import MAX_DEFER_SHIFT, CompactControl, CompactResult
 from pymigrate.mm.compaction import (
     ZONE_NAMES,
     ZoneRun,
@@ -26,6 +26,9 @@ from pymigrate.mm.trace import MigrateMode, call_event
 
 if TYPE_CHECKING:
     from pymigrate.mm.machine import Machine, Node, Zone
+
+
+_POLL = 500  # ms: HPAGE_FRAG_CHECK_INTERVAL_MSEC
 
 
 def wakeup_kcompactd(machine: Machine, node: Node, order: int, zones: list[Zone]) -> list[ZoneRun]:
@@ -51,16 +54,30 @@ def proactive_compact_nodes(machine: Machine) -> None:
             proactive_compact_node(machine, node)
 
 
+def poll(machine: Machine) -> None:
+    """Let each node's kcompactd look at its node, as it does twice a second.
+
+    After a round in vain it does so only every 32 seconds. Mirrors kcompactd().
+    """
+    if not machine.compact_knobs.proactiveness:
+        return
+    for _, node in sorted(machine.nodes.items()):
+        if node.zones and machine.now >= node.next_proactive:
+            is_in_vain = not proactive_compact_node(machine, node)
+            wait = _POLL << MAX_DEFER_SHIFT if is_in_vain else _POLL
+            node.next_proactive = machine.now + wait
+
+
 def proactive_compact_node(machine: Machine, node: Node) -> bool:
-    """Compact *node* if its score is too high; whether that made it lower.
+    """Compact *node* if its score is too high; False if that did not make it lower.
 
     Mirrors should_proactive_compact_node() and proactive_compact_node().
     """
     if not machine.compact_knobs.proactiveness:
-        return False
+        return True
     before = fragmentation_score_node(node)
     if before <= fragmentation_score_wmark(machine, is_low=False):
-        return False
+        return True
     compact_node(machine, node, is_proactive=True)
     return fragmentation_score_node(node) < before
 

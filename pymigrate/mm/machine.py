@@ -105,6 +105,7 @@ class Node:
     adistance: int = 0  # its memory's abstract distance, if a driver gives one
     promotion: Promotion = field(default_factory=Promotion)
     hands: tuple[int, int] = (0, 0)  # frames where reclaim goes on: of files' pages, of the others
+    next_proactive: int = 0  # ms: when its kcompactd may look again how scattered its memory is
 
     @property
     def nr_pages(self) -> int:

@@ -1,6 +1,7 @@
 """Simulated time: a queue of scans, between which tasks run and access their memory.
 
-Time passes only while something runs; it is counted in ms, and a tick is 4 ms (HZ=250).
+Time passes only while something runs; it is counted in ms, and a tick is 4 ms (HZ=250). kcompactd
+looks at the nodes after each scan, and at the end.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from pymigrate.mm.kcompactd import poll
 from pymigrate.mm.numa_scan import TICK, task_numa_work, task_tick_numa
 
 if TYPE_CHECKING:
@@ -131,6 +133,7 @@ class Clock:
             runtime = task.numa.runtime + (time - start) * 1000 // running.nr_on_cpu
             task.numa = task.numa._replace(runtime=runtime)
         machine.now = time
+        poll(machine)
 
     def _counted(self) -> Done:
         counters = self.machine.counters

@@ -230,19 +230,21 @@ def _node_rows(machine: Machine) -> list[Row]:
             node.adistance,
             text_of(node.promotion),
             text_of(node.hands),
+            node.next_proactive,
         )
         for node in machine.nodes.values()
     ]
 
 
 def _read_nodes(machine: Machine, rows: Iterable[Row], maps: Maps) -> None:
-    for nid, cpus, numa, nr, surplus, perf, adistance, promotion, hands in rows:
+    for nid, cpus, numa, nr, surplus, perf, adistance, promotion, hands, *rest in rows:
         memmap, pool = maps["memmap", nid], HugePool(maps["pool", nid], nr, surplus)
         node = Node(nid, Cpumask(cpus, 16), [], memmap, counters_of(numa), pool)
         node.perf = AccessCoordinate(*ints_of(perf)) if perf else None
         node.promotion = Promotion(*ints_of(promotion))
         file_hand, anon_hand = ints_of(hands)
         node.adistance, node.hands = adistance, (file_hand, anon_hand)
+        [node.next_proactive] = rest
         machine.nodes[nid] = node
 
 
@@ -297,7 +299,8 @@ MACHINE_TABLES = {
     ),
     "distance": Table("nid others", _distance_rows, _read_distances),
     "node": Table(
-        "nid cpus numa nr_hugepages surplus_hugepages perf adistance promotion hands",
+        "nid cpus numa nr_hugepages surplus_hugepages perf adistance promotion hands"
+        " next_proactive",
         _node_rows,
         _read_nodes,
     ),

@@ -163,6 +163,14 @@ def test_each_key_of_the_format_is_explained(model: type[models.Model]) -> None:
     assert keys <= named
 
 
+def test_links_within_the_text_lead_to_headings() -> None:
+    named = re.sub(r"[^\w\s-]", "", "\n".join(re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)).lower())
+    anchors = {heading.replace(" ", "-") for heading in named.splitlines()}
+    links = re.findall(r"\]\(#([^)]+)\)", TEXT)
+    assert links
+    assert set(links) <= anchors
+
+
 def test_each_step_is_named() -> None:
     assert set(STEPS) <= set(CODE.findall(SECTIONS["Scenario files"]))
 

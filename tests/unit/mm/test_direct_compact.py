@@ -3,6 +3,7 @@
 import pytest
 
 from pymigrate.mm.compact_state import MAX_DEFER_SHIFT, CompactResult, CompactState
+from pymigrate.mm.frames import update_frames
 from pymigrate.mm.gfp import KERNEL, NOWAIT, TRANSHUGE, TRANSHUGE_LIGHT, Gfp, thp_fault
 from pymigrate.mm.kcompactd import (
     fragmentation_score_node,
@@ -207,8 +208,27 @@ def test_a_proactive_round_goes_on_until_the_score_is_low(machine: Machine) -> N
 
 def test_a_low_score_starts_no_round() -> None:
     machine = declared("stride: 2, size: 8MiB", memory="16MiB")
-    assert not proactive_compact_node(machine, machine.nodes[0])
+    assert proactive_compact_node(machine, machine.nodes[0])
     assert machine.counters["compact_migrate_scanned"] == 0
+
+
+def test_while_time_passes_kcompactd_looks_at_scattered_memory(machine: Machine) -> None:
+    task = new_task(machine)
+    start = touched(machine, task, "4KiB")
+    touch(machine, task, start, 4096, seconds=0.4)
+    assert machine.counters["compact_daemon_migrate_scanned"] > 0
+    check(machine)
+    assert machine.nodes[0].next_proactive == 400 + 500
+
+
+def test_after_a_round_in_vain_kcompactd_waits_for_32_seconds(machine: Machine) -> None:
+    task = new_task(machine)
+    start = touched(machine, task, "4KiB")
+    node = machine.nodes[0]
+    for run in node.memmap.runs:  # nothing can be isolated
+        update_frames(machine, [(run.start, run.nr)], lambda f: f._replace(extra_refs=1))
+    touch(machine, task, start, 4096, seconds=1)
+    assert node.next_proactive == 1000 + 32000
 
 
 @pytest.mark.parametrize(("value", "starts"), [("0", False), ("20", True)])
