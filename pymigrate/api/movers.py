@@ -8,7 +8,8 @@ from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.mm import balance as balancing
-from pymigrate.mm.cost import Estimate, Tally
+from pymigrate.mm.cost import Estimate
+from pymigrate.mm.tally import Tally
 from pymigrate.syscalls import compact, memory_blocks, reclaim
 from pymigrate.units import parse_size
 from pymigrate.views import accesses, balance, cost

@@ -12,7 +12,7 @@ import click
 from pymigrate.cli.common import Options, print_json, say
 from pymigrate.cli.watch import watch, write_chrome
 from pymigrate.errors import KernelError
-from pymigrate.mm.cost import Tally
+from pymigrate.mm.tally import Tally
 from pymigrate.views import arguments, changes, cost, stayed, trace
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.contig import alloc_contig_range, free_contig_range
-from pymigrate.mm.free_area import cma_ranges
+from pymigrate.mm.free_area import cma_areas
 from pymigrate.mm.pageblock import PAGEBLOCK_NR, MigrateType, set_pageblocks
 from pymigrate.mm.runs import Extent
 
@@ -31,15 +31,6 @@ def declare_cma(node: Node, nr: int) -> bool:
     return True
 
 
-def areas(machine: Machine) -> dict[int, list[tuple[int, int]]]:
-    """The frames [a, b) that are kept for CMA, of each node that has some."""
-    found = {
-        nid: [part for zone in node.zones for part in cma_ranges(zone)]
-        for nid, node in sorted(machine.nodes.items())
-    }
-    return {nid: parts for nid, parts in found.items() if parts}
-
-
 def cma_alloc(machine: Machine, nid: int, name: str, nr: int) -> Extent:
     """Allocate *nr* frames in one piece from the area of node *nid*, to be called *name*.
 
@@ -50,7 +41,7 @@ def cma_alloc(machine: Machine, nid: int, name: str, nr: int) -> Extent:
     """
     step = 1 << min((nr - 1).bit_length(), MAX_ALIGN)
     why = "no part of the area is free for so many pages"
-    for a, b in areas(machine).get(nid, []):
+    for a, b in cma_areas(machine).get(nid, []):
         at = -(-a // step) * step
         while at + nr <= b:
             taken = [e for e in machine.contigs.values() if e.start < at + nr and at < sum(e)]

@@ -14,7 +14,7 @@ from pymigrate.mm.buddy import blocks_in
 from pymigrate.mm.pageblock import MigrateType, block_floor, migratetype_of
 
 if TYPE_CHECKING:
-    from pymigrate.mm.compact_state import CompactControl
+    from pymigrate.mm.compact_control import CompactControl
 
 
 def find_free_block(cc: CompactControl) -> tuple[int, int] | None:

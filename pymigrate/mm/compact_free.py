@@ -8,8 +8,8 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from pymigrate.mm.buddy import block_at, blocks_in
+from pymigrate.mm.compact_control import CLUSTER, CompactControl
 from pymigrate.mm.compact_fast import find_free_block
-from pymigrate.mm.compact_state import CLUSTER, CompactControl
 from pymigrate.mm.pageblock import (
     PAGEBLOCK_NR,
     PAGEBLOCK_ORDER,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
-from pymigrate.mm.compact_state import CLUSTER, CompactControl
+from pymigrate.mm.compact_control import CLUSTER, CompactControl
 from pymigrate.mm.memmap import FrameFlag
 from pymigrate.mm.migrate_ops import OPS, Method
 from pymigrate.mm.movable_ops import isolate_movable_page, looks_movable, putback_movable_page

@@ -18,8 +18,8 @@ from pymigrate.mm.runs import pages_to_extents
 from pymigrate.mm.trace import MigrateReason, call_event
 
 if TYPE_CHECKING:
+    from pymigrate.mm.compact_control import CompactControl
     from pymigrate.mm.compact_migrate import Isolated
-    from pymigrate.mm.compact_state import CompactControl
     from pymigrate.mm.machine import Machine
     from pymigrate.mm.memmap import Frame
 

@@ -10,15 +10,11 @@ from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.mm.buddy import blocks_in, contig_page_info, extfrag_for_order, fragmentation_index
+from pymigrate.mm.compact_control import WHOLE_ZONE, CompactControl, CompactResult
 from pymigrate.mm.compact_free import release_freepages
 from pymigrate.mm.compact_migrate import isolate_migratepages
 from pymigrate.mm.compact_move import move_isolated
 from pymigrate.mm.compact_owners import Owners
-from pymigrate.mm.compact_state import (
-    WHOLE_ZONE,
-    CompactControl,
-    CompactResult,
-)
 from pymigrate.mm.memmap import nid_of
 from pymigrate.mm.pageblock import (
     PAGEBLOCK_NR,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from pymigrate.mm.compact_control import CompactControl, CompactPriority, CompactResult
 from pymigrate.mm.compact_owners import Owners
-from pymigrate.mm.compact_state import CompactControl, CompactPriority, CompactResult
 from pymigrate.mm.compaction import (
     COSTLY_ORDER,
     compact_zone,

@@ -26,6 +26,15 @@ def cma_ranges(zone: Zone) -> list[tuple[int, int]]:
     ]
 
 
+def cma_areas(machine: Machine) -> dict[int, list[tuple[int, int]]]:
+    """The frames [a, b) that are kept for CMA, of each node that has some."""
+    found = {
+        nid: [part for zone in node.zones for part in cma_ranges(zone)]
+        for nid, node in sorted(machine.nodes.items())
+    }
+    return {nid: parts for nid, parts in found.items() if parts}
+
+
 def free_cma(zone: Zone) -> list[Extent]:
     """The free frames of those pageblocks."""
     return [extent for a, b in cma_ranges(zone) for extent in zone.free.between(a, b)]

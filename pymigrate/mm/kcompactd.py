@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pymigrate.mm.buddy import MAX_PAGE_ORDER
+from pymigrate.mm.compact_control import CompactControl, CompactResult
 from pymigrate.mm.compact_owners import Owners
-from pymigrate.mm.compact_state import MAX_DEFER_SHIFT, CompactControl, CompactResult
+from pymigrate.mm.compact_state import MAX_DEFER_SHIFT
 from pymigrate.mm.compaction import (
     ZONE_NAMES,
     ZoneRun,

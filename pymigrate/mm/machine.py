@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.access import AccessPattern
 from pymigrate.mm.address_space import AddressSpace
 from pymigrate.mm.compact_state import CompactKnobs, CompactState
-from pymigrate.mm.cost import Costs, Tally
+from pymigrate.mm.cost import Costs
 from pymigrate.mm.cred import CAP_FULL, CAP_NONE, Cap
 from pymigrate.mm.driver import Called, Driver
 from pymigrate.mm.memmap import NODE_SHIFT, FolioWork, FrameRun
@@ -21,10 +21,13 @@ from pymigrate.mm.runs import Extent, RunMap
 from pymigrate.mm.stable_tree import StableTree
 from pymigrate.mm.swap import LruBatch
 from pymigrate.mm.tier_state import AccessCoordinate, MemoryTiers
-from pymigrate.mm.trace import Event, Step
 from pymigrate.mm.vmstat import Counters
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.units import HPAGE_PMD_ORDER, MAX_NUMNODES, PAGE_SHIFT
+
+if TYPE_CHECKING:
+    from pymigrate.mm.tally import Tally
+    from pymigrate.mm.trace import Event, Step
 
 FIRST_REGION = 0x200004000000 >> PAGE_SHIFT
 LOCAL_DISTANCE, REMOTE_DISTANCE = 10, 20
@@ -297,7 +300,7 @@ class Machine:
     allocations: dict[str, Allocation] = field(default_factory=dict)  # of the kernel, by name
     zonelists: dict[int, tuple[int, ...]] = field(default_factory=dict)  # derived, see page_alloc
     tiers: MemoryTiers | None = None  # derived, see memory_tiers
-    events: list[Event | Step] | None = None  # of the tracepoints, if somebody watches; not kept
+    events: "list[Event | Step] | None" = None  # of the tracepoints, if somebody watches; not kept
     memalloc_pin: bool = False  # who allocates pins for long (PF_MEMALLOC_PIN); not kept
     isolated: Isolated | None = None  # pageblocks of type Isolate, during a call; not kept
     meanwhile: list[Meanwhile] = field(default_factory=list)  # during the next call; not kept
@@ -305,7 +308,7 @@ class Machine:
     memalloc: bool = False  # nothing may be reclaimed (PF_MEMALLOC); not kept
     queued: RunMap[Extent] = field(default_factory=RunMap)  # frames off the LRU lists; not kept
     hopeless: dict[int, int] = field(default_factory=dict)  # see kswapd_shrink_node(); not kept
-    tally: Tally | None = None  # of what takes time, if somebody asks; not kept
+    tally: "Tally | None" = None  # of what takes time, if somebody asks; not kept
     off_lru: tuple[Extent, ...] = ()  # pages that a migration has isolated; not kept
     traces_steps: bool = False  # the steps of each folio's migration stand among them; not kept
 

@@ -18,11 +18,11 @@ from pymigrate.units import HPAGE_PMD_ORDER
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pymigrate.mm.cost import Tally
     from pymigrate.mm.folio_list import Slice
     from pymigrate.mm.machine import Machine, Task
     from pymigrate.mm.mempolicy import Placement
     from pymigrate.mm.runs import Edit, RunMap
+    from pymigrate.mm.tally import Tally
 
 # What an ordinary frame may be marked with.
 PLAIN = (

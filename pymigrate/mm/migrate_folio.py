@@ -41,10 +41,10 @@ from pymigrate.mm.trace import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pymigrate.mm.cost import Tally
     from pymigrate.mm.folio_list import Slice
     from pymigrate.mm.machine import Machine, Task
     from pymigrate.mm.mempolicy import Placement
+    from pymigrate.mm.tally import Tally
 
 
 # Who may break the pools' shares of nodes: htlb_allow_alloc_fallback().

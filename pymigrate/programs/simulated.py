@@ -7,10 +7,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.cost import Tally, estimate
+from pymigrate.mm.cost import estimate
 from pymigrate.mm.machine import Region as NamedRegion
 from pymigrate.mm.mm import Mm
 from pymigrate.mm.numa_state import NumaMm, NumaTask
+from pymigrate.mm.tally import Tally
 from pymigrate.syscalls.credentials import check_access
 from pymigrate.tools.program import Libnuma
 from pymigrate.tools.system import Policy, Process, Region, Run, Shared

@@ -1,7 +1,8 @@
 """What drivers ask of CMA, as its files in debugfs do: memory in one piece, and giving it back."""
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.cma import areas, cma_alloc, cma_release
+from pymigrate.mm.cma import cma_alloc, cma_release
+from pymigrate.mm.free_area import cma_areas
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.runs import Extent
 from pymigrate.units import pages_of
@@ -15,7 +16,7 @@ def alloc(machine: Machine, caller: Task, name: str, size: int, nid: int | None 
     _check_owner(caller)
     if name in machine.contigs:
         raise KernelError("EEXIST", f"{name} is allocated")
-    known = areas(machine)
+    known = cma_areas(machine)
     if not known or (nid is not None and nid not in known):
         raise KernelError("ENODEV", "no memory is kept for CMA there")
     if size <= 0:

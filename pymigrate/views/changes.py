@@ -5,7 +5,6 @@ from typing import NamedTuple
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.vma import Vm, Vma
 from pymigrate.mm.vmstat import EVENTS, NODE_STATS, NUMA_EVENTS
-from pymigrate.syscalls import sysctl
 from pymigrate.units import PAGE_SHIFT, format_size
 from pymigrate.views import numa_maps
 from pymigrate.views.regions import region_names, region_offsets
@@ -131,6 +130,8 @@ def as_json(changes: Changes) -> dict[str, object]:
 
 
 def _settings(machine: Machine) -> dict[str, str]:
+    from pymigrate.syscalls import sysctl  # which only a dry run needs, and compaction with it
+
     names = [name for name in sysctl.NAMES if name != "drop_caches"]
     if machine.release.weighted_interleave:
         names += [f"weighted_interleave/node{nid}" for nid in machine.nodes]

@@ -2,8 +2,7 @@
 
 from typing import NamedTuple
 
-from pymigrate.mm.cma import areas
-from pymigrate.mm.free_area import cma_ranges, nr_free_cma
+from pymigrate.mm.free_area import cma_areas, cma_ranges, nr_free_cma
 from pymigrate.mm.machine import Machine, Zone
 from pymigrate.mm.memmap import nid_of
 from pymigrate.mm.memory_hotplug import physical
@@ -23,7 +22,7 @@ class CmaRow(NamedTuple):
 def rows(machine: Machine) -> list[CmaRow]:
     """Each area, followed by the allocations of its node."""
     out = []
-    for nid, parts in areas(machine).items():
+    for nid, parts in cma_areas(machine).items():
         for a, b in parts:
             zone = machine.nodes[nid].zone_of(a)
             out.append(_row(machine, nid, a, b - a, sum(e.nr for e in zone.free.between(a, b))))

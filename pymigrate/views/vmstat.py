@@ -3,8 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from pymigrate.mm.cma import areas
-from pymigrate.mm.free_area import nr_free_cma
+from pymigrate.mm.free_area import cma_areas, nr_free_cma
 from pymigrate.mm.machine import Machine, Node, Zone
 from pymigrate.mm.memmap import Frame, FrameFlag, FrameRun
 from pymigrate.mm.page_alloc import total_reserve
@@ -20,7 +19,7 @@ def rows(machine: Machine) -> dict[str, int]:
     Events are those that were counted; gauges are summed up from the memmap. The kernel's own
     memory is not simulated: what counts it is 0.
     """
-    values = dict.fromkeys(CMA_NAMES if areas(machine) else NAMES, 0)
+    values = dict.fromkeys(CMA_NAMES if cma_areas(machine) else NAMES, 0)
     values.update(machine.counters)
     for node in machine.nodes.values():
         for name, value in node_rows(machine, node).items():

@@ -56,6 +56,20 @@ def test_lean_commands(shell: Shell, line: str) -> None:
     assert imported(shell, line) == set()
 
 
+@pytest.mark.parametrize("line", ["vmstat", "numa_maps a", "ps"])
+def test_what_only_looks_does_not_import_what_moves(shell: Shell, line: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "pymigrate", *line.split()],
+        env=shell.environment(),
+        cwd=shell.folder,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    assert "pymigrate.mm.machine\n" in done.stderr
+    assert "pymigrate.mm.migrate" not in done.stderr
+
+
 def test_json_is_imported_for_json(shell: Shell) -> None:
     assert imported(shell, "vmstat --json") == {"json"}
 

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pymigrate.mm.buddy import nr_free
+from pymigrate.mm.compact_control import CompactControl, CompactResult
 from pymigrate.mm.compact_owners import Owners
-from pymigrate.mm.compact_state import CompactControl, CompactResult
 from pymigrate.mm.compaction import compact_memory, compact_zone
 from pymigrate.mm.machine import Machine, Zone
 from pymigrate.mm.pageblock import PAGEBLOCK_NR

@@ -4,8 +4,9 @@ from collections import Counter
 
 import pytest
 
-from pymigrate.mm.cost import Costs, Estimate, Tally, estimate
+from pymigrate.mm.cost import Costs, Estimate, estimate
 from pymigrate.mm.machine import Machine
+from pymigrate.mm.tally import Tally
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.migrate import migrate_pages, move_pages
 from pymigrate.syscalls.process import touch

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pymigrate.mm.compact_state import MAX_DEFER_SHIFT, CompactResult, CompactState
+from pymigrate.mm.compact_control import CompactResult
+from pymigrate.mm.compact_state import MAX_DEFER_SHIFT, CompactState
 from pymigrate.mm.frames import update_frames
 from pymigrate.mm.gfp import KERNEL, NOWAIT, TRANSHUGE, TRANSHUGE_LIGHT, Gfp, thp_fault
 from pymigrate.mm.kcompactd import (

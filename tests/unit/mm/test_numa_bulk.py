@@ -3,10 +3,10 @@
 import pytest
 
 from pymigrate.mm import memory
-from pymigrate.mm.cost import Tally
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.mempolicy import MPOL
 from pymigrate.mm.numa_scan import task_numa_work
+from pymigrate.mm.tally import Tally
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.syscalls.migrate import move_pages
