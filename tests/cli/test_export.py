@@ -68,7 +68,7 @@ def test_only_what_has_changed_is_written_again(shell: Shell) -> None:
 def test_what_no_longer_exists_is_removed(shell: Shell) -> None:
     shell.out("export tree")
     shell.out("task exit b")
-    assert written(shell)[1] == 16
+    assert written(shell)[1] == 19
     assert not (shell.folder / "tree/proc/200").exists()
     assert (shell.folder / "tree/proc/100/comm").exists()
 
@@ -172,7 +172,7 @@ def test_a_watcher_follows_every_change_until_interrupted(
     maps = shell.folder / "tree/proc/100/numa_maps"
     assert maps.read_text() == shell.out("numa_maps 100")
     shell.out("task exit b")
-    assert "16 removed" in watcher.stdout.readline()
+    assert "19 removed" in watcher.stdout.readline()
     watcher.send_signal(signal.SIGINT)
     assert watcher.wait(timeout=20) == 130
     assert watcher.stdout.read() == ""
