@@ -2,6 +2,7 @@
 
 from pymigrate.mm.cpuset import effective_cpus, effective_mems
 from pymigrate.mm.machine import Cpuset, Machine, Task
+from pymigrate.views import memory_numa_stat
 from pymigrate.views.entries import Dir, Entries, File, dir_of, file_of
 
 
@@ -18,6 +19,7 @@ def cgroup_dir(machine: Machine) -> Dir:
     if machine.release.cpuset_v1:
         return dir_of({"cpuset": dir_of(root | children)})
     kept = {name: file for name, file in root.items() if name not in ("cpuset.cpus", "cpuset.mems")}
+    kept["memory.numa_stat"] = File(lambda: memory_numa_stat.text(machine))
     return dir_of(kept | children)
 
 
