@@ -194,7 +194,7 @@ def placement(machine: Machine, task: Task, policy: Mempolicy | None) -> Placeme
     cycle = [
         nid for nid in policy.nodes for _ in range(machine.weights.get(nid, 1) if weighted else 1)
     ]
-    return Placement(tuple(cycle), is_interleaved=True)
+    return Placement(tuple(cycle) or (local,), is_interleaved=True)
 
 
 def cursor_placement(

@@ -39,7 +39,7 @@ class Memory:  # the nodes of a machine: where pages are placed, and the faults 
         elif policy and policy.mode in (m.INTERLEAVE, m.WEIGHTED):
             weights = self.weights if policy.mode == m.WEIGHTED else {}
             turns = [node for node in policy.nodes for _ in range(weights.get(node, 1))]
-            near, local = turns[phase % len(turns)], False
+            near, local = turns[phase % len(turns)] if turns else near, False
         order = [near] if local else self.zonelists[near]  # local: there or nowhere
         return next((n for n in order if n in mask & (only or self.memory)), None)
 
