@@ -45,6 +45,13 @@ def two_nodes(memory: str = "64MiB", kernel: str = "6.12") -> Machine:
     return nodes_with(memory, memory, kernel=kernel)
 
 
+def balancing_nodes() -> Machine:
+    """Two equal nodes with NUMA balancing on."""
+    machine = two_nodes("128MiB")
+    machine.numa_balancing = 1
+    return machine
+
+
 def four_nodes(memory: str = "64MiB", kernel: str = "6.12") -> Machine:
     """A machine with four equal nodes, all equally far from each other."""
     return nodes_with(memory, memory, memory, memory, kernel=kernel)

@@ -12,7 +12,6 @@ from pymigrate.api.arguments import (
     nodes_of,
     place_of,
     range_of,
-    task_of,
 )
 from pymigrate.api.movers import Movers
 from pymigrate.api.results import (
@@ -86,10 +85,11 @@ class Machine(Movers):
     simulated.
     """
 
-    __slots__ = ("_boot", "_core", "_counted")
+    __slots__ = ("_boot", "_counted")
 
     def __init__(self, machine: core.Machine, boot: Boot) -> None:
-        self._core, self._boot = machine, boot
+        super().__init__(machine)
+        self._boot = boot
         self._counted: dict[str, int] = {}  # what the last step `vmstat` saw
 
     # What there is
@@ -509,17 +509,6 @@ class Machine(Movers):
     def __repr__(self) -> str:
         nodes, tasks = len(self._core.nodes), len(self._core.tasks)
         return f"<Machine: Linux {self.kernel}, {nodes} nodes, {tasks} tasks>"
-
-    def _task(self, who: Who) -> core.Task:
-        return task_of(self._core, who)
-
-    def _caller(self, caller: Who | None, uid: int) -> core.Task:
-        """Who makes a call on a process."""
-        if caller is not None:
-            return self._task(caller)
-        shell = self._core.shell
-        shell.uid = uid
-        return shell
 
     def _on(
         self,

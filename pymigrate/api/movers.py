@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
+from pymigrate.api.arguments import task_of
 from pymigrate.mm import balance as balancing
 from pymigrate.mm.cost import Estimate
 from pymigrate.mm.tally import Tally
@@ -58,14 +59,21 @@ class Timed:
 class Movers:
     """The part of Machine that others than system calls are asked by."""
 
-    __slots__ = ()
-    _core: core.Machine
+    __slots__ = ("_core",)
+
+    def __init__(self, machine: core.Machine) -> None:
+        self._core = machine
 
     def _task(self, who: Who) -> core.Task:
-        raise NotImplementedError
+        return task_of(self._core, who)
 
     def _caller(self, caller: Who | None, uid: int) -> core.Task:
-        raise NotImplementedError
+        """Who makes a call on a process."""
+        if caller is not None:
+            return self._task(caller)
+        shell = self._core.shell
+        shell.uid = uid
+        return shell
 
     def balance(self, seconds: float) -> list[Balanced]:
         """Let time pass while tasks use their memory by their `access`, and NUMA balancing works.

@@ -1,6 +1,6 @@
 """Where tasks reach with their declared accesses: on their own node, on others, and how far."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -100,9 +100,9 @@ def _number(value: float) -> int | float:
 
 def _row(machine: Machine, task: Task) -> AccessRow:
     here = machine.local_node(task)
-    rates: Counter[int] = Counter()
+    rates: defaultdict[int, float] = defaultdict(float)
     for part, nr, node, _ in _placed(machine, task):
-        rates[node] += part.rate * nr / (part.end - part.start)  # type: ignore[assignment]
+        rates[node] += part.rate * nr / (part.end - part.start)
     absent = rates.pop(NOT_PRESENT, 0)
     total = sum(rates.values())
     far = sum(rate * _distance(machine, here, node) for node, rate in rates.items())

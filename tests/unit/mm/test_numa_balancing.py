@@ -16,6 +16,7 @@ from pymigrate.syscalls.migrate import move_pages
 from pymigrate.syscalls.mmap import mprotect
 from pymigrate.syscalls.process import exit_task, fork, sched_setaffinity, touch
 from tests.conftest import (
+    balancing_nodes,
     hold,
     mapped,
     new_file,
@@ -23,7 +24,6 @@ from tests.conftest import (
     nodes_of,
     nodes_with,
     touched,
-    two_nodes,
 )
 from tests.property.invariants import check
 
@@ -41,9 +41,7 @@ NAMES = {
 
 @pytest.fixture
 def machine() -> Machine:
-    machine = two_nodes("128MiB")
-    machine.numa_balancing = 1
-    return machine
+    return balancing_nodes()
 
 
 @pytest.fixture

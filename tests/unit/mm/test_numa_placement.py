@@ -18,13 +18,13 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import mbind
 from pymigrate.syscalls.process import exit_task, touch
 from tests.conftest import (
+    balancing_nodes,
     mapped,
     new_file,
     new_task,
     nodes_of,
     nodes_with,
     touched,
-    two_nodes,
 )
 
 PAGE = 4096
@@ -32,9 +32,7 @@ PAGE = 4096
 
 @pytest.fixture
 def machine() -> Machine:
-    machine = two_nodes("128MiB")
-    machine.numa_balancing = 1
-    return machine
+    return balancing_nodes()
 
 
 @pytest.fixture

@@ -19,16 +19,14 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import mbind, set_mempolicy
 from pymigrate.syscalls.mmap import mprotect, munmap
 from pymigrate.syscalls.process import fork, touch
-from tests.conftest import hold, mapped, new_file, new_task, touched, two_nodes
+from tests.conftest import balancing_nodes, hold, mapped, new_file, new_task, touched
 
 PAGE, MIB = 4096, 1 << 20
 
 
 @pytest.fixture
 def machine() -> Machine:
-    machine = two_nodes("128MiB")
-    machine.numa_balancing = 1
-    return machine
+    return balancing_nodes()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from pymigrate.mm.machine import Machine, Task
 from pymigrate.mm.memory import access
 from pymigrate.mm.simulated_time import Clock, Scan
-from tests.conftest import new_task, touched, two_nodes
+from tests.conftest import balancing_nodes, new_task, touched, two_nodes
 
 MIB = 1 << 20
 
@@ -27,9 +27,7 @@ class Using:
 
 @pytest.fixture
 def machine() -> Machine:
-    machine = two_nodes("128MiB")
-    machine.numa_balancing = 1
-    return machine
+    return balancing_nodes()
 
 
 @pytest.fixture

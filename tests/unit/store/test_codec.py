@@ -101,52 +101,10 @@ def parts(value: Any) -> Iterator[Any]:
 
 def full_machine() -> Machine:
     """A machine in which every field of every type has some value that is not its default."""
-    frame = Frame(9, 3, 2, 1, 9, 4, 5, 6)
-    zone = Zone("normal", 5, 700, RunMap([Extent(5, 6), Extent(1 << 40, 7)]), 13, 3, 4, 5, 6)
-    zone.pageblocks = RunMap([BlockRun(512, 1024, MigrateType.CMA, True)])
-    zone.compact = CompactState(1, 2, 3, 4, 5, 6, 7, 8, True)
-    zone.offline = RunMap([Extent(4096, 4096)])
-    memmap = RunMap([FrameRun(20, 4, frame), FrameRun(30, 1, Frame(1, 0)), FrameRun(40, 2, frame)])
-    pool = HugePool(RunMap([Extent(512, 512)]), 3, 2)
-    node = Node(3, WIDE_CPUS, [zone], memmap, Counters(numa_hit=5, numa_miss=1 << 62), pool)
-    node.perf, node.adistance = AccessCoordinate(80, 81, 1000, 900), 2880
-    node.promotion = Promotion(1, 2, 3, 4, 5)
-    node.hands, node.next_proactive = (7, 8), 33500
-    table = RunMap(
-        [
-            PteRun(1, 4, (7, 9, 8, 6), 0, 31),
-            PteRun(1 << 35, 1024, (512,), 9, 128),
-            PteRun(1 << 36, 5, ()),
-        ]
-    )
-    vmas = [
-        Vma(1, 9, 0x80000003, 4, 8, POLICY, 6, True, True, NumaVma(1, 2, 3, 4, 5, 6)),
-        Vma(12, 13, 1, 12, policy=OTHER_POLICY),
-    ]
-    tables, resv = RunMap([Extent(512, 1024)]), RunMap([Extent(1024, 512)])
-    mm = Mm(2, 11, vmas, table, tables, resv, (17, 19), 23, NumaMm(4, 5, 6))
+    node, mm = _full_node(), _full_mm()
     pages, policies = RunMap([PteRun(3, 1, (1,))]), RunMap([PolicyRun(3, 4, POLICY)])
+    resv = RunMap([Extent(1024, 512)])
     space = AddressSpace(8, "naïve file", "ext4", 4097, 6, pages, policies, (1, 2, 3), resv)
-    task = Task(
-        7,
-        "a b",
-        "\x00'\"\n",
-        26,
-        WIDE_CPUS,
-        mm,
-        WIDE_NODES,
-        POLICY,
-        4,
-        5,
-        "init",
-        "/x",
-        Cpumask.of(99),
-        1 << 23,
-        False,
-        NumaTask(*range(1, 15)),
-        [AccessPattern("x", 0.1, 0.2, 0.3, 0.4, 5), AccessPattern("y", 7.5)],
-        {(3, 1): Faults(1, 2, 3, 4), (0, 0): Faults()},
-    )
     other_mm = Mm(1, 1)
     other = Task(3, "b", "b", 0, Cpumask.of(1), other_mm, Nodemask.of(1))
     return Machine(
@@ -157,7 +115,7 @@ def full_machine() -> Machine:
         True,
         2,
         {3: 4, 0: 2},
-        {7: task, 3: other},
+        {7: _full_task(mm), 3: other},
         {2: mm, 1: other_mm},
         {8: space, 1: AddressSpace(1, "", "shm", 0)},
         {("b", "x"): Region("b", "x", 5, 6), ("a b", "y z"): Region("a", "y", 1 << 50, 1)},
@@ -177,7 +135,7 @@ def full_machine() -> Machine:
         77,
         "mbind",
         [Left(7, "heap", 3, 5, "pinned")],
-        {"gpu": Device("gpu", 1, 99, RunMap([Extent(1025 << 32, 9)]), memmap)},
+        {"gpu": Device("gpu", 1, 99, RunMap([Extent(1025 << 32, 9)]), node.memmap)},
         contigs={"camera": Extent(1 << 33, 9)},
         seed=(1 << 62) + 5,
         defrag="never",
@@ -186,6 +144,60 @@ def full_machine() -> Machine:
         costs=Costs(*[1 / (3 + i) for i in range(len(Costs._fields))]),
         numa_knobs=NumaKnobs(1, 2, 3, 4, 5, 6),
         numa_groups={9: NumaGroup(9, 2, 3, 4, {(3, 0): Faults(5, 6)}, 7)},
+    )
+
+
+def _full_node() -> Node:
+    frame = Frame(9, 3, 2, 1, 9, 4, 5, 6)
+    zone = Zone("normal", 5, 700, RunMap([Extent(5, 6), Extent(1 << 40, 7)]), 13, 3, 4, 5, 6)
+    zone.pageblocks = RunMap([BlockRun(512, 1024, MigrateType.CMA, True)])
+    zone.compact = CompactState(1, 2, 3, 4, 5, 6, 7, 8, True)
+    zone.offline = RunMap([Extent(4096, 4096)])
+    memmap = RunMap([FrameRun(20, 4, frame), FrameRun(30, 1, Frame(1, 0)), FrameRun(40, 2, frame)])
+    pool = HugePool(RunMap([Extent(512, 512)]), 3, 2)
+    node = Node(3, WIDE_CPUS, [zone], memmap, Counters(numa_hit=5, numa_miss=1 << 62), pool)
+    node.perf, node.adistance = AccessCoordinate(80, 81, 1000, 900), 2880
+    node.promotion = Promotion(1, 2, 3, 4, 5)
+    node.hands, node.next_proactive = (7, 8), 33500
+    return node
+
+
+def _full_mm() -> Mm:
+    table = RunMap(
+        [
+            PteRun(1, 4, (7, 9, 8, 6), 0, 31),
+            PteRun(1 << 35, 1024, (512,), 9, 128),
+            PteRun(1 << 36, 5, ()),
+        ]
+    )
+    vmas = [
+        Vma(1, 9, 0x80000003, 4, 8, POLICY, 6, True, True, NumaVma(1, 2, 3, 4, 5, 6)),
+        Vma(12, 13, 1, 12, policy=OTHER_POLICY),
+    ]
+    tables, resv = RunMap([Extent(512, 1024)]), RunMap([Extent(1024, 512)])
+    return Mm(2, 11, vmas, table, tables, resv, (17, 19), 23, NumaMm(4, 5, 6))
+
+
+def _full_task(mm: Mm) -> Task:
+    return Task(
+        7,
+        "a b",
+        "\x00'\"\n",
+        26,
+        WIDE_CPUS,
+        mm,
+        WIDE_NODES,
+        POLICY,
+        4,
+        5,
+        "init",
+        "/x",
+        Cpumask.of(99),
+        1 << 23,
+        False,
+        NumaTask(*range(1, 15)),
+        [AccessPattern("x", 0.1, 0.2, 0.3, 0.4, 5), AccessPattern("y", 7.5)],
+        {(3, 1): Faults(1, 2, 3, 4), (0, 0): Faults()},
     )
 
 
