@@ -13,7 +13,7 @@ from pymigrate.store.store import Boot, Store
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pymigrate.mm.machine import Machine
+    from pymigrate.mm.state.machine import Machine
 
 BUILT_IN = "two-node.yaml"
 INLINE = "<text>"  # stands for the path of a scenario that is in no file

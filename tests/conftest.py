@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.address_space import AddressSpace
-from pymigrate.mm.frames import FrameEdits, update_frames
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memmap import Frame, FrameFlag, nid_of
-from pymigrate.mm.mempolicy import MPOL, Mempolicy
-from pymigrate.mm.mm import Mm
+from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
+from pymigrate.mm.frames.frames import FrameEdits, update_frames
+from pymigrate.mm.state.address_space import AddressSpace
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.mm import Mm
+from pymigrate.mm.state.policy import MPOL, Mempolicy
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.scenario.build import boot
 from pymigrate.scenario.models import MachineSpec

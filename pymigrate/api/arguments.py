@@ -14,7 +14,8 @@ from pymigrate.views import arguments
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pymigrate.mm import machine as core
+    from pymigrate.mm.state import machine as core
+    from pymigrate.mm.state import task as core_task
 
 Who = int | str  # a pid, a task's name, or a comm that just one task has
 Place = int | str | Region  # an address, or REGION[+OFFSET[:LENGTH]] as the commands take it
@@ -24,13 +25,13 @@ Size = int | str  # bytes, or "4MiB"
 B = TypeVar("B", bound=Bitmap)
 
 
-def task_of(machine: core.Machine, who: Who) -> core.Task:
+def task_of(machine: core.Machine, who: Who) -> core_task.Task:
     """The task that is meant. Raises KernelError ESRCH."""
     return machine.task(who) if isinstance(who, int) else arguments.find_task(machine, who)
 
 
 def range_of(
-    machine: core.Machine, task: core.Task, place: Place, length: Size | None
+    machine: core.Machine, task: core_task.Task, place: Place, length: Size | None
 ) -> tuple[int, int]:
     """The address and length in bytes that are meant; *length* wins over that of *place*.
 
@@ -43,7 +44,7 @@ def range_of(
     return addr, size
 
 
-def place_of(machine: core.Machine, task: core.Task, place: Place) -> tuple[int, int | None]:
+def place_of(machine: core.Machine, task: core_task.Task, place: Place) -> tuple[int, int | None]:
     """The address that is meant, and the length in bytes if there is one. Raises ValueError."""
     if isinstance(place, Region):
         return place.address, place.size
@@ -63,7 +64,7 @@ def cpus_of(cpus: Set) -> Cpumask:
 
 
 @contextmanager
-def acting_as(task: core.Task, uid: int | None) -> Iterator[core.Task]:
+def acting_as(task: core_task.Task, uid: int | None) -> Iterator[core_task.Task]:
     """Let *task* make a call with the credentials of *uid*; None: with its own."""
     own = task.uid, task.caps
     if uid is not None:

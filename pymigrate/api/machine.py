@@ -36,7 +36,7 @@ from pymigrate.api.results import (
     stayed_of,
 )
 from pymigrate.errors import KernelError
-from pymigrate.mm.machine import find_file
+from pymigrate.mm.state.machine import find_file
 from pymigrate.nodemask import Nodemask
 from pymigrate.session import save_state
 from pymigrate.store.codec import copy_machine
@@ -63,7 +63,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping as AnyMapping
 
     from pymigrate.api.arguments import Place, Set, Size, Who
-    from pymigrate.mm import machine as core
+    from pymigrate.mm.state import machine as core
+    from pymigrate.mm.state import task as core_task
     from pymigrate.scenario.record import Record
     from pymigrate.store.store import Boot
     from pymigrate.views.numa_maps import NumaMapsRow
@@ -171,7 +172,7 @@ class Machine(Movers):
         before = machine.counters["pgmigrate_success"]
         result = migrate.move_pages(machine, shell, task, addrs, wanted, flags)
         statuses = statuses_of(addrs, result.status)
-        left: list[core.Left] = []
+        left: list[core_task.Left] = []
         if wanted is not None:
             left = stayed.move_pages_rows(machine, task, addrs, wanted, result)
             machine.last_call, machine.left = "move_pages", left
@@ -243,7 +244,7 @@ class Machine(Movers):
                 mempolicy.mbind(machine, task, addr, size, mode, nodes, flags)
             return 0
 
-        def find(_: int | None, is_full: bool) -> list[core.Left]:
+        def find(_: int | None, is_full: bool) -> list[core_task.Left]:
             return stayed.mbind_rows(machine, task, addr, size, nodes, move_all)
 
         return self._watched("mbind", call, find if move or move_all else None)
@@ -515,12 +516,12 @@ class Machine(Movers):
         who: Who,
         place: Place,
         length: Size | None,
-        call: Callable[[core.Machine, core.Task, int, int], None],
+        call: Callable[[core.Machine, core_task.Task, int, int], None],
     ) -> None:
         task = self._task(who)
         call(self._core, task, *range_of(self._core, task, place, length))
 
-    def _addresses(self, task: core.Task, pages: Place | Iterable[int]) -> Sequence[int]:
+    def _addresses(self, task: core_task.Task, pages: Place | Iterable[int]) -> Sequence[int]:
         if not isinstance(pages, int | str | Region):
             return list(pages)
         addr, size = place_of(self._core, task, pages)
@@ -534,7 +535,9 @@ class Machine(Movers):
             raise KernelError("EACCES", error.why) from None
         return numa_maps.rows(self._core, task)
 
-    def _followed(self, name: str, tasks: list[core.Task], call: Callable[[], None]) -> Migrated:
+    def _followed(
+        self, name: str, tasks: list[core_task.Task], call: Callable[[], None]
+    ) -> Migrated:
         """Change a cpuset, and look for memory of *tasks* that did not follow."""
         machine = self._core
         old = machine.cpusets[name].old_mems if name in machine.cpusets else Nodemask()
@@ -551,7 +554,7 @@ class Machine(Movers):
         self,
         name: str,
         call: Callable[[], int],
-        find: Callable[[int | None, bool], list[core.Left]] | None,
+        find: Callable[[int | None, bool], list[core_task.Left]] | None,
     ) -> Migrated:
         """Make a call that moves pages; note which stayed, also if it fails half way."""
         machine = self._core

@@ -8,9 +8,9 @@ from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.api.arguments import task_of
-from pymigrate.mm import balance as balancing
-from pymigrate.mm.cost import Estimate
-from pymigrate.mm.tally import Tally
+from pymigrate.mm.clock import balance as balancing
+from pymigrate.mm.state.cost import Estimate
+from pymigrate.mm.state.tally import Tally
 from pymigrate.syscalls import compact, memory_blocks, reclaim
 from pymigrate.units import parse_size
 from pymigrate.views import accesses, balance, cost
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pymigrate.api.arguments import Size, Who
-    from pymigrate.mm import machine as core
+    from pymigrate.mm.state import machine as core
+    from pymigrate.mm.state import task as core_task
 
 
 class Compacted(NamedTuple):
@@ -64,10 +65,10 @@ class Movers:
     def __init__(self, machine: core.Machine) -> None:
         self._core = machine
 
-    def _task(self, who: Who) -> core.Task:
+    def _task(self, who: Who) -> core_task.Task:
         return task_of(self._core, who)
 
-    def _caller(self, caller: Who | None, uid: int) -> core.Task:
+    def _caller(self, caller: Who | None, uid: int) -> core_task.Task:
         """Who makes a call on a process."""
         if caller is not None:
             return self._task(caller)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.errors import ERRNO, KernelError
-from pymigrate.mm.mempolicy import BALANCING, MODE_NAMES, RELATIVE, STATIC
+from pymigrate.mm.state.policy import BALANCING, MODE_NAMES, RELATIVE, STATIC
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 from pymigrate.views import numa_maps
 from pymigrate.views.explain import Refusal as Refusal
@@ -16,7 +16,9 @@ from pymigrate.views.reasons import REASONS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pymigrate.mm.machine import Left, Machine, Node
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.node import Node
+    from pymigrate.mm.state.task import Left
     from pymigrate.syscalls.mempolicy import PolicyAnswer
     from pymigrate.views.explain import Verdict
 

@@ -8,8 +8,8 @@ import click
 
 from pymigrate.cli.call import system_call
 from pymigrate.cli.common import Options, common_options, say
-from pymigrate.mm.balance import Balanced, balance
-from pymigrate.mm.machine import Machine
+from pymigrate.mm.clock.balance import Balanced, balance
+from pymigrate.mm.state.machine import Machine
 from pymigrate.views import balance as view
 from pymigrate.views import vmstat
 

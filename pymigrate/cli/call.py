@@ -12,11 +12,12 @@ import click
 from pymigrate.cli.common import Options, print_json, say
 from pymigrate.cli.watch import watch, write_chrome
 from pymigrate.errors import KernelError
-from pymigrate.mm.tally import Tally
+from pymigrate.mm.state.tally import Tally
 from pymigrate.views import arguments, changes, cost, stayed, trace
 
 if TYPE_CHECKING:
-    from pymigrate.mm.machine import Left, Machine, Task
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.task import Left, Task
 
 
 _MISNAMED = ("ESRCH", "ENOENT")  # what was named is not there: then it is said which

@@ -12,7 +12,7 @@ from pymigrate.syscalls.compact import compact
 from pymigrate.views import compaction, zone_picture
 
 if TYPE_CHECKING:
-    from pymigrate.mm.machine import Machine
+    from pymigrate.mm.state.machine import Machine
 
 
 @click.command()

@@ -20,7 +20,8 @@ from pymigrate.syscalls import cpuset
 from pymigrate.views import stayed
 
 if TYPE_CHECKING:
-    from pymigrate.mm.machine import Machine, Task
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.task import Task
     from pymigrate.nodemask import Cpumask, Nodemask
 
 

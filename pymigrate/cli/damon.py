@@ -6,7 +6,7 @@ import click
 
 from pymigrate.cli.call import find_range, system_call
 from pymigrate.cli.common import SIZE, Options, common_options, find_task
-from pymigrate.mm.damon import Action, Kind, Scheme
+from pymigrate.mm.reclaim.damon import Action, Kind, Scheme
 from pymigrate.syscalls.damon import apply_to_node, apply_to_range
 from pymigrate.units import PAGE_SHIFT
 

@@ -13,7 +13,7 @@ from pymigrate.views import explain, stayed
 from pymigrate.views.reasons import REASONS
 
 if TYPE_CHECKING:
-    from pymigrate.mm.machine import Machine
+    from pymigrate.mm.state.machine import Machine
 
 
 @click.command()

@@ -6,7 +6,7 @@ import click
 
 from pymigrate.cli.call import find_range, system_call
 from pymigrate.cli.common import Options, common_options, find_task
-from pymigrate.mm.mempolicy import BALANCING, MODE_NAMES, RELATIVE, STATIC
+from pymigrate.mm.state.policy import BALANCING, MODE_NAMES, RELATIVE, STATIC
 from pymigrate.syscalls import mempolicy
 
 _FLAGS = ((STATIC, "static"), (RELATIVE, "relative"), (BALANCING, "balancing"))

@@ -19,7 +19,8 @@ from pymigrate.tools.program import SIGNALLED, Exit
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pymigrate.mm.machine import Machine, Task
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.task import Task
 
 DEFAULT_SIZE = 16 << 20  # that a real command's task touches
 _READERS = frozenset({"numastat", "pidof", "pgrep", "ps"})

@@ -16,7 +16,8 @@ from pymigrate.views import memory_blocks
 
 if TYPE_CHECKING:
     from pymigrate.cli.common import Options
-    from pymigrate.mm.machine import Machine, Task
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.task import Task
 
     Change = Callable[[Machine, Task, int, Sequence[int] | None], list[Outcome]]
 

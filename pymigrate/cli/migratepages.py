@@ -13,7 +13,7 @@ from pymigrate.tools.nodestring import parse_nodestring
 from pymigrate.views import stayed
 
 if TYPE_CHECKING:
-    from pymigrate.mm.machine import Machine
+    from pymigrate.mm.state.machine import Machine
     from pymigrate.nodemask import Nodemask
 
 

@@ -23,8 +23,9 @@ from pymigrate.views import stayed
 from pymigrate.views.arguments import parse_address
 
 if TYPE_CHECKING:
-    from pymigrate.mm.machine import Machine, Task
-    from pymigrate.mm.move_pages import MovePagesResult
+    from pymigrate.mm.calls.move_pages import MovePagesResult
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.task import Task
 
 _NAMES = {-number: f"-{name}" for name, number in ERRNO.items()}
 _MEANING = {

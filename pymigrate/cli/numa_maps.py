@@ -12,7 +12,8 @@ from pymigrate.syscalls.credentials import check_access
 from pymigrate.views import numa_maps
 
 if TYPE_CHECKING:
-    from pymigrate.mm.machine import Machine, Task
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.task import Task
 
 
 @click.command()

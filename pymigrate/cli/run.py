@@ -12,7 +12,7 @@ import click
 from pymigrate.cli.common import say, trace_options
 from pymigrate.cli.watch import watch, write_chrome
 from pymigrate.errors import ScenarioError
-from pymigrate.mm.tally import Tally
+from pymigrate.mm.state.tally import Tally
 from pymigrate.session import scenario_path
 from pymigrate.views import balance, cost
 from pymigrate.views import trace as traces

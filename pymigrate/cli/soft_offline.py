@@ -6,7 +6,7 @@ import click
 
 from pymigrate.cli.call import acting_as, find_range, system_call
 from pymigrate.cli.common import Options, common_options, find_task, shorten
-from pymigrate.mm.memory_failure import num_poisoned_pages
+from pymigrate.mm.offline.memory_failure import num_poisoned_pages
 from pymigrate.syscalls.memory_failure import soft_offline, soft_offline_store
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 

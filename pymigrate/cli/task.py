@@ -10,12 +10,13 @@ import click
 from pymigrate.cli.call import acting_as, find_range, system_call
 from pymigrate.cli.common import CPUMASK, NAME, SIZE, Options, common_options, find_task, shorten
 from pymigrate.errors import KernelError
-from pymigrate.mm.machine import find_file
+from pymigrate.mm.state.machine import find_file
 from pymigrate.syscalls import gup, madvise, mmap, process
 from pymigrate.units import PAGE_SIZE
 
 if TYPE_CHECKING:
-    from pymigrate.mm.machine import Machine, Task
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.task import Task
     from pymigrate.nodemask import Cpumask
 
 _RANGE = "ADDR|REGION[+OFFSET[:LENGTH]]"

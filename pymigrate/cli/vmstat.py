@@ -12,7 +12,7 @@ from pymigrate.cli.common import (
     print_json,
     shorten,
 )
-from pymigrate.mm.vmstat import MIGRATION
+from pymigrate.mm.base.vmstat import MIGRATION
 from pymigrate.views import vmstat
 
 

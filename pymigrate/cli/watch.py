@@ -12,7 +12,7 @@ from pymigrate.views import trace
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pymigrate.mm.machine import Machine
+    from pymigrate.mm.state.machine import Machine
 
 
 def watch(machine: Machine, trace: bool, steps: bool, chrome: str | None) -> bool:

@@ -8,17 +8,18 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pymigrate.mm.frames import extents_of
-from pymigrate.mm.memmap import FrameFlag, nid_of
+from pymigrate.mm.base.memmap import FrameFlag, nid_of
+from pymigrate.mm.frames.frames import extents_of
 from pymigrate.units import HPAGE_PMD_ORDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from pymigrate.mm.machine import Device, Machine, Node, Zone
-    from pymigrate.mm.memmap import FrameRun
-    from pymigrate.mm.mm import Mm
-    from pymigrate.mm.runs import RunMap
+    from pymigrate.mm.base.memmap import FrameRun
+    from pymigrate.mm.base.runs import RunMap
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.mm import Mm
+    from pymigrate.mm.state.node import Device, Node, Zone
 
 # What a check can meet in a state that no kernel has left.
 _MISFITS = (LookupError, ValueError, TypeError, AttributeError, AssertionError, RuntimeError)

@@ -7,11 +7,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.cost import estimate
-from pymigrate.mm.machine import Region as NamedRegion
-from pymigrate.mm.mm import Mm
-from pymigrate.mm.numa_state import NumaMm, NumaTask
-from pymigrate.mm.tally import Tally
+from pymigrate.mm.state.cost import estimate
+from pymigrate.mm.state.mm import Mm
+from pymigrate.mm.state.numa import NumaMm, NumaTask
+from pymigrate.mm.state.tally import Tally
+from pymigrate.mm.state.task import Region as NamedRegion
 from pymigrate.syscalls.credentials import check_access
 from pymigrate.tools.program import Libnuma
 from pymigrate.tools.system import Policy, Process, Region, Run, Shared
@@ -20,8 +20,9 @@ from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, pages_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pymigrate.mm.machine import Machine, Task
-    from pymigrate.mm.mempolicy import Mempolicy
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.policy import Mempolicy
+    from pymigrate.mm.state.task import Task
     from pymigrate.nodemask import Cpumask, Nodemask
     from pymigrate.syscalls.mempolicy import PolicyAnswer
 

@@ -1,22 +1,24 @@
 """From a scenario's text to a booted machine."""
 
 from pymigrate.errors import ScenarioError
-from pymigrate.mm.address_space import AddressSpace
-from pymigrate.mm.busy import begin
-from pymigrate.mm.cma import declare_cma
-from pymigrate.mm.cred import NAMES
-from pymigrate.mm.driver import Driver
-from pymigrate.mm.filemap import dirty_frames
-from pymigrate.mm.frames import FrameEdits
-from pymigrate.mm.hugetlb import set_nr_hugepages
-from pymigrate.mm.machine import Cpuset, Machine, Node, Task, add_device, find_file
-from pymigrate.mm.memmap import Busy, Frame
-from pymigrate.mm.mm import Mm
-from pymigrate.mm.movable_ops import new_pages
-from pymigrate.mm.page_alloc import add_memory, reserve_pages, setup_watermarks
-from pymigrate.mm.release import RELEASES
-from pymigrate.mm.swap import lru_add_drain_all
-from pymigrate.mm.tier_state import AccessCoordinate
+from pymigrate.mm.base.cred import NAMES
+from pymigrate.mm.base.memmap import Busy, Frame
+from pymigrate.mm.base.release import RELEASES
+from pymigrate.mm.engine.movable_ops import new_pages
+from pymigrate.mm.faults.filemap import dirty_frames
+from pymigrate.mm.frames.busy import begin
+from pymigrate.mm.frames.frames import FrameEdits
+from pymigrate.mm.frames.lru_batches import lru_add_drain_all
+from pymigrate.mm.frames.page_alloc import add_memory, reserve_pages, setup_watermarks
+from pymigrate.mm.offline.contig import declare_cma
+from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
+from pymigrate.mm.state.address_space import AddressSpace
+from pymigrate.mm.state.driver import Driver
+from pymigrate.mm.state.machine import Machine, add_device, find_file
+from pymigrate.mm.state.mm import Mm
+from pymigrate.mm.state.node import Node
+from pymigrate.mm.state.task import Cpuset, Task
+from pymigrate.mm.state.tiers import AccessCoordinate
 from pymigrate.scenario.fragmentation import fragment
 from pymigrate.scenario.memory import declare, policy_of
 from pymigrate.scenario.models import (

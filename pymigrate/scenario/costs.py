@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pymigrate.mm.cost import Costs
+from pymigrate.mm.state.cost import Costs
 from pymigrate.scenario.fields import Model
 
 _DEFAULT = Costs()

@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from random import Random
 
-from pymigrate.mm.address_space import AddressSpace
-from pymigrate.mm.frames import FrameEdits
-from pymigrate.mm.machine import Machine, Node, Zone
-from pymigrate.mm.memmap import Frame, FrameFlag
-from pymigrate.mm.pageblock import PAGEBLOCK_NR, MigrateType, set_pageblocks
-from pymigrate.mm.pte import Pte, PteRun, weave
-from pymigrate.mm.runs import Extent, coalesce
+from pymigrate.mm.base.memmap import Frame, FrameFlag
+from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, MigrateType
+from pymigrate.mm.base.pte import Pte, PteRun, weave
+from pymigrate.mm.base.runs import Extent, coalesce
+from pymigrate.mm.frames.frames import FrameEdits
+from pymigrate.mm.frames.pageblocks import set_pageblocks
+from pymigrate.mm.state.address_space import AddressSpace
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Node, Zone
 from pymigrate.scenario.models import PatternSpec
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 

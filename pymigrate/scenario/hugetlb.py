@@ -6,9 +6,9 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError, ScenarioError
-from pymigrate.mm.anon_fault import Fault
-from pymigrate.mm.memory import access
-from pymigrate.mm.mempolicy import MPOL, Mempolicy
+from pymigrate.mm.faults.memory import access
+from pymigrate.mm.spaces.anon_pages import Fault
+from pymigrate.mm.state.policy import MPOL, Mempolicy
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.models import RandomPages, RegionSpec
 from pymigrate.syscalls.mmap import mmap
@@ -17,9 +17,10 @@ from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pymigrate.mm.address_space import AddressSpace
-    from pymigrate.mm.machine import Machine, Task
-    from pymigrate.mm.vma import Vma
+    from pymigrate.mm.state.address_space import AddressSpace
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.task import Task
+    from pymigrate.mm.state.vma import Vma
 
 
 def map_hugetlb(

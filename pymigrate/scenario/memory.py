@@ -3,20 +3,21 @@
 from random import Random
 
 from pymigrate.errors import ScenarioError
-from pymigrate.mm.address_space import AddressSpace
-from pymigrate.mm.anon_fault import Fault
-from pymigrate.mm.anon_vma import anon_vma_prepare
-from pymigrate.mm.file_fault import map_cached
-from pymigrate.mm.frames import extents_of, new_frames, update_frames
-from pymigrate.mm.huge_memory import split_huge_pmd_at
-from pymigrate.mm.machine import FIRST_REGION, Machine, Region, Task, find_file
-from pymigrate.mm.memmap import Frame, FrameFlag, nid_of
-from pymigrate.mm.memory import access
-from pymigrate.mm.mempolicy import MPOL, Mempolicy, new_policy, set_nodemask
-from pymigrate.mm.page_alloc import reserve_pages
-from pymigrate.mm.pte import Pte, PteRun
-from pymigrate.mm.runs import Extent, RunMap, take_extents
-from pymigrate.mm.vma import Vm, Vma
+from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
+from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.base.runs import Extent, RunMap, take_extents
+from pymigrate.mm.faults.file_fault import map_cached
+from pymigrate.mm.faults.memory import access
+from pymigrate.mm.frames.frames import extents_of, new_frames, update_frames
+from pymigrate.mm.frames.page_alloc import reserve_pages
+from pymigrate.mm.spaces.anon_pages import Fault
+from pymigrate.mm.spaces.huge_pmd import split_huge_pmd_at
+from pymigrate.mm.spaces.rmap import anon_vma_prepare
+from pymigrate.mm.state.address_space import AddressSpace
+from pymigrate.mm.state.machine import FIRST_REGION, Machine, find_file
+from pymigrate.mm.state.policy import MPOL, Mempolicy, new_policy, set_nodemask
+from pymigrate.mm.state.task import Region, Task
+from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.hugetlb import fill_hugetlb, map_hugetlb
 from pymigrate.scenario.models import PolicySpec, RandomPages, RegionSpec

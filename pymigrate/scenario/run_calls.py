@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pymigrate.mm.machine import find_file
+from pymigrate.mm.state.machine import find_file
 from pymigrate.scenario import call_steps
 from pymigrate.scenario.record import Record, done, runs
 from pymigrate.syscalls import gup, madvise, mempolicy, migrate, mmap, process

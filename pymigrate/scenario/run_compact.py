@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pymigrate.mm.gfp import Gfp
-from pymigrate.mm.memmap import nid_of
+from pymigrate.mm.base.gfp import Gfp
+from pymigrate.mm.base.memmap import nid_of
 from pymigrate.scenario import compact_steps
 from pymigrate.scenario.record import Record, done, runs
 from pymigrate.syscalls import compact, kernel_pages

@@ -6,10 +6,11 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from pymigrate.errors import KernelError, UnsupportedError
-from pymigrate.mm import balance, ksm
-from pymigrate.mm.damon import Action, Kind, Scheme
-from pymigrate.mm.memmap import Busy, nid_of
-from pymigrate.mm.trace import MigrateMode
+from pymigrate.mm.base.memmap import Busy, nid_of
+from pymigrate.mm.calls import ksm
+from pymigrate.mm.clock import balance
+from pymigrate.mm.reclaim.damon import Action, Kind, Scheme
+from pymigrate.mm.state.events import MigrateMode
 from pymigrate.programs.simulated import Simulated
 from pymigrate.scenario import machine_steps
 from pymigrate.scenario.record import Record, done, runs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pymigrate.mm.memory_hotplug import physical
+from pymigrate.mm.offline.memory_hotplug import physical
 from pymigrate.nodemask import Bitmap
 from pymigrate.scenario import memory_steps
 from pymigrate.scenario.record import Record, done

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from pymigrate.errors import KernelError, UnsupportedError
-from pymigrate.mm.machine import Machine, Meanwhile, Region, Task
-from pymigrate.mm.meanwhile import finish
+from pymigrate.mm.faults.meanwhile import finish
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Meanwhile, Region, Task
 from pymigrate.scenario import call_steps
 from pymigrate.scenario.build import build
 from pymigrate.scenario.loader import load
@@ -77,7 +78,7 @@ class Runner:
         if spec is None:
             return None
         page = self.region(spec.task, spec.at).start + (spec.offset >> PAGE_SHIFT)
-        other = Meanwhile(self.task(spec.task).pid, page, spec.write)
+        other = Meanwhile(self.task(spec.task).pid, page, spec.write, finish)
         self.machine.meanwhile.append(other)
         return other
 

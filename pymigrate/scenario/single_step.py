@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 
 from pymigrate.errors import ScenarioError
-from pymigrate.mm.machine import Machine
+from pymigrate.mm.state.machine import Machine
 from pymigrate.scenario import checks, messages
 from pymigrate.scenario.call_steps import MovePagesStep
 from pymigrate.scenario.fields import listed, nearest, shown

@@ -9,12 +9,12 @@ from functools import lru_cache
 from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pymigrate.mm.address_space import PolicyRun
-from pymigrate.mm.memmap import Frame, FrameRun
-from pymigrate.mm.mempolicy import MPOL, Mempolicy
-from pymigrate.mm.pageblock import BlockRun, MigrateType
-from pymigrate.mm.pte import PteRun
-from pymigrate.mm.runs import Extent
+from pymigrate.mm.base.memmap import Frame, FrameRun
+from pymigrate.mm.base.pageblock import BlockRun, MigrateType
+from pymigrate.mm.base.pte import PteRun
+from pymigrate.mm.base.runs import Extent
+from pymigrate.mm.state.address_space import PolicyRun
+from pymigrate.mm.state.policy import MPOL, Mempolicy
 from pymigrate.nodemask import Nodemask
 
 if TYPE_CHECKING:

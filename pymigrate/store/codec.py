@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pymigrate.errors import StoreError
-from pymigrate.mm.machine import Machine
-from pymigrate.mm.runs import R, RunMap
+from pymigrate.mm.base.runs import R, RunMap
+from pymigrate.mm.state.machine import Machine
 from pymigrate.store.blobs import KINDS
 from pymigrate.store.machine_tables import MACHINE_TABLES
 from pymigrate.store.process_tables import PROCESS_TABLES

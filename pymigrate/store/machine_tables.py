@@ -5,28 +5,19 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from pymigrate.mm.compact_state import CompactKnobs, CompactState
-from pymigrate.mm.cost import Costs
-from pymigrate.mm.driver import Driver
-from pymigrate.mm.machine import (
-    Allocation,
-    Cpuset,
-    Device,
-    HugePool,
-    Left,
-    Machine,
-    Node,
-    Pin,
-    Region,
-    Zone,
-)
-from pymigrate.mm.memmap import Busy, FolioWork
-from pymigrate.mm.numa_state import NumaKnobs, Promotion
-from pymigrate.mm.release import RELEASES
-from pymigrate.mm.runs import Extent
-from pymigrate.mm.stable_tree import RmapItem
-from pymigrate.mm.swap import LruBatch
-from pymigrate.mm.tier_state import AccessCoordinate
+from pymigrate.mm.base.memmap import Busy, FolioWork
+from pymigrate.mm.base.release import RELEASES
+from pymigrate.mm.base.runs import Extent
+from pymigrate.mm.state.compact import CompactKnobs, CompactState
+from pymigrate.mm.state.cost import Costs
+from pymigrate.mm.state.driver import Driver
+from pymigrate.mm.state.lru_batch import LruBatch
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Allocation, Device, HugePool, Node, Zone
+from pymigrate.mm.state.numa import NumaKnobs, Promotion
+from pymigrate.mm.state.stable_tree import RmapItem
+from pymigrate.mm.state.task import Cpuset, Left, Pin, Region
+from pymigrate.mm.state.tiers import AccessCoordinate
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.store.blobs import pack, unpack
 from pymigrate.store.table import Table, counters_of, counters_text, ints_of, pairs_of, text_of

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pymigrate.mm.access import AccessPattern
-from pymigrate.mm.address_space import AddressSpace
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.mm import Mm
-from pymigrate.mm.numa_state import Faults, NumaGroup, NumaMm, NumaTask, NumaVma
-from pymigrate.mm.vma import Vma
+from pymigrate.mm.state.access import AccessPattern
+from pymigrate.mm.state.address_space import AddressSpace
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.mm import Mm
+from pymigrate.mm.state.numa import Faults, NumaGroup, NumaMm, NumaTask, NumaVma
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vma
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.store.blobs import policy_of, policy_text
 from pymigrate.store.table import Table, ints_of, text_of
@@ -17,8 +18,8 @@ from pymigrate.store.table import Table, ints_of, text_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pymigrate.mm.mempolicy import Mempolicy
-    from pymigrate.mm.numa_state import FaultTable
+    from pymigrate.mm.state.numa import FaultTable
+    from pymigrate.mm.state.policy import Mempolicy
     from pymigrate.store.table import Maps, Row
 
 

@@ -21,8 +21,8 @@ from pymigrate.store.codec import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pymigrate.mm.machine import Machine
-    from pymigrate.mm.runs import RunMap
+    from pymigrate.mm.base.runs import RunMap
+    from pymigrate.mm.state.machine import Machine
     from pymigrate.store.table import MapKey, Row, Rows
 
 T = TypeVar("T")

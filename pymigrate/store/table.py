@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pymigrate.mm.vmstat import Counters
+from pymigrate.mm.base.vmstat import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from pymigrate.mm.machine import Machine
-    from pymigrate.mm.runs import RunMap
+    from pymigrate.mm.base.runs import RunMap
+    from pymigrate.mm.state.machine import Machine
 
     Row = tuple[Any, ...]  # ints, texts, bytes and None, by the table's columns
     Rows = dict[str, list[Row]]  # of each table, in the order of the machine

@@ -1,10 +1,11 @@
 """What drivers ask of CMA, as its files in debugfs do: memory in one piece, and giving it back."""
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.cma import cma_alloc, cma_release
-from pymigrate.mm.free_area import cma_areas
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.runs import Extent
+from pymigrate.mm.base.runs import Extent
+from pymigrate.mm.frames.free_area import cma_areas
+from pymigrate.mm.offline.contig import cma_alloc, cma_release
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.units import pages_of
 
 

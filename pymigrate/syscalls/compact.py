@@ -1,10 +1,12 @@
 """Compaction on request: vm.compact_memory, and /sys/devices/system/node/nodeN/compact."""
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.compaction import ZoneRun, compact_memory, compact_node
-from pymigrate.mm.kcompactd import wakeup_kcompactd
-from pymigrate.mm.machine import Machine, Node, Task
-from pymigrate.mm.swap import lru_add_drain_all
+from pymigrate.mm.compact.compaction import ZoneRun, compact_memory, compact_node
+from pymigrate.mm.compact.kcompactd import wakeup_kcompactd
+from pymigrate.mm.frames.lru_batches import lru_add_drain_all
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Node
+from pymigrate.mm.state.task import Task
 
 
 def compact(

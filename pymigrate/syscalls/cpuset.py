@@ -1,8 +1,15 @@
 """The cpuset files of a cgroup: making one, writing its masks, attaching tasks."""
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.cpuset import attach, effective_mems, find_cpuset, update_cpumask, update_nodemask
-from pymigrate.mm.machine import Cpuset, Machine, Task
+from pymigrate.mm.calls.cpuset import (
+    attach,
+    effective_mems,
+    find_cpuset,
+    update_cpumask,
+    update_nodemask,
+)
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Cpuset, Task
 from pymigrate.nodemask import Cpumask, Nodemask
 
 

@@ -1,8 +1,8 @@
 """Who may do what to whom."""
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.cred import Cap
-from pymigrate.mm.machine import Task
+from pymigrate.mm.base.cred import Cap
+from pymigrate.mm.state.task import Task
 
 
 def check_access(caller: Task, target: Task) -> None:

@@ -1,8 +1,9 @@
 """DAMON's schemes, as who writes to its files in sysfs applies them."""
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.damon import Scheme, apply_scheme
-from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.reclaim.damon import Scheme, apply_scheme
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 
 

@@ -1,8 +1,9 @@
 """What a device's driver does to a process's pages: they go to the device, or come back."""
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.migrate_device import Moved, migrate_from_device, migrate_to_device
+from pymigrate.mm.faults.migrate_device import Moved, migrate_from_device, migrate_to_device
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.units import PAGE_SHIFT
 
 RAM = "ram"

@@ -3,16 +3,12 @@
 from collections.abc import Sequence
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.driver import Driver
-from pymigrate.mm.machine import Machine
-from pymigrate.mm.mempolicy import Placement
-from pymigrate.mm.migrate import migrate_pages
-from pymigrate.mm.movable_ops import (
-    isolate_movable_page,
-    putback_movable_page,
-    queue_of,
-)
-from pymigrate.mm.trace import MigrateMode, MigrateReason
+from pymigrate.mm.engine.migrate import migrate_pages
+from pymigrate.mm.engine.movable_ops import isolate_movable_page, putback_movable_page, queue_of
+from pymigrate.mm.state.driver import Driver
+from pymigrate.mm.state.events import MigrateMode, MigrateReason
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.policy import Placement
 
 
 def migrate_driver(

@@ -1,11 +1,12 @@
 """Ways to hold pages: io_uring's registered buffers (long), vmsplice(2) into a pipe (short)."""
 
-from pymigrate.mm.busy import begin, end
-from pymigrate.mm.frames import folio_of, update_folio
-from pymigrate.mm.gup import pin_pages, unpin_pages
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memmap import Busy, FrameFlag
-from pymigrate.mm.pte import Pte
+from pymigrate.mm.base.memmap import Busy, FrameFlag
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.calls.gup import pin_pages, unpin_pages
+from pymigrate.mm.frames.busy import begin, end
+from pymigrate.mm.frames.frames import folio_of, update_folio
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.units import PAGE_SHIFT, pages_of
 
 

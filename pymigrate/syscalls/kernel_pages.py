@@ -1,10 +1,11 @@
 """Memory that the kernel allocates for itself, and gives back."""
 
 from pymigrate.errors import KernelError
-from pymigrate.mm import gfp
-from pymigrate.mm.gfp import Gfp
-from pymigrate.mm.kernel_alloc import alloc_kernel_pages, free_kernel_pages
-from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.base import gfp
+from pymigrate.mm.base.gfp import Gfp
+from pymigrate.mm.reclaim.kernel_alloc import alloc_kernel_pages, free_kernel_pages
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 
 MODES = {
     "kernel": gfp.KERNEL,

@@ -4,18 +4,19 @@ from collections.abc import Callable
 from enum import IntEnum
 
 from pymigrate.errors import KernelError, UnsupportedError
-from pymigrate.mm.anon_fault import Fault
-from pymigrate.mm.gup import is_secretmem
-from pymigrate.mm.huge_memory import block_ceil, block_floor
-from pymigrate.mm.hugetlb import reserve_again
-from pymigrate.mm.khugepaged import madvise_collapse
-from pymigrate.mm.ksm import unmerge
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.madvise import cold, madvise_free, pageout
-from pymigrate.mm.memory import Access, access
-from pymigrate.mm.swap import lru_add_drain, lru_add_drain_all
-from pymigrate.mm.vma import Vm, Vma
-from pymigrate.mm.zap import zap
+from pymigrate.mm.calls.khugepaged import madvise_collapse
+from pymigrate.mm.calls.ksm import unmerge
+from pymigrate.mm.calls.madvise import cold, madvise_free, pageout
+from pymigrate.mm.faults.memory import Access, access
+from pymigrate.mm.frames.lru_batches import lru_add_drain, lru_add_drain_all
+from pymigrate.mm.spaces.anon_pages import Fault
+from pymigrate.mm.spaces.huge_pmd import block_ceil, block_floor
+from pymigrate.mm.spaces.hugetlb_pool import reserve_again
+from pymigrate.mm.spaces.pins import is_secretmem
+from pymigrate.mm.spaces.zap import zap
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.syscalls.memory_failure import soft_offline
 from pymigrate.syscalls.mmap import page_range, set_vma_flags
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SIZE

@@ -4,8 +4,14 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memory_hotplug import MemoryBlock, memory_blocks, offline_pages, online_pages
+from pymigrate.mm.offline.memory_hotplug import (
+    MemoryBlock,
+    memory_blocks,
+    offline_pages,
+    online_pages,
+)
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 
 
 class Outcome(NamedTuple):

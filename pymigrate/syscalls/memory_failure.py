@@ -1,15 +1,16 @@
 """Taking pages out of use: MADV_SOFT_OFFLINE, and the file soft_offline_page in sysfs."""
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.anon_fault import Fault
-from pymigrate.mm.cred import Cap
-from pymigrate.mm.frames import frame_of
-from pymigrate.mm.gup import is_secretmem
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memory import Access, access
-from pymigrate.mm.memory_failure import soft_offline_page
-from pymigrate.mm.memory_hotplug import model_pfn
-from pymigrate.mm.vma import Vm
+from pymigrate.mm.base.cred import Cap
+from pymigrate.mm.faults.memory import Access, access
+from pymigrate.mm.frames.frames import frame_of
+from pymigrate.mm.offline.memory_failure import soft_offline_page
+from pymigrate.mm.offline.memory_hotplug import model_pfn
+from pymigrate.mm.spaces.anon_pages import Fault
+from pymigrate.mm.spaces.pins import is_secretmem
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm
 from pymigrate.units import PAGE_SHIFT
 
 

@@ -3,22 +3,17 @@
 from typing import NamedTuple
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.anon_fault import Fault
-from pymigrate.mm.cred import Cap
-from pymigrate.mm.frames import frame_of
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.mbind import do_mbind, set_home_node
-from pymigrate.mm.memmap import nid_of
-from pymigrate.mm.memory import Access, access
-from pymigrate.mm.mempolicy import (
-    MPOL,
-    Mempolicy,
-    cursor_placement,
-    new_policy,
-    set_nodemask,
-    split_mode,
-)
-from pymigrate.mm.queue_folios import Walk
+from pymigrate.mm.base.cred import Cap
+from pymigrate.mm.base.memmap import nid_of
+from pymigrate.mm.calls.mbind import do_mbind, set_home_node
+from pymigrate.mm.engine.queue_folios import Walk
+from pymigrate.mm.faults.memory import Access, access
+from pymigrate.mm.frames.frames import frame_of
+from pymigrate.mm.frames.placement import cursor_placement
+from pymigrate.mm.spaces.anon_pages import Fault
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.policy import MPOL, Mempolicy, new_policy, set_nodemask, split_mode
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.migrate import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT
 from pymigrate.syscalls.mmap import page_range

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.cpuset import cpuset_mems_allowed
-from pymigrate.mm.cred import Cap
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.move_pages import MovePagesResult, do_pages_move, do_pages_stat
-from pymigrate.mm.queue_folios import do_migrate_pages
+from pymigrate.mm.base.cred import Cap
+from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
+from pymigrate.mm.calls.migrate_pages import do_migrate_pages
+from pymigrate.mm.calls.move_pages import MovePagesResult, do_pages_move, do_pages_stat
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.credentials import check_access
 from pymigrate.units import PAGE_SHIFT

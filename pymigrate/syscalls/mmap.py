@@ -3,19 +3,20 @@
 from contextlib import suppress
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.address_space import UNNAMED, AddressSpace
-from pymigrate.mm.anon_fault import Fault
-from pymigrate.mm.frames import extents_of_all, update_frames, whole_folios
-from pymigrate.mm.gup import is_secretmem
-from pymigrate.mm.hugetlb import check_split, reserve, unreserve
-from pymigrate.mm.machine import Machine, Region, Task
-from pymigrate.mm.memmap import FrameFlag, nid_of
-from pymigrate.mm.memory import Access, access, is_accessible
-from pymigrate.mm.pte import Pte
-from pymigrate.mm.split_vma import prepare_split
-from pymigrate.mm.swap import lru_add_drain
-from pymigrate.mm.vma import Vm, Vma
-from pymigrate.mm.zap import drop_unmapped_shm, zap
+from pymigrate.mm.base.memmap import FrameFlag, nid_of
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.faults.memory import Access, access, is_accessible
+from pymigrate.mm.frames.frames import extents_of_all, update_frames, whole_folios
+from pymigrate.mm.frames.lru_batches import lru_add_drain
+from pymigrate.mm.spaces.anon_pages import Fault
+from pymigrate.mm.spaces.huge_pmd import prepare_split
+from pymigrate.mm.spaces.hugetlb_pool import check_split, reserve, unreserve
+from pymigrate.mm.spaces.pins import is_secretmem
+from pymigrate.mm.spaces.zap import drop_unmapped_shm, zap
+from pymigrate.mm.state.address_space import UNNAMED, AddressSpace
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Region, Task
+from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.units import HPAGE_SIZE, PAGE_SHIFT, PAGE_SIZE, pages_of
 
 _ADDRESS_BITS = 64

@@ -4,13 +4,15 @@ from dataclasses import dataclass
 from math import ceil
 
 from pymigrate.errors import KernelError
-from pymigrate.mm import fork as _fork
-from pymigrate.mm.anon_fault import Fault
-from pymigrate.mm.cpuset import cpuset_of, effective_cpus
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memory import access
-from pymigrate.mm.simulated_time import Clock
-from pymigrate.mm.strided import access_strided
+from pymigrate.mm.calls import fork as _fork
+from pymigrate.mm.calls.cpuset import cpuset_of, effective_cpus
+from pymigrate.mm.clock.simulated_time import Clock
+from pymigrate.mm.faults.memory import access
+from pymigrate.mm.faults.strided import access_strided
+from pymigrate.mm.spaces import exit as _exit
+from pymigrate.mm.spaces.anon_pages import Fault
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Cpumask
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 
@@ -22,7 +24,7 @@ def fork(machine: Machine, task: Task, name: str) -> Task:
 
 def exit_task(machine: Machine, task: Task) -> None:
     """End *task*."""
-    _fork.exit_task(machine, task)
+    _exit.exit_task(machine, task)
 
 
 def sched_setaffinity(machine: Machine, task: Task, cpus: Cpumask) -> None:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.vmscan import memory_reclaim
+from pymigrate.mm.reclaim.vmscan import memory_reclaim
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.units import PAGE_SHIFT
 
 

@@ -4,13 +4,14 @@ import re
 from collections.abc import Callable
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.compaction import compact_memory
-from pymigrate.mm.filemap import drop_caches
-from pymigrate.mm.hugetlb import set_nr_hugepages
-from pymigrate.mm.kcompactd import proactive_compact_nodes
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.numa_promotion import TIERING, reset_memory_tiering
-from pymigrate.mm.page_alloc import setup_watermarks
+from pymigrate.mm.compact.compaction import compact_memory
+from pymigrate.mm.compact.kcompactd import proactive_compact_nodes
+from pymigrate.mm.faults.filemap import drop_caches
+from pymigrate.mm.frames.hot_pages import TIERING, reset_memory_tiering
+from pymigrate.mm.frames.page_alloc import setup_watermarks
+from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 
 MAX_WEIGHT = 255
 _WEIGHT = re.compile(r"(?:/sys/kernel/mm/mempolicy/)?weighted_interleave/node([0-9]{1,4})")

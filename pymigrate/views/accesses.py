@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pymigrate.mm.access import Accessed, accessed
-from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.state.access import Accessed, accessed
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
 from pymigrate.views.placement import NOT_PRESENT, runs
 from pymigrate.views.ps import aligned

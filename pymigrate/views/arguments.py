@@ -6,14 +6,15 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.mempolicy import BALANCING, MODE_NAMES, RELATIVE, STATIC
+from pymigrate.mm.state.policy import BALANCING, MODE_NAMES, RELATIVE, STATIC
 from pymigrate.nodemask import Nodemask
 from pymigrate.tools.program import strtoul, to_signed
 from pymigrate.units import PAGE_SHIFT, parse_size
 from pymigrate.views.regions import regions_of
 
 if TYPE_CHECKING:
-    from pymigrate.mm.machine import Machine, Task
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.task import Task
 
 # Without 0x it begins with a digit, for a region's name does not.
 _ADDRESS = re.compile(r"(?:0[xX](?=[0-9a-fA-F])|(?=[0-9]))0*([0-9a-fA-F]{0,16})")

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from pymigrate.mm.balance import Balanced
-from pymigrate.mm.machine import Machine
-from pymigrate.mm.simulated_time import Scan
-from pymigrate.mm.vmstat import MIGRATION
+from pymigrate.mm.base.vmstat import MIGRATION
+from pymigrate.mm.clock.balance import Balanced
+from pymigrate.mm.clock.simulated_time import Scan
+from pymigrate.mm.state.machine import Machine
 from pymigrate.views.ps import aligned
 
 COUNTED = (*MIGRATION, "pgpromote_success", "pgpromote_candidate")

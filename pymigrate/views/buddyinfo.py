@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pymigrate.mm.buddy import nr_free
-from pymigrate.mm.machine import Machine, Node, Zone
+from pymigrate.mm.frames.buddy import nr_free
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Node, Zone
 
 ZONE_NAMES = {"dma": "DMA", "dma32": "DMA32", "normal": "Normal", "movable": "Movable"}
 

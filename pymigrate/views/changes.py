@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.vma import Vm, Vma
-from pymigrate.mm.vmstat import EVENTS, NODE_STATS, NUMA_EVENTS
+from pymigrate.mm.base.vmstat import EVENTS, NODE_STATS, NUMA_EVENTS
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.units import PAGE_SHIFT, format_size
 from pymigrate.views import numa_maps
 from pymigrate.views.regions import region_names, region_offsets

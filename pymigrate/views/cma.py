@@ -2,10 +2,11 @@
 
 from typing import NamedTuple
 
-from pymigrate.mm.free_area import cma_areas, cma_ranges, nr_free_cma
-from pymigrate.mm.machine import Machine, Zone
-from pymigrate.mm.memmap import nid_of
-from pymigrate.mm.memory_hotplug import physical
+from pymigrate.mm.base.memmap import nid_of
+from pymigrate.mm.frames.free_area import cma_areas, cma_ranges, nr_free_cma
+from pymigrate.mm.offline.memory_hotplug import physical
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Zone
 from pymigrate.units import PAGE_SHIFT, format_size
 
 

@@ -1,6 +1,6 @@
 """What runs of compaction came to, zone by zone."""
 
-from pymigrate.mm.compaction import ZoneRun
+from pymigrate.mm.compact.compaction import ZoneRun
 
 
 def format_runs(runs: list[ZoneRun], before: list[int], after: list[int]) -> str:

@@ -1,7 +1,7 @@
 """The estimated time of what a call did."""
 
-from pymigrate.mm.cost import Estimate, estimate
-from pymigrate.mm.machine import Machine
+from pymigrate.mm.state.cost import Estimate, estimate
+from pymigrate.mm.state.machine import Machine
 
 _UNITS = ((1e6, "s"), (1e3, "ms"))
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.cpuset import cpuset_mems_allowed
-from pymigrate.mm.cred import Cap
-from pymigrate.mm.memmap import FrameFlag
-from pymigrate.mm.mempolicy import Placement
-from pymigrate.mm.migrate_ops import ops_of
-from pymigrate.mm.page_alloc import room_for
-from pymigrate.mm.pte import Pte
-from pymigrate.mm.rmap import mappings, rmap_index
+from pymigrate.mm.base.cred import Cap
+from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
+from pymigrate.mm.engine.migrate_ops import ops_of
+from pymigrate.mm.frames.page_alloc import room_for
+from pymigrate.mm.spaces.rmap import mappings, rmap_index
+from pymigrate.mm.state.policy import Placement
 from pymigrate.syscalls.credentials import check_access
 from pymigrate.views.numa_maps import policy_text
 from pymigrate.views.pieces import pieces
@@ -32,9 +32,10 @@ from pymigrate.views.regions import region_offsets
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pymigrate.mm.machine import Machine, Task
-    from pymigrate.mm.memmap import Folio
-    from pymigrate.mm.vma import Vma
+    from pymigrate.mm.base.memmap import Folio
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.task import Task
+    from pymigrate.mm.state.vma import Vma
     from pymigrate.views.pieces import Piece
 
 _NO_PAGES = (ABSENT, ZERO)  # reasons of pages that no frame is behind

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from pymigrate.mm.buddy import contig_infos, fragmentation_index, unusable_free_index
-from pymigrate.mm.machine import Machine
+from pymigrate.mm.frames.buddy import contig_infos, fragmentation_index, unusable_free_index
+from pymigrate.mm.state.machine import Machine
 from pymigrate.views.buddyinfo import ZONE_NAMES, populated, zone_head
 
 

@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
-from pymigrate.mm.address_space import AddressSpace
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.vma import Vm, Vma
+from pymigrate.mm.state.address_space import AddressSpace
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.units import PAGE_SHIFT
 
 _NAME_COLUMN = 73

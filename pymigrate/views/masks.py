@@ -1,6 +1,6 @@
 """Sets of CPUs and nodes as bitmaps in hex, as the kernel prints them."""
 
-from pymigrate.mm.machine import Machine
+from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.units import MAX_NUMNODES
 

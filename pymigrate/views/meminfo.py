@@ -3,11 +3,11 @@
 The kernel's own memory is not simulated: what it takes is 0, and all memory is the machine's.
 """
 
-from pymigrate.mm.hugetlb import nr_free
-from pymigrate.mm.machine import Machine
-from pymigrate.mm.memory_failure import num_poisoned_pages
-from pymigrate.mm.page_alloc import total_reserve
-from pymigrate.mm.vma import Vm
+from pymigrate.mm.frames.page_alloc import total_reserve
+from pymigrate.mm.offline.memory_failure import num_poisoned_pages
+from pymigrate.mm.spaces.hugetlb_pool import nr_free
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.vma import Vm
 from pymigrate.units import HPAGE_SIZE, PAGE_SHIFT
 from pymigrate.views import vmstat
 from pymigrate.views.cma import totals

@@ -4,8 +4,8 @@ import re
 from itertools import groupby
 from typing import NamedTuple
 
-from pymigrate.mm.machine import Machine
-from pymigrate.mm.memory_hotplug import BLOCK_SIZE, MemoryBlock, memory_blocks
+from pymigrate.mm.offline.memory_hotplug import BLOCK_SIZE, MemoryBlock, memory_blocks
+from pymigrate.mm.state.machine import Machine
 from pymigrate.views.buddyinfo import ZONE_NAMES
 from pymigrate.views.entries import Dir, Entries, Link, dir_of, file_of
 

@@ -3,7 +3,7 @@
 Which cgroup a page is charged to is not simulated, so that only the root, with all of it, has one.
 """
 
-from pymigrate.mm.machine import Machine
+from pymigrate.mm.state.machine import Machine
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SIZE
 from pymigrate.views.vmstat import node_rows
 

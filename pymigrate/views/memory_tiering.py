@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from pymigrate.mm.machine import Machine
-from pymigrate.mm.memory_tiers import adistances, demotion_of, memory_tiers
+from pymigrate.mm.frames.memory_tiers import adistances, demotion_of, memory_tiers
+from pymigrate.mm.state.machine import Machine
 from pymigrate.views.ps import aligned
 
 DIRECTORY = "/sys/devices/virtual/memory_tiering"

@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Collection
 from typing import NamedTuple
 
-from pymigrate.mm.frames import extents_of, frame_of, uniform_parts
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memmap import Frame, FrameFlag
-from pymigrate.mm.pte import Pte, PteRun
-from pymigrate.mm.swap import mlocked_pfns, waiting_pfns
-from pymigrate.mm.vma import Vm, Vma
+from pymigrate.mm.base.memmap import Frame, FrameFlag
+from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.frames.frames import extents_of, frame_of, uniform_parts
+from pymigrate.mm.frames.lru_batches import mlocked_pfns, waiting_pfns
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.units import HPAGE_PMD_ORDER, PAGE_SHIFT
 from pymigrate.views.ps import count_nodes
 

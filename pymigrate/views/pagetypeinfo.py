@@ -3,9 +3,9 @@
 from itertools import groupby
 from typing import NamedTuple
 
-from pymigrate.mm.buddy import NR_PAGE_ORDERS, nr_free_by_type, nr_pageblocks
-from pymigrate.mm.machine import Machine
-from pymigrate.mm.pageblock import PAGEBLOCK_NR, PAGEBLOCK_ORDER, MigrateType
+from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, PAGEBLOCK_ORDER, MigrateType
+from pymigrate.mm.frames.buddy import NR_PAGE_ORDERS, nr_free_by_type, nr_pageblocks
+from pymigrate.mm.state.machine import Machine
 from pymigrate.views.buddyinfo import ZONE_NAMES, populated, zone_head
 
 TYPE_NAMES = {

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pymigrate.mm.frames import folio_of, uniform_parts
-from pymigrate.mm.machine import Machine
-from pymigrate.mm.memmap import Folio, FrameFlag, nid_of
-from pymigrate.mm.pte import PteRun
+from pymigrate.mm.base.memmap import Folio, FrameFlag, nid_of
+from pymigrate.mm.base.pte import PteRun
+from pymigrate.mm.frames.frames import folio_of, uniform_parts
+from pymigrate.mm.state.machine import Machine
 
 
 class Piece(NamedTuple):

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memmap import nid_of
-from pymigrate.mm.pte import Pte, PteRun
-from pymigrate.mm.vma import Vm
+from pymigrate.mm.base.memmap import nid_of
+from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm
 
 NOT_PRESENT = -1
 

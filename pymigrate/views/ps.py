@@ -3,10 +3,11 @@
 from collections import Counter
 from typing import NamedTuple
 
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memmap import NODE_SHIFT, nid_of
-from pymigrate.mm.pte import Pte, PteRun
-from pymigrate.mm.vma import Vm
+from pymigrate.mm.base.memmap import NODE_SHIFT, nid_of
+from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm
 from pymigrate.units import PAGE_SHIFT
 
 _KB_SHIFT = PAGE_SHIFT - 10

@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-from pymigrate.mm.machine import Machine
-from pymigrate.mm.memmap import Busy, Folio, FrameFlag
-from pymigrate.mm.migrate_ops import Method, ops_of
-from pymigrate.mm.vma import Vma, is_migratable
+from pymigrate.mm.base.memmap import Busy, Folio, FrameFlag
+from pymigrate.mm.engine.migrate_ops import Method, ops_of
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.vma import Vma, is_migratable
 
 SHARED, KEPT, PINNED, HELD = "shared", "kept", "pinned", "held"
 UNMOVABLE, FULL, ENDED = "unmovable", "full", "ended"

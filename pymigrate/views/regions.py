@@ -3,7 +3,8 @@
 from bisect import bisect_right
 from collections.abc import Callable
 
-from pymigrate.mm.machine import Machine, Region, Task
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Region, Task
 from pymigrate.units import PAGE_SHIFT, format_size
 
 

@@ -4,8 +4,9 @@ Of scheduling there is a task's CPU time and what NUMA balancing remembers; all 
 it is for a task that has just begun. No limit is in force but the kernel's own.
 """
 
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.numa_state import Faults
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.numa import Faults
+from pymigrate.mm.state.task import Task
 
 _RULE = 67 * "-"
 _WEIGHT = 1 << 20  # of nice 0 (NICE_0_LOAD)

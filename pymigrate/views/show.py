@@ -12,11 +12,13 @@ from itertools import groupby
 from typing import NamedTuple
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.driver import Driver
-from pymigrate.mm.machine import Machine, Node, Task
-from pymigrate.mm.memmap import nid_of
-from pymigrate.mm.pte import Pte
-from pymigrate.mm.vma import Vma
+from pymigrate.mm.base.memmap import nid_of
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.state.driver import Driver
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Node
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vma
 from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
 from pymigrate.views.numa_maps import policy_text
 from pymigrate.views.ps import aligned, count_nodes, is_resident

@@ -4,12 +4,14 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pymigrate.mm.frames import uniform_parts
-from pymigrate.mm.huge_memory import block_ceil, block_floor, is_thp_allowed
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memmap import Frame, FrameFlag, nid_of
-from pymigrate.mm.pte import Pte, PteRun
-from pymigrate.mm.vma import Vm, Vma
+from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
+from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.faults.huge_fault import is_thp_allowed
+from pymigrate.mm.frames.frames import uniform_parts
+from pymigrate.mm.spaces.huge_pmd import block_ceil, block_floor
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.units import HPAGE_PMD_ORDER, PAGE_SHIFT, PAGE_SIZE
 from pymigrate.views import maps
 

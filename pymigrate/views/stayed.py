@@ -3,15 +3,16 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from pymigrate.mm.cpuset import cpuset_mems_allowed
-from pymigrate.mm.cred import Cap
-from pymigrate.mm.frames import folio_of
-from pymigrate.mm.machine import Left, Machine, Task
-from pymigrate.mm.memmap import nid_of
-from pymigrate.mm.move_pages import MovePagesResult
-from pymigrate.mm.pte import Pte
-from pymigrate.mm.queue_folios import node_pairs
-from pymigrate.mm.vma import Vma, is_migratable
+from pymigrate.mm.base.cred import Cap
+from pymigrate.mm.base.memmap import nid_of
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
+from pymigrate.mm.calls.migrate_pages import node_pairs
+from pymigrate.mm.calls.move_pages import MovePagesResult
+from pymigrate.mm.frames.frames import folio_of
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Left, Task
+from pymigrate.mm.state.vma import Vma, is_migratable
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mmap import page_range
 from pymigrate.units import PAGE_SHIFT

@@ -1,7 +1,8 @@
 """/sys/fs/cgroup: the cpusets, as cgroup v2 has them, or v1 where the kernel has memory_migrate."""
 
-from pymigrate.mm.cpuset import effective_cpus, effective_mems
-from pymigrate.mm.machine import Cpuset, Machine, Task
+from pymigrate.mm.calls.cpuset import effective_cpus, effective_mems
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Cpuset, Task
 from pymigrate.views import memory_numa_stat
 from pymigrate.views.entries import Dir, Entries, File, dir_of, file_of
 

@@ -4,7 +4,7 @@ A scenario says which node has which CPUs, and no more. Here each node's CPUs ar
 cores with one thread each; caches are not simulated, and no directory names any.
 """
 
-from pymigrate.mm.machine import Machine
+from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Cpumask
 from pymigrate.views.entries import Dir, Entries, File, Link, dir_of, file_of
 from pymigrate.views.masks import cpumap

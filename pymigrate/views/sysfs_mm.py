@@ -3,9 +3,9 @@
 Settings that are not simulated have the value that they have at boot.
 """
 
-from pymigrate.mm.hugetlb import nr_free
-from pymigrate.mm.machine import Machine
-from pymigrate.mm.page_alloc import min_free_kbytes
+from pymigrate.mm.frames.page_alloc import min_free_kbytes
+from pymigrate.mm.spaces.hugetlb_pool import nr_free
+from pymigrate.mm.state.machine import Machine
 from pymigrate.syscalls import sysctl
 from pymigrate.units import HPAGE_SIZE
 from pymigrate.views.entries import Dir, Entries, File, dir_of, file_of

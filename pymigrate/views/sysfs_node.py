@@ -1,8 +1,9 @@
 """/sys/devices/system/node: the nodes, with their CPUs, distances, memory and events."""
 
-from pymigrate.mm.machine import Machine, Node
-from pymigrate.mm.memory_tiers import memory_tiers
-from pymigrate.mm.tier_state import AccessCoordinate
+from pymigrate.mm.frames.memory_tiers import memory_tiers
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Node
+from pymigrate.mm.state.tiers import AccessCoordinate
 from pymigrate.nodemask import Nodemask
 from pymigrate.views import meminfo, vmstat
 from pymigrate.views.entries import Dir, Entries, Entry, File, Link, dir_of, file_of

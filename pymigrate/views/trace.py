@@ -9,14 +9,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
-from pymigrate.mm.memmap import nid_of
-from pymigrate.mm.trace import Event, Step
+from pymigrate.mm.base.memmap import nid_of
+from pymigrate.mm.state.events import Event, Step
 from pymigrate.units import PAGE_SHIFT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from pymigrate.mm.machine import Machine
+    from pymigrate.mm.state.machine import Machine
 
 START, END = "mm_migrate_pages_start", "mm_migrate_pages"
 

@@ -2,7 +2,8 @@
 
 from functools import cache
 
-from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.views import (
     buddyinfo,
     extfrag,

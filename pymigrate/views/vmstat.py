@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from pymigrate.mm.free_area import cma_areas, nr_free_cma
-from pymigrate.mm.machine import Machine, Node, Zone
-from pymigrate.mm.memmap import Frame, FrameFlag, FrameRun
-from pymigrate.mm.page_alloc import total_reserve
-from pymigrate.mm.vmstat import CMA_NAMES, NAMES, NODE_STATS, NUMA_EVENTS, ZONE_STATS
+from pymigrate.mm.base.memmap import Frame, FrameFlag, FrameRun
+from pymigrate.mm.base.vmstat import CMA_NAMES, NAMES, NODE_STATS, NUMA_EVENTS, ZONE_STATS
+from pymigrate.mm.frames.free_area import cma_areas, nr_free_cma
+from pymigrate.mm.frames.page_alloc import total_reserve
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Node, Zone
 from pymigrate.units import HPAGE_PMD_ORDER
 
 _DIRTY_RATIO, _BACKGROUND_RATIO = 20, 10  # vm.dirty_ratio, vm.dirty_background_ratio

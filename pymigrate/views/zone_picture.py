@@ -4,9 +4,11 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import NamedTuple
 
-from pymigrate.mm.machine import Machine, Node, Zone
-from pymigrate.mm.memmap import Frame, FrameFlag
-from pymigrate.mm.pageblock import PAGEBLOCK_NR, MigrateType, block_ceil, migratetype_of
+from pymigrate.mm.base.memmap import Frame, FrameFlag
+from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, MigrateType, block_ceil
+from pymigrate.mm.frames.pageblocks import migratetype_of
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Node, Zone
 from pymigrate.views.buddyinfo import ZONE_NAMES
 from pymigrate.views.show import Span
 

@@ -6,10 +6,11 @@ There are no per-CPU lists: they are shown empty, as they are while a machine bo
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pymigrate.mm.machine import Machine, Node, Zone
-from pymigrate.mm.memmap import NODE_SHIFT
-from pymigrate.mm.page_alloc import RESERVE_RATIO
-from pymigrate.mm.vmstat import NODE_STATS, NUMA_EVENTS
+from pymigrate.mm.base.memmap import NODE_SHIFT
+from pymigrate.mm.base.vmstat import NODE_STATS, NUMA_EVENTS
+from pymigrate.mm.frames.page_alloc import RESERVE_RATIO
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Node, Zone
 from pymigrate.views import vmstat
 from pymigrate.views.buddyinfo import ZONE_NAMES
 from pymigrate.views.cma import nr_cma

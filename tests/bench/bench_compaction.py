@@ -2,7 +2,7 @@
 
 import time
 
-from pymigrate.mm.compaction import compact_memory
+from pymigrate.mm.compact.compaction import compact_memory
 from pymigrate.scenario.build import build
 from pymigrate.scenario.loader import load_bytes
 

@@ -66,8 +66,8 @@ def test_what_only_looks_does_not_import_what_moves(shell: Shell, line: str) -> 
         encoding="utf-8",
         check=True,
     )
-    assert "pymigrate.mm.machine\n" in done.stderr
-    assert "pymigrate.mm.migrate" not in done.stderr
+    assert "pymigrate.mm.state.machine\n" in done.stderr
+    assert "pymigrate.mm.engine" not in done.stderr
 
 
 def test_json_is_imported_for_json(shell: Shell) -> None:

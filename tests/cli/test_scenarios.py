@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from pymigrate.cli.main import cli
 from pymigrate.errors import KernelError
-from pymigrate.mm.machine import Machine
+from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.build import build
 from pymigrate.scenario.loader import load

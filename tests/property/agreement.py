@@ -1,8 +1,10 @@
 """What the views and the allocator have in common: they tell of the same pages."""
 
-from pymigrate.mm.machine import Machine, Node, Task
-from pymigrate.mm.memmap import FrameFlag
-from pymigrate.mm.pte import Pte
+from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Node
+from pymigrate.mm.state.task import Task
 from pymigrate.views import buddyinfo, numa_maps, smaps, status, vmstat, zoneinfo
 from pymigrate.views.meminfo import meminfo, node_meminfo
 

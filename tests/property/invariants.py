@@ -5,16 +5,18 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
+from pymigrate.mm.base.memmap import POOL_FRAME, Frame, FrameFlag, nid_of
+from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.base.runs import RunMap
+from pymigrate.mm.base.vmstat import EVENTS, NUMA_EVENTS
 from pymigrate.mm.check import problems
-from pymigrate.mm.machine import Device, Machine, Node, Task
-from pymigrate.mm.memmap import POOL_FRAME, Frame, FrameFlag, nid_of
-from pymigrate.mm.mm import Mm
-from pymigrate.mm.movable_ops import is_movable, looks_movable
-from pymigrate.mm.pte import Pte, PteRun
-from pymigrate.mm.runs import RunMap
-from pymigrate.mm.swap import BATCH
-from pymigrate.mm.vma import Vma
-from pymigrate.mm.vmstat import EVENTS, NUMA_EVENTS
+from pymigrate.mm.frames.driver_pages import is_movable, looks_movable
+from pymigrate.mm.frames.lru_batches import BATCH
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.mm import Mm
+from pymigrate.mm.state.node import Device, Node
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vma
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, MAX_NUMNODES
 from pymigrate.views import numa_maps, placement, vmstat
 from tests.property import agreement

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from pymigrate.mm.folio_list import Slice
-from pymigrate.mm.memmap import Frame, FrameRun
-from pymigrate.mm.pte import Pte, PteRun, weave
-from pymigrate.mm.runs import Edit, Extent, RunMap, coalesce, pages_to_extents
+from pymigrate.mm.base.memmap import Frame, FrameRun
+from pymigrate.mm.base.pte import Pte, PteRun, weave
+from pymigrate.mm.base.runs import Edit, Extent, RunMap, coalesce, pages_to_extents
+from pymigrate.mm.engine.folio_list import Slice
 from tests.property.invariants import check_run_map
 
 ENTRIES = 48  # the numbers that the runs lie in

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import initialize, rule
 
-from pymigrate.mm.machine import Machine
+from pymigrate.mm.state.machine import Machine
 from pymigrate.store.store import Boot, Store
 from tests.property.test_system_calls import SystemCalls
 from tests.unit.store.test_codec import plain

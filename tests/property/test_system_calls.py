@@ -13,15 +13,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pymigrate.errors import KernelError
-from pymigrate.mm import ksm
-from pymigrate.mm.cpuset import cpuset_mems_allowed
-from pymigrate.mm.frames import frame_of
-from pymigrate.mm.machine import FIRST_REGION, Machine, Task, add_device
-from pymigrate.mm.memmap import FrameFlag, nid_of
-from pymigrate.mm.mempolicy import BALANCING, MPOL, RELATIVE, STATIC
-from pymigrate.mm.page_alloc import available
-from pymigrate.mm.pte import Pte
-from pymigrate.mm.vma import Vm
+from pymigrate.mm.base.memmap import FrameFlag, nid_of
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.calls import ksm
+from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
+from pymigrate.mm.frames.frames import frame_of
+from pymigrate.mm.frames.page_alloc import available
+from pymigrate.mm.state.machine import FIRST_REGION, Machine, add_device
+from pymigrate.mm.state.policy import BALANCING, MPOL, RELATIVE, STATIC
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.syscalls import (
     cpuset,

@@ -7,8 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memory_failure import num_poisoned_pages, soft_offline_page
+from pymigrate.mm.offline.memory_failure import num_poisoned_pages, soft_offline_page
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.scenario.build import boot
 from pymigrate.scenario.models import MachineSpec
 from pymigrate.syscalls import cma, gup, memory_blocks

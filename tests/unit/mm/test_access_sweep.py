@@ -2,10 +2,11 @@
 
 import pytest
 
-from pymigrate.mm.access import AccessPattern
-from pymigrate.mm.access_sweep import Accessing, Sweep, run_sweep, sweeps
-from pymigrate.mm.machine import Machine, Region, Task
-from pymigrate.mm.pte import Pte
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.clock.access_sweep import Accessing, Sweep, run_sweep, sweeps
+from pymigrate.mm.state.access import AccessPattern
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Region, Task
 from tests.conftest import mapped, new_task, touched, two_nodes
 
 PAGE = 4096

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pymigrate.mm.address_space import AddressSpace, PolicyRun
-from pymigrate.mm.mempolicy import MPOL, Mempolicy
+from pymigrate.mm.state.address_space import AddressSpace, PolicyRun
+from pymigrate.mm.state.policy import MPOL, Mempolicy
 from pymigrate.nodemask import Nodemask
 
 ONE = Mempolicy(MPOL.BIND, 0, Nodemask.of(1), Nodemask.of(0, 1))

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pymigrate.mm.buddy import (
+from pymigrate.mm.base.pageblock import MigrateType
+from pymigrate.mm.base.runs import Extent, RunMap
+from pymigrate.mm.frames.buddy import (
     ContigInfo,
     block_at,
     blocks_in,
@@ -16,9 +18,8 @@ from pymigrate.mm.buddy import (
     nr_pageblocks,
     unusable_free_index,
 )
-from pymigrate.mm.machine import Zone
-from pymigrate.mm.pageblock import MigrateType, is_skipped, migratetype_of, set_pageblocks
-from pymigrate.mm.runs import Extent, RunMap
+from pymigrate.mm.frames.pageblocks import is_skipped, migratetype_of, set_pageblocks
+from pymigrate.mm.state.node import Zone
 
 
 def zone_of(*extents: tuple[int, int], nr: int = 8192) -> Zone:

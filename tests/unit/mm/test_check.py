@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
+from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.check import problems
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.runs import Extent
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.units import PAGE_SHIFT
 from tests.conftest import BASE, new_file, new_task, touched, two_nodes
 

@@ -4,13 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pymigrate.mm.buddy import nr_free
-from pymigrate.mm.compact_control import CompactControl, CompactResult
-from pymigrate.mm.compact_owners import Owners
-from pymigrate.mm.compaction import compact_memory, compact_zone
-from pymigrate.mm.machine import Machine, Zone
-from pymigrate.mm.pageblock import PAGEBLOCK_NR
-from pymigrate.mm.trace import MigrateMode
+from pymigrate.mm.base.pageblock import PAGEBLOCK_NR
+from pymigrate.mm.compact.compaction import compact_memory, compact_zone
+from pymigrate.mm.compact.control import CompactControl, CompactResult
+from pymigrate.mm.compact.owners import Owners
+from pymigrate.mm.frames.buddy import nr_free
+from pymigrate.mm.state.events import MigrateMode
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Zone
 from pymigrate.scenario.build import build
 from pymigrate.scenario.loader import load_bytes
 from pymigrate.views import vmstat

@@ -2,17 +2,18 @@
 
 import pytest
 
-from pymigrate.mm.cma import cma_alloc, cma_release
-from pymigrate.mm.compaction import compact_memory
-from pymigrate.mm.contig import alloc_contig_range
-from pymigrate.mm.free_area import nr_free_cma, take
-from pymigrate.mm.gfp import KERNEL, Gfp
-from pymigrate.mm.hugetlb import set_nr_hugepages
-from pymigrate.mm.kernel_alloc import alloc_kernel_pages
-from pymigrate.mm.machine import Machine, Task, Zone
-from pymigrate.mm.memmap import nid_of
-from pymigrate.mm.memory_hotplug import memory_blocks, offline_pages
-from pymigrate.mm.page_alloc import available
+from pymigrate.mm.base.gfp import KERNEL, Gfp
+from pymigrate.mm.base.memmap import nid_of
+from pymigrate.mm.compact.compaction import compact_memory
+from pymigrate.mm.frames.free_area import nr_free_cma, take
+from pymigrate.mm.frames.page_alloc import available
+from pymigrate.mm.offline.contig import alloc_contig_range, cma_alloc, cma_release
+from pymigrate.mm.offline.memory_hotplug import memory_blocks, offline_pages
+from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
+from pymigrate.mm.reclaim.kernel_alloc import alloc_kernel_pages
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Zone
+from pymigrate.mm.state.task import Task
 from pymigrate.scenario.build import boot
 from pymigrate.scenario.models import MachineSpec
 from pymigrate.syscalls.gup import pin

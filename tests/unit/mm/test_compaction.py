@@ -2,12 +2,13 @@
 
 import pytest
 
-from pymigrate.mm.driver import Driver
-from pymigrate.mm.frames import FrameEdits
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memmap import Frame
-from pymigrate.mm.movable_ops import new_pages
-from pymigrate.mm.page_alloc import reserve_pages
+from pymigrate.mm.base.memmap import Frame
+from pymigrate.mm.engine.movable_ops import new_pages
+from pymigrate.mm.frames.frames import FrameEdits
+from pymigrate.mm.frames.page_alloc import reserve_pages
+from pymigrate.mm.state.driver import Driver
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.mmap import munmap
 from pymigrate.syscalls.process import fork, touch
 from pymigrate.syscalls.sysctl import write

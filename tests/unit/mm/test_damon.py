@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from pymigrate.mm.damon import Action, Kind, Scheme
-from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.reclaim.damon import Action, Kind, Scheme
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.damon import apply_to_node, apply_to_range
 from pymigrate.syscalls.mmap import mlock, munmap
 from pymigrate.syscalls.process import fork, touch

@@ -2,19 +2,20 @@
 
 import pytest
 
-from pymigrate.mm.compact_control import CompactResult
-from pymigrate.mm.compact_state import MAX_DEFER_SHIFT, CompactState
-from pymigrate.mm.frames import update_frames
-from pymigrate.mm.gfp import KERNEL, NOWAIT, TRANSHUGE, TRANSHUGE_LIGHT, Gfp, thp_fault
-from pymigrate.mm.kcompactd import (
+from pymigrate.mm.base.gfp import KERNEL, NOWAIT, TRANSHUGE, TRANSHUGE_LIGHT, Gfp, thp_fault
+from pymigrate.mm.base.pageblock import MigrateType
+from pymigrate.mm.base.runs import Extent
+from pymigrate.mm.compact.control import CompactResult
+from pymigrate.mm.compact.kcompactd import (
     fragmentation_score_node,
     proactive_compact_node,
     wakeup_kcompactd,
 )
-from pymigrate.mm.kernel_alloc import alloc_kernel_pages, free_kernel_pages
-from pymigrate.mm.machine import Machine
-from pymigrate.mm.pageblock import MigrateType, is_skipped, migratetype_of
-from pymigrate.mm.runs import Extent
+from pymigrate.mm.frames.frames import update_frames
+from pymigrate.mm.frames.pageblocks import is_skipped, migratetype_of
+from pymigrate.mm.reclaim.kernel_alloc import alloc_kernel_pages, free_kernel_pages
+from pymigrate.mm.state.compact import MAX_DEFER_SHIFT, CompactState
+from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.build import build
 from pymigrate.scenario.loader import load_bytes

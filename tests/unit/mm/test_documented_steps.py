@@ -2,14 +2,15 @@
 
 import pytest
 
-from pymigrate.mm.busy import begin
-from pymigrate.mm.frames import frame_of
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memmap import Busy, FrameFlag
-from pymigrate.mm.mempolicy import Placement
-from pymigrate.mm.migrate import migrate_pages
-from pymigrate.mm.queue_folios import Queue, Walk
-from pymigrate.mm.trace import MigrateMode, MigrateReason, Step
+from pymigrate.mm.base.memmap import Busy, FrameFlag
+from pymigrate.mm.engine.migrate import migrate_pages
+from pymigrate.mm.engine.queue_folios import Queue, Walk
+from pymigrate.mm.frames.busy import begin
+from pymigrate.mm.frames.frames import frame_of
+from pymigrate.mm.state.events import MigrateMode, MigrateReason, Step
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.policy import Placement
+from pymigrate.mm.state.task import Task
 from pymigrate.syscalls import migrate
 from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.mmap import mlock

@@ -2,11 +2,12 @@
 
 import pytest
 
-from pymigrate.mm.address_space import AddressSpace
-from pymigrate.mm.filemap import drop_caches
-from pymigrate.mm.frames import frame_of
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memmap import FrameFlag
+from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.faults.filemap import drop_caches
+from pymigrate.mm.frames.frames import frame_of
+from pymigrate.mm.state.address_space import AddressSpace
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.mempolicy import set_mempolicy

@@ -2,10 +2,11 @@
 
 import pytest
 
-from pymigrate.mm.frames import frame_of
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.pte import Pte
-from pymigrate.mm.vma import Vm
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.frames.frames import frame_of
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.mempolicy import mbind, set_mempolicy

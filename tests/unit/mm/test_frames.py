@@ -2,7 +2,10 @@
 
 import pytest
 
-from pymigrate.mm.frames import (
+from pymigrate.mm.base.memmap import Frame, FrameRun
+from pymigrate.mm.base.pte import PteRun
+from pymigrate.mm.base.runs import Extent
+from pymigrate.mm.frames.frames import (
     FrameEdits,
     extents_of,
     frame_of,
@@ -10,12 +13,9 @@ from pymigrate.mm.frames import (
     uniform_parts,
     update_frames,
 )
-from pymigrate.mm.machine import Machine
-from pymigrate.mm.memmap import Frame, FrameRun
-from pymigrate.mm.mempolicy import Placement
-from pymigrate.mm.page_alloc import alloc_pages
-from pymigrate.mm.pte import PteRun
-from pymigrate.mm.runs import Extent
+from pymigrate.mm.frames.page_alloc import alloc_pages
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.policy import Placement
 from tests.conftest import new_task, two_nodes
 
 A, B = Frame(1, 0, 1), Frame(2, 0, 1)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.migrate import move_pages
 from pymigrate.syscalls.mmap import mprotect, munmap

@@ -2,17 +2,18 @@
 
 import pytest
 
-from pymigrate.mm import ksm
-from pymigrate.mm.busy import begin
-from pymigrate.mm.compaction import compact_memory
-from pymigrate.mm.frames import frame_of
-from pymigrate.mm.machine import Machine, Task, add_device
-from pymigrate.mm.memmap import Busy, Frame, FrameFlag, nid_of
-from pymigrate.mm.migrate_device import Select, migrate_to_device, migrate_vma_setup
-from pymigrate.mm.movable_ops import mapping_bits
-from pymigrate.mm.numa_scan import task_numa_work
-from pymigrate.mm.pte import Pte
-from pymigrate.mm.trace import Event, Step
+from pymigrate.mm.balance.scan import task_numa_work
+from pymigrate.mm.base.memmap import Busy, Frame, FrameFlag, nid_of
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.calls import ksm
+from pymigrate.mm.compact.compaction import compact_memory
+from pymigrate.mm.faults.migrate_device import Select, migrate_to_device, migrate_vma_setup
+from pymigrate.mm.frames.busy import begin
+from pymigrate.mm.frames.driver_pages import mapping_bits
+from pymigrate.mm.frames.frames import frame_of
+from pymigrate.mm.state.events import Event, Step
+from pymigrate.mm.state.machine import Machine, add_device
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls import gup
 from pymigrate.syscalls.madvise import Madv, madvise

@@ -2,8 +2,9 @@
 
 import pytest
 
-from pymigrate.mm.cred import Cap
-from pymigrate.mm.machine import Region, find_file
+from pymigrate.mm.base.cred import Cap
+from pymigrate.mm.state.machine import find_file
+from pymigrate.mm.state.task import Region
 from pymigrate.nodemask import Cpumask, Nodemask
 from tests.conftest import errno_of, new_file, new_task, nodes_with, two_nodes
 

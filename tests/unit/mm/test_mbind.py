@@ -2,8 +2,9 @@
 
 import pytest
 
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.vma import Vm
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import mbind, set_mempolicy
 from pymigrate.syscalls.mmap import mmap, munmap

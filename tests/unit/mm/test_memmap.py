@@ -1,6 +1,6 @@
 """The state of a frame."""
 
-from pymigrate.mm.memmap import Frame, FrameFlag, FrameRun, nid_of
+from pymigrate.mm.base.memmap import Frame, FrameFlag, FrameRun, nid_of
 
 
 def test_a_pfn_names_its_node() -> None:

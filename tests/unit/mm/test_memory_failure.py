@@ -3,12 +3,13 @@
 import pytest
 
 from pymigrate.errors import UnsupportedError
-from pymigrate.mm.hugetlb import set_nr_hugepages
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memmap import POISON_FRAME, Frame, FrameFlag, FrameRun
-from pymigrate.mm.memory_failure import num_poisoned_pages, soft_offline_page
-from pymigrate.mm.memory_hotplug import memory_blocks, offline_pages, online_pages
-from pymigrate.mm.page_alloc import reserve_pages
+from pymigrate.mm.base.memmap import POISON_FRAME, Frame, FrameFlag, FrameRun
+from pymigrate.mm.frames.page_alloc import reserve_pages
+from pymigrate.mm.offline.memory_failure import num_poisoned_pages, soft_offline_page
+from pymigrate.mm.offline.memory_hotplug import memory_blocks, offline_pages, online_pages
+from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.gup import pin
 from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.memory_failure import soft_offline_store

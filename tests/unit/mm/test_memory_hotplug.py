@@ -2,11 +2,11 @@
 
 import pytest
 
-from pymigrate.mm.hugetlb import set_nr_hugepages
-from pymigrate.mm.ksm import scan
-from pymigrate.mm.machine import Cpuset, Machine, Task
-from pymigrate.mm.memmap import Busy, Frame, FrameFlag, FrameRun
-from pymigrate.mm.memory_hotplug import (
+from pymigrate.mm.base.memmap import Busy, Frame, FrameFlag, FrameRun
+from pymigrate.mm.base.pageblock import BlockRun, MigrateType
+from pymigrate.mm.calls.ksm import scan
+from pymigrate.mm.frames.page_alloc import reserve_pages, zonelist
+from pymigrate.mm.offline.memory_hotplug import (
     MemoryBlock,
     memory_blocks,
     model_pfn,
@@ -14,9 +14,10 @@ from pymigrate.mm.memory_hotplug import (
     online_pages,
     physical,
 )
-from pymigrate.mm.mempolicy import MPOL, Mempolicy
-from pymigrate.mm.page_alloc import reserve_pages, zonelist
-from pymigrate.mm.pageblock import BlockRun, MigrateType
+from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.policy import MPOL, Mempolicy
+from pymigrate.mm.state.task import Cpuset, Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.gup import pin, unpin, work_on
 from pymigrate.syscalls.madvise import Madv, madvise

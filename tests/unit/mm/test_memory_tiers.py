@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from pymigrate.mm.machine import Machine
-from pymigrate.mm.memory_tiers import (
+from pymigrate.mm.frames.memory_tiers import (
     adistances,
     demotion_of,
     memory_tiers,
@@ -13,7 +12,8 @@ from pymigrate.mm.memory_tiers import (
     node_is_toptier,
     perf_to_adistance,
 )
-from pymigrate.mm.tier_state import AccessCoordinate
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.tiers import AccessCoordinate
 from pymigrate.scenario.build import boot
 from pymigrate.scenario.models import MachineSpec
 

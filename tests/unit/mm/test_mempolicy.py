@@ -2,22 +2,21 @@
 
 import pytest
 
-from pymigrate.mm.mempolicy import (
+from pymigrate.mm.base.release import RELEASES
+from pymigrate.mm.frames.placement import cursor_placement, placement
+from pymigrate.mm.state.policy import (
     BALANCING,
     MPOL,
     RELATIVE,
     STATIC,
     Mempolicy,
     Placement,
-    cursor_placement,
     mpol_equal,
     new_policy,
-    placement,
     rebind,
     set_nodemask,
     split_mode,
 )
-from pymigrate.mm.release import RELEASES
 from pymigrate.nodemask import Nodemask
 from tests.conftest import errno_of, four_nodes, new_task
 

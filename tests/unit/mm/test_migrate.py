@@ -2,14 +2,15 @@
 
 import pytest
 
-from pymigrate.mm.folio_list import Slice
-from pymigrate.mm.frames import frame_of, update_frames
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memmap import Frame, FrameFlag
-from pymigrate.mm.mempolicy import MPOL, Mempolicy, Placement
-from pymigrate.mm.migrate import MigrateReason, migrate_pages
-from pymigrate.mm.pte import Pte, PteRun
-from pymigrate.mm.queue_folios import Queue, Walk
+from pymigrate.mm.base.memmap import Frame, FrameFlag
+from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.engine.folio_list import Slice
+from pymigrate.mm.engine.migrate import MigrateReason, migrate_pages
+from pymigrate.mm.engine.queue_folios import Queue, Walk
+from pymigrate.mm.frames.frames import frame_of, update_frames
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.policy import MPOL, Mempolicy, Placement
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.mempolicy import set_mempolicy

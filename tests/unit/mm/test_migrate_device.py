@@ -2,14 +2,16 @@
 
 import pytest
 
-from pymigrate.mm.frames import frame_of
-from pymigrate.mm.machine import Device, Machine, Task, add_device
-from pymigrate.mm.memmap import Busy, FrameFlag
-from pymigrate.mm.mempolicy import MPOL
-from pymigrate.mm.migrate_device import Moved
-from pymigrate.mm.page_alloc import available
-from pymigrate.mm.pte import Pte
-from pymigrate.mm.vma import Vm
+from pymigrate.mm.base.memmap import Busy, FrameFlag
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.faults.migrate_device import Moved
+from pymigrate.mm.frames.frames import frame_of
+from pymigrate.mm.frames.page_alloc import available
+from pymigrate.mm.state.machine import Machine, add_device
+from pymigrate.mm.state.node import Device
+from pymigrate.mm.state.policy import MPOL
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.devices import migrate_vma
 from pymigrate.syscalls.gup import add_to_swap_cache, pin, work_on

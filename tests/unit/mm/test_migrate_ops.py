@@ -3,15 +3,16 @@
 import pytest
 
 from pymigrate.errors import UnsupportedError
-from pymigrate.mm.busy import begin, end, work_on
-from pymigrate.mm.frames import folio_of, frame_of, update_frames
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memmap import Busy, FrameFlag
-from pymigrate.mm.mempolicy import Placement
-from pymigrate.mm.migrate import MigrateResult, migrate_pages
-from pymigrate.mm.migrate_ops import OPS, Method, expected_refs
-from pymigrate.mm.queue_folios import Queue, Walk
-from pymigrate.mm.trace import MigrateMode, MigrateReason
+from pymigrate.mm.base.memmap import Busy, FrameFlag
+from pymigrate.mm.engine.migrate import MigrateResult, migrate_pages
+from pymigrate.mm.engine.migrate_ops import OPS, Method, expected_refs
+from pymigrate.mm.engine.queue_folios import Queue, Walk
+from pymigrate.mm.frames.busy import begin, end, work_on
+from pymigrate.mm.frames.frames import folio_of, frame_of, update_frames
+from pymigrate.mm.state.events import MigrateMode, MigrateReason
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.policy import Placement
+from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.process import touch
 from tests.conftest import hold, mapped, new_file, new_task, nodes_of, touched, two_nodes
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from pymigrate.mm.mempolicy import MPOL, Mempolicy
-from pymigrate.mm.mm import Mm
-from pymigrate.mm.release import RELEASES
-from pymigrate.mm.vma import Vm, Vma
+from pymigrate.mm.base.release import RELEASES
+from pymigrate.mm.state.mm import Mm
+from pymigrate.mm.state.policy import MPOL, Mempolicy
+from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.nodemask import Nodemask
 
 RW = Vm.READ | Vm.WRITE

@@ -4,17 +4,15 @@ from typing import Any
 
 import pytest
 
-from pymigrate.mm.frames import frame_of
-from pymigrate.mm.machine import Machine
-from pymigrate.mm.memmap import Frame, FrameFlag
-from pymigrate.mm.movable_ops import (
+from pymigrate.mm.base.memmap import Frame, FrameFlag
+from pymigrate.mm.engine.movable_ops import (
     clear_movable,
-    is_movable,
     isolate_movable_page,
-    looks_movable,
-    mapping_bits,
     putback_movable_page,
 )
+from pymigrate.mm.frames.driver_pages import is_movable, looks_movable, mapping_bits
+from pymigrate.mm.frames.frames import frame_of
+from pymigrate.mm.state.machine import Machine
 from pymigrate.scenario.build import build
 from pymigrate.scenario.loader import load_text
 from pymigrate.scenario.runner import Runner

@@ -2,9 +2,10 @@
 
 import pytest
 
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.move_pages import MovePagesResult
-from pymigrate.mm.vma import Vm
+from pymigrate.mm.calls.move_pages import MovePagesResult
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.syscalls.migrate import move_pages

@@ -2,13 +2,14 @@
 
 import pytest
 
-from pymigrate.mm.frames import folio_of, update_frames
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.mempolicy import BALANCING, MPOL
-from pymigrate.mm.numa_balancing import is_used_from
-from pymigrate.mm.numa_scan import task_numa_work
-from pymigrate.mm.numa_state import Faults, FaultTable, NumaGroup
-from pymigrate.mm.pte import Pte
+from pymigrate.mm.balance.hint_fault import is_used_from
+from pymigrate.mm.balance.scan import task_numa_work
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.frames.frames import folio_of, update_frames
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.numa import Faults, FaultTable, NumaGroup
+from pymigrate.mm.state.policy import BALANCING, MPOL
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.mempolicy import mbind

@@ -2,11 +2,12 @@
 
 import pytest
 
-from pymigrate.mm import memory
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.mempolicy import MPOL
-from pymigrate.mm.numa_scan import task_numa_work
-from pymigrate.mm.tally import Tally
+from pymigrate.mm.balance.scan import task_numa_work
+from pymigrate.mm.faults import memory
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.policy import MPOL
+from pymigrate.mm.state.tally import Tally
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.syscalls.migrate import move_pages

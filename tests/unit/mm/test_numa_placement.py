@@ -2,18 +2,19 @@
 
 import pytest
 
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.mempolicy import BALANCING, MPOL
-from pymigrate.mm.numa_placement import (
+from pymigrate.mm.balance.placement import (
     NO_CPUPID,
     HintFault,
     cpupid_of,
-    leave_group,
     task_numa_fault,
     task_numa_placement,
 )
-from pymigrate.mm.numa_scan import task_numa_work
-from pymigrate.mm.numa_state import Faults, NumaGroup
+from pymigrate.mm.balance.scan import task_numa_work
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.numa import Faults, NumaGroup
+from pymigrate.mm.state.numa_group import leave_group
+from pymigrate.mm.state.policy import BALANCING, MPOL
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import mbind
 from pymigrate.syscalls.process import exit_task, touch

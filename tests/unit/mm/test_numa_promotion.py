@@ -2,12 +2,14 @@
 
 import pytest
 
-from pymigrate.mm.access_sweep import Sweep, run_sweep
-from pymigrate.mm.frames import frame_of
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.numa_promotion import may_promote, reset_memory_tiering
-from pymigrate.mm.numa_scan import task_numa_work
-from pymigrate.mm.pte import Pte
+from pymigrate.mm.balance.promotion import may_promote
+from pymigrate.mm.balance.scan import task_numa_work
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.clock.access_sweep import Sweep, run_sweep
+from pymigrate.mm.frames.frames import frame_of
+from pymigrate.mm.frames.hot_pages import reset_memory_tiering
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.migrate import move_pages
 from pymigrate.syscalls.process import touch
 from tests.conftest import new_task, nodes_of, nodes_with, touched

@@ -4,17 +4,12 @@ from typing import Any
 
 import pytest
 
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.mempolicy import BALANCING, MPOL
-from pymigrate.mm.numa_scan import (
-    scan_max,
-    scan_min,
-    scan_start,
-    task_numa_work,
-    task_tick_numa,
-)
-from pymigrate.mm.numa_state import Faults, NumaGroup
-from pymigrate.mm.pte import Pte
+from pymigrate.mm.balance.scan import scan_max, scan_min, scan_start, task_numa_work, task_tick_numa
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.numa import Faults, NumaGroup
+from pymigrate.mm.state.policy import BALANCING, MPOL
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import mbind, set_mempolicy
 from pymigrate.syscalls.mmap import mprotect, munmap

@@ -1,6 +1,6 @@
 """Who is killed when memory runs out."""
 
-from pymigrate.mm.oom_kill import out_of_memory, resident_pages
+from pymigrate.mm.spaces.exit import out_of_memory, resident_pages
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.syscalls.process import touch

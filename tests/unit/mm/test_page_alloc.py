@@ -2,10 +2,9 @@
 
 import pytest
 
-from pymigrate.mm.machine import Machine, Zone
-from pymigrate.mm.memmap import nid_of
-from pymigrate.mm.mempolicy import Placement
-from pymigrate.mm.page_alloc import (
+from pymigrate.mm.base.memmap import nid_of
+from pymigrate.mm.base.runs import Extent
+from pymigrate.mm.frames.page_alloc import (
     alloc_pages,
     available,
     free_pages,
@@ -14,7 +13,9 @@ from pymigrate.mm.page_alloc import (
     setup_watermarks,
     zonelist,
 )
-from pymigrate.mm.runs import Extent
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Zone
+from pymigrate.mm.state.policy import Placement
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.build import boot
 from pymigrate.scenario.models import MachineSpec

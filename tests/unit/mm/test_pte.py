@@ -2,8 +2,8 @@
 
 import pytest
 
-from pymigrate.mm.pte import Pte, PteRun, weave
-from pymigrate.mm.runs import Extent
+from pymigrate.mm.base.pte import Pte, PteRun, weave
+from pymigrate.mm.base.runs import Extent
 
 
 def run(start: int, nr: int, *lanes: int, order: int = 0, flags: int = 1) -> PteRun:

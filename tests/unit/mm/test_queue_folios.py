@@ -2,13 +2,15 @@
 
 import pytest
 
-from pymigrate.mm.frames import update_frames
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memmap import FrameFlag, nid_of
-from pymigrate.mm.mempolicy import MPOL, Mempolicy, Placement
-from pymigrate.mm.migrate import migrate_pages
-from pymigrate.mm.queue_folios import Queue, Walk, do_migrate_pages, node_pairs
-from pymigrate.mm.vma import Vm
+from pymigrate.mm.base.memmap import FrameFlag, nid_of
+from pymigrate.mm.calls.migrate_pages import do_migrate_pages, node_pairs
+from pymigrate.mm.engine.migrate import migrate_pages
+from pymigrate.mm.engine.queue_folios import Queue, Walk
+from pymigrate.mm.frames.frames import update_frames
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.policy import MPOL, Mempolicy, Placement
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.process import fork, touch
 from tests.conftest import (

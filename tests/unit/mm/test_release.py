@@ -1,6 +1,6 @@
 """What the flags of a kernel say: section 17 of the system calls' specification."""
 
-from pymigrate.mm.release import RELEASES, Release
+from pymigrate.mm.base.release import RELEASES, Release
 
 
 def test_6_12_has_no_peculiarity() -> None:

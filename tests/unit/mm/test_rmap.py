@@ -1,7 +1,7 @@
 """Where the pages of an owner may be mapped."""
 
-from pymigrate.mm.frames import frame_of
-from pymigrate.mm.rmap import mappings
+from pymigrate.mm.frames.frames import frame_of
+from pymigrate.mm.spaces.rmap import mappings
 from pymigrate.syscalls.process import fork
 from tests.conftest import mapped, new_file, new_task, touched, two_nodes
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pymigrate.mm.runs import Extent, RunMap, coalesce, pages_to_extents
+from pymigrate.mm.base.runs import Extent, RunMap, coalesce, pages_to_extents
 
 
 def runs(*extents: tuple[int, int]) -> list[Extent]:

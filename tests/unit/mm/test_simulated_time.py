@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memory import access
-from pymigrate.mm.simulated_time import Clock, Scan
+from pymigrate.mm.clock.simulated_time import Clock, Scan
+from pymigrate.mm.faults.memory import access
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from tests.conftest import balancing_nodes, new_task, touched, two_nodes
 
 MIB = 1 << 20

@@ -2,10 +2,11 @@
 
 import pytest
 
-from pymigrate.mm.frames import frame_of
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memmap import FrameFlag
-from pymigrate.mm.trace import Step
+from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.frames.frames import frame_of
+from pymigrate.mm.state.events import Step
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.gup import add_to_swap_cache, pin
 from pymigrate.syscalls.madvise import Madv, madvise

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pymigrate.mm.runs import Extent
-from pymigrate.mm.swap import (
+from pymigrate.mm.base.runs import Extent
+from pymigrate.mm.frames.lru_batches import (
     folio_add_lru,
     forget,
     lru_add_drain,

@@ -4,8 +4,9 @@ from itertools import pairwise
 
 import pytest
 
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.trace import Event
+from pymigrate.mm.state.events import Event
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import mbind
 from pymigrate.syscalls.migrate import migrate_pages

@@ -4,9 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from pymigrate.mm.mempolicy import MPOL, Mempolicy
-from pymigrate.mm.release import RELEASES
-from pymigrate.mm.vma import Vm, Vma, can_join, is_migratable, joined_anon_vma, prepare_anon_vma
+from pymigrate.mm.base.release import RELEASES
+from pymigrate.mm.state.policy import MPOL, Mempolicy
+from pymigrate.mm.state.vma import (
+    Vm,
+    Vma,
+    can_join,
+    is_migratable,
+    joined_anon_vma,
+    prepare_anon_vma,
+)
 from pymigrate.nodemask import Nodemask
 
 RW = Vm.READ | Vm.WRITE

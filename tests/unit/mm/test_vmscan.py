@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from pymigrate.mm.frames import update_frames
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memmap import FrameFlag
-from pymigrate.mm.mempolicy import MPOL, Mempolicy
-from pymigrate.mm.page_alloc import available
-from pymigrate.mm.vmscan import wakeup_kswapd
+from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.frames.frames import update_frames
+from pymigrate.mm.frames.page_alloc import available
+from pymigrate.mm.reclaim.vmscan import wakeup_kswapd
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.policy import MPOL, Mempolicy
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.build import boot
 from pymigrate.scenario.models import MachineSpec

@@ -1,6 +1,6 @@
 """Counters by name."""
 
-from pymigrate.mm.vmstat import EVENTS, MIGRATION, NAMES, NUMA_EVENTS, Counters
+from pymigrate.mm.base.vmstat import EVENTS, MIGRATION, NAMES, NUMA_EVENTS, Counters
 
 
 def test_what_never_happened_is_0() -> None:

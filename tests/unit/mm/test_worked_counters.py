@@ -2,10 +2,11 @@
 
 import pytest
 
-from pymigrate.mm import ksm
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.mempolicy import MPOL, Mempolicy
-from pymigrate.mm.trace import Event
+from pymigrate.mm.calls import ksm
+from pymigrate.mm.state.events import Event
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.policy import MPOL, Mempolicy
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.migrate import MPOL_MF_MOVE_ALL, migrate_pages, move_pages

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pymigrate.mm.machine import Machine
+from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.programs.simulated import MMAP_TOP, Simulated, end, name_region
 from pymigrate.syscalls.mempolicy import set_mempolicy

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from pymigrate.errors import ScenarioError
-from pymigrate.mm.machine import Machine
-from pymigrate.mm.memmap import FrameFlag
-from pymigrate.mm.pageblock import MigrateType
+from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.base.pageblock import MigrateType
+from pymigrate.mm.state.machine import Machine
 from pymigrate.scenario.build import build
 from pymigrate.scenario.loader import load_bytes
 from tests.property.invariants import check

@@ -8,28 +8,22 @@ from typing import Any
 import pytest
 
 from pymigrate.errors import StoreError
-from pymigrate.mm.access import AccessPattern
-from pymigrate.mm.address_space import AddressSpace, PolicyRun
-from pymigrate.mm.compact_state import CompactKnobs, CompactState
-from pymigrate.mm.cost import Costs
-from pymigrate.mm.driver import Driver
-from pymigrate.mm.machine import (
-    Allocation,
-    Cpuset,
-    Device,
-    HugePool,
-    Left,
-    Machine,
-    Node,
-    Pin,
-    Region,
-    Task,
-    Zone,
-)
-from pymigrate.mm.memmap import Busy, FolioWork, Frame, FrameRun
-from pymigrate.mm.mempolicy import MPOL, RELATIVE, STATIC, Mempolicy
-from pymigrate.mm.mm import Mm
-from pymigrate.mm.numa_state import (
+from pymigrate.mm.base.memmap import Busy, FolioWork, Frame, FrameRun
+from pymigrate.mm.base.pageblock import BlockRun, MigrateType
+from pymigrate.mm.base.pte import PteRun
+from pymigrate.mm.base.release import RELEASES, Release
+from pymigrate.mm.base.runs import Extent, RunMap
+from pymigrate.mm.base.vmstat import Counters
+from pymigrate.mm.state.access import AccessPattern
+from pymigrate.mm.state.address_space import AddressSpace, PolicyRun
+from pymigrate.mm.state.compact import CompactKnobs, CompactState
+from pymigrate.mm.state.cost import Costs
+from pymigrate.mm.state.driver import Driver
+from pymigrate.mm.state.lru_batch import LruBatch
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.mm import Mm
+from pymigrate.mm.state.node import Allocation, Device, HugePool, Node, Zone
+from pymigrate.mm.state.numa import (
     Faults,
     NumaGroup,
     NumaKnobs,
@@ -38,15 +32,11 @@ from pymigrate.mm.numa_state import (
     NumaVma,
     Promotion,
 )
-from pymigrate.mm.pageblock import BlockRun, MigrateType
-from pymigrate.mm.pte import PteRun
-from pymigrate.mm.release import RELEASES, Release
-from pymigrate.mm.runs import Extent, RunMap
-from pymigrate.mm.stable_tree import RmapItem, StableTree
-from pymigrate.mm.swap import LruBatch
-from pymigrate.mm.tier_state import AccessCoordinate
-from pymigrate.mm.vma import Vma
-from pymigrate.mm.vmstat import Counters
+from pymigrate.mm.state.policy import MPOL, RELATIVE, STATIC, Mempolicy
+from pymigrate.mm.state.stable_tree import RmapItem, StableTree
+from pymigrate.mm.state.task import Cpuset, Left, Pin, Region, Task
+from pymigrate.mm.state.tiers import AccessCoordinate
+from pymigrate.mm.state.vma import Vma
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.store import codec
 from pymigrate.store.blobs import KINDS, pack

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from pymigrate.errors import StoreError
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.mempolicy import MPOL
-from pymigrate.mm.pte import PteRun
-from pymigrate.mm.runs import RunMap
+from pymigrate.mm.base.pte import PteRun
+from pymigrate.mm.base.runs import RunMap
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.policy import MPOL
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.store.codec import StoredRunMap
 from pymigrate.store.store import APPLICATION_ID, Boot, Store

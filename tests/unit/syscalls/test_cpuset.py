@@ -2,7 +2,8 @@
 
 import pytest
 
-from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.syscalls.cpuset import attach_task, change, create
 from pymigrate.syscalls.mempolicy import mbind, set_mempolicy

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pymigrate.mm.cred import Cap
+from pymigrate.mm.base.cred import Cap
 from pymigrate.syscalls.credentials import check_access
 from tests.conftest import errno_of, new_task, two_nodes
 

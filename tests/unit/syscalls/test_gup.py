@@ -2,8 +2,9 @@
 
 import pytest
 
-from pymigrate.mm.frames import frame_of
-from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.frames.frames import frame_of
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.build import boot
 from pymigrate.scenario.models import MachineSpec

@@ -3,8 +3,9 @@
 import pytest
 
 from pymigrate.errors import UnsupportedError
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.vma import Vm
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm
 from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.mmap import mlock, munmap
 from pymigrate.syscalls.process import fork, touch

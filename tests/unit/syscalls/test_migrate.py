@@ -2,8 +2,8 @@
 
 import pytest
 
-from pymigrate.mm.cred import Cap
-from pymigrate.mm.machine import Machine
+from pymigrate.mm.base.cred import Cap
+from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.migrate import check_flags, migrate_pages, move_pages
 from pymigrate.syscalls.process import fork

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pymigrate.mm.machine import Machine
+from pymigrate.mm.state.machine import Machine
 from pymigrate.syscalls.mmap import munmap
 from pymigrate.syscalls.process import touch
 from pymigrate.syscalls.sysctl import read, write

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pymigrate.mm.machine import Machine
+from pymigrate.mm.state.machine import Machine
 from pymigrate.programs.simulated import Simulated
 from pymigrate.tools.program import Exit
 from pymigrate.tools.programs import program

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pymigrate.mm.machine import Machine
+from pymigrate.mm.state.machine import Machine
 from pymigrate.tools.memhog import USAGE
 from pymigrate.tools.program import Exit
 from tests.unit.tools.conftest import Run

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pymigrate.mm.machine import Machine
+from pymigrate.mm.state.machine import Machine
 from pymigrate.tools.program import Exit
 from tests.unit.tools.conftest import Run
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pymigrate.mm.machine import Machine
+from pymigrate.mm.state.machine import Machine
 from pymigrate.programs.simulated import Simulated
 from pymigrate.tools import numactl
 from pymigrate.tools.numactl import USAGE
@@ -276,7 +276,7 @@ def test_refusals(run: Run, words: list[str], lines: list[str]) -> None:
 
 
 def test_weighted_interleave_on_a_kernel_without_it(machine: Machine, run: Run) -> None:
-    from pymigrate.mm.release import RELEASES
+    from pymigrate.mm.base.release import RELEASES
 
     machine.release = RELEASES["6.1"]
     assert run("numactl", "-w", "0", "true") == Exit(

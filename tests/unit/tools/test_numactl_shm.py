@@ -2,7 +2,7 @@
 
 import pytest
 
-from pymigrate.mm.machine import Machine, find_file
+from pymigrate.mm.state.machine import Machine, find_file
 from pymigrate.tools.numactl import USAGE
 from pymigrate.tools.program import Exit
 from tests.conftest import new_file
@@ -80,7 +80,7 @@ def test_segment_that_is_too_small(run: Run, key: str) -> None:
 
 
 def test_segment_of_huge_pages(machine: Machine, run: Run, key: str) -> None:
-    from pymigrate.mm.hugetlb import set_nr_hugepages
+    from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 
     set_nr_hugepages(machine, 2, 1)
     run("numactl", "-u", "-L", "4m", "-S", key)

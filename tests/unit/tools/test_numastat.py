@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pymigrate.mm.machine import Machine
+from pymigrate.mm.state.machine import Machine
 from pymigrate.programs.simulated import Simulated
 from pymigrate.tools import numastat
 from pymigrate.tools.program import Exit
@@ -183,7 +183,7 @@ def test_meminfo(peopled: Run) -> None:
 
 
 def test_huge_pages_are_shown_by_size(machine: Machine, run: Run) -> None:
-    from pymigrate.mm.hugetlb import set_nr_hugepages
+    from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 
     set_nr_hugepages(machine, 7, 1)
     lines = run("numastat", "-m").stdout.splitlines()

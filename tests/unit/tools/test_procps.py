@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pymigrate.mm.machine import Machine
+from pymigrate.mm.state.machine import Machine
 from pymigrate.tools.program import Exit
 from tests.conftest import new_task, touched
 from tests.unit.tools.conftest import Run

@@ -2,9 +2,10 @@
 
 import pytest
 
-from pymigrate.mm.machine import Machine
-from pymigrate.mm.page_alloc import reserve_pages
-from pymigrate.mm.pageblock import MigrateType, set_pageblocks
+from pymigrate.mm.base.pageblock import MigrateType
+from pymigrate.mm.frames.page_alloc import reserve_pages
+from pymigrate.mm.frames.pageblocks import set_pageblocks
+from pymigrate.mm.state.machine import Machine
 from pymigrate.views import buddyinfo, extfrag, pagetypeinfo
 from tests.conftest import two_nodes
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.views.maps import format_rows, rows
 from tests.conftest import mapped, new_file, new_task, two_nodes
 

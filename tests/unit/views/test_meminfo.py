@@ -2,10 +2,11 @@
 
 import pytest
 
-from pymigrate.mm.hugetlb import set_nr_hugepages
-from pymigrate.mm.machine import Machine, Task, add_device
-from pymigrate.mm.memmap import Frame, FrameFlag, FrameRun
-from pymigrate.mm.page_alloc import reserve_pages
+from pymigrate.mm.base.memmap import Frame, FrameFlag, FrameRun
+from pymigrate.mm.frames.page_alloc import reserve_pages
+from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
+from pymigrate.mm.state.machine import Machine, add_device
+from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.devices import migrate_vma
 from pymigrate.syscalls.mmap import mlock
 from pymigrate.syscalls.process import touch

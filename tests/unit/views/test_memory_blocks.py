@@ -2,8 +2,8 @@
 
 import pytest
 
-from pymigrate.mm.machine import Machine
-from pymigrate.mm.memory_hotplug import memory_blocks, offline_pages
+from pymigrate.mm.offline.memory_hotplug import memory_blocks, offline_pages
+from pymigrate.mm.state.machine import Machine
 from pymigrate.views import buddyinfo, zoneinfo
 from pymigrate.views.entries import read
 from pymigrate.views.tree import tree

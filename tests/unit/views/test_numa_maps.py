@@ -2,9 +2,10 @@
 
 import pytest
 
-from pymigrate.mm.frames import update_frames
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.memmap import FrameFlag
+from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.frames.frames import update_frames
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.mempolicy import mbind, set_mempolicy

@@ -1,6 +1,6 @@
 from collections import Counter
 
-from pymigrate.mm.pte import PteRun
+from pymigrate.mm.base.pte import PteRun
 from pymigrate.syscalls.process import fork
 from pymigrate.views import ps
 from tests.conftest import mapped, new_task, nodes_with, touched, two_nodes

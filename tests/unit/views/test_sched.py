@@ -1,6 +1,6 @@
 """/proc/PID/sched and /proc/PID/limits."""
 
-from pymigrate.mm.numa_state import Faults, NumaGroup
+from pymigrate.mm.state.numa import Faults, NumaGroup
 from pymigrate.syscalls.process import touch
 from pymigrate.views import sched
 from tests.conftest import new_task, touched, two_nodes

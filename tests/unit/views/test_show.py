@@ -1,9 +1,10 @@
 import pytest
 
-from pymigrate.mm.machine import Machine, Region, Task
-from pymigrate.mm.mempolicy import MPOL
-from pymigrate.mm.pte import PteRun
-from pymigrate.mm.vma import Vm, Vma
+from pymigrate.mm.base.pte import PteRun
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.policy import MPOL
+from pymigrate.mm.state.task import Region, Task
+from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import mbind
 from pymigrate.syscalls.process import fork

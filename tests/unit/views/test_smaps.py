@@ -2,8 +2,9 @@
 
 import pytest
 
-from pymigrate.mm.hugetlb import set_nr_hugepages
-from pymigrate.mm.machine import Machine, Task, add_device
+from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
+from pymigrate.mm.state.machine import Machine, add_device
+from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.devices import migrate_vma
 from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.mmap import mlock, munmap

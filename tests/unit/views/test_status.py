@@ -2,8 +2,9 @@
 
 import pytest
 
-from pymigrate.mm.hugetlb import set_nr_hugepages
-from pymigrate.mm.machine import Machine, Task
+from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.gup import pin
 from pymigrate.syscalls.mmap import mlock
 from pymigrate.syscalls.process import fork, touch

@@ -2,10 +2,11 @@
 
 import pytest
 
-from pymigrate.mm.busy import begin
-from pymigrate.mm.machine import Left, Machine, Task
-from pymigrate.mm.memmap import Busy
-from pymigrate.mm.vma import Vm
+from pymigrate.mm.base.memmap import Busy
+from pymigrate.mm.frames.busy import begin
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Left, Task
+from pymigrate.mm.state.vma import Vm
 from pymigrate.syscalls.gup import pin
 from pymigrate.syscalls.process import fork
 from pymigrate.units import PAGE_SHIFT

@@ -2,8 +2,9 @@
 
 import pytest
 
-from pymigrate.mm.machine import Machine, Region
-from pymigrate.mm.trace import Event, Step
+from pymigrate.mm.state.events import Event, Step
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Region
 from pymigrate.views.trace import Actor, Part, all_lines, as_json, chrome, format_ftrace, lines
 from tests.conftest import new_file, two_nodes
 

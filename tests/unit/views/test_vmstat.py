@@ -2,8 +2,9 @@
 
 import pytest
 
-from pymigrate.mm.machine import Machine, Task
-from pymigrate.mm.vmstat import NAMES
+from pymigrate.mm.base.vmstat import NAMES
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.mmap import mlock, munmap
 from pymigrate.syscalls.process import touch
 from pymigrate.views.vmstat import format_rows, rows

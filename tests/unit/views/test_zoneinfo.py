@@ -1,6 +1,6 @@
 """/proc/zoneinfo: every zone of every node."""
 
-from pymigrate.mm.machine import Machine
+from pymigrate.mm.state.machine import Machine
 from pymigrate.views.zoneinfo import format_rows, rows
 from tests.conftest import new_task, nodes_with, touched
 

@@ -1,0 +1,1 @@
+"""balance: a layer of the core."""

@@ -1,0 +1,285 @@
+"""Hint faults: accesses to what a scan has made inaccessible, and the pages that follow them.
+
+Mirrors do_numa_page(), mm/memory.c, do_huge_pmd_numa_page(), mpol_misplaced(),
+should_numa_migrate_memory() and migrate_misplaced_folio().
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.balance.placement import (
+    NO_CPUPID,
+    HintFault,
+    cpu_of,
+    cpupid_of,
+    is_placement_due,
+    is_same_pid,
+    task_numa_fault,
+)
+from pymigrate.mm.balance.promotion import Answer, may_promote
+from pymigrate.mm.balance.scan import in_one_lane, is_dirty_file
+from pymigrate.mm.base.memmap import Folio, FrameFlag, nid_of
+from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.engine.folio_list import Slice
+from pymigrate.mm.engine.migrate import migrate_pages
+from pymigrate.mm.frames.frames import folio_of, update_frames
+from pymigrate.mm.frames.hot_pages import TIERING, access_time, uses_access_time
+from pymigrate.mm.frames.memory_tiers import node_is_toptier
+from pymigrate.mm.frames.page_alloc import available
+from pymigrate.mm.reclaim.vmscan import can_demote, wakeup_kswapd
+from pymigrate.mm.state.events import MigrateMode, MigrateReason
+from pymigrate.mm.state.policy import BALANCING, Placement
+from pymigrate.mm.state.vma import Vm
+from pymigrate.units import HPAGE_PMD_NR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymigrate.mm.base.runs import Edit
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.node import Node
+    from pymigrate.mm.state.policy import Mempolicy
+    from pymigrate.mm.state.task import Task
+    from pymigrate.mm.state.vma import Vma
+
+_EARLY_ROUNDS = 4  # of scans, in which the first fault of a page is believed
+_GROUP_FRACTION = 3  # ACTIVE_NODE_FRACTION
+
+
+def hint_fault(machine: Machine, task: Task, vma: Vma, run: PteRun) -> None:
+    """Accesses to *run*, which a scan has made inaccessible: pages come to *task*, if they may.
+
+    Each folio takes one fault. Mirrors do_numa_page() and do_huge_pmd_numa_page().
+    """
+    note_fault(vma)
+    for lane in in_one_lane(run):
+        for alike in _folios(machine, lane):
+            rest = alike
+            while rest.nr:
+                faulted = _fault(machine, task, vma, rest)
+                rest = PteRun(
+                    rest.start + faulted,
+                    rest.nr - faulted,
+                    (rest.lanes[0] + faulted,),
+                    rest.order,
+                    rest.flags,
+                )
+
+
+def note_fault(vma: Vma) -> None:
+    """Note that *vma* is used, so that scans do not pass it over."""
+    if vma.numab is not None:
+        vma.numab = vma.numab._replace(faulted=1)
+
+
+def _folios(machine: Machine, run: PteRun) -> Iterator[PteRun]:
+    """*run* in parts whose folios are alike; a large folio that is mapped by pages is alone."""
+    memmap = machine.memmap(nid_of(run.lanes[0]))
+    at, end = run.lanes[0], run.lanes[0] + run.nr
+    while at < end:
+        found = memmap.at(at)
+        assert found is not None, f"frame {at:#x} is mapped but in nobody's use"
+        stop, order = min(found.start + found.nr, end), found.frame.order
+        if order and run.order:
+            stop = at + (((stop - at) >> order or 1) << order)
+        elif order:
+            stop = min(((at >> order) + 1) << order, end)
+        page = run.start + at - run.lanes[0]
+        yield PteRun(page, stop - at, (at,), run.order, run.flags)
+        at = stop
+
+
+def _fault(machine: Machine, task: Task, vma: Vma, part: PteRun) -> int:
+    """Hint faults at *part*, as far as all end alike; how many pages they have seen to.
+
+    Its folios are alike, too.
+    """
+    folio, here = folio_of(machine, part.lanes[0]), machine.local_node(task)
+    nid, folios = nid_of(folio.pfn), max(part.nr >> folio.order, 1)
+    answer = Answer(may=False, nr=1 if is_placement_due(machine, task) else folios)
+    last = NO_CPUPID if uses_access_time(machine, nid) else folio.frame.cpupid
+    is_asked = may_follow(machine, task, vma, part.start, here)
+    if is_asked:
+        nr = _until_kswapd(machine, here, folio, answer.nr)
+        answer = _should_migrate(machine, task, folio, nr, here)
+    if answer.nr < folios:
+        part = part.clip(part.start, part.start + (answer.nr << folio.order))
+    is_local, can_write = nid == here, may_write(vma, part)
+    machine.counters.add("numa_hint_faults", answer.nr)
+    machine.counters.add("numa_hint_faults_local", answer.nr * is_local)
+    if machine.tally is not None:
+        machine.tally.hint_faults += answer.nr
+    machine.counters.add("pgfault", answer.nr)
+    _restore(task, vma, part, folio, can_write)
+    is_shared = vma.is_shared and folio.likely_shared
+    moved = _migrate(machine, task, vma, part, here) if answer.may and not is_local else 0
+    fault = HintFault(last, nid, 0, is_local, is_shared, can_write)
+    failed = (answer.nr << folio.order) - moved
+    if moved:
+        task_numa_fault(machine, task, fault._replace(nid=here, pages=moved, has_moved=True))
+    if failed:
+        has_failed = answer.may and not is_local
+        task_numa_fault(machine, task, fault._replace(pages=failed, has_failed=has_failed))
+    return part.nr
+
+
+def _until_kswapd(machine: Machine, here: int, folio: Folio, folios: int) -> int:
+    """How many of *folios* may follow before kswapd is woken, which may make room for more."""
+    if not machine.numa_balancing & TIERING or not can_demote(machine, here):
+        return folios
+    return min(folios, max(balanced_room(machine.nodes[here], folio.nr), 1))
+
+
+def may_write(vma: Vma, part: PteRun) -> bool:
+    """Whether the task may store into *part*, be it after this fault."""
+    if part.flags & Pte.WRITE:
+        return True
+    return bool(part.flags & Pte.EXCLUSIVE and vma.flags & Vm.WRITE)
+
+
+def _restore(task: Task, vma: Vma, part: PteRun, folio: Folio, may_write: bool) -> None:
+    """Make pages accessible again, all of a folio's that are mapped by one page table.
+
+    Mirrors numa_rebuild_single_mapping() and numa_rebuild_large_mapping().
+    """
+    table, a, b = task.mm.page_table, part.start, part.end
+    if folio.order and not part.order:
+        first = part.start - (part.lanes[0] - folio.pfn)
+        mask = HPAGE_PMD_NR - 1
+        a = max(first, part.start & ~mask, vma.start)
+        b = min(first + folio.nr, (part.start | mask) + 1, vma.end)
+    edits: list[Edit[PteRun]] = []
+    for run in table.between(a, b):
+        if run.flags & Pte.HINT and run.order == part.order:
+            flags = run.flags & ~Pte.HINT | (Pte.WRITE if may_write else 0)
+            edits.append((run.start, run.end, (run.with_flags(flags),)))
+    table.edit(edits)
+
+
+def _policy(machine: Machine, task: Task, vma: Vma, page: int) -> Mempolicy | None:
+    """Mirrors get_vma_policy()."""
+    space = machine.spaces[vma.space] if vma.space else None
+    own = space.policy_at(vma.index(page)) if space and space.is_shmem else vma.policy
+    return own or task.policy
+
+
+def may_follow(machine: Machine, task: Task, vma: Vma, page: int, here: int) -> bool:
+    """Whether the policy lets a page come to node *here*. Mirrors mpol_misplaced().
+
+    Without a policy pages that are there already are left alone, and not asked who uses them.
+    """
+    policy = _policy(machine, task, vma, page)
+    if policy is not None:
+        return bool(policy.flags & BALANCING) and here in policy.nodes
+    run = task.mm.page_table.at(page)
+    return run is not None and nid_of(run.pfn(page)) != here
+
+
+def _should_migrate(machine: Machine, task: Task, folio: Folio, folios: int, here: int) -> Answer:
+    """Whether the first of *folios* alike may follow this fault, and for how many that holds.
+
+    Each folio remembers the fault. Mirrors should_numa_migrate_memory().
+    """
+    if not machine.nodes[here].nr_pages:
+        return Answer(may=False, nr=folios)
+    nid = nid_of(folio.pfn)
+    if uses_access_time(machine, nid):
+        answer = may_promote(machine, here, folio.frame.cpupid, folio.nr, folios)
+        mine = access_time(machine)
+    else:
+        answer = Answer(is_used_from(machine, task, folio, here), folios)
+        mine = cpupid_of(task)
+    extent = [(folio.pfn, answer.nr << folio.order)]
+    update_frames(machine, extent, lambda frame: frame._replace(cpupid=mine))
+    return answer
+
+
+def is_used_from(machine: Machine, task: Task, folio: Folio, here: int) -> bool:
+    """Whether a folio is used from node *here* rather than from where it is.
+
+    One that another task was seen to use has to be used twice in a row from there.
+    """
+    last, nid, numa = folio.frame.cpupid, nid_of(folio.pfn), task.numa
+    if last == NO_CPUPID and not (
+        machine.numa_balancing & TIERING or node_is_toptier(machine, nid)
+    ):
+        return False
+    is_mine = is_same_pid(task, last)
+    if (numa.preferred < 0 or numa.seq <= _EARLY_ROUNDS) and (last == NO_CPUPID or is_mine):
+        return True
+    if last != NO_CPUPID and machine.node_of_cpu(cpu_of(last)) != here:
+        return False
+    group = machine.numa_groups.get(numa.group)
+    if is_mine or group is None:
+        return True
+    there_cpu, here_cpu = group.cpu(nid), group.cpu(here)
+    if here_cpu > there_cpu * _GROUP_FRACTION:
+        return True
+    return here_cpu * group.mem(nid) * 3 > there_cpu * group.mem(here) * 4
+
+
+def _migrate(machine: Machine, task: Task, vma: Vma, part: PteRun, target: int) -> int:
+    """Let the folios of *part* come to node *target*; how many base pages did.
+
+    As many as there is room for above the high watermark. Counts numa_pages_migrated and
+    pgpromote_success. Mirrors migrate_misplaced_folio_prepare() and migrate_misplaced_folio().
+    """
+    node, folio = machine.nodes[target], folio_of(machine, part.lanes[0])
+    nid, order = nid_of(folio.pfn), folio.order
+    if _refuses(vma, folio):
+        return 0
+    folios = min(max(part.nr >> order, 1), balanced_room(node, folio.nr))
+    if not folios and machine.numa_balancing & TIERING:
+        wakeup_kswapd(machine, target)
+        return 0
+    is_scarce = bool(order) and available(node, to_min=False, order=order) < folios
+    step = 1 if machine.events is not None or is_scarce else max(folios, 1)
+    moved = 0
+    for i in range(0, folios, step):
+        moved += _migrate_alike(machine, task, vma, part, i << order, step, target)
+    machine.counters.add("numa_pages_migrated", moved)
+    is_promoted = uses_access_time(machine, nid) and node_is_toptier(machine, target)
+    node.numa.add("pgpromote_success", moved * is_promoted)
+    return moved
+
+
+def _migrate_alike(
+    machine: Machine, task: Task, vma: Vma, part: PteRun, skip: int, folios: int, target: int
+) -> int:
+    """Move *folios* folios of *part*, *skip* pages behind its begin, in one call of the engine."""
+    folio = folio_of(machine, part.lanes[0] + skip)
+    first = part.start + skip - (part.lanes[0] + skip - folio.pfn)
+    index = vma.index(first)
+    start = first if folio.is_anon else index
+    run = PteRun(start, folios << folio.order, (folio.pfn,), folio.order, part.flags & ~Pte.HINT)
+    queue = [Slice(run, (0,), (folio.merged(),), index)]
+    return migrate_misplaced(machine, task, queue, target)
+
+
+def migrate_misplaced(machine: Machine, task: Task, queue: list[Slice], target: int) -> int:
+    """Let the engine move folios to node *target*; how many base pages it did."""
+    where = Placement((target,), this_node=True)
+    reason, mode = MigrateReason.NUMA_MISPLACED, MigrateMode.ASYNC
+    return migrate_pages(machine, task, queue, where, reason, mode=mode).succeeded
+
+
+def _refuses(vma: Vma, folio: Folio) -> bool:
+    """Whether a page of a file stays: it is code that others run too, or dirty."""
+    if folio.flags & FrameFlag.SWAPBACKED:
+        return False
+    return bool(vma.flags & Vm.EXEC and folio.likely_shared) or is_dirty_file(folio)
+
+
+def balanced_room(node: Node, nr: int) -> int:
+    """How many folios of *nr* pages may come while a zone has more free than its high watermark.
+
+    They are taken from the highest zone first. Mirrors migrate_balanced_pgdat().
+    """
+    room = above = 0
+    for zone in reversed(node.zones):
+        spare = zone.nr_free - zone.watermark_high - zone.reserve - nr
+        if spare > 0:
+            room = above + spare
+        above += max(zone.nr_free - zone.watermark_low - zone.reserve, 0)
+    return -(-room // nr)

@@ -1,0 +1,1 @@
+"""base: a layer of the core."""

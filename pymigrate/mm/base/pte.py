@@ -1,0 +1,250 @@
+"""Page-table entries as striped runs; the page cache of a file is kept in the same form."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from pymigrate.mm.base.runs import Extent
+from pymigrate.units import HPAGE_PMD_NR
+
+_new = tuple.__new__  # makes a NamedTuple in half the time, where many are made
+
+
+class Pte:
+    """Flags of an entry (``PteRun.flags``)."""
+
+    PRESENT = 1
+    WRITE = 2
+    DIRTY = 4
+    YOUNG = 8
+    EXCLUSIVE = 16  # PageAnonExclusive: no other process can hold this anonymous page
+    HINT = 32  # made inaccessible by a NUMA scan
+    SWAP = 64
+    MIGRATION = 128
+    DEVICE = 256  # not present: the page is in a device's private memory
+    KSM = 512  # of a merged page: no other entries of one table name a frame more than once
+
+
+_APART = 5  # a gap of more pages is not worth an explicit table with a page beside it
+
+
+class PteRun(NamedTuple):
+    """*nr* base pages from page *start*, alike in everything but the frame.
+
+    An entry is ``1 << order`` pages. Entry i lies in lane ``i % k`` (k lanes) at frame
+    ``lanes[i % k] + (i // k << order)``: one lane is a plain extent, one lane for each node an
+    interleaved range, and k equal to the number of entries an explicit table. No lanes: entries
+    without a frame (the zero page).
+    """
+
+    start: int
+    nr: int
+    lanes: tuple[int, ...]
+    order: int = 0
+    flags: int = Pte.PRESENT
+
+    @property
+    def end(self) -> int:
+        """The first page behind the run."""
+        return self.start + self.nr
+
+    def pfn(self, page: int) -> int:
+        """The frame of *page*."""
+        entry, offset = divmod(page - self.start, 1 << self.order)
+        row, lane = divmod(entry, len(self.lanes))
+        return self.lanes[lane] + (row << self.order) + offset
+
+    def cuts(self, at: int) -> tuple[int, int]:
+        """The starts of the entry that *at* lies in and of the next; *at* itself if it is one."""
+        inside = (at - self.start) & ((1 << self.order) - 1)
+        return (at - inside, at - inside + (1 << self.order)) if inside else (at, at)
+
+    def split(self, at: int) -> tuple["PteRun", "PteRun"]:
+        """Cut before page *at*, which must start an entry; the tail's lanes are rotated."""
+        start, nr, lanes, order, flags = self
+        assert not order or not (at - start) & ((1 << order) - 1), f"{at:#x} is inside an entry"
+        k, rest = len(lanes), start + nr - at
+        if k > 1:
+            cut, left = (at - start) >> order, rest >> order
+            if k == nr >> order:
+                tail, lanes = lanes[cut:], lanes[:cut]
+            else:
+                row, lane = divmod(cut, k)
+                step = row << order
+                up = step + (1 << order)
+                tail = tuple([p + step for p in lanes[lane:]] + [p + up for p in lanes[:lane]])
+                tail, lanes = tail[:left], lanes[:cut]
+        elif k:
+            tail = (lanes[0] + at - start,)
+        else:
+            tail = lanes
+        return PteRun(start, at - start, lanes, order, flags), PteRun(at, rest, tail, order, flags)
+
+    def clip(self, a: int, b: int) -> "PteRun":
+        """The part inside [a, b)."""
+        start, nr, lanes, order, flags = self
+        if a <= start:
+            if b >= start + nr:
+                return self
+            a = start
+        b = min(b, start + nr)
+        k = len(lanes)
+        assert not order or not ((a - start) | (b - start)) & ((1 << order) - 1), "half an entry"
+        cut, entries = (a - start) >> order, (b - a) >> order
+        if k == 1:
+            lanes = (lanes[0] + a - start,)
+        elif k == nr >> order:
+            lanes = lanes[cut : cut + entries]
+        elif k:
+            row, lane = divmod(cut, k)
+            low = row << order
+            if lane:
+                high = low + (1 << order)
+                lanes = (*[p + low for p in lanes[lane:]], *[p + high for p in lanes[:lane]])
+            elif low:
+                lanes = tuple([p + low for p in lanes])
+            lanes = lanes[:entries]
+        return _new(PteRun, (a, b - a, lanes, order, flags))
+
+    def join(self, tail: "PteRun") -> "PteRun | None":
+        """One run equal to this and *tail*, if that is regular or takes no more room than both."""
+        if self.flags != tail.flags or self.order != tail.order:
+            return None
+        k, m = len(self.lanes), len(tail.lanes)
+        nr, order = self.nr + tail.nr, self.order
+        if not k or not m:
+            return PteRun(self.start, nr, (), order, self.flags) if k == m else None
+        if self.pfn(self.start + self.nr) == tail.lanes[0]:
+            whole = PteRun(self.start, nr, self.lanes, order, self.flags)
+            if (k == 1 and m == 1) or whole.split(tail.start)[1].lanes == tail.lanes:
+                return whole
+        entries = nr >> order
+        if entries <= HPAGE_PMD_NR and entries <= k + m + 4:
+            return PteRun(self.start, nr, self.pfns() + tail.pfns(), order, self.flags)
+        return None
+
+    def pfns(self) -> tuple[int, ...]:
+        """The first frame of each entry."""
+        lanes, entries = self.lanes, self.nr >> self.order
+        k = len(lanes)
+        if k == entries:
+            return lanes
+        if k == 1:
+            return tuple(range(lanes[0], lanes[0] + self.nr, 1 << self.order))
+        return tuple([lanes[i % k] + (i // k << self.order) for i in range(entries)])
+
+    def scattered(self, pages: Sequence[int], pfns: Iterable[int]) -> list["PteRun"]:
+        """The run with the frames of single *pages* (sorted) replaced by *pfns*; base pages."""
+        start, nr, lanes, order, flags = self
+        k = len(lanes)
+        if k == nr:
+            table = list(lanes)
+            for page, pfn in zip(pages, pfns, strict=True):
+                table[page - start] = pfn
+            return [PteRun(start, nr, tuple(table), order, flags)]
+        out: list[PteRun] = []
+        at, shift = start, lanes[0] - start
+        for page, pfn in zip(pages, pfns, strict=True):
+            is_apart = page - at > _APART and k == 1 and pfn != page + shift
+            if is_apart and not (out and out[-1].lanes[0] + out[-1].nr == at + shift):
+                # Two runs that cannot be joined, neither with what there is.
+                out.append(_new(PteRun, (at, page - at, (at + shift,), order, flags)))
+                out.append(_new(PteRun, (page, 1, (pfn,), order, flags)))
+                at = page + 1
+                continue
+            if page > at:
+                if k > 1:
+                    _append(out, self.clip(at, page))
+                else:
+                    _append(out, _new(PteRun, (at, page - at, (at + shift,), order, flags)))
+            _append(out, _new(PteRun, (page, 1, (pfn,), order, flags)))
+            at = page + 1
+        if at < start + nr:
+            _append(out, self.clip(at, start + nr))
+        return out
+
+    def count(self, lane: int) -> int:
+        """How many entries lie in *lane*."""
+        k = len(self.lanes)
+        return ((self.nr >> self.order) - lane + k - 1) // k
+
+    def extents(self) -> list[Extent]:
+        """The frames of the run, lane by lane."""
+        k, order = len(self.lanes), self.order
+        if k == 1:
+            return [Extent(self.lanes[0], self.nr)]
+        if k == self.nr >> order:
+            return [Extent(pfn, 1 << order) for pfn in self.lanes]
+        return [Extent(pfn, self.count(j) << order) for j, pfn in enumerate(self.lanes)]
+
+    def entries(self) -> Iterator["PteRun"]:
+        """The entries one by one."""
+        step = 1 << self.order
+        for i, pfn in enumerate(self.pfns()):
+            page = self.start + (i << self.order)
+            yield PteRun(page, step, (pfn,), self.order, self.flags)
+
+    def with_flags(self, flags: int) -> "PteRun":
+        """The same entries with other *flags*."""
+        return PteRun(self.start, self.nr, self.lanes, self.order, flags)
+
+    def moved(self, start: int) -> "PteRun":
+        """The same entries, beginning at page *start*."""
+        return PteRun(start, self.nr, self.lanes, self.order, self.flags)
+
+    def tables(self) -> list["PteRun"]:
+        """The same entries as explicit tables."""
+        pfns, step = self.pfns(), HPAGE_PMD_NR
+        return [
+            PteRun(
+                self.start + (i << self.order),
+                len(pfns[i : i + step]) << self.order,
+                pfns[i : i + step],
+                self.order,
+                self.flags,
+            )
+            for i in range(0, len(pfns), step)
+        ]
+
+
+def _append(out: list[PteRun], run: PteRun) -> None:
+    """Add *run*, joined with the last one if that can be."""
+    if out:
+        last = out[-1]
+        k, m = len(last.lanes), len(run.lanes)
+        if last.nr + run.nr <= k + m + 4 or last.lanes[0] + last.nr == run.lanes[0]:
+            joined = last.join(run)
+            if joined is not None:
+                out[-1] = joined
+                return
+    out.append(run)
+
+
+def weave(
+    start: int, nr: int, lanes: Sequence[Sequence[Extent]], order: int, flags: int
+) -> list[PteRun]:
+    """Runs for *nr* pages from *start* whose entry i lies in the next free frame of lane ``i % k``.
+
+    *lanes* holds each lane's extents; the result is cut where one of them ends.
+    """
+    k = len(lanes)
+    heads = [[extent.start, extent.nr >> order, 0] for extent, *_ in lanes]  # pfn, left, which
+    out: list[PteRun] = []
+    entry, entries = 0, nr >> order
+    while entry < entries:
+        turn = [(entry + i) % k for i in range(k)]
+        length = min(
+            entries - entry,
+            *[i + k * heads[lane][1] for i, lane in enumerate(turn)],
+        )
+        pfns = tuple(heads[lane][0] for lane in turn[:length])
+        out.append(PteRun(start + (entry << order), length << order, pfns, order, flags))
+        for i, lane in enumerate(turn[:length]):
+            used = (length - i + k - 1) // k
+            head = heads[lane]
+            head[0] += used << order
+            head[1] -= used
+            if not head[1] and head[2] + 1 < len(lanes[lane]):
+                head[2] += 1
+                head[0], head[1] = lanes[lane][head[2]].start, lanes[lane][head[2]].nr >> order
+        entry += length
+    return out

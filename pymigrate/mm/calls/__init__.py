@@ -1,0 +1,1 @@
+"""calls: a layer of the core."""

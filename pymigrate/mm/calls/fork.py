@@ -1,0 +1,201 @@
+"""Tasks come and go: fork with its copy-on-write page tables, and exit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pymigrate.errors import KernelError
+from pymigrate.mm.base.memmap import Frame
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.faults.anon_fault import map_anon
+from pymigrate.mm.faults.hugetlb_fault import access_huge_page
+from pymigrate.mm.frames.frames import (
+    FrameEdits,
+    extents_of,
+    folio_of,
+    uniform_parts,
+    update_folio,
+    update_frames,
+)
+from pymigrate.mm.spaces.anon_pages import Fault
+from pymigrate.mm.spaces.exit import _free_mm
+from pymigrate.mm.spaces.huge_pmd import split_huge_pmds
+from pymigrate.mm.state.mm import Mm
+from pymigrate.mm.state.numa import NumaMm, NumaTask
+from pymigrate.mm.state.vma import Vm
+
+if TYPE_CHECKING:
+    from pymigrate.mm.base.pte import PteRun
+    from pymigrate.mm.base.runs import Extent
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.task import Task
+    from pymigrate.mm.state.vma import Vma
+
+_ON_COPY = ~(Pte.WRITE | Pte.EXCLUSIVE)
+
+
+def fork(machine: Machine, parent: Task, name: str) -> Task:
+    """A child of *parent*. Mirrors dup_mmap() and copy_page_range().
+
+    Only VMAs that have an anon_vma bring their entries; the others are faulted in anew.
+
+    Raises KernelError ENOMEM where a pinned page cannot be copied; *parent* may be gone then, if
+    it was killed for memory.
+    """
+    mm = Mm(machine.new_id(), parent.mm.family, brk=parent.mm.brk)
+    mm.start_stack = parent.mm.start_stack
+    delay = machine.numa_knobs.scan_delay_ms
+    mm.numa = NumaMm(machine.now + delay)
+    child = replace(
+        parent,
+        numa=NumaTask(delay),
+        numa_faults={},
+        pid=machine.next_pid,
+        name=name,
+        mm=mm,
+        parent=parent.name,
+    )
+    machine.next_pid += 1
+    machine.mms[mm.mm_id] = mm
+    for vma in parent.mm.vmas:
+        if vma.flags & Vm.DONTCOPY:
+            continue
+        copy = vma.part(vma.start, vma.end)
+        copy.flags &= ~Vm.LOCKED
+        copy.is_resv_owner = False
+        mm.vmas.append(copy)
+        if vma.anon_vma:
+            copy.anon_vma, copy.anon_chained = machine.new_id(), True
+            if not _copy_pages(machine, parent, child, vma, copy):
+                _free_mm(machine, child)
+                raise KernelError("ENOMEM", "there is no memory for a copy of a pinned page")
+    machine.tasks[child.pid] = child
+    return child
+
+
+def _copy_pages(machine: Machine, parent: Task, child: Task, vma: Vma, copy: Vma) -> bool:
+    """Map the pages of *vma* in the child too, write-protected on both sides.
+
+    Anonymous pages that are pinned and exclusive are copied, for the pin must keep its page; a
+    huge entry is split for that. False if there is no memory for it. Mirrors copy_present_ptes(),
+    copy_huge_pmd() and copy_hugetlb_page_range().
+    """
+    _split_pinned_pmds(machine, parent, vma)
+    tables = parent.mm.tables.between(vma.start, vma.end)
+    child.mm.note_tables((extent.start, extent.start + extent.nr) for extent in tables)
+    edits = FrameEdits(machine)
+    ours: list[PteRun] = []
+    theirs: list[PteRun] = []
+    pinned: list[PteRun] = []
+    huge: list[Extent] = []
+    for run in _copy_merged(machine, parent, child, vma):
+        if not run.lanes:
+            theirs.append(run.with_flags(run.flags & ~Pte.YOUNG))
+            continue
+        if run.order:
+            young = run.flags & Pte.YOUNG if vma.flags & Vm.HUGETLB else 0
+            for piece in _unpinned(machine, run, pinned):
+                huge += extents_of(piece)
+                ours.append(piece.with_flags(run.flags & _ON_COPY))
+                theirs.append(piece.with_flags(run.flags & _ON_COPY & ~Pte.YOUNG | young))
+            continue
+        for part, frames in uniform_parts(machine, run):
+            if run.flags & Pte.EXCLUSIVE and _has_pins(machine, part, frames):
+                copied, shared = _split_pinned(machine, part, frames)
+                pinned += copied
+            else:
+                shared = [(part, frames)]
+            for piece, states in shared:
+                flags = piece.flags & _ON_COPY
+                ours.append(piece.with_flags(flags))
+                theirs.append(piece.with_flags(flags & ~Pte.YOUNG))
+                for lane_run, frame in _lanes(piece, states):
+                    edits.set(lane_run, frame.mapped(1))
+    edits.commit()
+    update_frames(machine, huge, lambda frame: frame.pmd_mapped(1))
+    parent.mm.page_table.edit([(run.start, run.end, (run,)) for run in ours])
+    child.mm.page_table.edit([(run.start, run.end, (run,)) for run in theirs])
+    return all(_copy_pinned(machine, parent, child, copy, run) for run in pinned)
+
+
+def _copy_merged(machine: Machine, parent: Task, child: Task, vma: Vma) -> list[PteRun]:
+    """Map the merged pages of *vma* in the child too; give the entries of all others."""
+    runs = parent.mm.page_table.between(vma.start, vma.end)
+    merged = [run for run in runs if run.flags & Pte.KSM]
+    if not merged:
+        return runs
+    theirs = [run.with_flags(run.flags & ~Pte.YOUNG) for run in merged]
+    child.mm.page_table.edit([(run.start, run.end, (run,)) for run in theirs])
+    for pfn, times in Counter([pfn for run in merged for pfn in run.pfns()]).items():
+        update_folio(machine, pfn, partial(Frame.mapped, times=times))
+    return [run for run in runs if not run.flags & Pte.KSM]
+
+
+def _unpinned(machine: Machine, run: PteRun, pinned: list[PteRun]) -> list[PteRun]:
+    """The huge entries of *run* but those of pinned hugetlb pages, which go to *pinned*."""
+    if not run.flags & Pte.EXCLUSIVE or not any(pin.is_long for pin in machine.pins):
+        return [run]
+    entries = list(run.entries())
+    held = [entry for entry in entries if folio_of(machine, entry.lanes[0]).pins]
+    pinned += held
+    return [entry for entry in entries if entry not in held] if held else [run]
+
+
+def _copy_pinned(machine: Machine, parent: Task, child: Task, copy: Vma, run: PteRun) -> bool:
+    """Give the child copies of pinned pages; False if there is no memory, even by killing."""
+    if run.order:
+        space = machine.spaces[copy.space]
+        return access_huge_page(machine, child, copy, space, run.start, write=True)
+    try:
+        map_anon(machine, child, copy, run.start, run.end, reclaims=False)
+    except Fault:
+        return False
+    return parent.pid in machine.tasks
+
+
+def _split_pinned_pmds(machine: Machine, parent: Task, vma: Vma) -> None:
+    """Split the huge entries of *vma* whose folios are pinned."""
+    if not any(pin.is_long for pin in machine.pins):
+        return
+    for run in parent.mm.page_table.between(vma.start, vma.end):
+        if run.order and run.lanes and run.flags & Pte.EXCLUSIVE and not vma.flags & Vm.HUGETLB:
+            for entry in run.entries():
+                if folio_of(machine, entry.lanes[0]).pins:
+                    split_huge_pmds(machine, parent.mm, entry.start, entry.end)
+
+
+def _has_pins(machine: Machine, part: PteRun, frames: tuple[Frame, ...]) -> bool:
+    """Whether some page of *part*, or of its folios, is pinned."""
+    if not frames[0].order:
+        return any(frame.pins for frame in frames)
+    return any(_is_pinned(machine, pfn, frames[0]) for pfn in part.pfns())
+
+
+def _is_pinned(machine: Machine, pfn: int, frame: Frame) -> bool:
+    """Mirrors folio_maybe_dma_pinned()."""
+    return bool(frame.pins or (frame.order and folio_of(machine, pfn).pins))
+
+
+def _split_pinned(
+    machine: Machine, part: PteRun, frames: tuple[Frame, ...]
+) -> tuple[list[PteRun], list[tuple[PteRun, tuple[Frame, ...]]]]:
+    """The entries of *part* whose folios are pinned, and the others, one by one."""
+    copied: list[PteRun] = []
+    shared: list[tuple[PteRun, tuple[Frame, ...]]] = []
+    for i, page in enumerate(part.entries()):
+        frame = frames[i % len(frames)]
+        if _is_pinned(machine, page.lanes[0], frame):
+            copied.append(page)
+        else:
+            shared.append((page, (frame,)))
+    return copied, shared
+
+
+def _lanes(run: PteRun, frames: tuple[Frame, ...]) -> list[tuple[list[tuple[int, int]], Frame]]:
+    """The extents of *run* with their frames."""
+    if len(frames) == 1:
+        return [([*extents_of(run)], frames[0])]
+    return [([extent], frame) for extent, frame in zip(run.extents(), frames, strict=True)]

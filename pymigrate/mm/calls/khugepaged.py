@@ -1,0 +1,138 @@
+"""Base pages that become a huge page on demand: MADV_COLLAPSE. Mirrors mm/khugepaged.c."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from pymigrate.errors import KernelError
+from pymigrate.mm.base.gfp import TRANSHUGE
+from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
+from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.faults.migrate_device import migrate_from_device
+from pymigrate.mm.frames.frames import folio_of, frame_of, new_frames, update_frames
+from pymigrate.mm.reclaim.direct_alloc import alloc_large
+from pymigrate.mm.spaces.huge_pmd import block_ceil, block_floor
+from pymigrate.mm.spaces.rmap import remove_rmap
+from pymigrate.mm.state.policy import Placement
+from pymigrate.mm.state.vma import Vm
+from pymigrate.nodemask import Nodemask
+from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
+
+if TYPE_CHECKING:
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.task import Task
+    from pymigrate.mm.state.vma import Vma
+
+
+class ScanError(Exception):
+    """Why a block cannot be collapsed, and whether the call ends with it."""
+
+    def __init__(self, errno: str, why: str, ends: bool = False) -> None:
+        super().__init__(why)
+        self.errno, self.why, self.ends = errno, why, ends
+
+
+def madvise_collapse(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
+    """Make huge pages of the whole blocks in [a, b), which lies in the anonymous *vma*.
+
+    Raises KernelError with those that could be made left made: ENOMEM without a huge page, EAGAIN
+    for a page that somebody holds, EINVAL for a block without a writable page.
+    """
+    if block_ceil(a) > block_floor(b):  # in the middle of a block: less than none of them
+        raise KernelError("EINVAL", "the range lies within a block")
+    error: ScanError | None = None
+    for block in range(block_ceil(a), block_floor(b), HPAGE_PMD_NR):
+        try:
+            _collapse(machine, task, vma, block)
+        except ScanError as failure:
+            error = failure
+            if error.ends:
+                break
+    if error:
+        raise KernelError(error.errno, error.why)
+
+
+def _collapse(machine: Machine, task: Task, vma: Vma, block: int) -> None:
+    """Mirrors hpage_collapse_scan_pmd() and collapse_huge_page()."""
+    end = block + HPAGE_PMD_NR
+    runs = task.mm.page_table.between(block, end)
+    if runs and runs[0].order:
+        return
+    if not runs and task.mm.tables.at(block) is None:
+        raise ScanError("EINVAL", "nothing is mapped in a block")
+    load = _load(machine, [run for run in runs if run.flags & Pte.PRESENT])
+    for run in runs:
+        if run.flags & Pte.DEVICE:
+            _bring_back(machine, task, run)
+    pfn = _alloc(machine, task, load)
+    runs = task.mm.page_table.between(block, end)  # not before: memory may have been compacted
+    zeroed = _zeroed(machine, task, block)
+    task.mm.page_table.put(block, end)
+    remove_rmap(machine, runs)
+    task.mm.tables.put(block, end)
+    _map(machine, task, vma, block, pfn)
+    for start, stop in zeroed:
+        extent = [(pfn + start - block, stop - start)]
+        update_frames(machine, extent, lambda frame: frame.with_flags(FrameFlag.ZEROED))
+
+
+def _load(machine: Machine, present: list[PteRun]) -> Counter[int]:
+    """How many pages of a block lie on each node, if it can be collapsed."""
+    load: Counter[int] = Counter()
+    for run in present:
+        for pfn in run.pfns() if run.lanes else ():
+            folio = folio_of(machine, pfn)
+            if not folio.is_anon:
+                raise ScanError("EINVAL", "a page of a block belongs to a file", ends=True)
+            if folio.is_held:
+                raise ScanError("EAGAIN", "somebody holds a page of a block")
+            load[nid_of(pfn)] += 1
+    if not any(run.flags & Pte.WRITE for run in present):
+        raise ScanError("EINVAL", "no page of a block can be written")
+    return load
+
+
+def _bring_back(machine: Machine, task: Task, run: PteRun) -> None:
+    """Let pages come back from a device. Mirrors __collapse_huge_page_swapin()."""
+    if migrate_from_device(machine, task, run.start, run.end).migrated < run.nr:
+        raise ScanError("EINVAL", "there is no memory for a page that is on a device")
+
+
+def _alloc(machine: Machine, task: Task, load: Counter[int]) -> int:
+    """A huge page on the node that most pages lie on. Mirrors alloc_charge_folio()."""
+    most = max(load.values())
+    nodes = sorted(nid for nid, nr in load.items() if nr == most)
+    where = Placement((nodes[0],), Nodemask.collect(nodes))
+    lanes, got = alloc_large(machine, task, where, 0, 1, HPAGE_PMD_ORDER, TRANSHUGE)
+    if not got:
+        machine.counters.add("thp_collapse_alloc_failed")
+        raise ScanError("ENOMEM", f"node {nodes[0]} has no huge page", ends=True)
+    machine.counters.add("thp_collapse_alloc")
+    return lanes[0][0].start
+
+
+def _zeroed(machine: Machine, task: Task, block: int) -> list[tuple[int, int]]:
+    """The pages of a block that hold nothing: absent ones, and those nobody stored into."""
+    found: list[tuple[int, int]] = []
+    for start, end, run in task.mm.page_table.spans(block, block + HPAGE_PMD_NR):
+        if run is None or not run.lanes:
+            found.append((start, end))
+        else:
+            found += [
+                (entry.start, entry.end)
+                for entry in run.entries()
+                if frame_of(machine, entry.lanes[0]).flags & FrameFlag.ZEROED
+            ]
+    return found
+
+
+def _map(machine: Machine, task: Task, vma: Vma, block: int, pfn: int) -> None:
+    """Map the new huge page as one that was just written."""
+    flags = Pte.PRESENT | Pte.YOUNG | Pte.DIRTY | Pte.EXCLUSIVE
+    flags |= Pte.WRITE if vma.flags & Vm.WRITE else 0
+    kind = FrameFlag.ANON | FrameFlag.SWAPBACKED
+    kind |= FrameFlag.MLOCKED if vma.flags & Vm.LOCKED else 0
+    run = PteRun(block, HPAGE_PMD_NR, (pfn,), HPAGE_PMD_ORDER, flags)
+    new_frames(machine, [run], Frame(task.mm.family, kind, 0, 1, HPAGE_PMD_ORDER))
+    task.mm.page_table.put(run.start, run.end, run)

@@ -1,0 +1,137 @@
+"""Advice that changes pages: MADV_FREE and MADV_PAGEOUT. Mirrors mm/madvise.c."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.frames.frames import extents_of, folio_of, update_folio, update_frames
+from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio
+from pymigrate.mm.spaces.zap import zap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymigrate.mm.base.memmap import Folio, Frame
+    from pymigrate.mm.base.pte import PteRun
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.task import Task
+    from pymigrate.mm.state.vma import Vma
+
+
+def madvise_free(machine: Machine, task: Task, a: int, b: int) -> None:
+    """Let the kernel take back anonymous pages [a, b) until they are written again.
+
+    A folio that is dirty and shared stays as it is. Mirrors madvise_free_pte_range().
+    """
+    table = task.mm.page_table
+    for run, folio in _advised(machine, task, a, b):
+        if folio.flags & FrameFlag.DIRTY and not _is_only(run, folio):
+            continue
+        flags = run.flags & ~(Pte.DIRTY | Pte.YOUNG)
+        table.put(run.start, run.end, run.with_flags(flags))
+        update_folio(machine, folio.pfn, _lazyfree)
+
+
+def cold(machine: Machine, task: Task, a: int, b: int) -> None:
+    """Let pages [a, b) be reclaimed sooner: those that nobody else maps count as not used.
+
+    Large folios of which a part is meant are split. Mirrors madvise_cold_or_pageout_pte_range().
+    """
+    edits = [
+        (run.start, run.end, (run.with_flags(run.flags & ~Pte.YOUNG),))
+        for run, folio in _advised(machine, task, a, b)
+        if run.flags & Pte.YOUNG and _is_only(run, folio)
+    ]
+    task.mm.page_table.edit(edits)
+
+
+def pageout(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
+    """Reclaim pages [a, b) of *vma* that nobody else maps.
+
+    There is no swap, so anonymous memory stays unless it is lazily freed and clean, but large
+    folios are split for it. Pages of disk files are unmapped, and dropped where they are clean.
+    Mirrors madvise_cold_or_pageout_pte_range() and shrink_folio_list().
+    """
+    for run, folio in _advised(machine, task, a, b):
+        if folio.is_held or not _is_only(run, folio):
+            continue
+        if folio.flags & FrameFlag.SWAPBACKED:
+            if folio.order:
+                _split(machine, folio, run.start)
+            continue
+        dirty = bool(run.flags & Pte.DIRTY or folio.flags & FrameFlag.DIRTY)
+        if folio.is_anon and dirty:
+            continue
+        zap(machine, task, vma, run.start, run.end, keep_tables=True)
+        if not folio.is_anon and not dirty:
+            space = machine.spaces[folio.frame.owner]
+            index = vma.index(run.start)
+            space.pages.put(index, index + 1)
+            update_frames(machine, extents_of(run), lambda _: None)
+
+
+def _advised(machine: Machine, task: Task, a: int, b: int) -> Iterator[tuple[PteRun, Folio]]:
+    """The folios in [a, b), one by one, with the entries that map them.
+
+    A large folio that is not mapped in one piece inside [a, b) is split first, and its pages that
+    lie there are given; it is passed over if it is shared or cannot be split.
+    """
+    at = a
+    while at < b:
+        found = task.mm.page_table.between(at, b)
+        if not found:
+            return
+        if not found[0].lanes or found[0].flags & Pte.DEVICE:
+            at = found[0].end
+            continue
+        run = next(found[0].entries())
+        folio = folio_of(machine, run.lanes[0])
+        if folio.order and not run.order:
+            run = _batch(found, folio)
+        at = run.end
+        if not folio.order:
+            yield run, folio
+        elif run.nr == folio.nr and a <= run.start and run.end <= b:
+            if not run.order or not folio.likely_shared:
+                yield run, folio
+        elif not folio.likely_shared:
+            page = run.start - (run.lanes[0] - folio.pfn)
+            if _split(machine, folio, page):
+                at = max(run.start, a)
+
+
+def _batch(found: list[PteRun], folio: Folio) -> PteRun:
+    """The entries, from the first of *found* on, that map *folio* page after page.
+
+    Mirrors madvise_folio_pte_batch().
+    """
+    first = next(found[0].entries())
+    nr = 1
+    for run in found:
+        for entry in run.entries():
+            if entry.start == first.start:
+                continue
+            follows = entry.start == first.start + nr and entry.lanes == (first.lanes[0] + nr,)
+            same = not (entry.flags ^ first.flags) & ~(Pte.DIRTY | Pte.YOUNG)
+            if not (follows and same and entry.lanes[0] < folio.pfn + folio.nr):
+                return first._replace(nr=nr)
+            nr += 1
+    return first._replace(nr=nr)
+
+
+def _split(machine: Machine, folio: Folio, page: int) -> bool:
+    if not split_folio(machine, folio, page):
+        return False
+    free_unmapped(machine, folio)
+    return True
+
+
+def _is_only(run: PteRun, folio: Folio) -> bool:
+    """Whether nothing else maps the folio."""
+    return folio.mapcount == (1 if run.order else run.nr)
+
+
+def _lazyfree(frame: Frame) -> Frame:
+    return frame.without_flags(FrameFlag.DIRTY | FrameFlag.SWAPBACKED)

@@ -1,0 +1,124 @@
+"""mbind(): a range gets a policy, and its pages may follow. Mirrors do_mbind(), mm/mempolicy.c."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.errors import KernelError
+from pymigrate.mm.engine.migrate import migrate_pages
+from pymigrate.mm.engine.queue_folios import Queue, Walk
+from pymigrate.mm.frames.lru_batches import lru_add_drain_all
+from pymigrate.mm.frames.placement import placement
+from pymigrate.mm.reclaim.room import FOR_CALLS
+from pymigrate.mm.spaces.huge_pmd import prepare_split
+from pymigrate.mm.state.events import MigrateReason
+from pymigrate.mm.state.policy import MPOL, Mempolicy, mpol_equal
+from pymigrate.mm.state.vma import Vma, is_migratable
+
+if TYPE_CHECKING:
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.task import Task
+
+
+def do_mbind(
+    machine: Machine,
+    task: Task,
+    a: int,
+    b: int,
+    policy: Mempolicy | None,
+    walk: Walk,
+) -> None:
+    """Give pages [a, b) of *task* *policy*; find, and move, those that *walk* calls misplaced.
+
+    Raises KernelError: EFAULT for a hole and EIO for a misplaced page (strict without a move)
+    before anything changes; EIO (strict with a move) with the policy in force and everything
+    moved that could be.
+    """
+    if walk.may_move:
+        lru_add_drain_all(machine)
+    queue = Queue(machine, walk)
+    _queue_range(task, a, b, policy is None, queue)
+    for vma, start, end in list(task.mm.parts(a, b)):
+        _set_policy(machine, task, vma, start, end, policy)
+    failed = bool(queue.failed)
+    if queue.slices:
+        where = placement(machine, task, policy or task.policy)
+        result = migrate_pages(
+            machine,
+            task,
+            queue.slices,
+            where,
+            MigrateReason.MEMPOLICY_MBIND,
+            _index_base(machine, task, a, b, queue),
+            room=FOR_CALLS,
+        )
+        failed = failed or result.stayed > 0 or result.is_enomem
+    if failed and walk.strict:
+        raise KernelError("EIO", "a misplaced page stayed where it was")
+
+
+def set_home_node(machine: Machine, task: Task, a: int, b: int, node: int) -> None:
+    """Let the policies of [a, b) begin their search at *node*.
+
+    Raises KernelError ENOENT, EOPNOTSUPP. Mirrors the loop of sys_set_mempolicy_home_node().
+    """
+    found = False
+    for vma, start, end in list(task.mm.parts(a, b)):
+        if vma.policy is None:
+            continue
+        found = True
+        if vma.policy.mode not in (MPOL.BIND, MPOL.PREFERRED_MANY):
+            raise KernelError("EOPNOTSUPP", "a home node goes with bind and preferred-many only")
+        _set_policy(machine, task, vma, start, end, vma.policy._replace(home_node=node))
+    if not found:
+        raise KernelError("ENOENT", "no part of the range has a policy")
+
+
+def _queue_range(task: Task, a: int, b: int, may_have_holes: bool, queue: Queue) -> None:
+    """Queue the misplaced folios of [a, b). Mirrors queue_pages_test_walk() and what it calls."""
+    walk = queue.walk
+    at = a
+    parts = list(task.mm.parts(a, b))
+    if not parts:
+        raise KernelError("EFAULT", "nothing is mapped in the range")
+    for i, (vma, start, end) in enumerate(parts):
+        follows = i + 1 < len(parts) and parts[i + 1][1] == end
+        if not may_have_holes and (start > at or (end < b and not follows)):
+            raise KernelError("EFAULT", "the range has a hole")
+        at = end
+        if not (walk.strict or (walk.may_move and is_migratable(vma))):
+            continue
+        queue.add_vma(task.mm, vma, start, end)
+        if walk.strict and not walk.may_move and queue.failed:
+            raise KernelError("EIO", "a page does not lie on the nodes that were named")
+
+
+def _set_policy(
+    machine: Machine, task: Task, vma: Vma, a: int, b: int, policy: Mempolicy | None
+) -> None:
+    """Let pages [a, b) of *vma* have *policy*. Mirrors mbind_range(), vma_replace_policy()."""
+    if mpol_equal(vma.policy, policy):
+        return
+    vma = prepare_split(machine, task, vma, a, b)
+    new = vma.part(a, b)
+    new.policy = policy
+    changed = task.mm.modify(machine.release, vma, a, b, new)
+    space = machine.spaces[vma.space] if vma.space else None
+    if space and space.is_shmem:
+        space.set_policy(changed.pgoff, changed.nr, policy)
+
+
+def _index_base(machine: Machine, task: Task, a: int, b: int, queue: Queue) -> int:
+    """What is added to folio indexes where pages take turns: shared memory's inode number.
+
+    It is that of the mapping, so it counts for private copies too: shmem_get_policy(). Where the
+    first folio is a huge page, it gets the place that a fault would give it now.
+    """
+    first = next(queue.slices[0].folios())
+    page, order = first.run.start, first.run.order
+    if order:
+        vmas = (vma for vma, _, _ in task.mm.parts(a, b) if vma.start <= page < vma.end)
+        return next((vma.turn(page, order) - (first.first >> order) for vma in vmas), 0)
+    vma = queue.first_vma
+    space = machine.spaces[vma.space] if vma and vma.space else None
+    return space.inode if space and space.is_shmem else 0

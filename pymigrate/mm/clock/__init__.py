@@ -1,0 +1,1 @@
+"""clock: a layer of the core."""

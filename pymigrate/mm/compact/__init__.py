@@ -1,0 +1,1 @@
+"""compact: a layer of the core."""

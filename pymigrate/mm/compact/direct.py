@@ -1,0 +1,175 @@
+"""Direct compaction: who needs a block of some order makes one free.
+
+Mirrors __alloc_pages_slowpath() and __alloc_pages_direct_compact(), mm/page_alloc.c, and
+try_to_compact_pages(), mm/compaction.c. No memory is reclaimed in between.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pymigrate.mm.base.gfp import Gfp
+from pymigrate.mm.base.pageblock import MigrateType
+from pymigrate.mm.base.runs import Extent
+from pymigrate.mm.compact.compaction import (
+    COSTLY_ORDER,
+    compact_zone,
+    reset_isolation_suitable,
+    tell_defer,
+)
+from pymigrate.mm.compact.control import CompactControl, CompactPriority, CompactResult
+from pymigrate.mm.compact.kcompactd import wakeup_kcompactd
+from pymigrate.mm.compact.owners import Owners
+from pymigrate.mm.state.events import MigrateMode
+from pymigrate.mm.state.trace import call_event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.node import Node, Zone
+
+MAX_COMPACT_RETRIES = 16
+_VAIN = (CompactResult.SKIPPED, CompactResult.DEFERRED)
+_DONE = (CompactResult.COMPLETE, CompactResult.PARTIAL_SKIPPED)
+
+
+class Request(NamedTuple):
+    """An allocation of a block of ``1 << order`` frames from one of *zones*, in this order."""
+
+    order: int
+    gfp: Gfp
+    zones: tuple[tuple[Node, Zone], ...]
+    cpu: int
+    get_page: Callable[[], Extent | None]  # takes a block that is free, if there is one
+
+
+class Attempt(NamedTuple):
+    """What came of a direct compaction: the block, if there is one now."""
+
+    page: Extent | None
+    result: CompactResult
+
+
+class SlowPath:
+    """The way of allocations of one call for which no block is free."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.owners: Owners | None = None
+
+    def alloc(self, request: Request) -> Extent | None:
+        """A block, if compaction makes one free; then those who work in the background begin."""
+        page = self._compact(request) if request.gfp & Gfp.DIRECT_RECLAIM else None
+        if request.gfp & Gfp.KSWAPD_RECLAIM:
+            self._wake(request)
+            self.owners = None
+        return page
+
+    def _compact(self, request: Request) -> Extent | None:
+        """Try, ever harder, as the request allows."""
+        is_costly = request.order > COSTLY_ORDER
+        priority = CompactPriority.SYNC_LIGHT
+        if is_costly or not request.gfp & Gfp.MOVABLE:
+            page, ret = self.attempt(request, CompactPriority.ASYNC)
+            if page:
+                return page
+            if is_costly and request.gfp & Gfp.NORETRY:
+                if ret in _VAIN or request.gfp & Gfp.THISNODE:
+                    return None
+                priority = CompactPriority.ASYNC
+        retries = 0
+        while True:
+            page, ret = self.attempt(request, priority)
+            may_retry = not request.gfp & Gfp.NORETRY and (
+                not is_costly or request.gfp & Gfp.RETRY_MAYFAIL
+            )
+            if page or not may_retry or ret == CompactResult.SKIPPED:
+                return page
+            retries += ret == CompactResult.SUCCESS
+            most = MAX_COMPACT_RETRIES // 4 if is_costly else MAX_COMPACT_RETRIES
+            if ret == CompactResult.SUCCESS and retries <= most:
+                continue
+            least = CompactPriority.SYNC_LIGHT if is_costly else CompactPriority.SYNC_FULL
+            if priority <= least:
+                return None
+            priority, retries = CompactPriority(priority - 1), 0
+
+    def attempt(self, request: Request, priority: CompactPriority) -> Attempt:
+        """One direct compaction. Counts stalls, and how they end."""
+        counters = self.machine.counters
+        ret, page = self._try_to_compact_pages(request, priority)
+        if ret == CompactResult.SKIPPED:
+            return Attempt(None, ret)
+        counters.add("compact_stall")
+        page = page or request.get_page()
+        if page is None:
+            counters.add("compact_fail")
+            return Attempt(None, ret)
+        node, zone = next(
+            (node, zone) for node, zone in request.zones if zone.start <= page.start < zone.end
+        )
+        zone.compact.blockskip_flush = False
+        self._reset_defer(node, zone, request.order, has_allocated=True)
+        counters.add("compact_success")
+        return Attempt(page, ret)
+
+    def _try_to_compact_pages(
+        self, request: Request, priority: CompactPriority
+    ) -> tuple[CompactResult, Extent | None]:
+        """Compact zone by zone until one has a block; the block, if it was captured."""
+        machine, order = self.machine, request.order
+        text = f"order={order} gfp_mask={_gfp_text(request.gfp)} priority={int(priority)}"
+        call_event(machine, "mm_compaction_try_to_compact_pages", text)
+        best = CompactResult.SKIPPED
+        for node, zone in request.zones:
+            if priority != CompactPriority.SYNC_FULL and zone.compact.is_deferred(order):
+                tell_defer(machine, node, zone, order, "mm_compaction_deferred")
+                best = max(best, CompactResult.DEFERRED)
+                continue
+            cc = self._control(request, node, zone, priority)
+            status = compact_zone(cc)
+            if cc.captured >= 0:
+                best, page = CompactResult.SUCCESS, Extent(cc.captured, 1 << order)
+                self._reset_defer(node, zone, order, has_allocated=False)
+                return best, page
+            best = max(best, status)
+            if status == CompactResult.SUCCESS:
+                self._reset_defer(node, zone, order, has_allocated=False)
+                break
+            if priority != CompactPriority.ASYNC and status in _DONE:
+                zone.compact.defer(order)
+                tell_defer(machine, node, zone, order, "mm_compaction_defer_compaction")
+        return best, None
+
+    def _control(
+        self, request: Request, node: Node, zone: Zone, priority: CompactPriority
+    ) -> CompactControl:
+        """What a run over a zone is told. Mirrors compact_zone_order()."""
+        self.owners = self.owners or Owners(self.machine)
+        is_async, is_full = priority == CompactPriority.ASYNC, priority == CompactPriority.SYNC_FULL
+        mode = MigrateMode.ASYNC if is_async else MigrateMode.SYNC_LIGHT
+        cc = CompactControl(self.machine, node, zone, self.owners, request.cpu, request.order, mode)
+        is_movable = request.gfp & Gfp.MOVABLE
+        cc.migratetype = MigrateType.MOVABLE if is_movable else MigrateType.UNMOVABLE
+        cc.has_fs, cc.is_direct = bool(request.gfp & Gfp.FS), True
+        cc.whole_zone = cc.ignore_skip_hint = cc.ignore_block_suitable = is_full
+        return cc
+
+    def _reset_defer(self, node: Node, zone: Zone, order: int, has_allocated: bool) -> None:
+        zone.compact.reset_defer(order, has_allocated)
+        tell_defer(self.machine, node, zone, order, "mm_compaction_defer_reset")
+
+    def _wake(self, request: Request) -> None:
+        """kswapd of each node has nothing to reclaim: it forgets skip bits, and wakes kcompactd."""
+        zones = {id(zone) for _, zone in request.zones}
+        for nid in dict.fromkeys(node.nid for node, _ in request.zones):
+            node = self.machine.nodes[nid]
+            mine = [zone for zone in node.zones if id(zone) in zones]
+            for zone in mine:
+                reset_isolation_suitable(zone)
+            wakeup_kcompactd(self.machine, node, request.order, mine)
+
+
+def _gfp_text(gfp: Gfp) -> str:
+    return "|".join(f"__GFP_{flag.name}" for flag in gfp) or "0"

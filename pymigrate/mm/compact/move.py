@@ -1,0 +1,189 @@
+"""What compaction's scanners have isolated is moved: pages to the frames of the free scanner."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pymigrate.mm.base.pageblock import PAGEBLOCK_ORDER, MigrateType
+from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.base.runs import pages_to_extents
+from pymigrate.mm.compact.free_scanner import compaction_alloc, compaction_free
+from pymigrate.mm.compact.migrate_scanner import put_back
+from pymigrate.mm.engine.folio_list import Slice
+from pymigrate.mm.engine.migrate import migrate_pages
+from pymigrate.mm.engine.migrate_bulk import PLAIN, Moves
+from pymigrate.mm.engine.migrate_ops import OPS
+from pymigrate.mm.frames.driver_pages import looks_movable
+from pymigrate.mm.frames.pageblocks import migratetype_of
+from pymigrate.mm.state.events import MigrateReason
+from pymigrate.mm.state.policy import Placement
+from pymigrate.mm.state.trace import call_event
+
+if TYPE_CHECKING:
+    from pymigrate.mm.base.memmap import Frame
+    from pymigrate.mm.compact.control import CompactControl
+    from pymigrate.mm.compact.migrate_scanner import Isolated
+    from pymigrate.mm.state.machine import Machine
+
+
+class Moved(NamedTuple):
+    """How many pages stayed of those that were to move, and whether frames ran out."""
+
+    stayed: int
+    is_enomem: bool
+
+
+class _Page(NamedTuple):
+    """A page that moves: its number, as rmap.mappings() counts, and its frames."""
+
+    page: int
+    old: int
+    new: int
+    frame: Frame
+
+
+def move_isolated(cc: CompactControl, isolated: list[Isolated]) -> Moved:
+    """Move what was isolated, the last first, as it lies on the kernel's list."""
+    pairs = [
+        (pfn, frame)
+        for start, nr, frame in reversed(isolated)
+        for pfn in range(start + nr - 1, start - 1, -1)
+    ]
+    targets = compaction_alloc(cc, len(pairs))
+    machine = cc.machine
+    pages = _plain_pages(cc, isolated, pairs, targets)
+    if pages is None:
+        succeeded, is_enomem = _move_watched(cc, pairs, targets)
+        put_back(cc, isolated)
+    else:
+        succeeded, is_enomem = len(pages), False
+        _move_at_once(cc, pages)
+    text = f"nr_migrated={succeeded} nr_failed={len(pairs) - succeeded}"
+    call_event(machine, "mm_compaction_migratepages", text)
+    cc.nr_migratepages, cc.moved = 0, cc.moved + succeeded
+    if cc.is_direct and succeeded:
+        _capture(cc, [pfn for pfn, _ in pairs])
+    return Moved(len(pairs) - succeeded, is_enomem)
+
+
+def _plain_pages(
+    cc: CompactControl,
+    isolated: list[Isolated],
+    pairs: list[tuple[int, Frame]],
+    targets: list[int],
+) -> list[_Page] | None:
+    """Which page goes where; None if that must be seen page by page, or if something can fail."""
+    machine = cc.machine
+    if machine.events is not None or machine.meanwhile or len(targets) < len(pairs):
+        return None
+    if not all(_is_plain(machine, frame) for frame in {part.frame for part in isolated}):
+        return None
+    pages = []
+    for (pfn, frame), new in zip(pairs, targets, strict=True):
+        page = cc.owners.page(pfn, frame)
+        if page is None:
+            return None
+        pages.append(_Page(page, pfn, new, frame))
+    return pages
+
+
+def _is_plain(machine: Machine, frame: Frame) -> bool:
+    """Whether nothing can go wrong with a page."""
+    if frame.is_held or frame.flags & ~PLAIN:
+        return False
+    return frame.is_anon or OPS[machine.spaces[frame.owner].fs].always_moves
+
+
+def _move_at_once(cc: CompactControl, pages: list[_Page]) -> None:
+    """Move pages that nothing can go wrong with."""
+    machine = cc.machine
+    moves = Moves(machine)
+    pages.sort(key=lambda page: (page.frame, page.page))
+    first = 0
+    for i in range(1, len(pages) + 1):
+        if i < len(pages):
+            last, page = pages[i - 1], pages[i]
+            if page.frame == last.frame and page.page == last.page + 1:
+                continue
+        _add(moves, pages[first:i])
+        first = i
+    moves.old = pages_to_extents([page.old for page in pages])
+    moves.commit()
+    for page in pages:
+        cc.owners.moved(page.old, page.new, page.page, page.frame)
+    machine.counters.add("pgmigrate_success", len(pages))
+    if machine.tally is not None:
+        machine.tally.flushed(1, max(page.frame.mapcount for page in pages))
+
+
+def _add(moves: Moves, pages: list[_Page]) -> None:
+    """Consecutive pages that are alike get their new frames."""
+    frame, start, nr = pages[0].frame, pages[0].page, len(pages)
+    moves.frames.set(pages_to_extents([page.new for page in pages]), frame)
+    old, new = ([getattr(page, side) for page in pages] for side in ("old", "new"))
+    moves.add(
+        PteRun(start, nr, _lanes(old), 0, 0),
+        PteRun(start, nr, _lanes(new), 0, 0),
+        frame,
+    )
+
+
+def _lanes(pfns: list[int]) -> tuple[int, ...]:
+    is_extent = all(pfn == pfns[0] + i for i, pfn in enumerate(pfns))
+    return (pfns[0],) if is_extent else tuple(pfns)
+
+
+def _move_watched(
+    cc: CompactControl, pairs: list[tuple[int, Frame]], targets: list[int]
+) -> tuple[int, bool]:
+    """Move pages one by one, for somebody watches or something can go wrong; how many moved."""
+    machine = cc.machine
+    queue = []
+    for pfn, frame in pairs:
+        if looks_movable(frame):
+            frame = _frame_at(cc, pfn)
+            page: int | None = cc.owners.driven[pfn][1]
+        else:
+            page = cc.owners.page(pfn, frame)
+        if page is None:
+            continue
+        run = PteRun(page, 1, (pfn,), 0, Pte.PRESENT)
+        queue.append(Slice(run, (0,), (frame,), page))
+    result = migrate_pages(
+        machine,
+        machine.shell,
+        queue,
+        Placement((cc.node.nid,), this_node=True),
+        MigrateReason.COMPACTION,
+        mode=cc.mode,
+        targets=targets,
+    )
+    left = [pfn for pfn in targets if cc.node.memmap.at(pfn) is None and not cc.zone.free.at(pfn)]
+    compaction_free(cc, left)
+    cc.owners.is_stale = True
+    return result.succeeded, result.is_enomem
+
+
+def _frame_at(cc: CompactControl, pfn: int) -> Frame:
+    run = cc.node.memmap.at(pfn)
+    assert run is not None
+    return run.frame
+
+
+def _capture(cc: CompactControl, freed: list[int]) -> None:
+    """Keep a block of the order that has just become free for who asked. Mirrors capture."""
+    zone, order = cc.zone, cc.order
+    for pfn in freed:
+        extent = zone.free.at(pfn)
+        low = pfn >> order << order
+        if extent is None or low < extent.start or low + (1 << order) > extent.start + extent.nr:
+            continue
+        kind = migratetype_of(zone, low)
+        if kind in (MigrateType.CMA, MigrateType.ISOLATE):
+            continue
+        if order < PAGEBLOCK_ORDER and kind == MigrateType.MOVABLE != cc.migratetype:
+            continue
+        zone.free.put(low, low + (1 << order))
+        zone.nr_free -= 1 << order
+        cc.captured = low
+        return

@@ -1,0 +1,1 @@
+"""engine: a layer of the core."""

@@ -1,0 +1,412 @@
+"""The engine: folios that were isolated get new frames, and every entry follows them.
+
+A list of folios goes in. Where nothing in it can fail and memory is to spare, it is moved at once;
+otherwise it is cut into the kernel's batches, and what needs care in them goes folio by folio, for
+only then do passes and batches show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, NamedTuple
+
+from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.engine.folio_list import batches
+from pymigrate.mm.engine.meanwhile import wait_on, wake
+from pymigrate.mm.engine.migrate_bulk import BulkMover, is_plain
+from pymigrate.mm.engine.migrate_folio import FolioMover, Outcome, Work, is_hugetlb, works_of
+from pymigrate.mm.engine.room import AS_IT_IS
+from pymigrate.mm.frames.frames import folio_of
+from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio
+from pymigrate.mm.state.events import MigrateMode, MigrateReason, mode_text
+from pymigrate.mm.state.trace import call_event
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pymigrate.mm.base.runs import Extent
+    from pymigrate.mm.engine.folio_list import Slice
+    from pymigrate.mm.engine.room import Room
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.policy import Placement
+    from pymigrate.mm.state.task import Task
+
+ASYNC_PASSES, SYNC_PASSES = 3, 7  # NR_MAX_MIGRATE_ASYNC_RETRY, NR_MAX_MIGRATE_SYNC_RETRY
+_ENOMEM = -1
+
+
+class MigrateResult(NamedTuple):
+    """What one call of the engine did, in base pages; *stayed* counts folios."""
+
+    succeeded: int
+    failed: int
+    stayed: int
+    is_enomem: bool
+
+
+@dataclass(slots=True)
+class Stats:
+    """What migrate_pages() counts: base pages, THPs, and large folios that were split."""
+
+    succeeded: int = 0
+    failed_pages: int = 0
+    thp_succeeded: int = 0
+    thp_failed: int = 0
+    thp_split: int = 0
+    split: int = 0
+
+    def add(self, other: Stats, *names: str) -> None:
+        """Add the counts *names* of *other*."""
+        for name in names or [each.name for each in fields(self)]:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+def migrate_pages(
+    machine: Machine,
+    caller: Task,
+    queue: Sequence[Slice],
+    where: Placement,
+    reason: MigrateReason = MigrateReason.SYSCALL,
+    base: int = 0,
+    mode: MigrateMode = MigrateMode.SYNC,
+    targets: Sequence[int] | None = None,
+    room: Room = AS_IT_IS,
+) -> MigrateResult:
+    """Move the folios of *queue* to where *where* puts them, on behalf of *caller*.
+
+    Base pages go to the frames *targets* instead, if they are given, in order.
+
+    *base* is added to a folio's index where the placement takes turns. When memory runs out the
+    rest of the queue is not tried. Counts pgmigrate_success and pgmigrate_fail, and the same of
+    THPs with those that were split. Mirrors migrate_pages(), mm/migrate.c.
+    """
+    call = _Call(machine, caller, where, reason, base, mode, room)
+    call.folios.targets = None if targets is None else list(targets)
+    call_event(machine, "mm_migrate_pages_start", mode_text(mode, reason))
+    room.prepare(machine, caller, where, queue)
+    before, machine.memalloc = machine.memalloc, True  # what it has in hand must stay where it is
+    others, machine.off_lru = machine.off_lru, machine.off_lru + _isolated(queue)
+    result = call.run(queue)
+    machine.off_lru = others
+    call.put_back()
+    machine.memalloc = before
+    stats = call.stats
+    for name, nr in (
+        ("pgmigrate_success", stats.succeeded),
+        ("pgmigrate_fail", stats.failed_pages),
+        ("thp_migration_success", stats.thp_succeeded),
+        ("thp_migration_fail", stats.thp_failed),
+        ("thp_migration_split", stats.thp_split),
+    ):
+        machine.counters.add(name, nr)
+    counts = (
+        f"nr_succeeded={stats.succeeded} nr_failed={stats.failed_pages}"
+        f" nr_thp_succeeded={stats.thp_succeeded} nr_thp_failed={stats.thp_failed}"
+        f" nr_thp_split={stats.thp_split} nr_split={stats.split}"
+    )
+    call_event(machine, "mm_migrate_pages", f"{counts} {mode_text(mode, reason)}")
+    return MigrateResult(stats.succeeded, stats.failed_pages, max(result, 0), result == _ENOMEM)
+
+
+def _isolated(queue: Sequence[Slice]) -> tuple[Extent, ...]:
+    """The base pages of *queue*, if memory may be compacted for large folios among them."""
+    if not any(part.run.order for part in queue):
+        return ()
+    return tuple(extent for part in queue if not part.run.order for extent in part.extents())
+
+
+class _Call:
+    """One call of the engine."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        caller: Task,
+        where: Placement,
+        reason: MigrateReason,
+        base: int,
+        mode: MigrateMode,
+        room: Room,
+    ) -> None:
+        self.machine, self.where, self.reason, self.mode = machine, where, reason, mode
+        self.stats = Stats()
+        self.bulk = BulkMover(machine, caller, where, base)
+        self.folios = FolioMover(machine, caller, where, base, reason, room)
+        self.split: list[Work] = []  # pieces of split folios, to be tried once
+        self.left: list[Work] = []  # what stays where it is
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether each folio is to go its own way, or to be seen, or met by others."""
+        if self.folios.targets is not None:
+            return True
+        if self.where.own_node or self.reason == MigrateReason.MEMORY_FAILURE:
+            return True
+        return self.machine.events is not None or bool(self.machine.meanwhile)
+
+    def run(self, queue: Sequence[Slice]) -> int:
+        """How many folios stayed, or that memory ran out."""
+        if not self.is_watched and all(is_plain(self.machine, part) for part in queue):
+            if self.bulk.has_room(queue):
+                self._move_all(queue)
+                return 0
+            if self.where.this_node and not any(part.run.order for part in queue):
+                self.bulk.move_until_full(queue)
+                self.stats.succeeded, self.stats.failed_pages = self.bulk.succeeded, 1
+                return _ENOMEM
+        result = 0
+        huge = [part for part in queue if is_hugetlb(part)]
+        if huge:
+            result = self._hugetlb(works_of(huge))
+            if result < 0:
+                return result
+        for batch in batches(part for part in queue if not is_hugetlb(part)):
+            rc = self._batch_of(batch)
+            if rc < 0:
+                return rc
+            result += rc
+        return result if self.left else 0
+
+    def _hugetlb(self, works: list[Work]) -> int:
+        """Move hugetlb pages, each in one step. Mirrors migrate_hugetlbs()."""
+        phase = _Phase(self.stats, self.left, counts_thps=False)
+        for _ in range(ASYNC_PASSES + SYNC_PASSES):
+            phase.begin_pass()
+            again = []
+            for work in works:
+                outcome = self._unmap_and_move_huge_page(work)
+                if outcome == Outcome.NO_MEMORY:
+                    self.stats.failed_pages += work.nr + phase.retried_pages
+                    return _ENOMEM
+                if phase.settle(work, outcome):
+                    again.append(work)
+            works = again
+            if not works:
+                break
+        phase.give_up()
+        self.left += works
+        return phase.failed
+
+    def _unmap_and_move_huge_page(self, work: Work) -> Outcome:
+        outcome = self.folios.unmap(work, self.mode)
+        if outcome != Outcome.DONE:
+            return outcome
+        self.folios.flush([work], self.mode)
+        wait_on(self.machine, [work])
+        outcome = self.folios.move(work, self.mode)
+        if outcome != Outcome.DONE:
+            self.folios.undo(work)
+        self.folios.commit()
+        wake(self.machine)
+        return outcome
+
+    def put_back(self) -> None:
+        """Free the pieces that nothing maps any more. Mirrors putback_movable_pages()."""
+        for work in (*self.left, *self.split):
+            if work.is_piece:
+                free_unmapped(self.machine, folio_of(self.machine, work.pfn))
+
+    def _move_all(self, queue: Sequence[Slice]) -> None:
+        """Move what nothing can go wrong with."""
+        before = self.bulk.succeeded, self.bulk.thp_succeeded
+        self.bulk.move_all(queue)
+        self.stats.succeeded += self.bulk.succeeded - before[0]
+        self.stats.thp_succeeded += self.bulk.thp_succeeded - before[1]
+
+    def _batch_of(self, batch: list[Slice]) -> int:
+        """Move one batch of the call; how many folios failed, or that memory ran out."""
+        plain = all(is_plain(self.machine, part) for part in batch)
+        if not self.is_watched and plain and self.bulk.has_room(batch):
+            self._move_all(batch)
+            return 0
+        works = works_of(batch)
+        if self.mode == MigrateMode.ASYNC:
+            passes = ASYNC_PASSES + SYNC_PASSES
+            rc = self._batch(works, self.mode, passes, self.stats, self.left)
+        else:
+            rc = self._sync(works)
+        self.left += works
+        if rc >= 0 and self.split:
+            pieces, self.split = self.split, []
+            self._batch(pieces, MigrateMode.ASYNC, 1, self.stats, self.left)
+            self.left += pieces
+        return rc
+
+    def _sync(self, works: list[Work]) -> int:
+        """Try a batch asynchronously, then what is left one by one. Mirrors migrate_pages_sync().
+
+        Leaves in *works* what was never tried.
+        """
+        stats = Stats()
+        failed: list[Work] = []
+        rc = self._batch(works, MigrateMode.ASYNC, ASYNC_PASSES, stats, failed)
+        self.stats.add(stats, "succeeded", "thp_succeeded", "thp_split", "split")
+        if rc < 0:
+            self.stats.add(stats, "failed_pages", "thp_failed")
+            self.left += failed
+            return rc
+        self.stats.thp_failed += stats.thp_split
+        rc = stats.split
+        works += failed
+        while works:
+            single = [works.pop(0)]
+            one = self._batch(single, self.mode, SYNC_PASSES, self.stats, self.left)
+            self.left += single
+            if one < 0:
+                return one
+            rc += one
+        return rc
+
+    def _batch(
+        self, works: list[Work], mode: MigrateMode, passes: int, stats: Stats, left: list[Work]
+    ) -> int:
+        """Unmap the folios of *works*, and move those that could be unmapped.
+
+        Those that may be tried again stay in *works*, others that failed go to *left*. Returns how
+        many failed, or that memory ran out. Mirrors migrate_pages_batch().
+        """
+        unmap = _Phase(stats, left)
+        unmapped: list[Work] = []
+        is_full = self._unmap_all(works, mode, passes, unmap, unmapped)
+        if not is_full:
+            unmap.give_up()
+        self.folios.flush(unmapped, mode)
+        wait_on(self.machine, unmapped)
+        move = _Phase(stats, left)
+        for _ in range(passes):
+            move.begin_pass()
+            again = []
+            for work in unmapped:
+                outcome = self.folios.move(work, mode)
+                if outcome == Outcome.FAILED:
+                    self.folios.undo(work)
+                if move.settle(work, outcome):
+                    again.append(work)
+            unmapped = again
+            if not unmapped:
+                break
+        move.give_up()
+        self.folios.commit()
+        for work in unmapped:
+            self.folios.undo(work)
+            left.append(work)
+        wake(self.machine)
+        return _ENOMEM if is_full else unmap.failed + move.failed
+
+    def _unmap_all(
+        self,
+        works: list[Work],
+        mode: MigrateMode,
+        passes: int,
+        phase: _Phase,
+        unmapped: list[Work],
+    ) -> bool:
+        """The passes of the unmap phase; True if it ended for want of memory."""
+        for _ in range(passes):
+            phase.begin_pass()
+            again: list[Work] = []
+            while works:
+                work = works.pop(0)
+                if self._split_partially_mapped(work, phase):
+                    continue
+                outcome = self.folios.unmap(work, mode)
+                if outcome == Outcome.DONE:
+                    unmapped.append(work)
+                elif outcome == Outcome.NO_MEMORY:
+                    outcome = self._split_for_want_of_memory(work, phase)
+                    if outcome == Outcome.AGAIN:
+                        again.append(work)
+                    elif outcome == Outcome.NO_MEMORY:
+                        works[:0] = [*again, work]
+                        return True
+                elif phase.settle(work, outcome):
+                    again.append(work)
+            works += again
+            if not works:
+                break
+        return False
+
+    def _split_partially_mapped(self, work: Work, phase: _Phase) -> bool:
+        """Split a large folio of which a part was unmapped before."""
+        if not work.order or not self.machine.release.splits_partially_mapped:
+            return False
+        folio = folio_of(self.machine, work.pfn)
+        if not folio.flags & FrameFlag.PARTIALLY_MAPPED or not self._split(work):
+            return False
+        phase.count_split(work, is_failure=True)
+        return True
+
+    def _split_for_want_of_memory(self, work: Work, phase: _Phase) -> Outcome:
+        """Split a large folio that finds no destination; if it cannot be, the phase ends.
+
+        One that is to be pinned for long is tried again, if it could not be split for now.
+        """
+        if work.order and self.reason != MigrateReason.NUMA_MISPLACED:
+            if self._split(work):
+                phase.count_split(work, is_failure=False)
+                phase.failed += 1
+                phase.stats.thp_failed += 1
+                return Outcome.DONE
+            is_busy = folio_of(self.machine, work.pfn).flags & FrameFlag.WRITEBACK
+            if self.reason == MigrateReason.LONGTERM_PIN and not is_busy:
+                phase.settle(work, Outcome.AGAIN)
+                return Outcome.AGAIN
+        phase.failed += 1
+        phase.stats.thp_failed += bool(work.order) + phase.retried_thps
+        phase.stats.failed_pages += work.nr + phase.retried_pages
+        return Outcome.NO_MEMORY
+
+    def _split(self, work: Work) -> bool:
+        """Mirrors try_split_folio(): the pieces are tried highest first, the head last."""
+        if not split_folio(self.machine, folio_of(self.machine, work.pfn), work.page):
+            return False
+        if self.machine.tally is not None:
+            self.machine.tally.splits += 1
+        for i in (*range(work.nr - 1, 0, -1), 0):
+            piece = Work(work.page + i, work.pfn + i, 0, work.index + i, is_piece=True)
+            self.split.append(piece)
+        return True
+
+
+class _Phase:
+    """What the passes of one phase of a batch have come to."""
+
+    def __init__(self, stats: Stats, left: list[Work], counts_thps: bool = True) -> None:
+        self.stats, self.left, self.counts_thps = stats, left, counts_thps
+        self.failed = 0  # folios
+        self.retried = self.retried_thps = self.retried_pages = 0  # in this pass
+
+    def begin_pass(self) -> None:
+        """Forget what the last pass left to be retried."""
+        self.retried = self.retried_thps = self.retried_pages = 0
+
+    def settle(self, work: Work, outcome: Outcome) -> bool:
+        """Count how a step ended; True if it is to be tried again."""
+        is_thp = bool(work.order) and self.counts_thps
+        if outcome in (Outcome.DONE, Outcome.FREED):
+            self.stats.succeeded += work.nr
+            self.stats.thp_succeeded += is_thp
+        elif outcome == Outcome.AGAIN:
+            self.retried += 1
+            self.retried_thps += is_thp
+            self.retried_pages += work.nr
+            return True
+        else:
+            self.failed += 1
+            self.stats.thp_failed += is_thp
+            self.stats.failed_pages += work.nr
+            self.left.append(work)
+        return False
+
+    def count_split(self, work: Work, is_failure: bool) -> None:
+        """Count a large folio that was split; *is_failure*: as one that failed, too."""
+        self.failed += is_failure
+        self.stats.thp_failed += is_failure
+        self.stats.thp_split += 1
+        self.stats.split += 1
+
+    def give_up(self) -> None:
+        """What was to be tried again after the last pass has failed."""
+        self.failed += self.retried
+        self.stats.thp_failed += self.retried_thps
+        self.stats.failed_pages += self.retried_pages

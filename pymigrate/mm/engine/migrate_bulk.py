@@ -1,0 +1,337 @@
+"""Folios that surely can be moved get new frames, many at once, and every entry follows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
+from pymigrate.mm.base.pte import Pte, PteRun, weave
+from pymigrate.mm.base.runs import Extent, coalesce, pages_to_extents, take_extents
+from pymigrate.mm.engine.migrate_ops import OPS
+from pymigrate.mm.frames.frames import FrameEdits, update_frames, whole_folios
+from pymigrate.mm.frames.hot_pages import forget_cpupids
+from pymigrate.mm.frames.page_alloc import alloc_pages, room_for
+from pymigrate.mm.spaces.rmap import mappings
+from pymigrate.mm.state.cost import BATCH
+from pymigrate.units import HPAGE_PMD_ORDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pymigrate.mm.base.runs import Edit, RunMap
+    from pymigrate.mm.engine.folio_list import Slice
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.policy import Placement
+    from pymigrate.mm.state.tally import Tally
+    from pymigrate.mm.state.task import Task
+
+# What an ordinary frame may be marked with.
+PLAIN = (
+    FrameFlag.ANON
+    | FrameFlag.SWAPBACKED
+    | FrameFlag.DIRTY
+    | FrameFlag.MLOCKED
+    | FrameFlag.READAHEAD
+    | FrameFlag.ZEROED
+)
+
+
+class Move(NamedTuple):
+    """Pages *old* that become *new* (the same pages; lanes that did not move are equal)."""
+
+    old: PteRun
+    new: PteRun
+    frame: Frame
+
+
+class Moves:
+    """Folios that have new frames: the edits that follow are collected, and made at once."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.frames = FrameEdits(machine)
+        self.moves: list[Move] = []
+        self.old: list[Extent] = []
+
+    def add(self, old: PteRun, new: PteRun, frame: Frame) -> None:
+        """Pages *old* become *new*; *frame* says who owns them."""
+        self.moves.append(Move(old, new, frame))
+
+    def commit(self) -> None:
+        """Make the edits: page tables and caches, the memmap, the free lists."""
+        if not self.moves:
+            self.frames.commit()
+            return
+        edits: dict[int, tuple[RunMap[PteRun], list[Edit[PteRun]]]] = {}
+        dirtied: set[int] = set()
+        tally = self.machine.tally
+        for move in self.moves:
+            if tally is not None:
+                tally.moved(*move)
+            self._remap(move, edits, dirtied)
+        for table, changes in edits.values():
+            changes.sort(key=_start)
+            table.edit(changes)
+        self.frames.free(coalesce(self.old))
+        self.frames.commit()
+        for move in self.moves:
+            forget_cpupids(self.machine, move.old, move.new)
+        if dirtied:
+            extents = whole_folios(self.machine, pages_to_extents(list(dirtied)))
+            update_frames(self.machine, extents, lambda f: f.with_flags(FrameFlag.DIRTY))
+        self.moves, self.old = [], []
+
+    def _remap(
+        self,
+        move: Move,
+        edits: dict[int, tuple[RunMap[PteRun], list[Edit[PteRun]]]],
+        dirtied: set[int],
+    ) -> None:
+        """Let every entry that names an old frame name the new one; keep its flags.
+
+        Mirrors remove_migration_ptes(): a folio is dirty if one of its entries was.
+        """
+        old, new, frame = move
+        for table, a, b, shift, mm in mappings(self.machine, frame, old.start, old.end):
+            changes: list[Edit[PteRun]] = []
+            for run in table.between(a + shift, b + shift):
+                if not run.lanes or run.order > old.order:
+                    continue
+                low, high = old.cuts(run.start - shift)[0], old.cuts(run.end - shift)[1]
+                before, after = old.clip(low, high), new.clip(low, high)
+                if run.order == old.order:
+                    pieces = _retarget(run, before, after)
+                    if run.flags & Pte.DIRTY and mm is not None and not old.flags & Pte.DIRTY:
+                        dirtied |= _named(run, before, after)
+                else:
+                    pieces = _retarget_pages(run, before, after)
+                if run.flags & Pte.HINT:  # a migration entry does not remember it
+                    pieces = [piece.with_flags(piece.flags & ~Pte.HINT) for piece in pieces]
+                changes += [(piece.start, piece.end, (piece,)) for piece in pieces]
+            if changes:
+                edits.setdefault(id(table), (table, []))[1].extend(changes)
+
+
+class BulkMover:
+    """Moves folios that nothing can go wrong with, for one call of the engine."""
+
+    def __init__(self, machine: Machine, caller: Task, where: Placement, base: int) -> None:
+        self.machine, self.caller, self.where, self.base = machine, caller, where, base
+        self.succeeded = self.thp_succeeded = 0
+        self.moves = Moves(machine)
+
+    def has_room(self, queue: Sequence[Slice]) -> bool:
+        """Whether memory surely suffices for all of *queue*."""
+        small = sum(part.nr for part in queue if not part.run.order)
+        huge = sum(part.nr_folios for part in queue if part.run.order)
+        if small + (huge << HPAGE_PMD_ORDER) > room_for(self.machine, self.caller, self.where):
+            return False
+        if not huge:
+            return True
+        return huge <= room_for(self.machine, self.caller, self.where, HPAGE_PMD_ORDER)
+
+    def move_until_full(self, queue: Iterable[Slice]) -> None:
+        """Move as many base pages as there is room for."""
+        room = room_for(self.machine, self.caller, self.where)
+        fitting: list[Slice] = []
+        for part in queue:
+            if part.nr > room:
+                fitting += [part.split_picked(room)[0]] if room else []
+                break
+            fitting.append(part)
+            room -= part.nr
+        self.move_all(fitting)
+
+    def move_all(self, parts: Sequence[Slice]) -> None:
+        """Move *parts*, for which memory was seen to suffice; the large folios first."""
+        if self.machine.tally is not None:
+            self._count_flushes(self.machine.tally, parts)
+        for part in parts:
+            if part.run.order:
+                self._move(part)
+        small = [part for part in parts if not part.run.order]
+        if len(self.where.cycle) > 1:
+            for part in small:
+                self._move(part)
+        elif small:
+            total = sum(part.nr for part in small)
+            lanes, got = alloc_pages(self.machine, self.caller, self.where, 0, total)
+            assert got == total, "memory ran out where it was seen to suffice"
+            fresh = lanes[0][::-1]
+            for part in small:
+                self._place(part, take_extents(fresh, part.nr))
+        self.moves.commit()
+
+    def _count_flushes(self, tally: Tally, parts: Sequence[Slice]) -> None:
+        """Base pages are flushed a batch at a time, large folios each."""
+        nr, most = 0, 1
+        for part in parts:
+            mapcount = max(frame.mapcount for frame in part.frames)
+            if part.run.order:
+                tally.flushed(part.nr_folios, mapcount)
+            elif self.machine.release.batches_flush:
+                nr, most = nr + part.nr, max(most, mapcount)
+            else:
+                tally.flushed(part.nr * mapcount, mapcount)
+        tally.flushed(-(-nr // BATCH), most)
+
+    def _move(self, part: Slice) -> None:
+        """Give the folios of *part* new frames."""
+        order, k = part.run.order, len(part.run.lanes)
+        if len(self.where.cycle) > 1 and not (part.is_whole and len(part.frames) == 1):
+            for piece in part.tables() if k < part.run.nr >> order else iter((part,)):
+                self._move_in_turn(piece)
+            return
+        index = self.base + (part.first >> order)
+        lanes = self._alloc(self.where, index, part.nr_folios, order)
+        if len(self.where.cycle) > 1:
+            new = weave(part.run.start, part.nr, lanes, order, part.run.flags)
+            self._done(part, new, [e for lane in lanes for e in lane])
+        else:
+            self._place(part, lanes[0])
+
+    def _alloc(self, where: Placement, first: int, nr: int, order: int) -> list[list[Extent]]:
+        lanes, got = alloc_pages(self.machine, self.caller, where, first, nr, order)
+        assert got == nr, "memory ran out where it was seen to suffice"
+        return lanes
+
+    def _place(self, part: Slice, extents: list[Extent]) -> None:
+        """Let the picked folios have the frames of *extents*."""
+        if len(part.run.lanes) == part.run.nr >> part.run.order:
+            self._done(part, [_filled(part, extents)], extents)
+        else:
+            self._done(part, _restriped(part, extents), extents)
+
+    def _move_in_turn(self, part: Slice) -> None:
+        """Move the picked entries of an explicit table to nodes that take turns."""
+        cycle, order = self.where.cycle, part.run.order
+        turns: dict[int, list[int]] = {}
+        for i, entry in enumerate(part.picked):
+            index = self.base + (part.first >> order) + entry
+            turns.setdefault(index % len(cycle), []).append(i)
+        pfns = [0] * len(part.picked)
+        for turn, places in turns.items():
+            where = self.where._replace(cycle=(cycle[turn],))
+            [lane] = self._alloc(where, 0, len(places), order)
+            fresh = (pfn for start, nr in lane for pfn in range(start, start + nr, 1 << order))
+            for i, pfn in zip(places, fresh, strict=True):
+                pfns[i] = pfn
+        extents = [Extent(pfn, 1 << order) for pfn in pfns]
+        self._done(part, [_filled(part, extents)], extents)
+
+    def _done(self, part: Slice, new: list[PteRun], extents: Sequence[Extent]) -> None:
+        """Note that *part* has become *new*, whose frames are *extents* in the picked order."""
+        dirty = FrameFlag.DIRTY if part.run.flags & Pte.DIRTY else 0
+        after = {frame: frame.with_flags(dirty) for frame in set(part.frames)}
+        if len(set(after.values())) == 1:
+            self.moves.frames.set(extents, after[part.frames[0]])
+        else:
+            self._set_each(part, new, after)
+        self.moves.old += part.extents()
+        self.succeeded += part.nr
+        self.thp_succeeded += part.nr_folios if part.run.order else 0
+        for run in new:
+            self.moves.add(part.run.clip(run.start, run.end), run, part.frames[0])
+
+    def _set_each(self, part: Slice, new: list[PteRun], after: dict[Frame, Frame]) -> None:
+        k = len(part.run.lanes)
+        by_lane = dict(zip(part.picked, part.frames, strict=True))
+        for run in new:
+            skip = (run.start - part.run.start) >> run.order
+            for j in range(len(run.lanes)):
+                lane = (skip + j) % k
+                if lane in by_lane:
+                    extent = Extent(run.lanes[j], run.count(j) << run.order)
+                    self.moves.frames.set([extent], after[by_lane[lane]])
+
+
+def is_plain(machine: Machine, part: Slice) -> bool:
+    """Whether no folio of *part* needs care: nobody holds it, and one entry maps a large one whole.
+
+    Of large folios the frames are looked at, for their mapping may have changed since they were
+    isolated.
+    """
+    for frame in part.frames:
+        if frame.is_held or frame.flags & ~PLAIN:
+            return False
+        if not frame.is_anon and not OPS[machine.spaces[frame.owner].fs].always_moves:
+            return False
+    if not part.run.order:
+        return True
+    known = set(part.frames)
+    if any(frame.pte_maps or not frame.pmd_maps for frame in known):
+        return False
+    return all(
+        found.frame in known
+        for start, nr in part.extents()
+        for found in machine.nodes[nid_of(start)].memmap.between(start, start + nr)
+    )
+
+
+def _filled(part: Slice, extents: Sequence[Extent]) -> PteRun:
+    """The explicit table of *part* with the picked entries in *extents*, in this order."""
+    run = part.run
+    pfns: list[int] = []
+    for start, nr in extents:
+        pfns += range(start, start + nr, 1 << run.order)
+    if part.is_whole:
+        lanes = tuple(pfns)
+    else:
+        mixed = list(run.lanes)
+        for lane, pfn in zip(part.picked, pfns, strict=True):
+            mixed[lane] = pfn
+        lanes = tuple(mixed)
+    return PteRun(run.start, run.nr, lanes, run.order, run.flags)
+
+
+def _restriped(part: Slice, extents: Sequence[Extent]) -> list[PteRun]:
+    """The runs of *part* with each picked lane in its own share of *extents*."""
+    run = part.run
+    fresh = list(extents)[::-1]
+    picked = set(part.picked)
+    lanes = []
+    for lane, pfn in enumerate(run.lanes):
+        nr = run.count(lane) << run.order
+        lanes.append(take_extents(fresh, nr) if lane in picked else [Extent(pfn, nr)])
+    return weave(run.start, run.nr, lanes, run.order, run.flags)
+
+
+def _retarget(run: PteRun, before: PteRun, after: PteRun) -> list[PteRun]:
+    """*run* with the frames of *before* replaced by those of *after*; nothing if it has none."""
+    if run.lanes == before.lanes:
+        return [PteRun(run.start, run.nr, after.lanes, run.order, run.flags)]
+    new = {p: q for p, q in zip(before.pfns(), after.pfns(), strict=True) if p != q}
+    if not any(pfn in new for pfn in run.pfns()):
+        return []
+    pieces = []
+    for table in run.tables():
+        lanes = tuple([new.get(pfn, pfn) for pfn in table.lanes])
+        pieces.append(PteRun(table.start, table.nr, lanes, table.order, table.flags))
+    return pieces
+
+
+def _retarget_pages(run: PteRun, old: PteRun, new: PteRun) -> list[PteRun]:
+    """Base pages *run* with those of the large folios *old* replaced by those of *new*."""
+    shifts = [(p, q - p) for p, q in zip(old.pfns(), new.pfns(), strict=True) if p != q]
+    size = 1 << old.order
+    pieces = []
+    for table in run.tables() if len(run.lanes) > 1 else [run]:
+        lanes = tuple([_shifted(pfn, shifts, size) for pfn in table.lanes])
+        if lanes != table.lanes:
+            pieces.append(PteRun(table.start, table.nr, lanes, 0, table.flags))
+    return pieces
+
+
+def _shifted(pfn: int, shifts: list[tuple[int, int]], size: int) -> int:
+    """Where the page at *pfn* lies after folios of *size* pages have moved by *shifts*."""
+    return next((pfn + by for first, by in shifts if first <= pfn < first + size), pfn)
+
+
+def _named(run: PteRun, before: PteRun, after: PteRun) -> set[int]:
+    """The new frames of those pages that *run* maps."""
+    pages = zip(run.pfns(), before.pfns(), after.pfns(), strict=True)
+    return {new for pfn, old, new in pages if pfn == old != new}
+
+
+def _start(edit: Edit[PteRun]) -> int:
+    return edit[0]

@@ -1,0 +1,59 @@
+"""Who finds room for the folios that migrate: the engine is told, and knows no compaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from pymigrate.mm.frames.page_alloc import alloc_pages
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pymigrate.mm.engine.folio_list import Slice
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.policy import Placement
+    from pymigrate.mm.state.task import Task
+
+
+class Room(Protocol):
+    """What one call of the engine may do for its destinations."""
+
+    def prepare(
+        self, machine: Machine, caller: Task, where: Placement, queue: Sequence[Slice]
+    ) -> None:
+        """Make room for all of *queue*, before the first folio moves."""
+
+    def alloc(
+        self, machine: Machine, caller: Task, where: Placement, first: int, order: int
+    ) -> int | None:
+        """The first frame of a free block for folio number *first*."""
+
+    def alloc_huge_page(
+        self, machine: Machine, caller: Task, where: Placement, first: int, falls_back: bool
+    ) -> tuple[int, bool] | None:
+        """The first frame of a hugetlb page, and whether it is a fresh, temporary one."""
+
+
+class AsItIs:
+    """Takes what is free."""
+
+    def prepare(
+        self, machine: Machine, caller: Task, where: Placement, queue: Sequence[Slice]
+    ) -> None:
+        """Nothing is done."""
+
+    def alloc(
+        self, machine: Machine, caller: Task, where: Placement, first: int, order: int
+    ) -> int | None:
+        """A block that is free."""
+        lanes, got = alloc_pages(machine, caller, where, first, 1, order)
+        return lanes[0][0].start if got else None
+
+    def alloc_huge_page(
+        self, machine: Machine, caller: Task, where: Placement, first: int, falls_back: bool
+    ) -> tuple[int, bool] | None:
+        """None: who moves pages behind their users' backs leaves the pools alone."""
+        return None
+
+
+AS_IT_IS = AsItIs()

@@ -1,0 +1,1 @@
+"""faults: a layer of the core."""

@@ -1,0 +1,106 @@
+"""Faults of mappings of files: what is cached is mapped, or copied. Mirrors mm/memory.c."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.faults import filemap
+from pymigrate.mm.faults.anon_fault import map_anon
+from pymigrate.mm.frames.frames import extents_of, update_frames
+from pymigrate.mm.spaces.anon_pages import NEW, kill_for_memory
+from pymigrate.mm.state.vma import Vm
+
+if TYPE_CHECKING:
+    from pymigrate.mm.base.pte import PteRun
+    from pymigrate.mm.state.address_space import AddressSpace
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.task import Task
+    from pymigrate.mm.state.vma import Vma
+
+
+def read_fault(machine: Machine, task: Task, vma: Vma, space: AddressSpace, a: int, b: int) -> int:
+    """Map absent pages from *a* on for reading; return the first one not looked at.
+
+    Mirrors do_read_fault(): cached pages around are mapped with it.
+    """
+    if space.is_shmem:
+        # Page by page this ends the same: [a, b), and what was cached around both ends.
+        machine.counters.add("pgfault", (b - a + filemap.FAULT_AROUND - 1) // filemap.FAULT_AROUND)
+        map_cached(machine, task, vma, filemap.fault_around(machine, vma, space, a))
+        last = max(a, b - 1 - (b - 1) % filemap.FAULT_AROUND)
+        faults = any(run is None for _, _, run in task.mm.page_table.spans(last, b))
+        _have_cached(machine, task, vma, space, a, b)
+        map_cached(machine, task, vma, space.pages.between(vma.index(a), vma.index(b)))
+        if faults:
+            map_cached(machine, task, vma, filemap.fault_around(machine, vma, space, b - 1))
+        return b
+    machine.counters.add("pgfault")
+    map_cached(machine, task, vma, filemap.fault_around(machine, vma, space, a))
+    if task.mm.page_table.at(a) is None:
+        index = vma.index(a)
+        _have_cached(machine, task, vma, space, a, a + 1)
+        map_cached(machine, task, vma, space.pages.between(index, index + 1))
+    return a + 1
+
+
+def shared_fault(
+    machine: Machine, task: Task, vma: Vma, space: AddressSpace, a: int, b: int
+) -> int:
+    """Map absent pages of a shared mapping for writing. Mirrors do_shared_fault()."""
+    end = b if space.is_shmem else a + 1
+    machine.counters.add("pgfault", end - a)
+    _have_cached(machine, task, vma, space, a, end)
+    cached = space.pages.between(vma.index(a), vma.index(end))
+    map_cached(machine, task, vma, cached, Pte.WRITE | Pte.DIRTY)
+    filemap.dirty_frames(machine, cached)
+    return end
+
+
+def cow_fault(machine: Machine, task: Task, vma: Vma, space: AddressSpace, a: int, b: int) -> int:
+    """Give a private mapping copies of absent pages. Mirrors do_cow_fault()."""
+    end = b if space.is_shmem else a + 1
+    machine.counters.add("pgfault", end - a)
+    _have_cached(machine, task, vma, space, a, end)
+    map_anon(machine, task, vma, a, end)
+    return end
+
+
+def _have_cached(
+    machine: Machine, task: Task, vma: Vma, space: AddressSpace, a: int, b: int
+) -> None:
+    """Have pages [a, b) of the mapping in the page cache."""
+    lo, hi = vma.index(a), vma.index(b)
+    if space.is_shmem:
+        for start, end, run in space.pages.spans(lo, hi):
+            at = start
+            while run is None and at < end:
+                at += filemap.add_to_page_cache(machine, task, space, at, end)
+                if at < end:
+                    kill_for_memory(machine, task, a)
+        return
+    for index in range(lo, hi):
+        while not filemap.fault_in_page(machine, task, vma, space, index):
+            kill_for_memory(machine, task, a)
+
+
+def map_cached(
+    machine: Machine, task: Task, vma: Vma, cached: list[PteRun], flags: int = 0
+) -> None:
+    """Map pages of the page cache where the task has none yet. Mirrors set_pte_range()."""
+    space = machine.spaces[vma.space]
+    flags |= NEW
+    if vma.flags & Vm.SHARED and vma.flags & Vm.WRITE and not space.is_disk:
+        flags |= Pte.WRITE  # no need to be told of the first store
+    shift = vma.start - vma.pgoff
+    runs = []
+    for run in cached:
+        there = run.moved(run.start + shift)
+        for start, end, present in task.mm.page_table.spans(there.start, there.end):
+            if present is None:
+                runs.append(there.clip(start, end).with_flags(flags))
+    locked = FrameFlag.MLOCKED if vma.flags & Vm.LOCKED else 0
+    extents = [extent for run in runs for extent in extents_of(run)]
+    update_frames(machine, extents, lambda frame: frame.mapped(1).with_flags(locked))
+    task.mm.page_table.edit([(run.start, run.end, (run,)) for run in runs])

@@ -1,0 +1,187 @@
+"""The page cache: pages of files and shared memory come in, and are mapped by faults."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
+from pymigrate.mm.base.pte import Pte, PteRun, weave
+from pymigrate.mm.frames.frames import extents_of, new_frames, update_frames, whole_folios
+from pymigrate.mm.frames.lru_batches import BATCH, folio_add_lru
+from pymigrate.mm.frames.page_alloc import alloc_pages
+from pymigrate.mm.frames.placement import cursor_placement, placement
+from pymigrate.mm.reclaim.slowpath import alloc_pages_slowpath, have_room
+from pymigrate.mm.state.vma import Vm
+from pymigrate.units import HPAGE_PMD_NR
+
+if TYPE_CHECKING:
+    from pymigrate.mm.state.address_space import AddressSpace
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.policy import Placement
+    from pymigrate.mm.state.task import Task
+    from pymigrate.mm.state.vma import Vma
+
+RA_PAGES = 32  # read-ahead of a disk file: 128 KiB
+FAULT_AROUND = 16  # pages that a read fault maps if they are cached: 64 KiB
+
+
+def add_to_page_cache(machine: Machine, task: Task, space: AddressSpace, a: int, b: int) -> int:
+    """Allocate pages [a, b) of *space*, which are not cached; return how many there was memory for.
+
+    Shared memory is placed by the object's policy, else the task's, by offset; pages of disk
+    files by the task's policy alone, in turn. Mirrors shmem_alloc_folio() and
+    filemap_alloc_folio().
+    """
+    if not space.is_shmem:
+        where, prev, weight = cursor_placement(machine, task, b - a, task.policy)
+        task.il_prev, task.il_weight = prev, weight
+        return _add(machine, task, space, a, b, where, 0)
+    done = 0
+    for start, end, run in space.policies.spans(a, b):
+        where = placement(machine, task, run.policy if run else task.policy)
+        got = _add(machine, task, space, start, end, where, start + space.inode)
+        done += got
+        if got < end - start:
+            break
+    return done
+
+
+def fault_in_page(machine: Machine, task: Task, vma: Vma, space: AddressSpace, index: int) -> bool:
+    """Have page *index* in the cache; False if there is no memory.
+
+    Mirrors filemap_fault() with its read-ahead, and shmem_fault().
+    """
+    if space.is_shmem:
+        if space.pages.at(index) is not None:
+            return True
+        return add_to_page_cache(machine, task, space, index, index + 1) == 1
+    # What is read in is not on the LRU lists until it is used: room for it is made before.
+    have_room(machine, task, placement(machine, task, task.policy), 2 * RA_PAGES)
+    cached = space.pages.at(index)
+    if cached is None:
+        if vma.flags & Vm.RAND_READ or not space.is_disk:
+            return add_to_page_cache(machine, task, space, index, index + 1) == 1
+        if vma.flags & Vm.SEQ_READ:
+            window = (index, RA_PAGES, RA_PAGES // 2)
+        else:
+            window = (max(0, index - RA_PAGES // 2), RA_PAGES, RA_PAGES // 4)
+        _read_ahead(machine, task, space, window)
+    elif _is_marked(machine, cached.pfn(index)) and not vma.flags & Vm.RAND_READ:
+        pfn = cached.pfn(index)
+        update_frames(machine, [(pfn, 1)], lambda f: f.without_flags(FrameFlag.READAHEAD))
+        start, size, behind = space.readahead
+        if index == start + size - behind:
+            _read_ahead(machine, task, space, (start + size, RA_PAGES, RA_PAGES))
+    return space.pages.at(index) is not None
+
+
+def fault_around(machine: Machine, vma: Vma, space: AddressSpace, page: int) -> list[PteRun]:
+    """Cached pages around *page* that a read fault maps with it, as runs of the cache.
+
+    Pages that begin the next read-ahead are left out. Mirrors do_fault_around().
+    """
+    if space.fs == "secretmem":
+        return []  # it has no map_pages
+    first = max(page - page % FAULT_AROUND, vma.start)
+    table_end = page - page % HPAGE_PMD_NR + HPAGE_PMD_NR
+    last = min(first + FAULT_AROUND, table_end, vma.end)
+    a, b = vma.index(first), min(vma.index(last), space.nr_pages)
+    found = space.pages.between(a, b) if a < b else []
+    if space.is_shmem:
+        return found
+    return [
+        piece
+        for run in found
+        for i, pfn in enumerate(run.pfns())
+        if not _is_marked(machine, pfn)
+        for piece in [PteRun(run.start + i, 1, (pfn,), 0, run.flags)]
+    ]
+
+
+def drop_caches(machine: Machine) -> int:
+    """Drop the clean pages of disk files that nobody maps; return how many.
+
+    Mirrors drop_pagecache_sb() and mapping_try_invalidate().
+    """
+    dropped = 0
+    keep = FrameFlag.DIRTY | FrameFlag.WRITEBACK | FrameFlag.MLOCKED
+    for space in machine.spaces.values():
+        if space.is_shmem:
+            continue
+        for cached in list(space.pages.runs):
+            for i, pfn in enumerate(cached.pfns()):
+                run = machine.nodes[nid_of(pfn)].memmap.at(pfn)
+                assert run is not None
+                if run.frame.mapcount or run.frame.flags & keep or run.frame.is_held:
+                    continue
+                space.pages.put(cached.start + i, cached.start + i + 1)
+                update_frames(machine, [(pfn, 1)], lambda _: None)
+                dropped += 1
+    return dropped
+
+
+def _read_ahead(
+    machine: Machine, task: Task, space: AddressSpace, window: tuple[int, int, int]
+) -> None:
+    """Read a window (start, size, async_size) and mark where the next one begins.
+
+    Mirrors page_cache_ra_unbounded(), mm/readahead.c.
+    """
+    space.readahead = window
+    start, size, behind = window
+    end = min(start + size, space.nr_pages)
+    mark = end - behind
+    missing = [(a, b) for a, b, run in space.pages.spans(start, end) if run is None]
+    for a, b in missing:
+        if add_to_page_cache(machine, task, space, a, b) < b - a:
+            return
+    if any(a <= mark < b for a, b in missing):
+        cached = space.pages.at(mark)
+        assert cached is not None
+        pfn = cached.pfn(mark)
+        update_frames(machine, [(pfn, 1)], lambda f: f.with_flags(FrameFlag.READAHEAD))
+
+
+def _is_marked(machine: Machine, pfn: int) -> bool:
+    run = machine.nodes[nid_of(pfn)].memmap.at(pfn)
+    return run is not None and bool(run.frame.flags & FrameFlag.READAHEAD)
+
+
+def _add(
+    machine: Machine,
+    task: Task,
+    space: AddressSpace,
+    a: int,
+    b: int,
+    where: Placement,
+    first: int,
+) -> int:
+    flags = FrameFlag.SWAPBACKED if space.is_shmem else 0
+    at = a
+    while at < b:
+        take = alloc_pages_slowpath if space.is_shmem else alloc_pages
+        lanes, got = take(machine, task, where, first + at - a, b - at)
+        if not got:
+            break
+        runs = weave(at, got, lanes[:got], 0, Pte.PRESENT)
+        new_frames(machine, runs, Frame(space.space_id, flags))
+        space.pages.edit([(run.start, run.end, (run,)) for run in runs])
+        folio_add_lru(machine, task.cpu, got, last_pfns(runs))
+        at += got
+    return at - a
+
+
+def last_pfns(runs: list[PteRun]) -> list[int]:
+    """The frames of the last pages of *runs*, enough for an LRU batch."""
+    last: list[int] = []
+    for run in reversed(runs):
+        last[:0] = run.clip(max(run.end - BATCH, run.start), run.end).pfns()
+        if len(last) >= BATCH:
+            break
+    return last
+
+
+def dirty_frames(machine: Machine, runs: list[PteRun]) -> None:
+    """Mark the folios of *runs* dirty. Mirrors folio_mark_dirty()."""
+    extents = whole_folios(machine, [extent for run in runs for extent in extents_of(run)])
+    update_frames(machine, extents, lambda frame: frame.with_flags(FrameFlag.DIRTY))

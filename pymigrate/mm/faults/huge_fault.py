@@ -1,0 +1,146 @@
+"""Faults of transparent huge pages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.base.gfp import Gfp, thp_fault
+from pymigrate.mm.base.memmap import Frame, FrameFlag
+from pymigrate.mm.base.pte import Pte, PteRun, weave
+from pymigrate.mm.frames.frames import new_frames, update_frames
+from pymigrate.mm.frames.placement import placement
+from pymigrate.mm.reclaim.direct_alloc import alloc_large
+from pymigrate.mm.spaces.huge_pmd import block_ceil, block_floor
+from pymigrate.mm.state.vma import Vm
+from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymigrate.mm.base.runs import Extent
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.mm import Mm
+    from pymigrate.mm.state.policy import Mempolicy, Placement
+    from pymigrate.mm.state.task import Task
+    from pymigrate.mm.state.vma import Vma
+
+
+def is_thp_allowed(machine: Machine, vma: Vma) -> bool:
+    """Whether faults in *vma* may map huge pages. Mirrors thp_vma_allowable_order()."""
+    if vma.space or vma.flags & (Vm.NOHUGEPAGE | Vm.SPECIAL):
+        return False
+    if machine.thp == "madvise":
+        return bool(vma.flags & Vm.HUGEPAGE)
+    return machine.thp == "always"
+
+
+def may_compact(machine: Machine, vma: Vma) -> bool:
+    """Whether a fault in *vma* that finds no huge page has some made free, by whomever."""
+    gfp = thp_fault(machine.defrag, bool(vma.flags & Vm.HUGEPAGE))
+    return bool(gfp & (Gfp.DIRECT_RECLAIM | Gfp.KSWAPD_RECLAIM))
+
+
+def huge_parts(
+    machine: Machine, mm: Mm, vma: Vma, a: int, b: int
+) -> Iterator[tuple[int, int, bool]]:
+    """Absent pages [a, b) of *vma* in parts: start, end, and whether faults there map huge pages.
+
+    They do where a whole block lies in the VMA and has no page table yet.
+    """
+    if not is_thp_allowed(machine, vma):
+        yield a, b, False
+        return
+    first = max(block_floor(a), block_ceil(vma.start))
+    last = min(block_ceil(b), block_floor(vma.end))
+    table = mm.page_table
+    if first < a and first < last and table.between(first, a):
+        first += HPAGE_PMD_NR
+    if last > b and first < last and table.between(b, last):
+        last -= HPAGE_PMD_NR
+    if first >= last:
+        yield a, b, False
+        return
+    if a < first:
+        yield a, first, False
+    for low, high, run in mm.tables.spans(first, last):
+        yield max(low, a), min(high, b), run is None
+    if last < b:
+        yield last, b, False
+
+
+def map_huge(
+    machine: Machine, task: Task, vma: Vma, policy: Mempolicy | None, a: int, b: int, zeroed: bool
+) -> int:
+    """New huge pages for absent pages from *a* on, up to *b*; return the first page without one.
+
+    Nobody stores into what they hold outside [a, b), nor anywhere if *zeroed*. Mirrors
+    __do_huge_pmd_anonymous_page() and vma_alloc_folio().
+    """
+    low, high = block_floor(a), block_ceil(b)
+    gfp = thp_fault(machine.defrag, bool(vma.flags & Vm.HUGEPAGE))
+    where = placement(machine, task, policy)
+    index, nr = vma.turn(low, HPAGE_PMD_ORDER), (high - low) >> HPAGE_PMD_ORDER
+    lanes, got = _alloc_huge(machine, task, where, index, nr, gfp)
+    if not got:
+        return a
+    end = low + got * HPAGE_PMD_NR
+    flags = Pte.PRESENT | Pte.YOUNG | Pte.DIRTY | Pte.EXCLUSIVE
+    flags |= Pte.WRITE if vma.flags & Vm.WRITE else 0
+    kind = FrameFlag.ANON | FrameFlag.SWAPBACKED
+    kind |= FrameFlag.MLOCKED if vma.flags & Vm.LOCKED else 0
+    kind |= FrameFlag.ZEROED if zeroed else 0
+    runs = weave(low, end - low, lanes[:got], HPAGE_PMD_ORDER, flags)
+    new_frames(machine, runs, Frame(task.mm.family, kind, 0, 1, HPAGE_PMD_ORDER))
+    task.mm.page_table.edit([(run.start, run.end, (run,)) for run in runs])
+    for start, stop in ((low, a), (min(b, end), end)):
+        if start < stop and not zeroed:
+            _set_zeroed(machine, task.mm, start, stop)
+    machine.counters.add("thp_fault_alloc", got)
+    return min(b, end)
+
+
+def _alloc_huge(
+    machine: Machine, task: Task, where: Placement, index: int, nr: int, gfp: Gfp
+) -> tuple[list[list[Extent]], int]:
+    """Frames for *nr* huge pages.
+
+    Without interleaving the node that the policy prefers is asked alone; only if the allocation
+    may reclaim the others are asked behind it. Mirrors alloc_pages_mpol().
+    """
+    preferred = where.cycle[0]
+    asks_it_alone = not where.is_interleaved and not where.then_any
+    if where.mask is not None and preferred not in where.mask:
+        asks_it_alone = False
+    if not asks_it_alone:
+        return alloc_large(machine, task, where, index, nr, HPAGE_PMD_ORDER, gfp)
+    alone = where._replace(this_node=True)
+    taken: list[Extent] = []
+    done = 0
+    while done < nr:
+        first_try = gfp | Gfp.NORETRY
+        [part], got = alloc_large(machine, task, alone, 0, nr - done, HPAGE_PMD_ORDER, first_try)
+        if done + got < nr and gfp & Gfp.DIRECT_RECLAIM:
+            [more], others = alloc_large(machine, task, where, 0, 1, HPAGE_PMD_ORDER, gfp)
+            part, got, nr = part + more, got + others, nr if others else done + got
+        else:
+            nr = done + got
+        taken += part
+        done += got
+    return [taken], done
+
+
+def map_huge_zero(machine: Machine, mm: Mm, a: int, b: int) -> None:
+    """Map the huge zero page at the blocks that meet [a, b)."""
+    low, high = block_floor(a), block_ceil(b)
+    if not machine.counters["thp_zero_page_alloc"]:
+        machine.counters.add("thp_zero_page_alloc")
+    flags = Pte.PRESENT | Pte.YOUNG
+    mm.page_table.put(low, high, PteRun(low, high - low, (), HPAGE_PMD_ORDER, flags))
+
+
+def _set_zeroed(machine: Machine, mm: Mm, a: int, b: int) -> None:
+    """Note that nobody has stored into pages [a, b), which lie in one huge entry."""
+    run = mm.page_table.at(a)
+    assert run is not None
+    extent = (run.pfn(a), b - a)
+    update_frames(machine, [extent], lambda frame: frame.with_flags(FrameFlag.ZEROED))

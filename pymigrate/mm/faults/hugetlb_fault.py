@@ -1,0 +1,135 @@
+"""Faults in memory of the hugetlb pools. Mirrors hugetlb_fault() and what it calls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.base.memmap import Frame, FrameFlag
+from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.frames.frames import folio_of, new_frames, update_folio
+from pymigrate.mm.spaces.hugetlb_pool import alloc_for_fault
+from pymigrate.mm.spaces.rmap import anon_vma_prepare, mappings, remove_rmap
+from pymigrate.mm.state.vma import Vm
+from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
+
+if TYPE_CHECKING:
+    from pymigrate.mm.state.address_space import AddressSpace
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.task import Task
+    from pymigrate.mm.state.vma import Vma
+
+_STORED = Pte.WRITE | Pte.DIRTY | Pte.YOUNG
+_MASK = HPAGE_PMD_NR - 1
+
+
+def access_huge_page(
+    machine: Machine, task: Task, vma: Vma, space: AddressSpace, page: int, write: bool
+) -> bool:
+    """Have the huge page that *page* lies in mapped, writable if *write*.
+
+    False if there is none: beyond the end of a file, or when the pools have none left.
+    """
+    page &= ~_MASK
+    table = task.mm.page_table
+    entry = table.at(page)
+    if entry is None:
+        machine.counters.add("pgfault")
+        if not _map_absent(machine, task, vma, space, page):
+            return False
+        entry = table.at(page)
+        assert entry is not None
+        if not write or entry.flags & Pte.WRITE:
+            return True
+    elif not write or entry.flags & Pte.WRITE:
+        return True
+    else:
+        machine.counters.add("pgfault")
+    return _make_writable(machine, task, vma, entry.clip(page, page + HPAGE_PMD_NR))
+
+
+def _map_absent(machine: Machine, task: Task, vma: Vma, space: AddressSpace, page: int) -> bool:
+    """Map a huge page of the file, or a new one. Mirrors hugetlb_no_page()."""
+    index = vma.index(page)
+    if index >= space.nr_pages:
+        return False
+    flags = Pte.PRESENT | Pte.YOUNG
+    cached = space.pages.at(index)
+    if cached is not None:
+        pfn = cached.pfn(index)
+        update_folio(machine, pfn, lambda frame: frame.pmd_mapped(1))
+    else:
+        if not vma.is_shared:
+            anon_vma_prepare(machine, task, vma)
+        found = alloc_for_fault(machine, task, vma, page)
+        if found is None:
+            return False
+        pfn = found
+        if vma.is_shared:
+            _use(machine, pfn, space.space_id, FrameFlag.DIRTY)
+            run = PteRun(index, HPAGE_PMD_NR, (pfn,), HPAGE_PMD_ORDER)
+            space.pages.put(run.start, run.end, run)
+        else:
+            _use(machine, pfn, task.mm.family, FrameFlag.ANON)
+            flags |= Pte.EXCLUSIVE
+    if vma.is_shared and vma.flags & Vm.WRITE:
+        flags |= Pte.WRITE | Pte.DIRTY
+    _set_entry(task, page, pfn, flags)
+    return True
+
+
+def _make_writable(machine: Machine, task: Task, vma: Vma, entry: PteRun) -> bool:
+    """Let a huge page be written, or a copy of it. Mirrors hugetlb_wp()."""
+    table, pfn = task.mm.page_table, entry.lanes[0]
+    if vma.is_shared:
+        table.put(entry.start, entry.end, entry.with_flags(entry.flags | _STORED))
+        return True
+    anon_vma_prepare(machine, task, vma)
+    folio = folio_of(machine, pfn)
+    if folio.is_anon and folio.mapcount > 1:
+        # A copy of what was there before the fork must not use up what is reserved.
+        copy = alloc_for_fault(machine, task, vma, entry.start, avoid_reserve=vma.is_resv_owner)
+        if copy is None and vma.is_resv_owner:
+            _unmap_elsewhere(machine, task, folio.pfn, entry.start)
+            folio = folio_of(machine, pfn)
+        elif copy is None:
+            return False
+    elif not folio.is_anon:
+        copy = alloc_for_fault(machine, task, vma, entry.start)
+        if copy is None:
+            return False
+    else:
+        copy = None
+    if copy is None:
+        flags = entry.flags | _STORED | Pte.EXCLUSIVE
+        table.put(entry.start, entry.end, entry.with_flags(flags))
+        return True
+    _use(machine, copy, task.mm.family, FrameFlag.ANON)
+    _set_entry(task, entry.start, copy, Pte.PRESENT | Pte.EXCLUSIVE | _STORED)
+    remove_rmap(machine, [entry.with_flags(0)])
+    return True
+
+
+def _unmap_elsewhere(machine: Machine, task: Task, pfn: int, page: int) -> None:
+    """Take a huge page away from the children, for its owner has nothing to copy it to.
+
+    Mirrors unmap_ref_private().
+    """
+    frame = folio_of(machine, pfn).frame
+    for mapping in mappings(machine, frame, page, page + HPAGE_PMD_NR):
+        if mapping.mm is None or mapping.mm is task.mm:
+            continue
+        run = mapping.table.at(page)
+        if run is not None and run.lanes and run.pfn(page) == pfn:
+            mapping.table.put(page, page + HPAGE_PMD_NR)
+            remove_rmap(machine, [run.clip(page, page + HPAGE_PMD_NR)])
+
+
+def _use(machine: Machine, pfn: int, owner: int, flags: int) -> None:
+    """Let the huge page at *pfn*, which one entry maps, be in use."""
+    frame = Frame(owner, flags | FrameFlag.HUGETLB, 0, 1, HPAGE_PMD_ORDER)
+    new_frames(machine, [PteRun(0, HPAGE_PMD_NR, (pfn,), HPAGE_PMD_ORDER)], frame)
+
+
+def _set_entry(task: Task, page: int, pfn: int, flags: int) -> None:
+    run = PteRun(page, HPAGE_PMD_NR, (pfn,), HPAGE_PMD_ORDER, flags)
+    task.mm.page_table.put(run.start, run.end, run)

@@ -1,0 +1,26 @@
+"""Accesses that other tasks make in the middle of a migration: those to what is unmapped wait."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.faults.memory import access
+from pymigrate.mm.spaces.anon_pages import Fault
+
+if TYPE_CHECKING:
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.task import Meanwhile
+
+
+def finish(machine: Machine, other: Meanwhile) -> None:
+    """Make an access that is still to be made."""
+    if other not in machine.meanwhile:
+        return
+    machine.meanwhile.remove(other)
+    task = machine.tasks.get(other.pid)
+    if task is None:
+        return
+    try:
+        access(machine, task, other.page, other.page + 1, other.write)
+    except Fault as fault:
+        other.signal = fault.signal

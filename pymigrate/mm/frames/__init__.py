@@ -1,0 +1,1 @@
+"""frames: a layer of the core."""

@@ -1,0 +1,164 @@
+"""The buddy allocator's free lists, derived from free extents: which blocks of which order.
+
+Free memory is kept as extents, in which neighbours are one. The kernel merges buddies in the same
+way, so that its free blocks are the largest aligned ones that an extent can be cut into.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, MigrateType
+from pymigrate.mm.frames.pageblocks import migratetype_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymigrate.mm.base.runs import Extent
+    from pymigrate.mm.state.node import Zone
+
+MAX_PAGE_ORDER = 10
+NR_PAGE_ORDERS = MAX_PAGE_ORDER + 1
+
+
+class FreeBlocks(NamedTuple):
+    """*nr* free blocks of ``1 << order`` frames, one behind the other from pfn *start*."""
+
+    start: int
+    order: int
+    nr: int
+
+
+class ContigInfo(NamedTuple):
+    """How a zone's free memory hangs together, seen from an order."""
+
+    free_pages: int
+    free_blocks_total: int  # of any order
+    free_blocks_suitable: int  # how many blocks of the order they make up
+
+
+def blocks_in(start: int, nr: int) -> Iterator[FreeBlocks]:
+    """The free blocks of the extent [start, start + nr), lowest first, those alike together.
+
+    >>> [tuple(blocks) for blocks in blocks_in(3, 6)]
+    [(3, 0, 1), (4, 2, 1), (8, 0, 1)]
+    """
+    end = start + nr
+    while start < end:
+        order = block_order(start, end)
+        count = end - start >> order if order == MAX_PAGE_ORDER else 1
+        yield FreeBlocks(start, order, count)
+        start += count << order
+
+
+def block_order(start: int, end: int) -> int:
+    """The order of the block that begins an extent [start, end)."""
+    order = min((end - start).bit_length() - 1, MAX_PAGE_ORDER)
+    return min(order, (start & -start).bit_length() - 1) if start else order
+
+
+def block_at(extent: Extent, pfn: int) -> tuple[int, int]:
+    """First frame and order of the free block of *extent* that *pfn* lies in."""
+    end = extent.start + extent.nr
+    for order in range(MAX_PAGE_ORDER, -1, -1):
+        low = pfn >> order << order
+        if extent.start <= low and low + (1 << order) <= end:
+            return low, order
+    raise AssertionError(f"frame {pfn:#x} does not lie in {extent}")
+
+
+def nr_free(zone: Zone) -> list[int]:
+    """How many free blocks of each order the zone has (free_area[order].nr_free)."""
+    counts = [0] * NR_PAGE_ORDERS
+    larger = [extent for extent in zone.free.runs if extent.nr > 1]
+    counts[0] = len(zone.free.runs) - len(larger)  # scattered memory has many single pages
+    for start, length in larger:
+        for _, order, nr in blocks_in(start, length):
+            counts[order] += nr
+    return counts
+
+
+def nr_free_by_type(zone: Zone) -> dict[MigrateType, list[int]]:
+    """The same for each migratetype: a block's is that of the pageblock in which it begins."""
+    counts = {kind: [0] * NR_PAGE_ORDERS for kind in MigrateType}
+    if not zone.pageblocks.runs:
+        counts[MigrateType.MOVABLE] = nr_free(zone)
+        return counts
+    for extent in zone.free.runs:
+        for blocks in blocks_in(extent.start, extent.nr):
+            for _, kind, nr in _of_types(zone, blocks):
+                counts[kind][blocks.order] += nr
+    return counts
+
+
+def _of_types(zone: Zone, blocks: FreeBlocks) -> Iterator[tuple[int, MigrateType, int]]:
+    """*blocks* in parts of one migratetype: first frame, type, number of blocks."""
+    start, order, nr = blocks
+    if nr == 1:
+        yield start, migratetype_of(zone, start), 1
+        return
+    for low, high, run in zone.pageblocks.spans(start, start + (nr << order)):
+        # A block begins at each multiple of its size; what is cut lower down belongs to another.
+        first, last = -(-low >> order), -(-high >> order)
+        if first < last:
+            kind = run.migratetype if run else MigrateType.MOVABLE
+            yield first << order, kind, last - first
+
+
+def nr_pageblocks(zone: Zone) -> dict[MigrateType, int]:
+    """How many pageblocks of each migratetype the zone has."""
+    counts = dict.fromkeys(MigrateType, 0)
+    first, last = zone.start // PAGEBLOCK_NR, -(-zone.end // PAGEBLOCK_NR)
+    offline = sum(extent.nr for extent in zone.offline.runs) // PAGEBLOCK_NR
+    counts[MigrateType.MOVABLE] = last - first - offline
+    for run in zone.pageblocks.runs:
+        nr = run.nr // PAGEBLOCK_NR
+        counts[MigrateType.MOVABLE] -= nr
+        counts[run.migratetype] += nr
+    return counts
+
+
+def contig_page_info(zone: Zone, order: int) -> ContigInfo:
+    """Mirrors fill_contig_page_info(), mm/vmstat.c."""
+    return contig_infos(zone)[order]
+
+
+def contig_infos(zone: Zone) -> list[ContigInfo]:
+    """The same for every order."""
+    counts = nr_free(zone)
+    pages = sum(nr << order for order, nr in enumerate(counts))
+    total = sum(counts)
+    infos, suitable = [], 0
+    for order in range(MAX_PAGE_ORDER, -1, -1):
+        suitable = (suitable << 1) + counts[order]
+        infos.append(ContigInfo(pages, total, suitable))
+    return infos[::-1]
+
+
+def fragmentation_index(info: ContigInfo, order: int) -> int:
+    """Why an allocation of *order* would fail: towards 0 for want of memory, towards 1000 because
+    it is fragmented; -1000 if it would not. Mirrors __fragmentation_index().
+
+    >>> fragmentation_index(ContigInfo(1000, 1000, 0), 9)
+    998
+    """
+    if not info.free_blocks_total:
+        return 0
+    if info.free_blocks_suitable:
+        return -1000
+    requested = 1 << order
+    return 1000 - (1000 + info.free_pages * 1000 // requested) // info.free_blocks_total
+
+
+def unusable_free_index(info: ContigInfo, order: int) -> int:
+    """How much of the free memory, in thousandths, is of no use to an allocation of *order*."""
+    if not info.free_pages:
+        return 1000
+    return (info.free_pages - (info.free_blocks_suitable << order)) * 1000 // info.free_pages
+
+
+def extfrag_for_order(info: ContigInfo, order: int) -> int:
+    """The same in hundredths; 0 if nothing is free. Mirrors extfrag_for_order()."""
+    if not info.free_pages:
+        return 0
+    return (info.free_pages - (info.free_blocks_suitable << order)) * 100 // info.free_pages

@@ -1,0 +1,256 @@
+"""Changing the memmap: frames come into use, change, and are freed, in one sweep a node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.base.memmap import POOL_FRAME, Folio, Frame, FrameFlag, FrameRun, nid_of
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.base.runs import Extent, pages_to_extents
+from pymigrate.mm.frames.page_alloc import free_pages
+from pymigrate.units import HPAGE_PMD_ORDER, MAX_NUMNODES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pymigrate.mm.base.pte import PteRun
+    from pymigrate.mm.base.runs import Edit
+    from pymigrate.mm.state.machine import Machine
+
+
+class FrameEdits:
+    """Edits of the memmap that are collected and made together; no frame may be named twice."""
+
+    __slots__ = ("by_node", "freed", "machine", "pooled")
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.by_node: dict[int, list[Edit[FrameRun]]] = {}
+        self.freed: list[tuple[int, int]] = []
+        self.pooled: list[tuple[int, int]] = []
+
+    def set(self, extents: Iterable[tuple[int, int]], frame: Frame) -> None:
+        """Frames that come into use, or get a new state."""
+        for start, nr in extents:
+            edits = self.by_node.setdefault(nid_of(start), [])
+            edits.append((start, start + nr, (FrameRun(start, nr, frame),)))
+
+    def free(self, extents: Iterable[tuple[int, int]], flags: int = 0) -> None:
+        """Frames, marked with *flags*, that nobody holds any more."""
+        if flags & FrameFlag.HUGETLB:
+            extents = self._keep_in_pool(extents)
+        for start, nr in extents:
+            self.by_node.setdefault(nid_of(start), []).append((start, start + nr, ()))
+            self.freed.append((start, nr))
+
+    def commit(self) -> None:
+        """Make the edits."""
+        for nid, edits in self.by_node.items():
+            edits.sort(key=_start)
+            self.machine.memmap(nid).edit(edits)
+        if self.machine.devices:
+            self.freed = [*self._keep_on_devices()]
+        if self.freed:
+            free_pages(self.machine, self.freed)
+        for start, nr in self.pooled:
+            pool = self.machine.nodes[nid_of(start)].hugetlb
+            pool.free.put(start, start + nr, Extent(start, nr))
+        self.by_node, self.freed, self.pooled = {}, [], []
+
+    def _keep_on_devices(self) -> Iterator[tuple[int, int]]:
+        """Return the frames of devices to them; gives those of nodes."""
+        for start, nr in self.freed:
+            if nid_of(start) < MAX_NUMNODES:
+                yield start, nr
+            else:
+                device = self.machine.device_at(nid_of(start))
+                device.free.put(start, start + nr, Extent(start, nr))
+
+    def _keep_in_pool(self, extents: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Return hugetlb pages to their pools; gives those that are surplus there.
+
+        Mirrors free_huge_folio().
+        """
+        surplus: list[tuple[int, int]] = []
+        for start, nr in extents:
+            pool = self.machine.nodes[nid_of(start)].hugetlb
+            gone = min(pool.surplus, nr >> HPAGE_PMD_ORDER)
+            pool.surplus -= gone
+            pool.nr -= gone
+            cut = gone << HPAGE_PMD_ORDER
+            if cut:
+                surplus.append((start, cut))
+            if cut < nr:
+                self.set([(start + cut, nr - cut)], POOL_FRAME)
+                self.pooled.append((start + cut, nr - cut))
+        return surplus
+
+
+def new_frames(machine: Machine, runs: Iterable[PteRun], frame: Frame) -> None:
+    """The frames of *runs*, just allocated, begin as *frame*."""
+    edits = FrameEdits(machine)
+    for run in runs:
+        edits.set(extents_of(run), frame)
+    edits.commit()
+
+
+def update_frames(
+    machine: Machine, extents: Iterable[tuple[int, int]], change: Callable[[Frame], Frame | None]
+) -> None:
+    """Replace each frame of *extents* (disjoint) by what *change* makes of it; None frees it."""
+    edits = FrameEdits(machine)
+    for start, nr in extents:
+        for run in machine.memmap(nid_of(start)).between(start, start + nr):
+            frame = change(run.frame)
+            if frame is None:
+                edits.free([(run.start, run.nr)], run.frame.flags)
+            elif frame != run.frame:
+                edits.set([(run.start, run.nr)], frame)
+    edits.commit()
+
+
+def extents_of(run: PteRun) -> list[Extent]:
+    """The frames of *run*, each once, as few extents as possible."""
+    if run.flags & Pte.KSM:
+        return pages_to_extents(list(set(run.pfns())))
+    if len(run.lanes) > 1 and len(run.lanes) == run.nr >> run.order and not run.order:
+        return pages_to_extents(run.lanes)
+    return run.extents()
+
+
+def extents_between(run: PteRun, a: int, b: int) -> list[Extent]:
+    """The frames of pages [a, b) of *run*."""
+    if (a, b) == (run.start, run.end):
+        return extents_of(run)
+    return [
+        Extent(entry.lanes[0] + low - entry.start, high - low)
+        for entry in run.entries()
+        if (low := max(a, entry.start)) < (high := min(b, entry.end))
+    ]
+
+
+def extents_of_all(runs: Iterable[PteRun]) -> list[Extent]:
+    """The frames of *runs* of one page table, each once: merged pages may be in several of them."""
+    runs = list(runs)
+    extents = [e for run in runs if not run.flags & Pte.KSM for e in extents_of(run)]
+    merged = {pfn for run in runs if run.flags & Pte.KSM for pfn in run.pfns()}
+    return extents + pages_to_extents(list(merged))
+
+
+def frame_of(machine: Machine, pfn: int) -> Frame:
+    """The state of an allocated frame."""
+    run = machine.memmap(nid_of(pfn)).at(pfn)
+    assert run is not None, f"frame {pfn:#x} is in nobody's use"
+    return run.frame
+
+
+def folio_of(machine: Machine, pfn: int) -> Folio:
+    """The folio that *pfn* belongs to."""
+    memmap = machine.memmap(nid_of(pfn))
+    found = memmap.at(pfn)
+    assert found is not None, f"frame {pfn:#x} is in nobody's use"
+    order = found.frame.order
+    first = pfn >> order << order
+    return Folio(first, order, tuple(memmap.between(first, first + (1 << order))))
+
+
+def update_folio(machine: Machine, pfn: int, change: Callable[[Frame], Frame | None]) -> None:
+    """Let *change* replace the state of each page of the folio that *pfn* belongs to."""
+    order = frame_of(machine, pfn).order
+    update_frames(machine, [(pfn >> order << order, 1 << order)], change)
+
+
+def whole_folios(machine: Machine, extents: Iterable[tuple[int, int]]) -> list[Extent]:
+    """*extents*, so extended that they end where folios do."""
+    found: set[tuple[int, int]] = set()
+    for start, nr in extents:
+        for run in machine.memmap(nid_of(start)).between(start, start + nr):
+            mask = (1 << run.frame.order) - 1
+            low, high = run.start & ~mask, run.start + run.nr + mask & ~mask
+            found.add((low, high - low))
+    out: list[Extent] = []
+    for low, nr in sorted(found):
+        if out and low < out[-1].start + out[-1].nr:
+            before = out.pop()
+            end = max(before.start + before.nr, low + nr)
+            low, nr = before.start, end - before.start
+        out.append(Extent(low, nr))
+    return out
+
+
+def uniform_parts(machine: Machine, run: PteRun) -> Iterator[tuple[PteRun, tuple[Frame, ...]]]:
+    """Cut *run* so that in each part all entries of a lane have frames that are alike.
+
+    Gives each part with its lanes' frames: one for each lane, or just one if all are alike. A
+    folio whose pages differ is represented by Folio.merged().
+    """
+    k = len(run.lanes)
+    if k > 1 and k == run.nr >> run.order:
+        yield run, _folio_frames(machine, run) if run.order else _table_frames(machine, run)
+        return
+    rest: PteRun | None = run
+    while rest is not None:
+        frames, length = [], rest.nr >> rest.order
+        k = len(rest.lanes)
+        for lane, pfn in enumerate(rest.lanes):
+            found = machine.memmap(nid_of(pfn)).at(pfn)
+            assert found is not None, f"frame {pfn:#x} is mapped but in nobody's use"
+            frames.append(found.frame)
+            alike = (found.start + found.nr - pfn) >> rest.order
+            length = min(length, lane + k * alike)
+        if not length:
+            frames[0], length = folio_of(machine, rest.lanes[0]).merged(), 1
+        part, rest = (
+            rest.split(rest.start + (length << rest.order))
+            if length < rest.nr >> rest.order
+            else (rest, None)
+        )
+        frames = frames[: len(part.lanes)]
+        yield part, tuple(frames) if any(f != frames[0] for f in frames) else (frames[0],)
+
+
+def alike_parts(part: PteRun, frames: tuple[Frame, ...]) -> Iterator[tuple[PteRun, Frame]]:
+    """*part* cut so that each piece has frames that are alike."""
+    if len(frames) == 1:
+        yield part, frames[0]
+        return
+    k, rest = len(frames), part
+    entries = part.nr
+    first = 0
+    for entry in range(1, entries + 1):
+        if entry == entries or frames[entry % k] != frames[first % k]:
+            if entry < entries:
+                piece, rest = rest.split(part.start + entry)
+            else:
+                piece = rest
+            yield piece, frames[first % k]
+            first = entry
+
+
+def _folio_frames(machine: Machine, run: PteRun) -> tuple[Frame, ...]:
+    """The folios of a table of huge entries, just one if all are alike."""
+    frames = tuple([folio_of(machine, pfn).merged() for pfn in run.lanes])
+    return frames if len(set(frames)) > 1 else frames[:1]
+
+
+def _table_frames(machine: Machine, run: PteRun) -> tuple[Frame, ...]:
+    """The frames of an explicit table, just one if all are alike."""
+    by_node: dict[int, list[int]] = {}
+    low, high = nid_of(min(run.lanes)), nid_of(max(run.lanes))
+    if low == high:
+        by_node[low] = list(run.lanes)
+    else:
+        for pfn in run.lanes:
+            by_node.setdefault(nid_of(pfn), []).append(pfn)
+    seen: set[Frame] = set()
+    for nid, pfns in by_node.items():
+        found = machine.memmap(nid).between(min(pfns), max(pfns) + 1)
+        seen.update([f.frame for f in found])
+    if len(seen) == 1:
+        return (seen.pop(),)
+    frames = tuple([frame_of(machine, pfn) for pfn in run.lanes])
+    return frames if len(set(frames)) > 1 else frames[:1]
+
+
+def _start(edit: Edit[FrameRun]) -> int:
+    return edit[0]

@@ -1,0 +1,378 @@
+"""Free memory: zonelists, watermarks, and the pages that are taken and given back."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from math import isqrt
+from typing import TYPE_CHECKING, NamedTuple
+
+from pymigrate.mm.base.memmap import NODE_SHIFT, nid_of
+from pymigrate.mm.base.runs import Extent, RunMap, coalesce
+from pymigrate.mm.frames.free_area import nr_available, take
+from pymigrate.mm.frames.lru_batches import forget
+from pymigrate.mm.state.node import Zone
+from pymigrate.units import HPAGE_PMD_NR, MAX_NUMNODES, PAGE_SHIFT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.node import Isolated, Node
+    from pymigrate.mm.state.policy import Placement
+    from pymigrate.mm.state.task import Task
+    from pymigrate.nodemask import Nodemask
+
+# The model's physical memory: nodes one behind the other from address 0, without holes.
+_ZONE_ENDS = (("dma", 1 << 24), ("dma32", 1 << 32), ("normal", 1 << 62))
+
+
+RESERVE_RATIO = {"dma": 256, "dma32": 256, "normal": 32, "movable": 0}  # lowmem_reserve_ratio
+
+
+_MOVABLE_MIN, _MOVABLE_MAX = 32, 128  # pages of ZONE_MOVABLE's lowest watermark
+
+
+_MIN_KBYTES, _MAX_KBYTES = 128, 262144
+
+
+_SCALE_FACTOR = 10  # watermark_scale_factor, in 1/10000 of a zone
+
+
+_MIGRATE_PCPTYPES = 3
+
+
+class _Lane(NamedTuple):
+    preferred: int
+    passes: tuple[tuple[tuple[int, ...], bool], ...]  # nodes to try; whether down to "min"
+
+
+def add_memory(machine: Machine, node: Node, nr: int, first: int, movable: int = 0) -> None:
+    """Give *node* *nr* free frames; *first* is the model's physical number of the first one.
+
+    The last *movable* of them are ZONE_MOVABLE.
+    """
+    at = first
+    ends = [(name, min(first + nr - movable, limit >> PAGE_SHIFT)) for name, limit in _ZONE_ENDS]
+    for name, end in [*ends, ("movable", first + nr)]:
+        if end > at:
+            start = (node.nid << NODE_SHIFT) + at - first
+            free = RunMap([Extent(start, end - at)])
+            node.zones.append(Zone(name, start, end - at, free, end - at))
+            at = end
+    assert machine.nodes[node.nid] is node
+
+
+def min_free_kbytes(machine: Machine) -> int:
+    """What the zones keep free together, but for ZONE_MOVABLE; in kB.
+
+    Mirrors calculate_min_free_kbytes() and set_recommended_min_free_kbytes().
+    """
+    zones = [zone for zone in _zones(machine) if zone.name != "movable"]
+    total = sum(zone.managed for zone in zones)
+    kbytes = min(max(isqrt(total * 4 * 16), _MIN_KBYTES), _MAX_KBYTES)
+    if machine.thp != "never":
+        recommended = (
+            HPAGE_PMD_NR * sum(zone.managed > 0 for zone in zones) * (2 + _MIGRATE_PCPTYPES**2)
+        )
+        kbytes = max(kbytes, min(recommended, total // 20) << PAGE_SHIFT - 10)
+    return kbytes
+
+
+def setup_watermarks(machine: Machine) -> None:
+    """Compute every zone's watermarks and reserves.
+
+    Mirrors setup_per_zone_wmarks() with the default sysctls.
+    """
+    total = max(sum(zone.managed for zone in _zones(machine) if zone.name != "movable"), 1)
+    pages = min_free_kbytes(machine) >> (PAGE_SHIFT - 10)
+    for node in machine.nodes.values():
+        for i, zone in enumerate(node.zones):
+            zone.watermark_min = pages * zone.managed // total
+            if zone.name == "movable":
+                zone.watermark_min = min(max(zone.managed // 1024, _MOVABLE_MIN), _MOVABLE_MAX)
+            step = max(zone.watermark_min // 4, zone.managed * _SCALE_FACTOR // 10000)
+            zone.watermark_low = zone.watermark_min + step
+            zone.watermark_high = zone.watermark_low + step
+            above = sum(z.managed for z in node.zones[i + 1 :])
+            ratio = RESERVE_RATIO[zone.name]
+            zone.reserve = above // ratio if ratio else 0
+
+
+def total_reserve(machine: Machine) -> int:
+    """The base pages that programs cannot count on. Mirrors calculate_totalreserve_pages()."""
+    return sum(min(zone.watermark_high + zone.reserve, zone.managed) for zone in _zones(machine))
+
+
+def _zones(machine: Machine) -> list[Zone]:
+    return [zone for node in machine.nodes.values() for zone in node.zones]
+
+
+def zonelist(machine: Machine, nid: int) -> tuple[int, ...]:
+    """The nodes with memory in the order in which node *nid* falls back to them.
+
+    Mirrors find_next_best_node() and build_zonelists(), mm/page_alloc.c.
+    """
+    if not machine.zonelists:
+        machine.zonelists.update(_build_zonelists(machine)[0])
+    return machine.zonelists[nid]
+
+
+def node_load(machine: Machine) -> dict[int, int]:
+    """How often each node stands first among those at a new distance, in all zonelists."""
+    return _build_zonelists(machine)[1]
+
+
+def find_next_best_node(
+    machine: Machine,
+    nid: int,
+    left: Sequence[int],
+    load: Mapping[int, int],
+    with_cpus_last: bool = False,
+) -> int:
+    """The one of *left* to fall back to first from node *nid*: itself, or else the nearest.
+
+    Nodes with CPUs come later *with_cpus_last*; zonelists are built before the CPUs are known.
+    """
+    if nid in left:
+        return nid
+
+    def penalty(n: int) -> tuple[int, int]:
+        has_cpus = with_cpus_last and bool(machine.nodes[n].cpus)
+        return (machine.distances[nid][n] + (n < nid) + has_cpus) * MAX_NUMNODES + load[n], n
+
+    return min(left, key=penalty)
+
+
+def _build_zonelists(machine: Machine) -> tuple[dict[int, tuple[int, ...]], dict[int, int]]:
+    load = dict.fromkeys(machine.nodes, 0)
+    return {nid: _build_zonelist(machine, nid, load) for nid in machine.nodes}, load
+
+
+def _build_zonelist(machine: Machine, nid: int, load: dict[int, int]) -> tuple[int, ...]:
+    left = list(machine.memory_nodes)
+    order: list[int] = []
+    prev = nid
+    while left:
+        best = find_next_best_node(machine, nid, left, load)
+        if machine.distances[nid][best] != machine.distances[nid][prev]:
+            load[best] += 1
+        left.remove(best)
+        order.append(best)
+        prev = best
+    return tuple(order)
+
+
+def available(node: Node, to_min: bool, order: int = 0, is_movable: bool = True) -> int:
+    """How many folios can be taken from *node* before its low (or min) watermark."""
+    return sum(_zone_available(zone, to_min, order, is_movable) for zone in node.zones)
+
+
+def room_for(machine: Machine, task: Task, where: Placement, order: int = 0) -> int:
+    """How many folios *where* surely has room for on the nodes that it asks for first."""
+    lanes = [_lane(machine, nid, where, task.mems_allowed) for nid in set(where.cycle)]
+    if where.alone_first:  # of one lane
+        nodes = {nid for tried, _ in lanes[0].passes for nid in tried}
+        return sum(_available(machine, nid, True, order) for nid in nodes)
+    firsts = {lane.preferred for lane in lanes}
+    return min(
+        _available(machine, nid, where.this_node, order) if nid >= 0 else 0 for nid in firsts
+    )
+
+
+def _available(machine: Machine, nid: int, to_min: bool, order: int) -> int:
+    """What there is for who allocates now: who pins for long gets no page that may have to move.
+
+    Mirrors current_gfp_context().
+    """
+    return available(machine.nodes[nid], to_min, order, not machine.memalloc_pin)
+
+
+def alloc_pages(
+    machine: Machine,
+    task: Task,
+    where: Placement,
+    first: int,
+    nr: int,
+    order: int = 0,
+    low_only: bool = False,
+    slow: Callable[[_Lane], Extent | None] | None = None,
+) -> tuple[list[list[Extent]], int]:
+    """Take frames for *nr* folios of ``1 << order`` pages; the first has index *first*.
+
+    Gives the extents of each of ``len(where.cycle)`` lanes (folio i takes the next frames of lane
+    ``i % k``), and how many folios they suffice for: fewer than *nr* when memory ran out, with
+    *low_only* when it is down to the low watermark. Where no block is
+    free, *slow* is asked, if it is given. Counts NUMA events. Mirrors alloc_pages_mpol() and
+    get_page_from_freelist().
+    """
+    k = len(where.cycle)
+    turn = [where.cycle[(first + i) % k] for i in range(min(k, nr))]
+    lanes = {nid: _lane(machine, nid, where, task.mems_allowed) for nid in set(turn)}
+    if low_only:
+        for nid, lane in lanes.items():
+            lanes[nid] = lane._replace(passes=tuple(p for p in lane.passes if not p[1]))
+    taken: list[list[Extent]] = [[] for _ in turn]
+    done = 0
+    while done < nr:
+        targets = {nid: _target(machine, lane, order) for nid, lane in lanes.items()}
+        place = done % len(turn)
+        rows = 0 if place else _full_rows(machine, turn, targets, nr - done, order)
+        for i in range(len(turn)) if rows else [place]:
+            target = targets[turn[i]]
+            if target is None:
+                page = slow(lanes[turn[i]]) if slow else None
+                if page is None:
+                    return taken, done
+                taken[i].append(page)
+                done += 1
+                break
+            node, to_min = target
+            taken[i] += _take(machine, node, rows or 1, to_min, order)
+            _count(machine, task, node, lanes[turn[i]], rows or 1, where.is_interleaved)
+            done += rows or 1
+    return taken, done
+
+
+def allowed_nodes(machine: Machine, task: Task, where: Placement) -> list[int]:
+    """The nodes that *where* may use, in the order in which it asks for them."""
+    lanes = [_lane(machine, nid, where, task.mems_allowed) for nid in where.cycle]
+    tried = (nid for lane in lanes for nodes, _ in lane.passes for nid in nodes)
+    return list(dict.fromkeys(tried))
+
+
+def reserve_pages(node: Node, nr: int) -> list[Extent]:
+    """Take *nr* frames of *node*, uncounted, whatever the watermarks; fewer if it has fewer."""
+    taken: list[Extent] = []
+    for zone in reversed(node.zones):
+        part = min(nr - sum(extent.nr for extent in taken), zone.nr_free)
+        if part:
+            taken += zone.free.pop_front(part)
+            zone.nr_free -= part
+    return taken
+
+
+def free_pages(machine: Machine, extents: Iterable[tuple[int, int]]) -> None:
+    """Give frames back."""
+    free_extents(machine, coalesce(extents))
+
+
+def free_extents(machine: Machine, freed: list[Extent]) -> None:
+    """Give back frames in sorted extents that do not touch each other."""
+    forget(machine, freed)
+    if machine.isolated:
+        freed = keep_isolated(machine, machine.isolated, freed)
+    for zone, parts in _by_zone(machine, freed):
+        nr = sum(part.nr for part in parts)
+        zone.free.insert(parts)
+        zone.nr_free += nr
+        machine.counters.add("pgfree", nr)
+
+
+def keep_isolated(machine: Machine, isolated: Isolated, freed: list[Extent]) -> list[Extent]:
+    """Set aside those of *freed* frames that are of isolated pageblocks; gives the others."""
+    others: list[Extent] = []
+    for start, nr in freed:
+        a, b = max(start, isolated.start), min(start + nr, isolated.end)
+        if a >= b:
+            others.append(Extent(start, nr))
+            continue
+        isolated.free.put(a, b, Extent(a, b - a))
+        machine.counters.add("pgfree", b - a)
+        others += [
+            Extent(low, high - low) for low, high in ((start, a), (b, start + nr)) if low < high
+        ]
+    return others
+
+
+def _by_zone(machine: Machine, extents: list[Extent]) -> Iterator[tuple[Zone, list[Extent]]]:
+    i = 0
+    rest = extents[0] if extents else None
+    while rest is not None:
+        zone = machine.nodes[nid_of(rest.start)].zone_of(rest.start)
+        end = zone.start + zone.nr
+        j = bisect_left(extents, (end,), i)
+        parts = [rest, *extents[i + 1 : j]]
+        last = parts[-1]
+        rest, i = (extents[j], j) if j < len(extents) else (None, j)
+        if last.start + last.nr > end:
+            parts[-1], rest = last.split(end)
+            i = j - 1
+        yield zone, parts
+
+
+def _lane(machine: Machine, nid: int, where: Placement, mems: Nodemask) -> _Lane:
+    order = (nid,) if where.this_node else zonelist(machine, nid)
+    anywhere = tuple(n for n in order if n in mems and machine.nodes[n].nr_pages)
+    if where.mask is None:
+        rounds = [anywhere]
+    else:
+        rounds = [tuple(n for n in anywhere if n in where.mask)]
+        if where.then_any:
+            rounds.append(anywhere)
+        if where.alone_first and nid in anywhere:
+            rounds.insert(0, (nid,))
+    passes = tuple((nodes, to_min) for nodes in rounds if nodes for to_min in (False, True))
+    preferred = passes[0][0][0] if passes else -1
+    return _Lane(preferred, passes)
+
+
+def _target(machine: Machine, lane: _Lane, order: int) -> tuple[Node, bool] | None:
+    for nodes, to_min in lane.passes:
+        for nid in nodes:
+            if _available(machine, nid, to_min, order) > 0:
+                return machine.nodes[nid], to_min
+    return None
+
+
+def _full_rows(
+    machine: Machine,
+    turn: Sequence[int],
+    targets: Mapping[int, tuple[Node, bool] | None],
+    nr: int,
+    order: int,
+) -> int:
+    """How often each of *turn* can have a folio before one of them must change its node."""
+    wanted: dict[tuple[int, bool], int] = {}
+    for nid in turn:
+        target = targets[nid]
+        if target is None:
+            return 0
+        key = target[0].nid, target[1]
+        wanted[key] = wanted.get(key, 0) + 1
+    room = (
+        _available(machine, nid, to_min, order) // lanes for (nid, to_min), lanes in wanted.items()
+    )
+    return min(nr // len(turn), *room)
+
+
+def _zone_available(zone: Zone, to_min: bool, order: int, is_movable: bool) -> int:
+    mark = zone.watermark_min if to_min else zone.watermark_low
+    return nr_available(zone, mark + zone.reserve, order, is_movable)
+
+
+def _take(machine: Machine, node: Node, nr: int, to_min: bool, order: int) -> list[Extent]:
+    """Take *nr* folios, which are known to be there: highest zone first."""
+    taken: list[Extent] = []
+    is_movable = not machine.memalloc_pin
+    for zone in reversed(node.zones):
+        part = min(nr, _zone_available(zone, to_min, order, is_movable))
+        if part:
+            taken += take(zone, part, order, is_movable)
+            machine.counters.add(f"pgalloc_{zone.name}", part << order)
+            nr -= part
+    assert not nr, f"node {node.nid} is short of {nr} pages"
+    return taken
+
+
+def _count(
+    machine: Machine, task: Task, node: Node, lane: _Lane, nr: int, is_interleaved: bool
+) -> None:
+    """Count *nr* pages taken from *node*. Mirrors zone_statistics(), mm/page_alloc.c."""
+    hit = node.nid == lane.preferred
+    node.numa.add("numa_hit" if hit else "numa_miss", nr)
+    if not hit:
+        machine.nodes[lane.preferred].numa.add("numa_foreign", nr)
+    elif is_interleaved:
+        node.numa.add("numa_interleave", nr)
+    local = node.nid == machine.local_node(task)
+    node.numa.add("numa_local" if local else "numa_other", nr)

@@ -1,0 +1,1 @@
+"""offline: a layer of the core."""

@@ -1,0 +1,1 @@
+"""reclaim: a layer of the core."""

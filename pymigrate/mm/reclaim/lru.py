@@ -1,0 +1,272 @@
+"""What lies on a node's LRU lists: found by who owns it, and dropped if nobody needs it."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.engine.folio_list import Slice
+from pymigrate.mm.engine.queue_folios import Queue, Walk
+from pymigrate.mm.frames.frames import uniform_parts, update_frames
+from pymigrate.mm.spaces.rmap import mappings, remove_rmap
+from pymigrate.mm.state.vma import Vm, is_migratable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pymigrate.mm.base.pte import PteRun
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.mm import Mm
+    from pymigrate.mm.state.node import Node
+
+_END = 1 << 52
+_UNEVICTABLE_FS = ("ramfs", "secretmem", "hugetlbfs", "hugetlb")
+_OFF_LRU = FrameFlag.HUGETLB | FrameFlag.MOVABLE | FrameFlag.CLEARED  # of a pool or a driver
+_KEPT = FrameFlag.MLOCKED | FrameFlag.LOCKED | FrameFlag.WRITEBACK  # passed over by reclaim
+
+Range = tuple["Mm", int, int]  # pages [a, b) of an address space
+Keep = Callable[["Machine", Frame], bool]
+
+
+def evictable(machine: Machine, nid: int, mms: list[Mm] | None = None) -> Iterator[Slice]:
+    """The folios of node *nid* that reclaim looks at; only what *mms* map, if they are given."""
+    ranges = [(mm, 0, _END) for mm in (machine.mms.values() if mms is None else mms)]
+    yield from mapped_folios(machine, nid, ranges, _is_evictable)
+    if mms is None:
+        yield from cached_folios(machine, nid, _is_evictable)
+
+
+def mapped_folios(
+    machine: Machine, nid: int, ranges: Iterable[Range], keep: Keep
+) -> Iterator[Slice]:
+    """The folios of node *nid* that *ranges* map, those that *keep* takes."""
+    queue = Queue(machine, Walk(lambda node: node == nid, move_all=True))
+    for mm, low, high in ranges:
+        for vma, a, b in mm.parts(low, high):
+            if is_migratable(vma) and not vma.flags & Vm.HUGETLB:
+                queue.add_vma(mm, vma, a, b)
+    for part in queue.slices:
+        yield from _filtered(machine, part, keep)
+
+
+def cached_folios(machine: Machine, nid: int, keep: Keep) -> Iterator[Slice]:
+    """The page cache on node *nid* that nobody maps, what *keep* takes of it."""
+    for space in machine.spaces.values():
+        for run in space.pages.runs:
+            for part, frames in uniform_parts(machine, run):
+                picked = tuple([i for i, pfn in enumerate(part.lanes) if nid_of(pfn) == nid])
+                if picked:
+                    states = frames if len(frames) == 1 else tuple([frames[i] for i in picked])
+                    found = Slice(part, picked, states, part.start)
+                    yield from _filtered(
+                        machine, found, lambda m, frame: not frame.mapcount and keep(m, frame)
+                    )
+
+
+def _filtered(machine: Machine, part: Slice, keep: Keep) -> Iterator[Slice]:
+    """*part* with those folios that *keep* takes; nothing if any was isolated by somebody else."""
+    if machine.queued.runs and any(
+        machine.queued.between(start, start + nr) for start, nr in part.extents()
+    ):
+        return
+    states = part.states
+    kept = [
+        (lane, frame)
+        for lane, frame in zip(part.picked, states, strict=True)
+        if keep(machine, frame)
+    ]
+    if len(kept) == len(states):
+        yield part
+    elif kept:
+        frames = tuple([frame for _, frame in kept])
+        same = frames[:1] if len(set(frames)) == 1 else frames
+        yield part._replace(picked=tuple([lane for lane, _ in kept]), frames=same)
+
+
+def is_on_lru(_: Machine, frame: Frame) -> bool:
+    """Whether it is on a list, be it that of what is unevictable, and not locked."""
+    return not frame.flags & (_OFF_LRU | FrameFlag.LOCKED)
+
+
+def _is_evictable(machine: Machine, frame: Frame) -> bool:
+    """Mirrors folio_evictable(), and what sort_folio() passes over."""
+    if frame.flags & (_OFF_LRU | _KEPT):
+        return False
+    if frame.is_anon or frame.flags & FrameFlag.KSM:
+        return True
+    if frame.owner not in machine.spaces or machine.spaces[frame.owner].fs in _UNEVICTABLE_FS:
+        return False
+    is_dirty = frame.flags & FrameFlag.DIRTY and not frame.flags & FrameFlag.SWAPBACKED
+    return not (is_dirty and machine.release.lru_gen)
+
+
+def take_folios(source: Iterator[Slice], pushed: list[Slice], nr: int) -> list[Slice]:
+    """Folios of *nr* pages, first those *pushed* back; the last may be larger than what is left."""
+    taken: list[Slice] = []
+    while nr > 0:
+        part = pushed.pop() if pushed else next(source, None)
+        if part is None:
+            break
+        folios = -(-nr >> part.run.order)
+        if part.nr_folios > folios:
+            part, rest = part.split_picked(folios)
+            pushed.append(rest)
+        taken.append(part)
+        nr -= part.nr
+    return taken
+
+
+def is_file_lru(part: Slice) -> bool:
+    """Whether it is on the lists of files' pages. Mirrors folio_is_file_lru()."""
+    return not part.frames[0].flags & FrameFlag.SWAPBACKED
+
+
+def in_lru_order(node: Node, parts: Iterable[Slice], hand: int) -> list[Slice]:
+    """*parts* of *node* in the order of their frames, beginning with frame *hand*.
+
+    Higher zones come first, as they are allocated from first.
+    """
+    ranks = {zone.start: -i for i, zone in enumerate(node.zones)}
+
+    def place(pfn: int) -> tuple[int, int]:
+        return ranks[node.zone_of(pfn).start], pfn
+
+    ahead, behind = [], []
+    for part in parts:
+        first = first_frame(part)
+        if hand and place(first) <= place(hand - 1):
+            nr = _nr_before(part, hand)
+            if 0 < nr < part.nr_folios:
+                part, rest = part.split_picked(nr)
+                ahead.append((place(first_frame(rest)), rest))
+            behind.append((place(first), part))
+        else:
+            ahead.append((place(first), part))
+    return [part for found in (ahead, behind) for _, part in sorted(found, key=itemgetter(0))]
+
+
+def first_frame(part: Slice) -> int:
+    """The lowest frame of *part*."""
+    return min(part.run.lanes[lane] for lane in part.picked)
+
+
+def next_frame(part: Slice) -> int:
+    """The frame where reclaim goes on behind *part*."""
+    start, nr = part.extents()[-1]
+    return start + nr
+
+
+def _nr_before(part: Slice, hand: int) -> int:
+    """How many folios of *part*, if they follow each other, lie below frame *hand*."""
+    if len(part.picked) > 1:
+        return 0
+    return (hand - part.run.lanes[part.picked[0]]) >> part.run.order
+
+
+def was_used(machine: Machine, part: Slice) -> bool:
+    """Whether an entry of *part* was used since it was last looked at.
+
+    Mirrors folio_referenced().
+    """
+    if not part.frames[0].mapcount:
+        return False
+    if all(frame.mapcount == 1 and not (frame.order and frame.pte_maps) for frame in part.frames):
+        return bool(part.run.flags & Pte.YOUNG)
+    return any(run.flags & Pte.YOUNG for _, run in _mapped(machine, part))
+
+
+def mark_old(machine: Machine, part: Slice) -> None:
+    """Let the entries of *part* be looked at: they have not been used since.
+
+    Entries between them, on other nodes, are marked with them. Mirrors walk_mm() of the aging.
+    """
+    for mm, run in list(_mapped(machine, part)):
+        if run.flags & Pte.YOUNG:
+            mm.page_table.put(run.start, run.end, run.with_flags(run.flags & ~Pte.YOUNG))
+
+
+def drop(machine: Machine, parts: Iterable[Slice]) -> int:
+    """Free what of *parts* is clean and can be had again; how many base pages.
+
+    Files' pages that an entry has dirtied are unmapped, and stay. Mirrors shrink_folio_list()
+    without swap.
+    """
+    dropped = 0
+    for part in parts:
+        if is_file_lru(part):
+            for start, nr in part.extents():
+                for found in machine.memmap(nid_of(start)).between(start, start + nr):
+                    if not found.frame.is_held and not found.frame.flags & FrameFlag.DIRTY:
+                        dropped += _drop(machine, part, found.start, found.start + found.nr)
+    return dropped
+
+
+def _drop(machine: Machine, part: Slice, low: int, high: int) -> int:
+    """Drop the folios of *part* that have the frames [low, high), all alike."""
+    frame = part.frames[0]
+    mapped = [
+        (mm, piece) for mm, run in _mapped(machine, part) for piece in _naming(run, low, high)
+    ]
+    if frame.is_anon and any(run.flags & Pte.DIRTY for _, run in mapped):
+        return 0
+    for mm, run in mapped:
+        mm.page_table.put(run.start, run.end)
+        if not run.order:
+            mm.note_tables([(run.start, run.end)])
+        remove_rmap(machine, [run])
+    if frame.is_anon:
+        machine.counters.add("pglazyfreed", high - low)
+        return high - low
+    return _remove_mapping(machine, part, low, high)
+
+
+def _remove_mapping(machine: Machine, part: Slice, low: int, high: int) -> int:
+    """Free what is clean of unmapped page cache in frames [low, high).
+
+    Mirrors __remove_mapping().
+    """
+    space = machine.spaces[part.frames[0].owner]
+    clean = [
+        found
+        for found in machine.memmap(nid_of(low)).between(low, high)
+        if not found.frame.flags & FrameFlag.DIRTY
+    ]
+    pieces = [
+        piece
+        for run in space.pages.between(part.run.start, part.run.end)
+        for found in clean
+        for piece in _naming(run, found.start, found.start + found.nr)
+    ]
+    space.pages.edit(sorted((piece.start, piece.end, ()) for piece in pieces))
+    update_frames(machine, [(found.start, found.nr) for found in clean], lambda _: None)
+    return sum(found.nr for found in clean)
+
+
+def _naming(run: PteRun, low: int, high: int) -> Iterator[PteRun]:
+    """The parts of *run* that name frames [low, high)."""
+    if len(run.lanes) > 1:
+        yield from (entry for entry in run.entries() if low <= entry.lanes[0] < high)
+        return
+    page = run.start - run.lanes[0]  # of frame 0
+    a, b = max(run.start, low + page), min(run.end, high + page)
+    if a < b:
+        yield run.clip(a, b)
+
+
+def _mapped(machine: Machine, part: Slice) -> Iterator[tuple[Mm, PteRun]]:
+    """The entries that map folios of *part*, with their address spaces; some others between."""
+    extents = sorted(part.extents())
+    starts = [start for start, _ in extents]
+    for mapping in mappings(machine, part.frames[0], part.run.start, part.run.end):
+        if mapping.mm is None:
+            continue
+        for run in mapping.table.between(
+            mapping.start + mapping.shift, mapping.end + mapping.shift
+        ):
+            places = ((bisect_right(starts, pfn) - 1, pfn) for pfn in run.lanes)
+            if any(i >= 0 and pfn < extents[i].start + extents[i].nr for i, pfn in places):
+                yield mapping.mm, run

@@ -1,0 +1,48 @@
+"""How calls find room for what they move: kswapd reclaims, memory is compacted, pools grow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.base.gfp import TRANSHUGE
+from pymigrate.mm.reclaim.direct_alloc import alloc_large
+from pymigrate.mm.reclaim.hugetlb import alloc_for_migration
+from pymigrate.mm.reclaim.slowpath import have_room_to_migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pymigrate.mm.engine.folio_list import Slice
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.policy import Placement
+    from pymigrate.mm.state.task import Task
+
+
+class MakesRoom:
+    """Compacts memory for large folios; *reclaims*: kswapd is woken for what a call will need."""
+
+    def __init__(self, reclaims: bool) -> None:
+        self.reclaims = reclaims
+
+    def prepare(
+        self, machine: Machine, caller: Task, where: Placement, queue: Sequence[Slice]
+    ) -> None:
+        """Let kswapd reclaim."""
+        if self.reclaims:
+            have_room_to_migrate(machine, caller, where, queue)
+
+    def alloc(
+        self, machine: Machine, caller: Task, where: Placement, first: int, order: int
+    ) -> int | None:
+        """A block that is free, or made free."""
+        lanes, got = alloc_large(machine, caller, where, first, 1, order, TRANSHUGE)
+        return lanes[0][0].start if got else None
+
+    def alloc_huge_page(
+        self, machine: Machine, caller: Task, where: Placement, first: int, falls_back: bool
+    ) -> tuple[int, bool] | None:
+        """A page of a pool, or a fresh one."""
+        return alloc_for_migration(machine, caller, where, first, falls_back)
+
+
+FOR_CALLS, FOR_THE_KERNEL = MakesRoom(reclaims=True), MakesRoom(reclaims=False)

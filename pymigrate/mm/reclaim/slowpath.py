@@ -1,0 +1,107 @@
+"""When memory is short: kswapd is woken, and makes room. Mirrors __alloc_pages_slowpath().
+
+kswapd runs at once, and as far as it can, so that direct reclaim seldom finds more. Pages are
+reclaimed only between accesses and calls of the engine, never while somebody has them in hand.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.base.runs import RunMap, coalesce
+from pymigrate.mm.frames.page_alloc import alloc_pages, allowed_nodes, available
+from pymigrate.mm.frames.placement import placement
+from pymigrate.mm.reclaim.vmscan import kswapd_shrink_node, try_to_free_pages, wake_all_kswapds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pymigrate.mm.base.pte import PteRun
+    from pymigrate.mm.base.runs import Extent
+    from pymigrate.mm.engine.folio_list import Slice
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.policy import Placement
+    from pymigrate.mm.state.task import Task
+    from pymigrate.mm.state.vma import Vma
+
+
+def may_reclaim(machine: Machine) -> bool:
+    """Whether accesses reclaim memory: only with demotion, else they end at the OOM killer."""
+    return machine.demotion and not machine.memalloc
+
+
+def alloc_pages_slowpath(
+    machine: Machine, task: Task, where: Placement, first: int, nr: int
+) -> tuple[list[list[Extent]], int]:
+    """Take frames for *nr* base pages as alloc_pages() does, or for some of them.
+
+    For none only if memory has run out: where all nodes are down to their low watermarks their
+    kswapds are woken, only when these get nothing the rest is taken, and then it is reclaimed here.
+    """
+
+    if not may_reclaim(machine):
+        return alloc_pages(machine, task, where, first, nr)
+    nodes = allowed_nodes(machine, task, where)
+    while True:
+        lanes, got = alloc_pages(machine, task, where, first, nr, low_only=True)
+        if got:
+            return lanes, got
+        if not wake_all_kswapds(machine, nodes):
+            break
+    while True:
+        lanes, got = alloc_pages(machine, task, where, first, nr)
+        if got or not try_to_free_pages(machine, nodes):
+            return lanes, got
+
+
+def have_room(machine: Machine, task: Task, where: Placement, nr: int) -> bool:
+    """Let kswapd reclaim what *nr* pages will need; whether it has reclaimed something."""
+
+    if not may_reclaim(machine):
+        return False
+    nodes = allowed_nodes(machine, task, where)
+    got = 0
+    for nid in nodes:
+        short = nr - _room(machine, nodes)
+        if short <= 0:
+            break
+        got += kswapd_shrink_node(machine, nid, short)
+    return got > 0
+
+
+def have_room_to_migrate(
+    machine: Machine, caller: Task, where: Placement, queue: Sequence[Slice]
+) -> None:
+    """The same for the destinations of *queue*, whose folios are off the LRU lists meanwhile."""
+    if may_reclaim(machine):
+        machine.queued = RunMap(coalesce(extent for part in queue for extent in part.extents()))
+        buddies = (part.nr for part in queue if not part.frames[0].flags & FrameFlag.HUGETLB)
+        have_room(machine, caller, where, sum(buddies))
+        machine.queued = RunMap()
+
+
+def have_room_to_copy(
+    machine: Machine, task: Task, vma: Vma, run: PteRun | None, write: bool
+) -> bool:
+    """The same for what an access will copy, if it is a store into pages *run* of private memory.
+
+    They may lie elsewhere if something was reclaimed.
+    """
+    if not write or run is None or run.flags & Pte.WRITE or not run.lanes or vma.is_shared:
+        return False
+    return have_room(machine, task, placement(machine, task, vma.policy or task.policy), run.nr)
+
+
+def reclaimed(machine: Machine) -> int:
+    """How many pages were reclaimed, or isolated to compact memory, so far.
+
+    Pages may lie elsewhere once it is another number.
+    """
+    counters = machine.counters
+    return counters["pgsteal_anon"] + counters["pgsteal_file"] + counters["compact_isolated"]
+
+
+def _room(machine: Machine, nodes: Iterable[int]) -> int:
+    return sum(available(machine.nodes[nid], to_min=False) for nid in nodes)

@@ -1,0 +1,1 @@
+"""spaces: a layer of the core."""

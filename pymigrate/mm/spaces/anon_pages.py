@@ -1,0 +1,62 @@
+"""What a page of anonymous memory begins as, and how an access ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.base.memmap import Frame, FrameFlag
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.spaces.exit import out_of_memory
+from pymigrate.mm.state.vma import Vm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.policy import Mempolicy
+    from pymigrate.mm.state.task import Task
+    from pymigrate.mm.state.vma import Vma
+
+SIGSEGV, SIGBUS, SIGKILL = "SIGSEGV", "SIGBUS", "SIGKILL"
+
+
+NEW = Pte.PRESENT | Pte.YOUNG  # an entry just made
+
+
+class Fault(Exception):  # noqa: N818  (not an error: how an access ends)
+    """An access that cannot be satisfied: the signal, and the page it came at."""
+
+    def __init__(self, signal: str, page: int) -> None:
+        super().__init__(signal)
+        self.signal, self.page = signal, page
+
+
+def vma_policies(
+    machine: Machine, task: Task, vma: Vma, a: int, b: int
+) -> Iterator[tuple[int, int, Mempolicy | None, int]]:
+    """Pages [a, b) cut where the policy changes: start, end, policy, interleave index of start.
+
+    Mirrors get_vma_policy() with the shmem object's policy.
+    """
+    space = machine.spaces[vma.space] if vma.space else None
+    if space is None or not space.is_shmem:
+        yield a, b, vma.policy or task.policy, vma.index(a)
+        return
+    for lo, hi, run in space.policies.spans(vma.index(a), vma.index(b)):
+        shift = vma.start - vma.pgoff
+        yield lo + shift, hi + shift, run.policy if run else task.policy, lo + space.inode
+
+
+def anon_page_state(task: Task, vma: Vma) -> tuple[int, Frame]:
+    """The entry flags and the frame of an anonymous page that was just stored into."""
+    flags = NEW | Pte.DIRTY | Pte.EXCLUSIVE | (Pte.WRITE if vma.flags & Vm.WRITE else 0)
+    kind = FrameFlag.ANON | FrameFlag.SWAPBACKED
+    kind |= FrameFlag.MLOCKED if vma.flags & Vm.LOCKED else 0
+    return flags, Frame(task.mm.family, kind, 1)
+
+
+def kill_for_memory(machine: Machine, task: Task, page: int) -> None:
+    """Memory ran out at *page*: a task is killed. Raises Fault SIGKILL if it is *task*."""
+    victim = out_of_memory(machine)
+    if victim is None or victim is task:
+        raise Fault(SIGKILL, page)

@@ -1,0 +1,91 @@
+"""Large folios that become base pages: split_huge_page() and the queue of those that may be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.base.memmap import Folio, Frame, FrameFlag, nid_of
+from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.frames.frames import FrameEdits, folio_of, update_frames
+from pymigrate.mm.spaces.huge_pmd import split_huge_pmds
+from pymigrate.mm.spaces.rmap import mappings
+from pymigrate.mm.state.trace import REMOVE, SET, entry_events
+from pymigrate.mm.state.vma import Vm
+
+if TYPE_CHECKING:
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.mm import Mm
+
+
+def split_folio(machine: Machine, folio: Folio, page: int) -> bool:
+    """Make base pages of an anonymous folio whose first page is at virtual *page*.
+
+    False, and counted as failed, if somebody holds it (or just False if it is locked). Pages that
+    nobody has stored anything into become the zero page, unless they are mlocked. Pages that
+    nothing maps then stay in use, for the caller to free.
+
+    Mirrors split_huge_page_to_list_to_order().
+    """
+    if folio.flags & FrameFlag.LOCKED:
+        return False
+    if folio.is_held or folio.flags & FrameFlag.WRITEBACK:
+        machine.counters.add("thp_split_page_failed")
+        return False
+    machine.counters.add("thp_split_page")
+    mms = [m.mm for m in mappings(machine, folio.frame, page, page + folio.nr) if m.mm]
+    for mm in mms:
+        entry_events(machine, SET, _entries(mm, folio, page, is_huge=False), folio)
+        if _entries(mm, folio, page, is_huge=True):
+            split_huge_pmds(machine, mm, page, page + folio.nr)
+    edits = FrameEdits(machine)
+    for run in folio_of(machine, folio.pfn).runs:
+        frame = run.frame.without_flags(FrameFlag.PARTIALLY_MAPPED | FrameFlag.MLOCKED)
+        edits.set([(run.start, run.nr)], frame._replace(order=0))
+    edits.commit()
+    for mm in mms:
+        _remap(machine, mm, folio, page)
+    return True
+
+
+def free_unmapped(machine: Machine, folio: Folio) -> None:
+    """Free the base pages of what was *folio* that nobody holds, and that are in use at all."""
+
+    def change(frame: Frame) -> Frame | None:
+        is_kept = frame.mapcount or frame.is_held or frame.flags & FrameFlag.HWPOISON
+        return frame if is_kept else None
+
+    update_frames(machine, [(folio.pfn, folio.nr)], change)
+
+
+def _entries(mm: Mm, folio: Folio, page: int, is_huge: bool) -> list[PteRun]:
+    """The entries of *mm* that map *folio*, or pages of it, whose first page is at *page*."""
+    return [
+        part
+        for run in mm.page_table.between(page, page + folio.nr)
+        if bool(run.order) == is_huge
+        for part in ([run] if len(run.lanes) < 2 else run.entries())
+        if part.lanes and part.lanes[0] - folio.pfn == part.start - page
+    ]
+
+
+def _remap(machine: Machine, mm: Mm, folio: Folio, page: int) -> None:
+    """Let the entries of *mm* fit the split folio. Mirrors remove_migration_pte()."""
+    shift = page - folio.pfn
+    for run in _entries(mm, folio, page, is_huge=False):
+        memmap = machine.nodes[nid_of(folio.pfn)].memmap
+        for part in memmap.between(run.lanes[0], run.pfn(run.end - 1) + 1):
+            is_zeroed = part.frame.flags & FrameFlag.ZEROED and machine.release.split_drops_zeroed
+            for vma, start, end in mm.parts(part.start + shift, part.start + part.nr + shift):
+                locked = part.frame.flags & FrameFlag.MLOCKED or vma.flags & Vm.LOCKED
+                extent = (start - shift, end - start)
+                if is_zeroed and not locked:
+                    mm.page_table.put(start, end, PteRun(start, end - start, (), 0, Pte.PRESENT))
+                    update_frames(machine, [extent], lambda frame: frame.mapped(-1))
+                    continue
+                entry_events(machine, REMOVE, [run.clip(start, end)], folio._replace(order=0))
+                if vma.flags & Vm.LOCKED:
+                    update_frames(machine, [extent], _locked)
+
+
+def _locked(frame: Frame) -> Frame:
+    return frame.with_flags(FrameFlag.MLOCKED)

@@ -1,0 +1,201 @@
+"""hugetlb: huge pages in a pool of each node, reserved when they are mapped. Mirrors mm/hugetlb.c.
+
+Entries are kept as those of transparent huge pages are; free pages of the pool are in use for the
+page allocator. Sizes and counts here are huge pages of 2 MiB, unless they are named pages.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.errors import KernelError
+from pymigrate.mm.base.memmap import nid_of
+from pymigrate.mm.base.runs import Extent
+from pymigrate.mm.frames.frames import folio_of
+from pymigrate.mm.frames.free_area import is_longterm_pinnable
+from pymigrate.mm.frames.page_alloc import free_pages, zonelist
+from pymigrate.mm.frames.placement import placement
+from pymigrate.mm.state.policy import MPOL
+from pymigrate.mm.state.vma import Vm
+from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
+
+if TYPE_CHECKING:
+    from pymigrate.mm.base.runs import RunMap
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.node import HugePool
+    from pymigrate.mm.state.task import Task
+    from pymigrate.mm.state.vma import Vma
+    from pymigrate.nodemask import Nodemask
+
+_MASK = HPAGE_PMD_NR - 1
+
+
+def check_split(vma: Vma, at: int) -> None:
+    """Raises KernelError EINVAL if *vma* is hugetlb's and cannot be cut before page *at*.
+
+    Mirrors hugetlb_vm_op_split().
+    """
+    if vma.flags & Vm.HUGETLB and vma.start < at < vma.end and at & _MASK:
+        raise KernelError("EINVAL", "memory of the hugetlb pool is cut between huge pages only")
+
+
+def nr_free(machine: Machine) -> int:
+    """The free huge pages of all pools."""
+    return sum(node.hugetlb.nr_free for node in machine.nodes.values())
+
+
+def nr_available(machine: Machine) -> int:
+    """The free huge pages that are not reserved. Mirrors available_huge_pages()."""
+    return nr_free(machine) - machine.resv_huge_pages
+
+
+def reserve(machine: Machine, task: Task, vma: Vma) -> None:
+    """Reserve huge pages for a mapping that is being made.
+
+    Raises KernelError ENOMEM. Mirrors hugetlb_reserve_pages() and hugetlb_acct_memory().
+    """
+    if vma.is_shared:
+        space = machine.spaces[vma.space]
+        a, b = vma.pgoff, vma.pgoff + vma.nr
+        known: list[Extent] = [
+            Extent(low, high - low)
+            for low, high, run in space.pages.spans(a, b)
+            if run is None
+            for low, high, there in space.resv.spans(low, high)
+            if there is None
+        ]
+        resv = space.resv
+    else:
+        known, resv = [Extent(vma.start, vma.nr)], task.mm.resv
+    wanted = sum(nr for _, nr in known) >> HPAGE_PMD_ORDER
+    if wanted > nr_available(machine) or wanted > _allowed(machine, task):
+        raise KernelError("ENOMEM", "the hugetlb pools have not enough free pages")
+    for extent in known:
+        resv.put(extent.start, extent.start + extent.nr, extent)
+    machine.resv_huge_pages += wanted
+
+
+def unreserve(machine: Machine, resv: RunMap[Extent], a: int, b: int) -> None:
+    """Give back what is still reserved for pages [a, b)."""
+    found = resv.between(a, b)
+    if found:
+        machine.resv_huge_pages -= sum(extent.nr for extent in found) >> HPAGE_PMD_ORDER
+        resv.put(a, b)
+
+
+def reserve_again(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
+    """Reserve for the owner what it is about to drop in [a, b), but not while there is a surplus.
+
+    A page that somebody else has as well does not come back to the pool. Mirrors
+    __unmap_hugepage_range().
+    """
+    surplus = any(node.hugetlb.surplus for node in machine.nodes.values())
+    if not vma.is_resv_owner or surplus or not machine.release.hugetlb_restores_reserve:
+        return
+    for run in task.mm.page_table.between(a, b):
+        for entry in run.entries():
+            folio = folio_of(machine, entry.lanes[0])
+            if folio.is_anon and folio.mapcount == 1 and not folio.is_held:
+                extent = Extent(entry.start, HPAGE_PMD_NR)
+                task.mm.resv.put(entry.start, entry.end, extent)
+                machine.resv_huge_pages += 1
+
+
+def alloc_for_fault(
+    machine: Machine, task: Task, vma: Vma, page: int, avoid_reserve: bool = False
+) -> int | None:
+    """A huge page of a pool for virtual *page*: its first frame, or None if there is none.
+
+    Mirrors alloc_hugetlb_folio() and dequeue_hugetlb_folio_vma().
+    """
+    index = vma.index(page)
+    resv, at = (machine.spaces[vma.space].resv, index) if vma.is_shared else (task.mm.resv, page)
+    has_reserve = not avoid_reserve and resv.at(at) is not None
+    if not has_reserve and nr_available(machine) <= 0:
+        return None
+    policy = vma.policy or task.policy
+    where = placement(machine, task, policy)
+    nid = where.cycle[(index >> HPAGE_PMD_ORDER) % len(where.cycle)]
+    pfn = _dequeue(machine, nid, where.mask, task.mems_allowed)
+    if pfn is None and where.then_any:
+        pfn = _dequeue(machine, nid, None, task.mems_allowed)
+    if pfn is not None and has_reserve:
+        resv.put(at, at + HPAGE_PMD_NR)
+        machine.resv_huge_pages -= 1
+    return pfn
+
+
+def give_back(machine: Machine, pfn: int, is_temporary: bool) -> None:
+    """Give back a destination that was not used."""
+    pool = machine.nodes[nid_of(pfn)].hugetlb
+    if is_temporary:
+        pool.nr -= 1
+        free_pages(machine, [(pfn, HPAGE_PMD_NR)])
+    else:
+        pool.free.put(pfn, pfn + HPAGE_PMD_NR, Extent(pfn, HPAGE_PMD_NR))
+
+
+def settle_temporary(machine: Machine, old: int, new: int) -> None:
+    """A fresh page has taken the place of *old*, which leaves the pool instead of it.
+
+    A node's surplus moves along. Mirrors move_hugetlb_state().
+    """
+    source, target = machine.nodes[nid_of(old)].hugetlb, machine.nodes[nid_of(new)].hugetlb
+    source.nr -= 1
+    if source is not target and source.surplus:
+        source.surplus -= 1
+        target.surplus += 1
+
+
+def dissolve_free_huge_pages(machine: Machine, a: int, b: int) -> None:
+    """Give the free huge pages that frames [a, b) of a node meet back to the page allocator.
+
+    Raises KernelError EBUSY if they are reserved. Mirrors dissolve_free_hugetlb_folios().
+    """
+    node = machine.nodes[nid_of(a)]
+    pool = node.hugetlb
+    a, b = a & ~_MASK, -(-b // HPAGE_PMD_NR) * HPAGE_PMD_NR
+    for start, nr in pool.free.between(a, b):
+        for pfn in range(start, start + nr, HPAGE_PMD_NR):
+            if nr_available(machine) <= 0:
+                raise KernelError("EBUSY", "mappings have reserved its free huge pages")
+            pool.free.put(pfn, pfn + HPAGE_PMD_NR)
+            node.memmap.put(pfn, pfn + HPAGE_PMD_NR)
+            pool.nr -= 1
+            pool.surplus -= bool(pool.surplus)
+            free_pages(machine, [(pfn, HPAGE_PMD_NR)])
+
+
+def _allowed(machine: Machine, task: Task) -> int:
+    """The free huge pages on nodes that the task may use. Mirrors allowed_mems_nr()."""
+    nodes = task.mems_allowed
+    if task.policy is not None and task.policy.mode == MPOL.BIND:
+        nodes = nodes & task.policy.nodes
+    return sum(node.hugetlb.nr_free for nid, node in machine.nodes.items() if nid in nodes)
+
+
+def _dequeue(machine: Machine, nid: int, mask: Nodemask | None, mems: Nodemask) -> int | None:
+    """A free page of the nearest pool to *nid*. Mirrors dequeue_hugetlb_folio_nodemask()."""
+    for other in zonelist(machine, nid):
+        pool = machine.nodes[other].hugetlb
+        if pool.nr_free and other in mems and (mask is None or other in mask):
+            pfn = _first_free(machine, pool)
+            if pfn is not None:
+                pool.free.put(pfn, pfn + HPAGE_PMD_NR)
+                return pfn
+    return None
+
+
+def _first_free(machine: Machine, pool: HugePool) -> int | None:
+    """The first free page of *pool* that is not isolated, and may be pinned for long if it must."""
+    isolated = machine.isolated
+    if isolated is None and not machine.memalloc_pin:
+        return pool.free.runs[0].start
+    for start, nr in pool.free.runs:
+        for pfn in range(start, start + nr, HPAGE_PMD_NR):
+            is_isolated = isolated is not None and isolated.start <= pfn < isolated.end
+            if not is_isolated and not (
+                machine.memalloc_pin and not is_longterm_pinnable(machine, pfn)
+            ):
+                return pfn
+    return None

@@ -1,0 +1,22 @@
+"""KSM's pages by their nodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.base.memmap import FrameFlag, nid_of
+
+if TYPE_CHECKING:
+    from pymigrate.mm.base.memmap import Frame
+    from pymigrate.mm.state.machine import Machine
+
+
+def page_of(machine: Machine, node: int) -> tuple[int, Frame | None]:
+    """The frame of a node, and its state; None once it is freed. Mirrors ksm_get_folio()."""
+    run = machine.stable_tree.pages.at(node)
+    assert run is not None
+    pfn = run.pfn(node)
+    found = machine.nodes[nid_of(pfn)].memmap.at(pfn)
+    if found is None or not found.frame.flags & FrameFlag.KSM or found.frame.owner != node:
+        return pfn, None
+    return pfn, found.frame

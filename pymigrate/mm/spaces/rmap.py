@@ -1,0 +1,181 @@
+"""From pages of an owner to every table that maps them, and entries that go. Mirrors mm/rmap.c."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from pymigrate.mm.base.memmap import FrameFlag, nid_of
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.frames.frames import FrameEdits, extents_of, folio_of, frame_of, update_folio
+from pymigrate.mm.state.vma import prepare_anon_vma
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pymigrate.mm.base.memmap import Folio, Frame, FrameRun
+    from pymigrate.mm.base.pte import PteRun
+    from pymigrate.mm.base.runs import RunMap
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.mm import Mm
+    from pymigrate.mm.state.task import Task
+    from pymigrate.mm.state.vma import Vma
+
+
+def anon_vma_prepare(machine: Machine, task: Task, vma: Vma) -> None:
+    """Give *vma* an anon_vma if it has none yet. Mirrors vmf_anon_prepare()."""
+    if not vma.anon_vma:
+        around = [task.mm.find_vma(vma.end), task.mm.find_vma(vma.start - 1)]
+        if prepare_anon_vma(vma, [other for other in around if other], machine.next_id):
+            machine.new_id()
+
+
+class Mapping(NamedTuple):
+    """A table in which pages [start, end) of an owner may stand, at ``page + shift``."""
+
+    table: RunMap[PteRun]
+    start: int
+    end: int
+    shift: int
+    mm: Mm | None  # None for the page cache
+
+    @property
+    def is_cache(self) -> bool:
+        """Whether it is the page cache of a file."""
+        return self.mm is None
+
+
+def mappings(machine: Machine, frame: Frame, a: int, b: int) -> Iterator[Mapping]:
+    """Where pages [a, b) of *frame*'s owner may be mapped; for a file the page cache comes first.
+
+    Pages of an anonymous owner are named by their virtual page, which is the same in all
+    processes of the fork family; those of a file by their index; a merged page by its node of the
+    stable tree, which comes first. Whether an entry really names the frame is for the caller to
+    compare. Mirrors rmap_walk_anon(), rmap_walk_file() and rmap_walk_ksm().
+    """
+    if frame.flags & FrameFlag.KSM:
+        tree, node = machine.stable_tree, frame.owner
+        yield Mapping(tree.pages, node, node + 1, 0, None)
+        for mm, page in tree.walk(machine.mms.values(), node):
+            yield Mapping(mm.page_table, node, node + 1, page - node, mm)
+        return
+    if frame.is_anon:
+        for mm in machine.mms_of(frame.owner):
+            yield Mapping(mm.page_table, a, b, 0, mm)
+        return
+    space = machine.spaces[frame.owner]
+    yield Mapping(space.pages, a, b, 0, None)
+    for mm in machine.mms.values():
+        for vma in mm.vmas:
+            if vma.space == space.space_id:
+                start, end = max(a, vma.pgoff), min(b, vma.pgoff + vma.nr)
+                if start < end:
+                    yield Mapping(mm.page_table, start, end, vma.start - vma.pgoff, mm)
+
+
+def rmap_index(frame: Frame, page: int, index: int) -> int:
+    """How mappings() names the page of *frame* that is mapped at virtual *page*.
+
+    *index* is its number in what the VMA maps.
+    """
+    if frame.flags & FrameFlag.KSM:
+        return frame.owner
+    return page if frame.is_anon else index
+
+
+class _Removal:
+    """Entries that go away, and what becomes of the folios that they mapped."""
+
+    def __init__(self, machine: Machine, unlock: bool) -> None:
+        self.machine = machine
+        self.clear = FrameFlag.MLOCKED if unlock else 0
+        self.edits = FrameEdits(machine)
+        self.partial: dict[int, list[bool]] = {}  # folio -> for each batch: did pages lose all?
+        self.merged: Counter[int] = Counter()  # KSM page -> how many entries go
+
+    def remove(self, run: PteRun) -> None:
+        """Take the entries of *run* away."""
+        if run.flags & Pte.KSM:
+            self.merged.update(run.pfns())
+            return
+        dirty = FrameFlag.DIRTY if run.flags & Pte.DIRTY else 0
+        for start, nr in extents_of(run):
+            batches: set[int] = set()
+            for found in self.machine.memmap(nid_of(start)).between(start, start + nr):
+                frame = found.frame
+                left = frame.pmd_mapped(-1) if run.order else frame.mapped(-1)
+                if not frame.is_anon:
+                    left = left.with_flags(dirty)
+                left = left.without_flags(self.clear)
+                if frame.order:
+                    self._remove_large(found, left, batches)
+                else:
+                    self._set(found.start, found.nr, left)
+
+    def _set(self, start: int, nr: int, left: Frame) -> None:
+        if left.is_anon and not left.mapcount and not left.is_held:
+            self.edits.free([(start, nr)], left.flags)
+        else:
+            self.edits.set([(start, nr)], left)
+
+    def _remove_large(self, found: FrameRun, left: Frame, batches: set[int]) -> None:
+        """Whole folios that are alike are settled at once; parts of one when all are known."""
+        start, nr, _ = found
+        mask = (1 << left.order) - 1
+        low, high = start + mask & ~mask, start + nr & ~mask
+        if low <= high:
+            if low < high:
+                self._set(low, high - low, left)
+            parts = [(start, low), (high, start + nr)]
+        else:
+            parts = [(start, start + nr)]
+        for a, b in parts:
+            if a < b:
+                self.edits.set([(a, b - a)], left)
+                head = a & ~mask
+                lost = self.partial.setdefault(head, [])
+                if head not in batches:
+                    batches.add(head)
+                    lost.append(False)
+                lost[-1] = lost[-1] or not left.mapcount
+
+    def finish(self) -> None:
+        """Make the edits; free large folios that nothing maps, note those that a part still does.
+
+        Mirrors __folio_remove_rmap(): pages must have lost their last entry, and others not.
+        """
+        for pfn, times in self.merged.items():
+            left = frame_of(self.machine, pfn).mapped(-times).without_flags(self.clear)
+            self._set(pfn, 1, left)
+        self.edits.commit()
+        for head, lost in self.partial.items():
+            folio = folio_of(self.machine, head)
+            if self.clear:
+                update_folio(self.machine, head, lambda f: f.without_flags(FrameFlag.MLOCKED))
+            if not folio.mapcount:
+                if any(lost[:-1]):
+                    defer_split(self.machine, folio)
+                if not folio.is_held:
+                    update_folio(self.machine, head, lambda _: None)
+            elif not folio.pmd_maps and any(lost):
+                defer_split(self.machine, folio)
+
+
+def remove_rmap(machine: Machine, runs: Iterable[PteRun], unlock: bool = False) -> None:
+    """Let the entries *runs* of one address space map their pages no more.
+
+    Anonymous folios that nobody holds then are freed; files' pages are dirty where an entry was.
+    *unlock*: they lay in locked memory. Mirrors zap_present_folio_ptes(), zap_huge_pmd().
+    """
+    removal = _Removal(machine, unlock)
+    for run in runs:
+        if run.lanes:
+            removal.remove(run)
+    removal.finish()
+
+
+def defer_split(machine: Machine, folio: Folio) -> None:
+    """Queue an anonymous folio of which a part was unmapped. Mirrors deferred_split_folio()."""
+    if folio.is_anon and not folio.flags & FrameFlag.PARTIALLY_MAPPED:
+        update_folio(machine, folio.pfn, lambda f: f.with_flags(FrameFlag.PARTIALLY_MAPPED))
+        machine.counters.add("thp_deferred_split_page")

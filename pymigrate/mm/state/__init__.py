@@ -1,0 +1,1 @@
+"""state: a layer of the core."""

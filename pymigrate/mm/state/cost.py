@@ -1,0 +1,90 @@
+"""What a migration costs in time, as an estimate from what was done. No rule depends on it.
+
+The parameters follow published figures: about 0.8 million base pages and 5250 THPs a second between
+two sockets, of which the copy is a quarter for base pages.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from pymigrate.units import MAX_NUMNODES, PAGE_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pymigrate.mm.state.tally import Tally
+
+BATCH = 512  # NR_MAX_BATCHED_MIGRATION: base pages whose entries are flushed at once
+_LOCAL, _REMOTE = 10, 20  # distances
+
+
+class Costs(NamedTuple):
+    """What each part of a migration costs: microseconds, and 10^9 bytes a second."""
+
+    unmap_us: float = 0.45  # a base page: isolate it, find its entries, replace them
+    remap_us: float = 0.45  # a base page: move its place in index and LRU, restore its entries
+    thp_unmap_us: float = 2.0  # a huge page that is mapped whole, or of the hugetlb pool
+    thp_remap_us: float = 2.0
+    pte_unmap_us: float = 0.2  # an entry for a page of a large folio
+    pte_remap_us: float = 0.2
+    flush_us: float = 1.0  # a flush of the TLB
+    flush_cpu_us: float = 0.5  # each further CPU that it must reach
+    copy_local_gbps: float = 12.0  # within a node
+    copy_remote_gbps: float = 11.0  # at distance 20; less in proportion farther away
+    alloc_us: float = 0.2  # the destination of an attempt that failed
+    attempt_us: float = 1.0  # its unmapping and mapping again
+    split_us: float = 100.0  # a THP
+    hint_fault_us: float = 1.0  # NUMA balancing's
+
+
+class Estimate(NamedTuple):
+    """The estimated time of a migration in microseconds, by its parts."""
+
+    unmap: float
+    flush: float
+    copy: float
+    remap: float
+    other: float  # attempts that failed, splits, hint faults
+
+    @property
+    def total(self) -> float:
+        """All parts together."""
+        return sum(self)
+
+
+def estimate(tally: Tally, costs: Costs, distances: Mapping[int, Mapping[int, int]]) -> Estimate:
+    """The time that what *tally* says took."""
+    whole = tally.folios.total() * 1.0
+    pages = tally.pages.total()
+    nr_bytes: Counter[tuple[int, int]] = Counter()
+    for pair, nr in tally.pages.items():
+        nr_bytes[pair] += nr * PAGE_SIZE
+    for (source, target, order), nr in tally.folios.items():
+        nr_bytes[source, target] += nr * PAGE_SIZE << order
+    copy = 0.0
+    for (source, target), nr in sorted(nr_bytes.items()):
+        copy += nr / (_gbps(costs, distances, source, target) * 1e3)
+    return Estimate(
+        pages * costs.unmap_us + whole * costs.thp_unmap_us + tally.ptes * costs.pte_unmap_us,
+        tally.flushes * costs.flush_us + tally.flushed_cpus * costs.flush_cpu_us,
+        copy,
+        pages * costs.remap_us + whole * costs.thp_remap_us + tally.ptes * costs.pte_remap_us,
+        tally.attempts * (costs.attempt_us + costs.alloc_us)
+        + tally.splits * costs.split_us
+        + tally.hint_faults * costs.hint_fault_us,
+    )
+
+
+def _gbps(
+    costs: Costs, distances: Mapping[int, Mapping[int, int]], source: int, target: int
+) -> float:
+    """The bandwidth of a copy; a device is as far as another node."""
+    if max(source, target) >= MAX_NUMNODES:
+        return costs.copy_remote_gbps
+    distance = distances[source][target]
+    if distance < _REMOTE:
+        share = max(distance - _LOCAL, 0) / (_REMOTE - _LOCAL)
+        return costs.copy_local_gbps + (costs.copy_remote_gbps - costs.copy_local_gbps) * share
+    return costs.copy_remote_gbps * _REMOTE / distance

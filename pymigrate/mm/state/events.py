@@ -1,0 +1,60 @@
+"""What a migration tells: tracepoints, and the steps of each folio."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class MigrateMode(IntEnum):
+    """How far a migration goes to get hold of a folio (linux/migrate_mode.h)."""
+
+    ASYNC = 0
+    SYNC_LIGHT = 1
+    SYNC = 2
+
+
+class MigrateReason(IntEnum):
+    """Who asks for a migration (linux/migrate_mode.h)."""
+
+    COMPACTION = 0
+    MEMORY_FAILURE = 1
+    MEMORY_HOTPLUG = 2
+    SYSCALL = 3
+    MEMPOLICY_MBIND = 4
+    NUMA_MISPLACED = 5
+    CONTIG_RANGE = 6
+    LONGTERM_PIN = 7
+    DEMOTION = 8
+    DAMON = 9
+
+
+def mode_text(mode: MigrateMode, reason: MigrateReason) -> str:
+    """How the tracepoints name them."""
+    name = "syscall_or_cpuset" if reason == MigrateReason.SYSCALL else reason.name.lower()
+    return f"mode=MIGRATE_{mode.name} reason={name}"
+
+
+class Event(NamedTuple):
+    """A tracepoint: one about an entry names its page, the others bear their whole text."""
+
+    name: str
+    text: str
+    page: int | None = None
+
+
+class Step(NamedTuple):
+    """One step of a folio's migration, as the kernel's documentation numbers and names them.
+
+    They stand among the events if `Machine.traces_steps` is set.
+    """
+
+    number: str  # "1" to "18", "0a", "0b", "4b": section "the 18 documented steps"
+    name: str  # what is done: "lock the old page"
+    found: str  # what it found: "refcount 2, expected 1"
+    failed: str  # "" if the migration goes on, else what comes of it: "EAGAIN"
+    page: int  # the folio's first page, as rmap.mappings() counts
+    pfn: int
+    nr: int  # its base pages
+    attempt: int  # of this folio in this call, from 1
+    space: int = 0  # whose page that is, in a file: its address space; 0: anonymous memory

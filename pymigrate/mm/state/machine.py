@@ -1,0 +1,191 @@
+"""The simulated machine: nodes with their memory, tasks, and what they share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pymigrate.errors import KernelError
+from pymigrate.mm.base.release import RELEASES
+from pymigrate.mm.base.runs import Extent, RunMap
+from pymigrate.mm.base.vmstat import Counters
+from pymigrate.mm.state.compact import CompactKnobs
+from pymigrate.mm.state.cost import Costs
+from pymigrate.mm.state.mm import Mm
+from pymigrate.mm.state.node import Device
+from pymigrate.mm.state.numa import NumaKnobs
+from pymigrate.mm.state.stable_tree import StableTree
+from pymigrate.mm.state.task import Task
+from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymigrate.mm.base.memmap import FolioWork, FrameRun
+    from pymigrate.mm.base.release import Release
+    from pymigrate.mm.state.address_space import AddressSpace
+    from pymigrate.mm.state.driver import Called, Driver
+    from pymigrate.mm.state.events import Event, Step
+    from pymigrate.mm.state.lru_batch import LruBatch
+    from pymigrate.mm.state.node import Allocation, Isolated, Node
+    from pymigrate.mm.state.numa import NumaGroup
+    from pymigrate.mm.state.tally import Tally
+    from pymigrate.mm.state.task import Cpuset, Left, Meanwhile, Pin, Region
+    from pymigrate.mm.state.tiers import MemoryTiers
+
+FIRST_REGION = 0x200004000000 >> PAGE_SHIFT
+
+
+LOCAL_DISTANCE, REMOTE_DISTANCE = 10, 20
+
+
+@dataclass(slots=True, eq=False)
+class Machine:
+    """All state. Nothing else in the core is remembered between calls."""
+
+    nodes: dict[int, Node]
+    distances: dict[int, dict[int, int]]
+    release: Release = RELEASES["6.12"]
+    thp: str = "never"
+    demotion: bool = False
+    numa_balancing: int = 0
+    weights: dict[int, int] = field(default_factory=dict)  # weighted interleave, where not 1
+    tasks: dict[int, Task] = field(default_factory=dict)
+    mms: dict[int, Mm] = field(default_factory=dict)
+    spaces: dict[int, AddressSpace] = field(default_factory=dict)
+    regions: dict[tuple[str, str], Region] = field(default_factory=dict)
+    counters: Counters = field(default_factory=Counters)
+    lru_batches: dict[int, LruBatch] = field(default_factory=dict)
+    pins: list[Pin] = field(default_factory=list)
+    busy: dict[int, FolioWork] = field(default_factory=dict)  # first frame of a folio -> work on it
+    stable_tree: StableTree = field(default_factory=StableTree)
+    resv_huge_pages: int = 0  # hugetlb pages that mappings have reserved and not yet used
+    cpusets: dict[str, Cpuset] = field(default_factory=dict)
+    drivers: dict[str, Driver] = field(default_factory=dict)
+    next_pid: int = 1000
+    next_id: int = 1  # of mms, fork families, anon_vmas and address spaces
+    next_region: int = FIRST_REGION
+    now: int = 0  # ms of simulated time, which passes while tasks run for so long
+    last_call: str = ""  # the last one that was to move pages
+    left: list[Left] = field(default_factory=list)  # what it left behind
+    devices: dict[str, Device] = field(default_factory=dict)  # with private memory
+    contigs: dict[str, Extent] = field(default_factory=dict)  # memory allocated in one piece
+    seed: int = 0  # what the next random number follows from
+    costs: Costs = field(default_factory=Costs)  # what each part of a migration takes
+    numa_knobs: NumaKnobs = field(default_factory=NumaKnobs)
+    numa_groups: dict[int, NumaGroup] = field(default_factory=dict)
+    defrag: str = "madvise"  # which faults of huge pages may compact memory
+    compact_knobs: CompactKnobs = field(default_factory=CompactKnobs)
+    allocations: dict[str, Allocation] = field(default_factory=dict)  # of the kernel, by name
+    zonelists: dict[int, tuple[int, ...]] = field(default_factory=dict)  # derived, see page_alloc
+    tiers: MemoryTiers | None = None  # derived, see memory_tiers
+    events: list[Event | Step] | None = None  # of the tracepoints, if somebody watches; not kept
+    memalloc_pin: bool = False  # who allocates pins for long (PF_MEMALLOC_PIN); not kept
+    isolated: Isolated | None = None  # pageblocks of type Isolate, during a call; not kept
+    meanwhile: list[Meanwhile] = field(default_factory=list)  # during the next call; not kept
+    driver_calls: list[Called] = field(default_factory=list)  # of a step; not kept
+    memalloc: bool = False  # nothing may be reclaimed (PF_MEMALLOC); not kept
+    queued: RunMap[Extent] = field(default_factory=RunMap)  # frames off the LRU lists; not kept
+    hopeless: dict[int, int] = field(default_factory=dict)  # see kswapd_shrink_node(); not kept
+    tally: Tally | None = None  # of what takes time, if somebody asks; not kept
+    off_lru: tuple[Extent, ...] = ()  # pages that a migration has isolated; not kept
+    traces_steps: bool = False  # the steps of each folio's migration stand among them; not kept
+
+    @property
+    def memory_nodes(self) -> Nodemask:
+        """The nodes that have memory (N_MEMORY)."""
+        return Nodemask.collect(nid for nid, node in self.nodes.items() if node.nr_pages)
+
+    @property
+    def cpus(self) -> Cpumask:
+        """All CPUs."""
+        cpus = Cpumask()
+        for node in self.nodes.values():
+            cpus |= node.cpus
+        return cpus
+
+    @property
+    def shell(self) -> Task:
+        """The caller of a command: root, on the first CPU of the lowest node that has any."""
+        cpu = next(node.cpus.first for node in self.nodes.values() if node.cpus)
+        return Task(0, "shell", "sh", 0, Cpumask.of(cpu), Mm(0, 0), self.memory_nodes)
+
+    def memmap(self, nid: int) -> RunMap[FrameRun]:
+        """The frames in use on node *nid*, or on the device that nid_of() names so."""
+        node = self.nodes.get(nid)
+        return node.memmap if node else self.device_at(nid).memmap
+
+    def device_at(self, nid: int) -> Device:
+        """The device whose frames nid_of() says to be on *nid*."""
+        return next(d for d in self.devices.values() if d.number == nid - MAX_NUMNODES)
+
+    def new_id(self) -> int:
+        """A number that nothing else has."""
+        self.next_id += 1
+        return self.next_id - 1
+
+    def random_below(self, limit: int) -> int:
+        """A number from 0 to *limit* - 1 that follows from the machine's seed."""
+        self.seed = (self.seed * 6364136223846793005 + 1442695040888963407) % (1 << 63)
+        return (self.seed >> 31) % limit
+
+    def node_of_cpu(self, cpu: int) -> int:
+        """The node that *cpu* belongs to."""
+        return next(nid for nid, node in self.nodes.items() if cpu in node.cpus)
+
+    def local_node(self, task: Task) -> int:
+        """The node of the CPU that *task* runs on (numa_node_id()); it may have no memory."""
+        return self.node_of_cpu(task.cpu)
+
+    def task(self, who: int | str) -> Task:
+        """The task with that pid or name. Raises KernelError ESRCH."""
+        if isinstance(who, int):
+            if who in self.tasks:
+                return self.tasks[who]
+            raise KernelError("ESRCH", f"there is no process {who}")
+        for task in self.tasks.values():
+            if task.name == who:
+                return task
+        raise KernelError("ESRCH", f"there is no process called {who}")
+
+    def region(self, task: str, name: str) -> Region:
+        """The memory that *task*, or a parent of it, or else any task calls *name*.
+
+        Raises KernelError EFAULT.
+        """
+        own = self.own_region(task, name)
+        if own is not None:
+            return own
+        found = [region for (_, called), region in self.regions.items() if called == name]
+        if not found:
+            raise KernelError("EFAULT", f"no memory is called {name}")
+        return found[-1]
+
+    def own_region(self, task: str, name: str) -> Region | None:
+        """The memory that *task*, or a parent of it, calls *name*."""
+        parents = {t.name: t.parent for t in self.tasks.values()}
+        who = task
+        while who:
+            if (who, name) in self.regions:
+                return self.regions[who, name]
+            who = parents.get(who, "")
+        return None
+
+    def mms_of(self, family: int) -> Iterator[Mm]:
+        """The address spaces of a fork family, in the order of their making."""
+        return (mm for mm in self.mms.values() if mm.family == family)
+
+
+def add_device(machine: Machine, name: str, nr: int) -> Device:
+    """Give the machine a device with *nr* free frames of private memory."""
+    device = Device(name, len(machine.devices), nr)
+    device.free.put(device.start, device.start + nr, Extent(device.start, nr))
+    machine.devices[name] = device
+    return device
+
+
+def find_file(machine: Machine, name: str) -> AddressSpace | None:
+    """The scenario's file of that name."""
+    named = (space for space in machine.spaces.values() if name and space.name == name)
+    return next(named, None)

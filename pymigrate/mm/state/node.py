@@ -1,0 +1,153 @@
+"""Nodes, their zones, and what else holds frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from pymigrate.mm.base.memmap import NODE_SHIFT
+from pymigrate.mm.base.runs import RunMap
+from pymigrate.mm.base.vmstat import Counters
+from pymigrate.mm.state.compact import CompactState
+from pymigrate.mm.state.numa import Promotion
+from pymigrate.units import HPAGE_PMD_ORDER, MAX_NUMNODES
+
+if TYPE_CHECKING:
+    from pymigrate.mm.base.memmap import FrameRun
+    from pymigrate.mm.base.pageblock import BlockRun
+    from pymigrate.mm.base.runs import Extent
+    from pymigrate.mm.state.tiers import AccessCoordinate
+    from pymigrate.nodemask import Cpumask
+
+
+@dataclass(slots=True, eq=False)
+class Zone:
+    """A part of a node's memory: *nr* frames from pfn *start*, of which *free* are."""
+
+    name: str
+    start: int
+    nr: int
+    free: RunMap[Extent]
+    nr_free: int
+    watermark_min: int = 0
+    watermark_low: int = 0
+    watermark_high: int = 0
+    reserve: int = 0  # lowmem_reserve against allocations that may use higher zones
+    pageblocks: RunMap[BlockRun] = field(default_factory=RunMap)  # those not as at boot
+    offline: RunMap[Extent] = field(default_factory=RunMap)  # memory blocks that were taken away
+    compact: CompactState = field(default_factory=CompactState)
+
+    @property
+    def end(self) -> int:
+        """The first pfn behind the zone."""
+        return self.start + self.nr
+
+    @property
+    def managed(self) -> int:
+        """Its frames without those of memory blocks that are offline."""
+        return self.nr - sum(extent.nr for extent in self.offline.runs)
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The frames [a, b) from its first one to its last one that is not offline."""
+        online = [(a, b) for a, b, gone in self.offline.spans(self.start, self.end) if gone is None]
+        return (online[0][0], online[-1][1]) if online else (self.start, self.start)
+
+    def blocks_of(self, extent: Extent, order: int) -> tuple[int, int]:
+        """The frames [a, b) of *extent* that make up aligned blocks of ``1 << order``."""
+        return -(-extent.start >> order) << order, extent.start + extent.nr >> order << order
+
+    def nr_blocks(self, order: int) -> int:
+        """How many aligned blocks of ``1 << order`` frames are free."""
+        nr = 0
+        for extent in self.free.runs:
+            low, high = self.blocks_of(extent, order)
+            if high > low:
+                nr += high - low >> order
+        return nr
+
+
+@dataclass(slots=True, eq=False)
+class HugePool:
+    """A node's pool of hugetlb pages: *nr* of them, of which *surplus* go when they are freed."""
+
+    free: RunMap[Extent] = field(default_factory=RunMap)  # frames
+    nr: int = 0
+    surplus: int = 0
+
+    @property
+    def nr_free(self) -> int:
+        """Its free huge pages."""
+        return sum(extent.nr for extent in self.free.runs) >> HPAGE_PMD_ORDER
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A NUMA node: its CPUs, its zones (lowest first), and the frames in use."""
+
+    nid: int
+    cpus: Cpumask
+    zones: list[Zone] = field(default_factory=list)
+    memmap: RunMap[FrameRun] = field(default_factory=RunMap)
+    numa: Counters = field(default_factory=Counters)  # events that are kept for each node
+    hugetlb: HugePool = field(default_factory=HugePool)
+    perf: AccessCoordinate | None = None  # of its memory, as the HMAT says
+    adistance: int = 0  # its memory's abstract distance, if a driver gives one
+    promotion: Promotion = field(default_factory=Promotion)
+    hands: tuple[int, int] = (0, 0)  # frames where reclaim goes on: of files' pages, of the others
+    next_proactive: int = 0  # ms: when its kcompactd may look again how scattered its memory is
+
+    @property
+    def nr_pages(self) -> int:
+        """Its memory in base pages, but for what is offline."""
+        return sum(zone.managed for zone in self.zones)
+
+    @property
+    def nr_free(self) -> int:
+        """Its free base pages."""
+        return sum(zone.nr_free for zone in self.zones)
+
+    def zone_of(self, pfn: int) -> Zone:
+        """The zone that *pfn* lies in."""
+        for zone in self.zones:
+            if pfn < zone.start + zone.nr:
+                return zone
+        raise AssertionError(f"pfn {pfn:#x} lies in no zone of node {self.nid}")
+
+
+@dataclass(slots=True, eq=False)
+class Device:
+    """Memory of a device, *nr* frames, that no CPU can reach: those free, and those in use."""
+
+    name: str
+    number: int  # among the devices
+    nr: int
+    free: RunMap[Extent] = field(default_factory=RunMap)
+    memmap: RunMap[FrameRun] = field(default_factory=RunMap)
+
+    @property
+    def start(self) -> int:
+        """Its first frame: devices are numbered on behind the nodes."""
+        return (MAX_NUMNODES + self.number) << NODE_SHIFT
+
+    @property
+    def nr_free(self) -> int:
+        """How many of its frames are free."""
+        return sum(extent.nr for extent in self.free.runs)
+
+
+class Allocation(NamedTuple):
+    """Blocks of ``1 << order`` frames that the kernel has allocated, by their first frames."""
+
+    alloc_id: int
+    order: int
+    pfns: tuple[int, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Isolated:
+    """Frames [start, end) that nobody may allocate now, and those of them that are free."""
+
+    start: int
+    end: int
+    free: RunMap[Extent] = field(default_factory=RunMap)

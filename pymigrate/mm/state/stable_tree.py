@@ -1,0 +1,64 @@
+"""The pages that KSM has merged, and who maps them: the stable tree of mm/ksm.c."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.base.pte import PteRun
+from pymigrate.mm.base.runs import RunMap
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from pymigrate.mm.base.memmap import Frame
+    from pymigrate.mm.state.mm import Mm
+
+
+class RmapItem(NamedTuple):
+    """A virtual page that was merged: of which address space, and of which fork family."""
+
+    mm_id: int
+    family: int
+    page: int
+
+
+@dataclass(slots=True, eq=False)
+class StableTree:
+    """A node for each merged page: its frame, and the virtual pages that were merged into it.
+
+    As in the kernel, a node outlives its page, and an item its entry, until the next scan.
+    """
+
+    pages: RunMap[PteRun] = field(default_factory=RunMap)  # node -> frame
+    items: dict[int, list[RmapItem]] = field(default_factory=dict)  # of each node, oldest first
+
+    def index(self, node: int) -> int:
+        """The folio index of a node's page: that of the mapping whose page became the merged one.
+
+        The second of the two pages that were found equal did.
+        """
+        items = self.items[node]
+        return items[min(1, len(items) - 1)].page
+
+    def told_page(self, frame: Frame | None, page: int) -> int:
+        """*page* of a folio, as mappings() names it: of a merged one where it comes from."""
+        return self.index(page) if frame and frame.flags & FrameFlag.KSM else page
+
+    def walk(self, mms: Collection[Mm], node: int) -> Iterator[tuple[Mm, int]]:
+        """Where the page of *node* may be mapped: address spaces and virtual pages.
+
+        The newest item comes first, and children that came by fork after all that were merged.
+        Mirrors rmap_walk_ksm().
+        """
+        seen: set[tuple[int, int]] = set()
+        for is_fork in (False, True):
+            for item in reversed(self.items.get(node, [])):
+                for mm in mms:
+                    place = (mm.mm_id, item.page)
+                    if mm.family != item.family or (mm.mm_id != item.mm_id) != is_fork:
+                        continue
+                    if place not in seen:
+                        seen.add(place)
+                        yield mm, item.page

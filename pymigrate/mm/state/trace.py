@@ -1,0 +1,58 @@
+"""The kernel's migration tracepoints, for who wants to watch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.state.events import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pymigrate.mm.base.memmap import Folio
+    from pymigrate.mm.base.pte import PteRun
+    from pymigrate.mm.state.events import Step
+    from pymigrate.mm.state.machine import Machine
+
+SET, REMOVE = "set_migration", "remove_migration"
+
+
+def step_event(machine: Machine, step: Step) -> None:
+    """Note a step of a folio's migration, if somebody wants to see them."""
+    if machine.events is not None and machine.traces_steps:
+        machine.events.append(step)
+
+
+def call_event(machine: Machine, name: str, text: str) -> None:
+    """Note an event of a whole call."""
+    if machine.events is not None:
+        machine.events.append(Event(name, text))
+
+
+def entry_events(machine: Machine, kind: str, runs: Iterable[PteRun], folio: Folio) -> None:
+    """Note that the entries *runs* of *folio* become migration entries (SET), or real ones again.
+
+    An entry that becomes a real one again is told with the folio's order only if it maps the
+    folio's first page.
+    """
+    if machine.events is None:
+        return
+    is_hugetlb = bool(folio.flags & FrameFlag.HUGETLB)
+    for run in runs:
+        value = _value(run.flags) if kind == SET else ""
+        for entry in run.entries():
+            if entry.order and not is_hugetlb:
+                machine.events.append(Event(f"{kind}_pmd", value and f"pmd={value}", entry.start))
+                continue
+            order = folio.order if kind == SET or entry.lanes[0] == folio.pfn else 0
+            text = f"pte={value} order={order}" if kind == SET else f"order={order}"
+            machine.events.append(Event(f"{kind}_pte", text, entry.start))
+
+
+def _value(flags: int) -> str:
+    """What kind of migration entry one with *flags* becomes."""
+    kind = "write" if flags & Pte.WRITE else "read-exclusive" if flags & Pte.EXCLUSIVE else "read"
+    young = ",young" if flags & Pte.YOUNG else ""
+    return kind + young + (",dirty" if flags & Pte.DIRTY else "")
