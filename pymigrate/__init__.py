@@ -6,7 +6,7 @@
 29187
 """
 
-__version__ = "0.1.0"
+from pymigrate.version import __version__ as __version__
 
 TYPE_CHECKING = False  # the one of typing, whose import a command can do without
 if TYPE_CHECKING:

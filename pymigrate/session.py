@@ -6,9 +6,9 @@ import os
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
-from pymigrate import __version__
 from pymigrate.errors import KernelError, ScenarioError, StoreError
 from pymigrate.store.store import Boot, Store
+from pymigrate.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,8 +134,8 @@ def boot_text(text: str, steps: bool = False, kernel: str | None = None) -> tupl
 
 
 def _build(content: bytes, path: str, steps: bool, kernel: str | None) -> Machine:
-    from pymigrate.scenario.build import build
-    from pymigrate.scenario.loader import load_bytes
+    from pymigrate.scenario.boot.build import build
+    from pymigrate.scenario.read.loader import load_bytes
     from pymigrate.scenario.runner import Runner
 
     scenario = load_bytes(content, path)

@@ -8,6 +8,7 @@ HPAGE_PMD_ORDER = 9
 HPAGE_PMD_NR = 1 << HPAGE_PMD_ORDER  # base pages of a huge page, and entries of a page table
 HPAGE_SIZE = HPAGE_PMD_NR * PAGE_SIZE
 MAX_NUMNODES = 1024
+END_OF_MEMORY = 1 << 52  # a page number above those of all addresses
 
 _FACTORS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _SIZE = re.compile(r"(\d+)\s*([KMGT]iB|B)?")
@@ -46,3 +47,13 @@ def format_size(size: int) -> str:
 def pages_of(size: int) -> int:
     """Base pages that *size* bytes take up, rounded up."""
     return (size + PAGE_SIZE - 1) >> PAGE_SHIFT
+
+
+def huge_floor(page: int) -> int:
+    """Where the huge page's worth of pages begins that *page* lies in."""
+    return page & -HPAGE_PMD_NR
+
+
+def huge_ceil(page: int) -> int:
+    """The first such beginning at or behind *page*."""
+    return (page + HPAGE_PMD_NR - 1) & -HPAGE_PMD_NR

@@ -15,12 +15,13 @@ from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.policy import MPOL, Mempolicy
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Cpumask, Nodemask
-from pymigrate.scenario.build import boot
-from pymigrate.scenario.models import MachineSpec
+from pymigrate.scenario.boot.build import boot
+from pymigrate.scenario.spec.models import MachineSpec
 from pymigrate.syscalls.mmap import mmap
 from pymigrate.syscalls.process import touch
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT, PAGE_SIZE, parse_size
-from pymigrate.views import numa_maps, placement
+from pymigrate.views.pages import placement
+from pymigrate.views.proc import numa_maps
 
 BASE = 0x200004000000  # where the first region of a machine is mapped
 

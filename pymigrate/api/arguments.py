@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from pymigrate import arguments
 from pymigrate.api.results import Region
 from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
 from pymigrate.units import parse_size
-from pymigrate.views import arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -28,7 +28,7 @@ def boot(
     if kernel is not None and kernel not in ("6.12", "6.1", "7.2"):
         raise ValueError(f"{kernel!r} is no kernel; expected '6.12', '6.1' or '7.2'")
     if isinstance(scenario, Mapping):
-        from pymigrate.scenario.dump import dump
+        from pymigrate.scenario.text.dump import dump
 
         return Machine(*boot_text(dump(scenario), steps, kernel))
     if isinstance(scenario, str) and "\n" in scenario:

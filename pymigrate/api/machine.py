@@ -35,6 +35,7 @@ from pymigrate.api.results import (
     statuses_of,
     stayed_of,
 )
+from pymigrate.arguments import parse_mode
 from pymigrate.errors import KernelError
 from pymigrate.mm.state.machine import find_file
 from pymigrate.nodemask import Nodemask
@@ -43,20 +44,13 @@ from pymigrate.store.codec import copy_machine
 from pymigrate.syscalls import cpuset, gup, madvise, mempolicy, migrate, mmap, process, sysctl
 from pymigrate.syscalls.credentials import check_access
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, pages_of, parse_size
-from pymigrate.views import (
-    entries,
-    explain,
-    numa_maps,
-    placement,
-    ps,
-    show,
-    stayed,
-    trace,
-    tree,
-    vmstat,
-)
-from pymigrate.views.arguments import parse_mode
-from pymigrate.views.regions import regions_of
+from pymigrate.views import entries, tree
+from pymigrate.views.pages import placement
+from pymigrate.views.pages.regions import regions_of
+from pymigrate.views.pictures import ps, show
+from pymigrate.views.proc import numa_maps, vmstat
+from pymigrate.views.told import trace
+from pymigrate.views.why import explain, stayed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -67,7 +61,7 @@ if TYPE_CHECKING:
     from pymigrate.mm.state import task as core_task
     from pymigrate.scenario.record import Record
     from pymigrate.store.store import Boot
-    from pymigrate.views.numa_maps import NumaMapsRow
+    from pymigrate.views.proc.numa_maps import NumaMapsRow
 
 T = TypeVar("T")
 _HALFWAY = ("ENOMEM", "EIO")  # errors of a call that has begun to move pages
@@ -482,8 +476,8 @@ class Machine(Movers):
 
         What the kernel refuses is in the record. Raises ScenarioError for a step that is none.
         """
+        from pymigrate.scenario.read.single_step import read_step
         from pymigrate.scenario.runner import Runner
-        from pymigrate.scenario.single_step import read_step
 
         machine = self._core
         runner = Runner(machine)

@@ -13,9 +13,9 @@ from pymigrate.mm.state.cost import Estimate
 from pymigrate.mm.state.tally import Tally
 from pymigrate.syscalls import compact, memory_blocks, reclaim
 from pymigrate.units import parse_size
-from pymigrate.views import accesses, balance, cost
-from pymigrate.views.accesses import AccessRow as Reach
-from pymigrate.views.balance import BalanceRow as Balanced
+from pymigrate.views.told import accesses, balance, cost
+from pymigrate.views.told.accesses import AccessRow as Reach
+from pymigrate.views.told.balance import BalanceRow as Balanced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

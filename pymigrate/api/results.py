@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from pymigrate.errors import ERRNO, KernelError
 from pymigrate.mm.state.policy import BALANCING, MODE_NAMES, RELATIVE, STATIC
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
-from pymigrate.views import numa_maps
-from pymigrate.views.explain import Refusal as Refusal
-from pymigrate.views.ps import PsRow as Process
-from pymigrate.views.reasons import REASONS
+from pymigrate.views.pictures.ps import PsRow as Process
+from pymigrate.views.proc import numa_maps
+from pymigrate.views.why.explain import Refusal as Refusal
+from pymigrate.views.why.reasons import REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pymigrate.mm.state.node import Node
     from pymigrate.mm.state.task import Left
     from pymigrate.syscalls.mempolicy import PolicyAnswer
-    from pymigrate.views.explain import Verdict
+    from pymigrate.views.why.explain import Verdict
 
 __all__ = ["Process", "Refusal"]
 

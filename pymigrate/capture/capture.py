@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pymigrate import __version__
 from pymigrate.capture.anonymize import anonymized
 from pymigrate.capture.host import node_of_blocks, read_host
 from pymigrate.capture.pagemap import Run, read_runs
@@ -10,8 +9,9 @@ from pymigrate.capture.process import Process, read_process
 from pymigrate.capture.scenario import scenario_of
 from pymigrate.capture.tree import Tree
 from pymigrate.errors import ScenarioError
-from pymigrate.scenario.dump import dump
-from pymigrate.scenario.loader import load_text
+from pymigrate.scenario.read.loader import load_text
+from pymigrate.scenario.text.dump import dump
+from pymigrate.version import __version__
 
 
 def capture(root: str, pids: list[int], anonymize: bool) -> tuple[str, list[str]]:

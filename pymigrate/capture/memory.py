@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pymigrate.capture.pagemap import Run
 from pymigrate.capture.place import CachedFile, spread
-from pymigrate.scenario.dump import Hex, Line
+from pymigrate.scenario.text.dump import Hex, Line
 from pymigrate.units import format_size
 
 if TYPE_CHECKING:

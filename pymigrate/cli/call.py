@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pymigrate import arguments
 from pymigrate.cli.common import Options, print_json, say
 from pymigrate.cli.watch import watch, write_chrome
 from pymigrate.errors import KernelError
 from pymigrate.mm.state.tally import Tally
-from pymigrate.views import arguments, changes, cost, stayed, trace
+from pymigrate.views.told import changes, cost, trace
+from pymigrate.views.why import stayed
 
 if TYPE_CHECKING:
     from pymigrate.mm.state.machine import Machine

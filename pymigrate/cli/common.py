@@ -10,11 +10,11 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import click
 
+from pymigrate.arguments import find_task as find_task
+from pymigrate.arguments import shorten as shorten
 from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
 from pymigrate.session import Request, Session
 from pymigrate.units import parse_size
-from pymigrate.views.arguments import find_task as find_task
-from pymigrate.views.arguments import shorten as shorten
 
 # Of what --json prints, see docs/json.md: raised when a key is removed or means something else.
 JSON_SCHEMA = 1

@@ -10,6 +10,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from pymigrate.cli.shim_files import is_shim, write_shims
 from pymigrate.errors import KernelError
 from pymigrate.programs.simulated import Simulated, end, name_region
 from pymigrate.session import Request, Session, state_path
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 DEFAULT_SIZE = 16 << 20  # that a real command's task touches
 _READERS = frozenset({"numastat", "pidof", "pgrep", "ps"})
 _SIGNALLED = 128
-_MARK = b"pymigrate.cli.shim"
 # The command's own number goes with the task's; the shell also runs files without "#!".
 _SHELL_PLAIN = 'exec "$@"'
 _SHELL_TASK = f'export PYMIGRATE_TASK="$0=$$"; {_SHELL_PLAIN}'
@@ -124,17 +124,9 @@ def shims_on_path() -> Iterator[str]:
         return
     from tempfile import TemporaryDirectory
 
-    from pymigrate.cli.shims import write_shims
-
     with TemporaryDirectory(prefix="pymigrate-") as folder:
         write_shims(folder)
         yield f"{folder}{os.pathsep}{path}"
-
-
-def is_shim(path: str) -> bool:
-    """Whether a file is a shim."""
-    with open(path, "rb") as file:
-        return _MARK in file.read(4096)
 
 
 def find_command(name: str, path: str) -> str | None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pymigrate import __version__
 from pymigrate.errors import KernelError, PymigrateError
+from pymigrate.version import __version__
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -84,7 +84,7 @@ class LazyGroup(click.Group):
         """The command *name*."""
         if name not in COMMANDS:
             return None
-        module = import_module(f"pymigrate.cli.{name}")
+        module = import_module(f"pymigrate.cli.commands.{name}")
         command = module.command
         assert isinstance(command, click.Command)
         return command

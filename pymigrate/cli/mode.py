@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pymigrate.views.arguments import ModeAndNodes, parse_mode
+from pymigrate.arguments import ModeAndNodes, parse_mode
 
 
 class PolicyParam(click.ParamType[ModeAndNodes]):

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from pymigrate.views.show import FREE_SIGN, USED_SIGN, Span
+from pymigrate.views.pictures.show import FREE_SIGN, USED_SIGN, Span
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pymigrate.cli.common import shorten
-from pymigrate.views import trace
+from pymigrate.views.told import trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -121,7 +121,7 @@ class Simulated:
 
     def node_meminfo(self, nid: int) -> Mapping[str, int]:
         """The rows of a node's meminfo in kB, those of hugetlb in pages."""
-        from pymigrate.views.meminfo import node_meminfo
+        from pymigrate.views.proc.meminfo import node_meminfo
 
         return node_meminfo(self.machine, nid)
 
@@ -148,7 +148,7 @@ class Simulated:
 
     def memory_of(self, pid: int) -> tuple[int, int]:
         """The kB that a process has mapped, and those that are resident."""
-        from pymigrate.views import ps
+        from pymigrate.views.pictures import ps
 
         task = self.machine.tasks[pid]
         [row] = [row for row in ps.rows(self.machine) if row.pid == pid]
@@ -273,7 +273,7 @@ class Simulated:
 
     def places(self, region: Region) -> list[Run]:
         """The policy and the node of each page; absent ones are faulted in for reading."""
-        from pymigrate.views import placement
+        from pymigrate.views.pages import placement
 
         self.touch(region, write=False)
         runs = []
@@ -319,7 +319,7 @@ class Simulated:
         )
 
     def _numa_maps(self, task: Task) -> list[str]:
-        from pymigrate.views import numa_maps
+        from pymigrate.views.proc import numa_maps
 
         return numa_maps.format_rows(numa_maps.rows(self.machine, task)).splitlines()
 

@@ -5,7 +5,20 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pymigrate.nodemask import Nodemask
-from pymigrate.scenario.fields import (
+from pymigrate.scenario.spec.step_base import (
+    At,
+    Caller,
+    Length,
+    ModeFlags,
+    Offset,
+    PinKind,
+    PolicyMode,
+    PolicyNodes,
+    Protection,
+    Step,
+    Target,
+)
+from pymigrate.scenario.text.fields import (
     ADVICE,
     GET_FLAGS,
     MODE_FLAGS,
@@ -27,19 +40,6 @@ from pymigrate.scenario.fields import (
     Stride,
     combined,
     number_of,
-)
-from pymigrate.scenario.step_base import (
-    At,
-    Caller,
-    Length,
-    ModeFlags,
-    Offset,
-    PinKind,
-    PolicyMode,
-    PolicyNodes,
-    Protection,
-    Step,
-    Target,
 )
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SIZE
 

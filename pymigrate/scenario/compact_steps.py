@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pymigrate.scenario.fields import Name, NodeId
-from pymigrate.scenario.step_base import OptionalCaller, Step
+from pymigrate.scenario.spec.step_base import OptionalCaller, Step
+from pymigrate.scenario.text.fields import Name, NodeId
 
 
 class AllocStep(Step):

@@ -4,7 +4,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pymigrate.scenario.fields import (
+from pymigrate.scenario.spec.step_base import (
+    At,
+    Caller,
+    CpusetName,
+    Length,
+    Offset,
+    OptionalCaller,
+    Step,
+)
+from pymigrate.scenario.text.fields import (
     Cpus,
     Integer,
     Name,
@@ -13,15 +22,6 @@ from pymigrate.scenario.fields import (
     PageNumber,
     Setting,
     Size,
-)
-from pymigrate.scenario.step_base import (
-    At,
-    Caller,
-    CpusetName,
-    Length,
-    Offset,
-    OptionalCaller,
-    Step,
 )
 
 

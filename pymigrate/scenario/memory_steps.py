@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pymigrate.scenario.fields import Integer, Name, PageNumber, Size
-from pymigrate.scenario.step_base import OptionalCaller, Step
+from pymigrate.scenario.spec.step_base import OptionalCaller, Step
+from pymigrate.scenario.text.fields import Integer, Name, PageNumber, Size
 
 BlockNumbers = Annotated[
     tuple[PageNumber, ...] | None,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pymigrate.scenario.runner import Runner
-    from pymigrate.scenario.step_base import Step
+    from pymigrate.scenario.spec.step_base import Step
 
 
 def _alloc(runner: Runner, step: compact_steps.AllocStep) -> Record:

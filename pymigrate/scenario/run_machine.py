@@ -17,14 +17,16 @@ from pymigrate.scenario.record import Record, done, runs
 from pymigrate.syscalls import cpuset, damon, devices, drivers, gup, reclaim, sysctl
 from pymigrate.tools import programs
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
-from pymigrate.views import accesses, numa_maps, placement, vmstat
-from pymigrate.views import balance as balance_view
+from pymigrate.views.pages import placement
+from pymigrate.views.proc import numa_maps, vmstat
+from pymigrate.views.told import accesses
+from pymigrate.views.told import balance as balance_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pymigrate.scenario.runner import Runner
-    from pymigrate.scenario.step_base import Step
+    from pymigrate.scenario.spec.step_base import Step
 
 # What a step's record counts; the other counters follow from more than a case can name.
 COUNTED = """

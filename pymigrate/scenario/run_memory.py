@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pymigrate.scenario.runner import Runner
-    from pymigrate.scenario.step_base import Step
+    from pymigrate.scenario.spec.step_base import Step
 
 
 def _memory_offline(runner: Runner, step: memory_steps.MemoryOfflineStep) -> Record:

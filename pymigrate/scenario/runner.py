@@ -9,18 +9,18 @@ from pymigrate.mm.faults.meanwhile import finish
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Meanwhile, Region, Task
 from pymigrate.scenario import call_steps
-from pymigrate.scenario.build import build
-from pymigrate.scenario.loader import load
-from pymigrate.scenario.models import Scenario
-from pymigrate.scenario.names import RegionNames
+from pymigrate.scenario.boot.build import build
+from pymigrate.scenario.read.loader import load
 from pymigrate.scenario.record import Record
 from pymigrate.scenario.run_calls import CALLS
 from pymigrate.scenario.run_compact import COMPACT
 from pymigrate.scenario.run_machine import MACHINE
 from pymigrate.scenario.run_memory import MEMORY
-from pymigrate.scenario.step_base import Step
+from pymigrate.scenario.spec.models import Scenario
+from pymigrate.scenario.spec.names import RegionNames
+from pymigrate.scenario.spec.step_base import Step
 from pymigrate.units import PAGE_SHIFT
-from pymigrate.views import trace
+from pymigrate.views.told import trace
 
 _STEPS = CALLS | MACHINE | MEMORY | COMPACT
 

@@ -10,7 +10,6 @@ from pymigrate.mm.calls.madvise import cold, madvise_free, pageout
 from pymigrate.mm.faults.memory import Access, access
 from pymigrate.mm.frames.lru_batches import lru_add_drain, lru_add_drain_all
 from pymigrate.mm.spaces.anon_pages import Fault
-from pymigrate.mm.spaces.huge_pmd import block_ceil, block_floor
 from pymigrate.mm.spaces.hugetlb_pool import reserve_again
 from pymigrate.mm.spaces.pins import is_secretmem
 from pymigrate.mm.spaces.zap import zap
@@ -19,7 +18,7 @@ from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.syscalls.memory_failure import soft_offline
 from pymigrate.syscalls.mmap import page_range, set_vma_flags
-from pymigrate.units import HPAGE_PMD_NR, PAGE_SIZE
+from pymigrate.units import HPAGE_PMD_NR, PAGE_SIZE, huge_ceil, huge_floor
 
 
 class Madv(IntEnum):
@@ -123,7 +122,7 @@ def _dontneed(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
     if vma.flags & Vm.HUGETLB:
         if a % HPAGE_PMD_NR:
             raise KernelError("EINVAL", "the range begins inside a huge page")
-        b = max(block_floor(b), a)
+        b = max(huge_floor(b), a)
         reserve_again(machine, task, vma, a, b)
     elif vma.flags & (Vm.LOCKED | Vm.PFNMAP):
         raise KernelError("EINVAL", "the memory is locked, or no ordinary memory")
@@ -158,7 +157,7 @@ def _collapse(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
         space = machine.spaces[vma.space]
         if not space.is_shmem:
             raise KernelError("EINVAL", "a disk file's pages never become huge")
-        if block_ceil(a) < block_floor(b):
+        if huge_ceil(a) < huge_floor(b):
             raise UnsupportedError("huge pages of shared memory cannot be simulated yet")
         return
     if not vma.anon_vma:

@@ -4,7 +4,8 @@ from functools import cache
 
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
-from pymigrate.views import (
+from pymigrate.views.entries import Dir, Entries, Entry, File, Link, dir_of, file_of
+from pymigrate.views.proc import (
     buddyinfo,
     extfrag,
     maps,
@@ -17,12 +18,11 @@ from pymigrate.views import (
     vmstat,
     zoneinfo,
 )
-from pymigrate.views.entries import Dir, Entries, Entry, File, Link, dir_of, file_of
-from pymigrate.views.memory_blocks import memory_entries
-from pymigrate.views.sysfs_cgroup import cgroup_dir, cgroup_path, cpuset_path
-from pymigrate.views.sysfs_cpu import cpu_dir, cpuinfo
-from pymigrate.views.sysfs_mm import debug_sched_dir, kernel_mm_dir, sysctl_dir
-from pymigrate.views.sysfs_node import memory_tiering_dir, node_dir
+from pymigrate.views.sysfs.cgroup import cgroup_dir, cgroup_path, cpuset_path
+from pymigrate.views.sysfs.cpu import cpu_dir, cpuinfo
+from pymigrate.views.sysfs.memory_blocks import memory_entries
+from pymigrate.views.sysfs.mm import debug_sched_dir, kernel_mm_dir, sysctl_dir
+from pymigrate.views.sysfs.node import memory_tiering_dir, node_dir
 
 _MOUNTS = "".join(
     f"{name} {where} {name} rw,nosuid,nodev,noexec,relatime 0 0\n"

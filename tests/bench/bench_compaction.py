@@ -3,8 +3,8 @@
 import time
 
 from pymigrate.mm.compact.compaction import compact_memory
-from pymigrate.scenario.build import build
-from pymigrate.scenario.loader import load_bytes
+from pymigrate.scenario.boot.build import build
+from pymigrate.scenario.read.loader import load_bytes
 
 CASES = (
     ("256MiB", "stride: 2", "a checkerboard"),

@@ -4,8 +4,8 @@ import gc
 import time
 
 from pymigrate.nodemask import Nodemask
-from pymigrate.scenario.build import build
-from pymigrate.scenario.loader import load
+from pymigrate.scenario.boot.build import build
+from pymigrate.scenario.read.loader import load
 from pymigrate.syscalls.migrate import migrate_pages
 from tests.bench.common import SCENARIOS, best, run, state_file
 

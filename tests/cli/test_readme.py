@@ -22,8 +22,8 @@ import pytest
 from click.testing import CliRunner
 
 from pymigrate.cli.main import COMMANDS, cli
-from pymigrate.scenario import models
-from pymigrate.scenario.loader import load
+from pymigrate.scenario.read.loader import load
+from pymigrate.scenario.spec import models
 from pymigrate.scenario.steps import STEPS
 
 ROOT = Path(__file__).parents[2]

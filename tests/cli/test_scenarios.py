@@ -11,12 +11,12 @@ from pymigrate.cli.main import cli
 from pymigrate.errors import KernelError
 from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Nodemask
-from pymigrate.scenario.build import build
-from pymigrate.scenario.loader import load
+from pymigrate.scenario.boot.build import build
+from pymigrate.scenario.read.loader import load
 from pymigrate.scenario.record import Record
 from pymigrate.scenario.runner import run_scenario
 from pymigrate.syscalls.migrate import migrate_pages
-from pymigrate.views import ps
+from pymigrate.views.pictures import ps
 
 FOLDER = Path(__file__).parents[2] / "scenarios"
 FILES = sorted(FOLDER.glob("*.yaml"))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pymigrate.scenario.build import build
-from pymigrate.scenario.loader import load
+from pymigrate.scenario.boot.build import build
+from pymigrate.scenario.read.loader import load
 from pymigrate.scenario.runner import Runner
 from tests.conformance.test_recorded_cases import CASES, Recording, expected_failures
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from pymigrate.scenario.build import build
-from pymigrate.scenario.loader import load_text
+from pymigrate.scenario.boot.build import build
+from pymigrate.scenario.read.loader import load_text
 from pymigrate.scenario.runner import Runner
 from tests.conformance.compare import first_difference
 from tests.plain import model

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pymigrate.scenario.loader import load_text
+from pymigrate.scenario.read.loader import load_text
 from tests.conformance.compare import first_difference
 from tests.plain import model
 

@@ -5,8 +5,8 @@ from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Node
 from pymigrate.mm.state.task import Task
-from pymigrate.views import buddyinfo, numa_maps, smaps, status, vmstat, zoneinfo
-from pymigrate.views.meminfo import meminfo, node_meminfo
+from pymigrate.views.proc import buddyinfo, numa_maps, smaps, status, vmstat, zoneinfo
+from pymigrate.views.proc.meminfo import meminfo, node_meminfo
 
 PAGE_KB = 4
 HUGE = 512  # base pages

@@ -11,14 +11,15 @@ from pymigrate.mm.base.runs import RunMap
 from pymigrate.mm.base.vmstat import EVENTS, NUMA_EVENTS
 from pymigrate.mm.check import problems
 from pymigrate.mm.frames.driver_pages import is_movable, looks_movable
-from pymigrate.mm.frames.lru_batches import BATCH
+from pymigrate.mm.frames.lru_batches import PAGEVEC_SIZE
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.node import Device, Node
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vma
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, MAX_NUMNODES
-from pymigrate.views import numa_maps, placement, vmstat
+from pymigrate.views.pages import placement
+from pymigrate.views.proc import numa_maps, vmstat
 from tests.property import agreement
 
 _MASK = HPAGE_PMD_NR - 1
@@ -274,7 +275,7 @@ def check_lru_batches(machine: Machine, frames: dict[int, Frame]) -> None:
     seen: set[int] = set()
     for batch in machine.lru_batches.values():
         for queue in (batch.waiting, batch.mlocked):
-            assert len(queue) < BATCH
+            assert len(queue) < PAGEVEC_SIZE
             assert len(set(queue)) == len(queue), "a frame waits twice"
             assert not seen & set(queue), "a frame waits on two lists"
             assert set(queue) <= frames.keys(), "a free frame waits for its LRU list"

@@ -10,8 +10,8 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.offline.memory_failure import num_poisoned_pages, soft_offline_page
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
-from pymigrate.scenario.build import boot
-from pymigrate.scenario.models import MachineSpec
+from pymigrate.scenario.boot.build import boot
+from pymigrate.scenario.spec.models import MachineSpec
 from pymigrate.syscalls import cma, gup, memory_blocks
 from pymigrate.syscalls.process import fork
 from tests.conftest import new_task, touched

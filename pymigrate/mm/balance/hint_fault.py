@@ -31,7 +31,7 @@ from pymigrate.mm.reclaim.vmscan import can_demote, wakeup_kswapd
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
 from pymigrate.mm.state.policy import BALANCING, Placement
 from pymigrate.mm.state.vma import Vm
-from pymigrate.units import HPAGE_PMD_NR
+from pymigrate.units import huge_ceil, huge_floor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,9 +146,8 @@ def _restore(task: Task, vma: Vma, part: PteRun, folio: Folio, may_write: bool) 
     table, a, b = task.mm.page_table, part.start, part.end
     if folio.order and not part.order:
         first = part.start - (part.lanes[0] - folio.pfn)
-        mask = HPAGE_PMD_NR - 1
-        a = max(first, part.start & ~mask, vma.start)
-        b = min(first + folio.nr, (part.start | mask) + 1, vma.end)
+        a = max(first, huge_floor(part.start), vma.start)
+        b = min(first + folio.nr, huge_ceil(part.start + 1), vma.end)
     edits: list[Edit[PteRun]] = []
     for run in table.between(a, b):
         if run.flags & Pte.HINT and run.order == part.order:

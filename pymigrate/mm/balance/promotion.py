@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.base.pte import Pte
-from pymigrate.mm.frames.hot_pages import _TIME_MASK, CANDIDATE
+from pymigrate.mm.frames.hot_pages import CANDIDATE, TIME_MASK
 from pymigrate.units import PAGE_SHIFT
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _threshold(machine: Machine, node: Node) -> int:
 
 def _latency(machine: Machine, stamp: int) -> int:
     """How long ago the time *stamp* was, in ms. Mirrors numa_hint_fault_latency()."""
-    return (machine.now - stamp) & _TIME_MASK
+    return (machine.now - stamp) & TIME_MASK
 
 
 def _adjust_threshold(machine: Machine, node: Node, limit: int) -> None:

@@ -15,7 +15,7 @@ from pymigrate.mm.frames.memory_tiers import node_is_toptier
 from pymigrate.mm.state.numa import NumaVma
 from pymigrate.mm.state.policy import BALANCING
 from pymigrate.mm.state.vma import Vm, is_migratable
-from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT
+from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT, huge_ceil
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -173,10 +173,9 @@ class _Walk:
 
     def _scan(self, vma: Vma, start: int) -> int:
         """Scan *vma* from page *start*, or from its own, as far as may be; return the end."""
-        mask = HPAGE_PMD_NR - 1
         at = max(start, vma.start)
         while at < vma.end and self.pages > 0 and self.virtual > 0:
-            end = min(at + self.pages + mask & ~mask, vma.end)
+            end = min(huge_ceil(at + self.pages), vma.end)
             if change_prot_numa(self.machine, self.task, vma, at, end):
                 self.pages -= end - at
             self.virtual -= end - at

@@ -21,7 +21,7 @@ from pymigrate.mm.frames.frames import (
     update_frames,
 )
 from pymigrate.mm.spaces.anon_pages import Fault
-from pymigrate.mm.spaces.exit import _free_mm
+from pymigrate.mm.spaces.exit import free_mm
 from pymigrate.mm.spaces.huge_pmd import split_huge_pmds
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.numa import NumaMm, NumaTask
@@ -70,7 +70,7 @@ def fork(machine: Machine, parent: Task, name: str) -> Task:
         if vma.anon_vma:
             copy.anon_vma, copy.anon_chained = machine.new_id(), True
             if not _copy_pages(machine, parent, child, vma, copy):
-                _free_mm(machine, child)
+                free_mm(machine, child)
                 raise KernelError("ENOMEM", "there is no memory for a copy of a pinned page")
     machine.tasks[child.pid] = child
     return child

@@ -15,7 +15,7 @@ from pymigrate.mm.frames.free_area import is_longterm_pinnable
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.reclaim.room import FOR_THE_KERNEL
 from pymigrate.mm.spaces.anon_pages import Fault
-from pymigrate.mm.spaces.pins import _change, _drop, is_secretmem
+from pymigrate.mm.spaces.pins import change_references, drop_pin, is_secretmem
 from pymigrate.mm.spaces.rmap import rmap_index
 from pymigrate.mm.state.events import MigrateReason
 from pymigrate.mm.state.policy import Placement
@@ -46,7 +46,7 @@ def pin_pages(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> No
     machine.memalloc_pin = True
     try:
         while unpinnable := _unpinnable(machine, pin := _pin(machine, task, a, b, is_long)):
-            _drop(machine, pin)
+            drop_pin(machine, pin)
             migrate_longterm_unpinnable_folios(machine, task, unpinnable)
     finally:
         machine.memalloc_pin = False
@@ -98,7 +98,7 @@ def _pin(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> Pin:
     )
     pin = Pin(task.pid, a, b - a, is_long, pfns)
     machine.pins.append(pin)
-    _change(machine, pin, 1)
+    change_references(machine, pin, 1)
     return pin
 
 
@@ -109,7 +109,7 @@ def unpin_pages(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> 
     """
     for pin in reversed(machine.pins):
         if pin[:4] == (task.pid, a, b - a, is_long):
-            _drop(machine, pin)
+            drop_pin(machine, pin)
             return
     raise KernelError("EINVAL", "no pin of this range is held")
 

@@ -12,12 +12,11 @@ from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults.migrate_device import migrate_from_device
 from pymigrate.mm.frames.frames import folio_of, frame_of, new_frames, update_frames
 from pymigrate.mm.reclaim.direct_alloc import alloc_large
-from pymigrate.mm.spaces.huge_pmd import block_ceil, block_floor
 from pymigrate.mm.spaces.rmap import remove_rmap
 from pymigrate.mm.state.policy import Placement
 from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Nodemask
-from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
+from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_ceil, huge_floor
 
 if TYPE_CHECKING:
     from pymigrate.mm.state.machine import Machine
@@ -39,10 +38,10 @@ def madvise_collapse(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> 
     Raises KernelError with those that could be made left made: ENOMEM without a huge page, EAGAIN
     for a page that somebody holds, EINVAL for a block without a writable page.
     """
-    if block_ceil(a) > block_floor(b):  # in the middle of a block: less than none of them
+    if huge_ceil(a) > huge_floor(b):  # in the middle of a block: less than none of them
         raise KernelError("EINVAL", "the range lies within a block")
     error: ScanError | None = None
-    for block in range(block_ceil(a), block_floor(b), HPAGE_PMD_NR):
+    for block in range(huge_ceil(a), huge_floor(b), HPAGE_PMD_NR):
         try:
             _collapse(machine, task, vma, block)
         except ScanError as failure:

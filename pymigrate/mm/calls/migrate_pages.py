@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.engine.migrate import migrate_pages
-from pymigrate.mm.engine.queue_folios import _END, Queue, Walk
+from pymigrate.mm.engine.queue_folios import Queue, Walk
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.reclaim.room import FOR_CALLS
 from pymigrate.mm.state.policy import Placement
 from pymigrate.mm.state.vma import is_migratable
+from pymigrate.units import END_OF_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +68,7 @@ def _migrate_to_node(
     node = machine.nodes.get(source)
     if node is None or not node.memmap.runs:
         return 0
-    for vma, a, b in mm.parts(0, _END):
+    for vma, a, b in mm.parts(0, END_OF_MEMORY):
         if is_migratable(vma):
             queue.add_vma(mm, vma, a, b)
     if not queue.slices:

@@ -16,7 +16,7 @@ from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.base.runs import pages_to_extents
 from pymigrate.mm.frames.frames import FrameEdits, frame_of
 from pymigrate.mm.frames.page_alloc import alloc_pages, free_extents, room_for
-from pymigrate.mm.state.cost import BATCH
+from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
 from pymigrate.mm.state.policy import Placement
 from pymigrate.mm.state.vma import is_migratable
 
@@ -82,7 +82,7 @@ class Plan:
         """The queued run moves, and its statuses are written."""
         if queue:
             self.moved.update(queue)
-            self.flushes += -(-len(queue) // BATCH)
+            self.flushes += -(-len(queue) // NR_MAX_BATCHED_MIGRATION)
             self.status[start:end] = [node] * (end - start)
 
 

@@ -8,12 +8,10 @@ from pymigrate.mm.base.memmap import Frame
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.base.runs import Extent, pages_to_extents
 from pymigrate.mm.frames.frames import extents_of
-from pymigrate.units import HPAGE_PMD_NR
+from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-BATCH = HPAGE_PMD_NR  # NR_MAX_BATCHED_MIGRATION: base pages
 
 
 class Slice(NamedTuple):
@@ -114,14 +112,14 @@ def batches(queue: Iterable[Slice]) -> Iterator[list[Slice]]:
     A list ends with the folio that makes it a batch, so a huge page may be more than is left.
     """
     batch: list[Slice] = []
-    left = BATCH
+    left = NR_MAX_BATCHED_MIGRATION
     for part in queue:
         rest = part
         while rest.nr >= left:
             nr = -(-left >> rest.run.order)  # folios that fill the batch
             head, tail = rest.split_picked(nr) if rest.nr_folios > nr else (rest, None)
             yield [*batch, head]
-            batch, left = [], BATCH
+            batch, left = [], NR_MAX_BATCHED_MIGRATION
             if tail is None:
                 break
             rest = tail

@@ -12,7 +12,7 @@ from pymigrate.mm.frames.frames import FrameEdits, update_frames, whole_folios
 from pymigrate.mm.frames.hot_pages import forget_cpupids
 from pymigrate.mm.frames.page_alloc import alloc_pages, room_for
 from pymigrate.mm.spaces.rmap import mappings
-from pymigrate.mm.state.cost import BATCH
+from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
 from pymigrate.units import HPAGE_PMD_ORDER
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class BulkMover:
                 nr, most = nr + part.nr, max(most, mapcount)
             else:
                 tally.flushed(part.nr * mapcount, mapcount)
-        tally.flushed(-(-nr // BATCH), most)
+        tally.flushed(-(-nr // NR_MAX_BATCHED_MIGRATION), most)
 
     def _move(self, part: Slice) -> None:
         """Give the folios of *part* new frames."""

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from pymigrate.mm.state.mm import Mm
     from pymigrate.mm.state.vma import Vma
 
-_END = 1 << 52
-
 
 class Walk(NamedTuple):
     """What a walk looks for, and what it may do with it."""

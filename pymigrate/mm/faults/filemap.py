@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun, weave
 from pymigrate.mm.frames.frames import extents_of, new_frames, update_frames, whole_folios
-from pymigrate.mm.frames.lru_batches import BATCH, folio_add_lru
+from pymigrate.mm.frames.lru_batches import PAGEVEC_SIZE, folio_add_lru
 from pymigrate.mm.frames.page_alloc import alloc_pages
 from pymigrate.mm.frames.placement import cursor_placement, placement
 from pymigrate.mm.reclaim.slowpath import alloc_pages_slowpath, have_room
@@ -175,8 +175,8 @@ def last_pfns(runs: list[PteRun]) -> list[int]:
     """The frames of the last pages of *runs*, enough for an LRU batch."""
     last: list[int] = []
     for run in reversed(runs):
-        last[:0] = run.clip(max(run.end - BATCH, run.start), run.end).pfns()
-        if len(last) >= BATCH:
+        last[:0] = run.clip(max(run.end - PAGEVEC_SIZE, run.start), run.end).pfns()
+        if len(last) >= PAGEVEC_SIZE:
             break
     return last
 

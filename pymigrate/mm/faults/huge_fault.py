@@ -10,9 +10,8 @@ from pymigrate.mm.base.pte import Pte, PteRun, weave
 from pymigrate.mm.frames.frames import new_frames, update_frames
 from pymigrate.mm.frames.placement import placement
 from pymigrate.mm.reclaim.direct_alloc import alloc_large
-from pymigrate.mm.spaces.huge_pmd import block_ceil, block_floor
 from pymigrate.mm.state.vma import Vm
-from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
+from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_ceil, huge_floor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,8 +49,8 @@ def huge_parts(
     if not is_thp_allowed(machine, vma):
         yield a, b, False
         return
-    first = max(block_floor(a), block_ceil(vma.start))
-    last = min(block_ceil(b), block_floor(vma.end))
+    first = max(huge_floor(a), huge_ceil(vma.start))
+    last = min(huge_ceil(b), huge_floor(vma.end))
     table = mm.page_table
     if first < a and first < last and table.between(first, a):
         first += HPAGE_PMD_NR
@@ -76,7 +75,7 @@ def map_huge(
     Nobody stores into what they hold outside [a, b), nor anywhere if *zeroed*. Mirrors
     __do_huge_pmd_anonymous_page() and vma_alloc_folio().
     """
-    low, high = block_floor(a), block_ceil(b)
+    low, high = huge_floor(a), huge_ceil(b)
     gfp = thp_fault(machine.defrag, bool(vma.flags & Vm.HUGEPAGE))
     where = placement(machine, task, policy)
     index, nr = vma.turn(low, HPAGE_PMD_ORDER), (high - low) >> HPAGE_PMD_ORDER
@@ -131,7 +130,7 @@ def _alloc_huge(
 
 def map_huge_zero(machine: Machine, mm: Mm, a: int, b: int) -> None:
     """Map the huge zero page at the blocks that meet [a, b)."""
-    low, high = block_floor(a), block_ceil(b)
+    low, high = huge_floor(a), huge_ceil(b)
     if not machine.counters["thp_zero_page_alloc"]:
         machine.counters.add("thp_zero_page_alloc")
     flags = Pte.PRESENT | Pte.YOUNG

@@ -10,7 +10,7 @@ from pymigrate.mm.frames.frames import folio_of, new_frames, update_folio
 from pymigrate.mm.spaces.hugetlb_pool import alloc_for_fault
 from pymigrate.mm.spaces.rmap import anon_vma_prepare, mappings, remove_rmap
 from pymigrate.mm.state.vma import Vm
-from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
+from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_floor
 
 if TYPE_CHECKING:
     from pymigrate.mm.state.address_space import AddressSpace
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pymigrate.mm.state.vma import Vma
 
 _STORED = Pte.WRITE | Pte.DIRTY | Pte.YOUNG
-_MASK = HPAGE_PMD_NR - 1
 
 
 def access_huge_page(
@@ -29,7 +28,7 @@ def access_huge_page(
 
     False if there is none: beyond the end of a file, or when the pools have none left.
     """
-    page &= ~_MASK
+    page = huge_floor(page)
     table = task.mm.page_table
     entry = table.at(page)
     if entry is None:

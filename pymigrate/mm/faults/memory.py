@@ -26,10 +26,10 @@ from pymigrate.mm.frames.frames import (
 from pymigrate.mm.frames.lru_batches import lru_add_drain
 from pymigrate.mm.reclaim.slowpath import have_room_to_copy, reclaimed
 from pymigrate.mm.spaces.anon_pages import NEW, SIGBUS, SIGSEGV, Fault
-from pymigrate.mm.spaces.huge_pmd import block_ceil, block_floor, nr_blocks, split_huge_pmds
+from pymigrate.mm.spaces.huge_pmd import nr_blocks, split_huge_pmds
 from pymigrate.mm.spaces.rmap import anon_vma_prepare
 from pymigrate.mm.state.vma import Vm
-from pymigrate.units import HPAGE_PMD_NR
+from pymigrate.units import HPAGE_PMD_NR, huge_ceil, huge_floor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,7 +168,7 @@ def _map_huge(machine: Machine, task: Task, vma: Vma, a: int, b: int, how: Acces
             machine.counters.add("thp_fault_fallback", nr_blocks(at, b))
             return at
         machine.counters.add("thp_fault_fallback")
-        end = min(block_ceil(at + 1), b)
+        end = min(huge_ceil(at + 1), b)
         machine.counters.add("pgfault", end - at)
         map_anon(machine, task, vma, at, end, zeroed)
         at = end
@@ -355,7 +355,7 @@ def _access_hugetlb(
         run = table.at(at)
         assert run is not None
         flags = run.flags | (_STORED if write else Pte.YOUNG)
-        entry = run.clip(block_floor(at), block_floor(at) + HPAGE_PMD_NR)
+        entry = run.clip(huge_floor(at), huge_floor(at) + HPAGE_PMD_NR)
         if how == Access.LOAD_STORE and flags != run.flags:
             table.put(entry.start, entry.end, entry.with_flags(flags))
         at = entry.end

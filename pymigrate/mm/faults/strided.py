@@ -9,7 +9,7 @@ from pymigrate.mm.base.pte import PteRun, weave
 from pymigrate.mm.faults.huge_fault import is_thp_allowed
 from pymigrate.mm.faults.memory import access
 from pymigrate.mm.frames.frames import new_frames
-from pymigrate.mm.frames.lru_batches import BATCH, folio_add_lru
+from pymigrate.mm.frames.lru_batches import PAGEVEC_SIZE, folio_add_lru
 from pymigrate.mm.frames.page_alloc import alloc_pages
 from pymigrate.mm.frames.placement import placement
 from pymigrate.mm.reclaim.slowpath import may_reclaim
@@ -67,7 +67,7 @@ def _fault_in(
     pfns = [pfn for run in dense for pfn in run.pfns()]
     made = [PteRun(page, 1, (pfn,), 0, flags) for page, pfn in zip(pages, pfns, strict=False)]
     task.mm.page_table.insert(made)
-    folio_add_lru(machine, task.cpu, got, pfns[-BATCH:], bool(vma.flags & Vm.LOCKED))
+    folio_add_lru(machine, task.cpu, got, pfns[-PAGEVEC_SIZE:], bool(vma.flags & Vm.LOCKED))
     machine.counters.add("pgfault", got)
     return got
 

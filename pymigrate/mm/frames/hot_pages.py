@@ -18,7 +18,7 @@ NORMAL, TIERING = 1, 2  # the bits of kernel.numa_balancing
 CANDIDATE = "pgpromote_candidate"  # kept for each node
 
 
-_TIME_MASK = (1 << 21) - 1  # 8 bits of a pid and 13 of a CPU's number: a kernel for 8192 CPUs
+TIME_MASK = (1 << 21) - 1  # 8 bits of a pid and 13 of a CPU's number: a kernel for 8192 CPUs
 
 
 def uses_access_time(machine: Machine, nid: int) -> bool:
@@ -28,7 +28,7 @@ def uses_access_time(machine: Machine, nid: int) -> bool:
 
 def access_time(machine: Machine) -> int:
     """The present time as a folio remembers it."""
-    return machine.now & _TIME_MASK
+    return machine.now & TIME_MASK
 
 
 def reset_memory_tiering(machine: Machine) -> None:

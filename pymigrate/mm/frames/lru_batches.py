@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pymigrate.mm.base.runs import Extent
     from pymigrate.mm.state.machine import Machine
 
-BATCH = 31  # PAGEVEC_SIZE: a batch that holds so many folios is emptied
+PAGEVEC_SIZE = 31  # folios: a batch that holds so many is emptied
 
 
 def folio_add_lru(
@@ -25,7 +25,7 @@ def folio_add_lru(
     """
     batch = machine.lru_batches.setdefault(cpu, LruBatch())
     queue = batch.mlocked if is_mlocked else batch.waiting
-    left = (len(queue) + nr) % BATCH
+    left = (len(queue) + nr) % PAGEVEC_SIZE
     queue[:] = [*queue, *last][-left:] if left else []
 
 

@@ -41,7 +41,9 @@ _SCALE_FACTOR = 10  # watermark_scale_factor, in 1/10000 of a zone
 _MIGRATE_PCPTYPES = 3
 
 
-class _Lane(NamedTuple):
+class Lane(NamedTuple):
+    """Where the pages of one turn of a placement come from, and in which order."""
+
     preferred: int
     passes: tuple[tuple[tuple[int, ...], bool], ...]  # nodes to try; whether down to "min"
 
@@ -195,7 +197,7 @@ def alloc_pages(
     nr: int,
     order: int = 0,
     low_only: bool = False,
-    slow: Callable[[_Lane], Extent | None] | None = None,
+    slow: Callable[[Lane], Extent | None] | None = None,
 ) -> tuple[list[list[Extent]], int]:
     """Take frames for *nr* folios of ``1 << order`` pages; the first has index *first*.
 
@@ -214,7 +216,7 @@ def alloc_pages(
     taken: list[list[Extent]] = [[] for _ in turn]
     done = 0
     while done < nr:
-        targets = {nid: _target(machine, lane, order) for nid, lane in lanes.items()}
+        targets = {nid: target_of(machine, lane, order) for nid, lane in lanes.items()}
         place = done % len(turn)
         rows = 0 if place else _full_rows(machine, turn, targets, nr - done, order)
         for i in range(len(turn)) if rows else [place]:
@@ -227,8 +229,8 @@ def alloc_pages(
                 done += 1
                 break
             node, to_min = target
-            taken[i] += _take(machine, node, rows or 1, to_min, order)
-            _count(machine, task, node, lanes[turn[i]], rows or 1, where.is_interleaved)
+            taken[i] += take_pages(machine, node, rows or 1, to_min, order)
+            count_pages(machine, task, node, lanes[turn[i]], rows or 1, where.is_interleaved)
             done += rows or 1
     return taken, done
 
@@ -300,7 +302,7 @@ def _by_zone(machine: Machine, extents: list[Extent]) -> Iterator[tuple[Zone, li
         yield zone, parts
 
 
-def _lane(machine: Machine, nid: int, where: Placement, mems: Nodemask) -> _Lane:
+def _lane(machine: Machine, nid: int, where: Placement, mems: Nodemask) -> Lane:
     order = (nid,) if where.this_node else zonelist(machine, nid)
     anywhere = tuple(n for n in order if n in mems and machine.nodes[n].nr_pages)
     if where.mask is None:
@@ -313,10 +315,11 @@ def _lane(machine: Machine, nid: int, where: Placement, mems: Nodemask) -> _Lane
             rounds.insert(0, (nid,))
     passes = tuple((nodes, to_min) for nodes in rounds if nodes for to_min in (False, True))
     preferred = passes[0][0][0] if passes else -1
-    return _Lane(preferred, passes)
+    return Lane(preferred, passes)
 
 
-def _target(machine: Machine, lane: _Lane, order: int) -> tuple[Node, bool] | None:
+def target_of(machine: Machine, lane: Lane, order: int) -> tuple[Node, bool] | None:
+    """The first node with a free block of *order* above its watermark; whether down to "min"."""
     for nodes, to_min in lane.passes:
         for nid in nodes:
             if _available(machine, nid, to_min, order) > 0:
@@ -350,7 +353,7 @@ def _zone_available(zone: Zone, to_min: bool, order: int, is_movable: bool) -> i
     return nr_available(zone, mark + zone.reserve, order, is_movable)
 
 
-def _take(machine: Machine, node: Node, nr: int, to_min: bool, order: int) -> list[Extent]:
+def take_pages(machine: Machine, node: Node, nr: int, to_min: bool, order: int) -> list[Extent]:
     """Take *nr* folios, which are known to be there: highest zone first."""
     taken: list[Extent] = []
     is_movable = not machine.memalloc_pin
@@ -364,8 +367,8 @@ def _take(machine: Machine, node: Node, nr: int, to_min: bool, order: int) -> li
     return taken
 
 
-def _count(
-    machine: Machine, task: Task, node: Node, lane: _Lane, nr: int, is_interleaved: bool
+def count_pages(
+    machine: Machine, task: Task, node: Node, lane: Lane, nr: int, is_interleaved: bool
 ) -> None:
     """Count *nr* pages taken from *node*. Mirrors zone_statistics(), mm/page_alloc.c."""
     hit = node.nid == lane.preferred

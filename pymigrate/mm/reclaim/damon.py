@@ -25,6 +25,7 @@ from pymigrate.mm.reclaim.lru import (
 from pymigrate.mm.reclaim.vmscan import wakeup_kswapd
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
 from pymigrate.mm.state.policy import Placement
+from pymigrate.units import END_OF_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
@@ -82,7 +83,7 @@ def apply_scheme(machine: Machine, scheme: Scheme, region: int | Range) -> int:
 def _folios(machine: Machine, nid: int, region: int | Range) -> Iterator[Slice]:
     """Those on the LRU lists of node *nid* that lie in *region*."""
     if isinstance(region, int):
-        ranges = [(mm, 0, 1 << 52) for mm in machine.mms.values()]
+        ranges = [(mm, 0, END_OF_MEMORY) for mm in machine.mms.values()]
         yield from cached_folios(machine, nid, is_on_lru)
     else:
         ranges = [region]

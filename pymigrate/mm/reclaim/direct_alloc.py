@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from pymigrate.mm.base.gfp import Gfp
 from pymigrate.mm.compact.direct import Request, SlowPath
-from pymigrate.mm.frames.page_alloc import _count, _take, _target, alloc_pages
+from pymigrate.mm.frames.page_alloc import alloc_pages, count_pages, take_pages, target_of
 
 if TYPE_CHECKING:
     from pymigrate.mm.base.runs import Extent
-    from pymigrate.mm.frames.page_alloc import _Lane
+    from pymigrate.mm.frames.page_alloc import Lane
     from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.policy import Placement
     from pymigrate.mm.state.task import Task
@@ -34,7 +34,7 @@ class _SlowPath:
         self.gfp = gfp | Gfp.THISNODE if where.this_node else gfp
         self.path: SlowPath | None = None
 
-    def alloc(self, lane: _Lane) -> Extent | None:
+    def alloc(self, lane: Lane) -> Extent | None:
         """A block that was made free."""
         if not self.order or not self.gfp & (Gfp.DIRECT_RECLAIM | Gfp.KSWAPD_RECLAIM):
             return None
@@ -47,11 +47,11 @@ class _SlowPath:
             Request(self.order, self.gfp, zones, self.task.cpu, lambda: self._get_page(lane))
         )
 
-    def _get_page(self, lane: _Lane) -> Extent | None:
-        target = _target(self.machine, lane, self.order)
+    def _get_page(self, lane: Lane) -> Extent | None:
+        target = target_of(self.machine, lane, self.order)
         if target is None:
             return None
         node, to_min = target
-        [page] = _take(self.machine, node, 1, to_min, self.order)
-        _count(self.machine, self.task, node, lane, 1, self.where.is_interleaved)
+        [page] = take_pages(self.machine, node, 1, to_min, self.order)
+        count_pages(self.machine, self.task, node, lane, 1, self.where.is_interleaved)
         return page

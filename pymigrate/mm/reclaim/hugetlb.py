@@ -10,10 +10,10 @@ from pymigrate.mm.base.memmap import POOL_FRAME, FrameRun, nid_of
 from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.frames.page_alloc import free_pages
 from pymigrate.mm.reclaim.direct_alloc import alloc_large
-from pymigrate.mm.spaces.hugetlb_pool import _MASK, _dequeue, nr_available
+from pymigrate.mm.spaces.hugetlb_pool import dequeue, nr_available
 from pymigrate.mm.state.policy import Placement
 from pymigrate.nodemask import Nodemask
-from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
+from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_ceil, huge_floor
 
 if TYPE_CHECKING:
     from pymigrate.mm.state.machine import Machine
@@ -60,7 +60,7 @@ def alloc_for_migration(
     nid = where.cycle[index % len(where.cycle)]
     if nr_available(machine) > 0:
         mask = Nodemask.of(nid) if where.this_node else where.mask
-        pfn = _dequeue(machine, nid, mask, caller.mems_allowed)
+        pfn = dequeue(machine, nid, mask, caller.mems_allowed)
         if pfn is not None:
             return pfn, False
     if not falls_back:
@@ -76,7 +76,7 @@ def replace_free_huge_pages(machine: Machine, a: int, b: int) -> None:
     """
     node = machine.nodes[nid_of(a)]
     pool = node.hugetlb
-    a, b = a & ~_MASK, -(-b // HPAGE_PMD_NR) * HPAGE_PMD_NR
+    a, b = huge_floor(a), huge_ceil(b)
     for start, nr in pool.free.between(a, b):
         for pfn in range(start, start + nr, HPAGE_PMD_NR):
             if not _grow(machine, node):

@@ -14,6 +14,7 @@ from pymigrate.mm.engine.queue_folios import Queue, Walk
 from pymigrate.mm.frames.frames import uniform_parts, update_frames
 from pymigrate.mm.spaces.rmap import mappings, remove_rmap
 from pymigrate.mm.state.vma import Vm, is_migratable
+from pymigrate.units import END_OF_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from pymigrate.mm.state.mm import Mm
     from pymigrate.mm.state.node import Node
 
-_END = 1 << 52
 _UNEVICTABLE_FS = ("ramfs", "secretmem", "hugetlbfs", "hugetlb")
 _OFF_LRU = FrameFlag.HUGETLB | FrameFlag.MOVABLE | FrameFlag.CLEARED  # of a pool or a driver
 _KEPT = FrameFlag.MLOCKED | FrameFlag.LOCKED | FrameFlag.WRITEBACK  # passed over by reclaim
@@ -34,7 +34,7 @@ Keep = Callable[["Machine", Frame], bool]
 
 def evictable(machine: Machine, nid: int, mms: list[Mm] | None = None) -> Iterator[Slice]:
     """The folios of node *nid* that reclaim looks at; only what *mms* map, if they are given."""
-    ranges = [(mm, 0, _END) for mm in (machine.mms.values() if mms is None else mms)]
+    ranges = [(mm, 0, END_OF_MEMORY) for mm in (machine.mms.values() if mms is None else mms)]
     yield from mapped_folios(machine, nid, ranges, _is_evictable)
     if mms is None:
         yield from cached_folios(machine, nid, _is_evictable)

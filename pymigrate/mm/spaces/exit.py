@@ -22,10 +22,10 @@ def exit_task(machine: Machine, task: Task) -> None:
     unpin_all(machine, task)
     leave_group(machine, task)
     del machine.tasks[task.pid]
-    _free_mm(machine, task)
+    free_mm(machine, task)
 
 
-def _free_mm(machine: Machine, task: Task) -> None:
+def free_mm(machine: Machine, task: Task) -> None:
     """Unmap all that *task* has."""
     spaces = {vma.space for vma in task.mm.vmas}
     for vma in task.mm.vmas:

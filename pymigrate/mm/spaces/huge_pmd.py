@@ -9,7 +9,7 @@ from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.frames.frames import extents_of, update_frames
 from pymigrate.mm.spaces.hugetlb_pool import check_split
 from pymigrate.mm.state.vma import Vm
-from pymigrate.units import HPAGE_PMD_NR
+from pymigrate.units import HPAGE_PMD_NR, huge_ceil, huge_floor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,22 +20,10 @@ if TYPE_CHECKING:
     from pymigrate.mm.state.task import Task
     from pymigrate.mm.state.vma import Vma
 
-_MASK = HPAGE_PMD_NR - 1
-
-
-def block_floor(page: int) -> int:
-    """Where the huge page's worth of pages begins that *page* lies in."""
-    return page & ~_MASK
-
-
-def block_ceil(page: int) -> int:
-    """The first such beginning at or behind *page*."""
-    return (page + _MASK) & ~_MASK
-
 
 def nr_blocks(a: int, b: int) -> int:
     """How many huge pages' worth of pages [a, b) meets."""
-    return (block_ceil(b) - block_floor(a)) // HPAGE_PMD_NR if a < b else 0
+    return (huge_ceil(b) - huge_floor(a)) // HPAGE_PMD_NR if a < b else 0
 
 
 def split_huge_pmds(machine: Machine, mm: Mm, a: int, b: int) -> None:
@@ -46,7 +34,7 @@ def split_huge_pmds(machine: Machine, mm: Mm, a: int, b: int) -> None:
     for run in mm.page_table.between(a, b):
         if not run.order:
             continue
-        low, high = max(run.start, block_floor(a)), min(run.end, block_ceil(b))
+        low, high = max(run.start, huge_floor(a)), min(run.end, huge_ceil(b))
         machine.counters.add("thp_split_pmd", (high - low) >> run.order)
         if not run.lanes:
             mm.page_table.put(low, high, PteRun(low, high - low, (), 0, run.flags))
@@ -66,7 +54,7 @@ def split_huge_pmds(machine: Machine, mm: Mm, a: int, b: int) -> None:
 
 def split_huge_pmd_at(machine: Machine, mm: Mm, page: int) -> None:
     """Let no huge entry reach across *page*. Mirrors split_huge_pmd_if_needed()."""
-    run = mm.page_table.at(page) if page & _MASK else None
+    run = mm.page_table.at(page) if page % HPAGE_PMD_NR else None
     if run is not None and run.order and run.cuts(page)[0] != page:
         split_huge_pmds(machine, mm, page, page + 1)
 

@@ -17,7 +17,7 @@ from pymigrate.mm.frames.page_alloc import free_pages, zonelist
 from pymigrate.mm.frames.placement import placement
 from pymigrate.mm.state.policy import MPOL
 from pymigrate.mm.state.vma import Vm
-from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
+from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_ceil, huge_floor
 
 if TYPE_CHECKING:
     from pymigrate.mm.base.runs import RunMap
@@ -27,15 +27,13 @@ if TYPE_CHECKING:
     from pymigrate.mm.state.vma import Vma
     from pymigrate.nodemask import Nodemask
 
-_MASK = HPAGE_PMD_NR - 1
-
 
 def check_split(vma: Vma, at: int) -> None:
     """Raises KernelError EINVAL if *vma* is hugetlb's and cannot be cut before page *at*.
 
     Mirrors hugetlb_vm_op_split().
     """
-    if vma.flags & Vm.HUGETLB and vma.start < at < vma.end and at & _MASK:
+    if vma.flags & Vm.HUGETLB and vma.start < at < vma.end and at % HPAGE_PMD_NR:
         raise KernelError("EINVAL", "memory of the hugetlb pool is cut between huge pages only")
 
 
@@ -116,9 +114,9 @@ def alloc_for_fault(
     policy = vma.policy or task.policy
     where = placement(machine, task, policy)
     nid = where.cycle[(index >> HPAGE_PMD_ORDER) % len(where.cycle)]
-    pfn = _dequeue(machine, nid, where.mask, task.mems_allowed)
+    pfn = dequeue(machine, nid, where.mask, task.mems_allowed)
     if pfn is None and where.then_any:
-        pfn = _dequeue(machine, nid, None, task.mems_allowed)
+        pfn = dequeue(machine, nid, None, task.mems_allowed)
     if pfn is not None and has_reserve:
         resv.put(at, at + HPAGE_PMD_NR)
         machine.resv_huge_pages -= 1
@@ -154,7 +152,7 @@ def dissolve_free_huge_pages(machine: Machine, a: int, b: int) -> None:
     """
     node = machine.nodes[nid_of(a)]
     pool = node.hugetlb
-    a, b = a & ~_MASK, -(-b // HPAGE_PMD_NR) * HPAGE_PMD_NR
+    a, b = huge_floor(a), huge_ceil(b)
     for start, nr in pool.free.between(a, b):
         for pfn in range(start, start + nr, HPAGE_PMD_NR):
             if nr_available(machine) <= 0:
@@ -174,7 +172,7 @@ def _allowed(machine: Machine, task: Task) -> int:
     return sum(node.hugetlb.nr_free for nid, node in machine.nodes.items() if nid in nodes)
 
 
-def _dequeue(machine: Machine, nid: int, mask: Nodemask | None, mems: Nodemask) -> int | None:
+def dequeue(machine: Machine, nid: int, mask: Nodemask | None, mems: Nodemask) -> int | None:
     """A free page of the nearest pool to *nid*. Mirrors dequeue_hugetlb_folio_nodemask()."""
     for other in zonelist(machine, nid):
         pool = machine.nodes[other].hugetlb

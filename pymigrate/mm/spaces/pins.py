@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 def unpin_all(machine: Machine, task: Task) -> None:
     """Drop all that *task* holds, as closing its files does."""
     for pin in [pin for pin in machine.pins if pin.pid == task.pid]:
-        _drop(machine, pin)
+        drop_pin(machine, pin)
 
 
-def _drop(machine: Machine, pin: Pin) -> None:
+def drop_pin(machine: Machine, pin: Pin) -> None:
+    """Give back the references of *pin*."""
     machine.pins.remove(pin)
-    _change(machine, pin, -1)
+    change_references(machine, pin, -1)
 
 
 def is_secretmem(machine: Machine, vma: Vma) -> bool:
@@ -30,7 +31,7 @@ def is_secretmem(machine: Machine, vma: Vma) -> bool:
     return bool(vma.space) and machine.spaces[vma.space].fs == "secretmem"
 
 
-def _change(machine: Machine, pin: Pin, by: int) -> None:
+def change_references(machine: Machine, pin: Pin, by: int) -> None:
     """Take or drop the references of *pin*; what nobody holds any more is freed."""
 
     def change(frame: Frame) -> Frame | None:

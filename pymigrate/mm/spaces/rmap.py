@@ -39,11 +39,6 @@ class Mapping(NamedTuple):
     shift: int
     mm: Mm | None  # None for the page cache
 
-    @property
-    def is_cache(self) -> bool:
-        """Whether it is the page cache of a file."""
-        return self.mm is None
-
 
 def mappings(machine: Machine, frame: Frame, a: int, b: int) -> Iterator[Mapping]:
     """Where pages [a, b) of *frame*'s owner may be mapped; for a file the page cache comes first.

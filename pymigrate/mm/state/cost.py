@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pymigrate.mm.state.tally import Tally
 
-BATCH = 512  # NR_MAX_BATCHED_MIGRATION: base pages whose entries are flushed at once
+NR_MAX_BATCHED_MIGRATION = 512  # base pages that migrate_pages() unmaps, flushes and moves at once
 _LOCAL, _REMOTE = 10, 20  # distances
 
 

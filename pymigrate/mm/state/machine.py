@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 FIRST_REGION = 0x200004000000 >> PAGE_SHIFT
 
 
-LOCAL_DISTANCE, REMOTE_DISTANCE = 10, 20
-
-
 @dataclass(slots=True, eq=False)
 class Machine:
     """All state. Nothing else in the core is remembered between calls."""

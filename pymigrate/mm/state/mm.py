@@ -9,7 +9,7 @@ from pymigrate.mm.base.release import Release
 from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.state.numa import NumaMm
 from pymigrate.mm.state.vma import Vma, can_join, joined_anon_vma
-from pymigrate.units import HPAGE_PMD_NR
+from pymigrate.units import HPAGE_PMD_NR, huge_ceil, huge_floor
 
 
 @dataclass(slots=True, eq=False)
@@ -137,9 +137,8 @@ class Mm:
 
         They are the reason why faults map no huge page there: zap_pte_range() frees no tables.
         """
-        mask = HPAGE_PMD_NR - 1
         for a, b in spans:
-            start, end = a & ~mask, b + mask & ~mask
+            start, end = huge_floor(a), huge_ceil(b)
             self.tables.put(start, end, Extent(start, end - start))
 
     def remove(self, a: int, b: int) -> None:
@@ -153,8 +152,7 @@ class Mm:
                 self.split(part, end)
             self.vmas.remove(part)
         if self.tables.runs:
-            mask = HPAGE_PMD_NR - 1
-            start, end = a & ~mask, b + mask & ~mask
+            start, end = huge_floor(a), huge_ceil(b)
             if self.vmas_between(start, a):
                 start += HPAGE_PMD_NR
             if self.vmas_between(b, end):

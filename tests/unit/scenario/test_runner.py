@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from pymigrate.errors import ScenarioErrors, UnsupportedError
-from pymigrate.scenario.build import build
-from pymigrate.scenario.loader import load_text
+from pymigrate.scenario.boot.build import build
+from pymigrate.scenario.read.loader import load_text
 from pymigrate.scenario.runner import Runner
 from tests.property.invariants import check
 

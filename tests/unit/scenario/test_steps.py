@@ -12,7 +12,6 @@ from pymigrate.scenario.call_steps import (
     SetMempolicyStep,
     TouchStep,
 )
-from pymigrate.scenario.loader import load_text
 from pymigrate.scenario.machine_steps import (
     CpusetCreateStep,
     CpusetSetStep,
@@ -20,7 +19,8 @@ from pymigrate.scenario.machine_steps import (
     PlacementStep,
     SysctlStep,
 )
-from pymigrate.scenario.step_base import Step
+from pymigrate.scenario.read.loader import load_text
+from pymigrate.scenario.spec.step_base import Step
 from pymigrate.scenario.steps import STEPS
 
 HEAD = """\

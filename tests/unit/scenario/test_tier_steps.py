@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pymigrate.errors import ScenarioError
-from pymigrate.scenario.loader import load
+from pymigrate.scenario.read.loader import load
 from pymigrate.scenario.runner import run_scenario
 
 MACHINE = """\

@@ -6,8 +6,8 @@ from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
-from pymigrate.scenario.build import boot
-from pymigrate.scenario.models import MachineSpec
+from pymigrate.scenario.boot.build import boot
+from pymigrate.scenario.spec.models import MachineSpec
 from pymigrate.syscalls.gup import pin, unpin
 from pymigrate.syscalls.migrate import migrate_pages
 from pymigrate.syscalls.mmap import munmap

@@ -199,7 +199,7 @@ def test_node_of_inaccessible_memory_is_efault(machine: Machine, task: Task) -> 
     assert errno_of(get_mempolicy, machine, task, addr, NODE | ADDR) == "EFAULT"
 
 
-# mbind: the order of checks (6.1); what it does is in tests/unit/mm/test_mbind.py
+# mbind: the order of checks (6.1); what it does is in tests/unit/mm/calls/test_mbind.py
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,46 @@
+"""``pymigrate accesses``."""
+
+from __future__ import annotations
+
+import click
+
+from pymigrate.cli.common import Options, common_options, find_task, print_json
+from pymigrate.views.told import accesses
+
+
+@click.command()
+@click.argument("pid", required=False)
+@click.option("--log", is_flag=True, help="Print the remote pages as ADDRESS NODE, hottest first.")
+@click.option("--top", type=click.IntRange(min=1), metavar="N", help="With --log: so many at most.")
+@common_options()
+def command(options: Options, pid: str | None, log: bool, top: int | None) -> None:
+    """Tell how far tasks reach with their accesses, as the scenario declares them.
+
+    LOCAL/s are accesses a second to memory on the node that the task runs on, REMOTE/s those to
+    other nodes, ABSENT/s those to pages that were never touched; DISTANCE is their mean. With
+    --log PID's remote pages are printed as a profiler would log them, with the node that uses
+    them, for `pymigrate move_pages PID --from-file`.
+    """
+    if log and pid is None:
+        raise click.UsageError("--log needs a PID")
+    if top and not log:
+        raise click.UsageError("--top needs --log")
+    with options.session() as machine:
+        if log:
+            pages = accesses.remote_pages(machine, find_task(machine, str(pid)))[:top]
+            shown: list[dict[str, object]] = [
+                {"address": f"{page.addr:#x}", "node": page.node, "rate": round(page.rate, 3)}
+                for page in pages
+            ]
+            text = "".join(f"{page.addr:x} {page.node}\n" for page in pages)
+        else:
+            rows = accesses.rows(machine)
+            if pid is not None:
+                task = find_task(machine, pid)
+                rows = [row for row in rows if row.pid == task.pid]
+            shown = [accesses.as_json(row) for row in rows]
+            text = accesses.format_rows(rows)
+    if options.json:
+        print_json(shown)
+    else:
+        click.echo(text, nl=False)

@@ -1,0 +1,20 @@
+"""``pymigrate buddyinfo``."""
+
+from __future__ import annotations
+
+import click
+
+from pymigrate.cli.common import Options, common_options, print_json
+from pymigrate.views.proc import buddyinfo
+
+
+@click.command()
+@common_options()
+def command(options: Options) -> None:
+    """Print /proc/buddyinfo: the free blocks of each order, from 4 KiB to 4 MiB, zone by zone."""
+    with options.session() as machine:
+        rows = buddyinfo.rows(machine)
+    if options.json:
+        print_json([row._asdict() for row in rows])
+    else:
+        click.echo(buddyinfo.format_rows(rows), nl=False)

@@ -1,0 +1,63 @@
+"""``pymigrate compact``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pymigrate.cli.call import system_call
+from pymigrate.cli.common import Options, common_options
+from pymigrate.syscalls.compact import compact
+from pymigrate.views.pictures import zone_picture
+from pymigrate.views.told import compaction
+
+if TYPE_CHECKING:
+    from pymigrate.mm.state.machine import Machine
+
+
+@click.command()
+@click.argument("node", type=click.IntRange(min=0), required=False)
+@click.option(
+    "--order",
+    type=click.IntRange(1, 10),
+    metavar="N",
+    help="Only until a block of 2^N pages is free, as kcompactd does.",
+)
+@common_options(changes=True, calls=True)
+def command(options: Options, node: int | None, order: int | None) -> None:
+    """Compact the memory of NODE, or of all nodes: pages in use move to the end of each zone.
+
+    Without --order it is what a write to /sys/devices/system/node/nodeN/compact does, or to
+    vm.compact_memory. -v draws the pageblocks of each zone before and after.
+    """
+    with system_call(options, "compact") as call:
+        machine = call.machine
+        counts = _free_blocks(machine)
+        drawn = (
+            _picture(machine, node) if options.verbose and node in (None, *machine.nodes) else ""
+        )
+        runs = compact(machine, call.shell, node, order)
+        after = _free_blocks(machine)
+        keys = [(run.node, run.zone) for run in runs]
+        old, new = [counts[key] for key in keys], [after[key] for key in keys]
+        call.answer["zones"] = compaction.as_json(runs, old, new)
+        call.text = compaction.format_runs(runs, old, new)
+        if options.verbose:
+            after_text = _picture(machine, node, has_legend=True)
+            call.text = f"before:\n{drawn}\nafter:\n{after_text}\n{call.text}"
+
+
+def _free_blocks(machine: Machine) -> dict[tuple[int, str], int]:
+    return {
+        (zone.node, zone.zone): zone.free_blocks
+        for nid in machine.nodes
+        for zone in zone_picture.rows(machine, nid)
+    }
+
+
+def _picture(machine: Machine, node: int | None, has_legend: bool = False) -> str:
+    nodes = sorted(machine.nodes) if node is None else [node]
+    zones = [zone for nid in nodes for zone in zone_picture.rows(machine, nid)]
+    lines = [*zone_picture.lines(zones), *(zone_picture.legend(zones) if has_legend else ())]
+    return zone_picture.format_lines(lines)

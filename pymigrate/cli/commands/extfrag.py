@@ -1,0 +1,26 @@
+"""``pymigrate extfrag``."""
+
+from __future__ import annotations
+
+import click
+
+from pymigrate.cli.common import Options, common_options, print_json
+from pymigrate.views.proc import extfrag
+
+
+@click.command()
+@click.option("--unusable", is_flag=True, help="Print unusable_index instead.")
+@common_options()
+def command(options: Options, unusable: bool) -> None:
+    """Print debugfs's extfrag/extfrag_index: why allocations of each order would fail.
+
+    Towards 0 for want of memory, towards 1 because what is free is scattered; -1: they would not
+    fail. --unusable prints which part of the free memory is of no use to an order.
+    """
+    with options.session() as machine:
+        rows = extfrag.rows(machine)
+    if options.json:
+        print_json([row._asdict() for row in rows])
+    else:
+        text = extfrag.format_unusable(rows) if unusable else extfrag.format_extfrag(rows)
+        click.echo(text, nl=False)

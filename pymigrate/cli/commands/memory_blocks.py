@@ -1,0 +1,75 @@
+"""What `offline` and `online` have in common: which blocks, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import click
+
+from pymigrate.cli.call import Call, system_call
+from pymigrate.errors import KernelError
+from pymigrate.nodemask import Bitmap
+from pymigrate.syscalls.memory_blocks import Outcome
+from pymigrate.views.sysfs import memory_blocks
+
+if TYPE_CHECKING:
+    from pymigrate.cli.common import Options
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.task import Task
+
+    Change = Callable[[Machine, Task, int, Sequence[int] | None], list[Outcome]]
+
+
+class _Blocks(click.ParamType[list[int]]):
+    """Numbers of memory blocks in the kernel's list format."""
+
+    name = "blocks"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[int]:
+        """Parse it; a wrong one ends the command as a usage error."""
+        try:
+            return list(Bitmap.parse(str(value)))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+BLOCKS = _Blocks()
+
+
+def change_blocks(
+    options: Options, name: str, change: Change, node: int | None, blocks: list[int] | None
+) -> None:
+    """Take memory blocks away or give them back, and tell what became of each; or list all."""
+    if node is None and blocks is not None:
+        raise click.UsageError("--block needs a NODE")
+    with system_call(options, name) as call:
+        if node is None:
+            rows = memory_blocks.rows(call.machine)
+            call.answer["blocks"] = [row._asdict() for row in rows]
+            call.text = memory_blocks.format_rows(rows)
+            return
+        _tell(call, change(call.machine, call.shell, node, blocks), name)
+
+
+def _tell(call: Call, outcomes: list[Outcome], done: str) -> None:
+    """Print what became of each block. Raises the first KernelError."""
+    call.answer["blocks"] = [
+        {"block": number, "errno": error.errno if error else None} for number, error in outcomes
+    ]
+    told = [(number, _text(error, done)) for number, error in outcomes]
+    for text, group in groupby(told, key=lambda pair: pair[1]):
+        numbers = [number for number, _ in group]
+        call.text += f"memory{Bitmap.collect(numbers)}: {text}\n"
+    for _, error in outcomes:
+        if error:
+            raise error
+
+
+def _text(error: KernelError | None, done: str) -> str:
+    if error is None:
+        return done
+    return f"{error}: {error.why}"

@@ -1,0 +1,57 @@
+"""``pymigrate migratepages``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pymigrate.cli.call import Call, system_call
+from pymigrate.cli.common import Options, common_options, find_task
+from pymigrate.syscalls import migrate
+from pymigrate.tools.nodestring import parse_nodestring
+from pymigrate.views.why import stayed
+
+if TYPE_CHECKING:
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.nodemask import Nodemask
+
+
+@click.command()
+@click.argument("pid")
+@click.argument("from_nodes")
+@click.argument("to_nodes")
+@common_options(changes=True, calls=True, leaves=True, strict=True)
+def command(options: Options, pid: str, from_nodes: str, to_nodes: str) -> None:
+    """Move the pages of process PID from FROM_NODES to TO_NODES.
+
+    PID may also be a task's name; 0 is the caller, who has no pages. Nodes are written as
+    numactl's programs take them: 0,2-3, all, !1, +0. As with numactl's migratepages nothing is
+    printed on stdout when the call succeeds, even if some pages stayed; one line on stderr says
+    so then, and -v which and why.
+    """
+    with system_call(options, "migrate_pages") as call:
+        old, new = _nodes(call.machine, from_nodes), _nodes(call.machine, to_nodes)
+        task = call.shell if pid == "0" else find_task(call.machine, pid)
+        move = stayed.Move(call.shell, task, old, new)
+        call.find_left = lambda is_full: stayed.migrate_pages_rows(
+            call.machine, move, _ret(call), is_full
+        )
+        call.answer["ret"] = migrate.migrate_pages(call.machine, call.shell, task, old, new)
+
+
+def _nodes(machine: Machine, text: str) -> Nodemask:
+    """The nodes of an argument; ends the command as numactl's programs do if it is wrong."""
+    parsed = parse_nodestring(text, machine.memory_nodes, len(machine.nodes))
+    if parsed.mask is None:
+        if parsed.warning:
+            click.echo(f"libnuma: Warning: {parsed.warning}", err=True)
+        click.echo(f"<{text}> is invalid")
+        raise click.exceptions.Exit(1)
+    return parsed.mask
+
+
+def _ret(call: Call) -> int | None:
+    """What the call has returned, where that says that there is nothing to look for."""
+    ret = call.answer.get("ret")
+    return ret if isinstance(ret, int) and not call.wants_reasons else None

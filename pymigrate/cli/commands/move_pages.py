@@ -1,0 +1,161 @@
+"""``pymigrate move_pages``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import click
+
+from pymigrate.arguments import parse_address
+from pymigrate.cli.call import find_range, system_call
+from pymigrate.cli.common import (
+    TEXT_FILE,
+    Options,
+    common_options,
+    find_task,
+    parse_number,
+    shorten,
+)
+from pymigrate.errors import ERRNO, KernelError
+from pymigrate.syscalls import migrate
+from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
+from pymigrate.views.why import stayed
+
+if TYPE_CHECKING:
+    from pymigrate.mm.calls.move_pages import MovePagesResult
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.task import Task
+
+_NAMES = {-number: f"-{name}" for name, number in ERRNO.items()}
+_MEANING = {
+    "-ENOENT": "not present",
+    "-EFAULT": "not mapped, or the zero page",
+    "-EACCES": "mapped by several processes",
+    "-EBUSY": "isolated already",
+}
+UNWRITTEN = "unknown"
+MAX_PAGES = 1 << 24
+
+
+@click.command("move_pages")
+@click.argument("pid")
+@click.argument("pages", nargs=-1, metavar="[ADDR|REGION[+OFFSET[:LENGTH]]]...")
+@click.option("--to", type=int, metavar="NODE", help="The node that the pages are to go to.")
+@click.option("--move-all", is_flag=True, help="Move shared pages too (needs CAP_SYS_NICE).")
+@click.option("--query", is_flag=True, help="Ask where the pages are; move none.")
+@click.option(
+    "--from-file",
+    type=TEXT_FILE,
+    metavar="LOG",
+    help="Read lines ADDR [NODE] from LOG ('-': stdin); --to is the node where there is none.",
+)
+@common_options(changes=True, calls=True, leaves=True, strict=True)
+def command(
+    options: Options,
+    pid: str,
+    pages: tuple[str, ...],
+    to: int | None,
+    move_all: bool,
+    query: bool,
+    from_file: str | None,
+) -> None:
+    """Move single pages of process PID to a node, or to one for each; or ask where they are.
+
+    Prints the status of each page, as the call writes it: a node, or an error's name; pages that
+    the call did not come to are `unknown`.
+    """
+    listed = _parse_log(from_file, to) if from_file is not None else []
+    with system_call(options, "move_pages") as call:
+        task = find_task(call.machine, pid)
+        ranges = [_addresses(call.machine, task, text) for text in pages]
+        if sum(map(len, ranges)) > MAX_PAGES:
+            raise click.UsageError(f"too many pages are named; expected at most {MAX_PAGES}")
+        listed += [(addr, to) for addrs in ranges for addr in addrs]
+        if not listed:
+            raise click.UsageError("no page is named; expected addresses, regions or --from-file")
+        if not query and any(node is None for _, node in listed):
+            raise click.UsageError("no node is named; expected --to NODE, or --query")
+        addrs = [addr for addr, _ in listed]
+        nodes = None if query else [node for _, node in listed if node is not None]
+        flags = migrate.MPOL_MF_MOVE_ALL if move_all else migrate.MPOL_MF_MOVE
+        result = migrate.move_pages(call.machine, call.shell, task, addrs, nodes, flags)
+        if nodes is not None:
+            call.find_left = lambda _: stayed.move_pages_rows(
+                call.machine, task, addrs, nodes, result
+            )
+        names = {value: _named(value) for value in set(result.status)}
+        status = [names[value] for value in result.status]
+        if options.json:
+            call.answer = _answer(result, addrs, status)
+        else:
+            call.text = _table(addrs, status)
+        if result.ret > 0:
+            plural = "page was" if result.ret == 1 else "pages were"
+            call.text += f"{result.ret} {plural} not moved, or not come to\n"
+        if result.errno:
+            why = stayed.why_ended(call.machine, task, result.errno, nodes or [])
+            raise KernelError(result.errno, why)
+
+
+def _addresses(machine: Machine, task: Task, text: str) -> range:
+    addr, length = find_range(machine, task, text)
+    return range(addr, addr + (1 if length is None else length), PAGE_SIZE)
+
+
+def _parse_log(log: str, to: int | None) -> list[tuple[int, int | None]]:
+    """The pages and nodes of a log; raises click.BadParameter with the line's number."""
+    listed: list[tuple[int, int | None]] = []
+    nodes: dict[str, int | None] = {}  # what has been parsed before: there are few
+    for number, line in enumerate(log.splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        addr, node = parse_address(words[0]), to
+        if len(words) > 1:
+            if words[1] not in nodes:
+                nodes[words[1]] = parse_number(words[1])
+            node = nodes[words[1]]
+        if addr is None or len(words) > 2 or (node is None and len(words) > 1):
+            raise click.BadParameter(
+                f"line {number} is {shorten(line.strip())}, expected ADDR [NODE]",
+                param_hint="--from-file",
+            )
+        listed.append((addr >> PAGE_SHIFT << PAGE_SHIFT, node))
+    return listed
+
+
+def _named(status: int | None) -> int | str:
+    if status is None:
+        return UNWRITTEN
+    return status if status >= 0 else _NAMES[status]
+
+
+def _answer(
+    result: MovePagesResult, addrs: list[int], status: list[int | str]
+) -> dict[str, object]:
+    return {
+        "ret": result.ret,
+        "errno": result.errno,
+        "pages": [
+            {"address": f"{addr:#x}", "status": value}
+            for addr, value in zip(addrs, status, strict=True)
+        ],
+        "summary": Counter(status),
+    }
+
+
+def _table(addrs: list[int], status: list[int | str]) -> str:
+    """A line for each page, then one for each status."""
+    texts = {value: _text(value) for value in set(status)}
+    lines = [f"{'ADDRESS':>16} STATUS\n"]
+    lines += [f"{addr:16x} {texts[value]}\n" for addr, value in zip(addrs, status, strict=True)]
+    for value, nr in sorted(Counter(status).items(), key=lambda item: (str(item[0]), item[1])):
+        where = f"on node {value}" if isinstance(value, int) else texts[value]
+        lines.append(f"{nr} {'page' if nr == 1 else 'pages'} {where}\n")
+    return "".join(lines)
+
+
+def _text(status: int | str) -> str:
+    meaning = _MEANING.get(str(status))
+    return f"{status} {meaning}" if meaning else str(status)

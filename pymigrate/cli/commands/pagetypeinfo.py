@@ -1,0 +1,20 @@
+"""``pymigrate pagetypeinfo``."""
+
+from __future__ import annotations
+
+import click
+
+from pymigrate.cli.common import Options, common_options, print_json
+from pymigrate.views.proc import pagetypeinfo
+
+
+@click.command()
+@common_options()
+def command(options: Options) -> None:
+    """Print /proc/pagetypeinfo: free blocks and pageblocks by migratetype."""
+    with options.session() as machine:
+        rows = pagetypeinfo.rows(machine)
+    if options.json:
+        print_json([row._asdict() for row in rows])
+    else:
+        click.echo(pagetypeinfo.format_rows(rows), nl=False)

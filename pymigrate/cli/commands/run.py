@@ -1,0 +1,146 @@
+"""``pymigrate run``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from pymigrate.cli.common import say, trace_options
+from pymigrate.cli.watch import watch, write_chrome
+from pymigrate.errors import ScenarioError
+from pymigrate.mm.state.tally import Tally
+from pymigrate.session import scenario_path
+from pymigrate.views.told import balance, cost
+from pymigrate.views.told import trace as traces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymigrate.scenario.record import Record
+
+PROGRESS_STEPS = 200  # fewer steps are done before a progress bar could be read
+
+
+# What stands below a record's line, or is its beginning.
+_MORE = ("op", "balanced", "ended", "estimated", "scans", "tasks", "trace")
+
+
+class Watched(NamedTuple):
+    """How the steps are watched."""
+
+    trace: bool
+    steps: bool
+    chrome: str | None
+    times: bool
+
+
+def _traced(command: click.decorators.FC) -> click.decorators.FC:
+    """Give the command the options that say how it is watched."""
+    for option in reversed(trace_options()):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("scenario", metavar="SCENARIO")
+@click.option("--json", "as_json", is_flag=True, help="Print the records as a JSON array.")
+@click.option("-v", "--verbose", is_flag=True, help="Estimate the time of each migration.")
+@click.option(
+    "--kernel",
+    type=click.Choice(["6.12", "6.1", "7.2"]),
+    help="The kernel whose rules hold (default: what the scenario says).",
+)
+@_traced
+def command(
+    scenario: str,
+    as_json: bool,
+    verbose: bool,
+    kernel: str | None,
+    trace: bool,
+    trace_steps: bool,
+    chrome: str | None,
+) -> None:
+    """Boot SCENARIO, execute its steps, and print the record of each.
+
+    The machine is made for this command alone; a booted one is not touched. --trace adds the
+    migration tracepoints to the records.
+    """
+    given = click.get_current_context().obj or {}  # by `pymigrate trace`
+    chrome = chrome or given.get("chrome")
+    steps = trace_steps or bool(given.get("trace_steps"))
+    is_traced = trace or bool(given.get("trace")) or (steps and not chrome)
+    watched = Watched(is_traced, steps, chrome, as_json or verbose)
+    records = _records(scenario, kernel, watched)
+    if as_json:
+        click.echo("[" + ",\n ".join(json.dumps(record) for record in records) + "]")
+        return
+    number = 0
+    for number, record in enumerate(records, 1):
+        click.echo(_line(number, record))
+    if not number:
+        say(f"{os.path.basename(scenario)} has no steps")
+
+
+def _records(path: str, kernel: str | None, watched: Watched) -> Iterator[Record]:
+    from pymigrate.scenario.boot.build import build
+    from pymigrate.scenario.read.loader import load
+    from pymigrate.scenario.runner import Runner
+
+    path = scenario_path(path)
+    scenario = load(path)
+    parts: list[traces.Part] = []
+    try:
+        machine = build(scenario, kernel)
+        watch(machine, watched.trace, watched.steps, watched.chrome)
+        machine.tally = Tally() if watched.times else None
+        records = Runner(machine, scenario).run()
+        if len(scenario.steps) >= PROGRESS_STEPS and sys.stderr and sys.stderr.isatty():
+            from pymigrate.cli.render import progress
+
+            records = progress(records, len(scenario.steps))
+        for number, record in enumerate(records, 1):
+            if watched.chrome:
+                actor = traces.Actor(f"{number} {record['op']}", number, 0)
+                parts.append(traces.Part(actor, list(machine.events or ())))
+            if watched.steps and "trace" in record:
+                record["trace"] = traces.all_lines(machine)
+            if not watched.trace:
+                record.pop("trace", None)
+            if time := cost.taken(machine):
+                record["estimated"] = cost.as_json(time)
+                machine.tally = Tally()
+            yield record
+        if watched.chrome:
+            write_chrome(machine, watched.chrome, parts)
+    except ScenarioError as error:
+        raise ScenarioError(error.message, error.path or path, error.line, error.column) from None
+
+
+def _line(number: int, record: Record) -> str:
+    """A record for people: its number, the step, and what was answered."""
+    fields = [
+        f"{name}={value if isinstance(value, str | int) else json.dumps(value)}"
+        for name, value in record.items()
+        if name not in _MORE and value is not None
+    ]
+    more = [_reach(task) for task in record.get("tasks", ())]
+    if "balanced" in record:
+        more += balance.format_lines(record)
+    if "estimated" in record:
+        more.append(cost.format_line(cost.from_json(record["estimated"])))
+    more += record.get("trace", ())
+    below = "".join(f"\n       {line}" for line in more)
+    return " ".join([f"{number:4}", str(record["op"]), *fields]) + below
+
+
+def _reach(task: dict[str, Any]) -> str:
+    """What an `accesses` step says of a task."""
+    absent = f", {task['absent']:.0f} to absent pages" if task["absent"] else ""
+    return (
+        f"{task['task']} on node {task['node']}: {task['local']:.0f} local,"
+        f" {task['remote']:.0f} remote accesses/s{absent}, mean distance {task['distance']:.1f}"
+    )

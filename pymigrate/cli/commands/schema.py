@@ -1,0 +1,13 @@
+"""``pymigrate schema``."""
+
+import click
+
+
+@click.command()
+def command() -> None:
+    """Print the JSON Schema of scenario files, for editors."""
+    import json
+
+    from pymigrate.scenario.read.schema import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))

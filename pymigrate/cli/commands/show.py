@@ -1,0 +1,87 @@
+"""``pymigrate show``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+import click
+
+from pymigrate.cli.common import (
+    Options,
+    common_options,
+    find_task,
+    parse_number,
+    print_json,
+    shorten,
+)
+from pymigrate.views.pictures import show, zone_picture
+
+JSON_CELLS = 64
+
+
+@click.command()
+@click.argument("pid", required=False)
+@click.option(
+    "--zone", metavar="NODE[:ZONE]", help="Draw the pageblocks of a node's zones instead."
+)
+@common_options()
+def command(options: Options, pid: str | None, zone: str | None) -> None:
+    """Draw the nodes, and the memory of each task; with PID, of that one only.
+
+    Each mapping is a strip whose cells are equal parts of it, drawn as the node that most of their
+    pages lie on; where nodes mix, cells take turns in proportion. '.' is memory that is not
+    present, 'z' the zero page (-1 and -2 in JSON). On a terminal the nodes have colours, unless
+    NO_COLOR is set. PID may also be a task's name.
+    """
+    if zone is not None:
+        _show_zones(options, zone)
+        return
+    width = shutil.get_terminal_size().columns
+    with options.session() as machine:
+        by_pid = [task for _, task in sorted(machine.tasks.items())]
+        tasks = [find_task(machine, pid)] if pid else by_pid
+        cells = JSON_CELLS if options.json else show.cells_that_fit(machine, tasks, width)
+        picture = show.rows(machine, tasks, cells)
+    if options.json:
+        print_json(show.as_json(picture))
+    elif _is_drawn():
+        from pymigrate.cli.render import draw
+
+        draw(show.lines(picture, width), width)
+    else:
+        click.echo(show.format_rows(picture, width), nl=False)
+
+
+def _is_drawn() -> bool:
+    """Whether stdout is a terminal that shows more than characters."""
+    return bool(sys.stdout and sys.stdout.isatty() and os.environ.get("TERM") != "dumb")
+
+
+def _show_zones(options: Options, text: str) -> None:
+    """Draw the pageblocks of NODE[:ZONE]."""
+    node, _, name = text.partition(":")
+    with options.session() as machine:
+        nid = parse_number(node)
+        if nid is None or nid not in machine.nodes:
+            known = ", ".join(map(str, sorted(machine.nodes)))
+            raise click.BadParameter(
+                f"{shorten(text)} names no node; expected NODE or NODE:ZONE, NODE one of {known}",
+                param_hint="--zone",
+            )
+        zones = zone_picture.rows(machine, nid, name or None)
+        if name and not zones:
+            names = ", ".join(zone_picture.zone_names(machine, nid)) or "none"
+            message = f"node {nid} has no zone {shorten(name)}; expected one of {names}"
+            raise click.BadParameter(message, param_hint="--zone")
+    lines = [*zone_picture.lines(zones), *zone_picture.legend(zones)]
+    if options.json:
+        print_json(zone_picture.as_json(zones))
+    elif _is_drawn():
+        from pymigrate.cli.render import draw
+
+        width = max(shutil.get_terminal_size().columns, zone_picture.WIDTH + 2)
+        draw(lines, width)
+    else:
+        click.echo(zone_picture.format_lines(lines), nl=False)

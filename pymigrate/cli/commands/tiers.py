@@ -1,0 +1,30 @@
+"""``pymigrate tiers``."""
+
+from __future__ import annotations
+
+import click
+
+from pymigrate.cli.common import Options, common_options, print_json
+from pymigrate.views.told import memory_tiering
+
+
+@click.command()
+@click.option("--sysfs", is_flag=True, help="Print the files of sysfs instead, as grep does.")
+@common_options()
+def command(options: Options, sysfs: bool) -> None:
+    """List the memory tiers, and where reclaim demotes the pages of each node to.
+
+    ADISTANCE is the abstract distance of a node's memory: the smaller, the faster; a tier is 128
+    wide. TOP: nothing is promoted from there. PREFERRED are the nodes that are tried first when
+    pages of the node are demoted, FALLBACK all that may be used then.
+    """
+    with options.session() as machine:
+        rows = memory_tiering.rows(machine)
+        files = memory_tiering.files(machine)
+        shown = memory_tiering.as_json(machine, rows)
+    if options.json:
+        print_json({**shown, "files": files} if sysfs else shown)
+    elif sysfs:
+        click.echo("".join(f"{path}:{text}" for path, text in files.items()), nl=False)
+    else:
+        click.echo(memory_tiering.format_rows(rows), nl=False)

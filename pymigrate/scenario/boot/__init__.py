@@ -1,0 +1,1 @@
+"""From a scenario to a machine: nodes, what tasks and the kernel hold, scattered memory."""

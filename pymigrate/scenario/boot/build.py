@@ -1,0 +1,195 @@
+"""From a scenario's text to a booted machine."""
+
+from pymigrate.errors import ScenarioError
+from pymigrate.mm.base.cred import NAMES
+from pymigrate.mm.base.memmap import Busy, Frame
+from pymigrate.mm.base.release import RELEASES
+from pymigrate.mm.engine.movable_ops import new_pages
+from pymigrate.mm.faults.filemap import dirty_frames
+from pymigrate.mm.frames.busy import begin
+from pymigrate.mm.frames.frames import FrameEdits
+from pymigrate.mm.frames.lru_batches import lru_add_drain_all
+from pymigrate.mm.frames.page_alloc import add_memory, reserve_pages, setup_watermarks
+from pymigrate.mm.offline.contig import declare_cma
+from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
+from pymigrate.mm.state.address_space import AddressSpace
+from pymigrate.mm.state.driver import Driver
+from pymigrate.mm.state.machine import Machine, add_device, find_file
+from pymigrate.mm.state.mm import Mm
+from pymigrate.mm.state.node import Node
+from pymigrate.mm.state.task import Cpuset, Task
+from pymigrate.mm.state.tiers import AccessCoordinate
+from pymigrate.scenario.boot.fragmentation import fragment
+from pymigrate.scenario.boot.memory import declare, policy_of
+from pymigrate.scenario.spec.models import (
+    DriverSpec,
+    FileSpec,
+    MachineSpec,
+    NodeSpec,
+    Scenario,
+    TaskSpec,
+)
+from pymigrate.syscalls import cpuset
+from pymigrate.units import PAGE_SHIFT
+
+FIRST_INODE = 2  # of a tmpfs: its root is 1
+
+
+def build(scenario: Scenario, kernel: str | None = None) -> Machine:
+    """The machine of *scenario* with its files, tasks and declared memory, just booted.
+
+    *kernel* overrides the scenario's. Raises ScenarioError for memory that does not fit.
+    """
+    machine = boot(scenario.machine, kernel or scenario.kernel)
+    inode = FIRST_INODE
+    for name, spec in scenario.files.items():
+        space = AddressSpace(machine.new_id(), name, spec.fs, spec.size)
+        machine.spaces[space.space_id] = space
+        if space.is_shmem:
+            space.inode, inode = inode, inode + 1
+    for name, group in scenario.cpusets.items():
+        cpuset.create(machine, machine.shell, name, group.cpus, group.mems, memory_migrate=True)
+    families = _families(machine, scenario)
+    for name, task in scenario.tasks.items():
+        mm = Mm(machine.new_id(), families[name])
+        machine.mms[mm.mm_id] = mm
+        machine.tasks[task.pid] = made = Task(
+            task.pid,
+            name,
+            task.comm,
+            task.uid,
+            task.cpus,
+            mm,
+            machine.memory_nodes,
+            user_cpus=task.cpus,
+            caps=_caps(task),
+            is_dumpable=task.dumpable,
+            accesses=[access.pattern for access in task.access],
+        )
+        if task.cpuset is not None:
+            cpuset.attach_task(machine, machine.shell, made, task.cpuset)
+        made.policy = policy_of(made.mems_allowed & machine.memory_nodes, task.mempolicy)
+    machine.next_pid = max([machine.next_pid - 1, *machine.tasks]) + 1
+    _declare_memory(machine, scenario)
+    return machine
+
+
+def _caps(task: TaskSpec) -> int | None:
+    """The capabilities that a task declares."""
+    if task.capabilities is None:
+        return None
+    return sum(NAMES[name] for name in set(task.capabilities))
+
+
+def _declare_memory(machine: Machine, scenario: Scenario) -> None:
+    """Map what the tasks declare; it costs no counters, and no page waits for its LRU list."""
+    for name, spec in scenario.tasks.items():
+        task = machine.task(name)
+        for region in spec.memory:
+            declare(machine, task, region)
+        task.il_prev, task.il_weight = -1, 0
+    for name, driver in scenario.drivers.items():
+        _load_driver(machine, name, driver)
+    for name, file in scenario.files.items():
+        _set_state(machine, name, file)
+    lru_add_drain_all(machine)
+    machine.counters.clear()
+    for node in machine.nodes.values():
+        node.numa.clear()
+
+
+def _load_driver(machine: Machine, name: str, spec: DriverSpec) -> None:
+    """Give a driver its pages. Raises ScenarioError."""
+    node = machine.nodes.get(spec.node)
+    free = node.nr_free if node else 0
+    if node is None or free < spec.pages:
+        message = f"driver {name}: node {spec.node} has {free} free pages, expected {spec.pages}"
+        raise ScenarioError(message)
+    driver = Driver(machine.new_id(), name, spec.kind, spec.interface)
+    driver.isolates = [str(answer).lower() for answer in spec.isolate]
+    driver.migrates = list(spec.migrate)
+    machine.drivers[name] = driver
+    extents = reserve_pages(node, spec.pages)
+    edits = FrameEdits(machine)
+    edits.set(extents, Frame(driver.driver_id, 0))
+    edits.commit()
+    new_pages(machine, driver, [p for start, nr in extents for p in range(start, start + nr)])
+
+
+def _set_state(machine: Machine, name: str, file: FileSpec) -> None:
+    """Let what is cached of a file be dirty, or under writeback, as it declares."""
+    space = find_file(machine, name)
+    assert space is not None
+    runs = list(space.pages.runs)
+    if file.dirty:
+        dirty_frames(machine, runs)
+    if file.writeback:
+        passes = -1 if file.writeback is True else file.writeback
+        for run in runs:
+            for pfn in run.pfns():
+                begin(machine, pfn, Busy.WRITEBACK, passes)
+
+
+def _families(machine: Machine, scenario: Scenario) -> dict[str, int]:
+    """A fork family for each task; tasks that share private memory are of one."""
+    families = {name: machine.new_id() for name in scenario.tasks}
+    for name, spec in scenario.tasks.items():
+        for region in spec.memory:
+            if region.origin and not region.is_shared:
+                ours, theirs = families[name], families[region.origin[0]]
+                families = {
+                    who: theirs if family == ours else family for who, family in families.items()
+                }
+    return families
+
+
+def boot(spec: MachineSpec, kernel: str) -> Machine:
+    """A machine with nothing running on it."""
+    ids = spec.node_ids
+    distances = {
+        nid: dict(zip(ids, row, strict=True)) for nid, row in zip(ids, spec.matrix, strict=True)
+    }
+    nodes = {nid: _node(nid, spec.nodes[nid]) for nid in ids}
+    machine = Machine(
+        nodes,
+        distances,
+        RELEASES[kernel],
+        thp=spec.thp,
+        defrag=spec.thp_defrag,
+        demotion=spec.demotion,
+        numa_balancing=spec.numa_balancing,
+        weights={nid: weight for nid, weight in spec.weights.items() if weight > 1},
+        seed=spec.seed,
+        costs=spec.costs.costs,
+    )
+    for name, device in spec.devices.items():
+        add_device(machine, name, device.memory >> PAGE_SHIFT)
+    first = 0
+    for nid in ids:
+        nr, movable = spec.nodes[nid].memory >> PAGE_SHIFT, spec.nodes[nid].movable >> PAGE_SHIFT
+        add_memory(machine, nodes[nid], nr, first, movable)
+        cma = spec.nodes[nid].cma >> PAGE_SHIFT
+        if cma and not declare_cma(nodes[nid], cma):
+            raise ScenarioError(f"node {nid}: no zone has room for its CMA area")
+        first += nr
+    setup_watermarks(machine)
+    for nid, count in spec.hugetlb.items():
+        set_nr_hugepages(machine, count, nid)
+    for nid in ids:
+        for pattern in spec.nodes[nid].fragmentation:
+            fragment(machine, nodes[nid], pattern)
+    machine.counters.clear()
+    mems = machine.memory_nodes
+    machine.cpusets[""] = Cpuset("", machine.cpus, mems, memory_migrate=True, old_mems=mems)
+    return machine
+
+
+def _node(nid: int, spec: NodeSpec) -> Node:
+    """A node without memory yet."""
+    node = Node(nid, spec.cpus, adistance=spec.adistance or 0)
+    if spec.hmat is not None:
+        hmat = spec.hmat
+        node.perf = AccessCoordinate(
+            hmat.read_latency, hmat.write_latency, hmat.read_bandwidth, hmat.write_bandwidth
+        )
+    return node

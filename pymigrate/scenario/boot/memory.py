@@ -1,0 +1,326 @@
+"""Declared memory: a scenario's regions are mapped and filled without a step."""
+
+from random import Random
+
+from pymigrate.errors import ScenarioError
+from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
+from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.base.runs import Extent, RunMap, take_extents
+from pymigrate.mm.faults.file_fault import map_cached
+from pymigrate.mm.faults.memory import access
+from pymigrate.mm.frames.frames import extents_of, new_frames, update_frames
+from pymigrate.mm.frames.page_alloc import reserve_pages
+from pymigrate.mm.spaces.anon_pages import Fault
+from pymigrate.mm.spaces.huge_pmd import split_huge_pmd_at
+from pymigrate.mm.spaces.rmap import anon_vma_prepare
+from pymigrate.mm.state.address_space import AddressSpace
+from pymigrate.mm.state.machine import FIRST_REGION, Machine, find_file
+from pymigrate.mm.state.policy import MPOL, Mempolicy, new_policy, set_nodemask
+from pymigrate.mm.state.task import Region, Task
+from pymigrate.mm.state.vma import Vm, Vma
+from pymigrate.nodemask import Nodemask
+from pymigrate.scenario.boot.hugetlb import fill_hugetlb, map_hugetlb
+from pymigrate.scenario.spec.models import PolicySpec, RandomPages, RegionSpec
+from pymigrate.syscalls.mmap import prot_flags
+from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT, pages_of
+
+# Where Linux puts them on x86-64 when nothing is randomized.
+HEAP_START = 0x555555559000 >> PAGE_SHIFT
+STACK_END = 0x7FFFFFFFF000 >> PAGE_SHIFT
+_ALIGN = HPAGE_PMD_NR
+NOT_PRESENT = -1
+
+
+def policy_of(allowed: Nodemask, spec: PolicySpec | None) -> Mempolicy | None:
+    """The policy that a scenario declares, of a task that may use the nodes *allowed*."""
+    if spec is None:
+        return None
+    policy = new_policy(MPOL(spec.mode_number), spec.flag_bits, spec.nodes)
+    policy = set_nodemask(policy, allowed)
+    if policy is not None and spec.home_node is not None:
+        policy = policy._replace(home_node=spec.home_node)
+    return policy
+
+
+def declare(machine: Machine, task: Task, spec: RegionSpec) -> None:
+    """Map the region *spec* in *task* and fill it. Raises ScenarioError if it does not fit."""
+    origin = machine.regions[spec.origin] if spec.origin else None
+    start = _address(machine, spec, origin)
+    nr = pages_of(spec.size)
+    if task.mm.vmas_between(start, start + nr):
+        raise _error(task, spec, f"{start << PAGE_SHIFT:#x} is taken by another region")
+    space, pgoff = _object(machine, task, spec, origin)
+    policy = policy_of(task.mems_allowed & machine.memory_nodes, spec.policy)
+    if spec.kind == "hugetlb" and not (origin and not spec.is_shared):
+        vma = map_hugetlb(machine, task, spec, start, space, pgoff)
+        vma.policy = policy
+        machine.regions[task.name, spec.as_] = Region(task.name, spec.as_, start, nr)
+        if origin:
+            _share(machine, task, vma, spec, origin, start)
+        else:
+            fill_hugetlb(machine, task, vma, spec, start)
+        return
+    flags = prot_flags(spec.prot) | (Vm.SHARED if spec.is_shared else 0)
+    if flags & Vm.WRITE and not spec.is_shared:
+        flags |= Vm.ACCOUNT
+    flags |= Vm.LOCKED if spec.locked else 0
+    flags |= Vm.GROWSDOWN if spec.kind == "stack" else 0
+    flags |= Vm.HUGETLB | Vm.DONTEXPAND if spec.kind == "hugetlb" else 0
+    vma = Vma(
+        start, start + nr, flags, pgoff if space else start, space.space_id if space else 0, policy
+    )
+    if space and space.is_shmem and policy:
+        space.set_policy(pgoff, nr, policy)
+    if spec.address is None:
+        vma = task.mm.insert(machine.release, vma)
+    else:
+        task.mm.insert_apart(vma)
+    machine.regions[task.name, spec.as_] = Region(task.name, spec.as_, start, nr)
+    if spec.kind == "heap":
+        low, high = task.mm.brk
+        task.mm.brk = (min(low or start, start), max(high, start + nr))
+    elif spec.kind == "stack":
+        task.mm.start_stack = start + nr - 1
+    _fill(machine, task, vma, spec, origin, start)
+
+
+def _address(machine: Machine, spec: RegionSpec, origin: Region | None) -> int:
+    nr = pages_of(spec.size)
+    if spec.address is not None:
+        start = spec.address >> PAGE_SHIFT
+        if FIRST_REGION <= start < HEAP_START:  # what is mapped later goes behind it
+            machine.next_region = max(machine.next_region, start + nr + 1)
+        return start
+    if origin and not spec.is_shared:
+        return origin.start
+    if spec.kind == "heap":
+        return HEAP_START
+    if spec.kind == "stack":
+        return STACK_END - nr
+    start = -(-machine.next_region // _ALIGN) * _ALIGN
+    machine.next_region = start + nr + 1
+    return start
+
+
+def _object(
+    machine: Machine, task: Task, spec: RegionSpec, origin: Region | None
+) -> tuple[AddressSpace | None, int]:
+    """What the region maps, and its first page there."""
+    if origin:
+        vma = machine.task(origin.task).mm.find_vma(origin.start)
+        assert vma is not None, "the loader has seen to it"
+        space = machine.spaces[vma.space] if vma.space else None
+        return space, vma.index(origin.start)
+    if spec.file is not None:
+        return find_file(machine, spec.file), spec.offset >> PAGE_SHIFT
+    if spec.kind == "shmem":
+        space = AddressSpace(machine.new_id(), "", "shm", spec.nr_pages << PAGE_SHIFT)
+        machine.spaces[space.space_id] = space
+        return space, 0
+    return None, 0
+
+
+def _fill(
+    machine: Machine, task: Task, vma: Vma, spec: RegionSpec, origin: Region | None, start: int
+) -> None:
+    """Give the region its pages."""
+    nr = pages_of(spec.size)
+    if origin:
+        _share(machine, task, vma, spec, origin, start)
+    elif spec.pages is None:
+        try:
+            access(machine, task, start, start + nr, write=spec.is_dirty)
+        except Fault as fault:
+            why = "runs out of memory" if fault.signal == "SIGKILL" else "lies beyond its file"
+            raise _error(task, spec, f"page {fault.page - start} {why}") from None
+    else:
+        runs = _placed(spec, start)
+        for state, part in _by_state(spec, start, runs, bool(vma.space)).items():
+            if state == "anon":
+                _fill_anon(machine, task, vma, spec, part, True)
+            elif vma.space:
+                _fill_cache(machine, task, vma, spec, part, state == "dirty")
+            else:
+                _fill_anon(machine, task, vma, spec, part, state == "dirty")
+
+
+def _by_state(
+    spec: RegionSpec, start: int, runs: list[tuple[int, int, int]], has_file: bool
+) -> dict[str, list[tuple[int, int, int]]]:
+    """*runs* by the states of their pages."""
+    is_copied = has_file and not spec.is_shared and spec.is_dirty
+    usual = "anon" if is_copied else "dirty" if spec.is_dirty else "clean"
+    if not spec.states:
+        return {usual: runs}
+    ends: list[tuple[int, str]] = []
+    at = start
+    for nr, state in spec.states:
+        at += nr
+        ends.append((at, state))
+    ends.append((start + spec.nr_pages, usual))
+    found: dict[str, list[tuple[int, int, int]]] = {}
+    i = 0
+    for page, nr, nid in runs:
+        last = page + nr
+        while page < last:
+            while ends[i][0] <= page:
+                i += 1
+            stop = min(last, ends[i][0])
+            found.setdefault(ends[i][1], []).append((page, stop - page, nid))
+            page = stop
+    return found
+
+
+def _placed(spec: RegionSpec, start: int) -> list[tuple[int, int, int]]:
+    """The declared pages as (first page, number, node); the random ones as runs of few pages."""
+    runs: list[tuple[int, int, int]] = []
+    if isinstance(spec.pages, RandomPages):
+        # A page's node is its own draw, so that a longer region begins like a shorter one.
+        nodes = list(spec.pages.random)
+        draws = Random(spec.pages.seed).choices(nodes, k=spec.nr_pages)
+        return [(start + i, 1, nid) for i, nid in enumerate(draws)]
+    at = start
+    for nr, nid in spec.pages or ():
+        if nid != NOT_PRESENT and nr:
+            runs.append((at, nr, nid))
+        at += nr
+    return runs
+
+
+def _reserve(
+    machine: Machine, task: Task, spec: RegionSpec, runs: list[tuple[int, int, int]]
+) -> list[PteRun]:
+    """Frames for *runs*, each node's in the order of the pages."""
+    wanted: dict[int, int] = {}
+    for _, nr, nid in runs:
+        wanted[nid] = wanted.get(nid, 0) + nr
+    fresh: dict[int, list[Extent]] = {}
+    for nid, nr in wanted.items():
+        free = machine.nodes[nid].nr_free
+        if free < nr:
+            raise _error(task, spec, f"node {nid} has {free} free pages, expected at least {nr}")
+        fresh[nid] = reserve_pages(machine.nodes[nid], nr)[::-1]
+    if all(nr == 1 for _, nr, _ in runs):
+        return _tables(runs, fresh)
+    out: list[PteRun] = []
+    for at, nr, nid in runs:
+        page = at
+        for extent in take_extents(fresh[nid], nr):
+            out.append(PteRun(page, extent.nr, (extent.start,)))
+            page += extent.nr
+    return out
+
+
+def _tables(runs: list[tuple[int, int, int]], fresh: dict[int, list[Extent]]) -> list[PteRun]:
+    """Single pages as explicit tables."""
+    pfns = {
+        nid: (pfn for start, nr in reversed(extents) for pfn in range(start, start + nr))
+        for nid, extents in fresh.items()
+    }
+    out: list[PteRun] = []
+    i = 0
+    while i < len(runs):
+        first = runs[i][0]
+        j = i
+        table = []
+        while j < len(runs) and j - i < HPAGE_PMD_NR and runs[j][0] == first + j - i:
+            table.append(next(pfns[runs[j][2]]))
+            j += 1
+        out.append(PteRun(first, j - i, tuple(table)))
+        i = j
+    return out
+
+
+def _fill_anon(
+    machine: Machine,
+    task: Task,
+    vma: Vma,
+    spec: RegionSpec,
+    runs: list[tuple[int, int, int]],
+    is_dirty: bool,
+) -> None:
+    if not runs:
+        return
+    anon_vma_prepare(machine, task, vma)
+    flags = Pte.PRESENT | Pte.YOUNG | Pte.EXCLUSIVE
+    flags |= Pte.DIRTY if is_dirty else 0
+    flags |= Pte.WRITE if vma.flags & Vm.WRITE else 0
+    kind = FrameFlag.ANON | FrameFlag.SWAPBACKED | (FrameFlag.MLOCKED if spec.locked else 0)
+    made = [run.with_flags(flags) for run in _reserve(machine, task, spec, runs)]
+    new_frames(machine, made, Frame(task.mm.family, kind, 1))
+    task.mm.page_table.edit([(run.start, run.end, (run,)) for run in made])
+
+
+def _fill_cache(
+    machine: Machine,
+    task: Task,
+    vma: Vma,
+    spec: RegionSpec,
+    runs: list[tuple[int, int, int]],
+    is_dirty: bool,
+) -> None:
+    """Pages of a file or of shared memory; those that are cached already must lie as declared."""
+    space = machine.spaces[vma.space]
+    missing: list[tuple[int, int, int]] = []
+    for at, nr, nid in runs:
+        if vma.index(at + nr) > space.nr_pages:
+            raise _error(task, spec, f"its pages reach beyond the end of {space.name}")
+        for a, b, run in space.pages.spans(vma.index(at), vma.index(at + nr)):
+            if run is None:
+                missing.append((a, b - a, nid))
+            elif any(nid_of(pfn) != nid for pfn in run.lanes):
+                there = nid_of(next(pfn for pfn in run.lanes if nid_of(pfn) != nid))
+                raise _error(task, spec, f"page {a} of {space.name} lies on node {there} already")
+    made = _reserve(machine, task, spec, missing)
+    new_frames(machine, made, Frame(space.space_id, FrameFlag.SWAPBACKED if space.is_shmem else 0))
+    space.pages.edit([(run.start, run.end, (run,)) for run in made])
+    cached = [
+        run for at, nr, _ in runs for run in space.pages.between(vma.index(at), vma.index(at + nr))
+    ]
+    is_stored = is_dirty and vma.is_shared
+    map_cached(machine, task, vma, cached, Pte.DIRTY | Pte.WRITE if is_stored else 0)
+    if is_dirty:
+        extents = [extent for run in cached for extent in extents_of(run)]
+        update_frames(machine, extents, lambda frame: frame.with_flags(FrameFlag.DIRTY))
+
+
+def _share(
+    machine: Machine, task: Task, vma: Vma, spec: RegionSpec, origin: Region, start: int
+) -> None:
+    """Map the pages of another region too: shared memory as it is, private as after a fork."""
+    nr = pages_of(spec.size)
+    owner = machine.task(origin.task)
+    table = owner.mm.page_table
+    split_huge_pmd_at(machine, owner.mm, origin.start + nr)
+    theirs = _shared_runs(table, origin, spec, nr)
+    flags = Pte.PRESENT
+    if not vma.is_shared:
+        flags = ~(Pte.WRITE | Pte.EXCLUSIVE)
+        table.edit([(r.start, r.end, (r.with_flags(r.flags & flags),)) for r in theirs])
+        if vma.is_anonymous or vma.flags & Vm.HUGETLB:
+            vma.anon_vma, vma.anon_chained = machine.new_id(), True
+    locked = FrameFlag.MLOCKED if vma.flags & Vm.LOCKED else 0
+    ours = [
+        run.moved(run.start - origin.start + start).with_flags(
+            run.flags & ~(Pte.EXCLUSIVE | (0 if vma.is_shared else Pte.WRITE))
+        )
+        for run in theirs
+    ]
+    task.mm.page_table.edit([(run.start, run.end, (run,)) for run in ours])
+    small = [extent for run in theirs if not run.order for extent in extents_of(run)]
+    huge = [extent for run in theirs if run.order for extent in extents_of(run)]
+    update_frames(machine, small, lambda frame: frame.mapped(1).with_flags(locked))
+    update_frames(machine, huge, lambda frame: frame.pmd_mapped(1).with_flags(locked))
+
+
+def _shared_runs(table: RunMap[PteRun], origin: Region, spec: RegionSpec, nr: int) -> list[PteRun]:
+    """The entries of *origin* that a region maps too: all, or those where `pages` names a node."""
+    here = [(origin.start, origin.start + nr)]
+    if spec.pages is not None:
+        start = origin.start
+        here = [(at, at + count) for at, count, _ in _placed(spec, start)]
+    return [run for a, b in here for run in table.between(a, b) if run.lanes]
+
+
+def _error(task: Task, spec: RegionSpec, message: str) -> ScenarioError:
+    return ScenarioError(f"task {task.name}, region {spec.as_}: {message}")

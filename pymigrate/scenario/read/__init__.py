@@ -1,0 +1,1 @@
+"""From text to a scenario: the loader, single steps, the JSON Schema."""

@@ -1,0 +1,1 @@
+"""What a scenario file may say: models, and the checks that go across them."""

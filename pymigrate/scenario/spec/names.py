@@ -1,0 +1,166 @@
+"""Which tasks, regions, files and cpusets a scenario's steps may name, and where."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from pymigrate.scenario.text.fields import listed, nearest, shown
+from pymigrate.scenario.text.positions import Mistake, Path
+
+_PID_OF = re.compile(r"\$([A-Za-z_][A-Za-z0-9_-]*)")
+
+
+class RegionKey(NamedTuple):
+    """A region: the task that declared or mapped it first, and the name it gave."""
+
+    task: str
+    name: str
+
+
+class RegionNames:
+    """What a step's `at` names: TASK.REGION; or the task's own region (or its parent's, if that
+    had it at the fork); or else the region that last got the name, whichever task's it is.
+    """
+
+    def __init__(self) -> None:
+        self._own: dict[tuple[str, str], RegionKey] = {}
+        self._latest: dict[str, RegionKey] = {}
+
+    @classmethod
+    def of(cls, regions: Iterable[tuple[str, str]], parents: Mapping[str, str]) -> "RegionNames":
+        """The names on a machine with those *regions* (task and name), and tasks by fork."""
+        names = cls()
+        for task, name in regions:
+            names.declare(task, name)
+        for child, parent in parents.items():
+            for (task, name), key in list(names._own.items()):
+                if task == parent:
+                    names._own.setdefault((child, name), key)
+        return names
+
+    def declare(self, task: str, name: str) -> RegionKey:
+        """Give the name *name* to a region of *task*; return the region's key."""
+        key = RegionKey(task, name)
+        self._own[task, name] = self._latest[name] = key
+        return key
+
+    def fork(self, parent: str, child: str) -> None:
+        """Let *child* name what *parent* can."""
+        for (task, name), key in list(self._own.items()):
+            if task == parent:
+                self._own[child, name] = key
+
+    def find(self, task: str, at: str) -> RegionKey | None:
+        """The region that *at* names in a step of *task*, or None."""
+        owner, dot, name = at.partition(".")
+        if dot:
+            return self._own.get((owner, name))
+        return self._own.get((task, at)) or self._latest.get(at)
+
+    def known(self) -> list[str]:
+        """All names that `at` may hold."""
+        return [*self._latest, *(f"{task}.{name}" for task, name in self._own)]
+
+
+def name_mistakes(data: Mapping[str | int, object]) -> Iterator[Mistake]:
+    """Where the steps of *data*, a scenario's plain data, name what does not exist.
+
+    It reads plain data and not the models, so that one bad step does not hide another's mistakes.
+    """
+    scope = Scope(data)
+    steps = data.get("steps")
+    for number, step in enumerate(steps if isinstance(steps, tuple) else ()):
+        if isinstance(step, dict):
+            yield from scope.check(step, ("steps", number))
+
+
+class Scope:
+    """What exists when a step begins."""
+
+    def __init__(self, data: Mapping[str | int, object]) -> None:
+        self.regions = RegionNames()
+        tasks = _mapping(data.get("tasks"))
+        self.files = {str(name) for name in _mapping(data.get("files"))}
+        self.tasks = [str(name) for name in tasks]
+        self.drivers = [str(name) for name in _mapping(data.get("drivers"))]
+        self.exited: set[str] = set()
+        self.cpusets = [str(name) for name in _mapping(data.get("cpusets"))]
+        for task, spec in tasks.items():
+            for region in _regions(spec):
+                if isinstance(region.get("as"), str):
+                    self.regions.declare(str(task), str(region["as"]))
+                if isinstance(region.get("file"), str):
+                    self.files.add(str(region["file"]))
+
+    def check(self, step: Mapping[str | int, object], path: Path) -> Iterator[Mistake]:
+        """What is wrong with the names in *step*; afterwards what it makes is in scope."""
+        op, task = step.get("op"), step.get("task")
+        yield from self._check_tasks(step, path)
+        yield from self._check_region(step, path)
+        other = _mapping(step.get("meanwhile"))
+        yield from self._check_tasks(other, (*path, "meanwhile"))
+        yield from self._check_region(other, (*path, "meanwhile"))
+        if op == "migrate_driver":
+            yield from _unknown(step.get("driver"), self.drivers, "driver", (*path, "driver"))
+        if op == "mmap":
+            yield from _unknown(step.get("file"), self.files, "file", (*path, "file"))
+        if op in ("cpuset_set", "cpuset_attach", "reclaim"):
+            yield from _unknown(step.get("cpuset"), self.cpusets, "cpuset", (*path, "cpuset"))
+        if op == "exec":
+            yield from self._check_argv(step, path)
+        if isinstance(task, str):
+            yield from self._make(step, task, path)
+        if op == "cpuset_create" and isinstance(step.get("cpuset"), str):
+            self.cpusets.append(str(step["cpuset"]))
+
+    def _check_tasks(self, step: Mapping[str | int, object], path: Path) -> Iterator[Mistake]:
+        for key in ("task", "target"):
+            yield from _unknown(step.get(key), self.tasks, "task", (*path, key))
+        task = step.get("task")
+        if isinstance(task, str) and task in self.exited:
+            message = f"task {shown(task)} has exited; expected one that has not"
+            yield Mistake((*path, "task"), message)
+
+    def _check_region(self, step: Mapping[str | int, object], path: Path) -> Iterator[Mistake]:
+        at, task = step.get("at"), step.get("task")
+        if isinstance(at, str) and self.regions.find(str(task), at) is None:
+            yield from _unknown(at, self.regions.known(), "region", (*path, "at"))
+
+    def _check_argv(self, step: Mapping[str | int, object], path: Path) -> Iterator[Mistake]:
+        argv = step.get("argv")
+        for place, word in enumerate(argv if isinstance(argv, tuple) else ()):
+            match = _PID_OF.fullmatch(word) if isinstance(word, str) else None
+            if match:
+                yield from _unknown(match[1], self.tasks, "task", (*path, "argv", place))
+
+    def _make(self, step: Mapping[str | int, object], task: str, path: Path) -> Iterator[Mistake]:
+        op, name = step.get("op"), step.get("as")
+        if op == "mmap" and isinstance(name, str):
+            self.regions.declare(task, name)
+        if op == "exit":
+            self.exited.add(task)
+        if op == "fork" and isinstance(name, str):
+            if name in self.tasks and name not in self.exited:
+                message = f"there is a task {shown(name)} already; expected another name"
+                yield Mistake((*path, "as"), message)
+            self.tasks.append(name)
+            self.exited.discard(name)
+            self.regions.fork(task, name)
+
+
+def _unknown(value: object, valid: Iterable[str], noun: str, path: Path) -> Iterator[Mistake]:
+    names = sorted(set(valid))
+    if not isinstance(value, str) or value in names:
+        return
+    expected = listed(names) if 0 < len(names) <= 12 else "one that is declared or made before"
+    near = nearest(value, names, noun)
+    yield Mistake(path, f"unknown {noun} {shown(value)}; expected {expected}{near}")
+
+
+def _mapping(value: object) -> Mapping[str | int, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _regions(task: object) -> list[Mapping[str | int, object]]:
+    memory = _mapping(task).get("memory")
+    return [item for item in memory if isinstance(item, dict)] if isinstance(memory, tuple) else []

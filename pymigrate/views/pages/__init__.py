@@ -1,0 +1,1 @@
+"""Where pages lie: runs of page tables, regions, nodes."""

@@ -1,0 +1,1 @@
+"""Drawings and tables of our own, for people."""

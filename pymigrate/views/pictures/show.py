@@ -1,0 +1,394 @@
+"""A picture of the machine: how full its nodes are, and on which nodes each task's memory lies.
+
+A strip stands for a VMA. Its cells are equal parts of it (single pages, where it has fewer pages
+than the strip may have cells), each drawn as the node that most of its pages lie on. Where nodes
+mix, the cells take turns in proportion: what a cell leaves undrawn is owed to its neighbours, so
+that an interleaved region looks interleaved, and a quarter of all pages is a quarter of the strip.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import groupby
+from typing import NamedTuple
+
+from pymigrate.errors import KernelError
+from pymigrate.mm.base.memmap import nid_of
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.state.driver import Driver
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Node
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vma
+from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
+from pymigrate.views.columns import aligned
+from pymigrate.views.pages.regions import region_names
+from pymigrate.views.pages.tables import count_nodes, is_resident
+from pymigrate.views.proc.numa_maps import policy_text
+
+ABSENT, ZERO_PAGE = -1, -2
+ABSENT_SIGN, ZERO_SIGN, OTHER_SIGN = ".", "z", "#"
+NODE_SIGNS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXY"
+USED_SIGN, FREE_SIGN = "#", "-"
+MIN_CELLS, MAX_CELLS = 16, 128
+_ABOUT = 8  # a difference of less than this part of a cell does not count
+_INDENT, _GAP = "  ", "  "
+LEGEND = (
+    "A cell is an equal part of a region, drawn as the node of most of its pages;",
+    "where nodes mix, cells take turns in proportion. '.': absent, 'z': zero page.",
+)
+
+
+class NodeRow(NamedTuple):
+    """A node; counts are base pages."""
+
+    nid: int
+    cpus: str
+    total: int
+    free: int
+    distances: dict[int, int]
+    hugetlb: dict[str, int] | None = None  # hugetlb's 2 MiB pages: nr, free, surplus
+
+
+class Label(NamedTuple):
+    """What is written beside the strip of a VMA."""
+
+    name: str
+    size: str
+    policy: str
+
+
+class StripRow(NamedTuple):
+    """A VMA of *nr* pages from page *start*; `cells` are nodes, ABSENT or ZERO_PAGE."""
+
+    label: Label
+    start: int
+    nr: int
+    pages: dict[int, int]  # how many lie on each node, are ABSENT, or the ZERO_PAGE
+    cells: list[int]
+
+
+class TaskRow(NamedTuple):
+    """A task and its VMAs, by address."""
+
+    pid: int
+    task: str
+    comm: str
+    uid: int
+    cpus: str
+    policy: str
+    strips: list[StripRow]
+
+
+class DriverRow(NamedTuple):
+    """A driver with movable pages; counts are base pages by node."""
+
+    name: str
+    kind: str
+    nodes: dict[int, int]
+
+
+class DeviceRow(NamedTuple):
+    """A device with private memory; counts are base pages."""
+
+    name: str
+    used: int
+    total: int
+
+
+class Picture(NamedTuple):
+    """All that is drawn."""
+
+    nodes: list[NodeRow]
+    tasks: list[TaskRow]
+    drivers: list[DriverRow]
+    devices: list[DeviceRow]
+
+
+class Span(NamedTuple):
+    """A piece of a line; *nid* and *role* say how to colour it."""
+
+    text: str
+    role: str = ""  # head, dim, node, used, free, or cell
+    nid: int = ABSENT
+
+
+def rows(machine: Machine, tasks: list[Task], cells: int) -> Picture:
+    """The nodes, and *tasks* with strips of at most *cells* cells.
+
+    The cost is that of the cells and of the runs of pages, not of the pages.
+    """
+    return Picture(
+        [_node_row(machine, node) for _, node in sorted(machine.nodes.items())],
+        [_task_row(machine, task, cells) for task in tasks],
+        [_driver_row(driver) for driver in machine.drivers.values()],
+        [DeviceRow(d.name, d.nr - d.nr_free, d.nr) for d in machine.devices.values()],
+    )
+
+
+def cells_that_fit(machine: Machine, tasks: list[Task], width: int) -> int:
+    """How many cells a strip may have beside its label in a line of *width* characters."""
+    labels = [label for task in tasks for _, label in _labels(machine, task)]
+    used = len(_INDENT) + sum(size + len(_GAP) for size in _widths(labels))
+    return min(max(width - used, MIN_CELLS), MAX_CELLS)
+
+
+def lines(picture: Picture, width: int) -> Iterator[list[Span]]:
+    """The picture as lines of at most *width* characters, if that is not too narrow."""
+    yield from _node_lines(picture.nodes, width)
+    yield []
+    yield from _distance_lines(picture.nodes)
+    if any(node.hugetlb for node in picture.nodes):
+        yield []
+        yield from _pool_lines(picture.nodes)
+    if picture.devices:
+        yield []
+        yield from _device_lines(picture.devices)
+    if picture.drivers:
+        yield []
+        yield from _driver_lines(picture.drivers)
+    widths = _widths([strip.label for task in picture.tasks for strip in task.strips])
+    for task in picture.tasks:
+        yield []
+        yield _task_line(task)
+        for strip in task.strips:
+            yield _strip_line(strip, widths)
+    if widths:
+        yield []
+        yield from ([Span(text, "dim")] for text in LEGEND)
+
+
+def format_rows(picture: Picture, width: int) -> str:
+    """The picture as plain text, in ASCII."""
+    texts = ("".join(span.text for span in line).rstrip() for line in lines(picture, width))
+    return "".join(f"{text}\n" for text in texts)
+
+
+def as_json(picture: Picture) -> dict[str, object]:
+    """The picture for machines."""
+    return {
+        "nodes": [
+            {
+                **node._asdict(),
+                "distances": {str(nid): far for nid, far in node.distances.items()},
+            }
+            for node in picture.nodes
+        ],
+        "devices": [device._asdict() for device in picture.devices],
+        "drivers": [
+            {**driver._asdict(), "nodes": {str(nid): nr for nid, nr in driver.nodes.items()}}
+            for driver in picture.drivers
+        ],
+        "tasks": [
+            {**task._asdict(), "strips": [_strip_json(strip) for strip in task.strips]}
+            for task in picture.tasks
+        ],
+    }
+
+
+def sign(cell: int) -> str:
+    """The character for a cell; nodes beyond the letters share one."""
+    if cell < 0:
+        return ABSENT_SIGN if cell == ABSENT else ZERO_SIGN
+    return NODE_SIGNS[cell] if cell < len(NODE_SIGNS) else OTHER_SIGN
+
+
+def short_size(pages: int) -> str:
+    """About how much *pages* base pages are; without a decimal it is exact.
+
+    >>> short_size(33), short_size(1_000_000), short_size(524_280)
+    ('132KiB', '3.8GiB', '2.0GiB')
+    """
+    size, units = float(pages << PAGE_SHIFT - 10), ["KiB", "MiB", "GiB", "TiB"]
+    while size >= 1024 and len(units) > 1:
+        size /= 1024
+        del units[0]
+    return f"{size:.{1 if size % 1 else 0}f}{units[0]}"
+
+
+def _node_row(machine: Machine, node: Node) -> NodeRow:
+    distances = dict(sorted(machine.distances[node.nid].items()))
+    pool = {"nr": node.hugetlb.nr, "free": node.hugetlb.nr_free, "surplus": node.hugetlb.surplus}
+    return NodeRow(
+        node.nid,
+        str(node.cpus),
+        node.nr_pages,
+        node.nr_free,
+        distances,
+        pool if node.hugetlb.nr else None,
+    )
+
+
+def _task_row(machine: Machine, task: Task, cells: int) -> TaskRow:
+    strips = []
+    for vma, label in _labels(machine, task):
+        counts = _count_cells(task, vma, min(cells, vma.nr))
+        pages: Counter[int] = Counter()
+        for count in counts:
+            pages.update(count)
+        strip = StripRow(label, vma.start, vma.nr, dict(sorted(pages.items())), _turns(counts))
+        strips.append(strip)
+    policy = str(task.policy or "default")
+    return TaskRow(task.pid, task.name, task.comm, task.uid, str(task.cpus), policy, strips)
+
+
+def _labels(machine: Machine, task: Task) -> Iterator[tuple[Vma, Label]]:
+    names = region_names(machine, task)
+    for vma in task.mm.vmas:
+        name = names(vma.start)
+        name += _offset(machine, task, name, vma)
+        yield vma, Label(name, short_size(vma.nr), policy_text(machine, task, vma))
+
+
+def _offset(machine: Machine, task: Task, name: str, vma: Vma) -> str:
+    """Where in the region *name* the VMA begins, if not at its start: ``"+4MiB"``."""
+    try:
+        region = machine.region(task.name, name)
+    except KernelError:  # the name is an address
+        return ""
+    pages = vma.start - region.start
+    return f"+{short_size(pages)}" if 0 < pages < region.nr else ""
+
+
+def _count_cells(task: Task, vma: Vma, cells: int) -> list[Counter[int]]:
+    """How many pages of each cell lie on each node, are ABSENT, or the ZERO_PAGE."""
+    counts: list[Counter[int]] = [Counter() for _ in range(cells)]
+    cell, end = 0, vma.start + vma.nr // cells
+    for a, b, run in task.mm.page_table.spans(vma.start, vma.end):
+        at = a
+        while at < b:
+            if at == end:
+                cell += 1
+                end = vma.start + vma.nr * (cell + 1) // cells
+            upto = min(b, end)
+            if run is not None and is_resident(run):
+                count_nodes(counts[cell], run, at, upto)
+            else:
+                is_zero = run is not None and not run.lanes and run.flags & Pte.PRESENT
+                counts[cell][ZERO_PAGE if is_zero else ABSENT] += upto - at
+            at = upto
+    return counts
+
+
+def _turns(counts: list[Counter[int]]) -> list[int]:
+    """What each cell is drawn as: of the kinds in it, the one that is owed most.
+
+    A kind is owed its pages in this cell and in those before, less the cells drawn as it. Kinds
+    that are owed about the same take turns in ascending order, as an interleave policy does.
+    """
+    owed: Counter[int] = Counter()
+    cells: list[int] = []
+    for count in counts:
+        owed = Counter({kind: owed[kind] + nr for kind, nr in count.items()})
+        size = count.total()
+        enough = max(owed.values()) - size // _ABOUT
+        equals = sorted((kind for kind in owed if owed[kind] >= enough), key=_rank)
+        last = _rank(cells[-1]) if cells else -1
+        cell = next((kind for kind in equals if _rank(kind) > last), equals[0])
+        owed[cell] -= size
+        cells.append(cell)
+    return cells
+
+
+def _rank(kind: int) -> int:
+    """Nodes first, by their numbers."""
+    return kind if kind >= 0 else MAX_NUMNODES - kind
+
+
+def _node_lines(nodes: list[NodeRow], width: int) -> Iterator[list[Span]]:
+    table = [["NODE", "CPUS"], *[[str(node.nid), node.cpus or "none"] for node in nodes]]
+    sizes = [["USED", "FREE", "TOTAL"]]
+    for node in nodes:
+        amounts = (node.total - node.free, node.free, node.total)
+        sizes.append([short_size(pages) for pages in amounts])
+    heads, tails = aligned(table, {1}, _GAP), aligned(sizes, set(), _GAP)
+    room = width - len(heads[0]) - len(tails[0]) - 2 * len(_GAP)
+    bar = min(max(room, MIN_CELLS), 40)
+    yield [Span(f"{heads[0]}{_GAP}{' ' * bar}{_GAP}{tails[0]}", "head")]
+    for node, head, tail in zip(nodes, heads[1:], tails[1:], strict=True):
+        used = _used_cells(node, bar)
+        yield [
+            Span(head[: len("NODE")], "node", node.nid),
+            Span(f"{head[len('NODE') :]}{_GAP}"),
+            Span(USED_SIGN * used, "used", node.nid),
+            Span((FREE_SIGN if node.total else " ") * (bar - used), "free"),
+            Span(f"{_GAP}{tail}"),
+        ]
+
+
+def _used_cells(node: NodeRow, bar: int) -> int:
+    """How much of the bar to fill: some if anything is used, all only if nothing is free."""
+    used = node.total - node.free
+    if not used or not node.free:
+        return bar if used else 0
+    return min(max(round(bar * used / node.total), 1), bar - 1)
+
+
+def _distance_lines(nodes: list[NodeRow]) -> Iterator[list[Span]]:
+    table = [["DISTANCE", *[str(node.nid) for node in nodes]]]
+    table += [[str(node.nid), *map(str, node.distances.values())] for node in nodes]
+    for number, line in enumerate(aligned(table, set(), _GAP)):
+        yield [Span(line, "" if number else "head")]
+
+
+def _pool_lines(nodes: list[NodeRow]) -> Iterator[list[Span]]:
+    """How many huge pages the pool of each node has, for nodes that have one."""
+    table = [["HUGETLB", "2MiB PAGES", "FREE", "SURPLUS"]]
+    table += [[str(node.nid), *map(str, node.hugetlb.values())] for node in nodes if node.hugetlb]
+    for number, line in enumerate(aligned(table, set(), _GAP)):
+        yield [Span(line, "" if number else "head")]
+
+
+def _device_lines(devices: list[DeviceRow]) -> Iterator[list[Span]]:
+    """How full the private memory of each device is."""
+    table = [["DEVICE", "USED", "TOTAL"]]
+    table += [[d.name, short_size(d.used), short_size(d.total)] for d in devices]
+    for number, line in enumerate(aligned(table, {0}, _GAP)):
+        yield [Span(line, "" if number else "head")]
+
+
+def _driver_row(driver: Driver) -> DriverRow:
+    nodes = Counter(nid_of(pfn) for pfn in driver.pages if pfn >= 0)
+    return DriverRow(driver.name, driver.kind, dict(sorted(nodes.items())))
+
+
+def _driver_lines(drivers: list[DriverRow]) -> Iterator[list[Span]]:
+    """Where each driver's movable pages lie."""
+    table = [["DRIVER", "KIND", "PAGES"]]
+    for driver in drivers:
+        places = " ".join(f"N{nid}={nr}" for nid, nr in driver.nodes.items())
+        table.append([driver.name, driver.kind, places or "none"])
+    for number, line in enumerate(aligned(table, {0, 1, 2}, _GAP)):
+        yield [Span(line.rstrip(), "" if number else "head")]
+
+
+def _task_line(task: TaskRow) -> list[Span]:
+    comm = f" ({task.comm})" if task.comm != task.task else ""
+    facts = f"  uid {task.uid}, CPUs {task.cpus}, {task.policy}"
+    return [Span(f"{task.pid} {task.task}{comm}", "head"), Span(facts, "dim")]
+
+
+def _strip_line(strip: StripRow, widths: list[int]) -> list[Span]:
+    name, size, policy = strip.label
+    wide = f"{name.ljust(widths[0])}{_GAP}{size.rjust(widths[1])}{_GAP}"
+    return [
+        Span(f"{_INDENT}{wide}"),
+        Span(f"{policy.ljust(widths[2])}{_GAP}", "dim"),
+        *[Span(sign(cell) * len([*group]), "cell", cell) for cell, group in groupby(strip.cells)],
+    ]
+
+
+def _widths(labels: list[Label]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*labels, strict=True)]
+
+
+def _strip_json(strip: StripRow) -> dict[str, object]:
+    return {
+        "name": strip.label.name,
+        "start": f"{strip.start << PAGE_SHIFT:#x}",
+        "pages": strip.nr,
+        "policy": strip.label.policy,
+        "absent": strip.pages.get(ABSENT, 0),
+        "zero_page": strip.pages.get(ZERO_PAGE, 0),
+        "nodes": {str(nid): nr for nid, nr in strip.pages.items() if nid >= 0},
+        "strip": strip.cells,
+    }

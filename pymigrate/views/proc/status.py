@@ -1,0 +1,159 @@
+"""/proc/PID/status, stat and statm: sizes of a task's memory, and where it may run.
+
+What is not simulated stands still: each task sleeps, leads a group and a session of its own, has
+spent no time and got no signal. The highest sizes that it ever had are those that it has.
+"""
+
+from typing import NamedTuple
+
+from pymigrate.mm.base.cred import CAP_FULL
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm, Vma
+from pymigrate.units import PAGE_SHIFT
+from pymigrate.views.proc.masks import cpumap, nodemap
+from pymigrate.views.proc.smaps import SmapsRow, total
+
+_KB_SHIFT = PAGE_SHIFT - 10
+_NO_LIMIT = (1 << 64) - 1
+_PF_RANDOMIZE = 0x400000
+_SIGCHLD = 17
+
+
+class Usage(NamedTuple):
+    """A task's memory in base pages, as its mm counts it."""
+
+    size: int
+    locked: int
+    pinned: int
+    anon: int
+    file: int
+    shmem: int
+    data: int
+    stack: int
+    code: int  # of mappings that are executed and not written
+    hugetlb: int
+
+    @property
+    def rss(self) -> int:
+        """What is resident; huge pages of the pools do not count."""
+        return self.anon + self.file + self.shmem
+
+
+def usage(machine: Machine, task: Task, rows: list[SmapsRow]) -> Usage:
+    """The sizes of *task*, whose smaps has *rows*. Mirrors vm_stat_account() and task_mem()."""
+    counts, vmas = total(rows), task.mm.vmas
+    return Usage(
+        sum(vma.nr for vma in vmas),
+        sum(vma.nr for vma in vmas if vma.flags & Vm.LOCKED and not vma.flags & Vm.HUGETLB),
+        sum(len(pin.pfns) for pin in machine.pins if pin.is_long and pin.pid == task.pid),
+        counts["Anonymous"] >> PAGE_SHIFT,
+        counts["RssFile"] >> PAGE_SHIFT,
+        counts["RssShmem"] >> PAGE_SHIFT,
+        sum(vma.nr for vma in vmas if _is_kind(vma, Vm.WRITE)),
+        sum(vma.nr for vma in vmas if vma.flags & Vm.GROWSDOWN),
+        sum(vma.nr for vma in vmas if vma.flags & (Vm.EXEC | Vm.WRITE | Vm.GROWSDOWN) == Vm.EXEC),
+        counts["Shared_Hugetlb"] + counts["Private_Hugetlb"] >> PAGE_SHIFT,
+    )
+
+
+def status(machine: Machine, task: Task, rows: list[SmapsRow]) -> list[tuple[str, str]]:
+    """The lines of /proc/PID/status as (name, value). Mirrors proc_pid_status()."""
+    ids, pid = "\t".join([str(task.uid)] * 4), str(task.pid)
+    lines = [
+        ("Name", task.comm.replace("\\", "\\\\").replace("\n", "\\n")),
+        ("Umask", "0022"),
+        ("State", "S (sleeping)"),
+        ("Tgid", pid),
+        ("Ngid", "0"),
+        ("Pid", pid),
+        ("PPid", str(parent_pid(machine, task))),
+        ("TracerPid", "0"),
+        ("Uid", ids),
+        ("Gid", "\t".join("0000")),
+        ("FDSize", "64"),
+        ("Groups", " "),
+        *[(name, pid) for name in ("NStgid", "NSpid", "NSpgid", "NSsid")],
+        ("Kthread", "0"),
+    ]
+    sizes = _sizes(usage(machine, task, rows))
+    lines += [(name, f"{nr << _KB_SHIFT:8} kB") for name, nr in sizes.items()]
+    lines += [("CoreDumping", "0"), ("THP_enabled", "1"), ("untag_mask", f"{_NO_LIMIT:#x}")]
+    lines += [("Threads", "1"), ("SigQ", "0/0")]
+    lines += [(name, f"{0:016x}") for name in "SigPnd ShdPnd SigBlk SigIgn SigCgt CapInh".split()]
+    lines += [(name, f"{task.capabilities:016x}") for name in ("CapPrm", "CapEff")]
+    lines += [("CapBnd", f"{CAP_FULL:016x}"), ("CapAmb", f"{0:016x}")]
+    lines += [(name, "0") for name in ("NoNewPrivs", "Seccomp", "Seccomp_filters")]
+    lines += [
+        ("Speculation_Store_Bypass", "not vulnerable"),
+        ("SpeculationIndirectBranch", "not affected"),
+        ("Cpus_allowed", cpumap(machine, task.cpus)),
+        ("Cpus_allowed_list", str(task.cpus)),
+        ("Mems_allowed", nodemap(task.mems_allowed)),
+        ("Mems_allowed_list", str(task.mems_allowed)),
+        ("voluntary_ctxt_switches", "0"),
+        ("nonvoluntary_ctxt_switches", "0"),
+        ("x86_Thread_features", ""),
+        ("x86_Thread_features_locked", ""),
+    ]
+    return lines
+
+
+def format_status(lines: list[tuple[str, str]]) -> str:
+    """The kernel's text of status."""
+    return "".join(f"{name}:\t{value}\n" for name, value in lines)
+
+
+def stat(machine: Machine, task: Task, rows: list[SmapsRow]) -> str:
+    """The line of /proc/PID/stat. Mirrors do_task_stat()."""
+    used = usage(machine, task, rows)
+    fields: list[object] = [task.pid, f"({task.comm})", "S", parent_pid(machine, task)]
+    fields += [task.pid, task.pid, 0, -1, _PF_RANDOMIZE]
+    fields += [0] * 8  # faults and times
+    fields += [20, 0, 1, 0, 0]  # priority, nice, threads, itrealvalue, starttime
+    fields += [used.size << PAGE_SHIFT, used.rss, _NO_LIMIT, 0, 0]
+    fields += [task.mm.start_stack << PAGE_SHIFT, 0, 0]
+    fields += [0] * 7  # signals, wchan, and pages swapped
+    fields += [_SIGCHLD, task.cpu]
+    fields += [0] * 7  # scheduling, times, and data segment
+    fields += [task.mm.brk[0] << PAGE_SHIFT]
+    fields += [0] * 5  # arguments and environment, exit code
+    return " ".join(map(str, fields)) + "\n"
+
+
+def statm(machine: Machine, task: Task, rows: list[SmapsRow]) -> str:
+    """The line of /proc/PID/statm, in pages: size, resident, shared, text, 0, data, 0."""
+    used = usage(machine, task, rows)
+    shared = used.file + used.shmem
+    return f"{used.size} {used.rss} {shared} 0 0 {used.data + used.stack} 0\n"
+
+
+def parent_pid(machine: Machine, task: Task) -> int:
+    """The pid of the task's parent, 0 if it is none that is simulated."""
+    return next((t.pid for t in machine.tasks.values() if t.name == task.parent), 0)
+
+
+def _is_kind(vma: Vma, kind: int) -> bool:
+    return vma.flags & (Vm.WRITE | Vm.SHARED | Vm.GROWSDOWN) == kind
+
+
+def _sizes(used: Usage) -> dict[str, int]:
+    """The lines of sizes. There is no program: all that is executed counts as a library's."""
+    return {
+        "VmPeak": used.size,
+        "VmSize": used.size,
+        "VmLck": used.locked,
+        "VmPin": used.pinned,
+        "VmHWM": used.rss,
+        "VmRSS": used.rss,
+        "RssAnon": used.anon,
+        "RssFile": used.file,
+        "RssShmem": used.shmem,
+        "VmData": used.data,
+        "VmStk": used.stack,
+        "VmExe": 0,
+        "VmLib": used.code,
+        "VmPTE": 0,
+        "VmSwap": 0,
+        "HugetlbPages": used.hugetlb,
+    }

@@ -1,0 +1,1 @@
+"""What a call did: counters, traces, times, where balancing and compaction led."""

@@ -1,0 +1,1 @@
+"""Why pages stay, and the cure."""

@@ -1,0 +1,311 @@
+"""What would keep a task's pages from moving: every run of pages with its reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pymigrate.errors import KernelError
+from pymigrate.mm.base.cred import Cap
+from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
+from pymigrate.mm.engine.migrate_ops import ops_of
+from pymigrate.mm.frames.page_alloc import room_for
+from pymigrate.mm.spaces.rmap import mappings, rmap_index
+from pymigrate.mm.state.policy import Placement
+from pymigrate.syscalls.credentials import check_access
+from pymigrate.units import END_OF_MEMORY
+from pymigrate.views.pages.pieces import pieces
+from pymigrate.views.pages.regions import region_offsets
+from pymigrate.views.proc.numa_maps import policy_text
+from pymigrate.views.why.reasons import (
+    ABSENT,
+    FULL,
+    HELD,
+    PINNED,
+    REASONS,
+    SHARED,
+    THERE,
+    ZERO,
+    obstacle,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymigrate.mm.base.memmap import Folio
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.task import Task
+    from pymigrate.mm.state.vma import Vma
+    from pymigrate.views.pages.pieces import Piece
+
+_NO_PAGES = (ABSENT, ZERO)  # reasons of pages that no frame is behind
+_NAMED = 5  # processes of a list that are named
+
+
+class Question(NamedTuple):
+    """Which pages are to move, where to, and who asks for it."""
+
+    caller: Task
+    to: int | None = None  # None: any other node
+    a: int = 0
+    b: int = END_OF_MEMORY
+
+
+class Verdict(NamedTuple):
+    """*nr* pages from page *start* on that move, or do not for one reason."""
+
+    mapping: str
+    start: int
+    nr: int
+    nodes: dict[int, int]
+    why: str  # a key of REASONS; "" if they would move
+    detail: str  # what the reason is made of
+    note: str  # what is no reason
+
+
+class Refusal(NamedTuple):
+    """Why a call would be refused before it looks at a page."""
+
+    why: str
+    shows: str
+    cure: str
+
+
+def refusals(machine: Machine, task: Task, question: Question) -> list[Refusal]:
+    """What keeps all pages where they are: permission, and the node that is named."""
+    found = []
+    caller, to = question.caller, question.to
+    try:
+        check_access(caller, task)
+    except KernelError as error:
+        shows = "EPERM of migrate_pages and move_pages"
+        found.append(Refusal(error.why, shows, f"call as root, or as uid {task.uid}"))
+    if to is None:
+        return found
+    if to not in machine.memory_nodes:
+        why = f"node {to} {'has no memory' if to in machine.nodes else 'does not exist'}"
+        shows = "EINVAL of migrate_pages and mbind, ENODEV of move_pages"
+        found.append(Refusal(why, shows, f"name one of nodes {machine.memory_nodes}"))
+    elif to not in cpuset_mems_allowed(machine, task):
+        why = f"node {to} is not allowed to process {task.pid} by its cpuset {task.cpuset or '/'}"
+        shows = "EACCES of move_pages; EPERM of migrate_pages without CAP_SYS_NICE; EINVAL of mbind"
+        found.append(Refusal(why, shows, "add the node to the cpuset: pymigrate cpuset set"))
+    return found
+
+
+def rows(machine: Machine, task: Task, question: Question) -> list[Verdict]:
+    """Every run of the task's pages, by address, with what would become of it."""
+    out: list[Verdict] = []
+    end = -1
+    for vma, row in _verdicts(machine, task, question):
+        last = out[-1] if out else None
+        alike = last and last[4:] == row[4:] and end == row.start and row.start != vma.start
+        end = row.start + row.nr
+        if last and alike:
+            nodes = dict(last.nodes)
+            for nid, nr in row.nodes.items():
+                nodes[nid] = nodes.get(nid, 0) + nr
+            out[-1] = last._replace(nr=last.nr + row.nr, nodes=nodes)
+        else:
+            out.append(row)
+    return out
+
+
+def format_rows(task: Task, refused: list[Refusal], verdicts: list[Verdict]) -> str:
+    """Text for people: what is refused, a line for each run, then what the reasons mean."""
+    lines = [f"all pages of process {task.pid} stay: {each.why}" for each in refused]
+    lines += [_line(row) for row in verdicts]
+    for each in refused:
+        lines += [f"{each.why}:", f"  shows in {each.shows}", f"  cure: {each.cure}"]
+    lines += legend([row.why for row in verdicts if row.why and row.why != THERE])
+    return "".join(f"{line}\n" for line in lines)
+
+
+def legend(whys: list[str]) -> list[str]:
+    """For each reason, where it would show and what would help."""
+    lines = []
+    for why in dict.fromkeys(whys):
+        _, text, shows, cure = REASONS[why]
+        lines += [f"{text}:", f"  shows in {shows}", f"  cure: {cure}"]
+    return lines
+
+
+def as_json(row: Verdict) -> dict[str, object]:
+    """A run for machines."""
+    reason = REASONS.get(row.why)
+    return {
+        "mapping": row.mapping,
+        "address": f"{row.start << 12:#x}",
+        "pages": row.nr,
+        "nodes": {str(nid): nr for nid, nr in sorted(row.nodes.items())},
+        "moves": not row.why,
+        "why": reason.text if reason else None,
+        "detail": row.detail or None,
+        "note": row.note or None,
+        "shows": reason.shows if reason else None,
+        "cure": reason.cure if reason else None,
+    }
+
+
+def _line(row: Verdict) -> str:
+    nodes = " ".join(f"N{nid}={nr}" for nid, nr in sorted(row.nodes.items()))
+    pages = "1 page" if row.nr == 1 else f"{row.nr} pages"
+    what = f"{row.mapping}: {pages}" + (f" ({nodes})" if nodes else "")
+    if not row.why:
+        return f"{what} would move" + (f"; {row.note}" if row.note else "")
+    verb = "are" if row.why in (*_NO_PAGES, THERE) else "would stay:"
+    rest = "".join(f"; {text}" for text in (row.detail, row.note) if text)
+    return f"{what} {verb} {REASONS[row.why].text}{rest}"
+
+
+def _verdicts(machine: Machine, task: Task, question: Question) -> Iterator[tuple[Vma, Verdict]]:
+    """The runs piece by piece, with the VMA of each."""
+    names = region_offsets(machine, task)
+    room = _Room(machine, question)
+    for vma, a, b in task.mm.parts(question.a, question.b):
+        at = a
+        for run in task.mm.page_table.between(a, b):
+            if run.start > at:
+                yield vma, Verdict(names(at), at, run.start - at, {}, ABSENT, "", "")
+            at = run.end
+            if not run.lanes or not run.flags & Pte.PRESENT:
+                why = ABSENT if run.lanes or not run.flags & Pte.PRESENT else ZERO
+                yield vma, Verdict(names(run.start), run.start, run.nr, {}, why, "", "")
+                continue
+            for piece in pieces(machine, run):
+                for part, why in _judged(machine, vma, piece, question, room):
+                    detail = _detail(machine, vma, part, why)
+                    note = "" if why else _note(machine, task, vma, part, question)
+                    name = names(part.start)
+                    yield vma, Verdict(name, part.start, part.nr, part.nodes, why, detail, note)
+        if at < b:
+            yield vma, Verdict(names(at), at, b - at, {}, ABSENT, "", "")
+
+
+class _Room:
+    """How many pages the target still has room for, as those before have taken theirs."""
+
+    def __init__(self, machine: Machine, question: Question) -> None:
+        self.left: int | None = None  # None: nobody asked
+        caller, to = question.caller, question.to
+        if to is not None:
+            known = to in machine.memory_nodes
+            where = Placement((to,), this_node=True)
+            self.left = room_for(machine, caller, where) if known else None
+        else:
+            self.open = {
+                nid
+                for nid in machine.memory_nodes
+                if room_for(machine, caller, Placement((nid,), this_node=True)) > 0
+            }
+        self.to = to
+
+    def take(self, piece: Piece) -> int:
+        """Let the pages that are to move have theirs; gives how many of all find their place."""
+        if self.to is None:
+            return piece.nr if all(self.open - {nid} for nid in piece.nodes) else 0
+        if self.left is None:
+            return piece.nr
+        there = piece.nodes.get(self.to, 0)
+        fitting = min(piece.nr - there, self.left)
+        self.left -= fitting
+        return there + fitting
+
+
+def _judged(
+    machine: Machine, vma: Vma, piece: Piece, question: Question, room: _Room
+) -> Iterator[tuple[Piece, str]]:
+    """The piece with what keeps it; cut in two where the target is full from there on."""
+    why = obstacle(machine, piece.folio, vma, question.caller.has(Cap.SYS_NICE))
+    if set(piece.nodes) == {question.to}:
+        why = THERE
+    if why:
+        yield piece, why
+        return
+    fitting = room.take(piece)
+    if piece.nr > piece.folio.nr:
+        fitting -= fitting % piece.folio.nr
+    if 0 < fitting < piece.nr and len(piece.nodes) == 1:
+        [nid] = piece.nodes
+        yield piece._replace(nr=fitting, nodes={nid: fitting}), ""
+        rest = piece.nr - fitting
+        yield piece._replace(start=piece.start + fitting, nr=rest, nodes={nid: rest}), FULL
+    else:
+        yield piece, "" if fitting == piece.nr else FULL
+
+
+def _detail(machine: Machine, vma: Vma, piece: Piece, why: str) -> str:
+    """What *why* is made of: who maps the pages, or the sum of their references."""
+    if why == SHARED:
+        return f"each by {piece.folio.mapcount} entries, {_mappers(machine, vma, piece)}"
+    if why not in (PINNED, HELD):
+        return ""
+    holders = [
+        machine.tasks[pin.pid].pid
+        for pin in machine.pins
+        if pin.pid in machine.tasks
+        and any(piece.folio.pfn <= pfn < piece.folio.pfn + piece.folio.nr for pfn in pin.pfns)
+    ]
+    by = f", held by {_listed(holders)}" if holders else ""
+    is_early = why == PINNED and piece.folio.is_anon and bool(piece.flags & Pte.EXCLUSIVE)
+    step = "4, for they are exclusive" if is_early else "6"
+    return f"{refcount_text(machine, piece.folio)}; found in step {step}{by}"
+
+
+def refcount_text(machine: Machine, folio: Folio) -> str:
+    """The references of a mapped folio that a migration has isolated, as a sum."""
+    parts = [(folio.mapcount, "mappings" if folio.mapcount > 1 else "mapping")]
+    if folio.is_anon:
+        if folio.flags & FrameFlag.SWAPCACHE:
+            parts.append((folio.nr, "swap cache"))
+    else:
+        parts.append((folio.nr, "page cache"))
+        if ops_of(machine, folio).has_private(folio):
+            parts.append((1, "private data"))
+    parts.append((1, "isolation"))
+    expected = sum(nr for nr, _ in parts)
+    weight = 1 if folio.order else 1024
+    more = []
+    if folio.pins:
+        more.append(f"{folio.pins} pin{'s' * (folio.pins > 1)} of {weight}")
+    if folio.extra_refs:
+        more.append(f"{folio.extra_refs} reference{'s' * (folio.extra_refs > 1)}")
+    total = expected + folio.pins * weight + folio.extra_refs
+    listed = " + ".join(f"{nr} {name}" for nr, name in parts if nr)
+    return f"refcount {total}, expected {expected} ({listed}): {' and '.join(more)} too many"
+
+
+def _mappers(machine: Machine, vma: Vma, piece: Piece) -> str:
+    """The processes that map the first page."""
+    frame, pfn = piece.folio.frame, piece.folio.pfn
+    page = rmap_index(frame, piece.start, vma.index(piece.start))
+    found = []
+    for mapping in mappings(machine, frame, page, page + 1):
+        run = mapping.table.at(page + mapping.shift)
+        if mapping.mm is None or run is None or not run.lanes:
+            continue
+        if pfn <= run.pfn(page + mapping.shift) < pfn + piece.folio.nr:
+            found += [task.pid for task in machine.tasks.values() if task.mm is mapping.mm]
+    return f"of {_listed(found)}"
+
+
+def _listed(pids: list[int]) -> str:
+    known = sorted(set(pids))
+    more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
+    plural = "process" if len(known) == 1 else "processes"
+    return f"{plural} {', '.join(map(str, known[:_NAMED]))}{more}"
+
+
+def _note(machine: Machine, task: Task, vma: Vma, piece: Piece, question: Question) -> str:
+    """What looks like a reason for pages to stay, and is none."""
+    notes = []
+    if piece.folio.likely_shared:
+        notes.append("mapped more than once, so that move_pages and mbind need --move-all")
+    if piece.folio.flags & FrameFlag.MLOCKED:
+        notes.append("locked in memory, which keeps them from reclaim and not from migration")
+    policy = vma.policy or task.policy
+    if question.to is not None and policy and policy.nodes and question.to not in policy.nodes:
+        text = policy_text(machine, task, vma)
+        notes.append(f"policy {text} decides where new pages go and does not keep these")
+    return "; ".join(notes)

@@ -1,0 +1,153 @@
+"""What compaction makes of declared checkerboards."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pymigrate.mm.base.pageblock import PAGEBLOCK_NR
+from pymigrate.mm.compact.compaction import compact_memory, compact_zone
+from pymigrate.mm.compact.control import CompactControl, CompactResult
+from pymigrate.mm.compact.owners import Owners
+from pymigrate.mm.frames.buddy import nr_free
+from pymigrate.mm.state.events import MigrateMode
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Zone
+from pymigrate.scenario.boot.build import build
+from pymigrate.scenario.read.loader import load_bytes
+from pymigrate.views.proc import vmstat
+from tests.conftest import kernel_page
+from tests.property.invariants import check
+
+
+def declared(*patterns: str, memory: str = "32MiB") -> Machine:
+    """A machine whose node 0 has *patterns*."""
+    listed = ", ".join(f"{{{pattern}}}" for pattern in patterns)
+    text = f'machine: {{nodes: {{0: {{cpus: "0", memory: {memory}, fragmentation: [{listed}]}}}}}}'
+    return build(load_bytes(text.encode(), "x.yaml"))
+
+
+def contents(machine: Machine) -> list[int]:
+    """How many pages each file has in the cache."""
+    return [sum(run.nr for run in space.pages.runs) for space in machine.spaces.values()]
+
+
+def free_pageblocks(zone: Zone) -> int:
+    return zone.nr_blocks(9)
+
+
+def possible_pageblocks(zone: Zone) -> int:
+    """The free pageblocks of a zone whose pages in use lie as close together as they can."""
+    return zone.nr // PAGEBLOCK_NR - -(-(zone.nr - zone.nr_free) // PAGEBLOCK_NR)
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    stride=st.integers(2, 40),
+    run=st.integers(1, 20),
+    offset=st.integers(0, 3000),
+    size=st.integers(300, 7000),
+)
+def test_a_declared_checkerboard_zone_is_packed_to_at_most_one_pageblock_short_of_perfect(
+    stride: int, run: int, offset: int, size: int
+) -> None:
+    if run >= stride:
+        run = stride - 1
+    machine = declared(
+        f"stride: {stride}, run: {run}, offset: {offset * 4}KiB, size: {size * 4}KiB"
+    )
+    before = contents(machine)
+    compact_memory(machine)
+    check(machine)  # no frame is owned twice, none is lost, and every cached page has one
+    assert contents(machine) == before
+    for zone in machine.nodes[0].zones:
+        possible = possible_pageblocks(zone)
+        assert possible - 1 <= free_pageblocks(zone) <= possible
+
+
+def test_compaction_is_the_same_whether_somebody_watches_or_not() -> None:
+    patterns = ("stride: 3, size: 20MiB", "pages: unmovable, stride: 1024, offset: 1MiB")
+    plain, watched = declared(*patterns), declared(*patterns)
+    watched.events = []
+    compact_memory(plain)
+    compact_memory(watched)
+    assert plain.counters == watched.counters
+    assert plain.nodes[0].memmap.runs == watched.nodes[0].memmap.runs
+    assert plain.nodes[0].zones[0].free.runs == watched.nodes[0].zones[0].free.runs
+
+
+def test_the_cost_grows_with_runs_not_with_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = 0
+    find = CompactControl.__dict__["is_met"].fget
+
+    def counted(cc: CompactControl) -> bool:
+        nonlocal looked_at
+        looked_at += 1
+        return bool(find(cc))
+
+    monkeypatch.setattr(CompactControl, "is_met", property(counted))
+    steps = []
+    for memory in ("1GiB", "64GiB"):
+        pages = int(memory[:-3]) << 18
+        looked_at = 0
+        machine = declared(f"run: {pages // 2 + 77}, stride: {pages}", memory=memory)
+        compact_memory(machine)
+        steps.append(looked_at)
+        assert machine.counters["pgmigrate_success"] < 2000
+    assert steps[1] < 2 * steps[0] + 20
+
+
+def test_unmovable_pages_stay_and_spoil_only_their_pageblocks() -> None:
+    machine = declared("stride: 2", "pages: unmovable, stride: 2048, offset: 4KiB, type: movable")
+    kernel = [run.start for run in machine.nodes[0].memmap.runs if run.frame.owner == 0]
+    compact_memory(machine)
+    check(machine)
+    assert kernel == [run.start for run in machine.nodes[0].memmap.runs if run.frame.owner == 0]
+    assert vmstat.rows(machine)["nr_slab_unreclaimable"] == 4
+    assert sum(free_pageblocks(zone) for zone in machine.nodes[0].zones) == 4
+
+
+def run_over(
+    machine: Machine, order: int, mode: MigrateMode
+) -> tuple[CompactResult, CompactControl]:
+    """A run over the lowest zone of node 0."""
+    node = machine.nodes[0]
+    cc = CompactControl(machine, node, node.zones[0], Owners(machine), 0, order, mode)
+    return compact_zone(cc), cc
+
+
+def test_a_run_for_an_order_ends_once_a_block_of_it_is_free() -> None:
+    machine = declared("stride: 2", memory="16MiB")
+    ret, cc = run_over(machine, 9, MigrateMode.SYNC_LIGHT)
+    check(machine)
+    assert ret == CompactResult.SUCCESS
+    assert nr_free(machine.nodes[0].zones[0])[9:] == [1, 0]
+    assert machine.counters["compact_migrate_scanned"] == cc.migrate_scanned == 512
+
+
+def test_the_next_run_goes_on_where_the_last_one_ended() -> None:
+    machine = declared("stride: 2", memory="16MiB")
+    zone = machine.nodes[0].zones[0]
+    run_over(machine, 9, MigrateMode.SYNC_LIGHT)
+    kernel_page(machine, 0)
+    assert zone.compact.cached_migrate_sync == 512
+    ret, cc = run_over(machine, 9, MigrateMode.SYNC_LIGHT)
+    assert (ret, cc.migrate_pfn) == (CompactResult.SUCCESS, 1024)
+
+
+def test_enough_free_memory_is_needed_to_begin() -> None:
+    machine = declared("stride: 2", "stride: 1, run: 1, offset: 512KiB", memory="16MiB")
+    ret, _ = run_over(machine, 9, MigrateMode.SYNC_LIGHT)
+    assert ret == CompactResult.SKIPPED
+    assert machine.counters["compact_migrate_scanned"] == 0
+
+
+def test_memory_that_is_not_scattered_but_scarce_is_left_alone() -> None:
+    machine = declared("stride: 2", memory="16MiB")
+    machine.compact_knobs = machine.compact_knobs._replace(extfrag_threshold=1000)
+    assert run_over(machine, 9, MigrateMode.SYNC_LIGHT)[0] == CompactResult.SKIPPED
+
+
+def test_a_free_block_of_the_order_is_success_at_once() -> None:
+    machine = declared("stride: 2, size: 8MiB", memory="16MiB")
+    assert run_over(machine, 9, MigrateMode.SYNC_LIGHT)[0] == CompactResult.SUCCESS
+    assert machine.counters["compact_isolated"] == 0

@@ -1,0 +1,397 @@
+"""Direct compaction, kcompactd and proactive rounds: what they count, and when they give up."""
+
+import pytest
+
+from pymigrate.mm.base.gfp import KERNEL, NOWAIT, TRANSHUGE, TRANSHUGE_LIGHT, Gfp, thp_fault
+from pymigrate.mm.base.pageblock import MigrateType
+from pymigrate.mm.base.runs import Extent
+from pymigrate.mm.compact.control import CompactResult
+from pymigrate.mm.compact.kcompactd import (
+    fragmentation_score_node,
+    proactive_compact_node,
+    wakeup_kcompactd,
+)
+from pymigrate.mm.frames.frames import update_frames
+from pymigrate.mm.frames.pageblocks import is_skipped, migratetype_of
+from pymigrate.mm.reclaim.kernel_alloc import alloc_kernel_pages, free_kernel_pages
+from pymigrate.mm.state.compact import MAX_DEFER_SHIFT, CompactState
+from pymigrate.mm.state.machine import Machine
+from pymigrate.nodemask import Nodemask
+from pymigrate.scenario.boot.build import build
+from pymigrate.scenario.read.loader import load_bytes
+from pymigrate.syscalls.kernel_pages import alloc, free
+from pymigrate.syscalls.madvise import Madv, madvise
+from pymigrate.syscalls.migrate import migrate_pages
+from pymigrate.syscalls.mmap import mlock
+from pymigrate.syscalls.process import fork, touch
+from pymigrate.syscalls.sysctl import write
+from tests.conftest import errno_of, mapped, new_task, nodes_of, touched
+from tests.property.invariants import check
+from tests.unit.mm.compact.test_checkerboard import declared
+
+
+@pytest.fixture
+def machine() -> Machine:
+    """Node 0 has every third of its 4096 pages in use."""
+    return declared("stride: 3", memory="16MiB")
+
+
+def counted(machine: Machine, *names: str) -> list[int]:
+    return [machine.counters[f"compact_{name}"] for name in names]
+
+
+# Faults of huge pages
+
+
+@pytest.mark.parametrize(
+    ("defrag", "plain", "madvised"),
+    [
+        ("always", TRANSHUGE | Gfp.NORETRY, TRANSHUGE),
+        ("defer", TRANSHUGE_LIGHT | Gfp.KSWAPD_RECLAIM, TRANSHUGE_LIGHT | Gfp.KSWAPD_RECLAIM),
+        ("defer+madvise", TRANSHUGE_LIGHT | Gfp.KSWAPD_RECLAIM, TRANSHUGE),
+        ("madvise", TRANSHUGE_LIGHT, TRANSHUGE),
+        ("never", TRANSHUGE_LIGHT, TRANSHUGE_LIGHT),
+    ],
+)
+def test_what_a_huge_fault_may_do_follows_from_defrag(
+    defrag: str, plain: Gfp, madvised: Gfp
+) -> None:
+    assert (thp_fault(defrag, False), thp_fault(defrag, True)) == (plain, madvised)
+
+
+@pytest.mark.parametrize(("defrag", "huge"), [("always", 2), ("madvise", 0), ("never", 0)])
+def test_a_huge_fault_compacts_where_defrag_says_so(
+    machine: Machine, defrag: str, huge: int
+) -> None:
+    machine.thp, machine.defrag = "always", defrag
+    task = new_task(machine)
+    addr = touched(machine, task, "4MiB")
+    check(machine)
+    assert machine.counters["thp_fault_alloc"] == huge
+    assert machine.counters["thp_fault_fallback"] == 2 - huge
+    assert counted(machine, "stall", "success", "fail") == [huge, huge, 0]
+    assert nodes_of(machine, task, addr, "4MiB") == [[1024, 0]]
+
+
+def test_a_fault_that_defers_wakes_kcompactd(machine: Machine) -> None:
+    machine.thp, machine.defrag = "always", "defer"
+    touched(machine, new_task(machine), "2MiB")
+    check(machine)
+    assert [machine.counters[name] for name in ("thp_fault_fallback", "thp_fault_alloc")] == [1, 0]
+    assert counted(machine, "stall", "daemon_wake") == [0, 1]
+
+
+# Migration of huge pages
+
+
+def test_room_is_made_where_a_huge_page_is_to_go() -> None:
+    machine = two_with_scattered_target()
+    task = new_task(machine)
+    machine.thp = "always"
+    addr = touched(machine, task, "2MiB", node=0)
+    assert migrate_pages(machine, machine.shell, task, Nodemask.of(0), Nodemask.of(1)) == 0
+    check(machine)
+    assert nodes_of(machine, task, addr, "2MiB") == [[512, 1]]
+    assert machine.counters["thp_migration_success"] == 1
+    assert counted(machine, "stall", "success") == [1, 1]
+
+
+def two_with_scattered_target() -> Machine:
+    text = (
+        'machine: {nodes: {0: {cpus: "0", memory: 16MiB},'
+        ' 1: {cpus: "1", memory: 16MiB, fragmentation: [{stride: 3}]}}}'
+    )
+    return build(load_bytes(text.encode(), "x.yaml"))
+
+
+# Stalls
+
+
+def test_an_async_run_keeps_to_pageblocks_of_the_requests_type(machine: Machine) -> None:
+    assert alloc_kernel_pages(machine, "x", 0, 0, 9, 1, KERNEL) == 1
+    check(machine)
+    # All pageblocks are movable: the first attempt looks at none, the second is not async.
+    assert counted(machine, "stall", "success", "fail") == [2, 1, 1]
+
+
+def test_a_stall_that_ends_well_is_a_success(machine: Machine) -> None:
+    assert alloc_kernel_pages(machine, "x", 0, 0, 9, 1, KERNEL | Gfp.MOVABLE) == 1
+    check(machine)
+    assert counted(machine, "stall", "success", "fail") == [1, 1, 0]
+
+
+def test_too_little_free_memory_is_no_stall() -> None:
+    machine = declared("stride: 2, size: 2MiB", "stride: 1, run: 1, offset: 2MiB", memory="16MiB")
+    assert alloc_kernel_pages(machine, "x", 0, 0, 9, 1, KERNEL) == 0
+    assert counted(machine, "stall", "success", "fail", "migrate_scanned") == [0, 0, 0, 0]
+
+
+def test_memory_that_cannot_be_packed_is_a_stall_that_fails() -> None:
+    machine = declared("pages: unmovable, stride: 3", memory="16MiB")
+    assert alloc_kernel_pages(machine, "x", 0, 0, 9, 1, KERNEL) == 0
+    check(machine)
+    stalls, successes, fails = counted(machine, "stall", "success", "fail")
+    assert (stalls, successes, fails) == (2, 0, 2)
+
+
+def test_failures_that_were_not_async_put_later_runs_off() -> None:
+    machine = declared("pages: unmovable, stride: 3", memory="16MiB")
+    zone = machine.nodes[0].zones[0]
+    alloc_kernel_pages(machine, "x", 0, 0, 9, 1, KERNEL & ~Gfp.KSWAPD_RECLAIM)
+    assert (zone.compact.defer_shift, zone.compact.order_failed) == (1, 0)
+    scanned = machine.counters["compact_migrate_scanned"]
+    alloc_kernel_pages(machine, "y", 0, 0, 9, 1, KERNEL & ~Gfp.KSWAPD_RECLAIM | Gfp.NORETRY)
+    assert machine.counters["compact_migrate_scanned"] == scanned
+    assert counted(machine, "stall", "fail") == [3, 3]  # a deferred one counts, too
+
+
+def test_deferral_doubles_up_to_64_requests() -> None:
+    state = CompactState()
+    for _ in range(10):
+        state.defer(4)
+    assert state.defer_shift == MAX_DEFER_SHIFT
+    assert [state.is_deferred(4) for _ in range(64)] == [True] * 63 + [False]
+    assert state.is_restarting(4)
+    state.reset_defer(4, has_allocated=True)
+    assert (state.defer_shift, state.order_failed) == (0, 5)
+    assert not state.is_deferred(4)
+
+
+def test_below_the_order_that_failed_nothing_is_put_off() -> None:
+    state = CompactState(order_failed=6)
+    state.defer(6)
+    assert not state.is_deferred(5)
+    assert state.is_deferred(6)
+
+
+def test_who_does_not_wait_leaves_it_to_kcompactd(machine: Machine) -> None:
+    assert alloc_kernel_pages(machine, "x", 0, 0, 9, 1, NOWAIT) == 0
+    assert counted(machine, "stall", "daemon_wake") == [0, 1]
+    assert alloc_kernel_pages(machine, "x", 0, 0, 9, 1, NOWAIT) == 1
+
+
+def test_a_captured_block_is_handed_over_in_the_middle_of_a_pageblock(machine: Machine) -> None:
+    flags = (KERNEL | Gfp.MOVABLE) & ~Gfp.KSWAPD_RECLAIM
+    assert alloc_kernel_pages(machine, "x", 0, 0, 4, 1, flags) == 1
+    check(machine)
+    assert counted(machine, "stall", "success") == [1, 1]
+    assert machine.counters["compact_migrate_scanned"] < 512
+
+
+# kcompactd
+
+
+def test_kcompactds_share_is_counted_twice(machine: Machine) -> None:
+    node = machine.nodes[0]
+    wakeup_kcompactd(machine, node, 9, node.zones)
+    scanned = counted(machine, "migrate_scanned", "free_scanned")
+    assert counted(machine, "daemon_migrate_scanned", "daemon_free_scanned") == scanned
+    assert scanned[0] == 512
+
+
+def test_kcompactd_is_not_woken_for_what_is_there(machine: Machine) -> None:
+    node = machine.nodes[0]
+    wakeup_kcompactd(machine, node, 1, node.zones)
+    assert counted(machine, "daemon_wake") == [0]
+
+
+# Proactive compaction
+
+
+def test_a_proactive_round_goes_on_until_the_score_is_low(machine: Machine) -> None:
+    node = machine.nodes[0]
+    assert fragmentation_score_node(node) == 99
+    assert proactive_compact_node(machine, node)
+    check(machine)
+    assert 60 <= fragmentation_score_node(node) <= 80
+    assert counted(machine, "daemon_wake", "stall") == [0, 0]
+    assert machine.counters["compact_daemon_migrate_scanned"] > 0
+
+
+def test_a_low_score_starts_no_round() -> None:
+    machine = declared("stride: 2, size: 8MiB", memory="16MiB")
+    assert proactive_compact_node(machine, machine.nodes[0])
+    assert machine.counters["compact_migrate_scanned"] == 0
+
+
+def test_while_time_passes_kcompactd_looks_at_scattered_memory(machine: Machine) -> None:
+    task = new_task(machine)
+    start = touched(machine, task, "4KiB")
+    touch(machine, task, start, 4096, seconds=0.4)
+    assert machine.counters["compact_daemon_migrate_scanned"] > 0
+    check(machine)
+    assert machine.nodes[0].next_proactive == 400 + 500
+
+
+def test_after_a_round_in_vain_kcompactd_waits_for_32_seconds(machine: Machine) -> None:
+    task = new_task(machine)
+    start = touched(machine, task, "4KiB")
+    node = machine.nodes[0]
+    for run in node.memmap.runs:  # nothing can be isolated
+        update_frames(machine, [(run.start, run.nr)], lambda f: f._replace(extra_refs=1))
+    touch(machine, task, start, 4096, seconds=1)
+    assert node.next_proactive == 1000 + 32000
+
+
+@pytest.mark.parametrize(("value", "starts"), [("0", False), ("20", True)])
+def test_writing_the_proactiveness_starts_a_round(
+    machine: Machine, value: str, starts: bool
+) -> None:
+    write(machine, machine.shell, "compaction_proactiveness", value)
+    assert (machine.counters["compact_migrate_scanned"] > 0) == starts
+
+
+# What the kernel allocates
+
+
+def test_unmovable_blocks_come_from_unmovable_pageblocks_first() -> None:
+    machine = declared("pages: none, type: unmovable, offset: 4MiB, size: 2MiB", memory="16MiB")
+    alloc_kernel_pages(machine, "x", 0, 0, 3, 4, KERNEL)
+    assert machine.allocations["x"].pfns == (1024, 1032, 1040, 1048)
+
+
+def test_a_stolen_pageblock_changes_its_type() -> None:
+    machine = declared(memory="16MiB")
+    zone = machine.nodes[0].zones[0]
+    alloc_kernel_pages(machine, "x", 0, 0, 0, 1, KERNEL)
+    [pfn] = machine.allocations["x"].pfns
+    assert migratetype_of(zone, pfn) == MigrateType.UNMOVABLE
+
+
+def test_blocks_are_given_back(machine: Machine) -> None:
+    before = machine.nodes[0].nr_free
+    alloc_kernel_pages(machine, "x", 0, 0, 4, 5, KERNEL)
+    check(machine)
+    assert machine.nodes[0].nr_free == before - 80
+    assert free_kernel_pages(machine, "x") == 5
+    check(machine)
+    assert machine.nodes[0].nr_free == before
+
+
+def test_calls_of_the_kernel_are_refused_with_a_reason(machine: Machine) -> None:
+    shell = machine.shell
+    assert alloc(machine, shell, "x", 0, 1, None, KERNEL) == 1
+    assert errno_of(alloc, machine, shell, "x", 0, 1, None, KERNEL) == "EEXIST"
+    assert errno_of(alloc, machine, shell, "y", 0, 1, 7, KERNEL) == "ENODEV"
+    assert errno_of(alloc, machine, shell, "y", 10, 4, 0, Gfp.NONE) == "ENOMEM"
+    assert errno_of(free, machine, "y") == "ENOENT"
+    assert free(machine, "x") == 1
+
+
+def test_the_kernel_gets_nothing_of_zone_movable() -> None:
+    text = 'machine: {nodes: {0: {cpus: "0", memory: 16MiB, movable: 14MiB}}}'
+    machine = build(load_bytes(text.encode(), "x.yaml"))
+    got = alloc_kernel_pages(machine, "x", 0, 0, 0, 4096, KERNEL)
+    assert got < 512
+    got = alloc_kernel_pages(machine, "y", 0, 0, 0, 4096, KERNEL | Gfp.MOVABLE)
+    assert got > 3000
+
+
+# What the scanners take
+
+
+def test_mlocked_pages_move_if_that_is_allowed() -> None:
+    machine = declared("stride: 3", memory="16MiB")
+    task = new_task(machine)
+    addr = touched(machine, task, "64KiB")
+    mlock(machine, task, addr, 65536)
+    write(machine, machine.shell, "compact_unevictable_allowed", "0")
+    write(machine, machine.shell, "compact_memory", "1")
+    before = [run.lanes for run in task.mm.page_table.runs]
+    write(machine, machine.shell, "compact_unevictable_allowed", "1")
+    assert [run.lanes for run in task.mm.page_table.runs] == before
+    write(machine, machine.shell, "compact_memory", "1")
+    check(machine)
+    assert [run.lanes for run in task.mm.page_table.runs] != before
+
+
+# Other huge pages
+
+
+def test_the_hugetlb_pool_is_filled_out_of_scattered_memory(machine: Machine) -> None:
+    write(machine, machine.shell, "nr_hugepages", "2")
+    check(machine)
+    assert machine.nodes[0].hugetlb.nr == 2
+    # The first one wakes kcompactd, too, which makes room for the second.
+    assert counted(machine, "stall", "success", "daemon_wake") == [1, 1, 1]
+
+
+def test_collapse_makes_room_for_its_huge_page(machine: Machine) -> None:
+    task = new_task(machine)
+    addr = touched(machine, task, "2MiB")
+    madvise(machine, task, addr, 2 << 20, Madv.COLLAPSE)
+    check(machine)
+    assert machine.counters["thp_collapse_alloc"] == 1
+    assert counted(machine, "success") == [1]
+
+
+def test_pages_that_a_migration_has_isolated_stay(machine: Machine) -> None:
+    machine.off_lru = (Extent(0, 7),)
+    write(machine, machine.shell, "compact_memory", "1")
+    check(machine)
+    memmap = machine.nodes[0].memmap
+    assert [pfn for pfn in range(12) if memmap.at(pfn)] == [0, 3, 6]
+
+
+def test_a_touch_finds_pages_that_its_own_huge_faults_have_moved(machine: Machine) -> None:
+    task = new_task(machine)
+    addr = mapped(machine, task, "6MiB")
+    assert touch(machine, task, addr + (2 << 20), 2 << 20) is None
+    fork(machine, task, "b")  # so that the next stores copy them
+    machine.thp, machine.defrag = "always", "always"
+    assert touch(machine, task, addr, 6 << 20) is None
+    check(machine)
+    assert machine.counters["thp_fault_alloc"] > 0
+
+
+# How hard is tried
+
+
+def spoilt() -> Machine:
+    """Every fourth page is the kernel's: no block of more than two pages can be made."""
+    return declared("pages: unmovable, stride: 4, type: movable", memory="16MiB")
+
+
+def stalls(machine: Machine, order: int, flags: Gfp) -> int:
+    assert alloc_kernel_pages(machine, "x", 0, 0, order, 1, flags & ~Gfp.KSWAPD_RECLAIM) == 0
+    check(machine)
+    return machine.counters["compact_stall"]
+
+
+@pytest.mark.parametrize(
+    ("order", "flags", "tried"),
+    [
+        pytest.param(9, KERNEL, 2, id="costly: async, then sync once"),
+        pytest.param(9, KERNEL | Gfp.RETRY_MAYFAIL, 2, id="costly: no harder than sync-light"),
+        pytest.param(9, KERNEL | Gfp.NORETRY, 2, id="noretry: async, and once more"),
+        pytest.param(9, TRANSHUGE | Gfp.NORETRY | Gfp.THISNODE, 1, id="noretry on one node: once"),
+        pytest.param(3, KERNEL, 3, id="others: async, sync-light, whole zones"),
+        pytest.param(3, KERNEL | Gfp.MOVABLE, 2, id="others that can move: not async"),
+    ],
+)
+def test_retries_depend_on_the_order_and_the_flags(order: int, flags: Gfp, tried: int) -> None:
+    assert stalls(spoilt(), order, flags) == tried
+
+
+def test_an_allocation_without_files_leaves_their_pages(machine: Machine) -> None:
+    assert alloc_kernel_pages(machine, "x", 0, 0, 9, 1, Gfp.DIRECT_RECLAIM | Gfp.MOVABLE) == 0
+    assert counted(machine, "stall", "fail", "isolated") == [2, 2, 0]
+
+
+def test_kcompactd_puts_later_rounds_off_after_a_failure() -> None:
+    machine = spoilt()
+    node = machine.nodes[0]
+    [run] = wakeup_kcompactd(machine, node, 9, node.zones)
+    assert run.result == CompactResult.COMPLETE
+    assert node.zones[0].compact.defer_shift == 1
+    [run] = wakeup_kcompactd(machine, node, 9, node.zones)
+    assert run.result == CompactResult.DEFERRED
+
+
+def test_blocks_without_anything_to_move_are_skipped_next_time() -> None:
+    kernel = "pages: unmovable, stride: 4, type: movable, size: 2MiB"
+    machine = declared(kernel, "stride: 3, offset: 2MiB")
+    zone = machine.nodes[0].zones[0]
+    wakeup_kcompactd(machine, machine.nodes[0], 9, [zone])
+    assert is_skipped(zone, 0)
+    assert not is_skipped(zone, 512)

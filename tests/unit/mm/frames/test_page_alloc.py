@@ -1,0 +1,296 @@
+"""Free memory: zones, watermarks, fallback orders, and what is counted."""
+
+import pytest
+
+from pymigrate.mm.base.memmap import nid_of
+from pymigrate.mm.base.runs import Extent
+from pymigrate.mm.frames.page_alloc import (
+    alloc_pages,
+    available,
+    free_pages,
+    reserve_pages,
+    room_for,
+    setup_watermarks,
+    zonelist,
+)
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Zone
+from pymigrate.mm.state.policy import Placement
+from pymigrate.nodemask import Nodemask
+from pymigrate.scenario.boot.build import boot
+from pymigrate.scenario.spec.models import MachineSpec
+from tests.conftest import four_nodes, new_task, nodes_with, two_nodes
+
+PAIRS = ((10, 12, 30, 30), (12, 10, 30, 30), (30, 30, 10, 12), (30, 30, 12, 10))
+# A node of 4 MiB beside an equal one: 1024 pages, "min" at 45 and "low" at 56.
+LOW, MIN = 968, 979  # pages that can be had before each of them
+
+
+def taken(machine: Machine, where: Placement, nr: int, cpu: int = 0, first: int = 0) -> list[int]:
+    """The pages that each node gives when *nr* are wanted."""
+    task = new_task(machine, cpu=cpu)
+    lanes, _ = alloc_pages(machine, task, where, first, nr)
+    got = dict.fromkeys(machine.nodes, 0)
+    for extents in lanes:
+        for start, count in extents:
+            got[nid_of(start)] += count
+    return list(got.values())
+
+
+def zones(machine: Machine) -> list[tuple[int, str, int]]:
+    return [(n.nid, zone.name, zone.nr) for n in machine.nodes.values() for zone in n.zones]
+
+
+def marks(zone: Zone) -> tuple[int, int, int, int]:
+    return zone.watermark_min, zone.watermark_low, zone.watermark_high, zone.reserve
+
+
+def test_zones_end_at_16_mib_and_4_gib_of_physical_memory() -> None:
+    assert zones(nodes_with("3GiB", "3GiB", "0")) == [
+        (0, "dma", 4096),
+        (0, "dma32", 782336),
+        (1, "dma32", 262144),
+        (1, "normal", 524288),
+    ]
+
+
+def test_frames_are_numbered_from_the_start_of_their_node() -> None:
+    machine = nodes_with("3GiB", "3GiB")
+    assert [zone.start for zone in machine.nodes[0].zones] == [0, 4096]
+    assert [zone.start for zone in machine.nodes[1].zones] == [1 << 32, (1 << 32) + 262144]
+    assert machine.nodes[1].zone_of((1 << 32) + 262144).name == "normal"
+
+
+def test_no_zone_has_a_frame_beyond_the_node() -> None:
+    with pytest.raises(AssertionError, match="lies in no zone"):
+        two_nodes().nodes[0].zone_of(1 << 31)
+
+
+def test_watermarks_share_min_free_kbytes_by_size() -> None:
+    machine = two_nodes("512MiB")
+    assert [marks(zone) for node in machine.nodes.values() for zone in node.zones] == [
+        (16, 20, 24, 496),
+        (496, 622, 748, 0),
+        (512, 643, 774, 0),
+    ]
+
+
+def test_movable_zone_lies_behind_the_others_and_has_a_low_watermark_of_its_own() -> None:
+    spec = {"cpus": "0", "memory": "512MiB", "movable": "256MiB"}
+    machine = boot(MachineSpec.model_validate({"nodes": {0: spec}}), "6.12")
+    assert zones(machine) == [(0, "dma", 4096), (0, "dma32", 61440), (0, "movable", 65536)]
+    assert [marks(zone) for zone in machine.nodes[0].zones] == [
+        (32, 40, 48, 496),
+        (480, 600, 720, 256),
+        (64, 129, 194, 0),
+    ]
+
+
+def test_lowmem_reserve_of_dma32_is_a_256th_of_what_lies_above() -> None:
+    assert nodes_with("3GiB", "3GiB").nodes[1].zones[0].reserve == 2048
+
+
+def test_huge_pages_raise_the_watermarks() -> None:
+    machine = two_nodes("512MiB")
+    machine.thp = "always"
+    setup_watermarks(machine)
+    assert [zone.watermark_min for node in machine.nodes.values() for zone in node.zones] == [
+        204,
+        6348,
+        6553,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("memory", "distances", "orders"),
+    [
+        pytest.param(
+            ("1GiB",) * 4,
+            None,
+            [(0, 1, 2, 3), (1, 2, 3, 0), (2, 3, 0, 1), (3, 0, 1, 2)],
+            id="4 nodes, all 20 apart",
+        ),
+        pytest.param(
+            ("1GiB",) * 3, None, [(0, 1, 2), (1, 2, 0), (2, 0, 1)], id="3 nodes, all 20 apart"
+        ),
+        pytest.param(
+            ("1GiB", "0", "1GiB"), None, [(0, 2), (2, 0), (2, 0)], id="node 1 without memory"
+        ),
+        pytest.param(
+            ("1GiB",) * 4,
+            PAIRS,
+            [(0, 1, 2, 3), (1, 0, 3, 2), (2, 3, 0, 1), (3, 2, 1, 0)],
+            id="two pairs",
+        ),
+    ],
+)
+def test_fallback_order(
+    memory: tuple[str, ...],
+    distances: tuple[tuple[int, ...], ...] | None,
+    orders: list[tuple[int, ...]],
+) -> None:
+    machine = nodes_with(*memory, distances=distances)
+    assert [zonelist(machine, nid) for nid in machine.nodes] == orders
+
+
+def test_a_memory_only_node_is_no_nearer_than_others() -> None:
+    machine = nodes_with("1GiB", "1GiB", "1GiB", cpus=("0", "1", ""))
+    assert zonelist(machine, 0) == (0, 1, 2)
+
+
+def test_highest_zone_and_lowest_frame_come_first() -> None:
+    machine = nodes_with("32MiB")
+    task = new_task(machine)
+    lanes, got = alloc_pages(machine, task, Placement((0,)), 0, 3)
+    assert (lanes, got) == ([[Extent(4096, 3)]], 3)
+    assert machine.counters["pgalloc_dma32"] == 3
+
+
+def test_lower_zones_keep_a_reserve_and_are_used_last() -> None:
+    machine = nodes_with("32MiB")  # each zone: min 90, low 112; the dma zone keeps 16 more
+    task = new_task(machine)
+    alloc_pages(machine, task, Placement((0,)), 0, 4096 - 112)
+    assert machine.counters["pgalloc_dma"] == 0
+    assert alloc_pages(machine, task, Placement((0,)), 0, 8192)[1] == 8192 - 90 - 90 - 16 - 3984
+    assert machine.counters["pgalloc_dma32"] == 4096 - 90
+    assert machine.counters["pgalloc_dma"] == 4096 - 90 - 16
+
+
+@pytest.mark.parametrize(
+    ("where", "nr", "expected"),
+    [
+        pytest.param(Placement((0,)), LOW, [LOW, 0], id="local"),
+        pytest.param(Placement((0,)), LOW + 1, [LOW, 1], id="to the next node at low"),
+        pytest.param(Placement((0,)), 2 * LOW + 1, [LOW + 1, LOW], id="then down to min"),
+        pytest.param(Placement((0,)), 2000, [MIN, MIN], id="no more than that"),
+        pytest.param(Placement((1,)), LOW + 1, [1, LOW], id="preferred"),
+        pytest.param(Placement((0,), Nodemask.of(1)), 2000, [0, MIN], id="bind has no fallback"),
+        pytest.param(Placement((1,), Nodemask.of(0, 1)), 5, [0, 5], id="bind begins at home"),
+        pytest.param(
+            Placement((0,), Nodemask.of(1), then_any=True), LOW, [0, LOW], id="preferred-many"
+        ),
+        pytest.param(
+            Placement((0,), Nodemask.of(1), then_any=True), 1000, [21, MIN], id="then any"
+        ),
+        pytest.param(Placement((1,), this_node=True), 2000, [0, MIN], id="this node alone"),
+        pytest.param(Placement((0, 1)), 7, [4, 3], id="in turn"),
+        pytest.param(Placement((0, 1)), 2000, [MIN, MIN], id="in turn until all is full"),
+        pytest.param(Placement((0, 0, 1)), 9, [6, 3], id="by weight"),
+        pytest.param(Placement((0, 0, 1)), 1500, [LOW, 532], id="by weight, one is full"),
+    ],
+)
+def test_where_pages_come_from(where: Placement, nr: int, expected: list[int]) -> None:
+    assert taken(two_nodes("4MiB"), where, nr) == expected
+
+
+def test_turns_go_by_the_index_in_the_object() -> None:
+    machine = four_nodes("4MiB")
+    lanes, _ = alloc_pages(machine, new_task(machine), Placement((0, 1, 2)), 4, 3)
+    assert [[nid_of(start) for start, _ in extents] for extents in lanes] == [[1], [2], [0]]
+
+
+def test_nodes_that_the_task_may_not_use_are_passed_over() -> None:
+    machine = four_nodes("4MiB")
+    task = new_task(machine)
+    task.mems_allowed = Nodemask.of(2, 3)
+    lanes, _ = alloc_pages(machine, task, Placement((0,)), 0, 1)
+    assert nid_of(lanes[0][0].start) == 2
+
+
+def test_preferred_many_of_nodes_that_are_not_allowed_takes_any() -> None:
+    machine = two_nodes("4MiB")
+    task = new_task(machine)
+    task.mems_allowed = Nodemask.of(0)
+    where = Placement((0,), Nodemask.of(1), then_any=True)
+    assert alloc_pages(machine, task, where, 0, 1) == ([[Extent(0, 1)]], 1)
+
+
+def test_a_mask_without_an_allowed_node_gives_nothing() -> None:
+    machine = two_nodes("4MiB")
+    task = new_task(machine)
+    task.mems_allowed = Nodemask.of(0)
+    where = Placement((0,), Nodemask.of(1))
+    assert alloc_pages(machine, task, where, 0, 1) == ([[]], 0)
+    assert room_for(machine, task, where) == 0
+
+
+def test_hits_and_misses_are_counted_by_node() -> None:
+    machine = two_nodes("4MiB")
+    taken(machine, Placement((0,)), LOW + 2, cpu=1)
+    assert machine.nodes[0].numa == {"numa_hit": LOW, "numa_other": LOW, "numa_foreign": 2}
+    assert machine.nodes[1].numa == {"numa_miss": 2, "numa_local": 2}
+
+
+def test_pages_that_get_their_turn_count_as_interleaved() -> None:
+    machine = two_nodes("4MiB")
+    taken(machine, Placement((0, 1), is_interleaved=True), 4)
+    assert machine.nodes[1].numa == {"numa_hit": 2, "numa_interleave": 2, "numa_other": 2}
+
+
+def test_a_miss_does_not_count_as_interleaved() -> None:
+    machine = two_nodes("4MiB")
+    taken(machine, Placement((1,), this_node=True), MIN)
+    machine.nodes[0].numa.clear()
+    taken(machine, Placement((1,), is_interleaved=True), 1)
+    assert machine.nodes[0].numa == {"numa_miss": 1, "numa_local": 1}
+
+
+def test_freed_frames_join_their_neighbours() -> None:
+    machine = two_nodes("4MiB")
+    task = new_task(machine)
+    alloc_pages(machine, task, Placement((0,)), 0, 10)
+    free_pages(machine, [(3, 2), (7, 1)])
+    assert machine.nodes[0].zones[0].free.runs == [
+        Extent(3, 2),
+        Extent(7, 1),
+        Extent(10, 1014),
+    ]
+    free_pages(machine, [(8, 2), (5, 2), (0, 3)])
+    assert machine.nodes[0].zones[0].free.runs == [Extent(0, 1024)]
+    assert machine.nodes[0].nr_free == 1024
+    assert machine.counters["pgfree"] == 10
+
+
+def test_frames_go_back_to_their_zone() -> None:
+    machine = nodes_with("32MiB", "4MiB")
+    task = new_task(machine)
+    alloc_pages(machine, task, Placement((0,), this_node=True), 0, 4100)
+    alloc_pages(machine, task, Placement((1,), this_node=True), 0, 1)
+    assert [zone.nr_free for zone in machine.nodes[0].zones] == [3986, 106]
+    free_pages(machine, [((1 << 32), 1), (0, 60), (4096, 3990)])
+    assert [zone.nr_free for zone in machine.nodes[0].zones] == [4046, 4096]
+    assert machine.nodes[1].nr_free == 1024
+
+
+def test_what_is_available_stops_at_the_watermarks() -> None:
+    machine = two_nodes("4MiB")
+    assert available(machine.nodes[0], to_min=False) == LOW
+    assert available(machine.nodes[0], to_min=True) == MIN
+
+
+def test_room_is_that_of_the_fullest_node_asked_for() -> None:
+    machine = two_nodes("4MiB")
+    taken(machine, Placement((1,)), 100)
+    task = new_task(machine)
+    assert room_for(machine, task, Placement((0, 1))) == LOW - 100
+    assert room_for(machine, task, Placement((1,), this_node=True)) == MIN - 100
+
+
+def test_reserved_frames_are_taken_below_the_watermarks() -> None:
+    machine = nodes_with("32MiB")
+    assert reserve_pages(machine.nodes[0], 8000) == [Extent(4096, 4096), Extent(0, 3904)]
+    assert reserve_pages(machine.nodes[0], 8000) == [Extent(3904, 192)]
+    assert machine.nodes[0].nr_free == 0
+    assert machine.counters == {}
+
+
+def test_freed_extents_are_cut_where_zones_meet() -> None:
+    machine = nodes_with("32MiB")
+    task = new_task(machine)
+    alloc_pages(machine, task, Placement((0,)), 0, 4096 - 112 + 10)
+    reserve_pages(machine.nodes[0], 8000)
+    free_pages(machine, [(4000, 200), (10, 2), (5000, 5)])
+    assert [zone.free.runs for zone in machine.nodes[0].zones] == [
+        [Extent(10, 2), Extent(4000, 96)],
+        [Extent(4096, 104), Extent(5000, 5)],
+    ]

@@ -1,0 +1,256 @@
+"""Soft offline: section 11 of the engine's specification."""
+
+import pytest
+
+from pymigrate.errors import UnsupportedError
+from pymigrate.mm.base.memmap import POISON_FRAME, Frame, FrameFlag, FrameRun
+from pymigrate.mm.frames.page_alloc import reserve_pages
+from pymigrate.mm.offline.memory_failure import num_poisoned_pages, soft_offline_page
+from pymigrate.mm.offline.memory_hotplug import memory_blocks, offline_pages, online_pages
+from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.syscalls.gup import pin
+from pymigrate.syscalls.madvise import Madv, madvise
+from pymigrate.syscalls.memory_failure import soft_offline_store
+from pymigrate.syscalls.mmap import munmap
+from pymigrate.syscalls.process import touch
+from pymigrate.views.proc.meminfo import meminfo
+from tests.conftest import (
+    errno_of,
+    mapped,
+    new_file,
+    new_task,
+    nodes_of,
+    nodes_with,
+    placed_on,
+    touched,
+    two_nodes,
+)
+from tests.property.invariants import check
+
+PAGE, MIB = 4096, 1 << 20
+LONG, SHORT = True, False
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return two_nodes()
+
+
+@pytest.fixture
+def task(machine: Machine) -> Task:
+    return new_task(machine)
+
+
+def frame_at(task: Task, addr: int) -> int:
+    run = task.mm.page_table.at(addr // PAGE)
+    assert run is not None
+    return run.pfn(addr // PAGE)
+
+
+def is_bad(machine: Machine, pfn: int) -> bool:
+    """Whether the frame is out of use, and the machine in order."""
+    check(machine)
+    run = machine.nodes[pfn >> 32].memmap.at(pfn)
+    return run is not None and run.frame == POISON_FRAME
+
+
+def test_page_moves_within_its_node_and_its_frame_is_out_of_use(
+    machine: Machine, task: Task
+) -> None:
+    addr = touched(machine, task, "16KiB", node=1)
+    pfn, free = frame_at(task, addr), machine.nodes[1].nr_free
+    madvise(machine, task, addr, PAGE, Madv.SOFT_OFFLINE)
+    assert nodes_of(machine, task, addr, "16KiB") == [[4, 1]]
+    assert frame_at(task, addr) != pfn
+    assert is_bad(machine, pfn)
+    assert machine.nodes[1].nr_free == free - 1
+    assert (machine.counters["pgmigrate_success"], machine.counters["pgfree"]) == (1, 0)
+
+
+def test_what_is_out_of_use_is_counted(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "16KiB")
+    madvise(machine, task, addr, 3 * PAGE, Madv.SOFT_OFFLINE)
+    assert num_poisoned_pages(machine) == 3
+    assert meminfo(machine)["HardwareCorrupted"] == 12
+
+
+def test_its_migration_is_told_as_such(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "4KiB")
+    machine.events = []
+    madvise(machine, task, addr, PAGE, Madv.SOFT_OFFLINE)
+    texts = [event.text for event in machine.events if hasattr(event, "text")]
+    assert texts[0] == "mode=MIGRATE_SYNC reason=memory_failure"
+
+
+def test_frame_goes_once(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "4KiB")
+    pfn = frame_at(task, addr)
+    soft_offline_page(machine, pfn)
+    soft_offline_page(machine, pfn)
+    assert num_poisoned_pages(machine) == 1
+
+
+def test_full_node_lets_the_page_go_to_another(task: Task) -> None:
+    machine = nodes_with("16MiB", "4MiB")
+    task = new_task(machine)
+    addr = touched(machine, task, "4KiB", node=1)
+    machine.nodes[1].zones[0].watermark_min = machine.nodes[1].zones[0].watermark_low = 1 << 20
+    madvise(machine, task, addr, PAGE, Madv.SOFT_OFFLINE)
+    assert nodes_of(machine, task, addr, "4KiB") == [[1, 0]]
+
+
+@pytest.mark.parametrize("kind", [LONG, SHORT], ids=["long", "short"])
+def test_pinned_page_stays(machine: Machine, task: Task, kind: bool) -> None:
+    addr = touched(machine, task, "4KiB")
+    pin(machine, task, addr, PAGE, kind)
+    assert errno_of(madvise, machine, task, addr, PAGE, Madv.SOFT_OFFLINE) == "EBUSY"
+    assert not is_bad(machine, frame_at(task, addr))
+    assert machine.counters["pgmigrate_fail"] == 1
+
+
+def test_huge_page_is_split_first(machine: Machine, task: Task) -> None:
+    machine.thp = "always"
+    addr = touched(machine, task, "2MiB")
+    pfn = frame_at(task, addr)
+    madvise(machine, task, addr, PAGE, Madv.SOFT_OFFLINE)
+    assert is_bad(machine, pfn)
+    assert num_poisoned_pages(machine) == 1
+    assert machine.counters["thp_split_page"] == 1
+    assert machine.counters["pgmigrate_success"] == 1
+    assert frame_at(task, addr + PAGE) == pfn + 1
+
+
+def test_of_a_huge_page_only_one_page_goes(machine: Machine, task: Task) -> None:
+    machine.thp = "always"
+    addr = touched(machine, task, "2MiB")
+    madvise(machine, task, addr, 2 * MIB, Madv.SOFT_OFFLINE)
+    assert num_poisoned_pages(machine) == 1
+
+
+def test_zeroed_page_of_a_huge_page_becomes_the_zero_page(machine: Machine, task: Task) -> None:
+    machine.thp = "always"
+    addr = mapped(machine, task, "2MiB")
+    touch(machine, task, addr + PAGE, PAGE)
+    pfn = frame_at(task, addr)
+    soft_offline_page(machine, pfn)
+    assert is_bad(machine, pfn)
+    assert nodes_of(machine, task, addr, "2MiB") == [[1, -1], [1, 0], [510, -1]]
+
+
+def test_pinned_huge_page_is_not_split(machine: Machine, task: Task) -> None:
+    machine.thp = "always"
+    addr = touched(machine, task, "2MiB")
+    pin(machine, task, addr + PAGE, PAGE, LONG)
+    assert errno_of(madvise, machine, task, addr, PAGE, Madv.SOFT_OFFLINE) == "EBUSY"
+    assert machine.counters["thp_split_page_failed"] == 1
+
+
+def test_clean_page_cache_that_nobody_maps_is_dropped(machine: Machine, task: Task) -> None:
+    file = new_file(machine, "16KiB", "ext4")
+    addr = mapped(machine, task, "16KiB", "r", space=file)
+    touch(machine, task, addr, 4 * PAGE, write=False)
+    pfn = frame_at(task, addr)
+    munmap(machine, task, addr, 4 * PAGE)
+    soft_offline_page(machine, pfn)
+    assert is_bad(machine, pfn)
+    assert file.pages.at(0) is None
+    assert file.pages.at(1) is not None
+    assert machine.counters["pgmigrate_success"] == 0
+
+
+def test_mapped_page_cache_moves(machine: Machine, task: Task) -> None:
+    file = new_file(machine, "16KiB", "ext4")
+    addr = mapped(machine, task, "16KiB", "r", space=file)
+    touch(machine, task, addr, 4 * PAGE, write=False)
+    pfn = frame_at(task, addr)
+    soft_offline_page(machine, pfn)
+    assert is_bad(machine, pfn)
+    assert frame_at(task, addr) == file.pages.runs[0].lanes[0] != pfn
+    assert machine.counters["pgmigrate_success"] == 1
+
+
+def test_free_page_is_taken_off_its_list(machine: Machine) -> None:
+    soft_offline_page(machine, (1 << 32) + 77)
+    assert is_bad(machine, (1 << 32) + 77)
+
+
+def test_kernel_memory_cannot_be_handled(machine: Machine) -> None:
+    node = machine.nodes[1]
+    [(start, _)] = reserve_pages(node, 1)
+    node.memmap.put(start, start + 1, FrameRun(start, 1, Frame(0, FrameFlag.KERNEL)))
+    assert errno_of(soft_offline_page, machine, start) == "EIO"
+
+
+def test_huge_page_of_the_pool_is_dissolved_but_for_its_bad_page(
+    machine: Machine, task: Task
+) -> None:
+    set_nr_hugepages(machine, 2, 0)
+    addr = mapped(machine, task, "2MiB", hugetlb=True)
+    touch(machine, task, addr, PAGE)
+    pfn, free = frame_at(task, addr), machine.nodes[0].nr_free
+    madvise(machine, task, addr, PAGE, Madv.SOFT_OFFLINE)
+    assert is_bad(machine, pfn)
+    assert frame_at(task, addr) != pfn
+    assert machine.nodes[0].hugetlb.nr == 1
+    assert machine.nodes[0].nr_free == free + 511
+
+
+def test_free_huge_page_that_is_reserved_stays(machine: Machine, task: Task) -> None:
+    set_nr_hugepages(machine, 1, 0)
+    mapped(machine, task, "2MiB", hugetlb=True)
+    pfn = machine.nodes[0].hugetlb.free.runs[0].start
+    assert errno_of(soft_offline_page, machine, pfn + 5) == "EBUSY"
+    check(machine)
+
+
+def test_absent_page_is_read_in_and_the_zero_page_cannot_be_handled(
+    machine: Machine, task: Task
+) -> None:
+    addr = mapped(machine, task, "4KiB")
+    assert errno_of(madvise, machine, task, addr, PAGE, Madv.SOFT_OFFLINE) == "EIO"
+
+
+def test_pages_before_the_one_that_fails_are_gone(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "16KiB")
+    pin(machine, task, addr + 2 * PAGE, PAGE, LONG)
+    assert errno_of(madvise, machine, task, addr, 4 * PAGE, Madv.SOFT_OFFLINE) == "EBUSY"
+    assert num_poisoned_pages(machine) == 2
+
+
+def test_who_is_not_root_may_not(machine: Machine) -> None:
+    task = new_task(machine, uid=1000)
+    addr = touched(machine, task, "4KiB")
+    assert errno_of(madvise, machine, task, addr, PAGE, Madv.SOFT_OFFLINE) == "EPERM"
+    assert errno_of(soft_offline_store, machine, task, 0x1000) == "EACCES"
+
+
+def test_hole_cannot_be_had(machine: Machine, task: Task) -> None:
+    assert errno_of(madvise, machine, task, 0x1000, PAGE, Madv.SOFT_OFFLINE) == "EFAULT"
+
+
+def test_there_is_memory_at_the_physical_address_or_not(machine: Machine) -> None:
+    soft_offline_store(machine, machine.shell, (64 << 20) + 0x5000)
+    assert is_bad(machine, (1 << 32) + 5)
+    assert errno_of(soft_offline_store, machine, machine.shell, 1 << 40) == "ENXIO"
+
+
+def test_hwpoison_is_refused(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "4KiB")
+    with pytest.raises(UnsupportedError):
+        madvise(machine, task, addr, PAGE, 100)
+
+
+def test_block_with_a_bad_page_goes_offline_and_does_not_come_back() -> None:
+    machine = nodes_with("256MiB", "256MiB")
+    task = new_task(machine)
+    addr = touched(machine, task, "4KiB", node=1)
+    with placed_on(task, 1):
+        madvise(machine, task, addr, PAGE, Madv.SOFT_OFFLINE)
+    block = memory_blocks(machine)[2]
+    offline_pages(machine, block)
+    check(machine)
+    assert num_poisoned_pages(machine) == 1
+    assert errno_of(soft_offline_page, machine, block.start + 9) == "EIO"
+    assert errno_of(online_pages, machine, block) == "EHWPOISON"

@@ -1,0 +1,375 @@
+"""Reclaim, and demotion in it. Engine specification, section 10."""
+
+from typing import Any
+
+import pytest
+
+from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.frames.frames import update_frames
+from pymigrate.mm.frames.page_alloc import available
+from pymigrate.mm.reclaim.vmscan import wakeup_kswapd
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.policy import MPOL, Mempolicy
+from pymigrate.mm.state.task import Task
+from pymigrate.nodemask import Nodemask
+from pymigrate.scenario.boot.build import boot
+from pymigrate.scenario.spec.models import MachineSpec
+from pymigrate.syscalls.madvise import Madv, madvise
+from pymigrate.syscalls.mmap import mlock, munmap
+from pymigrate.syscalls.process import fork, touch
+from pymigrate.syscalls.reclaim import reclaim
+from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT, PAGE_SIZE, parse_size
+from pymigrate.views.proc import vmstat
+from tests.conftest import errno_of, hold, mapped, new_file, new_task, nodes_of, touched
+from tests.property.invariants import check
+
+
+def tiers(*memory: str, kernel: str = "6.12", **more: Any) -> Machine:
+    """A machine that demotes from node 0, DRAM, to node 1, and from there to node 2, and so on."""
+    nodes: dict[int, dict[str, Any]] = {
+        nid: {"memory": size, "adistance": 576 + 2000 * nid} for nid, size in enumerate(memory)
+    }
+    nodes[0]["cpus"] = "0-1"
+    spec = {"nodes": nodes, "demotion": True, **more}
+    return boot(MachineSpec.model_validate(spec), kernel)
+
+
+def counted(machine: Machine, *names: str) -> list[int]:
+    values = vmstat.rows(machine)
+    return [values.get(name, 0) for name in names]
+
+
+def take(machine: Machine, size: str, **how: Any) -> int:
+    """Reclaim *size*, as root; the machine is as it should be afterwards."""
+    got = reclaim(machine, machine.shell, parse_size(size), **how)
+    check(machine)
+    return got
+
+
+def all_but(machine: Machine, task: Task, nid: int, left: int) -> None:
+    """Fill node *nid*, but for *left* pages above its min watermark, with locked memory."""
+    [zone] = machine.nodes[nid].zones
+    nr = zone.nr_free - zone.watermark_min - left
+    addr = touched(machine, task, f"{nr * 4}KiB", node=nid)
+    mlock(machine, task, addr, nr << PAGE_SHIFT)
+
+
+def test_demotion_totals_for_a_given_list_are_what_was_asked_for() -> None:
+    machine = tiers("64MiB", "64MiB")
+    addr = touched(machine, task := new_task(machine), "32MiB")
+    assert take(machine, "16MiB") == 4096
+    assert nodes_of(machine, task, addr, "32MiB") == [[4096, 1], [4096, 0]]
+    names = ("pgmigrate_success", "pgmigrate_fail", "pgdemote_direct", "pgdemote_kswapd")
+    assert counted(machine, *names) == [4096, 0, 4096, 0]
+    assert machine.nodes[0].numa["pgdemote_direct"] == 4096
+    assert machine.nodes[1].numa["pgdemote_direct"] == 0
+
+
+def test_demotion_totals_of_huge_pages_are_whole_ones() -> None:
+    machine = tiers("64MiB", "64MiB", thp="always")
+    addr = touched(machine, task := new_task(machine), "16MiB")
+    assert take(machine, "5MiB") == 3 * HPAGE_PMD_NR
+    assert nodes_of(machine, task, addr, "16MiB") == [[1536, 1], [2560, 0]]
+    names = ("thp_migration_success", "thp_migration_split", "pgdemote_direct")
+    assert counted(machine, *names) == [3, 0, 1536]
+
+
+@pytest.mark.parametrize(
+    ("size", "pages"), [("0", 0), ("4KiB", 64), ("256KiB", 64), ("260KiB", 128)]
+)
+def test_demotion_totals_are_those_of_lists_of_64_pages(size: str, pages: int) -> None:
+    machine = tiers("64MiB", "64MiB")
+    touched(machine, new_task(machine), "8MiB")
+    assert take(machine, size) == pages
+
+
+@pytest.mark.parametrize("is_watched", [False, True])
+def test_demotion_is_asynchronous_and_counts_the_same_when_it_is_watched(is_watched: bool) -> None:
+    machine = tiers("64MiB", "64MiB")
+    touched(machine, new_task(machine), "8MiB")
+    machine.events = [] if is_watched else None
+    assert take(machine, "1MiB") == 256
+    assert counted(machine, "pgmigrate_success", "pgdemote_direct") == [256, 256]
+    calls = [e.text for e in machine.events or () if e.name == "mm_migrate_pages_start"]
+    assert calls == ["mode=MIGRATE_ASYNC reason=demotion"] * (4 if is_watched else 0)
+
+
+def test_when_nothing_is_left_to_demote_it_fails_with_eagain() -> None:
+    machine = tiers("64MiB", "64MiB")
+    addr = touched(machine, task := new_task(machine), "4MiB")
+    assert errno_of(take, machine, "8MiB") == "EAGAIN"
+    assert nodes_of(machine, task, addr, "4MiB") == [[1024, 1]]
+    assert errno_of(take, machine, "4KiB") == "EAGAIN"
+    assert counted(machine, "pgdemote_direct") == [1024]
+
+
+def test_proactive_reclaim_has_counters_of_its_own_in_7_2() -> None:
+    machine = tiers("64MiB", "64MiB", kernel="7.2")
+    touched(machine, new_task(machine), "4MiB")
+    take(machine, "1MiB")
+    assert counted(machine, "pgdemote_proactive", "pgdemote_direct") == [256, 0]
+
+
+def test_without_demotion_anonymous_memory_stays() -> None:
+    machine = tiers("64MiB", "64MiB", demotion=False)
+    addr = touched(machine, task := new_task(machine), "4MiB")
+    assert errno_of(take, machine, "1MiB") == "EAGAIN"
+    assert nodes_of(machine, task, addr, "4MiB") == [[1024, 0]]
+    assert counted(machine, "pgscan_anon", "pgmigrate_success") == [0, 0]
+
+
+def test_without_demotion_clean_page_cache_is_dropped() -> None:
+    machine = tiers("64MiB", "64MiB", demotion=False)
+    task, file = new_task(machine), new_file(machine, "4MiB", "ext4")
+    addr = mapped(machine, task, "4MiB", space=file, is_shared=True)
+    touch(machine, task, addr, 4 << 20, write=False)
+    assert take(machine, "1MiB") == 256
+    assert nodes_of(machine, task, addr, "4MiB") == [[256, -1], [768, 0]]
+    assert sum(run.nr for run in file.pages.runs) == 768
+    assert counted(machine, "pgsteal_file", "pgscan_file", "pgmigrate_success") == [256, 256, 0]
+
+
+def test_page_cache_that_an_entry_has_dirtied_is_unmapped_and_stays() -> None:
+    machine = tiers("64MiB", "64MiB", demotion=False)
+    task, file = new_task(machine), new_file(machine, "1MiB", "ext4")
+    addr = mapped(machine, task, "1MiB", space=file, is_shared=True)
+    touch(machine, task, addr, 1 << 20, write=True)
+    for run in file.pages.runs:
+        update_frames(machine, run.extents(), lambda f: f.without_flags(FrameFlag.DIRTY))
+    assert errno_of(take, machine, "1MiB") == "EAGAIN"
+    assert nodes_of(machine, task, addr, "1MiB") == [[256, -1]]
+    assert sum(run.nr for run in file.pages.runs) == 256
+    assert counted(machine, "nr_dirty") == [256]
+
+
+def test_what_was_freed_lazily_and_is_clean_is_dropped() -> None:
+    machine = tiers("64MiB", "64MiB", demotion=False)
+    addr = touched(machine, task := new_task(machine), "2MiB")
+    madvise(machine, task, addr, 2 << 20, Madv.FREE)
+    touch(machine, task, addr, 1 << 20, write=True)
+    assert errno_of(take, machine, "2MiB") == "EAGAIN"
+    assert nodes_of(machine, task, addr, "2MiB") == [[256, 0], [256, -1]]
+    assert counted(machine, "pglazyfreed") == [256]
+
+
+def test_page_cache_goes_before_anonymous_memory() -> None:
+    machine = tiers("64MiB", "64MiB")
+    addr = touched(machine, task := new_task(machine), "1MiB")
+    file = mapped(machine, task, "1MiB", space=new_file(machine, "1MiB", "ext4"), prot="r")
+    touch(machine, task, file, 1 << 20, write=False)
+    assert take(machine, "1280KiB") == 320
+    assert nodes_of(machine, task, file, "1MiB") == [[256, 1]]
+    assert nodes_of(machine, task, addr, "1MiB") == [[64, 1], [192, 0]]
+    names = ("pgsteal_file", "pgsteal_anon", "pgscan_file", "pgscan_anon", "pgsteal_direct")
+    assert counted(machine, *names) == [256, 64, 256, 64, 0]  # a cgroup's own pgsteal_direct
+
+
+def test_page_cache_that_nobody_maps_is_demoted_too() -> None:
+    machine = tiers("64MiB", "64MiB")
+    task, file = new_task(machine), new_file(machine, "1MiB", "ext4")
+    addr = mapped(machine, task, "1MiB", space=file, prot="r")
+    touch(machine, task, addr, 1 << 20, write=False)
+    munmap(machine, task, addr, 1 << 20)
+    assert take(machine, "1MiB") == 256
+    assert {run.lanes[0] >> 32 for run in file.pages.runs} == {1}
+
+
+@pytest.mark.parametrize(("fs", "stays"), [("ext4", True), ("tmpfs", False)], ids=["ext4", "tmpfs"])
+def test_dirty_pages_of_a_disk_stay_those_of_tmpfs_go(fs: str, stays: bool) -> None:
+    machine = tiers("64MiB", "64MiB")
+    task = new_task(machine)
+    addr = mapped(machine, task, "1MiB", space=new_file(machine, "1MiB", fs), is_shared=True)
+    touch(machine, task, addr, 1 << 20, write=True)
+    if stays:
+        assert errno_of(take, machine, "1MiB") == "EAGAIN"
+    else:
+        assert take(machine, "1MiB") == 256
+    assert nodes_of(machine, task, addr, "1MiB") == [[256, 0 if stays else 1]]
+
+
+def test_mlocked_memory_stays_and_is_not_scanned() -> None:
+    machine = tiers("64MiB", "64MiB")
+    addr = touched(machine, task := new_task(machine), "1MiB")
+    mlock(machine, task, addr, 1 << 19)
+    assert errno_of(take, machine, "1MiB") == "EAGAIN"
+    assert nodes_of(machine, task, addr, "1MiB") == [[128, 0], [128, 1]]
+    assert counted(machine, "pgscan_anon") == [128]
+
+
+def test_pinned_page_stays_and_is_counted_as_failed() -> None:
+    machine = tiers("64MiB", "64MiB")
+    addr = touched(machine, task := new_task(machine), "256KiB")
+    page = addr + 5 * PAGE_SIZE
+    run = task.mm.page_table.at(page >> PAGE_SHIFT)
+    assert run is not None
+    machine.pins.clear()
+    hold(machine, task, page)
+    assert errno_of(reclaim, machine, machine.shell, 1 << 18) == "EAGAIN"
+    assert nodes_of(machine, task, addr, "256KiB") == [[5, 1], [1, 0], [58, 1]]
+    assert counted(machine, "pgmigrate_success", "pgmigrate_fail") == [63, 1]
+
+
+def test_shared_pages_are_demoted_for_all_who_map_them() -> None:
+    machine = tiers("64MiB", "64MiB")
+    addr = touched(machine, task := new_task(machine), "1MiB")
+    child = fork(machine, task, "child")
+    assert take(machine, "1MiB") == 256
+    for each in (task, child):
+        assert nodes_of(machine, each, addr, "1MiB") == [[256, 1]]
+    assert counted(machine, "pgmigrate_success") == [256]
+
+
+def test_policies_are_ignored() -> None:
+    machine = tiers("64MiB", "64MiB")
+    addr = touched(machine, task := new_task(machine), "1MiB")
+    only = Nodemask.of(0)
+    task.policy = Mempolicy(MPOL.BIND, 0, only, only)
+    task.mems_allowed = only
+    assert take(machine, "1MiB") == 256
+    assert nodes_of(machine, task, addr, "1MiB") == [[256, 1]]
+
+
+def test_madv_pageout_never_demotes() -> None:
+    machine = tiers("64MiB", "64MiB")
+    addr = touched(machine, task := new_task(machine), "1MiB")
+    madvise(machine, task, addr, 1 << 20, Madv.PAGEOUT)
+    assert nodes_of(machine, task, addr, "1MiB") == [[256, 0]]
+
+
+def test_what_was_used_since_the_last_look_goes_last() -> None:
+    machine = tiers("64MiB", "64MiB")
+    hot = touched(machine, task := new_task(machine), "1MiB")
+    cold = touched(machine, task, "2MiB")
+    take(machine, "256KiB")  # all was looked at
+    touch(machine, task, hot + (1 << 18), 3 << 18, write=False)
+    assert take(machine, "1MiB") == 256
+    assert nodes_of(machine, task, hot, "1MiB") == [[64, 1], [192, 0]]
+    assert nodes_of(machine, task, cold, "2MiB") == [[256, 1], [256, 0]]
+
+
+def test_hand_goes_on_at_the_nodes_first_frame_behind_its_last() -> None:
+    machine = tiers("64MiB", "128MiB")
+    task = new_task(machine)
+    nr = available(machine.nodes[0], to_min=False)
+    addr = touched(machine, task, f"{nr * 4}KiB", node=0)
+    take(machine, f"{nr * 4}KiB")
+    assert [nid for _, nid in nodes_of(machine, task, addr, f"{nr * 4}KiB")] == [1]
+    again = touched(machine, task, "1MiB", node=0)
+    machine.nodes[0].hands = (0, machine.nodes[0].zones[-1].end)
+    assert take(machine, "1MiB") == 256
+    assert nodes_of(machine, task, again, "1MiB") == [[256, 1]]
+
+
+def test_only_what_some_tasks_map_is_reclaimed() -> None:
+    machine = tiers("64MiB", "64MiB")
+    a, b = new_task(machine, "a"), new_task(machine, "b")
+    first, second = touched(machine, a, "1MiB"), touched(machine, b, "1MiB")
+    assert take(machine, "512KiB", tasks=[b]) == 128
+    assert nodes_of(machine, a, first, "1MiB") == [[256, 0]]
+    assert nodes_of(machine, b, second, "1MiB") == [[128, 1], [128, 0]]
+
+
+def test_one_node_can_be_named() -> None:
+    machine = tiers("64MiB", "64MiB", "64MiB")
+    task = new_task(machine)
+    first, second = touched(machine, task, "1MiB", node=0), touched(machine, task, "1MiB", node=1)
+    assert take(machine, "1MiB", node=1) == 256
+    assert nodes_of(machine, task, first, "1MiB") == [[256, 0]]
+    assert nodes_of(machine, task, second, "1MiB") == [[256, 2]]
+    assert errno_of(take, machine, "1MiB", node=2) == "EAGAIN"
+    assert errno_of(take, machine, "1MiB", node=3) == "ENOENT"
+
+
+def test_only_root_may_ask_for_it() -> None:
+    machine = tiers("64MiB", "64MiB")
+    task = new_task(machine, uid=5)
+    assert errno_of(reclaim, machine, task, 4096) == "EACCES"
+
+
+def test_kswapd_of_the_target_makes_room_there() -> None:
+    machine = tiers("64MiB", "8MiB", "64MiB")
+    task = new_task(machine)
+    old = touched(machine, task, "6MiB", node=1)
+    new = touched(machine, task, "16MiB", node=0)
+    reclaim(machine, machine.shell, 4096, node=1)
+    before = counted(machine, "pgdemote_direct")[0]
+    assert take(machine, "4MiB", node=0) == 1024
+    assert nodes_of(machine, task, new, "16MiB") == [[1024, 1], [3072, 0]]
+    assert nodes_of(machine, task, old, "6MiB")[0][1] == 2
+    [zone] = machine.nodes[1].zones
+    assert zone.nr_free >= zone.watermark_low
+    direct, kswapd = counted(machine, "pgdemote_direct", "pgdemote_kswapd")
+    assert direct - before == 1024
+    assert (
+        kswapd == counted(machine, "pgsteal_kswapd")[0] == machine.nodes[1].numa["pgdemote_kswapd"]
+    )
+
+
+def test_what_the_target_has_no_room_for_goes_to_any_lower_tier() -> None:
+    machine = tiers("64MiB", "8MiB", "64MiB")
+    machine.nodes[1].adistance = machine.nodes[2].adistance  # neither demotes any further
+    machine.distances[0][2] = 30
+    task = new_task(machine)
+    all_but(machine, task, 1, 100)
+    addr = touched(machine, task, "2MiB", node=0)
+    assert take(machine, "2MiB") == 512
+    assert nodes_of(machine, task, addr, "2MiB") == [[100, 1], [412, 2]]
+    assert counted(machine, "pgdemote_direct", "pgmigrate_fail") == [512, 0]
+
+
+def test_when_no_lower_tier_has_room_the_rest_stays() -> None:
+    machine = tiers("64MiB", "8MiB")
+    task = new_task(machine)
+    all_but(machine, task, 1, 100)
+    addr = touched(machine, task, "2MiB", node=0)
+    assert errno_of(take, machine, "2MiB") == "EAGAIN"
+    assert nodes_of(machine, task, addr, "2MiB") == [[100, 1], [412, 0]]
+    assert counted(machine, "pgdemote_direct", "pgmigrate_fail") == [100, 1]
+
+
+def test_each_list_goes_to_one_of_several_nearest_nodes() -> None:
+    nodes = {
+        0: {"cpus": "0", "memory": "64MiB"},
+        1: {"memory": "64MiB", "adistance": 2880},
+        2: {"memory": "64MiB", "adistance": 2880},
+    }
+    spec = {"nodes": nodes, "demotion": True, "seed": 7}
+    machine = boot(MachineSpec.model_validate(spec), "6.12")
+    addr = touched(machine, task := new_task(machine), "8MiB")
+    assert take(machine, "8MiB") == 2048
+    found = nodes_of(machine, task, addr, "8MiB")
+    assert {nid for _, nid in found} == {1, 2}
+    assert all(nr % 64 == 0 for nr, _ in found)
+
+
+def test_kswapd_stops_at_the_high_watermark() -> None:
+    machine = tiers("64MiB", "64MiB")
+    task = new_task(machine)
+    zone = machine.nodes[0].zones[-1]
+    touched(machine, task, f"{available(machine.nodes[0], to_min=False) * 4}KiB", node=0)
+    lacking = zone.watermark_high + 1 - zone.watermark_low
+    lists = -(-lacking // 64) * 64
+    assert wakeup_kswapd(machine, 0) == lists
+    assert counted(machine, "pgdemote_kswapd", "pgsteal_kswapd", "pageoutrun") == [lists, lists, 1]
+    assert wakeup_kswapd(machine, 0) == 0
+    check(machine)
+
+
+def test_what_is_said_to_be_cold_goes_first() -> None:
+    machine = tiers("64MiB", "64MiB")
+    task = new_task(machine)
+    first, second = touched(machine, task, "1MiB"), touched(machine, task, "1MiB")
+    madvise(machine, task, second, 1 << 20, Madv.COLD)
+    assert take(machine, "1MiB") == 256
+    assert nodes_of(machine, task, first, "1MiB") == [[256, 0]]
+    assert nodes_of(machine, task, second, "1MiB") == [[256, 1]]
+
+
+def test_shared_pages_are_not_made_cold_by_one_of_those_who_map_them() -> None:
+    machine = tiers("64MiB", "64MiB")
+    task = new_task(machine)
+    first, second = touched(machine, task, "1MiB"), touched(machine, task, "1MiB")
+    fork(machine, task, "child")
+    madvise(machine, task, second, 1 << 20, Madv.COLD)
+    assert take(machine, "1MiB") == 256
+    assert nodes_of(machine, task, first, "1MiB") == [[256, 1]]

@@ -1,0 +1,100 @@
+"""Estimates of the time that migrations take."""
+
+from collections import Counter
+
+import pytest
+
+from pymigrate.mm.state.cost import Costs, Estimate, estimate
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.tally import Tally
+from pymigrate.nodemask import Nodemask
+from pymigrate.syscalls.migrate import migrate_pages, move_pages
+from pymigrate.syscalls.process import touch
+from pymigrate.units import PAGE_SIZE
+from pymigrate.views.told import cost
+from tests.conftest import four_nodes, hold, new_task, touched, two_nodes
+
+GIB = 1 << 18  # base pages
+NEAR = {0: {0: 10, 1: 20}, 1: {0: 20, 1: 10}}
+
+
+def moved_from_0_to_1(machine: Machine, size: str) -> Tally:
+    """What is noted while a task's memory goes from node 0 to node 1."""
+    task = new_task(machine)
+    touched(machine, task, size)
+    machine.tally = Tally()
+    migrate_pages(machine, task, task, Nodemask.of(0), Nodemask.of(1))
+    return machine.tally
+
+
+def test_base_pages_move_at_the_published_rate_of_about_800_000_a_second() -> None:
+    tally = Tally(pages=Counter({(0, 1): GIB}), flushes=GIB // 512)
+    assert GIB / estimate(tally, Costs(), NEAR).total == pytest.approx(0.785, abs=0.001)
+
+
+def test_huge_pages_move_at_the_published_rate_of_about_5000_a_second() -> None:
+    tally = Tally(folios=Counter({(0, 1, 9): 512}), flushes=512)
+    assert 512e6 / estimate(tally, Costs(), NEAR).total == pytest.approx(5112, abs=1)
+
+
+def test_a_batch_of_512_base_pages_is_one_flush() -> None:
+    tally = moved_from_0_to_1(two_nodes("64MiB"), "4MiB")
+    assert (tally.pages, tally.flushes) == ({(0, 1): 1024}, 2)
+
+
+def test_before_6_3_each_entry_is_a_flush() -> None:
+    tally = moved_from_0_to_1(two_nodes("64MiB", kernel="6.1"), "4MiB")
+    assert (tally.pages, tally.flushes) == ({(0, 1): 1024}, 1024)
+
+
+def test_huge_page_is_unmapped_flushed_and_mapped_as_one() -> None:
+    machine = two_nodes("64MiB")
+    machine.thp = "always"
+    tally = moved_from_0_to_1(machine, "4MiB")
+    assert (tally.pages, tally.folios, tally.flushes) == ({}, {(0, 1, 9): 2}, 2)
+
+
+def test_page_that_somebody_holds_costs_its_ten_attempts() -> None:
+    machine = two_nodes()
+    task = new_task(machine)
+    hold(machine, task, touched(machine, task, "4KiB"))
+    machine.tally = Tally()
+    migrate_pages(machine, task, task, Nodemask.of(0), Nodemask.of(1))
+    assert (machine.tally.pages, machine.tally.attempts) == ({}, 10)
+    time = cost.taken(machine)
+    assert time is not None
+    assert (time.unmap, time.copy, time.other) == (0, 0, 12)
+
+
+def test_farther_nodes_are_copied_to_more_slowly() -> None:
+    far = {0: {0: 10, 1: 40}, 1: {0: 40, 1: 10}}
+    tally = Tally(pages=Counter({(0, 1): 1000}))
+    near, slow = (estimate(tally, Costs(), distances).copy for distances in (NEAR, far))
+    assert slow == pytest.approx(2 * near)
+
+
+def test_long_list_of_addresses_is_told_by_its_pairs_of_nodes() -> None:
+    machine = four_nodes()
+    task = new_task(machine)
+    start = touched(machine, task, "1MiB")
+    machine.tally = Tally()
+    addrs = [start + i * PAGE_SIZE for i in range(256)]
+    move_pages(machine, task, task, addrs, [1] * 128 + [2] * 128, 2)
+    assert machine.tally.pages == {(0, 1): 128, (0, 2): 128}
+    assert machine.tally.flushes == 2
+
+
+def test_hint_faults_of_balancing_are_told() -> None:
+    machine = two_nodes()
+    machine.numa_balancing = 1
+    task = new_task(machine, cpu=1)
+    start = touched(machine, task, "1MiB")
+    machine.tally = Tally()
+    touch(machine, task, start, 1 << 20, True, PAGE_SIZE, 6.0)
+    assert machine.tally.hint_faults == machine.counters["numa_hint_faults"] > 0
+    assert machine.tally.pages == {(0, 1): 256}
+
+
+def test_line_leaves_out_what_took_no_time() -> None:
+    line = cost.format_line(Estimate(1500, 0, 2e6, 0.25, 0))
+    assert line == "estimated 2 s: unmap 1.5 ms, copy 2 s, remap 0.25 us"

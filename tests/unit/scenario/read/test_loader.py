@@ -1,0 +1,231 @@
+from pathlib import Path
+
+import pytest
+
+from pymigrate.errors import ScenarioError, ScenarioErrors
+from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.scenario.read.loader import load, load_text
+from pymigrate.scenario.spec.models import Scenario
+
+MACHINE = """\
+machine:
+  nodes:
+    0: {cpus: "0", memory: 256MiB}
+    1: {cpus: "1", memory: 256MiB}
+"""
+
+
+def loaded(rest: str = "") -> Scenario:
+    """The scenario of the two-node machine, on lines 1 to 4, and *rest*, from line 5."""
+    return load_text(MACHINE + rest, "f.yaml")
+
+
+def mistakes(text: str) -> list[str]:
+    """What the loader reports about *text*."""
+    with pytest.raises(ScenarioErrors) as caught:
+        load_text(text, "f.yaml")
+    return str(caught.value).splitlines()
+
+
+def test_machine_has_the_formats_defaults() -> None:
+    machine = loaded().machine
+    assert machine.matrix == ((10, 20), (20, 10))
+    assert machine.thp == "never"
+    assert machine.hugetlb == {}
+    assert machine.numa_balancing == 0
+    assert machine.demotion is False
+    assert loaded().kernel == "6.12"
+
+
+def test_sizes_and_cpus_become_numbers_and_masks() -> None:
+    machine = loaded().machine
+    assert machine.nodes[1].memory == 268435456
+    assert machine.nodes[1].cpus == Cpumask.of(1)
+    assert machine.cpus == Cpumask.of(0, 1)
+    assert machine.memory_nodes == Nodemask.of(0, 1)
+
+
+def test_file_is_in_tmpfs_by_default() -> None:
+    assert loaded("files: {data: {size: 4KiB}}").files["data"].fs == "tmpfs"
+
+
+@pytest.mark.parametrize("written", ["6.1", '"6.1"'])
+def test_kernel_may_be_written_as_a_number(written: str) -> None:
+    assert loaded(f"kernel: {written}").kernel == "6.1"
+
+
+def test_kernel_with_a_zero_at_its_end_is_another_kernel() -> None:
+    assert mistakes(MACHINE + "kernel: 6.10") == [
+        "f.yaml:5:9: wrong value '6.10'; expected 6.12, 6.1 or 7.2; nearest valid value '6.1'"
+    ]
+
+
+def test_unknown_key_is_reported_with_the_nearest_one_at_its_own_place() -> None:
+    assert mistakes(MACHINE + "machin: 1") == [
+        "f.yaml:5:1: unknown key 'machin'; expected about, kernel, machine, files, tasks, cpusets,"
+        " drivers or steps; nearest valid key 'machine'"
+    ]
+
+
+def test_unknown_key_of_a_nested_mapping_names_the_keys_of_that_mapping() -> None:
+    text = "machine: {nodes: {0: {cpus: 0, memory: 1GiB, memroy: 1}}}"
+    assert mistakes(text) == [
+        "f.yaml:1:46: unknown key 'memroy'; expected cpus, memory, movable, cma, hmat,"
+        " adistance or fragmentation; nearest valid key 'memory'"
+    ]
+
+
+def test_missing_key_is_reported_at_the_mapping_that_lacks_it() -> None:
+    assert mistakes(MACHINE + "files:\n  data: {fs: ext4}") == [
+        "f.yaml:6:9: missing key 'size'; expected its size"
+    ]
+
+
+def test_missing_machine_is_reported_at_the_start() -> None:
+    assert mistakes("tasks: {}") == ["f.yaml:1:1: missing key 'machine'; expected the machine"]
+
+
+def test_all_mistakes_are_reported_in_the_files_order() -> None:
+    text = MACHINE + (
+        "files: {data: {size: lots}}\n"
+        "tasks: {a: {uid: -1}, b: {cpus: 7}}\n"
+        "steps:\n"
+        "  - {op: vmstta}\n"
+        "  - {op: touch, task: c, at: nothing}\n"
+        "kernal: 1\n"
+    )
+    places = [line.split(": ")[0] for line in mistakes(text)]
+    assert places == [
+        "f.yaml:5:22",
+        "f.yaml:6:18",
+        "f.yaml:6:33",
+        "f.yaml:8:10",
+        "f.yaml:9:23",
+        "f.yaml:9:30",
+        "f.yaml:10:1",
+    ]
+
+
+def test_duplicate_key_is_a_mistake() -> None:
+    assert mistakes(MACHINE + "about: x\nabout: y") == [
+        "f.yaml:6:1: duplicate key 'about'; expected it once"
+    ]
+
+
+def test_name_that_yaml_reads_as_a_boolean_must_be_quoted() -> None:
+    assert mistakes(MACHINE + "tasks: {no: {}}") == [
+        "f.yaml:5:9: YAML reads key no as false; expected it in quotes"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "f.yaml:1:1: the file is empty; expected a scenario with key 'machine'"),
+        ("- 1", "f.yaml:1:1: wrong value a list; expected a mapping"),
+        ("machine: *x", "f.yaml:1:10: not YAML: found undefined alias; expected valid YAML"),
+        ("[" * 100000, "f.yaml:1:33: nested more than 32 deep; expected a scenario"),
+        (
+            "a: \x07",
+            "f.yaml:1:4: not YAML: control characters are not allowed; "
+            "expected text without control characters",
+        ),
+        ("a: \ud800", "f.yaml:1:4: half of a surrogate pair; expected text"),
+    ],
+    ids=["empty", "list", "undefined alias", "deep", "control character", "surrogate"],
+)
+def test_text_that_holds_no_mapping_is_one_clear_line(text: str, message: str) -> None:
+    assert mistakes(text) == [message]
+
+
+def test_recursive_alias_is_a_mistake() -> None:
+    assert "f.yaml:1:10: an alias inside of what it stands for; expected no cycle" in mistakes(
+        "machine: &m {nodes: *m}"
+    )
+
+
+def test_alias_stands_for_what_it_names() -> None:
+    machine = load_text(
+        "machine: {nodes: {0: &n {cpus: 0, memory: 1GiB}}}\ntasks: {a: &a {}, b: *a}"
+    )
+    assert list(machine.tasks) == ["a", "b"]
+
+
+def test_number_of_too_many_digits_is_a_mistake_and_no_traceback() -> None:
+    (line,) = mistakes("machine: {nodes: {0: {cpus: 0, memory: " + "9" * 5000 + "}}}")
+    assert line.startswith("f.yaml:1:40: '9999")
+
+
+def test_file_that_cannot_be_read_is_a_scenario_error(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match=r"cannot be read: No such file or directory"):
+        load(tmp_path / "none.yaml")
+
+
+def test_file_that_is_not_utf8_is_reported_at_the_first_bad_byte(tmp_path: Path) -> None:
+    path = tmp_path / "latin.yaml"
+    path.write_bytes(b"a: 1\nb: \xff")
+    with pytest.raises(ScenarioError) as caught:
+        load(path)
+    assert str(caught.value) == f"{path}:2:4: not UTF-8; expected UTF-8 text"
+
+
+def test_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "bom.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + MACHINE.encode())
+    assert len(load(path).machine.nodes) == 2
+
+
+@pytest.mark.parametrize(
+    ("nodes", "rest", "message"),
+    [
+        ("0: {cpus: 0, memory: 0}", "", "1:18: no node has memory; expected at least one"),
+        ("0: {memory: 1GiB}", "", "1:18: no node has CPUs; expected at least one"),
+        (
+            "0: {cpus: 0, memory: 5000}",
+            "",
+            "1:40: 5000; expected a multiple of 4KiB, at most 16TiB",
+        ),
+        (
+            "0: {cpus: 0, memory: 17TiB}",
+            "",
+            "1:40: 17TiB; expected a multiple of 4KiB, at most 16TiB",
+        ),
+        (
+            "0: {cpus: 0, memory: 1GiB}, 1: {cpus: 0, memory: 0}",
+            "",
+            "1:57: CPU 0 is on node 0 already; expected it on one node",
+        ),
+        ("1024: {cpus: 0, memory: 1GiB}", "", "1:19: wrong key 1024; expected at most 1023"),
+        (
+            "0: {cpus: 0, memory: 1GiB}",
+            ", distances: [[11]]",
+            "1:61: wrong distance 11; expected 10 from a node to itself",
+        ),
+        (
+            "0: {cpus: 0, memory: 1GiB}",
+            ", distances: [[10], [20]]",
+            "1:59: 2 rows; expected 1, one for each node",
+        ),
+        (
+            "0: {cpus: 0, memory: 1GiB}",
+            ", hugetlb: {0: 513}",
+            "1:61: 513 pages of 2MiB do not fit into node 0; expected at most 512",
+        ),
+        (
+            "0: {cpus: 0, memory: 1GiB}",
+            ", hugetlb: {3: 1}",
+            "1:58: the machine has no node 3; expected some of 0",
+        ),
+    ],
+)
+def test_impossible_machine_is_refused(nodes: str, rest: str, message: str) -> None:
+    assert f"f.yaml:{message}" in mistakes(f"machine: {{nodes: {{{nodes}}}{rest}}}")
+
+
+def test_device_has_a_name_of_its_own_and_whole_pages() -> None:
+    devices = "  devices: {ram: {memory: 4KiB}, gpu: {memory: 4097}, npu: {memory: 0}}\n"
+    assert mistakes(MACHINE + devices) == [
+        "f.yaml:5:13: ram is no device; expected another name",
+        "f.yaml:5:48: 4097; expected a multiple of 4KiB, at most 16TiB",
+        "f.yaml:5:69: 0; expected a multiple of 4KiB, at most 16TiB",
+    ]

@@ -1,0 +1,99 @@
+"""What would keep a task's pages from moving."""
+
+import pytest
+
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.nodemask import Nodemask
+from pymigrate.syscalls.gup import pin
+from pymigrate.syscalls.migrate import migrate_pages
+from pymigrate.syscalls.process import fork
+from pymigrate.views.why.explain import Question, format_rows, refusals, rows
+from tests.conftest import new_task, nodes_with, touched, two_nodes
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return two_nodes()
+
+
+@pytest.fixture
+def task(machine: Machine) -> Task:
+    return new_task(machine)
+
+
+def verdicts(machine: Machine, task: Task, to: int | None = None) -> list[tuple[int, str]]:
+    """The pages and the reason of each run, for root."""
+    question = Question(machine.shell, to)
+    return [(row.nr, row.why) for row in rows(machine, task, question)]
+
+
+def test_runs_are_as_long_as_the_reason_lasts(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "32KiB")
+    pin(machine, task, addr + 8192, 4096, True)
+    assert verdicts(machine, task) == [(2, ""), (1, "pinned"), (5, "")]
+
+
+def test_mappings_are_told_apart(machine: Machine, task: Task) -> None:
+    touched(machine, task, "2MiB")
+    touched(machine, task, "8KiB")
+    assert [nr for nr, _ in verdicts(machine, task)] == [512, 2]
+
+
+def test_huge_page_with_a_pin_in_it(machine: Machine, task: Task) -> None:
+    machine.thp = "always"
+    addr = touched(machine, task, "4MiB")
+    pin(machine, task, addr + 4096, 4096, True)
+    first, second = rows(machine, task, Question(machine.shell, 1))
+    assert (first.nr, first.why) == (512, "pinned")
+    assert first.detail.startswith(
+        "refcount 3, expected 2 (1 mapping + 1 isolation): 1 pin of 1 too many; found in step 4"
+    )
+    assert (second.nr, second.why) == (512, "")
+
+
+def test_large_folio_mapped_by_pages_has_room(machine: Machine, task: Task) -> None:
+    machine.thp = "always"
+    touched(machine, task, "2MiB")
+    fork(machine, task, "child")
+    assert verdicts(machine, task, 1) == [(512, "")]
+
+
+def test_the_target_fills_up_as_it_would() -> None:
+    machine = nodes_with("64MiB", "16MiB")
+    task = new_task(machine)
+    touched(machine, task, "20MiB")
+    (fitting, none), (rest, full) = verdicts(machine, task, 1)
+    assert (none, full, fitting + rest) == ("", "full", 5120)
+    with pytest.raises(Exception, match="Cannot allocate memory"):
+        migrate_pages(machine, machine.shell, task, Nodemask.of(0), Nodemask.of(1))
+    assert machine.counters["pgmigrate_success"] == fitting
+
+
+def test_nowhere_to_go_on_a_machine_with_one_node() -> None:
+    machine = nodes_with("64MiB")
+    task = new_task(machine)
+    touched(machine, task, "8KiB")
+    assert verdicts(machine, task) == [(2, "full")]
+
+
+def test_many_processes_are_counted(machine: Machine, task: Task) -> None:
+    touched(machine, task, "4KiB")
+    for i in range(7):
+        fork(machine, task, f"child{i}")
+    user = machine.shell
+    user.uid = 5
+    [row] = rows(machine, task, Question(user))
+    assert row.detail == "each by 8 entries, of processes 1000, 1001, 1002, 1003, 1004 and 3 more"
+
+
+def test_node_without_memory() -> None:
+    machine = nodes_with("64MiB", "0")
+    task = new_task(machine)
+    touched(machine, task, "8KiB")
+    question = Question(machine.shell, 1)
+    [refused] = refusals(machine, task, question)
+    assert refused.why == "node 1 has no memory"
+    assert format_rows(task, [refused], rows(machine, task, question)).splitlines()[0] == (
+        f"all pages of process {task.pid} stay: node 1 has no memory"
+    )
