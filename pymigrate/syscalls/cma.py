@@ -6,7 +6,10 @@ from pymigrate.mm.frames.free_area import cma_areas
 from pymigrate.mm.offline.contig import cma_alloc, cma_release
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
+from pymigrate.syscalls.credentials import check_root
 from pymigrate.units import pages_of
+
+_ONLY_ROOT = "only root may use CMA's files"
 
 
 def alloc(machine: Machine, caller: Task, name: str, size: int, nid: int | None = None) -> Extent:
@@ -14,7 +17,7 @@ def alloc(machine: Machine, caller: Task, name: str, size: int, nid: int | None 
 
     Raises KernelError EACCES; EEXIST; ENODEV without an area; EINVAL for nothing; ENOMEM.
     """
-    _check_owner(caller)
+    check_root(caller, _ONLY_ROOT)
     if name in machine.contigs:
         raise KernelError("EEXIST", f"{name} is allocated")
     known = cma_areas(machine)
@@ -27,12 +30,7 @@ def alloc(machine: Machine, caller: Task, name: str, size: int, nid: int | None 
 
 def release(machine: Machine, caller: Task, name: str) -> None:
     """Give back what is called *name*. Raises KernelError EACCES, ENOENT."""
-    _check_owner(caller)
+    check_root(caller, _ONLY_ROOT)
     if name not in machine.contigs:
         raise KernelError("ENOENT", f"nothing is called {name}")
     cma_release(machine, name)
-
-
-def _check_owner(caller: Task) -> None:
-    if caller.uid:
-        raise KernelError("EACCES", "only root may use CMA's files")

@@ -7,6 +7,7 @@ from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Node
 from pymigrate.mm.state.task import Task
+from pymigrate.syscalls.credentials import check_root
 
 
 def compact(
@@ -17,8 +18,7 @@ def compact(
     With an order it is kcompactd that works, as if an allocation had woken it. Raises KernelError
     EACCES for others than root, ENOENT for an unknown node.
     """
-    if caller.uid:
-        raise KernelError("EACCES", "only root may compact memory")
+    check_root(caller, "only root may compact memory")
     nodes = _nodes(machine, nid)
     if order is not None:
         return [run for node in nodes for run in wakeup_kcompactd(machine, node, order, node.zones)]

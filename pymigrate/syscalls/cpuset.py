@@ -11,6 +11,9 @@ from pymigrate.mm.calls.cpuset import (
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Cpuset, Task
 from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.syscalls.credentials import check_root
+
+_ONLY_ROOT = "the files of a cpuset belong to root"
 
 
 def create(
@@ -26,7 +29,7 @@ def create(
     Raises KernelError EACCES, EEXIST; EINVAL for CPUs or nodes that do not exist, the cpuset
     being made.
     """
-    _check_owner(caller)
+    check_root(caller, _ONLY_ROOT)
     if name in machine.cpusets:
         raise KernelError("EEXIST", f"cpuset {name} exists")
     follows = memory_migrate or not machine.release.cpuset_v1
@@ -51,7 +54,7 @@ def change(
     Raises KernelError EACCES, ENOENT, EINVAL, ENOSPC; files written before the refused one stay
     written. The cpuset that all tasks begin in cannot be changed.
     """
-    _check_owner(caller)
+    check_root(caller, _ONLY_ROOT)
     if not name:
         raise KernelError("EACCES", "the cpuset that all tasks begin in cannot be changed")
     cpuset = find_cpuset(machine, name)
@@ -68,8 +71,3 @@ def attach_task(machine: Machine, caller: Task, task: Task, name: str) -> None:
     if caller.uid not in (0, task.uid):
         raise KernelError("EACCES", f"uid {caller.uid} may not move a process of uid {task.uid}")
     attach(machine, task, find_cpuset(machine, name))
-
-
-def _check_owner(caller: Task) -> None:
-    if caller.uid:
-        raise KernelError("EACCES", "the files of a cpuset belong to root")

@@ -5,6 +5,12 @@ from pymigrate.mm.base.cred import Cap
 from pymigrate.mm.state.task import Task
 
 
+def check_root(caller: Task, why: str) -> None:
+    """Let root write what the file system keeps for root; anyone else gets KernelError EACCES."""
+    if caller.uid:
+        raise KernelError("EACCES", why)
+
+
 def check_access(caller: Task, target: Task) -> None:
     """Let *caller* read *target*'s memory layout, or raise KernelError EPERM.
 

@@ -4,6 +4,7 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.reclaim.damon import Scheme, apply_scheme
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
+from pymigrate.syscalls.credentials import check_root
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 
 
@@ -30,8 +31,7 @@ def apply_to_range(
 
 
 def _check(machine: Machine, caller: Task, node: int) -> None:
-    if caller.uid:
-        raise KernelError("EACCES", "only root may write DAMON's files")
+    check_root(caller, "only root may write DAMON's files")
     if not machine.release.damon_migrates:
         raise KernelError("EINVAL", "this kernel's DAMON does not migrate (6.11 is the first)")
     if node not in machine.nodes or not machine.nodes[node].zones:

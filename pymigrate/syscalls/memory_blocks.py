@@ -12,6 +12,7 @@ from pymigrate.mm.offline.memory_hotplug import (
 )
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
+from pymigrate.syscalls.credentials import check_root
 
 
 class Outcome(NamedTuple):
@@ -46,8 +47,7 @@ def _write(
     change: Callable[[Machine, MemoryBlock], None],
     is_online: bool,
 ) -> list[Outcome]:
-    if caller.uid:
-        raise KernelError("EACCES", "only root may take memory away, or give it back")
+    check_root(caller, "only root may take memory away, or give it back")
     known = {block.number: block for block in memory_blocks(machine, nid)}
     if not known:
         raise KernelError("ENOENT", f"node {nid} has no memory blocks")

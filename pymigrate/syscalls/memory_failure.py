@@ -11,6 +11,7 @@ from pymigrate.mm.spaces.pins import is_secretmem
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
+from pymigrate.syscalls.credentials import check_root
 from pymigrate.units import PAGE_SHIFT
 
 
@@ -38,8 +39,7 @@ def soft_offline_store(machine: Machine, caller: Task, address: int) -> None:
     Raises KernelError EACCES; ENXIO where there is no memory; EIO, EBUSY, ENOMEM. Mirrors
     soft_offline_page_store().
     """
-    if caller.uid:
-        raise KernelError("EACCES", "only root may take pages out of use")
+    check_root(caller, "only root may take pages out of use")
     pfn = model_pfn(machine, address >> PAGE_SHIFT)
     if pfn is None:
         raise KernelError("ENXIO", f"there is no memory at {address:#x}")

@@ -6,6 +6,7 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.reclaim.vmscan import memory_reclaim
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
+from pymigrate.syscalls.credentials import check_root
 from pymigrate.units import PAGE_SHIFT
 
 
@@ -20,8 +21,7 @@ def reclaim(
 
     Raises KernelError EACCES, ENOENT; EAGAIN if there was less, which is reclaimed then.
     """
-    if caller.uid:
-        raise KernelError("EACCES", "only root may write to memory.reclaim")
+    check_root(caller, "only root may write to memory.reclaim")
     if node is not None and (node not in machine.nodes or not machine.nodes[node].zones):
         raise KernelError("ENOENT", f"there is no node {node} with memory")
     nr = size >> PAGE_SHIFT

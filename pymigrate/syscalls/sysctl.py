@@ -12,6 +12,7 @@ from pymigrate.mm.frames.page_alloc import setup_watermarks
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
+from pymigrate.syscalls.credentials import check_root
 
 MAX_WEIGHT = 255
 _WEIGHT = re.compile(r"(?:/sys/kernel/mm/mempolicy/)?weighted_interleave/node([0-9]{1,4})")
@@ -84,8 +85,7 @@ def write(machine: Machine, caller: Task, name: str, value: str, node: int | Non
     Raises KernelError EACCES, ENOENT, EINVAL.
     """
     name = _ALIASES.get(name, name)
-    if caller.uid:
-        raise KernelError("EACCES", "only root may change settings")
+    check_root(caller, "only root may change settings")
     weighted = _weight_node(machine, name)
     if weighted is not None:
         _set_weight(machine, weighted, value)

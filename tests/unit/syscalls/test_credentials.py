@@ -1,9 +1,9 @@
-"""The access rule: section 8.2."""
+"""Who may inspect another process, and who may write what is root's."""
 
 import pytest
 
 from pymigrate.mm.base.cred import Cap
-from pymigrate.syscalls.credentials import check_access
+from pymigrate.syscalls.credentials import check_access, check_root
 from tests.conftest import errno_of, new_task, two_nodes
 
 ALICE, BOB = 1000, 1001
@@ -52,3 +52,11 @@ def test_a_task_may_always_inspect_itself() -> None:
     task = new_task(two_nodes(), uid=ALICE)
     task.is_dumpable = False
     check_access(task, task)
+
+
+def test_only_root_writes_what_is_roots_whatever_its_capabilities() -> None:
+    task = new_task(two_nodes(), uid=ALICE)
+    task.caps = int(Cap.SYS_ADMIN)
+    assert errno_of(check_root, task, "root's") == "EACCES"
+    task.uid, task.caps = 0, 0
+    check_root(task, "root's")
