@@ -49,6 +49,15 @@ def pages_of(size: int) -> int:
     return (size + PAGE_SIZE - 1) >> PAGE_SHIFT
 
 
+def page_range(addr: int, length: int) -> tuple[int, int]:
+    """The pages [a, b) that the *length* bytes from *addr* on lie in, neither of them aligned.
+
+    >>> page_range(4095, 2), page_range(4096, 0)
+    ((0, 2), (1, 1))
+    """
+    return addr >> PAGE_SHIFT, pages_of(addr + length)
+
+
 def huge_floor(page: int) -> int:
     """Where the huge page's worth of pages begins that *page* lies in."""
     return page & -HPAGE_PMD_NR

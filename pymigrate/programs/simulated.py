@@ -15,7 +15,7 @@ from pymigrate.mm.state.task import Region as NamedRegion
 from pymigrate.syscalls.credentials import check_access
 from pymigrate.tools.program import Libnuma
 from pymigrate.tools.system import Policy, Process, Region, Run, Shared
-from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, pages_of
+from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, page_range, pages_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -352,7 +352,7 @@ def _free_name(machine: Machine, comm: str) -> str:
 
 
 def _pages(region: Region) -> tuple[int, int]:
-    return region.start >> PAGE_SHIFT, region.start + region.length + PAGE_SIZE - 1 >> PAGE_SHIFT
+    return page_range(region.start, region.length)
 
 
 def _run(start: int, end: int, policy: Mempolicy | None) -> Run:

@@ -5,7 +5,7 @@ from pymigrate.mm.reclaim.damon import Scheme, apply_scheme
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.credentials import check_root
-from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
+from pymigrate.units import page_range
 
 
 def apply_to_node(machine: Machine, caller: Task, scheme: Scheme, node: int) -> int:
@@ -26,8 +26,7 @@ def apply_to_range(
     Raises KernelError EACCES, EINVAL.
     """
     _check(machine, caller, scheme.target)
-    end = addr + length + PAGE_SIZE - 1 >> PAGE_SHIFT
-    return apply_scheme(machine, scheme, (task.mm, addr >> PAGE_SHIFT, end))
+    return apply_scheme(machine, scheme, (task.mm, *page_range(addr, length)))
 
 
 def _check(machine: Machine, caller: Task, node: int) -> None:

@@ -7,17 +7,17 @@ from pymigrate.mm.frames.busy import begin, end
 from pymigrate.mm.frames.frames import folio_of, update_folio
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
-from pymigrate.units import PAGE_SHIFT, pages_of
+from pymigrate.units import page_range
 
 
 def pin(machine: Machine, task: Task, addr: int, length: int, is_long: bool) -> None:
     """Hold each page of a range. Raises KernelError EFAULT."""
-    pin_pages(machine, task, *_pages(addr, length), is_long)
+    pin_pages(machine, task, *page_range(addr, length), is_long)
 
 
 def unpin(machine: Machine, task: Task, addr: int, length: int, is_long: bool) -> None:
     """Let go of a range that is held. Raises KernelError EINVAL."""
-    unpin_pages(machine, task, *_pages(addr, length), is_long)
+    unpin_pages(machine, task, *page_range(addr, length), is_long)
 
 
 def work_on(machine: Machine, task: Task, a: int, b: int, kind: Busy | None, passes: int) -> None:
@@ -41,8 +41,3 @@ def add_to_swap_cache(machine: Machine, task: Task, a: int, b: int) -> None:
             folio = folio_of(machine, entry.lanes[0])
             if folio.is_anon and not folio.flags & FrameFlag.HUGETLB:
                 update_folio(machine, folio.pfn, lambda f: f.with_flags(FrameFlag.SWAPCACHE))
-
-
-def _pages(addr: int, length: int) -> tuple[int, int]:
-    a = addr >> PAGE_SHIFT
-    return a, a + pages_of(addr - (a << PAGE_SHIFT) + length)

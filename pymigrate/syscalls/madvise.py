@@ -17,7 +17,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.syscalls.memory_failure import soft_offline
-from pymigrate.syscalls.mmap import page_range, set_vma_flags
+from pymigrate.syscalls.mmap import checked_range, set_vma_flags
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SIZE, huge_ceil, huge_floor
 
 
@@ -91,7 +91,7 @@ def _check(addr: int, length: int, advice: int) -> tuple[Madv, int, int]:
         raise KernelError("EINVAL", f"{advice} is not an advice")
     if addr % PAGE_SIZE:
         raise KernelError("EINVAL", f"address {addr:#x} is not page aligned")
-    a, b = page_range(addr, length)
+    a, b = checked_range(addr, length)
     if length and a == b:
         raise KernelError("EINVAL", "the length wraps when it is rounded up")
     return Madv(advice), a, b

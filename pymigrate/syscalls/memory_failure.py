@@ -12,7 +12,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
 from pymigrate.syscalls.credentials import check_root
-from pymigrate.units import PAGE_SHIFT
+from pymigrate.units import PAGE_SHIFT, page_range
 
 
 def soft_offline(machine: Machine, task: Task, addr: int, length: int) -> None:
@@ -25,8 +25,8 @@ def soft_offline(machine: Machine, task: Task, addr: int, length: int) -> None:
     """
     if not task.has(Cap.SYS_ADMIN):
         raise KernelError("EPERM", "only who has CAP_SYS_ADMIN may take pages out of use")
-    at = addr >> PAGE_SHIFT
-    while at << PAGE_SHIFT < addr + length:
+    at, end = page_range(addr, length)
+    while at < end:
         pfn = _fault_in(machine, task, at)
         order = frame_of(machine, pfn).order
         soft_offline_page(machine, pfn)

@@ -16,7 +16,7 @@ from pymigrate.mm.state.policy import MPOL, Mempolicy, new_policy, set_nodemask,
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.migrate import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT
-from pymigrate.syscalls.mmap import page_range
+from pymigrate.syscalls.mmap import checked_range
 from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT, PAGE_SIZE
 
 MPOL_F_NODE, MPOL_F_ADDR, MPOL_F_MEMS_ALLOWED = 1, 2, 4
@@ -85,7 +85,7 @@ def mbind(
         raise KernelError("EINVAL", f"address {addr:#x} is not page aligned")
     if kind == MPOL.DEFAULT:
         flags &= ~MPOL_MF_STRICT
-    a, b = page_range(addr, length)
+    a, b = checked_range(addr, length)
     if a == b:
         return
     policy = set_nodemask(new_policy(kind, mode_flags, nodes), _allowed(machine, task))
@@ -112,7 +112,7 @@ def set_mempolicy_home_node(
         raise KernelError("EINVAL", "no flag is known")
     if not 0 <= node < MAX_NUMNODES or node not in machine.nodes:
         raise KernelError("EINVAL", f"node {node} is not online")
-    a, b = page_range(addr, length)
+    a, b = checked_range(addr, length)
     if a < b:
         set_home_node(machine, task, a, b, node)
 

@@ -17,15 +17,15 @@ from pymigrate.mm.state.address_space import UNNAMED, AddressSpace
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Region, Task
 from pymigrate.mm.state.vma import Vm, Vma
-from pymigrate.units import HPAGE_SIZE, PAGE_SHIFT, PAGE_SIZE, pages_of
+from pymigrate.units import HPAGE_SIZE, PAGE_SHIFT, PAGE_SIZE, page_range, pages_of
 
 _ADDRESS_BITS = 64
 TASK_SIZE = (1 << 47) - PAGE_SIZE
 PROT = {"r": Vm.READ, "w": Vm.WRITE, "x": Vm.EXEC}
 
 
-def page_range(addr: int, length: int) -> tuple[int, int]:
-    """The pages [a, b) of *length* bytes from *addr*, which is aligned.
+def checked_range(addr: int, length: int) -> tuple[int, int]:
+    """The pages [a, b) that a call is given: *length* bytes from *addr*, which is aligned.
 
     Raises KernelError EINVAL if the range wraps; a length that wraps when it is rounded is 0.
     """
@@ -97,7 +97,7 @@ def mmap(
     elif flags & Vm.WRITE and not is_shared:
         flags |= Vm.ACCOUNT
     flags = _check_secretmem(machine, space, flags)
-    a, b = page_range(addr, length)
+    a, b = checked_range(addr, length)
     if task.mm.vmas_between(a, b):
         munmap(machine, task, addr, length)
     vma = _new_vma(machine, task, a, b, flags, space, offset >> PAGE_SHIFT)
@@ -167,7 +167,7 @@ def munmap(machine: Machine, task: Task, addr: int, length: int) -> None:
     """Unmap a range. Raises KernelError EINVAL. Mirrors __vm_munmap()."""
     if addr % PAGE_SIZE or not length or addr + length > TASK_SIZE:
         raise KernelError("EINVAL", "address or length is not that of a range of pages")
-    a, b = page_range(addr, length)
+    a, b = checked_range(addr, length)
     parts = list(task.mm.parts(a, b))
     if not parts:
         return
@@ -204,7 +204,7 @@ def mprotect(machine: Machine, task: Task, addr: int, length: int, prot: str) ->
         return
     bits = prot_flags(prot)
     try:
-        a, b = page_range(addr, length)
+        a, b = checked_range(addr, length)
     except KernelError as error:
         raise KernelError("ENOMEM", error.why) from None
     at = a
@@ -285,8 +285,7 @@ def _set_locked(
     machine: Machine, task: Task, addr: int, length: int, locked: int
 ) -> tuple[int, int]:
     """Set or clear VM_LOCKED. Mirrors apply_vma_lock_flags() and mlock_fixup()."""
-    a = addr >> PAGE_SHIFT
-    b = a + pages_of(length + addr % PAGE_SIZE)
+    a, b = page_range(addr, length)
     at = a
     for vma, start, end in list(task.mm.parts(a, b)):
         if start > at:

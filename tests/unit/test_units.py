@@ -2,7 +2,7 @@
 
 import pytest
 
-from pymigrate.units import format_size, pages_of, parse_size
+from pymigrate.units import format_size, page_range, pages_of, parse_size
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,18 @@ def test_size_is_shown_exactly_in_the_largest_unit(size: int, text: str) -> None
 @pytest.mark.parametrize(("size", "nr"), [(0, 0), (1, 1), (4096, 1), (4097, 2), (2 << 20, 512)])
 def test_pages_are_counted_up(size: int, nr: int) -> None:
     assert pages_of(size) == nr
+
+
+@pytest.mark.parametrize(
+    ("addr", "length", "pages"),
+    [
+        pytest.param(8192, 4096, (2, 3), id="a page"),
+        pytest.param(8191, 2, (1, 3), id="across the edge of one"),
+        pytest.param(8193, 1, (2, 3), id="inside of one"),
+        pytest.param(8192, 0, (2, 2), id="nothing"),
+    ],
+)
+def test_range_of_bytes_lies_in_all_pages_that_it_touches(
+    addr: int, length: int, pages: tuple[int, int]
+) -> None:
+    assert page_range(addr, length) == pages

@@ -8,7 +8,7 @@ import click
 
 from pymigrate.cli.call import find_range
 from pymigrate.cli.common import Options, common_options, find_task, print_json
-from pymigrate.syscalls.mmap import page_range
+from pymigrate.syscalls.mmap import checked_range
 from pymigrate.views.why import explain, stayed
 from pymigrate.views.why.reasons import REASONS
 
@@ -48,7 +48,7 @@ def _explain(
     question = explain.Question(caller, to)
     if place:
         addr, length = find_range(machine, task, place)
-        a, b = page_range(addr, 1 if length is None else length)
+        a, b = checked_range(addr, 1 if length is None else length)
         question = question._replace(a=a, b=b)
     refused = explain.refusals(machine, task, question)
     verdicts = explain.rows(machine, task, question)

@@ -14,7 +14,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Left, Task
 from pymigrate.mm.state.vma import Vma, is_migratable
 from pymigrate.nodemask import Nodemask
-from pymigrate.syscalls.mmap import page_range
+from pymigrate.syscalls.mmap import checked_range
 from pymigrate.units import END_OF_MEMORY, PAGE_SHIFT
 from pymigrate.views.pages.pieces import pieces
 from pymigrate.views.pages.regions import region_names
@@ -128,7 +128,7 @@ def mbind_rows(
     A policy without nodes asks for all pages to move, and does not say where to.
     """
     filled = frozenset() if nodes else frozenset(machine.nodes)
-    a, b = page_range(addr, length)
+    a, b = checked_range(addr, length)
     search = Search(lambda nid: nid not in nodes, filled, move_all, KEPT, is_full=True, a=a, b=b)
     return rows(machine, task, search)
 

@@ -9,12 +9,12 @@ from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import mbind, set_mempolicy
 from pymigrate.syscalls.mmap import (
+    checked_range,
     mlock,
     mmap,
     mprotect,
     munlock,
     munmap,
-    page_range,
     place_region,
     prot_flags,
 )
@@ -66,12 +66,12 @@ def flags_at(task: Task, addr: int) -> int:
     ],
 )
 def test_a_range_in_pages(addr: int, length: int, pages: tuple[int, int]) -> None:
-    assert page_range(addr, length) == pages
+    assert checked_range(addr, length) == pages
 
 
 def test_a_range_that_wraps_is_einval() -> None:
-    assert errno_of(page_range, TOP - PAGE, 2 * PAGE) == "EINVAL"
-    assert errno_of(page_range, 2 * PAGE, TOP - 2 * PAGE) == "EINVAL"
+    assert errno_of(checked_range, TOP - PAGE, 2 * PAGE) == "EINVAL"
+    assert errno_of(checked_range, 2 * PAGE, TOP - 2 * PAGE) == "EINVAL"
 
 
 @pytest.mark.parametrize(
