@@ -23,6 +23,7 @@ from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT, PAGE_SIZE, parse_size
 from pymigrate.views.pages import placement
 from pymigrate.views.proc import numa_maps
 
+PAGE, HUGE, MIB = 4096, 2 << 20, 1 << 20
 BASE = 0x200004000000  # where the first region of a machine is mapped
 
 
@@ -115,6 +116,20 @@ def nodes_of(machine: Machine, task: Task, addr: int, size: str) -> list[list[in
     """Where the pages lie: runs of [count, node], -1 for absent ones."""
     start = addr >> PAGE_SHIFT
     return placement.runs(machine, task, start, start + (parse_size(size) >> PAGE_SHIFT))
+
+
+def pfn_at(task: Task, addr: int) -> int:
+    """The frame that *addr* is mapped to."""
+    run = task.mm.page_table.at(addr >> PAGE_SHIFT)
+    assert run is not None
+    return run.pfn(addr >> PAGE_SHIFT)
+
+
+def flags_at(task: Task, addr: int) -> int:
+    """The flags of the entry that maps *addr*."""
+    run = task.mm.page_table.at(addr >> PAGE_SHIFT)
+    assert run is not None
+    return run.flags
 
 
 def maps(machine: Machine, task: Task) -> list[str]:

@@ -14,10 +14,9 @@ from pymigrate.scenario.boot.build import boot
 from pymigrate.scenario.spec.models import MachineSpec
 from pymigrate.syscalls import cma, gup, memory_blocks
 from pymigrate.syscalls.process import fork
-from tests.conftest import new_task, touched
+from tests.conftest import PAGE, new_task, touched
 from tests.property.invariants import check, check_pins, sharing, used_frames
 
-PAGE, MIB = 4096, 1 << 20
 NODES = {
     0: {"cpus": "0", "memory": "256MiB", "cma": "128MiB"},
     1: {"cpus": "1", "memory": "256MiB", "movable": "128MiB"},

@@ -6,9 +6,8 @@ from xml.etree import ElementTree
 import pytest
 
 from pymigrate.nodemask import Cpumask
+from tests.conftest import MIB
 from tests.readers.conftest import program, run
-
-MIB = 1 << 20
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
+from tests.conftest import MIB
 from tests.readers.conftest import program
 
-MIB = 1 << 20
 COLLECTORS = ("meminfo", "meminfo_numa", "vmstat", "zoneinfo", "buddyinfo")
 FIELDS = "^(numa_.*|pgmigrate.*|thp_migration.*)$"
 

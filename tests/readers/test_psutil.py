@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-MIB = 1 << 20
+from tests.conftest import MIB
 
 
 @pytest.fixture

@@ -9,12 +9,7 @@ from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.tools import programs
 from pymigrate.tools.program import Exit
 from pymigrate.tools.system import MPOL_BIND, Policy, Region
-from tests.conftest import errno_of, maps, new_task, touched, two_nodes
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return two_nodes()
+from tests.conftest import errno_of, maps, new_task, touched
 
 
 def test_shells_child_may_use_all(machine: Machine) -> None:

@@ -29,11 +29,6 @@ def machine() -> Machine:
     return four_nodes("4MiB")
 
 
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
-
-
 def make(machine: Machine, name: str, mems: str, cpus: str = "0-3", follows: bool = True) -> None:
     create(machine, machine.shell, name, C(cpus), N(mems), follows)
 

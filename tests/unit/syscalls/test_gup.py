@@ -13,6 +13,7 @@ from pymigrate.syscalls.migrate import migrate_pages
 from pymigrate.syscalls.mmap import munmap
 from pymigrate.syscalls.process import exit_task, fork, touch
 from tests.conftest import (
+    PAGE,
     errno_of,
     mapped,
     maps,
@@ -21,22 +22,10 @@ from tests.conftest import (
     nodes_of,
     placed_on,
     touched,
-    two_nodes,
 )
 from tests.property.invariants import check, check_pins, used_frames
 
-PAGE = 4096
 LONG, SHORT = True, False
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return two_nodes("4MiB")
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def is_sound(machine: Machine) -> bool:

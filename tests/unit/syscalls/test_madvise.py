@@ -11,6 +11,7 @@ from pymigrate.syscalls.mmap import mlock, munmap
 from pymigrate.syscalls.process import fork, touch
 from tests.conftest import (
     BASE,
+    PAGE,
     errno_of,
     mapped,
     maps,
@@ -22,18 +23,7 @@ from tests.conftest import (
 )
 from tests.property.invariants import check
 
-PAGE = 4096
 TOP = 1 << 64
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return two_nodes("4MiB")
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 @pytest.mark.parametrize(

@@ -15,31 +15,20 @@ from pymigrate.syscalls.mempolicy import (
 from pymigrate.syscalls.process import touch
 from tests.conftest import (
     BASE,
+    PAGE,
     errno_of,
     mapped,
     new_file,
     new_task,
     nodes_with,
     touched,
-    two_nodes,
 )
 
-PAGE = 4096
 TOP = 1 << 64
 DEFAULT, PREFERRED, BIND, INTERLEAVE, LOCAL, MANY, WEIGHTED = range(7)
 STATIC, RELATIVE, BALANCING = 0x8000, 0x4000, 0x2000
 NODE, ADDR, MEMS_ALLOWED = 1, 2, 4
 N = Nodemask.of
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return two_nodes("4MiB")
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 # set_mempolicy

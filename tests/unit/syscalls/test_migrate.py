@@ -7,15 +7,10 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.migrate import check_flags, migrate_pages, move_pages
 from pymigrate.syscalls.process import fork
-from tests.conftest import errno_of, four_nodes, new_task, nodes_of, nodes_with, touched, two_nodes
+from tests.conftest import errno_of, four_nodes, new_task, nodes_of, nodes_with, touched
 
 N = Nodemask.of
 ROOT, ALICE, BOB = 0, 1000, 1001
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return two_nodes("4MiB")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,9 @@ from pymigrate.syscalls.mmap import (
 from pymigrate.syscalls.process import fork, touch
 from tests.conftest import (
     BASE,
+    PAGE,
     errno_of,
+    flags_at,
     mapped,
     maps,
     new_file,
@@ -32,28 +34,11 @@ from tests.conftest import (
 )
 from tests.property.invariants import check
 
-PAGE = 4096
 TOP = 1 << 64
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return two_nodes("4MiB")
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def layout(task: Task, base: int) -> list[tuple[int, int]]:
     return [(vma.start - (base >> 12), vma.nr) for vma in task.mm.vmas]
-
-
-def flags_at(task: Task, addr: int) -> int:
-    run = task.mm.page_table.at(addr >> 12)
-    assert run is not None
-    return run.flags
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,17 @@ import pytest
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.syscalls.process import exit_task, fork, sched_setaffinity, touch
-from tests.conftest import errno_of, mapped, new_file, new_task, nodes_of, nodes_with, two_nodes
+from tests.conftest import (
+    PAGE,
+    errno_of,
+    mapped,
+    new_file,
+    new_task,
+    nodes_of,
+    nodes_with,
+    two_nodes,
+)
 from tests.property.invariants import check, entries, sharing
-
-PAGE = 4096
 
 
 def test_affinity_is_cut_to_the_cpus_that_exist() -> None:

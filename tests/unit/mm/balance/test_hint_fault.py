@@ -17,7 +17,8 @@ from pymigrate.syscalls.migrate import move_pages
 from pymigrate.syscalls.mmap import mprotect
 from pymigrate.syscalls.process import exit_task, fork, sched_setaffinity, touch
 from tests.conftest import (
-    balancing_nodes,
+    MIB,
+    PAGE,
     hold,
     mapped,
     new_file,
@@ -28,7 +29,6 @@ from tests.conftest import (
 )
 from tests.property.invariants import check
 
-PAGE, MIB = 4096, 1 << 20
 NAMES = {
     "pte": "numa_pte_updates",
     "huge": "numa_huge_pte_updates",
@@ -38,16 +38,6 @@ NAMES = {
     "success": "pgmigrate_success",
     "thp": "thp_migration_success",
 }
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return balancing_nodes()
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def running(

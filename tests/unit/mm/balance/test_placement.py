@@ -19,7 +19,7 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import mbind
 from pymigrate.syscalls.process import exit_task, touch
 from tests.conftest import (
-    balancing_nodes,
+    PAGE,
     mapped,
     new_file,
     new_task,
@@ -27,18 +27,6 @@ from tests.conftest import (
     nodes_with,
     touched,
 )
-
-PAGE = 4096
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return balancing_nodes()
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def fault(nid: int, pages: int = 1, **how: int | bool) -> HintFault:

@@ -12,10 +12,9 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.migrate import move_pages
 from pymigrate.syscalls.process import touch
-from tests.conftest import new_task, nodes_of, nodes_with, touched
+from tests.conftest import MIB, PAGE, nodes_of, nodes_with, touched
 from tests.property.invariants import check
 
-PAGE, MIB = 4096, 1 << 20
 GIB_PAGES = 1 << 18
 
 
@@ -30,11 +29,6 @@ def tiered(size: str = "512MiB") -> Machine:
 @pytest.fixture
 def machine() -> Machine:
     return tiered()
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def set_knobs(machine: Machine, **knobs: int) -> None:

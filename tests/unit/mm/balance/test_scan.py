@@ -14,19 +14,7 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import mbind, set_mempolicy
 from pymigrate.syscalls.mmap import mprotect, munmap
 from pymigrate.syscalls.process import fork, touch
-from tests.conftest import balancing_nodes, hold, mapped, new_file, new_task, touched
-
-PAGE, MIB = 4096, 1 << 20
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return balancing_nodes()
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
+from tests.conftest import MIB, PAGE, hold, mapped, new_file, new_task, touched
 
 
 def scanned(machine: Machine, task: Task, at: int = 0) -> int:

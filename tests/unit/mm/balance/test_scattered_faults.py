@@ -13,10 +13,9 @@ from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.syscalls.migrate import move_pages
 from pymigrate.syscalls.mmap import mprotect
 from pymigrate.syscalls.process import fork, touch
-from tests.conftest import hold, mapped, new_task, nodes_of, nodes_with, touched
+from tests.conftest import PAGE, hold, mapped, new_task, nodes_of, nodes_with, touched
 from tests.property.invariants import check
 
-PAGE = 4096
 NAMES = """numa_pte_updates numa_hint_faults numa_hint_faults_local numa_pages_migrated
     pgmigrate_success pgmigrate_fail pgfault""".split()
 

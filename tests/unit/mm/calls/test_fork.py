@@ -1,7 +1,5 @@
 """fork and exit: section 14 of the system calls' specification."""
 
-import pytest
-
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.state.machine import Machine
@@ -12,26 +10,8 @@ from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.mempolicy import mbind, set_mempolicy
 from pymigrate.syscalls.mmap import mlock
 from pymigrate.syscalls.process import exit_task, fork, sched_setaffinity, touch
-from tests.conftest import hold, mapped, new_file, new_task, nodes_of, touched, two_nodes
+from tests.conftest import PAGE, flags_at, hold, mapped, new_file, new_task, nodes_of, touched
 from tests.property.invariants import check, entries
-
-PAGE = 4096
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return two_nodes("4MiB")
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
-
-
-def flags_at(task: Task, addr: int) -> int:
-    run = task.mm.page_table.at(addr >> 12)
-    assert run is not None
-    return run.flags
 
 
 def test_written_memory_is_mapped_twice_and_write_protected(machine: Machine, task: Task) -> None:

@@ -9,6 +9,8 @@ from pymigrate.syscalls.migrate import move_pages
 from pymigrate.syscalls.mmap import mprotect, munmap
 from pymigrate.syscalls.process import fork, touch
 from tests.conftest import (
+    HUGE,
+    PAGE,
     errno_of,
     hold,
     mapped,
@@ -20,17 +22,10 @@ from tests.conftest import (
 )
 from tests.property.invariants import check
 
-PAGE, HUGE = 4096, 2 << 20
-
 
 @pytest.fixture
 def machine() -> Machine:
     return two_nodes("16MiB")
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def collapse(machine: Machine, task: Task, addr: int, length: int = HUGE) -> None:

@@ -22,6 +22,7 @@ from pymigrate.syscalls.migrate import MPOL_MF_MOVE_ALL, migrate_pages, move_pag
 from pymigrate.syscalls.mmap import mlock, mprotect, munmap
 from pymigrate.syscalls.process import exit_task, fork, touch
 from tests.conftest import (
+    PAGE,
     errno_of,
     hold,
     kernel_page,
@@ -29,29 +30,17 @@ from tests.conftest import (
     maps,
     new_task,
     nodes_of,
+    pfn_at,
     placed_on,
     touched,
     two_nodes,
 )
 from tests.property.invariants import check
 
-PAGE = 4096
-
 
 @pytest.fixture
 def machine() -> Machine:
     return two_nodes("16MiB")
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
-
-
-def pfn_at(task: Task, addr: int) -> int:
-    run = task.mm.page_table.at(addr >> 12)
-    assert run is not None
-    return run.pfn(addr >> 12)
 
 
 def frame_at(machine: Machine, task: Task, addr: int) -> Frame:

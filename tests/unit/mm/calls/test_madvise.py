@@ -1,7 +1,5 @@
 """MADV_FREE and MADV_PAGEOUT: section 14 of the system calls' specification."""
 
-import pytest
-
 from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.frames.frames import frame_of
@@ -12,20 +10,8 @@ from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.migrate import migrate_pages
 from pymigrate.syscalls.mmap import mlock
 from pymigrate.syscalls.process import fork, touch
-from tests.conftest import hold, mapped, maps, new_file, new_task, nodes_of, touched, two_nodes
+from tests.conftest import PAGE, hold, mapped, maps, new_file, nodes_of, touched
 from tests.property.invariants import check
-
-PAGE = 4096
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return two_nodes("4MiB")
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def test_freed_memory_stays_and_is_clean(machine: Machine, task: Task) -> None:

@@ -10,6 +10,7 @@ from pymigrate.syscalls.mempolicy import mbind, set_mempolicy
 from pymigrate.syscalls.mmap import mmap, munmap
 from pymigrate.syscalls.process import fork, touch
 from tests.conftest import (
+    PAGE,
     errno_of,
     four_nodes,
     hold,
@@ -19,25 +20,13 @@ from tests.conftest import (
     new_task,
     nodes_of,
     touched,
-    two_nodes,
 )
 from tests.property.invariants import check
 
-PAGE = 4096
 DEFAULT, PREFERRED, BIND, INTERLEAVE, LOCAL, MANY, WEIGHTED = range(7)
 STATIC, RELATIVE = 0x8000, 0x4000
 STRICT, MOVE, MOVE_ALL = 1, 2, 4
 N = Nodemask.of
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return two_nodes("4MiB")
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def policies(task: Task) -> list[tuple[int, str]]:

@@ -12,6 +12,7 @@ from pymigrate.syscalls.migrate import move_pages
 from pymigrate.syscalls.mmap import mprotect
 from pymigrate.syscalls.process import fork, touch
 from tests.conftest import (
+    PAGE,
     four_nodes,
     hold,
     mapped,
@@ -23,19 +24,8 @@ from tests.conftest import (
 )
 from tests.property.invariants import check
 
-PAGE = 4096
 EPERM, ENOENT, EACCES, EFAULT, EBUSY = -1, -2, -13, -14, -16
 MOVE, MOVE_ALL = 2, 4
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return two_nodes("4MiB")
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def move(

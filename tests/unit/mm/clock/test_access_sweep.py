@@ -7,19 +7,12 @@ from pymigrate.mm.clock.access_sweep import Accessing, Sweep, run_sweep, sweeps
 from pymigrate.mm.state.access import AccessPattern
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Region, Task
-from tests.conftest import mapped, new_task, touched, two_nodes
-
-PAGE = 4096
+from tests.conftest import PAGE, mapped, touched, two_nodes
 
 
 @pytest.fixture
 def machine() -> Machine:
     return two_nodes()
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def state(task: Task, addr: int, nr: int) -> str:

@@ -2,15 +2,11 @@
 
 from dataclasses import dataclass
 
-import pytest
-
 from pymigrate.mm.clock.simulated_time import Clock, Scan
 from pymigrate.mm.faults.memory import access
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
-from tests.conftest import balancing_nodes, new_task, touched, two_nodes
-
-MIB = 1 << 20
+from tests.conftest import new_task, touched, two_nodes
 
 
 @dataclass
@@ -24,16 +20,6 @@ class Using:
     def run(self, machine: Machine, start: int, end: int) -> None:
         """Store into all of them."""
         access(machine, self.task, self.addr >> 12, (self.addr >> 12) + self.nr, write=True)
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return balancing_nodes()
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def scans(machine: Machine, seconds: int, *programs: Using) -> list[Scan]:

@@ -13,6 +13,7 @@ from pymigrate.syscalls.mmap import munmap
 from pymigrate.syscalls.process import fork, touch
 from pymigrate.syscalls.sysctl import write
 from tests.conftest import (
+    PAGE,
     errno_of,
     hold,
     kernel_page,
@@ -24,17 +25,10 @@ from tests.conftest import (
 )
 from tests.property.invariants import check, sharing
 
-PAGE = 4096
-
 
 @pytest.fixture
 def machine() -> Machine:
     return two_nodes("16MiB")
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def checkerboard(machine: Machine, task: Task, nr: int) -> int:

@@ -1,7 +1,5 @@
 """The 18 documented steps of a folio's migration: section 2.11 of the engine's specification."""
 
-import pytest
-
 from pymigrate.mm.base.memmap import Busy, FrameFlag
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.queue_folios import Queue, Walk
@@ -15,20 +13,19 @@ from pymigrate.syscalls import migrate
 from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.mmap import mlock
 from pymigrate.syscalls.process import fork, touch
-from tests.conftest import hold, mapped, new_file, new_task, nodes_of, touched, two_nodes
+from tests.conftest import (
+    PAGE,
+    hold,
+    mapped,
+    new_file,
+    new_task,
+    nodes_of,
+    pfn_at,
+    touched,
+    two_nodes,
+)
 
-PAGE = 4096
 ASYNC, SYNC = MigrateMode.ASYNC, MigrateMode.SYNC
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return two_nodes("4MiB")
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def page_of(machine: Machine, task: Task, fs: str = "", write: bool = True) -> int:
@@ -38,12 +35,6 @@ def page_of(machine: Machine, task: Task, fs: str = "", write: bool = True) -> i
     addr = mapped(machine, task, "4KiB", space=new_file(machine, "4KiB", fs), is_shared=True)
     touch(machine, task, addr, PAGE, write=write)
     return addr
-
-
-def pfn_of(task: Task, addr: int) -> int:
-    run = task.mm.page_table.at(addr >> 12)
-    assert run is not None
-    return run.pfn(addr >> 12)
 
 
 def steps(machine: Machine, task: Task, mode: MigrateMode = SYNC) -> list[Step]:
@@ -95,12 +86,12 @@ def test_step_0b_chooses_the_destination_or_ends_the_call(machine: Machine, task
 
 
 def test_step_1_locks_the_old_folio(machine: Machine, task: Task) -> None:
-    begin(machine, pfn_of(task, page_of(machine, task)), Busy.LOCKED, 4)
+    begin(machine, pfn_at(task, page_of(machine, task)), Busy.LOCKED, 4)
     assert found(machine, task, "1") == ["locked EAGAIN"] * 3 + ["free"]
 
 
 def test_step_2_wants_writeback_done(machine: Machine, task: Task) -> None:
-    begin(machine, pfn_of(task, page_of(machine, task, "ext4")), Busy.WRITEBACK, 9)
+    begin(machine, pfn_at(task, page_of(machine, task, "ext4")), Busy.WRITEBACK, 9)
     assert found(machine, task, "2", ASYNC) == ["under writeback EBUSY"]
     assert found(machine, task, "2") == ["under writeback EBUSY", "none"]
 
@@ -170,7 +161,7 @@ def test_step_13_copies_the_flags(machine: Machine, task: Task) -> None:
     addr = page_of(machine, task, "tmpfs")
     mlock(machine, task, addr, PAGE)
     assert found(machine, task, "13") == ["dirty, mlocked, swapbacked"]
-    flags = frame_of(machine, pfn_of(task, addr)).flags
+    flags = frame_of(machine, pfn_at(task, addr)).flags
     assert flags == FrameFlag.DIRTY | FrameFlag.MLOCKED | FrameFlag.SWAPBACKED
 
 

@@ -16,6 +16,7 @@ from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.syscalls.process import fork, touch
 from tests.conftest import (
+    PAGE,
     four_nodes,
     hold,
     mapped,
@@ -29,19 +30,8 @@ from tests.conftest import (
 )
 from tests.property.invariants import check
 
-PAGE = 4096
 TO_1 = Placement((1,), this_node=True)
 FREE = 979  # pages that an empty node of 4 MiB gives
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return two_nodes("4MiB")
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def engine(

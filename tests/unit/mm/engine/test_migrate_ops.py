@@ -14,22 +14,19 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.policy import Placement
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.process import touch
-from tests.conftest import hold, mapped, new_file, new_task, nodes_of, touched, two_nodes
+from tests.conftest import (
+    PAGE,
+    hold,
+    mapped,
+    new_file,
+    nodes_of,
+    pfn_at,
+    touched,
+)
 
-PAGE = 4096
 ASYNC, LIGHT, SYNC = MigrateMode.ASYNC, MigrateMode.SYNC_LIGHT, MigrateMode.SYNC
 MOVED, STAYED = (1, 0, 0), (0, 1, 1)  # succeeded, failed, what the call returns
 FILE_SYSTEMS = ["tmpfs", "ext4", "xfs", "btrfs", "nfs", "ramfs", "other", "blockdev", "secretmem"]
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return two_nodes("4MiB")
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def cached(machine: Machine, task: Task, fs: str, *flags: int) -> int:
@@ -37,14 +34,8 @@ def cached(machine: Machine, task: Task, fs: str, *flags: int) -> int:
     addr = mapped(machine, task, "4KiB", "r", space=new_file(machine, "4KiB", fs), is_shared=True)
     touch(machine, task, addr, PAGE, write=False)
     for flag in flags:
-        update_frames(machine, [(pfn_of(task, addr), 1)], lambda f, flag=flag: f.with_flags(flag))
+        update_frames(machine, [(pfn_at(task, addr), 1)], lambda f, flag=flag: f.with_flags(flag))
     return addr
-
-
-def pfn_of(task: Task, addr: int) -> int:
-    run = task.mm.page_table.at(addr >> 12)
-    assert run is not None
-    return run.pfn(addr >> 12)
 
 
 def moving(machine: Machine, task: Task, mode: MigrateMode) -> tuple[int, int, int]:
@@ -98,7 +89,7 @@ def test_only_a_synchronous_move_waits_for_writeback(
     machine: Machine, task: Task, fs: str, mode: MigrateMode
 ) -> None:
     addr = cached(machine, task, fs)
-    begin(machine, pfn_of(task, addr), Busy.WRITEBACK, passes=20)
+    begin(machine, pfn_at(task, addr), Busy.WRITEBACK, passes=20)
     stays = mode != SYNC or fs == "secretmem"
     assert moving(machine, task, mode) == (STAYED if stays else MOVED)
     assert nodes_of(machine, task, addr, "4KiB") == [[1, 0 if stays else 1]]
@@ -117,7 +108,7 @@ def test_private_data_moves_along_or_is_released(
 def test_a_dirty_page_without_a_method_is_written_out_first(machine: Machine, task: Task) -> None:
     addr = cached(machine, task, "other", FrameFlag.DIRTY)
     assert moving(machine, task, SYNC) == MOVED
-    assert not frame_of(machine, pfn_of(task, addr)).flags & FrameFlag.DIRTY
+    assert not frame_of(machine, pfn_at(task, addr)).flags & FrameFlag.DIRTY
 
 
 @pytest.mark.parametrize(
@@ -135,7 +126,7 @@ def test_a_locked_buffer_is_waited_for_by_who_may_wait(
     machine: Machine, task: Task, fs: str, mode: MigrateMode, outcome: tuple[int, int, int]
 ) -> None:
     addr = cached(machine, task, fs)
-    begin(machine, pfn_of(task, addr), Busy.BUFFER, passes=30)
+    begin(machine, pfn_at(task, addr), Busy.BUFFER, passes=30)
     assert moving(machine, task, mode) == outcome
 
 
@@ -147,7 +138,7 @@ def test_a_buffer_in_use_holds_a_block_devices_pages(
     machine: Machine, task: Task, fs: str, passes: int, outcome: tuple[int, int, int]
 ) -> None:
     addr = cached(machine, task, fs)
-    begin(machine, pfn_of(task, addr), Busy.BUFFER_REF, passes)
+    begin(machine, pfn_at(task, addr), Busy.BUFFER_REF, passes)
     assert moving(machine, task, SYNC) == outcome
 
 
@@ -166,7 +157,7 @@ def test_a_locked_folio_is_waited_for_by_mode(
     machine: Machine, task: Task, kind: Busy, mode: MigrateMode, outcome: tuple[int, int, int]
 ) -> None:
     addr = touched(machine, task, "4KiB")
-    begin(machine, pfn_of(task, addr), kind, passes=30)
+    begin(machine, pfn_at(task, addr), kind, passes=30)
     assert moving(machine, task, mode) == outcome
 
 
@@ -175,22 +166,22 @@ def test_ten_passes_try_for_a_lock(
     machine: Machine, task: Task, passes: int, outcome: tuple[int, int, int]
 ) -> None:
     addr = touched(machine, task, "4KiB")
-    begin(machine, pfn_of(task, addr), Busy.LOCKED, passes)
+    begin(machine, pfn_at(task, addr), Busy.LOCKED, passes)
     assert moving(machine, task, ASYNC) == outcome
 
 
 def test_work_that_never_ends_is_not_waited_for(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "4KiB")
-    begin(machine, pfn_of(task, addr), Busy.LOCKED)
+    begin(machine, pfn_at(task, addr), Busy.LOCKED)
     with pytest.raises(UnsupportedError, match="for ever"):
         moving(machine, task, SYNC)
-    end(machine, pfn_of(task, addr))
+    end(machine, pfn_at(task, addr))
     assert moving(machine, task, SYNC) == MOVED
 
 
 def test_work_ends_with_the_page(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "4KiB")
-    pfn = pfn_of(task, addr)
+    pfn = pfn_at(task, addr)
     begin(machine, pfn, Busy.LOCKED, 2)
     assert work_on(machine, pfn) == Busy.LOCKED
     moving(machine, task, SYNC)
@@ -206,10 +197,10 @@ def test_the_expected_references_count_cache_and_private_data(
     machine: Machine, task: Task, fs: str, flags: int, expected: int
 ) -> None:
     addr = cached(machine, task, fs, flags)
-    assert expected_refs(machine, folio_of(machine, pfn_of(task, addr))) == expected
+    assert expected_refs(machine, folio_of(machine, pfn_at(task, addr))) == expected
 
 
 def test_anonymous_memory_expects_the_isolation_alone(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "4KiB")
     hold(machine, task, addr)
-    assert expected_refs(machine, folio_of(machine, pfn_of(task, addr))) == 1
+    assert expected_refs(machine, folio_of(machine, pfn_at(task, addr))) == 1

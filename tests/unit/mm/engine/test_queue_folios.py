@@ -14,6 +14,7 @@ from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.process import fork, touch
 from tests.conftest import (
+    PAGE,
     errno_of,
     four_nodes,
     hold,
@@ -26,8 +27,6 @@ from tests.conftest import (
     two_nodes,
 )
 from tests.property.invariants import check, entries
-
-PAGE = 4096
 
 
 @pytest.mark.parametrize(
@@ -52,16 +51,6 @@ PAGE = 4096
 def test_pairs_of_nodes_are_by_rank_and_vacate_first(old: str, new: str, pairs: str) -> None:
     found = node_pairs(Nodemask.parse(old), Nodemask.parse(new))
     assert " ".join(f"{s}>{d}" for s, d in found) == pairs
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return two_nodes("4MiB")
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def migrate(machine: Machine, task: Task, old: str, new: str, move_all: bool = False) -> int:

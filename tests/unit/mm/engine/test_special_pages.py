@@ -13,21 +13,15 @@ from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.migrate import migrate_pages, move_pages
 from pymigrate.syscalls.mmap import memfd_secret, mlock, mmap, munmap
 from pymigrate.syscalls.process import fork, touch
-from tests.conftest import errno_of, mapped, maps, new_task, nodes_of, touched, two_nodes
+from tests.conftest import PAGE, errno_of, mapped, maps, nodes_of, touched, two_nodes
 from tests.property.invariants import check
 
-PAGE = 4096
 ZERO, ONE = Nodemask.of(0), Nodemask.of(1)
 
 
 @pytest.fixture
 def machine() -> Machine:
     return two_nodes("16MiB")
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def secret(machine: Machine, task: Task) -> int:

@@ -14,18 +14,18 @@ from pymigrate.syscalls.mmap import memfd_secret, mprotect, munmap
 from pymigrate.syscalls.process import fork, touch
 from pymigrate.syscalls.sysctl import write
 from tests.conftest import (
+    HUGE,
+    PAGE,
     errno_of,
     hold,
     mapped,
     new_file,
-    new_task,
     nodes_of,
     touched,
     two_nodes,
 )
 from tests.property.invariants import check
 
-PAGE, HUGE = 4096, 2 << 20
 ZERO, ONE = Nodemask.of(0), Nodemask.of(1)
 PINS = pytest.mark.parametrize("pins", [0, 1], ids=["reference", "pin"])
 
@@ -35,11 +35,6 @@ def machine() -> Machine:
     machine = two_nodes("64MiB")
     machine.thp = "madvise"
     return machine
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def huge(machine: Machine, task: Task, pages: int = 512) -> int:

@@ -13,20 +13,9 @@ from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.syscalls.mmap import mmap, munmap
 from pymigrate.syscalls.process import sched_setaffinity, touch
-from tests.conftest import hold, mapped, new_file, new_task, nodes_of, touched, two_nodes
+from tests.conftest import PAGE, hold, mapped, new_file, nodes_of, touched
 
-PAGE = 4096
 INTERLEAVE, WEIGHTED = 3, 6
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return two_nodes()
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def cached(space: AddressSpace) -> list[tuple[int, int]]:

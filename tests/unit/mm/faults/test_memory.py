@@ -14,6 +14,8 @@ from pymigrate.syscalls.mmap import mlock, mprotect, munmap
 from pymigrate.syscalls.process import exit_task, fork, sched_setaffinity, touch
 from tests.conftest import (
     BASE,
+    PAGE,
+    flags_at,
     four_nodes,
     hold,
     mapped,
@@ -21,36 +23,14 @@ from tests.conftest import (
     new_file,
     new_task,
     nodes_of,
+    pfn_at,
     placed_on,
     touched,
     two_nodes,
 )
 from tests.property.invariants import check
 
-PAGE = 4096
 BIND, INTERLEAVE, WEIGHTED = 2, 3, 6
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return two_nodes()
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
-
-
-def flags_at(task: Task, addr: int) -> int:
-    run = task.mm.page_table.at(addr >> 12)
-    assert run is not None
-    return run.flags
-
-
-def pfn_at(task: Task, addr: int) -> int:
-    run = task.mm.page_table.at(addr >> 12)
-    assert run is not None
-    return run.pfn(addr >> 12)
 
 
 def test_a_read_of_untouched_memory_maps_the_zero_page(machine: Machine, task: Task) -> None:

@@ -24,6 +24,8 @@ from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.pictures import ps
 from pymigrate.views.proc import numa_maps, vmstat
 from tests.conftest import (
+    HUGE,
+    PAGE,
     errno_of,
     hold,
     mapped,
@@ -38,7 +40,6 @@ from tests.conftest import (
 from tests.property.invariants import check
 from tests.unit.store.test_codec import plain, stored
 
-PAGE, HUGE = 4096, 2 << 20
 MIGRATION = (
     "pgmigrate_success pgmigrate_fail thp_migration_success thp_migration_fail"
     " thp_migration_split numa_pages_migrated"
@@ -56,11 +57,6 @@ def machine() -> Machine:
 @pytest.fixture
 def gpu(machine: Machine) -> Device:
     return machine.devices["gpu"]
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def moved(machine: Machine, task: Task, addr: int, length: int, to: str = "gpu") -> tuple[int, int]:

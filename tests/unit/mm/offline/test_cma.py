@@ -21,10 +21,19 @@ from pymigrate.syscalls.mmap import munmap
 from pymigrate.syscalls.process import touch
 from pymigrate.views.proc import vmstat
 from pymigrate.views.proc.meminfo import meminfo
-from tests.conftest import errno_of, mapped, new_file, new_task, nodes_of, placed_on, touched
+from tests.conftest import (
+    MIB,
+    PAGE,
+    errno_of,
+    mapped,
+    new_file,
+    new_task,
+    nodes_of,
+    placed_on,
+    touched,
+)
 from tests.property.invariants import check
 
-PAGE, MIB = 4096, 1 << 20
 LONG, SHORT = True, False
 
 
@@ -37,11 +46,6 @@ def with_cma(cma: str = "64MiB", memory: str = "256MiB", **of_machine: object) -
 @pytest.fixture
 def machine() -> Machine:
     return with_cma()
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def zone_of(machine: Machine) -> Zone:

@@ -17,6 +17,8 @@ from pymigrate.syscalls.mmap import munmap
 from pymigrate.syscalls.process import touch
 from pymigrate.views.proc.meminfo import meminfo
 from tests.conftest import (
+    MIB,
+    PAGE,
     errno_of,
     mapped,
     new_file,
@@ -25,22 +27,10 @@ from tests.conftest import (
     nodes_with,
     placed_on,
     touched,
-    two_nodes,
 )
 from tests.property.invariants import check
 
-PAGE, MIB = 4096, 1 << 20
 LONG, SHORT = True, False
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return two_nodes()
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def frame_at(task: Task, addr: int) -> int:

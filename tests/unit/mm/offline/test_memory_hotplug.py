@@ -23,6 +23,8 @@ from pymigrate.syscalls.gup import pin, unpin, work_on
 from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.process import fork, touch
 from tests.conftest import (
+    MIB,
+    PAGE,
     errno_of,
     mapped,
     new_file,
@@ -34,18 +36,12 @@ from tests.conftest import (
 )
 from tests.property.invariants import check
 
-PAGE, MIB = 4096, 1 << 20
 LONG = True
 
 
 @pytest.fixture
 def machine() -> Machine:
     return nodes_with("256MiB", "256MiB", "256MiB")
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def block(machine: Machine, number: int) -> MemoryBlock:

@@ -13,27 +13,21 @@ from pymigrate.syscalls.migrate import migrate_pages
 from pymigrate.syscalls.mmap import mprotect
 from pymigrate.syscalls.process import fork, touch
 from tests.conftest import (
+    PAGE,
     errno_of,
     hold,
     mapped,
     new_file,
-    new_task,
     touched,
     two_nodes,
 )
 
-PAGE = 4096
 THP = "nr_thp_succeeded=0 nr_thp_failed=0 nr_thp_split=0 nr_split=0"
 
 
 @pytest.fixture
 def machine() -> Machine:
     return two_nodes("4MiB")
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def moving(machine: Machine, task: Task) -> list[Event]:

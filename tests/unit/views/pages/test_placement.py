@@ -4,9 +4,7 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.syscalls.mmap import mprotect
 from pymigrate.syscalls.process import touch
-from tests.conftest import mapped, new_task, nodes_of, touched, two_nodes
-
-PAGE = 4096
+from tests.conftest import PAGE, mapped, new_task, nodes_of, touched, two_nodes
 
 
 def test_pages_that_follow_each_other_on_a_node_are_a_run() -> None:

@@ -1,21 +1,9 @@
 """/proc/PID/maps: the kernel's columns."""
 
-import pytest
-
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.views.proc.maps import format_rows, rows
-from tests.conftest import mapped, new_file, new_task, two_nodes
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return two_nodes()
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
+from tests.conftest import mapped, new_file
 
 
 def text(machine: Machine, task: Task) -> str:

@@ -1,7 +1,5 @@
 """What memory is used for: of a node, and of all."""
 
-import pytest
-
 from pymigrate.mm.base.memmap import Frame, FrameFlag, FrameRun
 from pymigrate.mm.frames.page_alloc import reserve_pages
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
@@ -12,9 +10,8 @@ from pymigrate.syscalls.mmap import mlock
 from pymigrate.syscalls.process import touch
 from pymigrate.views.proc import vmstat
 from pymigrate.views.proc.meminfo import format_node, format_rows, meminfo, node_meminfo
-from tests.conftest import mapped, new_file, new_task, nodes_with, touched, two_nodes
+from tests.conftest import PAGE, mapped, new_file, nodes_with, touched
 
-PAGE = 4096
 NAMES = """
 MemTotal MemFree MemAvailable Buffers Cached SwapCached Active Inactive Active(anon)
 Inactive(anon) Active(file) Inactive(file) Unevictable Mlocked SwapTotal SwapFree Zswap Zswapped
@@ -31,16 +28,6 @@ PageTables SecPageTables NFS_Unstable Bounce WritebackTmp KReclaimable Slab SRec
 SUnreclaim AnonHugePages ShmemHugePages ShmemPmdMapped FileHugePages FilePmdMapped Unaccepted
 HugePages_Total HugePages_Free HugePages_Surp
 """.split()
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return two_nodes()
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def used(machine: Machine, nid: int) -> dict[str, int]:

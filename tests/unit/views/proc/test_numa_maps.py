@@ -15,6 +15,7 @@ from pymigrate.syscalls.process import exit_task, fork, sched_setaffinity, touch
 from pymigrate.views.proc.numa_maps import counts, format_rows, rows
 from tests.conftest import (
     BASE,
+    PAGE,
     mapped,
     maps,
     new_file,
@@ -24,18 +25,7 @@ from tests.conftest import (
     two_nodes,
 )
 
-PAGE = 4096
 END = " kernelpagesize_kB=4"
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return two_nodes()
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def test_a_line_begins_with_the_address(machine: Machine, task: Task) -> None:

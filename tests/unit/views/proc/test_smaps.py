@@ -10,19 +10,7 @@ from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.mmap import mlock, munmap
 from pymigrate.syscalls.process import fork, touch
 from pymigrate.views.proc.smaps import SmapsRow, format_rollup, format_rows, rows
-from tests.conftest import mapped, new_file, new_task, touched, two_nodes
-
-PAGE, HUGE = 4096, 2 << 20
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return two_nodes()
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
+from tests.conftest import HUGE, PAGE, mapped, new_file, touched
 
 
 def shown(row: SmapsRow) -> dict[str, int]:

@@ -9,9 +9,8 @@ from pymigrate.syscalls.gup import pin
 from pymigrate.syscalls.mmap import mlock
 from pymigrate.syscalls.process import fork, touch
 from pymigrate.views.proc import smaps, status
-from tests.conftest import mapped, new_file, new_task, nodes_with, touched
+from tests.conftest import PAGE, mapped, new_file, new_task, nodes_with, touched
 
-PAGE = 4096
 NAMES = """
 Name Umask State Tgid Ngid Pid PPid TracerPid Uid Gid FDSize Groups NStgid NSpid NSpgid NSsid
 Kthread VmPeak VmSize VmLck VmPin VmHWM VmRSS RssAnon RssFile RssShmem VmData VmStk VmExe VmLib

@@ -1,26 +1,12 @@
 """/proc/vmstat: events as counted, gauges as the memmap says."""
 
-import pytest
-
 from pymigrate.mm.base.vmstat import NAMES
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.mmap import mlock, munmap
 from pymigrate.syscalls.process import touch
 from pymigrate.views.proc.vmstat import format_rows, rows
-from tests.conftest import mapped, new_file, new_task, touched, two_nodes
-
-PAGE = 4096
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return two_nodes()
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
+from tests.conftest import PAGE, mapped, new_file, new_task, touched, two_nodes
 
 
 def gauges(machine: Machine) -> dict[str, int]:

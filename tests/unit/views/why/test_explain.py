@@ -9,17 +9,7 @@ from pymigrate.syscalls.gup import pin
 from pymigrate.syscalls.migrate import migrate_pages
 from pymigrate.syscalls.process import fork
 from pymigrate.views.why.explain import Question, format_rows, refusals, rows
-from tests.conftest import new_task, nodes_with, touched, two_nodes
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return two_nodes()
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
+from tests.conftest import new_task, nodes_with, touched
 
 
 def verdicts(machine: Machine, task: Task, to: int | None = None) -> list[tuple[int, str]]:

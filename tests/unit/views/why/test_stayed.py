@@ -11,19 +11,9 @@ from pymigrate.syscalls.gup import pin
 from pymigrate.syscalls.process import fork
 from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.why.stayed import Search, as_json, format_rows, rows, summary
-from tests.conftest import mapped, new_file, new_task, touched, two_nodes
+from tests.conftest import mapped, new_file, touched
 
 ON_0 = Search(lambda nid: nid == 0)
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return two_nodes()
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def test_pages_elsewhere_are_not_counted(machine: Machine, task: Task) -> None:
