@@ -37,6 +37,8 @@ class FrameFlag:
     HWPOISON = 1 << 19  # out of use for good: soft offline took it for bad
     CONTIG = 1 << 21  # of memory that was allocated in one piece
     MIXED = 1 << 20  # never of a frame: of what stands for all frames of a folio, see merged()
+    # What a frame may be marked with that nobody works on.
+    PLAIN = ANON | SWAPBACKED | DIRTY | MLOCKED | READAHEAD | ZEROED
 
 
 class Frame(NamedTuple):
@@ -75,6 +77,11 @@ class Frame(NamedTuple):
     def is_held(self) -> bool:
         """Whether someone besides page tables and page cache holds it."""
         return bool(self.pins or self.extra_refs)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nobody holds it or works on it: only its filesystem can keep it where it is."""
+        return not self.flags & ~FrameFlag.PLAIN and not self.is_held
 
     def with_flags(self, flags: int) -> "Frame":
         """The same frame with *flags* set too."""

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 # Below this the page by page loop is fast enough, and tried far more often.
 MIN_PAGES = 64
-_SIMPLE = FrameFlag.ANON | FrameFlag.SWAPBACKED | FrameFlag.DIRTY | FrameFlag.MLOCKED
 
 EACCES, EBUSY = -ERRNO["EACCES"], -ERRNO["EBUSY"]
 
@@ -204,14 +203,8 @@ def _find_shared(machine: Machine, pages: list[int], pfns: list[int], shared: se
 
 
 def _moves_simply(frame: Frame) -> bool:
-    """Whether a frame is anonymous memory that one entry maps and nobody else holds."""
-    return (
-        frame.pte_maps == 1
-        and not frame.order
-        and not frame.is_held
-        and not frame.flags & ~_SIMPLE
-        and frame.is_anon
-    )
+    """Whether a base page is anonymous memory, which surely moves, that one entry maps."""
+    return frame.is_anon and frame.is_plain and frame.pte_maps == 1 and not frame.order
 
 
 def _carry_out(

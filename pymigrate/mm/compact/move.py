@@ -11,8 +11,8 @@ from pymigrate.mm.compact.free_scanner import compaction_alloc, compaction_free
 from pymigrate.mm.compact.migrate_scanner import put_back
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate import migrate_pages
-from pymigrate.mm.engine.migrate_bulk import PLAIN, Moves
-from pymigrate.mm.engine.migrate_ops import OPS
+from pymigrate.mm.engine.migrate_bulk import Moves
+from pymigrate.mm.engine.migrate_ops import surely_moves
 from pymigrate.mm.frames.driver_pages import looks_movable
 from pymigrate.mm.frames.pageblocks import migratetype_of
 from pymigrate.mm.state.events import MigrateReason
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pymigrate.mm.base.memmap import Frame
     from pymigrate.mm.compact.control import CompactControl
     from pymigrate.mm.compact.migrate_scanner import Isolated
-    from pymigrate.mm.state.machine import Machine
 
 
 class Moved(NamedTuple):
@@ -76,7 +75,7 @@ def _plain_pages(
     machine = cc.machine
     if machine.events is not None or machine.meanwhile or len(targets) < len(pairs):
         return None
-    if not all(_is_plain(machine, frame) for frame in {part.frame for part in isolated}):
+    if not all(surely_moves(machine, frame) for frame in {part.frame for part in isolated}):
         return None
     pages = []
     for (pfn, frame), new in zip(pairs, targets, strict=True):
@@ -85,13 +84,6 @@ def _plain_pages(
             return None
         pages.append(_Page(page, pfn, new, frame))
     return pages
-
-
-def _is_plain(machine: Machine, frame: Frame) -> bool:
-    """Whether nothing can go wrong with a page."""
-    if frame.is_held or frame.flags & ~PLAIN:
-        return False
-    return frame.is_anon or OPS[machine.spaces[frame.owner].fs].always_moves
 
 
 def _move_at_once(cc: CompactControl, pages: list[_Page]) -> None:

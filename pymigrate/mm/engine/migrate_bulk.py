@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun, weave
 from pymigrate.mm.base.runs import Extent, coalesce, pages_to_extents, take_extents
-from pymigrate.mm.engine.migrate_ops import OPS
+from pymigrate.mm.engine.migrate_ops import surely_moves
 from pymigrate.mm.frames.frames import FrameEdits, update_frames, whole_folios
 from pymigrate.mm.frames.hot_pages import forget_cpupids
 from pymigrate.mm.frames.page_alloc import alloc_pages, room_for
@@ -24,16 +24,6 @@ if TYPE_CHECKING:
     from pymigrate.mm.state.policy import Placement
     from pymigrate.mm.state.tally import Tally
     from pymigrate.mm.state.task import Task
-
-# What an ordinary frame may be marked with.
-PLAIN = (
-    FrameFlag.ANON
-    | FrameFlag.SWAPBACKED
-    | FrameFlag.DIRTY
-    | FrameFlag.MLOCKED
-    | FrameFlag.READAHEAD
-    | FrameFlag.ZEROED
-)
 
 
 class Move(NamedTuple):
@@ -246,16 +236,13 @@ class BulkMover:
 
 
 def is_plain(machine: Machine, part: Slice) -> bool:
-    """Whether no folio of *part* needs care: nobody holds it, and one entry maps a large one whole.
+    """Whether nothing can go wrong with the folios of *part*; one entry maps a large one whole.
 
     Of large folios the frames are looked at, for their mapping may have changed since they were
     isolated.
     """
-    for frame in part.frames:
-        if frame.is_held or frame.flags & ~PLAIN:
-            return False
-        if not frame.is_anon and not OPS[machine.spaces[frame.owner].fs].always_moves:
-            return False
+    if not all(surely_moves(machine, frame) for frame in part.frames):
+        return False
     if not part.run.order:
         return True
     known = set(part.frames)

@@ -14,7 +14,7 @@ from pymigrate.mm.frames.frames import update_folio
 from pymigrate.mm.state.events import MigrateMode
 
 if TYPE_CHECKING:
-    from pymigrate.mm.base.memmap import Folio
+    from pymigrate.mm.base.memmap import Folio, Frame
     from pymigrate.mm.state.machine import Machine
 
 
@@ -71,6 +71,15 @@ def ops_of(machine: Machine, folio: Folio) -> MigrateOps:
     if folio.is_anon or folio.frame.owner not in machine.spaces:
         return ANON
     return OPS[machine.spaces[folio.frame.owner].fs]
+
+
+def surely_moves(machine: Machine, frame: Frame) -> bool:
+    """Whether nothing can go wrong with a base page: the first attempt moves it in any mode.
+
+    Nobody waits for its lock, finds a reference too many, or is refused by the filesystem, so
+    passes, batches and modes do not show. Where this is so, pages are moved many at once.
+    """
+    return frame.is_plain and (frame.is_anon or OPS[machine.spaces[frame.owner].fs].always_moves)
 
 
 def expected_refs(machine: Machine, folio: Folio) -> int:

@@ -5,7 +5,7 @@ import pytest
 from pymigrate.errors import UnsupportedError
 from pymigrate.mm.base.memmap import Busy, FrameFlag
 from pymigrate.mm.engine.migrate import MigrateResult, migrate_pages
-from pymigrate.mm.engine.migrate_ops import OPS, Method, expected_refs
+from pymigrate.mm.engine.migrate_ops import OPS, Method, expected_refs, surely_moves
 from pymigrate.mm.engine.queue_folios import Queue, Walk
 from pymigrate.mm.frames.busy import begin, end, work_on
 from pymigrate.mm.frames.frames import folio_of, frame_of, update_frames
@@ -81,6 +81,17 @@ def test_a_dirty_folio_moves_where_there_is_a_method(
     cached(machine, task, fs, FrameFlag.DIRTY)
     stays = {"nfs", "ramfs", "secretmem"} | ({"other"} if mode != SYNC else set())
     assert moving(machine, task, mode) == (STAYED if fs in stays else MOVED)
+
+
+@pytest.mark.parametrize("flag", [0, FrameFlag.DIRTY, FrameFlag.PRIVATE, FrameFlag.WRITEBACK])
+@pytest.mark.parametrize("fs", FILE_SYSTEMS)
+def test_what_surely_moves_does_so_at_the_first_attempt_when_it_goes_alone(
+    machine: Machine, task: Task, fs: str, flag: int
+) -> None:
+    addr = cached(machine, task, fs, flag)
+    is_sure = surely_moves(machine, frame_of(machine, pfn_of(task, addr)))
+    machine.events = []  # as somebody watches, each folio takes all the steps
+    assert moving(machine, task, ASYNC) == MOVED or not is_sure
 
 
 @pytest.mark.parametrize("mode", [ASYNC, LIGHT, SYNC])
