@@ -89,7 +89,7 @@ def test_what_surely_moves_does_so_at_the_first_attempt_when_it_goes_alone(
     machine: Machine, task: Task, fs: str, flag: int
 ) -> None:
     addr = cached(machine, task, fs, flag)
-    is_sure = surely_moves(machine, frame_of(machine, pfn_of(task, addr)))
+    is_sure = surely_moves(machine, frame_of(machine, pfn_at(task, addr)))
     machine.events = []  # as somebody watches, each folio takes all the steps
     assert moving(machine, task, ASYNC) == MOVED or not is_sure
 
