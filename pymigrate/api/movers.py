@@ -72,9 +72,7 @@ class Movers:
         """Who makes a call on a process."""
         if caller is not None:
             return self._task(caller)
-        shell = self._core.shell
-        shell.uid = uid
-        return shell
+        return self._core.shell_of(uid)
 
     def balance(self, seconds: float) -> list[Balanced]:
         """Let time pass while tasks use their memory by their `access`, and NUMA balancing works.

@@ -44,9 +44,7 @@ class Call:
     @property
     def shell(self) -> Task:
         """Who calls: the shell, as the user that --as names."""
-        shell = self.machine.shell
-        shell.uid = self.options.uid
-        return shell
+        return self.machine.shell_of(self.options.uid)
 
     @property
     def wants_reasons(self) -> bool:
@@ -58,7 +56,7 @@ class Call:
         """Who is named in a trace."""
         if self.caller:
             return trace.Actor(self.caller.comm, self.caller.pid, self.caller.cpu)
-        return trace.Actor(self.name, 0, self.machine.shell.cpu)
+        return trace.Actor(self.name, 0, self.machine.shell_of(0).cpu)
 
 
 @contextmanager

@@ -159,8 +159,7 @@ def _calling_task(machine: Machine, uid: int) -> tuple[Task, dict[int, int]]:
     A command's task that is gone was killed; its programs go on as the shell's. Raises KernelError
     ESRCH for a task that never was.
     """
-    shell = machine.shell
-    shell.uid = uid
+    shell = machine.shell_of(uid)
     who = os.environ.get("PYMIGRATE_TASK", "")
     pid, is_command, real = who.partition("=")
     if not who:

@@ -105,7 +105,9 @@ def _cpuset_set(runner: Runner, step: machine_steps.CpusetSetStep) -> Record:
 
 
 def _cpuset_attach(runner: Runner, step: machine_steps.CpusetAttachStep) -> Record:
-    cpuset.attach_task(runner.machine, runner.machine.shell, runner.task(step.task), step.cpuset)
+    cpuset.attach_task(
+        runner.machine, runner.machine.shell_of(0), runner.task(step.task), step.cpuset
+    )
     return done()
 
 
@@ -132,10 +134,12 @@ def _damon(runner: Runner, step: machine_steps.DamonStep) -> Record:
     kinds = frozenset(Kind(kind) for kind in step.exclude)
     scheme = Scheme(Action(step.action), step.to, quota, kinds)
     if step.node is not None:
-        moved = damon.apply_to_node(machine, machine.shell, scheme, step.node)
+        moved = damon.apply_to_node(machine, machine.shell_of(0), scheme, step.node)
     else:
         task = runner.caller(step.task)
-        moved = damon.apply_to_range(machine, machine.shell, scheme, task, *runner.range(step))
+        moved = damon.apply_to_range(
+            machine, machine.shell_of(0), scheme, task, *runner.range(step)
+        )
     return done() | {"migrated": moved}
 
 

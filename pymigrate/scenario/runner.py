@@ -93,7 +93,7 @@ class Runner:
 
     def caller(self, name: str | None) -> Task:
         """The task that makes a call: the shell, where a step names none."""
-        return self.task(name) if name else self.machine.shell
+        return self.task(name) if name else self.machine.shell_of(0)
 
     def range(self, step: Any) -> tuple[int, int]:  # any step with at, offset and length
         """Address and length in bytes of what a step works on."""

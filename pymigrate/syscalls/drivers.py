@@ -24,7 +24,7 @@ def migrate_driver(
     isolated = [number for number in numbers if isolate_movable_page(machine, driver, number)]
     result = migrate_pages(
         machine,
-        machine.shell,
+        machine.shell_of(0),
         queue_of(machine, driver, isolated),
         Placement((nid,), this_node=True),
         MigrateReason.COMPACTION,

@@ -50,7 +50,7 @@ def _proc(machine: Machine) -> Entries:
         "sys": sysctl_dir(machine),
         "vmstat": File(lambda: vmstat.format_rows(vmstat.rows(machine))),
         "zoneinfo": File(lambda: zoneinfo.format_rows(machine, zoneinfo.rows(machine))),
-        "self": _dir_of_task(machine, machine.shell),
+        "self": _dir_of_task(machine, machine.shell_of(0)),
     }
     tasks: dict[str, Entry] = {
         str(pid): _dir_of_task(machine, task) for pid, task in machine.tasks.items()

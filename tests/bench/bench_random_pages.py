@@ -23,7 +23,7 @@ def main() -> None:
     ):
         before = machine.counters["pgmigrate_success"]
         start = time.perf_counter()
-        migrate_pages(machine, machine.shell, task, Nodemask.parse(old), Nodemask.parse(new))
+        migrate_pages(machine, machine.shell_of(0), task, Nodemask.parse(old), Nodemask.parse(new))
         seconds = time.perf_counter() - start
         moved = machine.counters["pgmigrate_success"] - before
         print(f"  {name:30} {moved:8} pages {seconds:6.3f} s  {moved / seconds / 1e6:5.2f} M/s")

@@ -30,7 +30,9 @@ def booted(name: str) -> Machine:
 
 def migrate(machine: Machine, who: str, old: str, new: str) -> int:
     task = machine.task(who)
-    return migrate_pages(machine, machine.shell, task, Nodemask.parse(old), Nodemask.parse(new))
+    return migrate_pages(
+        machine, machine.shell_of(0), task, Nodemask.parse(old), Nodemask.parse(new)
+    )
 
 
 def pages(machine: Machine) -> dict[str, dict[int, int]]:

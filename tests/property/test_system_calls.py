@@ -411,7 +411,7 @@ class SystemCalls(RuleBasedStateMachine):
     def cpuset(self, task: int, name: str, mems: Nodemask, cpus: Cpumask, follows: bool) -> None:
         """Make or change a cpuset, and move a task into it."""
         before = sharing(self.machine)
-        caller = self.machine.shell
+        caller = self.machine.shell_of(0)
         if name in self.machine.cpusets:
             self.call(cpuset.change, caller, name, cpus, mems, follows)
         else:
@@ -435,7 +435,7 @@ class SystemCalls(RuleBasedStateMachine):
 
     @rule(value=st.integers(1, 3))
     def drop_caches(self, value: int) -> None:
-        self.call(sysctl.write, self.machine.shell, "drop_caches", str(value))
+        self.call(sysctl.write, self.machine.shell_of(0), "drop_caches", str(value))
 
     # What is compared
 

@@ -72,16 +72,16 @@ class Program:
             gup.unpin(self.machine, *self.pinned.pop(where % len(self.pinned)))
 
     def offline(self, node: int, nr: int, where: int) -> None:
-        self.moving(lambda: memory_blocks.offline(self.machine, self.machine.shell, node))
+        self.moving(lambda: memory_blocks.offline(self.machine, self.machine.shell_of(0), node))
 
     def online(self, node: int, nr: int, where: int) -> None:
-        memory_blocks.online(self.machine, self.machine.shell, node)
+        memory_blocks.online(self.machine, self.machine.shell_of(0), node)
 
     def alloc(self, node: int, nr: int, where: int) -> None:
         name = f"buffer{where % 3}"
         if name in self.machine.contigs:
-            cma.release(self.machine, self.machine.shell, name)
-        shell, size = self.machine.shell, nr * 8 * PAGE
+            cma.release(self.machine, self.machine.shell_of(0), name)
+        shell, size = self.machine.shell_of(0), nr * 8 * PAGE
         self.moving(lambda: cma.alloc(self.machine, shell, name, size, node))
 
     def bad(self, node: int, nr: int, where: int) -> None:

@@ -42,10 +42,8 @@ def command(
 def _explain(
     options: Options, machine: Machine, pid: str, place: str | None, to: int | None
 ) -> None:
-    caller = machine.shell
-    caller.uid = options.uid
     task = find_task(machine, pid)
-    question = explain.Question(caller, to)
+    question = explain.Question(machine.shell_of(options.uid), to)
     if place:
         addr, length = find_range(machine, task, place)
         a, b = checked_range(addr, 1 if length is None else length)

@@ -35,10 +35,8 @@ def command(options: Options, pid: str) -> None:
 def _readable(machine: Machine, uid: int, pid: str) -> Task:
     """The task, if *uid* may open the file. Mirrors mm_access() in proc_maps_open()."""
     task = find_task(machine, pid)
-    reader = machine.shell
-    reader.uid = uid
     try:
-        check_access(reader, task)
+        check_access(machine.shell_of(uid), task)
     except KernelError as error:
         raise KernelError("EACCES", error.why) from None
     return task

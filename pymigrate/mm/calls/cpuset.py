@@ -153,4 +153,4 @@ def _migrate(machine: Machine, task: Task, old: Nodemask, new: Nodemask) -> None
     """Move memory after its cpuset; what cannot move stays. Mirrors cpuset_migrate_mm()."""
     if old != new:
         with suppress(KernelError):
-            do_migrate_pages(machine, machine.shell, task.mm, old, new, move_all=True)
+            do_migrate_pages(machine, machine.shell_of(0), task.mm, old, new, move_all=True)

@@ -193,7 +193,7 @@ def fragmentation_score_wmark(machine: Machine, is_low: bool) -> int:
 
 
 def _cpu(machine: Machine, node: Node) -> int:
-    return node.cpus.first if node.cpus else machine.shell.cpu
+    return node.cpus.first if node.cpus else machine.shell_of(0).cpu
 
 
 def _set_positions(cc: CompactControl) -> None:

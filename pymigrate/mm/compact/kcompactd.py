@@ -98,7 +98,7 @@ def _do_work(machine: Machine, node: Node, order: int, zones: list[Zone]) -> lis
     call_event(machine, "mm_compaction_kcompactd_wake", text)
     counters.add("compact_daemon_wake")
     owners = Owners(machine)
-    cpu = node.cpus.first if node.cpus else machine.shell.cpu
+    cpu = node.cpus.first if node.cpus else machine.shell_of(0).cpu
     for zone in zones:
         cc = CompactControl(machine, node, zone, owners, cpu, order, MigrateMode.SYNC_LIGHT)
         if zone.compact.is_deferred(order):

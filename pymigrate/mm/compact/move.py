@@ -143,7 +143,7 @@ def _move_watched(
         queue.append(Slice(run, (0,), (frame,), page))
     result = migrate_pages(
         machine,
-        machine.shell,
+        machine.shell_of(0),
         queue,
         Placement((cc.node.nid,), this_node=True),
         MigrateReason.COMPACTION,

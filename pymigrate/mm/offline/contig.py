@@ -189,7 +189,12 @@ def _move(machine: Machine, taken: InRange, a: int, b: int) -> None:
         if not queue:
             break
         result = migrate_pages(
-            machine, machine.shell, queue, where, MigrateReason.CONTIG_RANGE, room=FOR_THE_KERNEL
+            machine,
+            machine.shell_of(0),
+            queue,
+            where,
+            MigrateReason.CONTIG_RANGE,
+            room=FOR_THE_KERNEL,
         )
         if result.is_enomem:
             put_back(machine, taken)

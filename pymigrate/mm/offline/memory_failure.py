@@ -103,7 +103,7 @@ def _migrate(machine: Machine, pfn: int) -> None:
     where = Placement((nid_of(pfn),))
     result = migrate_pages(
         machine,
-        machine.shell,
+        machine.shell_of(0),
         taken.queue,
         where,
         MigrateReason.MEMORY_FAILURE,

@@ -191,7 +191,7 @@ def do_migrate_range(machine: Machine, a: int, b: int) -> None:
         where = Placement((nid,), others)
         migrate_pages(
             machine,
-            machine.shell,
+            machine.shell_of(0),
             taken.queue,
             where,
             MigrateReason.MEMORY_HOTPLUG,

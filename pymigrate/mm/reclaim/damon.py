@@ -119,7 +119,7 @@ def _migrate_folio_list(machine: Machine, batch: list[Slice], target: int) -> in
     """Mirrors damon_pa_migrate_folio_list(): no other node will do than the target."""
     where = Placement((target,), this_node=True)
     result = migrate_pages(
-        machine, machine.shell, batch, where, MigrateReason.DAMON, mode=MigrateMode.ASYNC
+        machine, machine.shell_of(0), batch, where, MigrateReason.DAMON, mode=MigrateMode.ASYNC
     )
     if not available(machine.nodes[target], to_min=False):
         wakeup_kswapd(machine, target)

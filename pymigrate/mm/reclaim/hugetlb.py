@@ -101,7 +101,7 @@ def _fresh(machine: Machine, task: Task, where: Placement, index: int = 0) -> in
 def _grow(machine: Machine, node: Node) -> bool:
     """One more page for the pool of *node*."""
     where = Placement((node.nid,), this_node=True)
-    pfn = _fresh(machine, machine.shell, where)
+    pfn = _fresh(machine, machine.shell_of(0), where)
     if pfn is None:
         return False
     node.memmap.put(pfn, pfn + HPAGE_PMD_NR, FrameRun(pfn, HPAGE_PMD_NR, POOL_FRAME))

@@ -190,7 +190,7 @@ class _Shrink:
             wakeup_kswapd(self.machine, target)
         return (
             available(node, to_min=False)
-            or room_for(self.machine, self.machine.shell, self._where(target))
+            or room_for(self.machine, self.machine.shell_of(0), self._where(target))
             or LIST_NR
         )
 
@@ -216,7 +216,7 @@ class _Shrink:
         machine = self.machine
         result = migrate_pages(
             machine,
-            machine.shell,
+            machine.shell_of(0),
             batch,
             self._where(target),
             MigrateReason.DEMOTION,

@@ -102,11 +102,13 @@ class Machine:
             cpus |= node.cpus
         return cpus
 
-    @property
-    def shell(self) -> Task:
-        """The caller of a command: root, on the first CPU of the lowest node that has any."""
+    def shell_of(self, uid: int) -> Task:
+        """A caller of commands, new: user *uid*, on the first CPU of the lowest node that has any.
+
+        What the kernel does for itself it does as the one of root.
+        """
         cpu = next(node.cpus.first for node in self.nodes.values() if node.cpus)
-        return Task(0, "shell", "sh", 0, Cpumask.of(cpu), Mm(0, 0), self.memory_nodes)
+        return Task(0, "shell", "sh", uid, Cpumask.of(cpu), Mm(0, 0), self.memory_nodes)
 
     def memmap(self, nid: int) -> RunMap[FrameRun]:
         """The frames in use on node *nid*, or on the device that nid_of() names so."""

@@ -48,7 +48,9 @@ def build(scenario: Scenario, kernel: str | None = None) -> Machine:
         if space.is_shmem:
             space.inode, inode = inode, inode + 1
     for name, group in scenario.cpusets.items():
-        cpuset.create(machine, machine.shell, name, group.cpus, group.mems, memory_migrate=True)
+        cpuset.create(
+            machine, machine.shell_of(0), name, group.cpus, group.mems, memory_migrate=True
+        )
     families = _families(machine, scenario)
     for name, task in scenario.tasks.items():
         mm = Mm(machine.new_id(), families[name])
@@ -67,7 +69,7 @@ def build(scenario: Scenario, kernel: str | None = None) -> Machine:
             accesses=[access.pattern for access in task.access],
         )
         if task.cpuset is not None:
-            cpuset.attach_task(machine, machine.shell, made, task.cpuset)
+            cpuset.attach_task(machine, machine.shell_of(0), made, task.cpuset)
         made.policy = policy_of(made.mems_allowed & machine.memory_nodes, task.mempolicy)
     machine.next_pid = max([machine.next_pid - 1, *machine.tasks]) + 1
     _declare_memory(machine, scenario)

@@ -59,7 +59,7 @@ def zone_rows(machine: Machine, node: Node, zone: Zone) -> dict[str, int]:
 
 def device_node(machine: Machine) -> int:
     """The node that devices' memory belongs to: that of the CPU which made them known."""
-    return machine.local_node(machine.shell)
+    return machine.local_node(machine.shell_of(0))
 
 
 def format_rows(values: dict[str, int]) -> str:

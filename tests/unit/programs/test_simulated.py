@@ -13,7 +13,7 @@ from tests.conftest import errno_of, maps, new_task, touched
 
 
 def test_shells_child_may_use_all(machine: Machine) -> None:
-    system = Simulated(machine, machine.shell)
+    system = Simulated(machine, machine.shell_of(0))
     assert (system.affinity(), system.libnuma.allowed) == (Cpumask.of(0, 1), Nodemask.of(0, 1))
     assert not machine.tasks
 
@@ -30,7 +30,7 @@ def test_child_of_a_task_inherits_policy_cpus_and_user(machine: Machine) -> None
 
 def test_process_appears_when_it_maps_memory_and_goes_with_it(machine: Machine) -> None:
     free = [node.nr_free for node in machine.nodes.values()]
-    system = Simulated(machine, machine.shell)
+    system = Simulated(machine, machine.shell_of(0))
     region = system.mmap(1 << 20)
     assert region == Region(MMAP_TOP - (1 << 20), 1 << 20)
     assert system.touch(region) is None
@@ -43,7 +43,7 @@ def test_process_appears_when_it_maps_memory_and_goes_with_it(machine: Machine) 
 
 def test_regions_of_others_are_mapped_where_they_would_be(machine: Machine) -> None:
     before = machine.next_region
-    system = Simulated(machine, machine.shell)
+    system = Simulated(machine, machine.shell_of(0))
     system.mmap(1 << 20)
     assert machine.next_region == before
 
@@ -53,7 +53,7 @@ def test_pid_is_the_wanted_one_if_it_is_free(
     machine: Machine, wanted: int | None, pid: int
 ) -> None:
     new_task(machine)
-    assert Simulated(machine, machine.shell, pid=wanted).start("x").pid == pid
+    assert Simulated(machine, machine.shell_of(0), pid=wanted).start("x").pid == pid
 
 
 @pytest.mark.parametrize(
@@ -61,14 +61,14 @@ def test_pid_is_the_wanted_one_if_it_is_free(
 )
 def test_name_is_one_that_no_other_task_has(machine: Machine, comm: str, name: str) -> None:
     new_task(machine, "a")
-    task = Simulated(machine, machine.shell).start(comm)
+    task = Simulated(machine, machine.shell_of(0)).start(comm)
     assert (task.name, task.comm) == (name, comm)
 
 
 def test_aliases_are_pids_of_what_they_stand_for(machine: Machine) -> None:
     task = new_task(machine)
     touched(machine, task, "64KiB")
-    system = Simulated(machine, machine.shell, aliases={4: task.pid})
+    system = Simulated(machine, machine.shell_of(0), aliases={4: task.pid})
     process = system.find(4)
     assert process is not None
     assert process.pid == task.pid
@@ -86,7 +86,7 @@ def test_pid_0_is_the_program_itself(machine: Machine) -> None:
 
 
 def test_end_of_a_command_takes_its_names_along(machine: Machine) -> None:
-    system = Simulated(machine, machine.shell)
+    system = Simulated(machine, machine.shell_of(0))
     task = system.start("job")
     name_region(machine, task, "data", system.mmap(1 << 20))
     assert ("job", "data") in machine.regions
@@ -97,11 +97,11 @@ def test_end_of_a_command_takes_its_names_along(machine: Machine) -> None:
 
 @pytest.mark.parametrize(("length", "errno"), [(0, "EINVAL"), (1 << 30, "ENOMEM")])
 def test_mmap_refuses(machine: Machine, length: int, errno: str) -> None:
-    assert errno_of(Simulated(machine, machine.shell).mmap, length) == errno
+    assert errno_of(Simulated(machine, machine.shell_of(0)).mmap, length) == errno
 
 
 def test_program_that_becomes_another_passes_its_policy_on(machine: Machine) -> None:
-    system = Simulated(machine, machine.shell)
+    system = Simulated(machine, machine.shell_of(0))
     argv = ["numactl", "-m", "1", "-C", "1", "numactl", "-t", "memhog", "1m"]
     warning = "numactl: warning. Strict flag for process ignored.\n"
     assert programs.run(argv, system) == Exit(0, ".\n", warning)
@@ -111,6 +111,6 @@ def test_program_that_becomes_another_passes_its_policy_on(machine: Machine) -> 
 def test_children_know_their_parents(machine: Machine) -> None:
     parent = new_task(machine, "p")
     child = Simulated(machine, parent).start("c")
-    process = Simulated(machine, machine.shell).find(child.pid)
+    process = Simulated(machine, machine.shell_of(0)).find(child.pid)
     assert process is not None
     assert process.ppid == parent.pid

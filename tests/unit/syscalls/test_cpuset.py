@@ -30,15 +30,15 @@ def machine() -> Machine:
 
 
 def make(machine: Machine, name: str, mems: str, cpus: str = "0-3", follows: bool = True) -> None:
-    create(machine, machine.shell, name, C(cpus), N(mems), follows)
+    create(machine, machine.shell_of(0), name, C(cpus), N(mems), follows)
 
 
 def write(machine: Machine, name: str, mems: str) -> None:
-    change(machine, machine.shell, name, mems=N(mems))
+    change(machine, machine.shell_of(0), name, mems=N(mems))
 
 
 def attach(machine: Machine, task: Task, name: str) -> None:
-    attach_task(machine, machine.shell, task, name)
+    attach_task(machine, machine.shell_of(0), task, name)
 
 
 # Making and writing
@@ -56,7 +56,7 @@ def test_names_are_taken_once(machine: Machine) -> None:
 
 
 def test_the_first_cpuset_cannot_be_changed(machine: Machine) -> None:
-    assert errno_of(change, machine, machine.shell, "", mems=N("0")) == "EACCES"
+    assert errno_of(change, machine, machine.shell_of(0), "", mems=N("0")) == "EACCES"
 
 
 def test_one_that_does_not_exist_is_enoent(machine: Machine, task: Task) -> None:
@@ -75,7 +75,7 @@ def test_a_v1_cpuset_with_tasks_cannot_be_emptied(what: dict[str, Nodemask]) -> 
     task = new_task(machine)
     make(machine, "x", "1")
     attach(machine, task, "x")
-    assert errno_of(change, machine, machine.shell, "x", **what) == "ENOSPC"
+    assert errno_of(change, machine, machine.shell_of(0), "x", **what) == "ENOSPC"
 
 
 def test_a_v1_cpuset_without_nodes_takes_no_task() -> None:
@@ -141,7 +141,7 @@ def test_without_memory_migrate_pages_stay() -> None:
     make(machine, "x", "1", follows=False)
     attach(machine, task, "x")
     assert nodes_of(machine, task, addr, "8KiB") == [[2, 0]]
-    change(machine, machine.shell, "x", memory_migrate=True)
+    change(machine, machine.shell_of(0), "x", memory_migrate=True)
     assert nodes_of(machine, task, addr, "8KiB") == [[2, 0]]
     assert nodes_of(machine, task, touched(machine, task, "8KiB"), "8KiB") == [[2, 1]]
 
@@ -185,7 +185,7 @@ def test_affinity_becomes_the_cpusets_narrowed_by_what_was_asked_for(
     assert task.cpus == C("2")
     attach(machine, task, "y")
     assert task.cpus == C("3")
-    change(machine, machine.shell, "y", cpus=C("0-1"))
+    change(machine, machine.shell_of(0), "y", cpus=C("0-1"))
     assert task.cpus == C("0-1")
     assert errno_of(sched_setaffinity, machine, task, C("2")) == "EINVAL"
 

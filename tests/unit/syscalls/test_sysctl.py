@@ -46,16 +46,16 @@ def test_values_at_boot(machine: Machine, name: str, value: str) -> None:
 )
 def test_settings_of_balancing(machine: Machine, name: str, knob: str, value: int) -> None:
     assert read(machine, name) == str(value)
-    write(machine, machine.shell, name, str(value // 2))
+    write(machine, machine.shell_of(0), name, str(value // 2))
     assert getattr(machine.numa_knobs, knob) == value // 2
 
 
 def test_tiering_starts_its_count_of_candidates_when_it_is_switched_on(machine: Machine) -> None:
     machine.now = 500
-    write(machine, machine.shell, "numa_balancing", "2")
+    write(machine, machine.shell_of(0), "numa_balancing", "2")
     assert machine.nodes[0].promotion.threshold_start == 500
     machine.now = 900
-    write(machine, machine.shell, "numa_balancing", "3")
+    write(machine, machine.shell_of(0), "numa_balancing", "3")
     assert (machine.numa_balancing, machine.nodes[0].promotion.threshold_start) == (3, 500)
 
 
@@ -76,8 +76,8 @@ def test_what_cannot_be_read(machine: Machine, name: str, errno: str) -> None:
     ("value", "weight"), [("3", "3"), ("255", "255"), ("1", "1"), ("0", "1"), ("", "1")]
 )
 def test_weights(machine: Machine, value: str, weight: str) -> None:
-    write(machine, machine.shell, WEIGHT, "7")
-    write(machine, machine.shell, WEIGHT, value)
+    write(machine, machine.shell_of(0), WEIGHT, "7")
+    write(machine, machine.shell_of(0), WEIGHT, value)
     assert read(machine, WEIGHT) == weight
 
 
@@ -103,7 +103,7 @@ def test_6_1_has_no_weights() -> None:
     ],
 )
 def test_what_cannot_be_written(machine: Machine, name: str, value: str, errno: str) -> None:
-    assert errno_of(write, machine, machine.shell, name, value) == errno
+    assert errno_of(write, machine, machine.shell_of(0), name, value) == errno
 
 
 def test_only_root_writes(machine: Machine) -> None:
@@ -120,14 +120,14 @@ def test_only_root_writes(machine: Machine) -> None:
     ],
 )
 def test_what_is_not_simulated_can_be_switched_off(machine: Machine, name: str, value: str) -> None:
-    write(machine, machine.shell, name, value)
+    write(machine, machine.shell_of(0), name, value)
 
 
 @pytest.mark.parametrize("value", ["1", "Y", "true\n"])
 def test_demotion_is_switched_on_and_off(machine: Machine, value: str) -> None:
-    write(machine, machine.shell, "demotion_enabled", value)
+    write(machine, machine.shell_of(0), "demotion_enabled", value)
     assert (machine.demotion, read(machine, "demotion_enabled")) == (True, "true")
-    write(machine, machine.shell, "demotion_enabled", "0")
+    write(machine, machine.shell_of(0), "demotion_enabled", "0")
     assert (machine.demotion, read(machine, "demotion_enabled")) == (False, "false")
 
 
@@ -148,6 +148,6 @@ def test_caches_are_dropped_by_bit(
     touch(machine, task, addr, 4096, write=False)
     munmap(machine, task, addr, 128 << 10)
     free = machine.nodes[0].nr_free
-    write(machine, machine.shell, "drop_caches", value)
+    write(machine, machine.shell_of(0), "drop_caches", value)
     assert machine.nodes[0].nr_free - free == dropped
     assert {name: machine.counters[name] for name in counters} == counters

@@ -27,7 +27,7 @@ def run(machine: Machine) -> Run:
     """Runs one program as a new process of root's: ``run("numactl", "-s", NAME="value")``."""
 
     def run(*argv: str, **environ: str) -> Exit:
-        system = Simulated(machine, machine.shell, environ)
+        system = Simulated(machine, machine.shell_of(0), environ)
         outcome = program(argv[0])(argv, system)
         system.finish()
         return outcome

@@ -298,7 +298,7 @@ def test_system_without_numa(machine: Machine, words: list[str], outcome: Exit) 
         def libnuma(self) -> Libnuma:
             return super().libnuma._replace(available=False)
 
-    system = WithoutNuma(machine, machine.shell)
+    system = WithoutNuma(machine, machine.shell_of(0))
     system.task.cpus = type(system.task.cpus).of(0, 1)
     assert numactl.run(["numactl", *words], system) == outcome
 
@@ -337,6 +337,6 @@ def test_strict_is_ignored_for_a_process(run: Run) -> None:
     ],
 )
 def test_policy_that_a_command_inherits(machine: Machine, words: list[str], policy: str) -> None:
-    system = Simulated(machine, machine.shell)
+    system = Simulated(machine, machine.shell_of(0))
     numactl.run(["numactl", *words, "true"], system)
     assert str(system.task.policy) == policy

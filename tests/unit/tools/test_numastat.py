@@ -162,7 +162,7 @@ def test_folded(counted: Run, width: str, columns: list[list[str]]) -> None:
 
 
 def test_terminal_folds(machine: Machine) -> None:
-    system = Simulated(machine, machine.shell, terminal_width=80)
+    system = Simulated(machine, machine.shell_of(0), terminal_width=80)
     assert numastat.run(["numastat"], system).stdout.count("numa_hit") == 1
     assert numastat.run(["numastat", "-n"], system).stdout.count("Numa_Hit") == 2
 
@@ -295,9 +295,7 @@ def test_last_of_several_that_is_not_there_costs_the_table(peopled: Run) -> None
 
 
 def test_process_of_another_user(machine: Machine, peopled: Run) -> None:
-    shell = machine.shell
-    shell.uid = 26
-    outcome = numastat.run(["numastat", "1000"], Simulated(machine, shell))
+    outcome = numastat.run(["numastat", "1000"], Simulated(machine, machine.shell_of(26)))
     assert outcome.stderr == "Can't read /proc/1000/numa_maps: Permission denied\n"
 
 

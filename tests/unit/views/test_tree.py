@@ -150,8 +150,8 @@ def test_cpuinfo_has_a_block_for_each_cpu(machine: Machine) -> None:
 )
 def test_settings(machine: Machine, path: str, text: str) -> None:
     for name, value in (("thp", "madvise"), ("weighted_interleave/node1", "3")):
-        sysctl.write(machine, machine.shell, name, value)
-    sysctl.write(machine, machine.shell, "numa_balancing", "1")
+        sysctl.write(machine, machine.shell_of(0), name, value)
+    sysctl.write(machine, machine.shell_of(0), "numa_balancing", "1")
     assert read(tree(machine), path) == f"{text}\n"
 
 
@@ -191,8 +191,10 @@ def test_a_process_has_its_files(machine: Machine) -> None:
 def test_a_cpuset_is_a_group_with_its_masks(machine: Machine) -> None:
     task = new_task(machine)
     mems = Nodemask.of(1)
-    cpuset.create(machine, machine.shell, "batch", Cpumask.parse("3-5"), mems, memory_migrate=True)
-    cpuset.attach_task(machine, machine.shell, task, "batch")
+    cpuset.create(
+        machine, machine.shell_of(0), "batch", Cpumask.parse("3-5"), mems, memory_migrate=True
+    )
+    cpuset.attach_task(machine, machine.shell_of(0), task, "batch")
     root, group = tree(machine), "sys/fs/cgroup/batch"
     assert read(root, f"{group}/cgroup.procs") == "1000\n"
     assert read(root, f"{group}/cpuset.cpus") == "3-5\n"
@@ -207,7 +209,7 @@ def test_version_1_has_a_hierarchy_of_cpusets() -> None:
     task = new_task(machine)
     path = "sys/fs/cgroup/cpuset"
     nodes, cpus = Nodemask.of(0), Cpumask.of(0)
-    cpuset.create(machine, machine.shell, "batch", cpus, nodes, memory_migrate=True)
+    cpuset.create(machine, machine.shell_of(0), "batch", cpus, nodes, memory_migrate=True)
     assert read(tree(machine), f"{path}/batch/cpuset.memory_migrate") == "1\n"
     assert read(tree(machine), f"{path}/cgroup.procs") == "1000\n"
     assert read(tree(machine), f"proc/{task.pid}/cgroup") == "1:cpuset:/\n"
@@ -215,7 +217,9 @@ def test_version_1_has_a_hierarchy_of_cpusets() -> None:
 
 @pytest.mark.parametrize("name", ["..", "a/b"])
 def test_a_cpuset_whose_name_is_no_directorys_is_left_out(machine: Machine, name: str) -> None:
-    cpuset.create(machine, machine.shell, name, Cpumask.of(0), Nodemask.of(0), memory_migrate=True)
+    cpuset.create(
+        machine, machine.shell_of(0), name, Cpumask.of(0), Nodemask.of(0), memory_migrate=True
+    )
     assert not [path for path, _ in walk(tree(machine)) if name in path]
 
 

@@ -54,7 +54,7 @@ def test_a_tie_goes_to_the_lowest_node(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "2MiB", node=1)
     nr = 256
     pages = [addr + i * PAGE for i in range(nr)]
-    move_pages(machine, machine.shell, task, pages, [0] * nr, 2)
+    move_pages(machine, machine.shell_of(0), task, pages, [0] * nr, 2)
     collapse(machine, task, addr)
     assert nodes_of(machine, task, addr, "2MiB") == [[512, 0]]
 

@@ -49,7 +49,7 @@ def blocks(machine: Machine) -> int:
 
 def compacted(machine: Machine) -> None:
     before = sharing(machine)
-    write(machine, machine.shell, "compact_memory", "1")
+    write(machine, machine.shell_of(0), "compact_memory", "1")
     check(machine)
     assert sharing(machine) == before
 
@@ -115,7 +115,7 @@ def test_pages_stay_on_their_node(machine: Machine, task: Task) -> None:
 
 
 def test_only_1_may_be_written(machine: Machine) -> None:
-    assert errno_of(write, machine, machine.shell, "compact_memory", "0") == "EINVAL"
+    assert errno_of(write, machine, machine.shell_of(0), "compact_memory", "0") == "EINVAL"
 
 
 def test_an_empty_machine_has_nothing_to_move(machine: Machine) -> None:

@@ -89,7 +89,7 @@ def test_room_is_made_where_a_huge_page_is_to_go() -> None:
     task = new_task(machine)
     machine.thp = "always"
     addr = touched(machine, task, "2MiB", node=0)
-    assert migrate_pages(machine, machine.shell, task, Nodemask.of(0), Nodemask.of(1)) == 0
+    assert migrate_pages(machine, machine.shell_of(0), task, Nodemask.of(0), Nodemask.of(1)) == 0
     check(machine)
     assert nodes_of(machine, task, addr, "2MiB") == [[512, 1]]
     assert machine.counters["thp_migration_success"] == 1
@@ -237,7 +237,7 @@ def test_after_a_round_in_vain_kcompactd_waits_for_32_seconds(machine: Machine) 
 def test_writing_the_proactiveness_starts_a_round(
     machine: Machine, value: str, starts: bool
 ) -> None:
-    write(machine, machine.shell, "compaction_proactiveness", value)
+    write(machine, machine.shell_of(0), "compaction_proactiveness", value)
     assert (machine.counters["compact_migrate_scanned"] > 0) == starts
 
 
@@ -269,7 +269,7 @@ def test_blocks_are_given_back(machine: Machine) -> None:
 
 
 def test_calls_of_the_kernel_are_refused_with_a_reason(machine: Machine) -> None:
-    shell = machine.shell
+    shell = machine.shell_of(0)
     assert alloc(machine, shell, "x", 0, 1, None, KERNEL) == 1
     assert errno_of(alloc, machine, shell, "x", 0, 1, None, KERNEL) == "EEXIST"
     assert errno_of(alloc, machine, shell, "y", 0, 1, 7, KERNEL) == "ENODEV"
@@ -295,12 +295,12 @@ def test_mlocked_pages_move_if_that_is_allowed() -> None:
     task = new_task(machine)
     addr = touched(machine, task, "64KiB")
     mlock(machine, task, addr, 65536)
-    write(machine, machine.shell, "compact_unevictable_allowed", "0")
-    write(machine, machine.shell, "compact_memory", "1")
+    write(machine, machine.shell_of(0), "compact_unevictable_allowed", "0")
+    write(machine, machine.shell_of(0), "compact_memory", "1")
     before = [run.lanes for run in task.mm.page_table.runs]
-    write(machine, machine.shell, "compact_unevictable_allowed", "1")
+    write(machine, machine.shell_of(0), "compact_unevictable_allowed", "1")
     assert [run.lanes for run in task.mm.page_table.runs] == before
-    write(machine, machine.shell, "compact_memory", "1")
+    write(machine, machine.shell_of(0), "compact_memory", "1")
     check(machine)
     assert [run.lanes for run in task.mm.page_table.runs] != before
 
@@ -309,7 +309,7 @@ def test_mlocked_pages_move_if_that_is_allowed() -> None:
 
 
 def test_the_hugetlb_pool_is_filled_out_of_scattered_memory(machine: Machine) -> None:
-    write(machine, machine.shell, "nr_hugepages", "2")
+    write(machine, machine.shell_of(0), "nr_hugepages", "2")
     check(machine)
     assert machine.nodes[0].hugetlb.nr == 2
     # The first one wakes kcompactd, too, which makes room for the second.
@@ -327,7 +327,7 @@ def test_collapse_makes_room_for_its_huge_page(machine: Machine) -> None:
 
 def test_pages_that_a_migration_has_isolated_stay(machine: Machine) -> None:
     machine.off_lru = (Extent(0, 7),)
-    write(machine, machine.shell, "compact_memory", "1")
+    write(machine, machine.shell_of(0), "compact_memory", "1")
     check(machine)
     memmap = machine.nodes[0].memmap
     assert [pfn for pfn in range(12) if memmap.at(pfn)] == [0, 3, 6]

@@ -156,8 +156,8 @@ def test_small_pages_and_a_target_without_room(machine: Machine, task: Task) -> 
 
 @pytest.mark.parametrize(("pool", "fresh"), [(1, 0), (0, 1)])
 def test_a_hugetlb_page(machine: Machine, task: Task, pool: int, fresh: int) -> None:
-    write(machine, machine.shell, "nr_hugepages", "1", 0)
-    write(machine, machine.shell, "nr_hugepages", str(pool), 1)
+    write(machine, machine.shell_of(0), "nr_hugepages", "1", 0)
+    write(machine, machine.shell_of(0), "nr_hugepages", str(pool), 1)
     addr = touched(machine, task, "2MiB", hugetlb=True)
     assert (moving(machine, task), counts(machine)) == (0, (512, 0, (0, 0, 0)))
     assert machine.counters["htlb_buddy_alloc_success"] == fresh
@@ -166,7 +166,7 @@ def test_a_hugetlb_page(machine: Machine, task: Task, pool: int, fresh: int) -> 
 
 
 def test_a_hugetlb_page_with_an_extra_reference(machine: Machine, task: Task) -> None:
-    write(machine, machine.shell, "nr_hugepages", "1", 0)
+    write(machine, machine.shell_of(0), "nr_hugepages", "1", 0)
     addr = touched(machine, task, "2MiB", hugetlb=True)
     hold(machine, task, addr, pins=0)
     machine.events = []

@@ -221,9 +221,9 @@ def test_hole_cannot_be_had(machine: Machine, task: Task) -> None:
 
 
 def test_there_is_memory_at_the_physical_address_or_not(machine: Machine) -> None:
-    soft_offline_store(machine, machine.shell, (64 << 20) + 0x5000)
+    soft_offline_store(machine, machine.shell_of(0), (64 << 20) + 0x5000)
     assert is_bad(machine, (1 << 32) + 5)
-    assert errno_of(soft_offline_store, machine, machine.shell, 1 << 40) == "ENXIO"
+    assert errno_of(soft_offline_store, machine, machine.shell_of(0), 1 << 40) == "ENXIO"
 
 
 def test_hwpoison_is_refused(machine: Machine, task: Task) -> None:

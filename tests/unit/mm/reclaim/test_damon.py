@@ -30,13 +30,13 @@ COLD = Scheme(Action.MIGRATE_COLD, 1)
 
 
 def on_node(machine: Machine, node: int = 0, scheme: Scheme = COLD) -> int:
-    moved = apply_to_node(machine, machine.shell, scheme, node)
+    moved = apply_to_node(machine, machine.shell_of(0), scheme, node)
     check(machine)
     return moved
 
 
 def on_range(machine: Machine, task: Task, addr: int, size: str, scheme: Scheme = COLD) -> int:
-    moved = apply_to_range(machine, machine.shell, scheme, task, addr, parse_size(size))
+    moved = apply_to_range(machine, machine.shell_of(0), scheme, task, addr, parse_size(size))
     check(machine)
     return moved
 
@@ -45,7 +45,7 @@ def looked_at(machine: Machine, task: Task) -> None:
     """Let nothing that *task* maps be young."""
     apply_to_range(
         machine,
-        machine.shell,
+        machine.shell_of(0),
         COLD._replace(excluded=frozenset(Kind)),
         task,
         0,
@@ -105,7 +105,7 @@ def test_pinned_folio_stays_and_is_counted() -> None:
     machine = two_nodes()
     addr = touched(machine, task := new_task(machine), "64KiB")
     hold(machine, task, addr + 3 * PAGE_SIZE)
-    assert apply_to_range(machine, machine.shell, COLD, task, addr, 1 << 16) == 15
+    assert apply_to_range(machine, machine.shell_of(0), COLD, task, addr, 1 << 16) == 15
     assert nodes_of(machine, task, addr, "64KiB") == [[3, 1], [1, 0], [12, 1]]
     assert machine.counters["pgmigrate_fail"] == 1
 
@@ -174,7 +174,11 @@ def test_huge_pages_move_whole() -> None:
 
 def refusals(machine: Machine) -> list[tuple[Any, ...]]:
     user = new_task(machine, uid=5)
-    return [(user, COLD, 0), (machine.shell, COLD._replace(target=9), 0), (machine.shell, COLD, 9)]
+    return [
+        (user, COLD, 0),
+        (machine.shell_of(0), COLD._replace(target=9), 0),
+        (machine.shell_of(0), COLD, 9),
+    ]
 
 
 def test_refusals_leave_all_as_it_was() -> None:
@@ -187,11 +191,11 @@ def test_refusals_leave_all_as_it_was() -> None:
 
 def test_linux_6_1_has_no_such_schemes() -> None:
     machine = two_nodes(kernel="6.1")
-    assert errno_of(apply_to_node, machine, machine.shell, COLD, 0) == "EINVAL"
+    assert errno_of(apply_to_node, machine, machine.shell_of(0), COLD, 0) == "EINVAL"
 
 
 def test_it_takes_no_tiers_and_no_reclaim() -> None:
     machine = two_nodes()
     touched(machine, new_task(machine), "1MiB")
-    assert errno_of(reclaim, machine, machine.shell, 1 << 20) == "EAGAIN"
+    assert errno_of(reclaim, machine, machine.shell_of(0), 1 << 20) == "EAGAIN"
     assert on_node(machine) == 256

@@ -170,7 +170,7 @@ def test_access_in_the_middle_of_a_migration_reclaims_nothing(machine: Machine) 
 def test_engine_leaves_it_to_be_reclaimed_afterwards(machine: Machine) -> None:
     task = bound(machine, "a", 0)
     stored(machine, task, "1MiB")
-    reclaim(machine, machine.shell, 1 << 20)
+    reclaim(machine, machine.shell_of(0), 1 << 20)
     assert machine.memalloc is False
 
 
@@ -192,7 +192,7 @@ def test_migration_to_a_full_node_has_kswapd_make_room_there(machine: Machine) -
     idle, job = bound(machine, "idle", 0), bound(machine, "job", 1)
     old = stored(machine, idle, "56MiB")
     new = stored(machine, job, "16MiB")
-    assert migrate_pages(machine, machine.shell, job, Nodemask.of(1), Nodemask.of(0)) == 0
+    assert migrate_pages(machine, machine.shell_of(0), job, Nodemask.of(1), Nodemask.of(0)) == 0
     assert nodes_of(machine, job, new, "16MiB") == [[4096, 0]]
     nr = demoted(machine)
     assert nodes_of(machine, idle, old, "56MiB") == [[nr, 1], [14336 - nr, 0]]
@@ -209,6 +209,6 @@ def test_pages_on_their_way_are_not_reclaimed_for_themselves() -> None:
     idle, job = bound(machine, "idle", 0), bound(machine, "job", 1)
     stored(machine, idle, "28MiB")
     new = stored(machine, job, "24MiB")
-    assert migrate_pages(machine, machine.shell, job, Nodemask.of(1), Nodemask.of(0)) == 0
+    assert migrate_pages(machine, machine.shell_of(0), job, Nodemask.of(1), Nodemask.of(0)) == 0
     assert nodes_of(machine, job, new, "24MiB") == [[6144, 0]]
     check(machine)

@@ -41,7 +41,7 @@ def counted(machine: Machine, *names: str) -> list[int]:
 
 def take(machine: Machine, size: str, **how: Any) -> int:
     """Reclaim *size*, as root; the machine is as it should be afterwards."""
-    got = reclaim(machine, machine.shell, parse_size(size), **how)
+    got = reclaim(machine, machine.shell_of(0), parse_size(size), **how)
     check(machine)
     return got
 
@@ -204,7 +204,7 @@ def test_pinned_page_stays_and_is_counted_as_failed() -> None:
     assert run is not None
     machine.pins.clear()
     hold(machine, task, page)
-    assert errno_of(reclaim, machine, machine.shell, 1 << 18) == "EAGAIN"
+    assert errno_of(reclaim, machine, machine.shell_of(0), 1 << 18) == "EAGAIN"
     assert nodes_of(machine, task, addr, "256KiB") == [[5, 1], [1, 0], [58, 1]]
     assert counted(machine, "pgmigrate_success", "pgmigrate_fail") == [63, 1]
 
@@ -291,7 +291,7 @@ def test_kswapd_of_the_target_makes_room_there() -> None:
     task = new_task(machine)
     old = touched(machine, task, "6MiB", node=1)
     new = touched(machine, task, "16MiB", node=0)
-    reclaim(machine, machine.shell, 4096, node=1)
+    reclaim(machine, machine.shell_of(0), 4096, node=1)
     before = counted(machine, "pgdemote_direct")[0]
     assert take(machine, "4MiB", node=0) == 1024
     assert nodes_of(machine, task, new, "16MiB") == [[1024, 1], [3072, 0]]

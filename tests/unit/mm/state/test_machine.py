@@ -26,7 +26,7 @@ def test_a_task_runs_on_its_lowest_cpu_and_allocates_on_that_ones_node() -> None
 
 
 def test_the_shell_is_root_on_the_first_cpu() -> None:
-    shell = nodes_with("4MiB", "4MiB", cpus=("", "2-3")).shell
+    shell = nodes_with("4MiB", "4MiB", cpus=("", "2-3")).shell_of(0)
     assert (shell.uid, shell.cpu, shell.has(Cap.SYS_NICE)) == (0, 2, True)
     assert shell.mems_allowed == Nodemask.of(0, 1)
 

@@ -14,7 +14,7 @@ from tests.conftest import new_task, nodes_with, touched
 
 def verdicts(machine: Machine, task: Task, to: int | None = None) -> list[tuple[int, str]]:
     """The pages and the reason of each run, for root."""
-    question = Question(machine.shell, to)
+    question = Question(machine.shell_of(0), to)
     return [(row.nr, row.why) for row in rows(machine, task, question)]
 
 
@@ -34,7 +34,7 @@ def test_huge_page_with_a_pin_in_it(machine: Machine, task: Task) -> None:
     machine.thp = "always"
     addr = touched(machine, task, "4MiB")
     pin(machine, task, addr + 4096, 4096, True)
-    first, second = rows(machine, task, Question(machine.shell, 1))
+    first, second = rows(machine, task, Question(machine.shell_of(0), 1))
     assert (first.nr, first.why) == (512, "pinned")
     assert first.detail.startswith(
         "refcount 3, expected 2 (1 mapping + 1 isolation): 1 pin of 1 too many; found in step 4"
@@ -56,7 +56,7 @@ def test_the_target_fills_up_as_it_would() -> None:
     (fitting, none), (rest, full) = verdicts(machine, task, 1)
     assert (none, full, fitting + rest) == ("", "full", 5120)
     with pytest.raises(Exception, match="Cannot allocate memory"):
-        migrate_pages(machine, machine.shell, task, Nodemask.of(0), Nodemask.of(1))
+        migrate_pages(machine, machine.shell_of(0), task, Nodemask.of(0), Nodemask.of(1))
     assert machine.counters["pgmigrate_success"] == fitting
 
 
@@ -71,7 +71,7 @@ def test_many_processes_are_counted(machine: Machine, task: Task) -> None:
     touched(machine, task, "4KiB")
     for i in range(7):
         fork(machine, task, f"child{i}")
-    user = machine.shell
+    user = machine.shell_of(0)
     user.uid = 5
     [row] = rows(machine, task, Question(user))
     assert row.detail == "each by 8 entries, of processes 1000, 1001, 1002, 1003, 1004 and 3 more"
@@ -81,7 +81,7 @@ def test_node_without_memory() -> None:
     machine = nodes_with("64MiB", "0")
     task = new_task(machine)
     touched(machine, task, "8KiB")
-    question = Question(machine.shell, 1)
+    question = Question(machine.shell_of(0), 1)
     [refused] = refusals(machine, task, question)
     assert refused.why == "node 1 has no memory"
     assert format_rows(task, [refused], rows(machine, task, question)).splitlines()[0] == (
