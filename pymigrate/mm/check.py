@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pymigrate.mm.base.memmap import FrameFlag, nid_of
+from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.frames.frames import extents_of
 from pymigrate.units import HPAGE_PMD_ORDER
 
@@ -221,7 +221,7 @@ def _check_caches(machine: Machine) -> Iterator[str]:
             if run.end > space.nr_pages:
                 yield f"{what}: page {run.start} is cached beyond its end"
             for start, nr in extents_of(run):
-                found = machine.memmap(nid_of(start)).between(start, start + nr)
+                found = machine.memmap_of(start).between(start, start + nr)
                 there = sum(used.nr for used in found)
                 if there != nr or any(used.frame.owner != space.space_id for used in found):
                     yield f"{what}: frame {start:#x} is cached, and not its own"
@@ -248,11 +248,11 @@ def _check_holders(machine: Machine) -> Iterator[str]:
         if pin.pid not in machine.tasks:
             yield f"a pin of process {pin.pid} has outlived it"
         for pfn in pin.pfns:
-            if machine.memmap(nid_of(pfn)).at(pfn) is None:
+            if machine.memmap_of(pfn).at(pfn) is None:
                 yield f"frame {pfn:#x} is pinned, and free"
     for cpu, batch in machine.lru_batches.items():
         for pfn in (*batch.waiting, *batch.mlocked):
-            if machine.memmap(nid_of(pfn)).at(pfn) is None:
+            if machine.memmap_of(pfn).at(pfn) is None:
                 yield f"frame {pfn:#x} is free, and waits for its LRU list on CPU {cpu}"
 
 

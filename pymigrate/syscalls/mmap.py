@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.base.memmap import FrameFlag, nid_of
+from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.faults.memory import Access, access, is_accessible
 from pymigrate.mm.frames.frames import extents_of_all, update_frames, whole_folios
@@ -316,7 +316,7 @@ def _mlock_pages(machine: Machine, task: Task, a: int, b: int, locked: bool) -> 
         return
     fitting = []
     for start, nr in extents:
-        for found in machine.nodes[nid_of(start)].memmap.between(start, start + nr):
+        for found in machine.memmap_of(start).between(start, start + nr):
             size = 1 << found.frame.order
             low, high = -(-start // size) * size, (start + nr) // size * size
             low, high = max(low, found.start), min(high, found.start + found.nr)

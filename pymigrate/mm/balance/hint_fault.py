@@ -75,7 +75,7 @@ def note_fault(vma: Vma) -> None:
 
 def _folios(machine: Machine, run: PteRun) -> Iterator[PteRun]:
     """*run* in parts whose folios are alike; a large folio that is mapped by pages is alone."""
-    memmap = machine.memmap(nid_of(run.lanes[0]))
+    memmap = machine.memmap_of(run.lanes[0])
     at, end = run.lanes[0], run.lanes[0] + run.nr
     while at < end:
         found = memmap.at(at)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.frames.hot_pages import CANDIDATE, TIME_MASK
 from pymigrate.units import PAGE_SHIFT
@@ -64,7 +63,7 @@ def decided_until(machine: Machine, task: Task, a: int, b: int) -> tuple[int, in
         if run.start > a:
             return run.start, machine.now + _RATE_WINDOW
         pfn = run.pfn(a)
-        found = machine.memmap(nid_of(pfn)).at(pfn)
+        found = machine.memmap_of(pfn).at(pfn)
         assert found is not None, f"frame {pfn:#x} is mapped but in nobody's use"
         alike = found.start + found.nr - pfn if len(run.lanes) == 1 else 1 << run.order
         return min(a + alike, b), _next_change(machine, task, found.frame.cpupid)

@@ -178,9 +178,9 @@ def _is_simple(machine: Machine, pfns: list[int]) -> bool | None:
         for pfn in pfns:
             by_node.setdefault(nid_of(pfn), []).append(pfn)
     seen: set[Frame] = set()
-    for nid, there in by_node.items():
+    for there in by_node.values():
         low, high = min(there), max(there)
-        memmap = machine.nodes[nid].memmap
+        memmap = machine.memmap_of(low)
         if len(there) == 1:
             found = memmap.at(low)
             seen.update([found.frame] if found else [])
@@ -234,9 +234,9 @@ def _carry_out(
     for page in moved:
         pfn = found[page]
         by_node.setdefault(pfn >> NODE_SHIFT, []).append(pfn)
-    for nid, old in by_node.items():
+    for old in by_node.values():
         old.sort()
-        machine.nodes[nid].memmap.edit_points(old, FrameRun.without)
+        machine.memmap_of(old[0]).edit_points(old, FrameRun.without)
         free_extents(machine, pages_to_extents(old))
     machine.counters.add("pgmigrate_success", len(moved))
 
@@ -258,7 +258,7 @@ def _set_frames(
     is_dirty = {bool(run.flags & Pte.DIRTY) for run in table.between(a, b) if run.lanes}
     low, high = min(old), max(old)
     if len(is_dirty) == 1 and nid_of(low) == nid_of(high):
-        memmap = machine.nodes[nid_of(low)].memmap
+        memmap = machine.memmap_of(low)
         flag = FrameFlag.DIRTY if True in is_dirty else 0
         after = {run.frame.with_flags(flag) for run in memmap.between(low, high + 1)}
         if len(after) == 1:

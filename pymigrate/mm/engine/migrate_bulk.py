@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
+from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun, weave
 from pymigrate.mm.base.runs import Extent, coalesce, pages_to_extents, take_extents
 from pymigrate.mm.engine.migrate_ops import surely_moves
@@ -251,7 +251,7 @@ def is_plain(machine: Machine, part: Slice) -> bool:
     return all(
         found.frame in known
         for start, nr in part.extents()
-        for found in machine.nodes[nid_of(start)].memmap.between(start, start + nr)
+        for found in machine.memmap_of(start).between(start, start + nr)
     )
 
 

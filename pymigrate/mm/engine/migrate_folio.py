@@ -284,7 +284,7 @@ class FolioMover:
     def _step(self, work: Work, number: str, name: str, found: str, failed: str = "") -> None:
         if not self.machine.traces_steps:
             return
-        run = self.machine.nodes[nid_of(work.pfn)].memmap.at(work.pfn)
+        run = self.machine.memmap_of(work.pfn).at(work.pfn)
         space = run.frame.owner if run and not run.frame.is_anon else 0
         page = self.machine.stable_tree.told_page(run.frame if run else None, work.page)
         where = page, work.pfn, work.nr, self.attempt_of(work), space

@@ -217,7 +217,7 @@ def _frames(machine: Machine, pfns: list[int]) -> tuple[Frame, ...]:
     if nid_of(low) != nid_of(high):
         frames = [frame_of(machine, pfn) for pfn in pfns]
     else:
-        memmap = machine.nodes[nid_of(low)].memmap
+        memmap = machine.memmap_of(low)
         runs, starts = memmap.runs, memmap.starts
         first = bisect_right(starts, low) - 1
         if high < runs[first].start + runs[first].nr:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
+from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun, weave
 from pymigrate.mm.frames.frames import extents_of, new_frames, update_frames, whole_folios
 from pymigrate.mm.frames.lru_batches import PAGEVEC_SIZE, folio_add_lru
@@ -110,7 +110,7 @@ def drop_caches(machine: Machine) -> int:
             continue
         for cached in list(space.pages.runs):
             for i, pfn in enumerate(cached.pfns()):
-                run = machine.nodes[nid_of(pfn)].memmap.at(pfn)
+                run = machine.memmap_of(pfn).at(pfn)
                 assert run is not None
                 if run.frame.mapcount or run.frame.flags & keep or run.frame.is_held:
                     continue
@@ -143,7 +143,7 @@ def _read_ahead(
 
 
 def _is_marked(machine: Machine, pfn: int) -> bool:
-    run = machine.nodes[nid_of(pfn)].memmap.at(pfn)
+    run = machine.memmap_of(pfn).at(pfn)
     return run is not None and bool(run.frame.flags & FrameFlag.READAHEAD)
 
 

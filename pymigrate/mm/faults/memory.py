@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pymigrate.mm.balance.hint_fault import hint_fault
 from pymigrate.mm.balance.scattered_faults import hint_faults
-from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
+from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults import filemap
 from pymigrate.mm.faults.anon_fault import map_anon, wp_page_copy
@@ -280,7 +280,7 @@ def _entries(run: PteRun) -> Iterator[PteRun]:
 def stored(machine: Machine, run: PteRun, a: int, b: int) -> None:
     """Note that something was stored into pages [a, b) of *run*."""
     for start, nr in extents_between(run, a, b):
-        memmap = machine.nodes[nid_of(start)].memmap
+        memmap = machine.memmap_of(start)
         found = memmap.between(start, start + nr)
         if any(part.frame.flags & FrameFlag.ZEROED for part in found):
             extent = [(start, nr)]

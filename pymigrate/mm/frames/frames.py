@@ -45,9 +45,9 @@ class FrameEdits:
 
     def commit(self) -> None:
         """Make the edits."""
-        for nid, edits in self.by_node.items():
+        for edits in self.by_node.values():
             edits.sort(key=_start)
-            self.machine.memmap(nid).edit(edits)
+            self.machine.memmap_of(edits[0][0]).edit(edits)
         if self.machine.devices:
             self.freed = [*self._keep_on_devices()]
         if self.freed:
@@ -63,7 +63,7 @@ class FrameEdits:
             if nid_of(start) < MAX_NUMNODES:
                 yield start, nr
             else:
-                device = self.machine.device_at(nid_of(start))
+                device = self.machine.device_of(start)
                 device.free.put(start, start + nr, Extent(start, nr))
 
     def _keep_in_pool(self, extents: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -100,7 +100,7 @@ def update_frames(
     """Replace each frame of *extents* (disjoint) by what *change* makes of it; None frees it."""
     edits = FrameEdits(machine)
     for start, nr in extents:
-        for run in machine.memmap(nid_of(start)).between(start, start + nr):
+        for run in machine.memmap_of(start).between(start, start + nr):
             frame = change(run.frame)
             if frame is None:
                 edits.free([(run.start, run.nr)], run.frame.flags)
@@ -139,14 +139,14 @@ def extents_of_all(runs: Iterable[PteRun]) -> list[Extent]:
 
 def frame_of(machine: Machine, pfn: int) -> Frame:
     """The state of an allocated frame."""
-    run = machine.memmap(nid_of(pfn)).at(pfn)
+    run = machine.memmap_of(pfn).at(pfn)
     assert run is not None, f"frame {pfn:#x} is in nobody's use"
     return run.frame
 
 
 def folio_of(machine: Machine, pfn: int) -> Folio:
     """The folio that *pfn* belongs to."""
-    memmap = machine.memmap(nid_of(pfn))
+    memmap = machine.memmap_of(pfn)
     found = memmap.at(pfn)
     assert found is not None, f"frame {pfn:#x} is in nobody's use"
     order = found.frame.order
@@ -164,7 +164,7 @@ def whole_folios(machine: Machine, extents: Iterable[tuple[int, int]]) -> list[E
     """*extents*, so extended that they end where folios do."""
     found: set[tuple[int, int]] = set()
     for start, nr in extents:
-        for run in machine.memmap(nid_of(start)).between(start, start + nr):
+        for run in machine.memmap_of(start).between(start, start + nr):
             mask = (1 << run.frame.order) - 1
             low, high = run.start & ~mask, run.start + run.nr + mask & ~mask
             found.add((low, high - low))
@@ -193,7 +193,7 @@ def uniform_parts(machine: Machine, run: PteRun) -> Iterator[tuple[PteRun, tuple
         frames, length = [], rest.nr >> rest.order
         k = len(rest.lanes)
         for lane, pfn in enumerate(rest.lanes):
-            found = machine.memmap(nid_of(pfn)).at(pfn)
+            found = machine.memmap_of(pfn).at(pfn)
             assert found is not None, f"frame {pfn:#x} is mapped but in nobody's use"
             frames.append(found.frame)
             alike = (found.start + found.nr - pfn) >> rest.order
@@ -243,8 +243,8 @@ def _table_frames(machine: Machine, run: PteRun) -> tuple[Frame, ...]:
         for pfn in run.lanes:
             by_node.setdefault(nid_of(pfn), []).append(pfn)
     seen: set[Frame] = set()
-    for nid, pfns in by_node.items():
-        found = machine.memmap(nid).between(min(pfns), max(pfns) + 1)
+    for pfns in by_node.values():
+        found = machine.memmap_of(pfns[0]).between(min(pfns), max(pfns) + 1)
         seen.update([f.frame for f in found])
     if len(seen) == 1:
         return (seen.pop(),)

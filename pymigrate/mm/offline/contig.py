@@ -123,7 +123,7 @@ def alloc_contig_range(machine: Machine, a: int, b: int) -> None:
     try:
         replace_free_huge_pages(machine, a, b)
         _migrate_range(machine, a, b)
-        memmap = machine.nodes[nid_of(a)].memmap
+        memmap = machine.memmap_of(a)
         if memmap.between(a, b):
             raise KernelError("EBUSY", "something in the range did not move")
         assert machine.isolated is not None
@@ -136,7 +136,7 @@ def alloc_contig_range(machine: Machine, a: int, b: int) -> None:
 
 def free_contig_range(machine: Machine, a: int, b: int) -> None:
     """Give frames [a, b) back."""
-    machine.nodes[nid_of(a)].memmap.put(a, b)
+    machine.memmap_of(a).put(a, b)
     free_pages(machine, [(a, b - a)])
 
 
@@ -228,7 +228,4 @@ def _reclaim_clean(machine: Machine, queue: list[Slice]) -> list[Slice]:
 
 
 def _is_in_use(machine: Machine, part: Slice) -> bool:
-    return any(
-        machine.nodes[nid_of(start)].memmap.between(start, start + nr)
-        for start, nr in part.extents()
-    )
+    return any(machine.memmap_of(start).between(start, start + nr) for start, nr in part.extents())

@@ -153,7 +153,7 @@ def online_pages(machine: Machine, block: MemoryBlock) -> None:
     if zone is None or block.is_online:
         raise KernelError("EINVAL", "it is online")
     a, b = block.start, block.start + block.nr
-    if machine.nodes[nid_of(a)].memmap.between(a, b):
+    if machine.memmap_of(a).between(a, b):
         raise KernelError("EHWPOISON", "it has a bad page")
     zone.offline.put(a, b)
     free_pages(machine, [(a, b - a)])

@@ -52,7 +52,7 @@ def has_unmovable_pages(machine: Machine, a: int, b: int) -> str:
         return "a part of it is kept for CMA"
     if zone.name == "movable":
         return ""
-    kernel = [r for r in machine.nodes[nid_of(a)].memmap.between(a, b) if is_kernel(r.frame)]
+    kernel = [r for r in machine.memmap_of(a).between(a, b) if is_kernel(r.frame)]
     nr = sum(run.nr for run in kernel)
     return f"the kernel's own memory ({nr} page{'s' if nr > 1 else ''})" if nr else ""
 
@@ -86,7 +86,7 @@ def movable_runs(machine: Machine, a: int, b: int) -> list[FrameRun]:
     """The frames of [a, b) in use that are to go elsewhere. Mirrors scan_movable_pages()."""
     return [
         run
-        for run in machine.nodes[nid_of(a)].memmap.between(a, b)
+        for run in machine.memmap_of(a).between(a, b)
         if run.frame != POOL_FRAME and not run.frame.flags & _FIXED
     ]
 
@@ -196,7 +196,7 @@ class _Folios:
 
     def _add_unseen(self, run: PteRun, is_anon: bool, pfn: int, a: int, b: int) -> int:
         """Add frames [a, b) of the first lane of *run*, which lies at *pfn*; where it ended."""
-        k, memmap = len(run.lanes), self.machine.nodes[nid_of(pfn)].memmap
+        k, memmap = len(run.lanes), self.machine.memmap_of(pfn)
         at = a
         while at < b:
             found = memmap.at(at)

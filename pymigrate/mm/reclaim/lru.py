@@ -199,7 +199,7 @@ def drop(machine: Machine, parts: Iterable[Slice]) -> int:
     for part in parts:
         if is_file_lru(part):
             for start, nr in part.extents():
-                for found in machine.memmap(nid_of(start)).between(start, start + nr):
+                for found in machine.memmap_of(start).between(start, start + nr):
                     if not found.frame.is_held and not found.frame.flags & FrameFlag.DIRTY:
                         dropped += _drop(machine, part, found.start, found.start + found.nr)
     return dropped
@@ -232,7 +232,7 @@ def _remove_mapping(machine: Machine, part: Slice, low: int, high: int) -> int:
     space = machine.spaces[part.frames[0].owner]
     clean = [
         found
-        for found in machine.memmap(nid_of(low)).between(low, high)
+        for found in machine.memmap_of(low).between(low, high)
         if not found.frame.flags & FrameFlag.DIRTY
     ]
     pieces = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pymigrate.mm.base.memmap import Folio, Frame, FrameFlag, nid_of
+from pymigrate.mm.base.memmap import Folio, Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.frames.frames import FrameEdits, folio_of, update_frames
 from pymigrate.mm.spaces.huge_pmd import split_huge_pmds
@@ -72,7 +72,7 @@ def _remap(machine: Machine, mm: Mm, folio: Folio, page: int) -> None:
     """Let the entries of *mm* fit the split folio. Mirrors remove_migration_pte()."""
     shift = page - folio.pfn
     for run in _entries(mm, folio, page, is_huge=False):
-        memmap = machine.nodes[nid_of(folio.pfn)].memmap
+        memmap = machine.memmap_of(folio.pfn)
         for part in memmap.between(run.lanes[0], run.pfn(run.end - 1) + 1):
             is_zeroed = part.frame.flags & FrameFlag.ZEROED and machine.release.split_drops_zeroed
             for vma, start, end in mm.parts(part.start + shift, part.start + part.nr + shift):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pymigrate.mm.base.memmap import FrameFlag, nid_of
+from pymigrate.mm.base.memmap import FrameFlag
 
 if TYPE_CHECKING:
     from pymigrate.mm.base.memmap import Frame
@@ -16,7 +16,7 @@ def page_of(machine: Machine, node: int) -> tuple[int, Frame | None]:
     run = machine.stable_tree.pages.at(node)
     assert run is not None
     pfn = run.pfn(node)
-    found = machine.nodes[nid_of(pfn)].memmap.at(pfn)
+    found = machine.memmap_of(pfn).at(pfn)
     if found is None or not found.frame.flags & FrameFlag.KSM or found.frame.owner != node:
         return pfn, None
     return pfn, found.frame

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from pymigrate.mm.base.memmap import FrameFlag, nid_of
+from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.frames.frames import FrameEdits, extents_of, folio_of, frame_of, update_folio
 from pymigrate.mm.state.vma import prepare_anon_vma
@@ -96,7 +96,7 @@ class _Removal:
         dirty = FrameFlag.DIRTY if run.flags & Pte.DIRTY else 0
         for start, nr in extents_of(run):
             batches: set[int] = set()
-            for found in self.machine.memmap(nid_of(start)).between(start, start + nr):
+            for found in self.machine.memmap_of(start).between(start, start + nr):
                 frame = found.frame
                 left = frame.pmd_mapped(-1) if run.order else frame.mapped(-1)
                 if not frame.is_anon:

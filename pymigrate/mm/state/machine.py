@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.base.release import RELEASES
 from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.base.vmstat import Counters
@@ -110,14 +111,15 @@ class Machine:
         cpu = next(node.cpus.first for node in self.nodes.values() if node.cpus)
         return Task(0, "shell", "sh", uid, Cpumask.of(cpu), Mm(0, 0), self.memory_nodes)
 
-    def memmap(self, nid: int) -> RunMap[FrameRun]:
-        """The frames in use on node *nid*, or on the device that nid_of() names so."""
-        node = self.nodes.get(nid)
-        return node.memmap if node else self.device_at(nid).memmap
+    def memmap_of(self, pfn: int) -> RunMap[FrameRun]:
+        """The frames in use on the node, or on the device, that frame *pfn* is of."""
+        node = self.nodes.get(nid_of(pfn))
+        return node.memmap if node else self.device_of(pfn).memmap
 
-    def device_at(self, nid: int) -> Device:
-        """The device whose frames nid_of() says to be on *nid*."""
-        return next(d for d in self.devices.values() if d.number == nid - MAX_NUMNODES)
+    def device_of(self, pfn: int) -> Device:
+        """The device that frame *pfn* is of."""
+        number = nid_of(pfn) - MAX_NUMNODES
+        return next(device for device in self.devices.values() if device.number == number)
 
     def new_id(self) -> int:
         """A number that nothing else has."""

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
+from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults.huge_fault import is_thp_allowed
 from pymigrate.mm.frames.frames import uniform_parts
@@ -149,7 +149,7 @@ def _frames_of(machine: Machine, run: PteRun) -> Iterator[tuple[Frame, int]]:
                 yield frame, nr if len(frames) > 1 else part.nr
         return
     for start, nr in run.extents():
-        for found in machine.memmap(nid_of(start)).between(start, start + nr):
+        for found in machine.memmap_of(start).between(start, start + nr):
             yield found.frame, found.nr
 
 
