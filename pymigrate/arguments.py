@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.state.policy import BALANCING, MODE_NAMES, RELATIVE, STATIC
 from pymigrate.nodemask import Nodemask
 from pymigrate.tools.program import strtoul, to_signed
+from pymigrate.uapi import MODE_FLAG_TEXTS, MODE_FLAGS, MODE_TEXTS, MODES
 from pymigrate.units import PAGE_SHIFT, parse_size
 from pymigrate.views.pages.regions import regions_of
 
@@ -19,18 +19,9 @@ if TYPE_CHECKING:
 # Without 0x it begins with a digit, for a region's name does not.
 _ADDRESS = re.compile(r"(?:0[xX](?=[0-9a-fA-F])|(?=[0-9]))0*([0-9a-fA-F]{0,16})")
 _DIGITS, _PLAIN_LENGTH = frozenset("0123456789"), 16
-_FLAGS = {
-    "static": STATIC,
-    "relative": RELATIVE,
-    "balancing": BALANCING,
-    "numa_balancing": BALANCING,
-}
-# Modes by numa_maps's names, and by those of the manual pages.
-_MODES = {name: int(mode) for mode, name in MODE_NAMES.items()} | {
-    "preferred": 1,
-    "preferred-many": 5,
-    "weighted-interleave": 6,
-}
+# By numa_maps's names, and by those of the manual pages.
+_FLAGS = {**MODE_FLAG_TEXTS, **MODE_FLAGS}
+_MODES = {**{text: int(mode) for mode, text in MODE_TEXTS.items()}, **MODES}
 
 
 class ModeAndNodes(NamedTuple):

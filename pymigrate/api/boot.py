@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 from pymigrate.api.machine import Machine
+from pymigrate.mm.base.release import RELEASES
 from pymigrate.session import boot_scenario, boot_text, load_state, scenario_path
 
 AnyPath = str | os.PathLike[str]
@@ -25,8 +26,9 @@ def boot(
 
     Raises ScenarioError, with line and column of each mistake.
     """
-    if kernel is not None and kernel not in ("6.12", "6.1", "7.2"):
-        raise ValueError(f"{kernel!r} is no kernel; expected '6.12', '6.1' or '7.2'")
+    if kernel is not None and kernel not in RELEASES:
+        *others, last = map(repr, RELEASES)
+        raise ValueError(f"{kernel!r} is no kernel; expected {', '.join(others)} or {last}")
     if isinstance(scenario, Mapping):
         from pymigrate.scenario.text.dump import dump
 

@@ -43,6 +43,7 @@ from pymigrate.session import save_state
 from pymigrate.store.codec import copy_machine
 from pymigrate.syscalls import cpuset, gup, madvise, mempolicy, migrate, mmap, process, sysctl
 from pymigrate.syscalls.credentials import check_access
+from pymigrate.uapi import MPOL_F_ADDR, MPOL_F_NODE, MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, pages_of, parse_size
 from pymigrate.views import entries, tree
 from pymigrate.views.pages import placement
@@ -162,7 +163,7 @@ class Machine(Movers):
         wanted = [nodes] * len(addrs) if isinstance(nodes, int) else nodes
         if wanted is not None and len(wanted) != len(addrs):
             raise ValueError(f"{len(wanted)} nodes for {len(addrs)} pages; expected one for each")
-        flags = migrate.MPOL_MF_MOVE_ALL if move_all else migrate.MPOL_MF_MOVE
+        flags = MPOL_MF_MOVE_ALL if move_all else MPOL_MF_MOVE
         before = machine.counters["pgmigrate_success"]
         result = migrate.move_pages(machine, shell, task, addrs, wanted, flags)
         statuses = statuses_of(addrs, result.status)
@@ -230,8 +231,8 @@ class Machine(Movers):
         machine, task = self._core, self._task(who)
         addr, size = range_of(machine, task, place, length)
         mode, nodes = parse_mode(str(policy))
-        flags = migrate.MPOL_MF_STRICT * strict | migrate.MPOL_MF_MOVE * move
-        flags |= migrate.MPOL_MF_MOVE_ALL * move_all
+        flags = MPOL_MF_STRICT * strict | MPOL_MF_MOVE * move
+        flags |= MPOL_MF_MOVE_ALL * move_all
 
         def call() -> int:
             with acting_as(task, uid):
@@ -254,13 +255,13 @@ class Machine(Movers):
         if place is None:
             return policy_of(mempolicy.get_mempolicy(self._core, task, 0, 0))
         addr = place_of(self._core, task, place)[0]
-        answer = mempolicy.get_mempolicy(self._core, task, addr, mempolicy.MPOL_F_ADDR)
+        answer = mempolicy.get_mempolicy(self._core, task, addr, MPOL_F_ADDR)
         return policy_of(answer)
 
     def node_of(self, who: Who, place: Place) -> int:
         """The node of the page there, which is read, and so faulted in if it is absent."""
         task = self._task(who)
-        flags = mempolicy.MPOL_F_ADDR | mempolicy.MPOL_F_NODE
+        flags = MPOL_F_ADDR | MPOL_F_NODE
         addr = place_of(self._core, task, place)[0]
         node = mempolicy.get_mempolicy(self._core, task, addr, flags).node
         assert node is not None, "the flag asks for it"
@@ -326,10 +327,11 @@ class Machine(Movers):
 
     def madvise(self, who: Who, place: Place, advice: str, *, length: Size | None = None) -> None:
         """Give advice for a range: "hugepage", "dontneed", "collapse", ..."""
-        if advice.upper() not in madvise.Madv.__members__:
-            names = ", ".join(name.lower() for name in madvise.Madv.__members__)
+        number = madvise.SIMULATED.get(advice.lower())
+        if number is None:
+            names = ", ".join(madvise.SIMULATED)
             raise ValueError(f"{advice!r} is not an advice; expected one of {names}")
-        task, number = self._task(who), madvise.Madv[advice.upper()]
+        task = self._task(who)
         madvise.madvise(self._core, task, *range_of(self._core, task, place, length), number)
 
     def mlock(self, who: Who, place: Place, *, length: Size | None = None) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.errors import ERRNO, KernelError
-from pymigrate.mm.state.policy import BALANCING, MODE_NAMES, RELATIVE, STATIC
+from pymigrate.uapi import MODE_FLAG_TEXTS, MODE_TEXTS, words_of
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 from pymigrate.views.pictures.ps import PsRow as Process
 from pymigrate.views.proc import numa_maps
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Process", "Refusal"]
 
-_MODE_FLAGS = ((STATIC, "static"), (RELATIVE, "relative"), (BALANCING, "balancing"))
 _ERRNO_NAMES = {number: name for name, number in ERRNO.items()}
 
 
@@ -179,8 +178,8 @@ def statuses_of(addrs: Sequence[int], status: Sequence[int | None]) -> tuple[Pag
 
 def policy_of(answer: PolicyAnswer) -> Policy:
     """The policy that get_mempolicy() wrote."""
-    flags = tuple(name for bit, name in _MODE_FLAGS if answer.flags & bit)
-    mode = MODE_NAMES[answer.mode]
+    flags = tuple(words_of(answer.flags, MODE_FLAG_TEXTS))
+    mode = MODE_TEXTS[answer.mode]
     text = mode + ("=" + "|".join(flags) if flags else "")
     text += f":{answer.nodes}" if answer.nodes else ""
     return Policy(mode, tuple(answer.nodes), flags, text)

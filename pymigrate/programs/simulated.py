@@ -15,6 +15,7 @@ from pymigrate.mm.state.task import Region as NamedRegion
 from pymigrate.syscalls.credentials import check_access
 from pymigrate.tools.program import Libnuma
 from pymigrate.tools.system import Policy, Process, Region, Run, Shared
+from pymigrate.uapi import MPOL_F_NODE
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, page_range, pages_of
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ class Simulated:
         """The node that the next page goes to if the policy interleaves, else 0."""
         from pymigrate.syscalls import mempolicy
 
-        flags = mempolicy.MPOL_F_NODE
+        flags = MPOL_F_NODE
         try:
             return mempolicy.get_mempolicy(self.machine, self.task, 0, flags).node or 0
         except KernelError:
@@ -247,7 +248,7 @@ class Simulated:
         """madvise(2) with MADV_NOHUGEPAGE."""
         from pymigrate.syscalls import madvise
 
-        advice = madvise.Madv.NOHUGEPAGE
+        advice = madvise.SIMULATED["nohugepage"]
         madvise.madvise(self.machine, self.task, region.start, region.length, advice)
 
     def touch(self, region: Region, write: bool = True) -> str | None:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from pymigrate.mm.base.advice import ADVICE
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.spec.step_base import (
     At,
@@ -19,11 +20,6 @@ from pymigrate.scenario.spec.step_base import (
     Target,
 )
 from pymigrate.scenario.text.fields import (
-    ADVICE,
-    GET_FLAGS,
-    MODE_FLAGS,
-    MODES,
-    MOVE_FLAGS,
     Advice,
     Alignment,
     Cpus,
@@ -41,6 +37,7 @@ from pymigrate.scenario.text.fields import (
     combined,
     number_of,
 )
+from pymigrate.uapi import GET_FLAGS, MODE_FLAGS, MODES, MOVE_FLAGS
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SIZE
 
 

@@ -8,6 +8,7 @@ from pymigrate.mm.state.machine import find_file
 from pymigrate.scenario import call_steps
 from pymigrate.scenario.record import Record, done, runs
 from pymigrate.syscalls import gup, madvise, mempolicy, migrate, mmap, process
+from pymigrate.uapi import MODE_FLAGS, MODE_WORDS, words_of
 from pymigrate.units import PAGE_SHIFT
 
 if TYPE_CHECKING:
@@ -115,11 +116,6 @@ def _set_mempolicy_home_node(runner: Runner, step: call_steps.SetMempolicyHomeNo
     return done()
 
 
-_MODES = ("default", "preferred", "bind", "interleave", "local", "preferred-many")
-_MODE_NAMES = (*_MODES, "weighted-interleave")
-_MODE_FLAGS = ((0x8000, "static"), (0x4000, "relative"), (0x2000, "numa_balancing"))
-
-
 def _get_mempolicy(runner: Runner, step: call_steps.GetMempolicyStep) -> Record:
     task = runner.task(step.task)
     addr = 0
@@ -130,9 +126,9 @@ def _get_mempolicy(runner: Runner, step: call_steps.GetMempolicyStep) -> Record:
     if answer.node is not None:
         record["node"] = answer.node
     return record | {
-        "mode": _MODE_NAMES[answer.mode],
+        "mode": MODE_WORDS[answer.mode],
         "nodes": str(answer.nodes),
-        "mode_flags": [name for bit, name in _MODE_FLAGS if answer.flags & bit],
+        "mode_flags": words_of(answer.flags, MODE_FLAGS),
     }
 
 

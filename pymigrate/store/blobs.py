@@ -14,8 +14,9 @@ from pymigrate.mm.base.pageblock import BlockRun, MigrateType
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.state.address_space import PolicyRun
-from pymigrate.mm.state.policy import MPOL, Mempolicy
+from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.nodemask import Nodemask
+from pymigrate.uapi import MPOL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

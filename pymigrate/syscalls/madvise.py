@@ -1,9 +1,9 @@
 """madvise(2)."""
 
 from collections.abc import Callable
-from enum import IntEnum
 
 from pymigrate.errors import KernelError, UnsupportedError
+from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.calls.khugepaged import madvise_collapse
 from pymigrate.mm.calls.ksm import unmerge
 from pymigrate.mm.calls.madvise import cold, madvise_free, pageout
@@ -20,30 +20,6 @@ from pymigrate.syscalls.memory_failure import soft_offline
 from pymigrate.syscalls.mmap import checked_range, set_vma_flags
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SIZE, huge_ceil, huge_floor
 
-
-class Madv(IntEnum):
-    """Advice, as in asm-generic/mman-common.h."""
-
-    NORMAL = 0
-    RANDOM = 1
-    SEQUENTIAL = 2
-    DONTNEED = 4
-    FREE = 8
-    DONTFORK = 10
-    DOFORK = 11
-    MERGEABLE = 12
-    UNMERGEABLE = 13
-    HUGEPAGE = 14
-    NOHUGEPAGE = 15
-    COLD = 20
-    PAGEOUT = 21
-    POPULATE_READ = 22
-    POPULATE_WRITE = 23
-    COLLAPSE = 25
-    SOFT_OFFLINE = 101
-
-
-_HWPOISON = 100
 # What advice that only changes flags clears and sets.
 _FLAGS = {
     Madv.NORMAL: (Vm.RAND_READ | Vm.SEQ_READ, 0),
@@ -85,9 +61,9 @@ def madvise(machine: Machine, task: Task, addr: int, length: int, advice: int) -
 
 def _check(addr: int, length: int, advice: int) -> tuple[Madv, int, int]:
     """The advice and its pages [a, b). Raises KernelError EINVAL."""
-    if advice == _HWPOISON:
+    if advice == Madv.HWPOISON:
         raise UnsupportedError("MADV_HWPOISON cannot be simulated")
-    if advice not in Madv.__members__.values():
+    if advice not in SIMULATED.values():
         raise KernelError("EINVAL", f"{advice} is not an advice")
     if addr % PAGE_SIZE:
         raise KernelError("EINVAL", f"address {addr:#x} is not page aligned")
@@ -178,6 +154,10 @@ _ACTIONS: dict[Madv, Callable[[Machine, Task, Vma, int, int], None]] = {
     Madv.COLD: _cold,
     Madv.PAGEOUT: _pageout,
     Madv.COLLAPSE: _collapse,
+}
+_OTHERS = (Madv.POPULATE_READ, Madv.POPULATE_WRITE, Madv.SOFT_OFFLINE)
+SIMULATED = {  # any other advice is refused
+    advice.name.lower(): advice for advice in sorted((*_FLAGS, *_ACTIONS, *_OTHERS))
 }
 
 

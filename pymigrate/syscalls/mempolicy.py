@@ -12,14 +12,20 @@ from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.frames.placement import cursor_placement
 from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.policy import MPOL, Mempolicy, new_policy, set_nodemask, split_mode
+from pymigrate.mm.state.policy import Mempolicy, new_policy, set_nodemask, split_mode
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
-from pymigrate.syscalls.migrate import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT
 from pymigrate.syscalls.mmap import checked_range
+from pymigrate.uapi import (
+    MPOL,
+    MPOL_F_ADDR,
+    MPOL_F_MEMS_ALLOWED,
+    MPOL_F_NODE,
+    MPOL_MF_MOVE,
+    MPOL_MF_MOVE_ALL,
+    MPOL_MF_STRICT,
+)
 from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT, PAGE_SIZE
-
-MPOL_F_NODE, MPOL_F_ADDR, MPOL_F_MEMS_ALLOWED = 1, 2, 4
 
 
 class PolicyAnswer(NamedTuple):

@@ -9,16 +9,10 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.tools.nodestring import parse_nodestring
 from pymigrate.tools.program import SIGNALLED, Exit, StoppedError, atoi, memsize
 from pymigrate.tools.system import (
-    MPOL_BIND,
-    MPOL_DEFAULT,
-    MPOL_INTERLEAVE,
-    MPOL_LOCAL,
-    MPOL_PREFERRED,
-    MPOL_PREFERRED_MANY,
-    MPOL_WEIGHTED_INTERLEAVE,
     Policy,
     Region,
 )
+from pymigrate.uapi import MPOL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,15 +20,15 @@ if TYPE_CHECKING:
     from pymigrate.tools.system import Shared, System
 
 _POLICIES = {
-    "preferred-many": MPOL_PREFERRED_MANY,
-    "local": MPOL_LOCAL,
-    "interleave": MPOL_INTERLEAVE,
-    "membind": MPOL_BIND,
-    "preferred": MPOL_PREFERRED,
-    "default": MPOL_DEFAULT,
-    "weighted-interleave": MPOL_WEIGHTED_INTERLEAVE,
+    "preferred-many": MPOL.PREFERRED_MANY,
+    "local": MPOL.LOCAL,
+    "interleave": MPOL.INTERLEAVE,
+    "membind": MPOL.BIND,
+    "preferred": MPOL.PREFERRED,
+    "default": MPOL.DEFAULT,
+    "weighted-interleave": MPOL.WEIGHTED_INTERLEAVE,
 }
-_WITHOUT_NODES = (MPOL_DEFAULT, MPOL_LOCAL)
+_WITHOUT_NODES = (MPOL.DEFAULT, MPOL.LOCAL)
 USAGE = f"""\
 memhog [-fFILE] [-rNUM] [-H] size[kmg] [policy [nodeset]]
 -f mmap is backed by FILE
@@ -105,7 +99,7 @@ class _Memhog:
     def _policy(self, words: list[str]) -> Policy:
         """The policy that a name and nodes mean."""
         if not words:
-            return Policy(MPOL_DEFAULT, Nodemask())
+            return Policy(MPOL.DEFAULT, Nodemask())
         mode = _POLICIES.get(words[0].lstrip("-"))
         if mode is None or (mode not in _WITHOUT_NODES and len(words) == 1):
             self._usage()

@@ -9,7 +9,8 @@ from pymigrate.tools.getopt import Argument, Option, getopt_long
 from pymigrate.tools.nodestring import parse_nodestring
 from pymigrate.tools.numactl_show import printmask
 from pymigrate.tools.program import SIGNALLED, Exit, StoppedError, strtoul
-from pymigrate.tools.system import MPOL_BIND, MPOL_MF_MOVE, Policy, Region
+from pymigrate.tools.system import Policy, Region
+from pymigrate.uapi import MPOL, MPOL_MF_MOVE
 from pymigrate.units import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class _Migspeed:
 
     def _mbind(self, name: str, region: Region, nodes: Nodemask, flags: int = 0) -> float:
         try:
-            return self.system.mbind(region, Policy(MPOL_BIND, nodes), flags)
+            return self.system.mbind(region, Policy(MPOL.BIND, nodes), flags)
         except KernelError as error:
             self.stderr.append(f"{name}: {error}\n")
             raise StoppedError(1) from None

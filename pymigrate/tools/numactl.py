@@ -12,17 +12,9 @@ from pymigrate.tools.nodestring import parse_cpustring, parse_nodestring
 from pymigrate.tools.numactl_show import hardware, show
 from pymigrate.tools.program import Exit, StoppedError, memsize, strtoul, to_signed
 from pymigrate.tools.system import (
-    MPOL_BIND,
-    MPOL_DEFAULT,
-    MPOL_F_NUMA_BALANCING,
-    MPOL_INTERLEAVE,
-    MPOL_LOCAL,
-    MPOL_MF_STRICT,
-    MPOL_PREFERRED,
-    MPOL_PREFERRED_MANY,
-    MPOL_WEIGHTED_INTERLEAVE,
     Policy,
 )
+from pymigrate.uapi import BALANCING, MPOL, MPOL_MF_STRICT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -186,12 +178,12 @@ class _Numactl:
     def _interleave(self, text: str) -> None:
         self._check_numa()
         mask = self._nodes(text)
-        mode = MPOL_WEIGHTED_INTERLEAVE if self.is_weighted else MPOL_INTERLEAVE
+        mode = MPOL.WEIGHTED_INTERLEAVE if self.is_weighted else MPOL.INTERLEAVE
         self._note_policy(mode)
         if self.shm.region:
-            self._apply(Policy(MPOL_INTERLEAVE, mask), "setting interleave mask")
+            self._apply(Policy(MPOL.INTERLEAVE, mask), "setting interleave mask")
         else:
-            policy = Policy(mode if mask else MPOL_DEFAULT, mask)
+            policy = Policy(mode if mask else MPOL.DEFAULT, mask)
             self._apply(policy, "setting interleave mask")
 
     def _weighted_interleave(self, text: str) -> None:
@@ -206,8 +198,8 @@ class _Numactl:
             return
         if len(mask) != 1:
             self._usage()
-        self._note_policy(MPOL_PREFERRED)
-        self._apply(Policy(MPOL_PREFERRED, mask), "setting preferred node")
+        self._note_policy(MPOL.PREFERRED)
+        self._apply(Policy(MPOL.PREFERRED, mask), "setting preferred node")
 
     def _preferred_many(self, text: str) -> None:
         self._check_numa()
@@ -215,30 +207,30 @@ class _Numactl:
         if self.shm.region:
             self._prefer_shared(mask)
             return
-        self._note_policy(MPOL_PREFERRED_MANY)
-        self._apply(Policy(MPOL_PREFERRED_MANY, mask), "setting preferred node")
+        self._note_policy(MPOL.PREFERRED_MANY)
+        self._apply(Policy(MPOL.PREFERRED_MANY, mask), "setting preferred node")
 
     def _prefer_shared(self, mask: Nodemask) -> None:
         """Of shared memory, only the first node is preferred."""
         first = type(mask).of(mask.first) if mask else mask
-        policy = Policy(MPOL_PREFERRED_MANY, first)
+        policy = Policy(MPOL.PREFERRED_MANY, first)
         self._note_error(lambda: self._bind_shared(policy), "mbind")
-        self._note_policy(MPOL_PREFERRED_MANY)
+        self._note_policy(MPOL.PREFERRED_MANY)
         self._stop_on_error("setting preferred node")
 
     def _membind(self, text: str) -> None:
         self._check_numa()
-        self._note_policy(MPOL_BIND)
+        self._note_policy(MPOL.BIND)
         mask = self._nodes(text)
         is_balancing = "b" in self.given and not self.shm.region
-        mode = MPOL_BIND | (MPOL_F_NUMA_BALANCING if is_balancing else 0)
+        mode = MPOL.BIND | (BALANCING if is_balancing else 0)
         self._apply(Policy(mode, mask), "setting membind")
 
     def _localalloc(self, _: str) -> None:
         self._check_numa()
-        self._note_policy(MPOL_LOCAL)
+        self._note_policy(MPOL.LOCAL)
         nothing = type(self.libnuma.allowed)()
-        self._apply(Policy(MPOL_LOCAL, nothing), "local allocation")
+        self._apply(Policy(MPOL.LOCAL, nothing), "local allocation")
 
     def _apply(self, policy: Policy, what: str) -> None:
         """Set the policy of the process, or of the shared memory; a refusal is the end."""

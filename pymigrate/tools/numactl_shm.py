@@ -9,15 +9,10 @@ from pymigrate.errors import KernelError
 from pymigrate.tools.numactl_show import printmask
 from pymigrate.tools.program import SIGNALLED, StoppedError
 from pymigrate.tools.system import (
-    MPOL_BIND,
-    MPOL_DEFAULT,
-    MPOL_INTERLEAVE,
-    MPOL_PREFERRED,
-    MPOL_PREFERRED_MANY,
-    MPOL_WEIGHTED_INTERLEAVE,
     Policy,
     Region,
 )
+from pymigrate.uapi import INTERLEAVING, MPOL
 from pymigrate.units import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -27,8 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _MEGABYTE = 1 << 20
-_STRICT = (MPOL_PREFERRED, MPOL_BIND, MPOL_PREFERRED_MANY)
-_INTERLEAVING = (MPOL_INTERLEAVE, MPOL_WEIGHTED_INTERLEAVE)
+_STRICT = (MPOL.PREFERRED, MPOL.BIND, MPOL.PREFERRED_MANY)
 
 
 class SharedMemory:
@@ -83,7 +77,7 @@ class SharedMemory:
         assert self.region
         runs = self.system.policies(self.region)
         for policy, start, end in _joined((run.policy, run) for run in runs):
-            if policy.mode != MPOL_DEFAULT:
+            if policy.mode != MPOL.DEFAULT:
                 self._print_range(start, end, f"{policy.name} {printmask('', policy.nodes)}")
 
     def dump_nodes(self) -> None:
@@ -97,7 +91,7 @@ class SharedMemory:
         expected = runs[0].node
         for run in runs:
             is_right = run.policy == policy and run.node in policy.nodes
-            if is_right and policy.mode not in _INTERLEAVING:
+            if is_right and policy.mode not in INTERLEAVING:
                 continue
             for addr in range(run.start, run.start + run.length, self.page_size):
                 if run.policy.mode != policy.mode:
@@ -109,7 +103,7 @@ class SharedMemory:
                         "real", run.policy.nodes
                     )
                     self._warn(addr, f"mismatched node mask\n{masks}")
-                if policy.mode in _INTERLEAVING:
+                if policy.mode in INTERLEAVING:
                     if not self._verify_turn(addr, run, expected):
                         return
                     expected = run.policy.nodes.next_in(expected)

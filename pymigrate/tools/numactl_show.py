@@ -6,14 +6,9 @@ from typing import TYPE_CHECKING
 
 from pymigrate.tools.program import Exit
 from pymigrate.tools.system import (
-    MPOL_BIND,
-    MPOL_DEFAULT,
-    MPOL_INTERLEAVE,
-    MPOL_PREFERRED,
-    MPOL_PREFERRED_MANY,
-    MPOL_WEIGHTED_INTERLEAVE,
     Policy,
 )
+from pymigrate.uapi import INTERLEAVING, MPOL
 
 if TYPE_CHECKING:
     from pymigrate.nodemask import Bitmap, Cpumask
@@ -66,7 +61,7 @@ def show(system: System) -> Exit:
         f"policy: {policy.name}\npreferred node: {_preferred_node(system, policy)}"
         f"{_interleaving(system, policy)}{physcpubind}"
         f"{printmask('cpubind', nodebind)}{printmask('nodebind', nodebind)}"
-        f"{printmask('membind', policy.nodes if policy.mode == MPOL_BIND else libnuma.allowed)}"
+        f"{printmask('membind', policy.nodes if policy.mode == MPOL.BIND else libnuma.allowed)}"
         f"{printmask('preferred', policy.nodes)}",
     )
 
@@ -76,22 +71,22 @@ _SIZES = ("MemTotal", "MemFree")
 
 def _preferred_node(system: System, policy: Policy) -> str:
     """What stands after ``preferred node:``; of some modes nothing, and no newline."""
-    if policy.mode == MPOL_DEFAULT:
+    if policy.mode == MPOL.DEFAULT:
         return "current\n"
-    if policy.mode in (MPOL_PREFERRED, MPOL_BIND):
+    if policy.mode in (MPOL.PREFERRED, MPOL.BIND):
         return f"{policy.nodes.first if policy.nodes else 0}\n"
-    if policy.mode == MPOL_PREFERRED_MANY:
+    if policy.mode == MPOL.PREFERRED_MANY:
         return f"{system.interleave_next()} (preferred-many)\n"
-    if policy.mode in (MPOL_INTERLEAVE, MPOL_WEIGHTED_INTERLEAVE):
+    if policy.mode in INTERLEAVING:
         return f"{system.interleave_next()} (interleave next)\n"
     return ""
 
 
 def _interleaving(system: System, policy: Policy) -> str:
-    if policy.mode not in (MPOL_INTERLEAVE, MPOL_WEIGHTED_INTERLEAVE):
+    if policy.mode not in INTERLEAVING:
         return ""
     text = printmask("interleavemask", policy.nodes)
-    if policy.mode == MPOL_WEIGHTED_INTERLEAVE:
+    if policy.mode == MPOL.WEIGHTED_INTERLEAVE:
         weights = " ".join(str(system.weight(nid)) for nid in policy.nodes)
         text += f"interleaveweights: {weights}\n"
     return f"{text}interleavenode: {system.interleave_next()}\n"

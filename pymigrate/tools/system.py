@@ -4,26 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from pymigrate.uapi import MODE_WORDS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pymigrate.nodemask import Cpumask, Nodemask
     from pymigrate.tools.program import Libnuma
-
-# Modes, mode flags and flags of mbind(), as in linux/mempolicy.h.
-MPOL_DEFAULT, MPOL_PREFERRED, MPOL_BIND, MPOL_INTERLEAVE, MPOL_LOCAL = range(5)
-MPOL_PREFERRED_MANY, MPOL_WEIGHTED_INTERLEAVE = 5, 6
-MPOL_F_NUMA_BALANCING = 0x2000
-MPOL_MF_STRICT, MPOL_MF_MOVE = 1, 2
-POLICY_NAMES = {
-    MPOL_DEFAULT: "default",
-    MPOL_PREFERRED: "preferred",
-    MPOL_BIND: "bind",
-    MPOL_INTERLEAVE: "interleave",
-    MPOL_LOCAL: "local",
-    MPOL_PREFERRED_MANY: "preferred-many",
-    MPOL_WEIGHTED_INTERLEAVE: "weighted-interleave",
-}
 
 
 class Policy(NamedTuple):
@@ -35,7 +22,7 @@ class Policy(NamedTuple):
     @property
     def name(self) -> str:
         """What numactl calls the mode. Mirrors policy_name(), util.c."""
-        return POLICY_NAMES.get(self.mode, f"[{self.mode}]")
+        return MODE_WORDS.get(self.mode, f"[{self.mode}]")
 
 
 class Process(NamedTuple):

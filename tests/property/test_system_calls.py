@@ -36,7 +36,7 @@ from pymigrate.syscalls import (
     sysctl,
 )
 from pymigrate.syscalls.madvise import Madv
-from pymigrate.syscalls.migrate import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT
+from pymigrate.uapi import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT
 from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
 from tests.conftest import new_file, new_task, nodes_with, two_nodes
 from tests.property.invariants import check, check_pins, events, mapped_pages, sharing, used_frames

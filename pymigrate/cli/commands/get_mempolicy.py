@@ -6,10 +6,16 @@ import click
 
 from pymigrate.cli.call import find_range, system_call
 from pymigrate.cli.common import Options, common_options, find_task
-from pymigrate.mm.state.policy import BALANCING, MODE_NAMES, RELATIVE, STATIC
+from pymigrate.mm.state.policy import policy_text
 from pymigrate.syscalls import mempolicy
-
-_FLAGS = ((STATIC, "static"), (RELATIVE, "relative"), (BALANCING, "balancing"))
+from pymigrate.uapi import (
+    MODE_FLAG_TEXTS,
+    MODE_TEXTS,
+    MPOL_F_ADDR,
+    MPOL_F_MEMS_ALLOWED,
+    MPOL_F_NODE,
+    words_of,
+)
 
 
 @click.command("get_mempolicy")
@@ -24,22 +30,17 @@ def command(options: Options, pid: str, place: str | None, node: bool, mems_allo
     The nodes are those that get_mempolicy answers: with a mode flag the ones asked for. --node
     with an address reads the page there, which is faulted in if it is absent.
     """
-    flags = (
-        mempolicy.MPOL_F_NODE * node
-        | mempolicy.MPOL_F_ADDR * bool(place)
-        | mempolicy.MPOL_F_MEMS_ALLOWED * mems_allowed
-    )
+    flags = MPOL_F_NODE * node | MPOL_F_ADDR * bool(place) | MPOL_F_MEMS_ALLOWED * mems_allowed
     with system_call(options, "get_mempolicy") as call:
         task = find_task(call.machine, pid)
         addr = find_range(call.machine, task, place)[0] if place else 0
         answer = mempolicy.get_mempolicy(call.machine, task, addr, flags)
-        names = [name for bit, name in _FLAGS if answer.flags & bit]
         call.answer = {
-            "mode": MODE_NAMES[answer.mode],
-            "mode_flags": names,
+            "mode": MODE_TEXTS[answer.mode],
+            "mode_flags": words_of(answer.flags, MODE_FLAG_TEXTS),
             "nodes": str(answer.nodes),
         }
-        text = MODE_NAMES[answer.mode] + ("=" + "|".join(names) if names else "")
+        text = policy_text(answer.mode, answer.flags)
         text += f":{answer.nodes}" if answer.nodes else ""
         if mems_allowed:
             text = str(answer.nodes)

@@ -10,7 +10,7 @@ from pymigrate.cli.call import acting_as, find_range, system_call
 from pymigrate.cli.common import SIZE, Options, common_options, find_task, shorten
 from pymigrate.cli.mode import POLICY
 from pymigrate.syscalls import mempolicy
-from pymigrate.syscalls.migrate import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT
+from pymigrate.uapi import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT
 from pymigrate.views.why import stayed
 
 if TYPE_CHECKING:

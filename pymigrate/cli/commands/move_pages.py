@@ -19,6 +19,7 @@ from pymigrate.cli.common import (
 )
 from pymigrate.errors import ERRNO, KernelError
 from pymigrate.syscalls import migrate
+from pymigrate.uapi import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 from pymigrate.views.why import stayed
 
@@ -78,7 +79,7 @@ def command(
             raise click.UsageError("no node is named; expected --to NODE, or --query")
         addrs = [addr for addr, _ in listed]
         nodes = None if query else [node for _, node in listed if node is not None]
-        flags = migrate.MPOL_MF_MOVE_ALL if move_all else migrate.MPOL_MF_MOVE
+        flags = MPOL_MF_MOVE_ALL if move_all else MPOL_MF_MOVE
         result = migrate.move_pages(call.machine, call.shell, task, addrs, nodes, flags)
         if nodes is not None:
             call.find_left = lambda _: stayed.move_pages_rows(

@@ -12,6 +12,7 @@ import click
 from pymigrate.cli.common import say, trace_options
 from pymigrate.cli.watch import watch, write_chrome
 from pymigrate.errors import ScenarioError
+from pymigrate.mm.base.release import RELEASES
 from pymigrate.mm.state.tally import Tally
 from pymigrate.session import scenario_path
 from pymigrate.views.told import balance, cost
@@ -51,7 +52,7 @@ def _traced(command: click.decorators.FC) -> click.decorators.FC:
 @click.option("-v", "--verbose", is_flag=True, help="Estimate the time of each migration.")
 @click.option(
     "--kernel",
-    type=click.Choice(["6.12", "6.1", "7.2"]),
+    type=click.Choice(list(RELEASES)),
     help="The kernel whose rules hold (default: what the scenario says).",
 )
 @_traced

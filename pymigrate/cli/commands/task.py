@@ -120,11 +120,11 @@ def mprotect(options: Options, pid: str, place: str, prot: str) -> None:
 @command.command("madvise")
 @click.argument("pid")
 @click.argument("place", metavar=_RANGE)
-@click.argument("advice", type=click.Choice([name.lower() for name in madvise.Madv.__members__]))
+@click.argument("advice", type=click.Choice(list(madvise.SIMULATED)))
 @common_options(changes=True, calls=True)
 def madvise_command(options: Options, pid: str, place: str, advice: str) -> None:
     """Give advice for a range."""
-    number = madvise.Madv[advice.upper()]
+    number = madvise.SIMULATED[advice]
     _on_range(
         options,
         "madvise",

@@ -29,8 +29,9 @@ from pymigrate.mm.frames.memory_tiers import node_is_toptier
 from pymigrate.mm.frames.page_alloc import available
 from pymigrate.mm.reclaim.vmscan import can_demote, wakeup_kswapd
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
-from pymigrate.mm.state.policy import BALANCING, Placement
+from pymigrate.mm.state.policy import Placement
 from pymigrate.mm.state.vma import Vm
+from pymigrate.uapi import BALANCING
 from pymigrate.units import huge_ceil, huge_floor
 
 if TYPE_CHECKING:

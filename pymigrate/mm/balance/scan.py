@@ -13,8 +13,8 @@ from pymigrate.mm.frames.frames import folio_of, uniform_parts, update_frames, w
 from pymigrate.mm.frames.hot_pages import NORMAL, access_time, uses_access_time
 from pymigrate.mm.frames.memory_tiers import node_is_toptier
 from pymigrate.mm.state.numa import NumaVma
-from pymigrate.mm.state.policy import BALANCING
 from pymigrate.mm.state.vma import Vm, is_migratable
+from pymigrate.uapi import BALANCING
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT, huge_ceil
 
 if TYPE_CHECKING:

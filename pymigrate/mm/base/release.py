@@ -1,12 +1,15 @@
 """What differs between kernel versions, as named flags; nothing else compares versions."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+Kernel = Literal["6.12", "6.1", "7.2"]
 
 
 class Release(NamedTuple):
     """The flags of one kernel version; the defaults are those of 6.12."""
 
-    name: str = "6.12"
+    name: Kernel = "6.12"
     # move_pages() answers -EFAULT, not -ENOENT, for an absent page of anonymous memory.
     absent_anon_is_efault: bool = False
     # Pages of PROT_NONE memory cannot be followed: move_pages() takes them for absent.
@@ -51,7 +54,7 @@ class Release(NamedTuple):
     cpuset_v1: bool = False
 
 
-RELEASES = {
+RELEASES: Mapping[str, Release] = {
     "6.12": Release(),
     "6.1": Release(
         name="6.1",

@@ -12,8 +12,9 @@ from pymigrate.mm.frames.placement import placement
 from pymigrate.mm.reclaim.room import FOR_CALLS
 from pymigrate.mm.spaces.huge_pmd import prepare_split
 from pymigrate.mm.state.events import MigrateReason
-from pymigrate.mm.state.policy import MPOL, Mempolicy, mpol_equal
+from pymigrate.mm.state.policy import Mempolicy, mpol_equal
 from pymigrate.mm.state.vma import Vma, is_migratable
+from pymigrate.uapi import MPOL
 
 if TYPE_CHECKING:
     from pymigrate.mm.state.machine import Machine

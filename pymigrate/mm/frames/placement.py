@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pymigrate.mm.state.policy import MPOL, Placement
+from pymigrate.mm.state.policy import Placement
+from pymigrate.uapi import MPOL
 
 if TYPE_CHECKING:
     from pymigrate.mm.state.machine import Machine

@@ -15,8 +15,8 @@ from pymigrate.mm.frames.frames import folio_of
 from pymigrate.mm.frames.free_area import is_longterm_pinnable
 from pymigrate.mm.frames.page_alloc import free_pages, zonelist
 from pymigrate.mm.frames.placement import placement
-from pymigrate.mm.state.policy import MPOL
 from pymigrate.mm.state.vma import Vm
+from pymigrate.uapi import MPOL
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_ceil, huge_floor
 
 if TYPE_CHECKING:

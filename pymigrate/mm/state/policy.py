@@ -2,59 +2,25 @@
 
 from __future__ import annotations
 
-from enum import IntEnum, IntFlag
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.nodemask import Nodemask
+from pymigrate.uapi import (
+    BALANCING,
+    INTERLEAVING,
+    MODE_FLAG_TEXTS,
+    MODE_TEXTS,
+    MPOL,
+    RELATIVE,
+    STATIC,
+    words_of,
+)
 
 if TYPE_CHECKING:
     from pymigrate.mm.base.release import Release
 
-
-class MPOL(IntEnum):
-    """Modes, as in linux/mempolicy.h."""
-
-    DEFAULT = 0
-    PREFERRED = 1
-    BIND = 2
-    INTERLEAVE = 3
-    LOCAL = 4
-    PREFERRED_MANY = 5
-    WEIGHTED_INTERLEAVE = 6
-
-
-class MpolFlag(IntFlag):
-    """Mode flags, as in linux/mempolicy.h."""
-
-    STATIC_NODES = 0x8000
-    RELATIVE_NODES = 0x4000
-    NUMA_BALANCING = 0x2000
-
-
-STATIC, RELATIVE = int(MpolFlag.STATIC_NODES), int(MpolFlag.RELATIVE_NODES)
-
-
-BALANCING = int(MpolFlag.NUMA_BALANCING)
-
-
-MODE_FLAGS = STATIC | RELATIVE | BALANCING
-
-
-INTERLEAVING = (MPOL.INTERLEAVE, MPOL.WEIGHTED_INTERLEAVE)
-
-
-MODE_NAMES = {
-    MPOL.DEFAULT: "default",
-    MPOL.PREFERRED: "prefer",
-    MPOL.BIND: "bind",
-    MPOL.INTERLEAVE: "interleave",
-    MPOL.LOCAL: "local",
-    MPOL.PREFERRED_MANY: "prefer (many)",
-    MPOL.WEIGHTED_INTERLEAVE: "weighted interleave",
-}
-
-
+_MODE_FLAGS = STATIC | RELATIVE | BALANCING
 _TEXT_LIMIT = 63  # show_numa_map() prints into a buffer of 64 characters
 
 
@@ -62,7 +28,7 @@ class Mempolicy(NamedTuple):
     """A policy other than default, which is the absence of one. Mirrors struct mempolicy."""
 
     mode: MPOL
-    flags: int  # MpolFlag bits
+    flags: int  # mode flags
     nodes: Nodemask  # in effect
     origin: Nodemask  # with any flag the nodes that were asked for, else the mems it was built on
     home_node: int = -1
@@ -79,12 +45,7 @@ class Mempolicy(NamedTuple):
 
     def __str__(self) -> str:
         """The text in numa_maps. Mirrors mpol_to_str()."""
-        kinds = [
-            name
-            for bit, name in ((STATIC, "static"), (RELATIVE, "relative"), (BALANCING, "balancing"))
-            if self.flags & bit
-        ]
-        text = MODE_NAMES[self.mode] + ("=" + "|".join(kinds) if kinds else "")
+        text = policy_text(self.mode, self.flags)
         return (f"{text}:{self.nodes}" if self.nodes else text)[:_TEXT_LIMIT]
 
 
@@ -100,6 +61,12 @@ class Placement(NamedTuple):
     alone_first: bool = False  # that one alone, as far as it will do, and only then the others
 
 
+def policy_text(mode: int, flags: int) -> str:
+    """A mode with its flags, as numa_maps shows them: ``bind=static``."""
+    names = words_of(flags, MODE_FLAG_TEXTS)
+    return MODE_TEXTS[mode] + ("=" + "|".join(names) if names else "")
+
+
 def mpol_equal(a: Mempolicy | None, b: Mempolicy | None) -> bool:
     """Whether two policies are the same to a VMA. Mirrors __mpol_equal()."""
     if a is None or b is None:
@@ -112,7 +79,7 @@ def split_mode(number: int, release: Release) -> tuple[MPOL, int]:
 
     Raises KernelError EINVAL. Mirrors sanitize_mpol_flags().
     """
-    mode, flags = number & ~MODE_FLAGS, number & MODE_FLAGS
+    mode, flags = number & ~_MODE_FLAGS, number & _MODE_FLAGS
     highest = MPOL.WEIGHTED_INTERLEAVE if release.weighted_interleave else MPOL.PREFERRED_MANY
     if not 0 <= mode <= highest:
         raise KernelError("EINVAL", f"{mode} is not a policy mode")
@@ -145,7 +112,7 @@ def new_policy(mode: MPOL, flags: int, user: Nodemask) -> Mempolicy | None:
         if user or rigid:
             raise KernelError("EINVAL", "local takes neither nodes nor static or relative")
     elif not user:
-        raise KernelError("EINVAL", f"{MODE_NAMES[mode]} needs a node")
+        raise KernelError("EINVAL", f"{MODE_TEXTS[mode]} needs a node")
     return Mempolicy(mode, flags, user, user)
 
 

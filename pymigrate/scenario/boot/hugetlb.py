@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from pymigrate.errors import KernelError, ScenarioError
 from pymigrate.mm.faults.memory import access
 from pymigrate.mm.spaces.anon_pages import Fault
-from pymigrate.mm.state.policy import MPOL, Mempolicy
+from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.spec.models import RandomPages, RegionSpec
 from pymigrate.syscalls.mmap import mmap
+from pymigrate.uapi import MPOL
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT
 
 if TYPE_CHECKING:

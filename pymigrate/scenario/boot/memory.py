@@ -15,13 +15,14 @@ from pymigrate.mm.spaces.huge_pmd import split_huge_pmd_at
 from pymigrate.mm.spaces.rmap import anon_vma_prepare
 from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.machine import FIRST_REGION, Machine, find_file
-from pymigrate.mm.state.policy import MPOL, Mempolicy, new_policy, set_nodemask
+from pymigrate.mm.state.policy import Mempolicy, new_policy, set_nodemask
 from pymigrate.mm.state.task import Region, Task
 from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.boot.hugetlb import fill_hugetlb, map_hugetlb
 from pymigrate.scenario.spec.models import PolicySpec, RandomPages, RegionSpec
 from pymigrate.syscalls.mmap import prot_flags
+from pymigrate.uapi import MPOL
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT, pages_of
 
 # Where Linux puts them on x86-64 when nothing is randomized.

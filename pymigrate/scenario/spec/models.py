@@ -5,13 +5,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
+from pymigrate.mm.base.release import Kernel
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.scenario.spec.access import AccessSpec
 from pymigrate.scenario.spec.costs import CostsSpec
 from pymigrate.scenario.spec.step_base import Step
 from pymigrate.scenario.text.fields import (
-    MODE_FLAGS,
-    MODES,
     Address,
     Cpus,
     FileName,
@@ -31,6 +30,20 @@ from pymigrate.scenario.text.fields import (
     number_of,
     shown,
 )
+from pymigrate.uapi import (
+    BALANCING,
+    MODE_FLAG_TEXTS,
+    MODE_FLAGS,
+    MODE_TEXTS,
+    MODE_WORDS,
+    MODES,
+    MPOL,
+    RELATIVE,
+    STATIC,
+    Thp,
+    ThpDefrag,
+    words_of,
+)
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SIZE
 
 MAX_PID = 1 << 22
@@ -40,18 +53,13 @@ LOCAL_DISTANCE, REMOTE_DISTANCE = 10, 20
 MAX_SEED = (1 << 63) - 1
 MAX_HMAT, MAX_ADISTANCE = 10**8, 10**6
 
-Kernel = Literal["6.12", "6.1", "7.2"]
 HmatNumber = Annotated[int, Field(ge=1, le=MAX_HMAT)]
 PageState = Literal["clean", "dirty", "anon"]
 Kind = Literal["anon", "heap", "stack", "file", "shmem", "hugetlb"]
 
-# numa_maps's names of the modes, where they are not those of the calls.
-_MODE_TEXTS = {
-    "prefer": "preferred",
-    "prefer (many)": "preferred-many",
-    "weighted interleave": "weighted-interleave",
-}
-_FLAG_TEXTS = {"static": "static", "relative": "relative", "balancing": "numa_balancing"}
+# numa_maps's names of modes and mode flags, and those of the calls.
+_MODE_TEXTS = {text: MODE_WORDS[mode] for mode, text in MODE_TEXTS.items()}
+_FLAG_TEXTS = {text: words_of(bit, MODE_FLAGS)[0] for text, bit in MODE_FLAG_TEXTS.items()}
 _POLICY_TEXT = re.compile(r"([^=:]+)(?:=([^:]+))?(?::(.*))?")
 
 
@@ -146,10 +154,8 @@ class MachineSpec(Model):
         default=None,
         description="a row for each node in ascending order; default: 10 to itself, 20 to others",
     )
-    thp: Literal["always", "madvise", "never"] = Field(
-        default="never", description="transparent_hugepage/enabled"
-    )
-    thp_defrag: Literal["always", "defer", "defer+madvise", "madvise", "never"] = Field(
+    thp: Thp = Field(default="never", description="transparent_hugepage/enabled")
+    thp_defrag: ThpDefrag = Field(
         default="madvise",
         description="transparent_hugepage/defrag: which faults compact memory for a huge page",
     )
@@ -268,10 +274,10 @@ class PolicySpec(Model):
         mode, flags = self.mode_number, self.flag_bits
         if mode not in MODES.values() or flags & ~sum(MODE_FLAGS.values()):
             raise ValueError("no such policy; expected a mode of 0 to 6 and known mode flags")
-        if flags & MODE_FLAGS["static"] and flags & MODE_FLAGS["relative"]:
+        if flags & STATIC and flags & RELATIVE:
             raise ValueError("a policy is not both static and relative; expected one of them")
         _check_nodes(mode, flags, self.nodes)
-        if self.home_node is not None and mode not in (MODES["bind"], MODES["preferred-many"]):
+        if self.home_node is not None and mode not in (MPOL.BIND, MPOL.PREFERRED_MANY):
             raise ValueError("only bind and preferred-many have a home node; expected none here")
         return self
 
@@ -303,8 +309,8 @@ def parse_policy(text: str) -> dict[str, object]:
 
 def _check_nodes(mode: int, flags: int, nodes: Nodemask) -> None:
     """Mirrors the checks of mpol_new(), mm/mempolicy.c."""
-    name = next(name for name, number in MODES.items() if number == mode)
-    if flags & MODE_FLAGS["numa_balancing"] and name not in ("bind", "preferred-many"):
+    name = MODE_WORDS[mode]
+    if flags & BALANCING and name not in ("bind", "preferred-many"):
         raise ValueError(f"{name} cannot be balancing; expected bind or preferred-many")
     if name in ("default", "local") and nodes:
         raise ValueError(f"{name} has no nodes; expected none, not {nodes}")

@@ -7,52 +7,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
+from pymigrate.mm.base.advice import ADVICE
 from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.uapi import GET_FLAGS, MODE_FLAGS, MODES, MOVE_FLAGS
 from pymigrate.units import PAGE_SIZE, format_size, parse_size
 
 MAX_SIZE = 1 << 47  # x86-64's user address space
 MAX_ADDRESS = (1 << 47) - PAGE_SIZE
 MAX_INT = 1 << 63
-
-MODES = {
-    "default": 0,
-    "preferred": 1,
-    "bind": 2,
-    "interleave": 3,
-    "local": 4,
-    "preferred-many": 5,
-    "weighted-interleave": 6,
-}
-MODE_FLAGS = {"static": 0x8000, "relative": 0x4000, "numa_balancing": 0x2000}
-MOVE_FLAGS = {"strict": 1, "move": 2, "move_all": 4, "lazy": 8}
-GET_FLAGS = {"node": 1, "addr": 2, "mems_allowed": 4}
-ADVICE = {
-    "normal": 0,
-    "random": 1,
-    "sequential": 2,
-    "willneed": 3,
-    "dontneed": 4,
-    "free": 8,
-    "remove": 9,
-    "dontfork": 10,
-    "dofork": 11,
-    "mergeable": 12,
-    "unmergeable": 13,
-    "hugepage": 14,
-    "nohugepage": 15,
-    "dontdump": 16,
-    "dodump": 17,
-    "wipeonfork": 18,
-    "keeponfork": 19,
-    "cold": 20,
-    "pageout": 21,
-    "populate_read": 22,
-    "populate_write": 23,
-    "dontneed_locked": 24,
-    "collapse": 25,
-    "hwpoison": 100,
-    "soft_offline": 101,
-}
 
 
 class Model(BaseModel):

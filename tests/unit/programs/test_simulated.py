@@ -8,7 +8,8 @@ from pymigrate.programs.simulated import MMAP_TOP, Simulated, end, name_region
 from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.tools import programs
 from pymigrate.tools.program import Exit
-from pymigrate.tools.system import MPOL_BIND, Policy, Region
+from pymigrate.tools.system import Policy, Region
+from pymigrate.uapi import MPOL
 from tests.conftest import errno_of, maps, new_task, touched
 
 
@@ -20,9 +21,9 @@ def test_shells_child_may_use_all(machine: Machine) -> None:
 
 def test_child_of_a_task_inherits_policy_cpus_and_user(machine: Machine) -> None:
     parent = new_task(machine, cpu=1, uid=26)
-    set_mempolicy(machine, parent, MPOL_BIND, Nodemask.of(1))
+    set_mempolicy(machine, parent, MPOL.BIND, Nodemask.of(1))
     system = Simulated(machine, parent)
-    assert system.get_mempolicy() == Policy(MPOL_BIND, Nodemask.of(1))
+    assert system.get_mempolicy() == Policy(MPOL.BIND, Nodemask.of(1))
     assert (system.affinity(), system.task.uid) == (Cpumask.of(1), 26)
     system.sched_setaffinity(Cpumask.of(0))
     assert parent.cpus == Cpumask.of(1)

@@ -18,9 +18,10 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls import gup
 from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.mempolicy import mbind
-from pymigrate.syscalls.migrate import MPOL_MF_MOVE_ALL, migrate_pages, move_pages
+from pymigrate.syscalls.migrate import migrate_pages, move_pages
 from pymigrate.syscalls.mmap import mlock, mprotect, munmap
 from pymigrate.syscalls.process import exit_task, fork, touch
+from pymigrate.uapi import MPOL_MF_MOVE_ALL
 from tests.conftest import (
     PAGE,
     errno_of,

@@ -9,10 +9,11 @@ from pymigrate.mm.state.policy import MPOL, Mempolicy
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.madvise import Madv, madvise
-from pymigrate.syscalls.migrate import MPOL_MF_MOVE_ALL, migrate_pages, move_pages
+from pymigrate.syscalls.migrate import migrate_pages, move_pages
 from pymigrate.syscalls.mmap import memfd_secret, mprotect, munmap
 from pymigrate.syscalls.process import fork, touch
 from pymigrate.syscalls.sysctl import write
+from pymigrate.uapi import MPOL_MF_MOVE_ALL
 from tests.conftest import (
     HUGE,
     PAGE,

@@ -16,10 +16,11 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.devices import migrate_vma
 from pymigrate.syscalls.gup import add_to_swap_cache, pin, work_on
 from pymigrate.syscalls.madvise import Madv, madvise
-from pymigrate.syscalls.mempolicy import MPOL_F_ADDR, MPOL_F_NODE, get_mempolicy, mbind
+from pymigrate.syscalls.mempolicy import get_mempolicy, mbind
 from pymigrate.syscalls.migrate import migrate_pages, move_pages
 from pymigrate.syscalls.mmap import mlock, mprotect, munlock, munmap
 from pymigrate.syscalls.process import exit_task, fork, touch
+from pymigrate.uapi import MPOL_F_ADDR, MPOL_F_NODE
 from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.pictures import ps
 from pymigrate.views.proc import numa_maps, vmstat
