@@ -1,7 +1,8 @@
 """The settings of the kernel that matter here: /proc/sys, and files of /sys/kernel/mm."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.compact.compaction import compact_memory
@@ -13,42 +14,25 @@ from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.credentials import check_root
+from pymigrate.uapi import THP, THP_DEFRAG
 
 MAX_WEIGHT = 255
 _WEIGHT = re.compile(r"(?:/sys/kernel/mm/mempolicy/)?weighted_interleave/node([0-9]{1,4})")
-# The long names, and what they mean.
-_ALIASES = {
-    "kernel.numa_balancing": "numa_balancing",
-    "vm.drop_caches": "drop_caches",
-    "vm.compact_memory": "compact_memory",
-    "vm.nr_hugepages": "nr_hugepages",
-    "/sys/kernel/mm/numa/demotion_enabled": "demotion_enabled",
-    "/sys/kernel/mm/transparent_hugepage/enabled": "thp",
-    "/sys/kernel/mm/transparent_hugepage/defrag": "thp_defrag",
-}
-# Of NUMA balancing: files of debugfs, and a sysctl; see NumaKnobs.
-_KNOBS = {
-    "numa_balancing/scan_delay_ms": "scan_delay_ms",
-    "numa_balancing/scan_period_min_ms": "scan_period_min_ms",
-    "numa_balancing/scan_period_max_ms": "scan_period_max_ms",
-    "numa_balancing/scan_size_mb": "scan_size_mb",
-    "numa_balancing/hot_threshold_ms": "hot_threshold_ms",
-    "numa_balancing_promote_rate_limit_MBps": "promote_rate_limit_mbps",
-}
-_ALIASES |= {f"/sys/kernel/debug/sched/{name}": name for name in _KNOBS if "/" in name}
-_ALIASES["kernel.numa_balancing_promote_rate_limit_MBps"] = "numa_balancing_promote_rate_limit_MBps"
 _KNOB_MAX = 1 << 20
-# Of compaction; see CompactKnobs: the name of the field, and the highest value.
-_COMPACT_KNOBS = {
-    "compact_unevictable_allowed": ("unevictable_allowed", 1),
-    "extfrag_threshold": ("extfrag_threshold", 1000),
-    "compaction_proactiveness": ("proactiveness", 100),
-}
-_ALIASES |= {f"vm.{name}": name for name in _COMPACT_KNOBS}
-NAMES = ("numa_balancing", "demotion_enabled", "thp", "nr_hugepages", "drop_caches", *_KNOBS)
-NAMES = (*NAMES, "thp_defrag", *_COMPACT_KNOBS)
-_THP = ("always", "madvise", "never")
-_DEFRAG = ("always", "defer", "defer+madvise", "madvise", "never")
+_MAX_HUGEPAGES = 1 << 30
+
+
+class Setting(NamedTuple):
+    """A setting: what its file reads (None: it can only be written), and what a write to it does.
+
+    *long_name* is what sysctl(8) calls it, or its file. The value that is written is text as the
+    file takes it; KernelError EINVAL refuses one.
+    """
+
+    name: str
+    long_name: str
+    read: Callable[[Machine], str] | None
+    write: Callable[[Machine, str], None]
 
 
 def read(machine: Machine, name: str) -> str:
@@ -56,27 +40,16 @@ def read(machine: Machine, name: str) -> str:
 
     Raises KernelError ENOENT, and EACCES for those that can only be written.
     """
-    name = _ALIASES.get(name, name)
-    node = _weight_node(machine, name)
-    if node is not None:
-        return str(machine.weights.get(node, 1))
-    if name == "numa_balancing":
-        return str(machine.numa_balancing)
-    if name in _KNOBS:
-        return str(getattr(machine.numa_knobs, _KNOBS[name]))
-    if name == "demotion_enabled":
-        return "true" if machine.demotion else "false"
-    if name == "thp":
-        return " ".join(f"[{mode}]" if mode == machine.thp else mode for mode in _THP)
-    if name == "thp_defrag":
-        return " ".join(f"[{mode}]" if mode == machine.defrag else mode for mode in _DEFRAG)
-    if name in _COMPACT_KNOBS:
-        return str(getattr(machine.compact_knobs, _COMPACT_KNOBS[name][0]))
-    if name == "nr_hugepages":
-        return str(sum(node.hugetlb.nr for node in machine.nodes.values()))
-    if name in ("drop_caches", "compact_memory"):
-        raise KernelError("EACCES", f"{name} can only be written")
-    raise _unknown(machine, name)
+    setting = _find(machine, name)
+    if setting.read is None:
+        raise KernelError("EACCES", f"{setting.name} can only be written")
+    return setting.read(machine)
+
+
+def read_all(machine: Machine) -> dict[str, str]:
+    """The values of all settings that can be read, by their names."""
+    rows = [*SETTINGS.values(), *(_weight(nid) for nid in _weighted(machine))]
+    return {row.name: row.read(machine) for row in rows if row.read is not None}
 
 
 def write(machine: Machine, caller: Task, name: str, value: str, node: int | None = None) -> None:
@@ -84,27 +57,79 @@ def write(machine: Machine, caller: Task, name: str, value: str, node: int | Non
 
     Raises KernelError EACCES, ENOENT, EINVAL.
     """
-    name = _ALIASES.get(name, name)
     check_root(caller, "only root may change settings")
-    weighted = _weight_node(machine, name)
-    if weighted is not None:
-        _set_weight(machine, weighted, value)
-    elif name == "nr_hugepages":
-        _set_nr_hugepages(machine, value, node)
-    elif name in _KNOBS:
-        _set_knob(machine, _KNOBS[name], value)
-    elif name in _COMPACT_KNOBS:
-        _set_compact_knob(machine, *_COMPACT_KNOBS[name], value)
-    elif name in _WRITERS:
-        _WRITERS[name](machine, value)
+    setting = _find(machine, name)
+    if node is not None and setting.name == "nr_hugepages":
+        _set_hugepages_of(machine, node, value)
     else:
-        raise _unknown(machine, name)
+        setting.write(machine, value)
 
 
-def _set_nr_hugepages(machine: Machine, value: str, node: int | None) -> None:
-    if node is not None and (node not in machine.nodes or not machine.nodes[node].nr_pages):
-        raise KernelError("ENOENT", f"node {node} has no pool of huge pages")
-    set_nr_hugepages(machine, _number(value, 0, 1 << 30), node)
+def _find(machine: Machine, name: str) -> Setting:
+    """The setting that has this name, or this long one. Raises KernelError ENOENT."""
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    match = _WEIGHT.fullmatch(name)
+    if match and int(match[1]) in _weighted(machine):
+        return _weight(int(match[1]))
+    known = [*SETTINGS, *(["weighted_interleave/nodeN"] if _weighted(machine) else [])]
+    why = f"there is no setting {name[:60]}; expected one of {', '.join(known)}"
+    raise KernelError("ENOENT", why)
+
+
+def _weighted(machine: Machine) -> Sequence[int]:
+    """The nodes that have a weight in weighted interleave."""
+    return list(machine.nodes) if machine.release.weighted_interleave else []
+
+
+def _weight(nid: int) -> Setting:
+    """The node's weight in weighted interleave; nothing or 0 make it 1 again."""
+
+    def change(machine: Machine, value: str) -> None:
+        weight = _number(value or "0", 0, MAX_WEIGHT)
+        machine.weights.pop(nid, None)
+        if weight > 1:
+            machine.weights[nid] = weight
+
+    name = f"weighted_interleave/node{nid}"
+    return Setting(
+        name,
+        f"/sys/kernel/mm/mempolicy/{name}",
+        lambda machine: str(machine.weights.get(nid, 1)),
+        change,
+    )
+
+
+def _numa_knob(name: str, long_name: str, field: str, lowest: int) -> Setting:
+    """A setting of balancing; scans of size 0, or without end, are not simulated."""
+
+    def change(machine: Machine, value: str) -> None:
+        number = _number(value, lowest, _KNOB_MAX)
+        machine.numa_knobs = machine.numa_knobs._replace(**{field: number})
+
+    return Setting(name, long_name, lambda machine: str(getattr(machine.numa_knobs, field)), change)
+
+
+def _scan_knob(field: str, lowest: int = 1) -> Setting:
+    """A setting of balancing that is a file of debugfs."""
+    name = f"numa_balancing/{field}"
+    return _numa_knob(name, f"/sys/kernel/debug/sched/{name}", field, lowest)
+
+
+def _compact_knob(
+    name: str, field: str, highest: int, then: Callable[[Machine], object] | None = None
+) -> Setting:
+    """A setting of compaction; if it is not 0 *then* is done at once."""
+
+    def change(machine: Machine, value: str) -> None:
+        number = _number(value, 0, highest)
+        machine.compact_knobs = machine.compact_knobs._replace(**{field: number})
+        if then is not None and number:
+            then(machine)
+
+    return Setting(
+        name, f"vm.{name}", lambda machine: str(getattr(machine.compact_knobs, field)), change
+    )
 
 
 def _set_numa_balancing(machine: Machine, value: str) -> None:
@@ -114,12 +139,6 @@ def _set_numa_balancing(machine: Machine, value: str) -> None:
     machine.numa_balancing = mode
 
 
-def _set_knob(machine: Machine, knob: str, value: str) -> None:
-    """Change a setting of balancing; scans of size 0, or without end, are not simulated."""
-    number = _number(value, 1 if knob.startswith("scan_") else 0, _KNOB_MAX)
-    machine.numa_knobs = machine.numa_knobs._replace(**{knob: number})
-
-
 def _set_demotion(machine: Machine, value: str) -> None:
     switch = value.strip().lower()
     if switch not in ("0", "n", "false", "1", "y", "true"):
@@ -127,40 +146,28 @@ def _set_demotion(machine: Machine, value: str) -> None:
     machine.demotion = switch in ("1", "y", "true")
 
 
-def _compact(machine: Machine, value: str) -> None:
-    _number(value, 1, 1)
-    compact_memory(machine)
-
-
-def _set_compact_knob(machine: Machine, field: str, highest: int, value: str) -> None:
-    """A proactiveness other than 0 lets kcompactd look at each node at once."""
-    number = _number(value, 0, highest)
-    machine.compact_knobs = machine.compact_knobs._replace(**{field: number})
-    if field == "proactiveness" and number:
-        proactive_compact_nodes(machine)
-
-
-def _set_defrag(machine: Machine, value: str) -> None:
-    if value.strip() not in _DEFRAG:
-        raise KernelError("EINVAL", f"{value[:20]!r} is not a value of thp_defrag")
-    machine.defrag = value.strip()
-
-
 def _set_thp(machine: Machine, value: str) -> None:
     """Where faults map huge pages from now on. Watermarks follow: enabled_store()."""
-    value = value.strip()
-    if value not in _THP:
-        raise KernelError("EINVAL", f"{value[:20]!r} is not a value of thp")
-    machine.thp = value
+    machine.thp = _word(value, "thp", THP)
     setup_watermarks(machine)
 
 
-def _set_weight(machine: Machine, node: int, value: str) -> None:
-    """The node's weight in weighted interleave; nothing or 0 make it 1 again."""
-    weight = _number(value or "0", 0, MAX_WEIGHT)
-    machine.weights.pop(node, None)
-    if weight > 1:
-        machine.weights[node] = weight
+def _set_defrag(machine: Machine, value: str) -> None:
+    machine.defrag = _word(value, "thp_defrag", THP_DEFRAG)
+
+
+def _nr_hugepages(machine: Machine) -> str:
+    return str(sum(node.hugetlb.nr for node in machine.nodes.values()))
+
+
+def _set_nr_hugepages(machine: Machine, value: str) -> None:
+    set_nr_hugepages(machine, _number(value, 0, _MAX_HUGEPAGES), None)
+
+
+def _set_hugepages_of(machine: Machine, nid: int, value: str) -> None:
+    if nid not in machine.nodes or not machine.nodes[nid].nr_pages:
+        raise KernelError("ENOENT", f"node {nid} has no pool of huge pages")
+    set_nr_hugepages(machine, _number(value, 0, _MAX_HUGEPAGES), nid)
 
 
 def _drop_caches(machine: Machine, value: str) -> None:
@@ -172,40 +179,70 @@ def _drop_caches(machine: Machine, value: str) -> None:
         machine.counters.add("drop_slab")
 
 
-def _weight_node(machine: Machine, name: str) -> int | None:
-    match = _WEIGHT.fullmatch(name)
-    if match is None:
-        return None
-    if int(match[1]) not in machine.nodes or not machine.release.weighted_interleave:
-        raise _unknown(machine, name)
-    return int(match[1])
+def _compact(machine: Machine, value: str) -> None:
+    _number(value, 1, 1)
+    compact_memory(machine)
 
 
-def _unknown(machine: Machine, name: str) -> KernelError:
-    """That there is no such setting; says which there are."""
-    known = [*NAMES, "compact_memory"]
-    if machine.release.weighted_interleave:
-        known.append("weighted_interleave/nodeN")
-    why = f"there is no setting {name[:60]}; expected one of {', '.join(known)}"
-    return KernelError("ENOENT", why)
+def _chosen(chosen: str, words: Sequence[str]) -> str:
+    """*words* as a file shows them of which one is chosen."""
+    return " ".join(f"[{word}]" if word == chosen else word for word in words)
+
+
+def _word(value: str, name: str, words: Sequence[str]) -> str:
+    """The one of *words* that is written to the setting *name*. Raises KernelError EINVAL."""
+    if value.strip() not in words:
+        raise KernelError("EINVAL", f"{value[:20]!r} is not a value of {name}")
+    return value.strip()
 
 
 def _number(value: str, low: int, high: int) -> int:
+    """The number that is written to a setting. Raises KernelError EINVAL."""
     digits = value.strip()
-    if (
-        not (digits.isascii() and digits.isdigit())
-        or len(digits) > 10
-        or not low <= int(value) <= high
-    ):
+    is_number = digits.isascii() and digits.isdigit() and len(digits) <= 10
+    if not is_number or not low <= int(digits) <= high:
         raise KernelError("EINVAL", f"{value[:20]!r} is not a number from {low} to {high}")
-    return int(value)
+    return int(digits)
 
 
-_WRITERS: dict[str, Callable[[Machine, str], None]] = {
-    "thp": _set_thp,
-    "thp_defrag": _set_defrag,
-    "numa_balancing": _set_numa_balancing,
-    "demotion_enabled": _set_demotion,
-    "drop_caches": _drop_caches,
-    "compact_memory": _compact,
-}
+_HUGE = "/sys/kernel/mm/transparent_hugepage"
+_ROWS = (
+    Setting(
+        "numa_balancing",
+        "kernel.numa_balancing",
+        lambda machine: str(machine.numa_balancing),
+        _set_numa_balancing,
+    ),
+    Setting(
+        "demotion_enabled",
+        "/sys/kernel/mm/numa/demotion_enabled",
+        lambda machine: "true" if machine.demotion else "false",
+        _set_demotion,
+    ),
+    Setting("thp", f"{_HUGE}/enabled", lambda machine: _chosen(machine.thp, THP), _set_thp),
+    Setting("nr_hugepages", "vm.nr_hugepages", _nr_hugepages, _set_nr_hugepages),
+    Setting("drop_caches", "vm.drop_caches", None, _drop_caches),
+    _scan_knob("scan_delay_ms"),
+    _scan_knob("scan_period_min_ms"),
+    _scan_knob("scan_period_max_ms"),
+    _scan_knob("scan_size_mb"),
+    _scan_knob("hot_threshold_ms", lowest=0),
+    _numa_knob(
+        "numa_balancing_promote_rate_limit_MBps",
+        "kernel.numa_balancing_promote_rate_limit_MBps",
+        "promote_rate_limit_mbps",
+        lowest=0,
+    ),
+    Setting(
+        "thp_defrag",
+        f"{_HUGE}/defrag",
+        lambda machine: _chosen(machine.defrag, THP_DEFRAG),
+        _set_defrag,
+    ),
+    _compact_knob("compact_unevictable_allowed", "unevictable_allowed", 1),
+    _compact_knob("extfrag_threshold", "extfrag_threshold", 1000),
+    _compact_knob("compaction_proactiveness", "proactiveness", 100, proactive_compact_nodes),
+    Setting("compact_memory", "vm.compact_memory", None, _compact),
+)
+SETTINGS = {row.name: row for row in _ROWS}  # but for the weights, of which each node has one
+_BY_NAME = SETTINGS | {row.long_name: row for row in _ROWS}

@@ -27,9 +27,6 @@ def command(options: Options, setting: str | None) -> None:
             call.answer["value"] = sysctl.read(call.machine, name)
             call.text = f"{call.answer['value']}\n"
         else:
-            names = [name for name in sysctl.NAMES if name != "drop_caches"]
-            if call.machine.release.weighted_interleave:
-                names += [f"weighted_interleave/node{nid}" for nid in call.machine.nodes]
-            values = {name: sysctl.read(call.machine, name) for name in names}
+            values = sysctl.read_all(call.machine)
             call.answer["values"] = values
             call.text = "".join(f"{name} = {value}\n" for name, value in values.items())

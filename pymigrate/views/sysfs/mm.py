@@ -64,7 +64,7 @@ def debug_sched_dir(machine: Machine) -> Dir:
     """/sys/kernel/debug/sched: how NUMA balancing scans."""
     knobs: Entries = {
         name.partition("/")[2]: _setting(machine, name)
-        for name in sysctl.NAMES
+        for name in sysctl.SETTINGS
         if name.startswith("numa_balancing/")
     }
     return dir_of({"numa_balancing": dir_of(knobs)})

@@ -133,10 +133,7 @@ def as_json(changes: Changes) -> dict[str, object]:
 def _settings(machine: Machine) -> dict[str, str]:
     from pymigrate.syscalls import sysctl  # which only a dry run needs, and compaction with it
 
-    names = [name for name in sysctl.NAMES if name != "drop_caches"]
-    if machine.release.weighted_interleave:
-        names += [f"weighted_interleave/node{nid}" for nid in machine.nodes]
-    return {name: sysctl.read(machine, name) for name in names}
+    return sysctl.read_all(machine)
 
 
 def _cpusets(machine: Machine) -> dict[str, str]:

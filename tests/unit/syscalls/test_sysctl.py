@@ -5,7 +5,7 @@ import pytest
 from pymigrate.mm.state.machine import Machine
 from pymigrate.syscalls.mmap import munmap
 from pymigrate.syscalls.process import touch
-from pymigrate.syscalls.sysctl import read, write
+from pymigrate.syscalls.sysctl import SETTINGS, Setting, read, read_all, write
 from tests.conftest import errno_of, mapped, new_file, new_task, two_nodes
 
 WEIGHT = "weighted_interleave/node1"
@@ -151,3 +151,25 @@ def test_caches_are_dropped_by_bit(
     write(machine, machine.shell_of(0), "drop_caches", value)
     assert machine.nodes[0].nr_free - free == dropped
     assert {name: machine.counters[name] for name in counters} == counters
+
+
+@pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
+def test_setting_has_a_long_name_too(machine: Machine, setting: Setting) -> None:
+    if setting.read is None:
+        assert errno_of(read, machine, setting.long_name) == "EACCES"
+    else:
+        assert read(machine, setting.long_name) == read(machine, setting.name)
+
+
+def test_all_that_can_be_read_are_listed_with_each_nodes_weight(machine: Machine) -> None:
+    values = read_all(machine)
+    assert values.keys() == SETTINGS.keys() - {"drop_caches", "compact_memory"} | {
+        "weighted_interleave/node0",
+        WEIGHT,
+    }
+    assert values["thp_defrag"] == "always defer defer+madvise [madvise] never"
+
+
+def test_pool_of_a_node_that_does_not_exist_cannot_be_set(machine: Machine) -> None:
+    caller = machine.shell_of(0)
+    assert errno_of(write, machine, caller, "nr_hugepages", "1", 7) == "ENOENT"
