@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pymigrate.errors import KernelError
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.movable_ops import isolate_movable_page, putback_movable_page, queue_of
+from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.state.driver import Driver
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.policy import Placement
 
 
 def migrate_driver(
@@ -26,7 +26,7 @@ def migrate_driver(
         machine,
         machine.shell_of(0),
         queue_of(machine, driver, isolated),
-        Placement((nid,), this_node=True),
+        ThisNode(nid),
         MigrateReason.COMPACTION,
         mode=mode,
     )

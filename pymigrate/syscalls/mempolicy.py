@@ -9,7 +9,7 @@ from pymigrate.mm.calls.mbind import do_mbind, set_home_node
 from pymigrate.mm.engine.queue_folios import Walk
 from pymigrate.mm.faults.memory import Access, access
 from pymigrate.mm.frames.frames import frame_of
-from pymigrate.mm.frames.placement import cursor_placement
+from pymigrate.mm.frames.placement import cursor_placement, turns_of
 from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.policy import Mempolicy, new_policy, set_nodemask, split_mode
@@ -70,7 +70,7 @@ def get_mempolicy(machine: Machine, task: Task, addr: int, flags: int) -> Policy
         if task.policy is None or not task.policy.is_interleaving:
             raise KernelError("EINVAL", "the task's policy does not interleave")
         where, _, _ = cursor_placement(machine, task, 1, task.policy)
-        return answer(task.policy, where.cycle[0])
+        return answer(task.policy, turns_of(where)[0])
     return answer(task.policy, None)
 
 

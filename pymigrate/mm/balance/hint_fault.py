@@ -27,9 +27,9 @@ from pymigrate.mm.frames.frames import folio_of, update_frames
 from pymigrate.mm.frames.hot_pages import TIERING, access_time, uses_access_time
 from pymigrate.mm.frames.memory_tiers import node_is_toptier
 from pymigrate.mm.frames.page_alloc import available
+from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.reclaim.vmscan import can_demote, wakeup_kswapd
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
-from pymigrate.mm.state.policy import Placement
 from pymigrate.mm.state.vma import Vm
 from pymigrate.uapi import BALANCING
 from pymigrate.units import huge_ceil, huge_floor
@@ -259,7 +259,7 @@ def _migrate_alike(
 
 def migrate_misplaced(machine: Machine, task: Task, queue: list[Slice], target: int) -> int:
     """Let the engine move folios to node *target*; how many base pages it did."""
-    where = Placement((target,), this_node=True)
+    where = ThisNode(target)
     reason, mode = MigrateReason.NUMA_MISPLACED, MigrateMode.ASYNC
     return migrate_pages(machine, task, queue, where, reason, mode=mode).succeeded
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate import migrate_pages
@@ -13,12 +12,12 @@ from pymigrate.mm.faults.memory import Access, access
 from pymigrate.mm.frames.frames import folio_of
 from pymigrate.mm.frames.free_area import is_longterm_pinnable
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
+from pymigrate.mm.frames.placement import OWN_NODE
 from pymigrate.mm.reclaim.room import FOR_THE_KERNEL
 from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.spaces.pins import change_references, drop_pin, is_secretmem
 from pymigrate.mm.spaces.rmap import rmap_index
 from pymigrate.mm.state.events import MigrateReason
-from pymigrate.mm.state.policy import Placement
 from pymigrate.mm.state.task import Pin
 from pymigrate.mm.state.vma import Vm
 
@@ -72,9 +71,8 @@ def migrate_longterm_unpinnable_folios(machine: Machine, task: Task, pages: Sequ
             start = rmap_index(folio.frame, first, index)
             moved = PteRun(start, folio.nr, (folio.pfn,), folio.order, run.flags)
             queue.append(Slice(moved, (0,), (folio.merged(),), index))
-    where = Placement((nid_of(queue[0].run.lanes[0]),), own_node=True)
     result = migrate_pages(
-        machine, task, queue, where, MigrateReason.LONGTERM_PIN, room=FOR_THE_KERNEL
+        machine, task, queue, OWN_NODE, MigrateReason.LONGTERM_PIN, room=FOR_THE_KERNEL
     )
     if result.is_enomem or result.stayed:
         raise KernelError("ENOMEM", "pages in ZONE_MOVABLE or CMA cannot be moved out of it")

@@ -11,9 +11,9 @@ from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults.migrate_device import migrate_from_device
 from pymigrate.mm.frames.frames import folio_of, frame_of, new_frames, update_frames
+from pymigrate.mm.frames.placement import Within
 from pymigrate.mm.reclaim.direct_alloc import alloc_large
 from pymigrate.mm.spaces.rmap import remove_rmap
-from pymigrate.mm.state.policy import Placement
 from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Nodemask
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_ceil, huge_floor
@@ -102,7 +102,7 @@ def _alloc(machine: Machine, task: Task, load: Counter[int]) -> int:
     """A huge page on the node that most pages lie on. Mirrors alloc_charge_folio()."""
     most = max(load.values())
     nodes = sorted(nid for nid, nr in load.items() if nr == most)
-    where = Placement((nodes[0],), Nodemask.collect(nodes))
+    where = Within(nodes[0], Nodemask.collect(nodes))
     lanes, got = alloc_large(machine, task, where, 0, 1, HPAGE_PMD_ORDER, TRANSHUGE)
     if not got:
         machine.counters.add("thp_collapse_alloc_failed")

@@ -8,8 +8,8 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.queue_folios import Queue, Walk
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
+from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.reclaim.room import FOR_CALLS
-from pymigrate.mm.state.policy import Placement
 from pymigrate.mm.state.vma import is_migratable
 from pymigrate.units import END_OF_MEMORY
 
@@ -73,9 +73,7 @@ def _migrate_to_node(
             queue.add_vma(mm, vma, a, b)
     if not queue.slices:
         return queue.failed
-    result = migrate_pages(
-        machine, caller, queue.slices, Placement((dest,), this_node=True), room=FOR_CALLS
-    )
+    result = migrate_pages(machine, caller, queue.slices, ThisNode(dest), room=FOR_CALLS)
     if result.is_enomem:
         raise KernelError("ENOMEM", f"node {dest} is full")
     return queue.failed + result.stayed

@@ -12,9 +12,9 @@ from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.frames.frames import folio_of, frame_of
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
+from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.reclaim.room import FOR_CALLS
 from pymigrate.mm.spaces.rmap import rmap_index
-from pymigrate.mm.state.policy import Placement
 from pymigrate.mm.state.vma import Vm, Vma, is_migratable
 from pymigrate.units import MAX_NUMNODES
 
@@ -128,7 +128,7 @@ class _Loop:
         """
         if not self.queue:
             return 0
-        where = Placement((self.node,), this_node=True)
+        where = ThisNode(self.node)
         result = migrate_pages(self.machine, self.caller, self.queue, where, room=FOR_CALLS)
         self.queue, self.isolated = [], set()
         if result.is_enomem:

@@ -16,8 +16,8 @@ from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.base.runs import pages_to_extents
 from pymigrate.mm.frames.frames import FrameEdits, frame_of
 from pymigrate.mm.frames.page_alloc import alloc_pages, free_extents, room_for
+from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
-from pymigrate.mm.state.policy import Placement
 from pymigrate.mm.state.vma import is_migratable
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def play(
     for page, node in plan.moved.items():
         wanted.setdefault(node, []).append(page)
     for node, there in wanted.items():
-        where = Placement((node,), this_node=True)
+        where = ThisNode(node)
         if len(there) > room_for(machine, caller, where):
             return None
     if not plan.is_simple:
@@ -218,7 +218,7 @@ def _carry_out(
     fresh: dict[int, int] = {}
     edits = FrameEdits(machine)
     for node, pages in wanted.items():
-        where = Placement((node,), this_node=True)
+        where = ThisNode(node)
         lanes, _ = alloc_pages(machine, caller, where, 0, len(pages))
         pfns = [pfn for start, nr in lanes[0] for pfn in range(start, start + nr)]
         fresh.update(zip(pages, pfns, strict=True))

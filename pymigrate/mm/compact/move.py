@@ -15,8 +15,8 @@ from pymigrate.mm.engine.migrate_bulk import Moves
 from pymigrate.mm.engine.migrate_ops import surely_moves
 from pymigrate.mm.frames.driver_pages import looks_movable
 from pymigrate.mm.frames.pageblocks import migratetype_of
+from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.state.events import MigrateReason
-from pymigrate.mm.state.policy import Placement
 from pymigrate.mm.state.trace import call_event
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _move_watched(
         machine,
         machine.shell_of(0),
         queue,
-        Placement((cc.node.nid,), this_node=True),
+        ThisNode(cc.node.nid),
         MigrateReason.COMPACTION,
         mode=cc.mode,
         targets=targets,

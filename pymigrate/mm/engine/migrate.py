@@ -17,6 +17,7 @@ from pymigrate.mm.engine.migrate_bulk import BulkMover, is_plain
 from pymigrate.mm.engine.migrate_folio import FolioMover, Outcome, Work, is_hugetlb, works_of
 from pymigrate.mm.engine.room import AS_IT_IS
 from pymigrate.mm.frames.frames import folio_of
+from pymigrate.mm.frames.placement import OWN_NODE, ThisNode
 from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio
 from pymigrate.mm.state.events import MigrateMode, MigrateReason, mode_text
 from pymigrate.mm.state.trace import call_event
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from pymigrate.mm.base.runs import Extent
     from pymigrate.mm.engine.folio_list import Slice
     from pymigrate.mm.engine.room import Room
+    from pymigrate.mm.frames.placement import Placement
     from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.policy import Placement
     from pymigrate.mm.state.task import Task
 
 ASYNC_PASSES, SYNC_PASSES = 3, 7  # NR_MAX_MIGRATE_ASYNC_RETRY, NR_MAX_MIGRATE_SYNC_RETRY
@@ -140,7 +141,7 @@ class _Call:
         """Whether each folio is to go its own way, or to be seen, or met by others."""
         if self.folios.targets is not None:
             return True
-        if self.where.own_node or self.reason == MigrateReason.MEMORY_FAILURE:
+        if self.where == OWN_NODE or self.reason == MigrateReason.MEMORY_FAILURE:
             return True
         return self.machine.events is not None or bool(self.machine.meanwhile)
 
@@ -150,7 +151,7 @@ class _Call:
             if self.bulk.has_room(queue):
                 self._move_all(queue)
                 return 0
-            if self.where.this_node and not any(part.run.order for part in queue):
+            if isinstance(self.where, ThisNode) and not any(part.run.order for part in queue):
                 self.bulk.move_until_full(queue)
                 self.stats.succeeded, self.stats.failed_pages = self.bulk.succeeded, 1
                 return _ENOMEM

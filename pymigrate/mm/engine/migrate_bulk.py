@@ -11,6 +11,7 @@ from pymigrate.mm.engine.migrate_ops import surely_moves
 from pymigrate.mm.frames.frames import FrameEdits, update_frames, whole_folios
 from pymigrate.mm.frames.hot_pages import forget_cpupids
 from pymigrate.mm.frames.page_alloc import alloc_pages, room_for
+from pymigrate.mm.frames.placement import Cycle, turns_of
 from pymigrate.mm.spaces.rmap import mappings
 from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
 from pymigrate.units import HPAGE_PMD_ORDER
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
     from pymigrate.mm.base.runs import Edit, RunMap
     from pymigrate.mm.engine.folio_list import Slice
+    from pymigrate.mm.frames.placement import Placement
     from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.policy import Placement
     from pymigrate.mm.state.tally import Tally
     from pymigrate.mm.state.task import Task
 
@@ -107,6 +108,7 @@ class BulkMover:
 
     def __init__(self, machine: Machine, caller: Task, where: Placement, base: int) -> None:
         self.machine, self.caller, self.where, self.base = machine, caller, where, base
+        self.takes_turns = len(turns_of(where)) > 1
         self.succeeded = self.thp_succeeded = 0
         self.moves = Moves(machine)
 
@@ -140,7 +142,7 @@ class BulkMover:
             if part.run.order:
                 self._move(part)
         small = [part for part in parts if not part.run.order]
-        if len(self.where.cycle) > 1:
+        if self.takes_turns:
             for part in small:
                 self._move(part)
         elif small:
@@ -168,13 +170,13 @@ class BulkMover:
     def _move(self, part: Slice) -> None:
         """Give the folios of *part* new frames."""
         order, k = part.run.order, len(part.run.lanes)
-        if len(self.where.cycle) > 1 and not (part.is_whole and len(part.frames) == 1):
+        if self.takes_turns and not (part.is_whole and len(part.frames) == 1):
             for piece in part.tables() if k < part.run.nr >> order else iter((part,)):
                 self._move_in_turn(piece)
             return
         index = self.base + (part.first >> order)
         lanes = self._alloc(self.where, index, part.nr_folios, order)
-        if len(self.where.cycle) > 1:
+        if self.takes_turns:
             new = weave(part.run.start, part.nr, lanes, order, part.run.flags)
             self._done(part, new, [e for lane in lanes for e in lane])
         else:
@@ -194,15 +196,14 @@ class BulkMover:
 
     def _move_in_turn(self, part: Slice) -> None:
         """Move the picked entries of an explicit table to nodes that take turns."""
-        cycle, order = self.where.cycle, part.run.order
+        nids, order = turns_of(self.where), part.run.order
         turns: dict[int, list[int]] = {}
         for i, entry in enumerate(part.picked):
             index = self.base + (part.first >> order) + entry
-            turns.setdefault(index % len(cycle), []).append(i)
+            turns.setdefault(index % len(nids), []).append(i)
         pfns = [0] * len(part.picked)
         for turn, places in turns.items():
-            where = self.where._replace(cycle=(cycle[turn],))
-            [lane] = self._alloc(where, 0, len(places), order)
+            [lane] = self._alloc(Cycle((nids[turn],)), 0, len(places), order)
             fresh = (pfn for start, nr in lane for pfn in range(start, start + nr, 1 << order))
             for i, pfn in zip(places, fresh, strict=True):
                 pfns[i] = pfn

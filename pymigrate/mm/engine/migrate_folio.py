@@ -22,6 +22,7 @@ from pymigrate.mm.frames.busy import end, wait_for
 from pymigrate.mm.frames.driver_pages import is_movable, looks_movable
 from pymigrate.mm.frames.frames import folio_of, update_folio
 from pymigrate.mm.frames.page_alloc import free_pages
+from pymigrate.mm.frames.placement import OWN_NODE, Prefer
 from pymigrate.mm.spaces.hugetlb_pool import give_back, settle_temporary
 from pymigrate.mm.spaces.rmap import defer_split, mappings
 from pymigrate.mm.state.events import MigrateMode, MigrateReason, Step
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
     from pymigrate.mm.engine.folio_list import Slice
     from pymigrate.mm.engine.room import Room
+    from pymigrate.mm.frames.placement import Placement
     from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.policy import Placement
     from pymigrate.mm.state.tally import Tally
     from pymigrate.mm.state.task import Task
 
@@ -329,8 +330,8 @@ class FolioMover:
             work.dst = self.targets.pop(0) if self.targets else -1
             return work.dst >= 0
         first, where = self.base + (work.index >> work.order), self.where
-        if where.own_node:
-            where = where._replace(cycle=(nid_of(work.pfn),))
+        if where == OWN_NODE:
+            where = Prefer(nid_of(work.pfn))
         if work.is_hugetlb:
             falls_back = self.reason in _FALLS_BACK
             found = self.room.alloc_huge_page(self.machine, self.caller, where, first, falls_back)

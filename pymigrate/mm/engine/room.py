@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pymigrate.mm.engine.folio_list import Slice
+    from pymigrate.mm.frames.placement import Placement
     from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.policy import Placement
     from pymigrate.mm.state.task import Task
 
 

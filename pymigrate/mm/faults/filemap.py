@@ -15,9 +15,9 @@ from pymigrate.mm.state.vma import Vm
 from pymigrate.units import HPAGE_PMD_NR
 
 if TYPE_CHECKING:
+    from pymigrate.mm.frames.placement import Placement
     from pymigrate.mm.state.address_space import AddressSpace
     from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.policy import Placement
     from pymigrate.mm.state.task import Task
     from pymigrate.mm.state.vma import Vma
 

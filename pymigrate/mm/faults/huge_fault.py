@@ -8,7 +8,7 @@ from pymigrate.mm.base.gfp import Gfp, thp_fault
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun, weave
 from pymigrate.mm.frames.frames import new_frames, update_frames
-from pymigrate.mm.frames.placement import placement
+from pymigrate.mm.frames.placement import Placement, Prefer, ThisNode, Within, placement
 from pymigrate.mm.reclaim.direct_alloc import alloc_large
 from pymigrate.mm.state.vma import Vm
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_ceil, huge_floor
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pymigrate.mm.base.runs import Extent
     from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.mm import Mm
-    from pymigrate.mm.state.policy import Mempolicy, Placement
+    from pymigrate.mm.state.policy import Mempolicy
     from pymigrate.mm.state.task import Task
     from pymigrate.mm.state.vma import Vma
 
@@ -106,13 +106,9 @@ def _alloc_huge(
     Without interleaving the node that the policy prefers is asked alone; only if the allocation
     may reclaim the others are asked behind it. Mirrors alloc_pages_mpol().
     """
-    preferred = where.cycle[0]
-    asks_it_alone = not where.is_interleaved and not where.then_any
-    if where.mask is not None and preferred not in where.mask:
-        asks_it_alone = False
-    if not asks_it_alone:
+    if not (isinstance(where, Prefer) or (isinstance(where, Within) and where.nid in where.nodes)):
         return alloc_large(machine, task, where, index, nr, HPAGE_PMD_ORDER, gfp)
-    alone = where._replace(this_node=True)
+    alone = ThisNode(where.nid)
     taken: list[Extent] = []
     done = 0
     while done < nr:

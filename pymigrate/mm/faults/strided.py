@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import gcd
 from typing import TYPE_CHECKING
 
 from pymigrate.mm.base.pte import PteRun, weave
@@ -11,7 +10,7 @@ from pymigrate.mm.faults.memory import access
 from pymigrate.mm.frames.frames import new_frames
 from pymigrate.mm.frames.lru_batches import PAGEVEC_SIZE, folio_add_lru
 from pymigrate.mm.frames.page_alloc import alloc_pages
-from pymigrate.mm.frames.placement import placement
+from pymigrate.mm.frames.placement import from_index, placement
 from pymigrate.mm.reclaim.slowpath import may_reclaim
 from pymigrate.mm.spaces.anon_pages import anon_page_state, vma_policies
 from pymigrate.mm.spaces.rmap import anon_vma_prepare
@@ -19,7 +18,7 @@ from pymigrate.mm.state.vma import Vm
 
 if TYPE_CHECKING:
     from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.policy import Mempolicy, Placement
+    from pymigrate.mm.state.policy import Mempolicy
     from pymigrate.mm.state.task import Task
     from pymigrate.mm.state.vma import Vma
 
@@ -57,7 +56,7 @@ def _fault_in(
     machine: Machine, task: Task, vma: Vma, pages: range, policy: Mempolicy | None, index: int
 ) -> int:
     index &= (1 << machine.release.interleave_index_bits) - 1
-    where = _every(placement(machine, task, policy), index, pages.step)
+    where = from_index(placement(machine, task, policy), index, pages.step)
     lanes, got = alloc_pages(machine, task, where, 0, len(pages), low_only=may_reclaim(machine))
     if not got:
         return 0
@@ -70,10 +69,3 @@ def _fault_in(
     folio_add_lru(machine, task.cpu, got, pfns[-PAGEVEC_SIZE:], bool(vma.flags & Vm.LOCKED))
     machine.counters.add("pgfault", got)
     return got
-
-
-def _every(where: Placement, index: int, step: int) -> Placement:
-    """The placement of pages *index*, *index* + *step*, ... as one of pages 0, 1, ..."""
-    k = len(where.cycle)
-    turns = k // gcd(k, step)
-    return where._replace(cycle=tuple(where.cycle[(index + i * step) % k] for i in range(turns)))

@@ -10,6 +10,7 @@ from pymigrate.mm.base.memmap import NODE_SHIFT, nid_of
 from pymigrate.mm.base.runs import Extent, RunMap, coalesce
 from pymigrate.mm.frames.free_area import nr_available, take
 from pymigrate.mm.frames.lru_batches import forget
+from pymigrate.mm.frames.placement import Cycle, Demote, Placement, ThisNode, rounds_of, turns_of
 from pymigrate.mm.state.node import Zone
 from pymigrate.units import HPAGE_PMD_NR, MAX_NUMNODES, PAGE_SHIFT
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.node import Isolated, Node
-    from pymigrate.mm.state.policy import Placement
     from pymigrate.mm.state.task import Task
     from pymigrate.nodemask import Nodemask
 
@@ -171,14 +171,12 @@ def available(node: Node, to_min: bool, order: int = 0, is_movable: bool = True)
 
 def room_for(machine: Machine, task: Task, where: Placement, order: int = 0) -> int:
     """How many folios *where* surely has room for on the nodes that it asks for first."""
-    lanes = [_lane(machine, nid, where, task.mems_allowed) for nid in set(where.cycle)]
-    if where.alone_first:  # of one lane
+    lanes = [_lane(machine, nid, where, task.mems_allowed) for nid in set(turns_of(where))]
+    if isinstance(where, ThisNode | Demote):  # with no others behind them they go down to "min"
         nodes = {nid for tried, _ in lanes[0].passes for nid in tried}
         return sum(_available(machine, nid, True, order) for nid in nodes)
     firsts = {lane.preferred for lane in lanes}
-    return min(
-        _available(machine, nid, where.this_node, order) if nid >= 0 else 0 for nid in firsts
-    )
+    return min(_available(machine, nid, False, order) if nid >= 0 else 0 for nid in firsts)
 
 
 def _available(machine: Machine, nid: int, to_min: bool, order: int) -> int:
@@ -201,14 +199,15 @@ def alloc_pages(
 ) -> tuple[list[list[Extent]], int]:
     """Take frames for *nr* folios of ``1 << order`` pages; the first has index *first*.
 
-    Gives the extents of each of ``len(where.cycle)`` lanes (folio i takes the next frames of lane
+    Gives the extents of each of k lanes, one a turn (folio i takes the next frames of lane
     ``i % k``), and how many folios they suffice for: fewer than *nr* when memory ran out, with
     *low_only* when it is down to the low watermark. Where no block is
     free, *slow* is asked, if it is given. Counts NUMA events. Mirrors alloc_pages_mpol() and
     get_page_from_freelist().
     """
-    k = len(where.cycle)
-    turn = [where.cycle[(first + i) % k] for i in range(min(k, nr))]
+    nids = turns_of(where)
+    k = len(nids)
+    turn = [nids[(first + i) % k] for i in range(min(k, nr))]
     lanes = {nid: _lane(machine, nid, where, task.mems_allowed) for nid in set(turn)}
     if low_only:
         for nid, lane in lanes.items():
@@ -230,14 +229,14 @@ def alloc_pages(
                 break
             node, to_min = target
             taken[i] += take_pages(machine, node, rows or 1, to_min, order)
-            count_pages(machine, task, node, lanes[turn[i]], rows or 1, where.is_interleaved)
+            count_pages(machine, task, node, lanes[turn[i]], rows or 1, isinstance(where, Cycle))
             done += rows or 1
     return taken, done
 
 
 def allowed_nodes(machine: Machine, task: Task, where: Placement) -> list[int]:
     """The nodes that *where* may use, in the order in which it asks for them."""
-    lanes = [_lane(machine, nid, where, task.mems_allowed) for nid in where.cycle]
+    lanes = [_lane(machine, nid, where, task.mems_allowed) for nid in turns_of(where)]
     tried = (nid for lane in lanes for nodes, _ in lane.passes for nid in nodes)
     return list(dict.fromkeys(tried))
 
@@ -303,16 +302,10 @@ def _by_zone(machine: Machine, extents: list[Extent]) -> Iterator[tuple[Zone, li
 
 
 def _lane(machine: Machine, nid: int, where: Placement, mems: Nodemask) -> Lane:
-    order = (nid,) if where.this_node else zonelist(machine, nid)
-    anywhere = tuple(n for n in order if n in mems and machine.nodes[n].nr_pages)
-    if where.mask is None:
-        rounds = [anywhere]
-    else:
-        rounds = [tuple(n for n in anywhere if n in where.mask)]
-        if where.then_any:
-            rounds.append(anywhere)
-        if where.alone_first and nid in anywhere:
-            rounds.insert(0, (nid,))
+    anywhere = tuple(n for n in zonelist(machine, nid) if n in mems and machine.nodes[n].nr_pages)
+    rounds = [
+        tuple(n for n in anywhere if nodes is None or n in nodes) for nodes in rounds_of(where, nid)
+    ]
     passes = tuple((nodes, to_min) for nodes in rounds if nodes for to_min in (False, True))
     preferred = passes[0][0][0] if passes else -1
     return Lane(preferred, passes)

@@ -1,16 +1,100 @@
-"""Which node a policy asks for."""
+"""Which nodes an allocation asks for, and which of them a policy names."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import gcd
 from typing import TYPE_CHECKING
 
-from pymigrate.mm.state.policy import Placement
+from pymigrate.nodemask import Nodemask
 from pymigrate.uapi import MPOL
 
 if TYPE_CHECKING:
     from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.policy import Mempolicy
     from pymigrate.mm.state.task import Task
+
+# Dataclasses, for as tuples ThisNode(1) and Prefer(1) would be equal.
+
+
+@dataclass(frozen=True, slots=True)
+class ThisNode:
+    """Node *nid*, and no other: __GFP_THISNODE."""
+
+    nid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prefer:
+    """Node *nid*, then the others in the order of its zonelist: what most allocations want."""
+
+    nid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """The nodes of *nodes*, nearest to *nid* first, and no others: MPOL_BIND."""
+
+    nid: int
+    nodes: Nodemask
+
+
+@dataclass(frozen=True, slots=True)
+class PreferMany:
+    """The nodes of *nodes*, nearest to *nid* first, then the others: MPOL_PREFERRED_MANY."""
+
+    nid: int
+    nodes: Nodemask
+
+
+@dataclass(frozen=True, slots=True)
+class Demote:
+    """Node *nid* down to its min watermark, then those of *nodes*: alloc_demote_folio()."""
+
+    nid: int
+    nodes: Nodemask
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """Nodes that take turns: page i prefers ``turns[i % len(turns)]``. MPOL_INTERLEAVE, weighted.
+
+    Pages that get the node whose turn it is count as numa_interleave.
+    """
+
+    turns: tuple[int, ...]
+
+
+OWN_NODE = Prefer(-1)  # NUMA_NO_NODE: a page that migrates prefers the node that it lies on
+
+Placement = ThisNode | Prefer | Within | PreferMany | Demote | Cycle
+
+
+def turns_of(where: Placement) -> tuple[int, ...]:
+    """The nodes that pages 0, 1, ... ask for first, over and over."""
+    return where.turns if isinstance(where, Cycle) else (where.nid,)
+
+
+def rounds_of(where: Placement, nid: int) -> tuple[Nodemask | None, ...]:
+    """The nodes to try for a page that asks for *nid*: one set after the other; None is any."""
+    match where:
+        case ThisNode():
+            return (Nodemask.of(nid),)
+        case Within():
+            return (where.nodes,)
+        case PreferMany():
+            return where.nodes, None
+        case Demote():
+            return Nodemask.of(nid), where.nodes
+    return (None,)
+
+
+def from_index(where: Placement, index: int, step: int = 1) -> Placement:
+    """The placement of pages *index*, *index* + *step*, ... as one of pages 0, 1, ..."""
+    if not isinstance(where, Cycle) or len(where.turns) == 1:
+        return where
+    k = len(where.turns)
+    return Cycle(tuple(where.turns[(index + i * step) % k] for i in range(k // gcd(k, step))))
 
 
 def placement(machine: Machine, task: Task, policy: Mempolicy | None) -> Placement:
@@ -20,19 +104,20 @@ def placement(machine: Machine, task: Task, policy: Mempolicy | None) -> Placeme
     """
     local = machine.local_node(task)
     if policy is None or policy.mode == MPOL.LOCAL:
-        return Placement((local,))
+        return Prefer(local)
     if policy.mode == MPOL.PREFERRED:
-        return Placement((policy.nodes.first,))
+        return Prefer(policy.nodes.first)
     start = policy.home_node if policy.home_node >= 0 else local
     if policy.mode == MPOL.BIND:
-        return Placement((start,), policy.nodes if policy.nodes & task.mems_allowed else None)
+        is_allowed = bool(policy.nodes & task.mems_allowed)
+        return Within(start, policy.nodes) if is_allowed else Prefer(start)
     if policy.mode == MPOL.PREFERRED_MANY:
-        return Placement((start,), policy.nodes, then_any=True)
+        return PreferMany(start, policy.nodes)
     weighted = policy.mode == MPOL.WEIGHTED_INTERLEAVE
-    cycle = [
+    turns = [
         nid for nid in policy.nodes for _ in range(machine.weights.get(nid, 1) if weighted else 1)
     ]
-    return Placement(tuple(cycle) or (local,), is_interleaved=True)
+    return Cycle(tuple(turns) or (local,))
 
 
 def cursor_placement(
@@ -54,4 +139,4 @@ def cursor_placement(
             left = machine.weights.get(prev, 1)
         left -= 1
         turns.append(prev)
-    return Placement(tuple(turns), is_interleaved=True), prev, left if weighted else 0
+    return Cycle(tuple(turns)), prev, left if weighted else 0

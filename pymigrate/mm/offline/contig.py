@@ -14,6 +14,7 @@ from pymigrate.mm.frames.free_area import cma_areas, cma_ranges
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.frames.page_alloc import free_pages
 from pymigrate.mm.frames.pageblocks import set_pageblocks
+from pymigrate.mm.frames.placement import Prefer
 from pymigrate.mm.offline.page_isolation import (
     has_unmovable_pages,
     isolate_range,
@@ -26,7 +27,6 @@ from pymigrate.mm.reclaim.hugetlb import replace_free_huge_pages
 from pymigrate.mm.reclaim.lru import drop, is_file_lru
 from pymigrate.mm.reclaim.room import FOR_THE_KERNEL
 from pymigrate.mm.state.events import MigrateReason
-from pymigrate.mm.state.policy import Placement
 
 if TYPE_CHECKING:
     from pymigrate.mm.engine.folio_list import Slice
@@ -183,7 +183,7 @@ def _isolate(machine: Machine, a: int, b: int) -> InRange:
 
 def _move(machine: Machine, taken: InRange, a: int, b: int) -> None:
     """Move what was isolated, or drop it. Raises KernelError EBUSY, ENOMEM."""
-    where = Placement((nid_of(a),))
+    where = Prefer(nid_of(a))
     queue = _reclaim_clean(machine, taken.queue)
     for _ in range(TRIES):
         if not queue:

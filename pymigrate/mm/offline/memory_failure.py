@@ -11,12 +11,12 @@ from pymigrate.mm.engine.migrate_ops import ops_of
 from pymigrate.mm.frames.busy import wait_for
 from pymigrate.mm.frames.frames import FrameEdits, folio_of, frame_of
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
+from pymigrate.mm.frames.placement import Prefer
 from pymigrate.mm.offline.page_isolation import is_kernel, isolate_folio, put_back
 from pymigrate.mm.reclaim.room import FOR_THE_KERNEL
 from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio
 from pymigrate.mm.spaces.hugetlb_pool import dissolve_free_huge_pages
 from pymigrate.mm.state.events import MigrateReason
-from pymigrate.mm.state.policy import Placement
 
 if TYPE_CHECKING:
     from pymigrate.mm.base.memmap import Folio
@@ -100,7 +100,7 @@ def _migrate(machine: Machine, pfn: int) -> None:
     taken = isolate_folio(machine, pfn)
     if not taken.queue:
         raise KernelError("EBUSY", "the page cannot be isolated")
-    where = Placement((nid_of(pfn),))
+    where = Prefer(nid_of(pfn))
     result = migrate_pages(
         machine,
         machine.shell_of(0),

@@ -15,6 +15,7 @@ from pymigrate.mm.calls.cpuset import track_memory_nodes
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.frames.page_alloc import free_pages, setup_watermarks
+from pymigrate.mm.frames.placement import Within
 from pymigrate.mm.offline.page_isolation import (
     has_unmovable_pages,
     is_kernel,
@@ -27,7 +28,6 @@ from pymigrate.mm.offline.page_isolation import (
 from pymigrate.mm.reclaim.room import FOR_THE_KERNEL
 from pymigrate.mm.spaces.hugetlb_pool import dissolve_free_huge_pages
 from pymigrate.mm.state.events import MigrateReason
-from pymigrate.mm.state.policy import Placement
 from pymigrate.nodemask import Nodemask
 from pymigrate.units import PAGE_SHIFT
 
@@ -188,7 +188,7 @@ def do_migrate_range(machine: Machine, a: int, b: int) -> None:
     others = machine.memory_nodes - Nodemask.of(nid) or Nodemask.of(nid)
     taken = isolate_range(machine, a, b)
     if taken.queue:
-        where = Placement((nid,), others)
+        where = Within(nid, others)
         migrate_pages(
             machine,
             machine.shell_of(0),

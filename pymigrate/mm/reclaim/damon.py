@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.frames.page_alloc import available
+from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.reclaim.lru import (
     cached_folios,
     first_frame,
@@ -24,7 +25,6 @@ from pymigrate.mm.reclaim.lru import (
 )
 from pymigrate.mm.reclaim.vmscan import wakeup_kswapd
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
-from pymigrate.mm.state.policy import Placement
 from pymigrate.units import END_OF_MEMORY
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _is_filtered_out(
 
 def _migrate_folio_list(machine: Machine, batch: list[Slice], target: int) -> int:
     """Mirrors damon_pa_migrate_folio_list(): no other node will do than the target."""
-    where = Placement((target,), this_node=True)
+    where = ThisNode(target)
     result = migrate_pages(
         machine, machine.shell_of(0), batch, where, MigrateReason.DAMON, mode=MigrateMode.ASYNC
     )

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from pymigrate.mm.base.gfp import Gfp
 from pymigrate.mm.compact.direct import Request, SlowPath
 from pymigrate.mm.frames.page_alloc import alloc_pages, count_pages, take_pages, target_of
+from pymigrate.mm.frames.placement import Cycle, ThisNode
 
 if TYPE_CHECKING:
     from pymigrate.mm.base.runs import Extent
     from pymigrate.mm.frames.page_alloc import Lane
+    from pymigrate.mm.frames.placement import Placement
     from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.policy import Placement
     from pymigrate.mm.state.task import Task
 
 
@@ -31,7 +32,7 @@ class _SlowPath:
         self, machine: Machine, task: Task, where: Placement, order: int, gfp: Gfp
     ) -> None:
         self.machine, self.task, self.where, self.order = machine, task, where, order
-        self.gfp = gfp | Gfp.THISNODE if where.this_node else gfp
+        self.gfp = gfp | Gfp.THISNODE if isinstance(where, ThisNode) else gfp
         self.path: SlowPath | None = None
 
     def alloc(self, lane: Lane) -> Extent | None:
@@ -53,5 +54,5 @@ class _SlowPath:
             return None
         node, to_min = target
         [page] = take_pages(self.machine, node, 1, to_min, self.order)
-        count_pages(self.machine, self.task, node, lane, 1, self.where.is_interleaved)
+        count_pages(self.machine, self.task, node, lane, 1, isinstance(self.where, Cycle))
         return page

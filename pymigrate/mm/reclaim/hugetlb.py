@@ -9,10 +9,9 @@ from pymigrate.mm.base.gfp import HUGETLB
 from pymigrate.mm.base.memmap import POOL_FRAME, FrameRun, nid_of
 from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.frames.page_alloc import free_pages
+from pymigrate.mm.frames.placement import Placement, ThisNode, rounds_of, turns_of
 from pymigrate.mm.reclaim.direct_alloc import alloc_large
 from pymigrate.mm.spaces.hugetlb_pool import dequeue, nr_available
-from pymigrate.mm.state.policy import Placement
-from pymigrate.nodemask import Nodemask
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_ceil, huge_floor
 
 if TYPE_CHECKING:
@@ -57,14 +56,14 @@ def alloc_for_migration(
     Fresh ones count as their node's at once, which is the one asked for unless it *falls_back*.
     Mirrors alloc_hugetlb_folio_nodemask().
     """
-    nid = where.cycle[index % len(where.cycle)]
+    nids = turns_of(where)
+    nid = nids[index % len(nids)]
     if nr_available(machine) > 0:
-        mask = Nodemask.of(nid) if where.this_node else where.mask
-        pfn = dequeue(machine, nid, mask, caller.mems_allowed)
+        pfn = dequeue(machine, nid, rounds_of(where, nid)[0], caller.mems_allowed)
         if pfn is not None:
             return pfn, False
     if not falls_back:
-        where = where._replace(this_node=True)
+        where = ThisNode(nid)
     pfn = _fresh(machine, caller, where, index)
     return None if pfn is None else (pfn, True)
 
@@ -100,7 +99,7 @@ def _fresh(machine: Machine, task: Task, where: Placement, index: int = 0) -> in
 
 def _grow(machine: Machine, node: Node) -> bool:
     """One more page for the pool of *node*."""
-    where = Placement((node.nid,), this_node=True)
+    where = ThisNode(node.nid)
     pfn = _fresh(machine, machine.shell_of(0), where)
     if pfn is None:
         return False

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pymigrate.mm.base.pte import PteRun
     from pymigrate.mm.base.runs import Extent
     from pymigrate.mm.engine.folio_list import Slice
+    from pymigrate.mm.frames.placement import Placement
     from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.policy import Placement
     from pymigrate.mm.state.task import Task
     from pymigrate.mm.state.vma import Vma
 

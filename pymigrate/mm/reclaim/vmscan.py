@@ -17,6 +17,7 @@ from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.frames.memory_tiers import demotion_of, next_demotion_node
 from pymigrate.mm.frames.page_alloc import available, room_for, zonelist
+from pymigrate.mm.frames.placement import Demote
 from pymigrate.mm.reclaim.lru import (
     drop,
     evictable,
@@ -28,7 +29,6 @@ from pymigrate.mm.reclaim.lru import (
     was_used,
 )
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
-from pymigrate.mm.state.policy import Placement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -194,10 +194,10 @@ class _Shrink:
             or LIST_NR
         )
 
-    def _where(self, target: int) -> Placement:
+    def _where(self, target: int) -> Demote:
         """Mirrors alloc_migrate_folio(): the target alone, and then all lower tiers."""
         lower = demotion_of(self.machine, self.nid).fallback
-        return Placement((target,), lower, alone_first=True)
+        return Demote(target, lower)
 
     def _shrink_folio_list(self, batch: list[Slice], target: int | None) -> int:
         """Demote *batch*, or else drop what can be; how many base pages.

@@ -14,7 +14,7 @@ from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.frames.frames import folio_of
 from pymigrate.mm.frames.free_area import is_longterm_pinnable
 from pymigrate.mm.frames.page_alloc import free_pages, zonelist
-from pymigrate.mm.frames.placement import placement
+from pymigrate.mm.frames.placement import placement, rounds_of, turns_of
 from pymigrate.mm.state.vma import Vm
 from pymigrate.uapi import MPOL
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_ceil, huge_floor
@@ -113,10 +113,10 @@ def alloc_for_fault(
         return None
     policy = vma.policy or task.policy
     where = placement(machine, task, policy)
-    nid = where.cycle[(index >> HPAGE_PMD_ORDER) % len(where.cycle)]
-    pfn = dequeue(machine, nid, where.mask, task.mems_allowed)
-    if pfn is None and where.then_any:
-        pfn = dequeue(machine, nid, None, task.mems_allowed)
+    nids = turns_of(where)
+    nid = nids[(index >> HPAGE_PMD_ORDER) % len(nids)]
+    tries = (dequeue(machine, nid, nodes, task.mems_allowed) for nodes in rounds_of(where, nid))
+    pfn = next((found for found in tries if found is not None), None)
     if pfn is not None and has_reserve:
         resv.put(at, at + HPAGE_PMD_NR)
         machine.resv_huge_pages -= 1

@@ -1,4 +1,4 @@
-"""Memory policies: what they are made of, how they print, and which node they ask for."""
+"""Memory policies: what they are made of, and how they print."""
 
 from __future__ import annotations
 
@@ -47,18 +47,6 @@ class Mempolicy(NamedTuple):
         """The text in numa_maps. Mirrors mpol_to_str()."""
         text = policy_text(self.mode, self.flags)
         return (f"{text}:{self.nodes}" if self.nodes else text)[:_TEXT_LIMIT]
-
-
-class Placement(NamedTuple):
-    """Where a policy puts pages: page i of the object asks for node ``cycle[i % len(cycle)]``."""
-
-    cycle: tuple[int, ...]
-    mask: Nodemask | None = None  # the only nodes to use
-    then_any: bool = False  # when those are full: any
-    is_interleaved: bool = False
-    this_node: bool = False  # no other node than the one asked for
-    own_node: bool = False  # a page that migrates asks for the node that it lies on
-    alone_first: bool = False  # that one alone, as far as it will do, and only then the others
 
 
 def policy_text(mode: int, flags: int) -> str:

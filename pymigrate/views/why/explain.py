@@ -11,8 +11,8 @@ from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
 from pymigrate.mm.engine.migrate_ops import ops_of
 from pymigrate.mm.frames.page_alloc import room_for
+from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.spaces.rmap import mappings, rmap_index
-from pymigrate.mm.state.policy import Placement
 from pymigrate.syscalls.credentials import check_access
 from pymigrate.units import END_OF_MEMORY
 from pymigrate.views.pages.pieces import pieces
@@ -191,13 +191,11 @@ class _Room:
         caller, to = question.caller, question.to
         if to is not None:
             known = to in machine.memory_nodes
-            where = Placement((to,), this_node=True)
+            where = ThisNode(to)
             self.left = room_for(machine, caller, where) if known else None
         else:
             self.open = {
-                nid
-                for nid in machine.memory_nodes
-                if room_for(machine, caller, Placement((nid,), this_node=True)) > 0
+                nid for nid in machine.memory_nodes if room_for(machine, caller, ThisNode(nid)) > 0
             }
         self.to = to
 

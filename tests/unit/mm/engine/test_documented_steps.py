@@ -5,9 +5,9 @@ from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.queue_folios import Queue, Walk
 from pymigrate.mm.frames.busy import begin
 from pymigrate.mm.frames.frames import frame_of
+from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.state.events import MigrateMode, MigrateReason, Step
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.policy import Placement
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls import migrate
 from pymigrate.syscalls.madvise import Madv, madvise
@@ -43,7 +43,7 @@ def steps(machine: Machine, task: Task, mode: MigrateMode = SYNC) -> list[Step]:
     queue = Queue(machine, Walk(lambda nid: nid == 0, move_all=True))
     for vma in task.mm.vmas:
         queue.add_vma(task.mm, vma, vma.start, vma.end)
-    where = Placement((1,), this_node=True)
+    where = ThisNode(1)
     migrate_pages(machine, task, queue.slices, where, MigrateReason.COMPACTION, mode=mode)
     return [event for event in machine.events if isinstance(event, Step)]
 

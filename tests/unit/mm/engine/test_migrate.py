@@ -8,13 +8,15 @@ from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate import MigrateReason, migrate_pages
 from pymigrate.mm.engine.queue_folios import Queue, Walk
 from pymigrate.mm.frames.frames import frame_of, update_frames
+from pymigrate.mm.frames.placement import Cycle, Placement, ThisNode
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.policy import MPOL, Mempolicy, Placement
+from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.madvise import Madv, madvise
 from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.syscalls.process import fork, touch
+from pymigrate.uapi import MPOL
 from tests.conftest import (
     PAGE,
     four_nodes,
@@ -30,7 +32,7 @@ from tests.conftest import (
 )
 from tests.property.invariants import check
 
-TO_1 = Placement((1,), this_node=True)
+TO_1 = ThisNode(1)
 FREE = 979  # pages that an empty node of 4 MiB gives
 
 
@@ -265,7 +267,7 @@ def test_an_interleaved_range_loses_one_lane() -> None:
     addr = mapped(machine, task, "2MiB")
     set_mempolicy(machine, task, 3, Nodemask.parse("0-2"))
     touch(machine, task, addr, 2 << 20)
-    assert engine(machine, task, Placement((3,), this_node=True))[0] == 171
+    assert engine(machine, task, ThisNode(3))[0] == 171
     assert nodes_of(machine, task, addr, "24KiB") == [[1, 3], [1, 1], [1, 2]] * 2
 
 
@@ -293,7 +295,7 @@ def test_a_target_that_takes_turns_counts_from_the_base() -> None:
             PteRun(start, 1, run.lanes, 0, run.flags), (0,), (frame_of(machine, run.lanes[0]),), 0
         )
     ]
-    result = migrate_pages(machine, task, queue, Placement((2, 3)), base=1)
+    result = migrate_pages(machine, task, queue, Cycle((2, 3)), base=1)
     assert result.succeeded == 1
     assert nodes_of(machine, task, start << 12, "4KiB") == [[1, 3]]
 

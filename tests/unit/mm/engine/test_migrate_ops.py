@@ -9,9 +9,9 @@ from pymigrate.mm.engine.migrate_ops import OPS, Method, expected_refs, surely_m
 from pymigrate.mm.engine.queue_folios import Queue, Walk
 from pymigrate.mm.frames.busy import begin, end, work_on
 from pymigrate.mm.frames.frames import folio_of, frame_of, update_frames
+from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.policy import Placement
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.process import touch
 from tests.conftest import (
@@ -43,7 +43,7 @@ def moving(machine: Machine, task: Task, mode: MigrateMode) -> tuple[int, int, i
     queue = Queue(machine, Walk(lambda nid: nid == 0, move_all=True))
     for vma in task.mm.vmas:
         queue.add_vma(task.mm, vma, vma.start, vma.end)
-    where = Placement((1,), this_node=True)
+    where = ThisNode(1)
     result: MigrateResult = migrate_pages(
         machine, task, queue.slices, where, MigrateReason.COMPACTION, mode=mode
     )

@@ -7,8 +7,9 @@ from pymigrate.mm.calls.migrate_pages import do_migrate_pages, node_pairs
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.queue_folios import Queue, Walk
 from pymigrate.mm.frames.frames import update_frames
+from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.policy import MPOL, Mempolicy, Placement
+from pymigrate.mm.state.policy import MPOL, Mempolicy
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Nodemask
@@ -269,7 +270,7 @@ def test_misplaced_pages_are_picked_from_a_table(wrong: set[int], expected: list
     queue = Queue(machine, Walk(lambda nid: nid in wrong))
     queue.add_vma(task.mm, task.mm.vmas[0], addr >> 12, (addr >> 12) + 6)
     if queue.slices:
-        migrate_pages(machine, task, queue.slices, Placement((3,), this_node=True))
+        migrate_pages(machine, task, queue.slices, ThisNode(3))
     assert [node for nr, node in nodes_of(machine, task, addr, "24KiB") for _ in range(nr)] == (
         expected
     )

@@ -13,9 +13,9 @@ from pymigrate.mm.frames.page_alloc import (
     setup_watermarks,
     zonelist,
 )
+from pymigrate.mm.frames.placement import Cycle, Placement, Prefer, PreferMany, ThisNode, Within
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Zone
-from pymigrate.mm.state.policy import Placement
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.boot.build import boot
 from pymigrate.scenario.spec.models import MachineSpec
@@ -141,7 +141,7 @@ def test_a_memory_only_node_is_no_nearer_than_others() -> None:
 def test_highest_zone_and_lowest_frame_come_first() -> None:
     machine = nodes_with("32MiB")
     task = new_task(machine)
-    lanes, got = alloc_pages(machine, task, Placement((0,)), 0, 3)
+    lanes, got = alloc_pages(machine, task, Prefer(0), 0, 3)
     assert (lanes, got) == ([[Extent(4096, 3)]], 3)
     assert machine.counters["pgalloc_dma32"] == 3
 
@@ -149,9 +149,9 @@ def test_highest_zone_and_lowest_frame_come_first() -> None:
 def test_lower_zones_keep_a_reserve_and_are_used_last() -> None:
     machine = nodes_with("32MiB")  # each zone: min 90, low 112; the dma zone keeps 16 more
     task = new_task(machine)
-    alloc_pages(machine, task, Placement((0,)), 0, 4096 - 112)
+    alloc_pages(machine, task, Prefer(0), 0, 4096 - 112)
     assert machine.counters["pgalloc_dma"] == 0
-    assert alloc_pages(machine, task, Placement((0,)), 0, 8192)[1] == 8192 - 90 - 90 - 16 - 3984
+    assert alloc_pages(machine, task, Prefer(0), 0, 8192)[1] == 8192 - 90 - 90 - 16 - 3984
     assert machine.counters["pgalloc_dma32"] == 4096 - 90
     assert machine.counters["pgalloc_dma"] == 4096 - 90 - 16
 
@@ -159,24 +159,20 @@ def test_lower_zones_keep_a_reserve_and_are_used_last() -> None:
 @pytest.mark.parametrize(
     ("where", "nr", "expected"),
     [
-        pytest.param(Placement((0,)), LOW, [LOW, 0], id="local"),
-        pytest.param(Placement((0,)), LOW + 1, [LOW, 1], id="to the next node at low"),
-        pytest.param(Placement((0,)), 2 * LOW + 1, [LOW + 1, LOW], id="then down to min"),
-        pytest.param(Placement((0,)), 2000, [MIN, MIN], id="no more than that"),
-        pytest.param(Placement((1,)), LOW + 1, [1, LOW], id="preferred"),
-        pytest.param(Placement((0,), Nodemask.of(1)), 2000, [0, MIN], id="bind has no fallback"),
-        pytest.param(Placement((1,), Nodemask.of(0, 1)), 5, [0, 5], id="bind begins at home"),
-        pytest.param(
-            Placement((0,), Nodemask.of(1), then_any=True), LOW, [0, LOW], id="preferred-many"
-        ),
-        pytest.param(
-            Placement((0,), Nodemask.of(1), then_any=True), 1000, [21, MIN], id="then any"
-        ),
-        pytest.param(Placement((1,), this_node=True), 2000, [0, MIN], id="this node alone"),
-        pytest.param(Placement((0, 1)), 7, [4, 3], id="in turn"),
-        pytest.param(Placement((0, 1)), 2000, [MIN, MIN], id="in turn until all is full"),
-        pytest.param(Placement((0, 0, 1)), 9, [6, 3], id="by weight"),
-        pytest.param(Placement((0, 0, 1)), 1500, [LOW, 532], id="by weight, one is full"),
+        pytest.param(Prefer(0), LOW, [LOW, 0], id="local"),
+        pytest.param(Prefer(0), LOW + 1, [LOW, 1], id="to the next node at low"),
+        pytest.param(Prefer(0), 2 * LOW + 1, [LOW + 1, LOW], id="then down to min"),
+        pytest.param(Prefer(0), 2000, [MIN, MIN], id="no more than that"),
+        pytest.param(Prefer(1), LOW + 1, [1, LOW], id="preferred"),
+        pytest.param(Within(0, Nodemask.of(1)), 2000, [0, MIN], id="bind has no fallback"),
+        pytest.param(Within(1, Nodemask.of(0, 1)), 5, [0, 5], id="bind begins at home"),
+        pytest.param(PreferMany(0, Nodemask.of(1)), LOW, [0, LOW], id="preferred-many"),
+        pytest.param(PreferMany(0, Nodemask.of(1)), 1000, [21, MIN], id="then any"),
+        pytest.param(ThisNode(1), 2000, [0, MIN], id="this node alone"),
+        pytest.param(Cycle((0, 1)), 7, [4, 3], id="in turn"),
+        pytest.param(Cycle((0, 1)), 2000, [MIN, MIN], id="in turn until all is full"),
+        pytest.param(Cycle((0, 0, 1)), 9, [6, 3], id="by weight"),
+        pytest.param(Cycle((0, 0, 1)), 1500, [LOW, 532], id="by weight, one is full"),
     ],
 )
 def test_where_pages_come_from(where: Placement, nr: int, expected: list[int]) -> None:
@@ -185,7 +181,7 @@ def test_where_pages_come_from(where: Placement, nr: int, expected: list[int]) -
 
 def test_turns_go_by_the_index_in_the_object() -> None:
     machine = four_nodes("4MiB")
-    lanes, _ = alloc_pages(machine, new_task(machine), Placement((0, 1, 2)), 4, 3)
+    lanes, _ = alloc_pages(machine, new_task(machine), Cycle((0, 1, 2)), 4, 3)
     assert [[nid_of(start) for start, _ in extents] for extents in lanes] == [[1], [2], [0]]
 
 
@@ -193,7 +189,7 @@ def test_nodes_that_the_task_may_not_use_are_passed_over() -> None:
     machine = four_nodes("4MiB")
     task = new_task(machine)
     task.mems_allowed = Nodemask.of(2, 3)
-    lanes, _ = alloc_pages(machine, task, Placement((0,)), 0, 1)
+    lanes, _ = alloc_pages(machine, task, Prefer(0), 0, 1)
     assert nid_of(lanes[0][0].start) == 2
 
 
@@ -201,7 +197,7 @@ def test_preferred_many_of_nodes_that_are_not_allowed_takes_any() -> None:
     machine = two_nodes("4MiB")
     task = new_task(machine)
     task.mems_allowed = Nodemask.of(0)
-    where = Placement((0,), Nodemask.of(1), then_any=True)
+    where = PreferMany(0, Nodemask.of(1))
     assert alloc_pages(machine, task, where, 0, 1) == ([[Extent(0, 1)]], 1)
 
 
@@ -209,36 +205,36 @@ def test_a_mask_without_an_allowed_node_gives_nothing() -> None:
     machine = two_nodes("4MiB")
     task = new_task(machine)
     task.mems_allowed = Nodemask.of(0)
-    where = Placement((0,), Nodemask.of(1))
+    where = Within(0, Nodemask.of(1))
     assert alloc_pages(machine, task, where, 0, 1) == ([[]], 0)
     assert room_for(machine, task, where) == 0
 
 
 def test_hits_and_misses_are_counted_by_node() -> None:
     machine = two_nodes("4MiB")
-    taken(machine, Placement((0,)), LOW + 2, cpu=1)
+    taken(machine, Prefer(0), LOW + 2, cpu=1)
     assert machine.nodes[0].numa == {"numa_hit": LOW, "numa_other": LOW, "numa_foreign": 2}
     assert machine.nodes[1].numa == {"numa_miss": 2, "numa_local": 2}
 
 
 def test_pages_that_get_their_turn_count_as_interleaved() -> None:
     machine = two_nodes("4MiB")
-    taken(machine, Placement((0, 1), is_interleaved=True), 4)
+    taken(machine, Cycle((0, 1)), 4)
     assert machine.nodes[1].numa == {"numa_hit": 2, "numa_interleave": 2, "numa_other": 2}
 
 
 def test_a_miss_does_not_count_as_interleaved() -> None:
     machine = two_nodes("4MiB")
-    taken(machine, Placement((1,), this_node=True), MIN)
+    taken(machine, ThisNode(1), MIN)
     machine.nodes[0].numa.clear()
-    taken(machine, Placement((1,), is_interleaved=True), 1)
+    taken(machine, Cycle((1,)), 1)
     assert machine.nodes[0].numa == {"numa_miss": 1, "numa_local": 1}
 
 
 def test_freed_frames_join_their_neighbours() -> None:
     machine = two_nodes("4MiB")
     task = new_task(machine)
-    alloc_pages(machine, task, Placement((0,)), 0, 10)
+    alloc_pages(machine, task, Prefer(0), 0, 10)
     free_pages(machine, [(3, 2), (7, 1)])
     assert machine.nodes[0].zones[0].free.runs == [
         Extent(3, 2),
@@ -254,8 +250,8 @@ def test_freed_frames_join_their_neighbours() -> None:
 def test_frames_go_back_to_their_zone() -> None:
     machine = nodes_with("32MiB", "4MiB")
     task = new_task(machine)
-    alloc_pages(machine, task, Placement((0,), this_node=True), 0, 4100)
-    alloc_pages(machine, task, Placement((1,), this_node=True), 0, 1)
+    alloc_pages(machine, task, ThisNode(0), 0, 4100)
+    alloc_pages(machine, task, ThisNode(1), 0, 1)
     assert [zone.nr_free for zone in machine.nodes[0].zones] == [3986, 106]
     free_pages(machine, [((1 << 32), 1), (0, 60), (4096, 3990)])
     assert [zone.nr_free for zone in machine.nodes[0].zones] == [4046, 4096]
@@ -270,10 +266,10 @@ def test_what_is_available_stops_at_the_watermarks() -> None:
 
 def test_room_is_that_of_the_fullest_node_asked_for() -> None:
     machine = two_nodes("4MiB")
-    taken(machine, Placement((1,)), 100)
+    taken(machine, Prefer(1), 100)
     task = new_task(machine)
-    assert room_for(machine, task, Placement((0, 1))) == LOW - 100
-    assert room_for(machine, task, Placement((1,), this_node=True)) == MIN - 100
+    assert room_for(machine, task, Cycle((0, 1))) == LOW - 100
+    assert room_for(machine, task, ThisNode(1)) == MIN - 100
 
 
 def test_reserved_frames_are_taken_below_the_watermarks() -> None:
@@ -287,7 +283,7 @@ def test_reserved_frames_are_taken_below_the_watermarks() -> None:
 def test_freed_extents_are_cut_where_zones_meet() -> None:
     machine = nodes_with("32MiB")
     task = new_task(machine)
-    alloc_pages(machine, task, Placement((0,)), 0, 4096 - 112 + 10)
+    alloc_pages(machine, task, Prefer(0), 0, 4096 - 112 + 10)
     reserve_pages(machine.nodes[0], 8000)
     free_pages(machine, [(4000, 200), (10, 2), (5000, 5)])
     assert [zone.free.runs for zone in machine.nodes[0].zones] == [

@@ -1,16 +1,14 @@
-"""Policies: what they are made of, how they print, where they put pages (section 3, 10.3)."""
+"""Policies: what they are made of, how they print (section 3, 10.3)."""
 
 import pytest
 
 from pymigrate.mm.base.release import RELEASES
-from pymigrate.mm.frames.placement import cursor_placement, placement
 from pymigrate.mm.state.policy import (
     BALANCING,
     MPOL,
     RELATIVE,
     STATIC,
     Mempolicy,
-    Placement,
     mpol_equal,
     new_policy,
     rebind,
@@ -18,7 +16,7 @@ from pymigrate.mm.state.policy import (
     split_mode,
 )
 from pymigrate.nodemask import Nodemask
-from tests.conftest import errno_of, four_nodes, new_task
+from tests.conftest import errno_of
 
 MODES = list(MPOL)
 NAMED = [MPOL.PREFERRED, MPOL.BIND, MPOL.INTERLEAVE, MPOL.PREFERRED_MANY, MPOL.WEIGHTED_INTERLEAVE]
@@ -262,80 +260,3 @@ def test_rebind(before: Mempolicy, mems: str, nodes: str, origin: str) -> None:
 )
 def test_rebind_leaves_alone(before: Mempolicy | None) -> None:
     assert rebind(before, mask("2-3")) == before
-
-
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [
-        pytest.param(None, Placement((2,)), id="default: the CPU's node"),
-        pytest.param(policy(MPOL.LOCAL, ""), Placement((2,)), id="local"),
-        pytest.param(policy(MPOL.PREFERRED, "1"), Placement((1,)), id="preferred"),
-        pytest.param(policy(MPOL.BIND, "0-1"), Placement((2,), mask("0-1")), id="bind"),
-        pytest.param(
-            policy(MPOL.BIND, "0-1", home=1), Placement((1,), mask("0-1")), id="bind with a home"
-        ),
-        pytest.param(policy(MPOL.BIND, "7"), Placement((2,)), id="bind, disjoint from mems"),
-        pytest.param(
-            policy(MPOL.PREFERRED_MANY, "0-1"),
-            Placement((2,), mask("0-1"), then_any=True),
-            id="preferred-many",
-        ),
-        pytest.param(
-            policy(MPOL.INTERLEAVE, "0,3"),
-            Placement((0, 3), is_interleaved=True),
-            id="interleave",
-        ),
-        pytest.param(
-            policy(MPOL.WEIGHTED_INTERLEAVE, "0-2"),
-            Placement((0, 1, 1, 1, 2), is_interleaved=True),
-            id="weighted-interleave",
-        ),
-    ],
-)
-def test_where_a_policy_puts_pages(found: Mempolicy | None, expected: Placement) -> None:
-    machine = four_nodes()
-    machine.weights = {1: 3}
-    assert placement(machine, new_task(machine, cpu=2), found) == expected
-
-
-@pytest.mark.parametrize(
-    ("found", "before", "cycle", "after"),
-    [
-        pytest.param(
-            policy(MPOL.INTERLEAVE, "0-2"), (-1, 0), (0, 1, 2, 0), (0, 0), id="from reset"
-        ),
-        pytest.param(policy(MPOL.INTERLEAVE, "0-2"), (1, 0), (2, 0, 1, 2), (2, 0), id="goes on"),
-        pytest.param(
-            policy(MPOL.INTERLEAVE, "1,3"), (2, 0), (3, 1, 3, 1), (1, 0), id="not a member"
-        ),
-        pytest.param(
-            policy(MPOL.WEIGHTED_INTERLEAVE, "0-2"), (-1, 0), (0, 1, 1, 2), (2, 0), id="weighted"
-        ),
-        pytest.param(
-            policy(MPOL.WEIGHTED_INTERLEAVE, "0-2"), (1, 1), (1, 2, 0, 1), (1, 1), id="weight left"
-        ),
-        pytest.param(
-            policy(MPOL.WEIGHTED_INTERLEAVE, "0,2"), (1, 1), (2, 0, 2, 0), (0, 0), id="weight gone"
-        ),
-    ],
-)
-def test_the_cursor(
-    found: Mempolicy, before: tuple[int, int], cycle: tuple[int, ...], after: tuple[int, int]
-) -> None:
-    machine = four_nodes()
-    machine.weights = {1: 2}
-    task = new_task(machine)
-    task.il_prev, task.il_weight = before
-    where, *cursor = cursor_placement(machine, task, 4, found)
-    assert (where.cycle, tuple(cursor)) == (cycle, after)
-
-
-def test_a_policy_that_takes_no_turns_leaves_the_cursor() -> None:
-    machine = four_nodes()
-    task = new_task(machine)
-    task.il_prev = 2
-    assert cursor_placement(machine, task, 4, policy(MPOL.BIND, "1")) == (
-        Placement((0,), mask("1")),
-        2,
-        0,
-    )

@@ -1,0 +1,146 @@
+"""Where policies put pages, and the order in which nodes are asked."""
+
+import pytest
+
+from pymigrate.mm.frames.placement import (
+    Cycle,
+    Demote,
+    Placement,
+    Prefer,
+    PreferMany,
+    ThisNode,
+    Within,
+    cursor_placement,
+    from_index,
+    placement,
+    rounds_of,
+)
+from pymigrate.mm.state.policy import Mempolicy
+from pymigrate.nodemask import Nodemask
+from pymigrate.uapi import MPOL
+from tests.conftest import four_nodes, new_task
+
+
+def mask(text: str) -> Nodemask:
+    return Nodemask.parse(text)
+
+
+def policy(mode: MPOL, nodes: str, home: int = -1) -> Mempolicy:
+    return Mempolicy(mode, 0, mask(nodes), mask("0-3"), home)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        pytest.param(None, Prefer(2), id="default: the CPU's node"),
+        pytest.param(policy(MPOL.LOCAL, ""), Prefer(2), id="local"),
+        pytest.param(policy(MPOL.PREFERRED, "1"), Prefer(1), id="preferred"),
+        pytest.param(policy(MPOL.BIND, "0-1"), Within(2, mask("0-1")), id="bind"),
+        pytest.param(
+            policy(MPOL.BIND, "0-1", home=1), Within(1, mask("0-1")), id="bind with a home"
+        ),
+        pytest.param(policy(MPOL.BIND, "7"), Prefer(2), id="bind, disjoint from mems"),
+        pytest.param(
+            policy(MPOL.PREFERRED_MANY, "0-1"),
+            PreferMany(2, mask("0-1")),
+            id="preferred-many",
+        ),
+        pytest.param(
+            policy(MPOL.INTERLEAVE, "0,3"),
+            Cycle((0, 3)),
+            id="interleave",
+        ),
+        pytest.param(
+            policy(MPOL.WEIGHTED_INTERLEAVE, "0-2"),
+            Cycle((0, 1, 1, 1, 2)),
+            id="weighted-interleave",
+        ),
+    ],
+)
+def test_where_a_policy_puts_pages(found: Mempolicy | None, expected: Placement) -> None:
+    machine = four_nodes()
+    machine.weights = {1: 3}
+    assert placement(machine, new_task(machine, cpu=2), found) == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "before", "turns", "after"),
+    [
+        pytest.param(
+            policy(MPOL.INTERLEAVE, "0-2"), (-1, 0), (0, 1, 2, 0), (0, 0), id="from reset"
+        ),
+        pytest.param(policy(MPOL.INTERLEAVE, "0-2"), (1, 0), (2, 0, 1, 2), (2, 0), id="goes on"),
+        pytest.param(
+            policy(MPOL.INTERLEAVE, "1,3"), (2, 0), (3, 1, 3, 1), (1, 0), id="not a member"
+        ),
+        pytest.param(
+            policy(MPOL.WEIGHTED_INTERLEAVE, "0-2"), (-1, 0), (0, 1, 1, 2), (2, 0), id="weighted"
+        ),
+        pytest.param(
+            policy(MPOL.WEIGHTED_INTERLEAVE, "0-2"), (1, 1), (1, 2, 0, 1), (1, 1), id="weight left"
+        ),
+        pytest.param(
+            policy(MPOL.WEIGHTED_INTERLEAVE, "0,2"), (1, 1), (2, 0, 2, 0), (0, 0), id="weight gone"
+        ),
+    ],
+)
+def test_the_cursor(
+    found: Mempolicy, before: tuple[int, int], turns: tuple[int, ...], after: tuple[int, int]
+) -> None:
+    machine = four_nodes()
+    machine.weights = {1: 2}
+    task = new_task(machine)
+    task.il_prev, task.il_weight = before
+    where, *cursor = cursor_placement(machine, task, 4, found)
+    assert (where, tuple(cursor)) == (Cycle(turns), after)
+
+
+def test_a_policy_that_takes_no_turns_leaves_the_cursor() -> None:
+    machine = four_nodes()
+    task = new_task(machine)
+    task.il_prev = 2
+    assert cursor_placement(machine, task, 4, policy(MPOL.BIND, "1")) == (
+        Within(0, mask("1")),
+        2,
+        0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        pytest.param(ThisNode(1), (mask("1"),), id="this node"),
+        pytest.param(Prefer(1), (None,), id="prefer"),
+        pytest.param(Within(1, mask("2-3")), (mask("2-3"),), id="within"),
+        pytest.param(PreferMany(1, mask("2-3")), (mask("2-3"), None), id="prefer many"),
+        pytest.param(Demote(1, mask("2-3")), (mask("1"), mask("2-3")), id="demote"),
+        pytest.param(Cycle((1, 2)), (None,), id="cycle"),
+    ],
+)
+def test_which_nodes_are_tried_one_set_after_the_other(
+    where: Placement, expected: tuple[Nodemask | None, ...]
+) -> None:
+    assert rounds_of(where, 1) == expected
+
+
+def test_values_of_different_kinds_are_never_equal() -> None:
+    assert ThisNode(1) != Prefer(1)
+    assert Within(1, mask("2")) != PreferMany(1, mask("2"))
+
+
+@pytest.mark.parametrize(
+    ("index", "step", "turns"),
+    [
+        pytest.param(0, 1, (0, 1, 2, 3), id="from the first"),
+        pytest.param(6, 1, (2, 3, 0, 1), id="from the seventh"),
+        pytest.param(1, 2, (1, 3), id="every second"),
+        pytest.param(1, 3, (1, 0, 3, 2), id="every third"),
+        pytest.param(3, 4, (3,), id="every fourth"),
+    ],
+)
+def test_turns_of_pages_from_an_index_on(index: int, step: int, turns: tuple[int, ...]) -> None:
+    assert from_index(Cycle((0, 1, 2, 3)), index, step) == Cycle(turns)
+
+
+def test_who_takes_no_turns_asks_for_the_same_at_every_index() -> None:
+    assert from_index(Within(0, mask("1")), 5, 3) == Within(0, mask("1"))
