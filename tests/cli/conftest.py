@@ -42,6 +42,17 @@ tasks:
       - {as: buf, shared: a.buf}
       - {as: stack, kind: stack, size: 132KiB, pages: [[3, 1], [30, -1]]}
 """
+GROUPS = {
+    "cma": ["alloc", "list", "release"],
+    "cpuset": ["attach", "create", "list", "set"],
+    "task": (
+        "exit fork madvise mlock mmap mprotect munlock munmap pin sched_setaffinity touch unpin"
+    ).split(),
+}
+COSTLY = set(
+    "annotated_types asyncio difflib json numpy platformdirs pydantic pydantic_core rich unittest"
+    " yaml".split()
+)
 
 
 class Outcome(NamedTuple):
@@ -159,3 +170,51 @@ def shell(unbooted: Shell) -> Shell:
     """A shell whose machine is booted."""
     unbooted.boot()
     return unbooted
+
+
+class Project:
+    """A folder with tests, and pytest to run them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, test: str, *args: str, code: int = 0) -> str:
+        """What pytest prints about the file *test*."""
+        (self.folder / "test_it.py").write_text(test)
+        command = [sys.executable, "-m", "pytest", "-p", "pymigrate.pytest_plugin", "--no-header"]
+        environment = {
+            "PYTHONPATH": str(ROOT),
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # it may be installed, too
+            "COLUMNS": "200",
+        }
+        done = subprocess.run(
+            [*command, "-q", "-p", "no:cacheprovider", "--strict-markers", *args],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    return Project(tmp_path)
+
+
+def imported(shell: Shell, line: str, **environment: str) -> set[str]:
+    """The costly modules that a command imports."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "pymigrate", *line.split()],
+        env=shell.environment(**environment),
+        cwd=shell.folder,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    names = {row.rpartition("|")[2].strip().partition(".")[0] for row in done.stderr.splitlines()}
+    assert "click" in names
+    return names & COSTLY

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Outcome, Shell
+from tests.cli.conftest import ROOT, Outcome, Shell
 
-ROOT = Path(__file__).parents[2]
 PROGRAM = """\
 import mmap, sys
 shared = mmap.mmap(-1, 1 << 20)

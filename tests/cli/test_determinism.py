@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.cli.conftest import ROOT
+
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.yaml"))
 CASES = sorted((ROOT / "tests/conformance/cases").rglob("*.yaml"))[::20]
 

@@ -5,36 +5,7 @@ import sys
 
 import pytest
 
-from tests.cli.conftest import Shell
-
-COSTLY = {
-    "annotated_types",
-    "asyncio",
-    "difflib",
-    "json",
-    "numpy",
-    "platformdirs",
-    "pydantic",
-    "pydantic_core",
-    "rich",
-    "unittest",
-    "yaml",
-}
-
-
-def imported(shell: Shell, line: str, **environment: str) -> set[str]:
-    """The costly modules that a command imports."""
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "pymigrate", *line.split()],
-        env=shell.environment(**environment),
-        cwd=shell.folder,
-        capture_output=True,
-        encoding="utf-8",
-        check=True,
-    )
-    names = {row.rpartition("|")[2].strip().partition(".")[0] for row in done.stderr.splitlines()}
-    assert "click" in names
-    return names & COSTLY
+from tests.cli.conftest import Shell, imported
 
 
 @pytest.mark.parametrize(

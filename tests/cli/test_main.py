@@ -5,26 +5,8 @@ from click.testing import CliRunner
 
 from pymigrate import __version__
 from pymigrate.cli.main import COMMANDS, cli
-from tests.cli.conftest import Outcome, Shell
+from tests.cli.conftest import GROUPS, Outcome, Shell
 
-GROUPS = {
-    "cma": ["alloc", "list", "release"],
-    "cpuset": ["attach", "create", "list", "set"],
-    "task": [
-        "exit",
-        "fork",
-        "madvise",
-        "mlock",
-        "mmap",
-        "mprotect",
-        "munlock",
-        "munmap",
-        "pin",
-        "sched_setaffinity",
-        "touch",
-        "unpin",
-    ],
-}
 ALL = [*COMMANDS, *(f"{group} {name}" for group, names in GROUPS.items() for name in names)]
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from pymigrate.cli.main import COMMANDS, EXIT_CODES
-from tests.cli.conftest import Outcome, Shell
-from tests.cli.test_main import GROUPS
+from tests.cli.conftest import GROUPS, Outcome, Shell
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import PYMIGRATE, Outcome, Shell
-from tests.cli.test_import_budget import imported
+from tests.cli.conftest import PYMIGRATE, Outcome, Shell, imported
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="runs sh")
 

@@ -1,51 +1,15 @@
 """The pytest plugin, as another project's tests use it."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.cli.conftest import Project
+
 SMALL = """\
 machine:
   nodes:
     0: {cpus: "0", memory: 64MiB}
     1: {memory: 64MiB}
 """
-
-
-class Project:
-    """A folder with tests, and pytest to run them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def run(self, test: str, *args: str, code: int = 0) -> str:
-        """What pytest prints about the file *test*."""
-        (self.folder / "test_it.py").write_text(test)
-        command = [sys.executable, "-m", "pytest", "-p", "pymigrate.pytest_plugin", "--no-header"]
-        environment = {
-            "PYTHONPATH": str(ROOT),
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # it may be installed, too
-            "COLUMNS": "200",
-        }
-        done = subprocess.run(
-            [*command, "-q", "-p", "no:cacheprovider", "--strict-markers", *args],
-            cwd=self.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    return Project(tmp_path)
 
 
 def test_without_a_mark_it_is_the_built_in_machine(project: Project) -> None:

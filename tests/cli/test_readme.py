@@ -25,27 +25,14 @@ from pymigrate.cli.main import COMMANDS, cli
 from pymigrate.scenario.read.loader import load
 from pymigrate.scenario.spec import models
 from pymigrate.scenario.steps import STEPS
+from tests.cli.conftest import ROOT
+from tests.cli.readme import CODE, README, SECTIONS, TEXT, blocks, sections
 
-ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
 MARK = "@@ the next command @@"
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXAMPLE = re.compile(r"# (\S+\.yaml)\b")  # how the first line of a ```yaml block names its file
-CODE = re.compile(r"`([^`\n]+)`")
 PATHS = re.compile(
     r"\]\(([^)#]+)\)|(?:`|^)((?:scenarios|tests|pymigrate)/[\w./-]*)(?:`| )", re.MULTILINE
 )  # links, code, and lines of a listing
-
-
-def sections(text: str) -> dict[str, str]:
-    """The text of each section by its heading."""
-    parts = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
-
-
-def blocks(text: str, language: str) -> list[str]:
-    """The fenced blocks of one language."""
-    return [body for kind, body in BLOCK.findall(text) if kind == language]
 
 
 def commands(block: str) -> Iterator[str]:
@@ -99,8 +86,6 @@ def rewritten(text: str) -> str:
     return text
 
 
-TEXT = README.read_text(encoding="utf-8")
-SECTIONS = sections(TEXT)
 PLAYED = [heading for heading, text in SECTIONS.items() if blocks(text, "console")]
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pymigrate import Machine
-from tests.cli.test_pytest_plugin import Project
-from tests.cli.test_readme import CODE, ROOT, SECTIONS, blocks
+from tests.cli.conftest import ROOT, Project
+from tests.cli.readme import CODE, SECTIONS, blocks
 
 SECTION = SECTIONS["Python"]
 SESSIONS = [block for block in blocks(SECTION, "python") if block.startswith(">>>")]

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from pymigrate.cli.main import cli
 from pymigrate.cli.render import progress
 from pymigrate.errors import KernelError
+from tests.cli.conftest import ROOT
 
-ROOT = Path(__file__).parents[2]
 SCENARIO = """\
 machine:
   nodes:

@@ -5,7 +5,7 @@ import pytest
 from pymigrate.scenario.boot.build import build
 from pymigrate.scenario.read.loader import load
 from pymigrate.scenario.runner import Runner
-from tests.conformance.test_recorded_cases import CASES, Recording, recordings
+from tests.conformance.recordings import CASES, Recording, recordings
 from tests.property import agreement
 
 

@@ -8,7 +8,7 @@ import pytest
 from pymigrate.scenario.boot.build import build
 from pymigrate.scenario.read.loader import load
 from pymigrate.scenario.runner import Runner
-from tests.conformance.test_recorded_cases import CASES, Recording, expected_failures
+from tests.conformance.recordings import CASES, Recording, expected_failures
 
 RUN = re.compile(r"(.*addr=.*\+)(\d+)\.\.(\d+)(?:/(\d+))?(,.*)?")
 KERNEL = "6.12"

@@ -9,8 +9,8 @@ from hypothesis.stateful import initialize, rule
 
 from pymigrate.mm.state.machine import Machine
 from pymigrate.store.store import Boot, Store
-from tests.property.test_system_calls import SystemCalls
-from tests.unit.store.test_codec import plain
+from tests.property.system_calls import SystemCalls
+from tests.unit.store.conftest import plain
 
 
 class StoredSystemCalls(SystemCalls):

@@ -4,12 +4,6 @@ import pytest
 
 import pymigrate
 from pymigrate import Machine
-from tests.unit.api.test_machine import SCENARIO
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return pymigrate.boot(SCENARIO)
 
 
 def test_a_step_answers_with_its_record(machine: Machine) -> None:

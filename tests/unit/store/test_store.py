@@ -24,7 +24,7 @@ from pymigrate.syscalls.mempolicy import mbind
 from pymigrate.syscalls.process import exit_task, fork, touch
 from pymigrate.units import parse_size
 from tests.conftest import mapped, new_task, nodes_with, touched, two_nodes
-from tests.unit.store.test_codec import full_machine, plain
+from tests.unit.store.conftest import full_machine, plain
 
 ROOT = Path(__file__).parents[3]
 BOOT = Boot("/scenarios/two-node.yaml", "1:2:abc", "6.12", "0.1")

@@ -12,18 +12,10 @@ from pymigrate.mm.frames.buddy import nr_free
 from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Zone
-from pymigrate.scenario.boot.build import build
-from pymigrate.scenario.read.loader import load_bytes
 from pymigrate.views.proc import vmstat
 from tests.conftest import kernel_page
 from tests.property.invariants import check
-
-
-def declared(*patterns: str, memory: str = "32MiB") -> Machine:
-    """A machine whose node 0 has *patterns*."""
-    listed = ", ".join(f"{{{pattern}}}" for pattern in patterns)
-    text = f'machine: {{nodes: {{0: {{cpus: "0", memory: {memory}, fragmentation: [{listed}]}}}}}}'
-    return build(load_bytes(text.encode(), "x.yaml"))
+from tests.unit.mm.compact.conftest import declared
 
 
 def contents(machine: Machine) -> list[int]:

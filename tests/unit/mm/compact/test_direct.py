@@ -27,7 +27,7 @@ from pymigrate.syscalls.process import fork, touch
 from pymigrate.syscalls.sysctl import write
 from tests.conftest import errno_of, mapped, new_task, nodes_of, touched
 from tests.property.invariants import check
-from tests.unit.mm.compact.test_checkerboard import declared
+from tests.unit.mm.compact.conftest import declared
 
 
 @pytest.fixture

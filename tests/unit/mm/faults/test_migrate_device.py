@@ -39,7 +39,7 @@ from tests.conftest import (
     two_nodes,
 )
 from tests.property.invariants import check
-from tests.unit.store.test_codec import plain, stored
+from tests.unit.store.conftest import plain, stored
 
 MIGRATION = (
     "pgmigrate_success pgmigrate_fail thp_migration_success thp_migration_fail"

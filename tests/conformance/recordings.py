@@ -1,0 +1,29 @@
+"""The cases that real kernels answered."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).parent
+CASES = HERE / "cases"
+RECORDING = re.compile(r"(?P<case>.+?)\.(?P<kernel>\d.*)\.json")
+
+
+class Recording(NamedTuple):
+    """A case, and the kernel whose answer to it there is."""
+
+    case: str
+    kernel: str
+
+
+def recordings() -> list[Recording]:
+    """All of them, in the order of their names."""
+    matches = map(RECORDING.fullmatch, sorted(path.name for path in CASES.glob("*.json")))
+    return [Recording(match["case"], match["kernel"]) for match in matches if match]
+
+
+def expected_failures() -> dict[Recording, str]:
+    """What each recording that we do not meet yet waits for."""
+    lines = (HERE / "expected_failures.txt").read_text(encoding="utf-8").splitlines()
+    rows = [line.split(maxsplit=2) for line in lines if line.strip() and line[0] != "#"]
+    return {Recording(case, kernel): reason for case, kernel, reason in rows}
