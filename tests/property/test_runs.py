@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from pymigrate.mm.base.memmap import Frame, FrameRun
+from pymigrate.mm.base.memmap import Frame, FrameRun, States
 from pymigrate.mm.base.pte import Pte, PteRun, weave
 from pymigrate.mm.base.runs import Edit, Extent, RunMap, coalesce, pages_to_extents
 from pymigrate.mm.engine.folio_list import Slice
@@ -236,14 +236,13 @@ def slices(draw: st.DrawFn) -> Slice:
     picked = sorted(draw(st.sets(st.integers(0, k - 1), min_size=1)))
     alike = draw(st.booleans())
     frames = tuple(Frame(0 if alike else lane, 0, 1) for lane in picked)
-    return Slice(run, tuple(picked), frames[:1] if len(set(frames)) == 1 else frames, run.start)
+    return Slice(run, tuple(picked), States.of(frames), run.start)
 
 
 def picked_pages(part: Slice) -> dict[int, tuple[int, Frame]]:
     """The folio index of each page that is picked, with its frame."""
     k = len(part.run.lanes)
-    states = part.frames * len(part.picked) if len(part.frames) == 1 else part.frames
-    by_lane = dict(zip(part.picked, states, strict=True))
+    by_lane = dict(zip(part.picked, part.states.each, strict=True))
     return {
         part.first + i: (pfn, by_lane[i % k])
         for i, pfn in enumerate(part.run.pfns())

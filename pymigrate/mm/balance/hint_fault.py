@@ -253,7 +253,7 @@ def _migrate_alike(
     index = vma.index(first)
     start = first if folio.is_anon else index
     run = PteRun(start, folios << folio.order, (folio.pfn,), folio.order, part.flags & ~Pte.HINT)
-    queue = [Slice(run, (0,), (folio.merged(),), index)]
+    queue = [Slice.whole(run, folio.merged(), index)]
     return migrate_misplaced(machine, task, queue, target)
 
 

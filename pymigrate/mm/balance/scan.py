@@ -261,11 +261,11 @@ def _hinted(
                 yield part
         return
     remote = wanted - {here}
-    for part, frames in uniform_parts(machine, run):
+    for part, states in uniform_parts(machine, run):
         nids = {nid_of(pfn) for pfn in part.lanes}
         if not nids & remote:
             continue
-        is_alike = len(frames) == 1 and not frames[0].order
+        is_alike = states.is_alike and not states.first.order
         if is_alike and not _may_be_misplaced(vma, folio_of(machine, part.lanes[0])):
             continue
         if is_alike and nids <= remote:

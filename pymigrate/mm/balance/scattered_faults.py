@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.mm.balance.hint_fault import (
@@ -73,14 +74,10 @@ def _hinted(task: Task, a: int, b: int) -> list[PteRun]:
 
 def _parts(machine: Machine, run: PteRun) -> Iterator[tuple[PteRun, _Alike]]:
     """*run* in parts of base pages that lie on one node and are alike."""
-    for part, frames in uniform_parts(machine, run):
-        nids = {nid_of(pfn) for pfn in part.lanes}
-        if len(frames) == len(nids) == 1:
-            pieces = iter((part,))
-        else:
-            pieces = part.entries()
-            frames = frames * (part.nr if len(frames) == 1 else -(-part.nr // len(frames)))
-        for piece, frame in zip(pieces, frames, strict=False):
+    for part, states in uniform_parts(machine, run):
+        is_alike = states.is_alike and len({nid_of(pfn) for pfn in part.lanes}) == 1
+        pieces = iter((part,)) if is_alike else part.entries()
+        for piece, frame in zip(pieces, cycle(states.each), strict=False):
             if not frame.order:
                 yield piece, _Alike(nid_of(piece.lanes[0]), frame, piece.flags)
 
@@ -106,10 +103,7 @@ def _fault(machine: Machine, task: Task, vma: Vma, alike: _Alike, parts: list[Pt
     task.mm.page_table.edit([(part.start, part.end, (part,)) for part in parts])
     moved = 0
     if may_move and not is_local:
-        queue = [
-            Slice(part, tuple(range(len(part.lanes))), (frame,), vma.index(part.start))
-            for part in parts
-        ]
+        queue = [Slice.whole(part, frame, vma.index(part.start)) for part in parts]
         moved = migrate_misplaced(machine, task, queue, here)
     machine.counters.add("numa_pages_migrated", moved)
     fault = HintFault(alike.frame.cpupid, alike.nid, 0, is_local, False, can_write)

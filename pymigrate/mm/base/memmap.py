@@ -1,6 +1,6 @@
 """What struct page and struct folio hold, as runs of frames that are alike."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
@@ -103,6 +103,41 @@ class Frame(NamedTuple):
 
 POISON_FRAME = Frame(0, FrameFlag.HWPOISON)  # of a page that soft offline has taken
 POOL_FRAME = Frame(0, FrameFlag.HUGETLB, order=9)  # of a huge page that is free in its pool
+
+
+class States(NamedTuple):
+    """The states of several frames, in order; made by of() and same()."""
+
+    each: tuple[Frame, ...]
+    distinct: tuple[Frame, ...]  # those that differ, each once, as they come first
+
+    @classmethod
+    def of(cls, frames: Iterable[Frame]) -> "States":
+        """The states *frames*."""
+        each = tuple(frames)
+        return cls(each, tuple(dict.fromkeys(each)))
+
+    @classmethod
+    def same(cls, frame: Frame, nr: int = 1) -> "States":
+        """The state *frame*, *nr* times."""
+        distinct = (frame,)
+        return cls(distinct * nr, distinct)
+
+    @property
+    def is_alike(self) -> bool:
+        """Whether none differs from the others."""
+        return len(self.distinct) == 1
+
+    @property
+    def first(self) -> Frame:
+        """The state of the first frame."""
+        return self.each[0]
+
+    def at(self, places: Sequence[int]) -> "States":
+        """The states at *places*."""
+        if len(self.distinct) == 1:
+            return States.same(self.distinct[0], len(places))
+        return States.of([self.each[i] for i in places])
 
 
 class FrameRun(NamedTuple):

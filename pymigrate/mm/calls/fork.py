@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from functools import partial
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.base.memmap import Frame
+from pymigrate.mm.base.memmap import Frame, States
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.faults.anon_fault import map_anon
 from pymigrate.mm.faults.hugetlb_fault import access_huge_page
@@ -102,12 +103,12 @@ def _copy_pages(machine: Machine, parent: Task, child: Task, vma: Vma, copy: Vma
                 ours.append(piece.with_flags(run.flags & _ON_COPY))
                 theirs.append(piece.with_flags(run.flags & _ON_COPY & ~Pte.YOUNG | young))
             continue
-        for part, frames in uniform_parts(machine, run):
-            if run.flags & Pte.EXCLUSIVE and _has_pins(machine, part, frames):
-                copied, shared = _split_pinned(machine, part, frames)
+        for part, found in uniform_parts(machine, run):
+            if run.flags & Pte.EXCLUSIVE and _has_pins(machine, part, found):
+                copied, shared = _split_pinned(machine, part, found)
                 pinned += copied
             else:
-                shared = [(part, frames)]
+                shared = [(part, found)]
             for piece, states in shared:
                 flags = piece.flags & _ON_COPY
                 ours.append(piece.with_flags(flags))
@@ -167,11 +168,11 @@ def _split_pinned_pmds(machine: Machine, parent: Task, vma: Vma) -> None:
                     split_huge_pmds(machine, parent.mm, entry.start, entry.end)
 
 
-def _has_pins(machine: Machine, part: PteRun, frames: tuple[Frame, ...]) -> bool:
+def _has_pins(machine: Machine, part: PteRun, states: States) -> bool:
     """Whether some page of *part*, or of its folios, is pinned."""
-    if not frames[0].order:
-        return any(frame.pins for frame in frames)
-    return any(_is_pinned(machine, pfn, frames[0]) for pfn in part.pfns())
+    if not states.first.order:
+        return any(frame.pins for frame in states.distinct)
+    return any(_is_pinned(machine, pfn, states.first) for pfn in part.pfns())
 
 
 def _is_pinned(machine: Machine, pfn: int, frame: Frame) -> bool:
@@ -180,22 +181,21 @@ def _is_pinned(machine: Machine, pfn: int, frame: Frame) -> bool:
 
 
 def _split_pinned(
-    machine: Machine, part: PteRun, frames: tuple[Frame, ...]
-) -> tuple[list[PteRun], list[tuple[PteRun, tuple[Frame, ...]]]]:
+    machine: Machine, part: PteRun, states: States
+) -> tuple[list[PteRun], list[tuple[PteRun, States]]]:
     """The entries of *part* whose folios are pinned, and the others, one by one."""
     copied: list[PteRun] = []
-    shared: list[tuple[PteRun, tuple[Frame, ...]]] = []
-    for i, page in enumerate(part.entries()):
-        frame = frames[i % len(frames)]
+    shared: list[tuple[PteRun, States]] = []
+    for page, frame in zip(part.entries(), cycle(states.each), strict=False):
         if _is_pinned(machine, page.lanes[0], frame):
             copied.append(page)
         else:
-            shared.append((page, (frame,)))
+            shared.append((page, States.same(frame)))
     return copied, shared
 
 
-def _lanes(run: PteRun, frames: tuple[Frame, ...]) -> list[tuple[list[tuple[int, int]], Frame]]:
+def _lanes(run: PteRun, states: States) -> list[tuple[list[Extent], Frame]]:
     """The extents of *run* with their frames."""
-    if len(frames) == 1:
-        return [([*extents_of(run)], frames[0])]
-    return [([extent], frame) for extent, frame in zip(run.extents(), frames, strict=True)]
+    if states.is_alike:
+        return [(extents_of(run), states.first)]
+    return [([extent], frame) for extent, frame in zip(run.extents(), states.each, strict=True)]

@@ -70,7 +70,7 @@ def migrate_longterm_unpinnable_folios(machine: Machine, task: Task, pages: Sequ
             index = vma.index(first)
             start = rmap_index(folio.frame, first, index)
             moved = PteRun(start, folio.nr, (folio.pfn,), folio.order, run.flags)
-            queue.append(Slice(moved, (0,), (folio.merged(),), index))
+            queue.append(Slice.whole(moved, folio.merged(), index))
     result = migrate_pages(
         machine, task, queue, OWN_NODE, MigrateReason.LONGTERM_PIN, room=FOR_THE_KERNEL
     )

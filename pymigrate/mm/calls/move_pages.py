@@ -173,7 +173,7 @@ class _Loop:
         if frame.flags & FrameFlag.KSM:
             index = self.machine.stable_tree.index(frame.owner)
         moved = PteRun(start, folio.nr, (folio.pfn,), folio.order, run.flags)
-        self.queue.append(Slice(moved, (0,), (folio.merged(),), index))
+        self.queue.append(Slice.whole(moved, folio.merged(), index))
         return None
 
 

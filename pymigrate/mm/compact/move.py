@@ -140,7 +140,7 @@ def _move_watched(
         if page is None:
             continue
         run = PteRun(page, 1, (pfn,), 0, Pte.PRESENT)
-        queue.append(Slice(run, (0,), (frame,), page))
+        queue.append(Slice.whole(run, frame, page))
     result = migrate_pages(
         machine,
         machine.shell_of(0),

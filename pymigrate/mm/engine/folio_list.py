@@ -4,28 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pymigrate.mm.base.memmap import Frame
+from pymigrate.mm.base.memmap import Frame, States
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.base.runs import Extent, pages_to_extents
 from pymigrate.mm.frames.frames import extents_of
 from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 class Slice(NamedTuple):
     """Isolated folios: the entries of *run* that lie in the lanes *picked*.
 
     *run* counts pages as rmap.mappings() does, and its order is that of the folios (a large one
-    may in truth be mapped page by page). *frames* holds the state of the picked lanes, or just one
-    if they are alike. *first* is the folio index of the run's first page.
+    may in truth be mapped page by page). *states* are those of the picked lanes' frames. *first*
+    is the folio index of the run's first page.
     """
 
     run: PteRun
     picked: tuple[int, ...]
-    frames: tuple[Frame, ...]
+    states: States
     first: int
+
+    @classmethod
+    def whole(cls, run: PteRun, frame: Frame, first: int) -> Slice:
+        """All folios of *run*, which are alike."""
+        k = len(run.lanes)
+        return cls(run, tuple(range(k)), States.same(frame, k), first)
 
     @property
     def nr(self) -> int:
@@ -45,10 +51,10 @@ class Slice(NamedTuple):
         """Whether every page of the run is picked."""
         return len(self.picked) == len(self.run.lanes)
 
-    @property
-    def states(self) -> tuple[Frame, ...]:
-        """The state of each picked lane."""
-        return self.frames if len(self.frames) > 1 else self.frames * len(self.picked)
+    def only(self, places: Sequence[int]) -> Slice:
+        """Those folios alone whose lanes are at *places* among the picked ones."""
+        picked = tuple([self.picked[i] for i in places])
+        return self._replace(picked=picked, states=self.states.at(places))
 
     def split_picked(self, nr: int) -> tuple[Slice, Slice]:
         """Cut behind the first *nr* of the picked folios, but not behind all of them."""
@@ -64,35 +70,31 @@ class Slice(NamedTuple):
         """Cut before page *at*."""
         head, tail = self.run.split(at)
         k, cut = len(self.run.lanes), (at - self.run.start) >> self.run.order
-        heads = list(zip(self.picked, self.states, strict=True))
-        tails = sorted(((lane - cut) % k, f) for lane, f in heads)
+        heads = [(lane, i) for i, lane in enumerate(self.picked)]
+        tails = sorted(((lane - cut) % k, i) for lane, i in heads)
         if k == self.run.nr >> self.run.order:
-            tails = [(lane - cut, f) for lane, f in heads if lane >= cut]
-        rest = self.first + at - self.run.start
-        return (
-            _slice(head, [x for x in heads if x[0] < len(head.lanes)], self.first),
-            _slice(tail, [x for x in tails if x[0] < len(tail.lanes)], rest),
-        )
+            tails = [(lane - cut, i) for lane, i in heads if lane >= cut]
+        return self._on(head, heads), self._on(tail, tails)
 
     def tables(self) -> Iterator[Slice]:
         """The same folios with every run an explicit table."""
         k, order = len(self.run.lanes), self.run.order
-        by_lane = dict(zip(self.picked, self.states, strict=True))
+        by_lane = {lane: i for i, lane in enumerate(self.picked)}
         for table in self.run.tables():
             skip = (table.start - self.run.start) >> order
-            lanes = [(i, (skip + i) % k) for i in range(table.nr >> order)]
-            picked = [(i, by_lane[lane]) for i, lane in lanes if lane in by_lane]
+            lanes = [(entry, (skip + entry) % k) for entry in range(table.nr >> order)]
+            picked = [(entry, by_lane[lane]) for entry, lane in lanes if lane in by_lane]
             if picked:
-                yield _slice(table, picked, self.first + (skip << order))
+                yield self._on(table, picked)
 
     def folios(self) -> Iterator[Slice]:
         """The same folios one by one."""
         order = self.run.order
         for table in self.tables():
-            for entry, frame in zip(table.picked, table.states, strict=True):
+            for entry, frame in zip(table.picked, table.states.each, strict=True):
                 page = table.run.start + (entry << order)
                 one = PteRun(page, 1 << order, (table.run.lanes[entry],), order, table.run.flags)
-                yield Slice(one, (0,), (frame,), table.first + (entry << order))
+                yield Slice.whole(one, frame, table.first + (entry << order))
 
     def extents(self) -> list[Extent]:
         """The frames that the picked folios have."""
@@ -104,6 +106,13 @@ class Slice(NamedTuple):
         if run.order:
             return [Extent(run.lanes[lane], 1 << run.order) for lane in self.picked]
         return pages_to_extents([run.lanes[lane] for lane in self.picked])
+
+    def _on(self, run: PteRun, picked: Sequence[tuple[int, int]]) -> Slice:
+        """The folios of *run*, a part of this one: of (lane, place) those lanes that it has."""
+        there = [(lane, i) for lane, i in picked if lane < len(run.lanes)]
+        states = self.states.at([i for _, i in there])
+        first = self.first + run.start - self.run.start
+        return Slice(run, tuple([lane for lane, _ in there]), states, first)
 
 
 def batches(queue: Iterable[Slice]) -> Iterator[list[Slice]]:
@@ -128,11 +137,3 @@ def batches(queue: Iterable[Slice]) -> Iterator[list[Slice]]:
             left -= rest.nr
     if batch:
         yield batch
-
-
-def _slice(run: PteRun, picked: list[tuple[int, Frame]], index: int) -> Slice:
-    frames = [frame for _, frame in picked]
-    alike = not frames or all(frame == frames[0] for frame in frames)
-    return Slice(
-        run, tuple([lane for lane, _ in picked]), tuple(frames[:1] if alike else frames), index
-    )

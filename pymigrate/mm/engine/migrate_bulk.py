@@ -158,7 +158,7 @@ class BulkMover:
         """Base pages are flushed a batch at a time, large folios each."""
         nr, most = 0, 1
         for part in parts:
-            mapcount = max(frame.mapcount for frame in part.frames)
+            mapcount = max(frame.mapcount for frame in part.states.distinct)
             if part.run.order:
                 tally.flushed(part.nr_folios, mapcount)
             elif self.machine.release.batches_flush:
@@ -170,7 +170,7 @@ class BulkMover:
     def _move(self, part: Slice) -> None:
         """Give the folios of *part* new frames."""
         order, k = part.run.order, len(part.run.lanes)
-        if self.takes_turns and not (part.is_whole and len(part.frames) == 1):
+        if self.takes_turns and not (part.is_whole and part.states.is_alike):
             for piece in part.tables() if k < part.run.nr >> order else iter((part,)):
                 self._move_in_turn(piece)
             return
@@ -213,20 +213,21 @@ class BulkMover:
     def _done(self, part: Slice, new: list[PteRun], extents: Sequence[Extent]) -> None:
         """Note that *part* has become *new*, whose frames are *extents* in the picked order."""
         dirty = FrameFlag.DIRTY if part.run.flags & Pte.DIRTY else 0
-        after = {frame: frame.with_flags(dirty) for frame in set(part.frames)}
+        frame = part.states.first
+        after = {frame: frame.with_flags(dirty) for frame in part.states.distinct}
         if len(set(after.values())) == 1:
-            self.moves.frames.set(extents, after[part.frames[0]])
+            self.moves.frames.set(extents, after[frame])
         else:
             self._set_each(part, new, after)
         self.moves.old += part.extents()
         self.succeeded += part.nr
         self.thp_succeeded += part.nr_folios if part.run.order else 0
         for run in new:
-            self.moves.add(part.run.clip(run.start, run.end), run, part.frames[0])
+            self.moves.add(part.run.clip(run.start, run.end), run, frame)
 
     def _set_each(self, part: Slice, new: list[PteRun], after: dict[Frame, Frame]) -> None:
         k = len(part.run.lanes)
-        by_lane = dict(zip(part.picked, part.frames, strict=True))
+        by_lane = dict(zip(part.picked, part.states.each, strict=True))
         for run in new:
             skip = (run.start - part.run.start) >> run.order
             for j in range(len(run.lanes)):
@@ -242,11 +243,11 @@ def is_plain(machine: Machine, part: Slice) -> bool:
     Of large folios the frames are looked at, for their mapping may have changed since they were
     isolated.
     """
-    if not all(surely_moves(machine, frame) for frame in part.frames):
+    if not all(surely_moves(machine, frame) for frame in part.states.distinct):
         return False
     if not part.run.order:
         return True
-    known = set(part.frames)
+    known = part.states.distinct
     if any(frame.pte_maps or not frame.pmd_maps for frame in known):
         return False
     return all(

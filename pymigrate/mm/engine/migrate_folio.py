@@ -87,7 +87,7 @@ class Work:
 
 def is_hugetlb(part: Slice) -> bool:
     """Whether the folios of *part* are of the hugetlb pools."""
-    return bool(part.frames[0].flags & FrameFlag.HUGETLB)
+    return bool(part.states.first.flags & FrameFlag.HUGETLB)
 
 
 def works_of(parts: list[Slice]) -> list[Work]:
@@ -99,7 +99,7 @@ def works_of(parts: list[Slice]) -> list[Work]:
             one.run.order,
             one.first,
             is_hugetlb=is_hugetlb(part),
-            is_movable=looks_movable(part.frames[0]),
+            is_movable=looks_movable(part.states.first),
         )
         for part in parts
         for one in part.folios()

@@ -73,7 +73,7 @@ def queue_of(machine: Machine, driver: Driver, numbers: Iterable[int]) -> list[S
     for number in numbers:
         pfn = driver.pages[number]
         run = PteRun(number, 1, (pfn,), 0, Pte.PRESENT)
-        queue.append(Slice(run, (0,), (frame_of(machine, pfn),), number))
+        queue.append(Slice.whole(run, frame_of(machine, pfn), number))
     return queue
 
 

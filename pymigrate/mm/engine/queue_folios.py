@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from itertools import compress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,13 +9,13 @@ from pymigrate.mm.base.memmap import NODE_SHIFT, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.engine.folio_list import Slice
-from pymigrate.mm.frames.frames import folio_of, frame_of, uniform_parts
+from pymigrate.mm.frames.frames import folio_of, frame_of, states_of, uniform_parts
 from pymigrate.mm.state.vma import is_migratable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pymigrate.mm.base.memmap import Folio, Frame
+    from pymigrate.mm.base.memmap import Folio
     from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.mm import Mm
     from pymigrate.mm.state.vma import Vma
@@ -55,15 +54,15 @@ class Queue:
             if run.flags & Pte.KSM:
                 self._add_merged(vma, run)
                 continue
-            for part, lanes, frames in _misplaced(self.machine, run, self.walk.is_misplaced):
-                if not part.order and any(frame.order for frame in frames):
-                    self._add_mixed(vma, part, lanes, frames)
-                elif any(frame.flags & FrameFlag.MIXED for frame in frames):
-                    for one in Slice(part, lanes, frames, 0).folios():
+            for part in _misplaced(self.machine, vma, run, self.walk.is_misplaced):
+                if not part.run.order and any(frame.order for frame in part.states.distinct):
+                    self._add_mixed(vma, part)
+                elif any(frame.flags & FrameFlag.MIXED for frame in part.states.distinct):
+                    for one in part.folios():
                         folio = folio_of(self.machine, one.run.lanes[0])
                         self._add_large(vma, folio, one.run.start, one.run.flags)
                 else:
-                    self._add(vma, part, lanes, frames)
+                    self._add(vma, part)
 
     def _add_merged(self, vma: Vma, run: PteRun) -> None:
         """Queue the KSM pages that *run* maps, each named by its node of the stable tree."""
@@ -74,30 +73,29 @@ class Queue:
             if not self.walk.may_move or not is_migratable(vma):
                 self.failed += 1
             elif not frame.likely_shared or self.walk.move_all:
-                self._isolate_shared(vma, entry.moved(frame.owner), (0,), (frame,))
+                self._isolate_shared(vma, Slice.whole(entry.moved(frame.owner), frame, 0))
 
-    def _add_mixed(
-        self, vma: Vma, part: PteRun, lanes: tuple[int, ...], frames: tuple[Frame, ...]
-    ) -> None:
+    def _add_mixed(self, vma: Vma, part: Slice) -> None:
         """Queue pages of which some belong to large folios: those are queued by their first page.
 
         A page of the folio that was met last is passed over.
         """
-        frame_of_lane = dict(zip(lanes, Slice(part, lanes, frames, 0).states, strict=True))
-        k, at = len(part.lanes), part.start
-        while at < part.end:
-            lane = (at - part.start) % k
+        run, k = part.run, len(part.run.lanes)
+        frame_of_lane = dict(zip(part.picked, part.states.each, strict=True))
+        at = run.start
+        while at < run.end:
+            lane = (at - run.start) % k
             frame = frame_of_lane.get(lane)
             if frame is None or not frame.order:
                 if frame is not None:
-                    self._add(vma, part.clip(at, at + 1), (0,), (frame,))
+                    self._add(vma, Slice.whole(run.clip(at, at + 1), frame, vma.index(at)))
                 at += 1
                 continue
-            pfn = part.pfn(at)
+            pfn = run.pfn(at)
             folio = folio_of(self.machine, pfn)
             if folio.pfn != self.large or not self.machine.release.folios_not_pages:
                 self.large = folio.pfn
-                self._add_large(vma, folio, at - (pfn - folio.pfn), part.flags)
+                self._add_large(vma, folio, at - (pfn - folio.pfn), run.flags)
             whole = k == 1 and self.machine.release.folios_not_pages
             at += folio.pfn + folio.nr - pfn if whole else 1
 
@@ -109,72 +107,67 @@ class Queue:
         if not self.walk.may_move or not is_migratable(vma):
             self.failed += 1
         elif not is_shared or self.walk.move_all:
-            self._isolate_shared(vma, run, (0,), (folio.merged(),))
+            self._isolate_shared(vma, Slice.whole(run, folio.merged(), vma.index(page)))
 
-    def _add(
-        self, vma: Vma, part: PteRun, lanes: tuple[int, ...], frames: tuple[Frame, ...]
-    ) -> None:
+    def _add(self, vma: Vma, part: Slice) -> None:
+        """Queue those of *part* that may move, what has one owner together."""
         if not self.walk.may_move or not is_migratable(vma):
-            self.failed += Slice(part, lanes, frames, 0).nr_folios
+            self.failed += part.nr_folios
             return
-        distinct = set(frames)
-        if len({(frame.is_anon, frame.owner) for frame in distinct}) == 1:
-            if not any(frame.likely_shared for frame in distinct):
-                self._isolate(vma, part, lanes, frames)
+        states = part.states
+        if len({(frame.is_anon, frame.owner) for frame in states.distinct}) == 1:
+            if not any(frame.likely_shared for frame in states.distinct):
+                self._isolate(vma, part)
                 return
-            if len(distinct) == 1:
+            if states.is_alike:
                 if self.walk.move_all:
-                    self._isolate_shared(vma, part, lanes, frames)
+                    self._isolate_shared(vma, part)
                 return
-        groups: dict[tuple[bool, int], list[tuple[int, Frame]]] = {}
-        for lane, frame in zip(lanes, frames, strict=True):
+        groups: dict[tuple[bool, int], list[int]] = {}
+        for i, frame in enumerate(states.each):
             if not frame.likely_shared or self.walk.move_all:
-                groups.setdefault((frame.is_anon, frame.owner), []).append((lane, frame))
-        for group in groups.values():
-            states = tuple([frame for _, frame in group])
-            if any(frame.likely_shared for frame in states):
-                self._isolate_shared(vma, part, tuple([lane for lane, _ in group]), states)
+                groups.setdefault((frame.is_anon, frame.owner), []).append(i)
+        for places in groups.values():
+            group = part.only(places)
+            if any(frame.likely_shared for frame in group.states.distinct):
+                self._isolate_shared(vma, group)
             else:
-                self._isolate(vma, part, tuple([lane for lane, _ in group]), states)
+                self._isolate(vma, group)
 
-    def _isolate_shared(
-        self, vma: Vma, part: PteRun, lanes: tuple[int, ...], frames: tuple[Frame, ...]
-    ) -> None:
+    def _isolate_shared(self, vma: Vma, part: Slice) -> None:
         """Isolate folios that other entries of this walk may name too; the second time fails."""
-        part_slice = Slice(part, lanes, frames, 0)
-        extents = part_slice.extents()
+        extents = part.extents()
         seen = sum(run.nr for start, nr in extents for run in self._seen(start, nr))
         if not seen:
             for start, nr in extents:
                 self.isolated.put(start, start + nr, Extent(start, nr))
-            self._isolate(vma, part, lanes, frames)
-        elif seen == part_slice.nr:
+            self._isolate(vma, part)
+        elif seen == part.nr:
             if self.machine.release.second_sighting_fails or self.walk.strict:
-                self.failed += part_slice.nr_folios
+                self.failed += part.nr_folios
         else:
-            for page in part_slice.folios():
-                self._isolate_shared(vma, page.run, page.picked, page.frames)
+            for one in part.folios():
+                self._isolate_shared(vma, one)
 
     def _seen(self, start: int, nr: int) -> list[Extent]:
         return self.isolated.between(start, start + nr)
 
-    def _isolate(
-        self, vma: Vma, part: PteRun, lanes: tuple[int, ...], frames: tuple[Frame, ...]
-    ) -> None:
-        if frames[0].flags & FrameFlag.KSM:
-            first = self.machine.stable_tree.index(frames[0].owner)
-            self.slices.append(Slice(part, lanes, frames, first))
-            return
-        self.first_vma = self.first_vma or vma
-        index = vma.index(part.start)
-        run = part if frames[0].is_anon else part.moved(index)
-        self.slices.append(Slice(run, lanes, frames, index))
+    def _isolate(self, vma: Vma, part: Slice) -> None:
+        """Queue *part*, named as rmap.mappings() counts: a file's pages by their index."""
+        frame = part.states.first
+        if frame.flags & FrameFlag.KSM:
+            part = part._replace(first=self.machine.stable_tree.index(frame.owner))
+        else:
+            self.first_vma = self.first_vma or vma
+            if not frame.is_anon:
+                part = part._replace(run=part.run.moved(part.first))
+        self.slices.append(part)
 
 
 def _misplaced(
-    machine: Machine, run: PteRun, is_misplaced: Callable[[int], bool]
-) -> Iterator[tuple[PteRun, tuple[int, ...], tuple[Frame, ...]]]:
-    """The parts of *run* with lanes on a misplaced node, those lanes, and their frames."""
+    machine: Machine, vma: Vma, run: PteRun, is_misplaced: Callable[[int], bool]
+) -> Iterator[Slice]:
+    """The folios of *run*, a part of *vma*, in lanes on a misplaced node."""
     lanes, k = run.lanes, len(run.lanes)
     low, high = nid_of(min(lanes)), nid_of(max(lanes))
     wrong = {nid for nid in range(low, high + 1) if is_misplaced(nid)}
@@ -183,13 +176,13 @@ def _misplaced(
     if k > 1 and k == run.nr:  # of base pages
         picked = _entries_on(lanes, wrong, low, high)
         if picked:
-            yield run, picked, _frames(machine, [lanes[i] for i in picked])
+            states = states_of(machine, [lanes[i] for i in picked])
+            yield Slice(run, picked, states, vma.index(run.start))
         return
-    for part, frames in uniform_parts(machine, run):
+    for part, states in uniform_parts(machine, run):
         picked = tuple([i for i, pfn in enumerate(part.lanes) if nid_of(pfn) in wrong])
         if picked:
-            states = frames if len(frames) == 1 else tuple([frames[i] for i in picked])
-            yield part, picked, states if len(set(states)) > 1 else states[:1]
+            yield Slice(part, picked, states.at(picked), vma.index(part.start))
 
 
 def _entries_on(lanes: tuple[int, ...], wrong: set[int], low: int, high: int) -> tuple[int, ...]:
@@ -209,19 +202,3 @@ def _entries_on(lanes: tuple[int, ...], wrong: set[int], low: int, high: int) ->
         b = a + (1 << NODE_SHIFT)
         return tuple([i for i, pfn in enumerate(lanes) if a <= pfn < b])
     return tuple([i for i, pfn in enumerate(lanes) if pfn >> NODE_SHIFT in wrong])
-
-
-def _frames(machine: Machine, pfns: list[int]) -> tuple[Frame, ...]:
-    """The states of *pfns*, just one if all are alike."""
-    low, high = min(pfns), max(pfns)
-    if nid_of(low) != nid_of(high):
-        frames = [frame_of(machine, pfn) for pfn in pfns]
-    else:
-        memmap = machine.memmap_of(low)
-        runs, starts = memmap.runs, memmap.starts
-        first = bisect_right(starts, low) - 1
-        if high < runs[first].start + runs[first].nr:
-            return (runs[first].frame,)
-        last = bisect_right(starts, high, first)
-        frames = [runs[bisect_right(starts, pfn, first, last) - 1].frame for pfn in pfns]
-    return tuple(frames) if len(set(frames)) > 1 else (frames[0],)

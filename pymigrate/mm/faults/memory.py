@@ -20,7 +20,6 @@ from pymigrate.mm.frames.frames import (
     extents_between,
     extents_of,
     folio_of,
-    uniform_parts,
     update_frames,
 )
 from pymigrate.mm.frames.lru_batches import lru_add_drain
@@ -301,18 +300,17 @@ def _wp_page(machine: Machine, task: Task, vma: Vma, run: PteRun, how: Access) -
             stored(machine, run, run.start, run.end)
         return
     anon_vma_prepare(machine, task, vma)
-    for part, frames in uniform_parts(machine, run):
-        for piece, frame in alike_parts(part, frames):
-            if frame.is_anon and _can_reuse(machine, task, piece, frame):
-                flags = piece.flags | _STORED | Pte.EXCLUSIVE
-                table.put(piece.start, piece.end, piece.with_flags(flags))
-                if is_stored:
-                    stored(machine, piece, piece.start, piece.end)
-            else:
-                zeroed = bool(frame.flags & FrameFlag.ZEROED) and not is_stored
-                if frame.flags & FrameFlag.KSM:
-                    machine.counters.add("cow_ksm", piece.nr)
-                wp_page_copy(machine, task, vma, piece, zeroed)
+    for piece, frame in alike_parts(machine, run):
+        if frame.is_anon and _can_reuse(machine, task, piece, frame):
+            flags = piece.flags | _STORED | Pte.EXCLUSIVE
+            table.put(piece.start, piece.end, piece.with_flags(flags))
+            if is_stored:
+                stored(machine, piece, piece.start, piece.end)
+        else:
+            zeroed = bool(frame.flags & FrameFlag.ZEROED) and not is_stored
+            if frame.flags & FrameFlag.KSM:
+                machine.counters.add("cow_ksm", piece.nr)
+            wp_page_copy(machine, task, vma, piece, zeroed)
 
 
 def _can_reuse(machine: Machine, task: Task, run: PteRun, frame: Frame) -> bool:

@@ -22,9 +22,9 @@ from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.frames.busy import wait_for
 from pymigrate.mm.frames.frames import (
     FrameEdits,
+    alike_parts,
     extents_of,
     folio_of,
-    uniform_parts,
     update_frames,
 )
 from pymigrate.mm.frames.lru_batches import (
@@ -178,7 +178,7 @@ def migrate_vma_pages(machine: Machine, work: MigrateVma, destinations: list[Pte
             if source.run is None:
                 _insert(machine, work, edits, new)
                 continue
-            for old, frame in _pieces(machine, source.run.clip(new.start, new.end)):
+            for old, frame in alike_parts(machine, source.run.clip(new.start, new.end)):
                 part = new.clip(old.start, old.end)
                 if frame.is_anon:
                     marks += _move(machine, work, edits, old, frame, part)
@@ -219,7 +219,7 @@ def _try_lock(machine: Machine, pfn: int) -> bool:
 
 def _idle(machine: Machine, run: PteRun) -> Iterator[Source]:
     """The base pages of *run* that nobody holds or works on."""
-    for piece, frame in _pieces(machine, run):
+    for piece, frame in alike_parts(machine, run):
         if frame.flags & FrameFlag.LOCKED and not frame.order:
             for pfn in piece.pfns():
                 _try_lock(machine, pfn)
@@ -239,16 +239,6 @@ def _drain(machine: Machine, work: MigrateVma) -> None:
         for pfn in waiting
     ):
         lru_add_drain_all(machine)
-
-
-def _pieces(machine: Machine, run: PteRun) -> Iterator[tuple[PteRun, Frame]]:
-    """*run* cut so that all frames of a piece are alike."""
-    for part, frames in uniform_parts(machine, run):
-        if len(frames) == 1:
-            yield part, frames[0]
-        else:
-            for i, entry in enumerate(part.entries()):
-                yield entry, frames[i % len(frames)]
 
 
 def _insert(machine: Machine, work: MigrateVma, edits: FrameEdits, new: PteRun) -> None:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
-from pymigrate.mm.base.memmap import POOL_FRAME, Folio, Frame, FrameFlag, FrameRun, nid_of
+from pymigrate.mm.base.memmap import (
+    NODE_SHIFT,
+    POOL_FRAME,
+    Folio,
+    Frame,
+    FrameFlag,
+    FrameRun,
+    States,
+    nid_of,
+)
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.base.runs import Extent, pages_to_extents
 from pymigrate.mm.frames.page_alloc import free_pages
 from pymigrate.units import HPAGE_PMD_ORDER, MAX_NUMNODES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pymigrate.mm.base.pte import PteRun
     from pymigrate.mm.base.runs import Edit
@@ -144,6 +154,31 @@ def frame_of(machine: Machine, pfn: int) -> Frame:
     return run.frame
 
 
+def states_of(machine: Machine, pfns: Sequence[int]) -> States:
+    """The states of the allocated frames *pfns*, in this order.
+
+    One run of the memmap on each node is often enough for all of them.
+    """
+    ordered, memmaps, alike = sorted(pfns), {}, set()
+    i = 0
+    while i < len(ordered):
+        nid = nid_of(ordered[i])
+        memmap = memmaps[nid] = machine.memmap_of(ordered[i])
+        end = bisect_left(ordered, (nid + 1) << NODE_SHIFT, i)
+        run = memmap.at(ordered[i])
+        assert run is not None, f"frame {ordered[i]:#x} is in nobody's use"
+        alike.add(run.frame if ordered[end - 1] < run.start + run.nr else None)
+        i = end
+    frame = alike.pop()
+    if frame is not None and not alike:
+        return States.same(frame, len(pfns))
+    frames = []
+    for pfn in pfns:
+        memmap = memmaps[pfn >> NODE_SHIFT]
+        frames.append(memmap.runs[bisect_right(memmap.starts, pfn) - 1].frame)
+    return States.of(frames)
+
+
 def folio_of(machine: Machine, pfn: int) -> Folio:
     """The folio that *pfn* belongs to."""
     memmap = machine.memmap_of(pfn)
@@ -178,15 +213,18 @@ def whole_folios(machine: Machine, extents: Iterable[tuple[int, int]]) -> list[E
     return out
 
 
-def uniform_parts(machine: Machine, run: PteRun) -> Iterator[tuple[PteRun, tuple[Frame, ...]]]:
+def uniform_parts(machine: Machine, run: PteRun) -> Iterator[tuple[PteRun, States]]:
     """Cut *run* so that in each part all entries of a lane have frames that are alike.
 
-    Gives each part with its lanes' frames: one for each lane, or just one if all are alike. A
-    folio whose pages differ is represented by Folio.merged().
+    Gives each part with the states of its lanes. A folio whose pages differ is represented by
+    Folio.merged().
     """
     k = len(run.lanes)
     if k > 1 and k == run.nr >> run.order:
-        yield run, _folio_frames(machine, run) if run.order else _table_frames(machine, run)
+        if run.order:
+            yield run, States.of([folio_of(machine, pfn).merged() for pfn in run.lanes])
+        else:
+            yield run, states_of(machine, run.lanes)
         return
     rest: PteRun | None = run
     while rest is not None:
@@ -205,51 +243,22 @@ def uniform_parts(machine: Machine, run: PteRun) -> Iterator[tuple[PteRun, tuple
             if length < rest.nr >> rest.order
             else (rest, None)
         )
-        frames = frames[: len(part.lanes)]
-        yield part, tuple(frames) if any(f != frames[0] for f in frames) else (frames[0],)
+        yield part, States.of(frames[: len(part.lanes)])
 
 
-def alike_parts(part: PteRun, frames: tuple[Frame, ...]) -> Iterator[tuple[PteRun, Frame]]:
-    """*part* cut so that each piece has frames that are alike."""
-    if len(frames) == 1:
-        yield part, frames[0]
-        return
-    k, rest = len(frames), part
-    entries = part.nr
-    first = 0
-    for entry in range(1, entries + 1):
-        if entry == entries or frames[entry % k] != frames[first % k]:
-            if entry < entries:
-                piece, rest = rest.split(part.start + entry)
-            else:
-                piece = rest
-            yield piece, frames[first % k]
-            first = entry
-
-
-def _folio_frames(machine: Machine, run: PteRun) -> tuple[Frame, ...]:
-    """The folios of a table of huge entries, just one if all are alike."""
-    frames = tuple([folio_of(machine, pfn).merged() for pfn in run.lanes])
-    return frames if len(set(frames)) > 1 else frames[:1]
-
-
-def _table_frames(machine: Machine, run: PteRun) -> tuple[Frame, ...]:
-    """The frames of an explicit table, just one if all are alike."""
-    by_node: dict[int, list[int]] = {}
-    low, high = nid_of(min(run.lanes)), nid_of(max(run.lanes))
-    if low == high:
-        by_node[low] = list(run.lanes)
-    else:
-        for pfn in run.lanes:
-            by_node.setdefault(nid_of(pfn), []).append(pfn)
-    seen: set[Frame] = set()
-    for pfns in by_node.values():
-        found = machine.memmap_of(pfns[0]).between(min(pfns), max(pfns) + 1)
-        seen.update([f.frame for f in found])
-    if len(seen) == 1:
-        return (seen.pop(),)
-    frames = tuple([frame_of(machine, pfn) for pfn in run.lanes])
-    return frames if len(set(frames)) > 1 else frames[:1]
+def alike_parts(machine: Machine, run: PteRun) -> Iterator[tuple[PteRun, Frame]]:
+    """Cut *run* so that all frames of a piece are alike; gives each with their state."""
+    for part, states in uniform_parts(machine, run):
+        if states.is_alike:
+            yield part, states.first
+            continue
+        frames, k, first = states.each, len(states.each), 0
+        entries = part.nr >> part.order
+        for entry in range(1, entries + 1):
+            if entry == entries or frames[entry % k] != frames[first % k]:
+                a, b = (part.start + (at << part.order) for at in (first, entry))
+                yield part.clip(a, b), frames[first % k]
+                first = entry
 
 
 def _start(edit: Edit[FrameRun]) -> int:

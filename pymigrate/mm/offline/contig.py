@@ -176,7 +176,7 @@ def _looks_pinned(frame: Frame) -> bool:
 
 def _isolate(machine: Machine, a: int, b: int) -> InRange:
     taken = isolate_range(machine, a, b)
-    queue = [part for part in taken.queue if not any(map(_looks_pinned, part.frames))]
+    queue = [part for part in taken.queue if not any(map(_looks_pinned, part.states.distinct))]
     machine.counters.add("compact_isolated", sum(part.nr for part in queue))
     return taken._replace(queue=queue)
 
@@ -211,7 +211,7 @@ def _move(machine: Machine, taken: InRange, a: int, b: int) -> None:
 def _left(machine: Machine, taken: InRange, a: int, b: int) -> list[Slice]:
     """What of *taken* is where it was."""
     again = isolate_range(machine, a, b, taken.driver_pages).queue
-    return [part for part in again if not any(map(_looks_pinned, part.frames))]
+    return [part for part in again if not any(map(_looks_pinned, part.states.distinct))]
 
 
 def _reclaim_clean(machine: Machine, queue: list[Slice]) -> list[Slice]:
@@ -220,7 +220,7 @@ def _reclaim_clean(machine: Machine, queue: list[Slice]) -> list[Slice]:
         part
         for part in queue
         if is_file_lru(part)
-        and not any(frame.is_held or frame.flags & _KEPT for frame in part.frames)
+        and not any(frame.is_held or frame.flags & _KEPT for frame in part.states.distinct)
     ]
     drop(machine, clean)
     gone = {id(part) for part in clean if not _is_in_use(machine, part)}

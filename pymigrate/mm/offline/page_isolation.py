@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pymigrate.mm.base.memmap import POOL_FRAME, FrameFlag, nid_of
+from pymigrate.mm.base.memmap import POOL_FRAME, FrameFlag, States, nid_of
 from pymigrate.mm.base.pageblock import MigrateType
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Extent, RunMap
@@ -220,7 +220,7 @@ class _Folios:
     def _take(self, run: PteRun, frame: Frame, nr: int = 0) -> None:
         pfn, nr = run.lanes[0], nr or run.nr
         self.seen.put(pfn, pfn + nr, Extent(pfn, nr))
-        self.parts.append(Slice(run, (0,), (frame,), run.start))
+        self.parts.append(Slice(run, (0,), States.same(frame), run.start))
 
 
 def _inside(run: PteRun, a: int, b: int) -> Iterator[tuple[PteRun, int, int]]:

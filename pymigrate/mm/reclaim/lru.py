@@ -57,11 +57,10 @@ def cached_folios(machine: Machine, nid: int, keep: Keep) -> Iterator[Slice]:
     """The page cache on node *nid* that nobody maps, what *keep* takes of it."""
     for space in machine.spaces.values():
         for run in space.pages.runs:
-            for part, frames in uniform_parts(machine, run):
+            for part, states in uniform_parts(machine, run):
                 picked = tuple([i for i, pfn in enumerate(part.lanes) if nid_of(pfn) == nid])
                 if picked:
-                    states = frames if len(frames) == 1 else tuple([frames[i] for i in picked])
-                    found = Slice(part, picked, states, part.start)
+                    found = Slice(part, picked, states.at(picked), part.start)
                     yield from _filtered(
                         machine, found, lambda m, frame: not frame.mapcount and keep(m, frame)
                     )
@@ -73,18 +72,11 @@ def _filtered(machine: Machine, part: Slice, keep: Keep) -> Iterator[Slice]:
         machine.queued.between(start, start + nr) for start, nr in part.extents()
     ):
         return
-    states = part.states
-    kept = [
-        (lane, frame)
-        for lane, frame in zip(part.picked, states, strict=True)
-        if keep(machine, frame)
-    ]
-    if len(kept) == len(states):
+    kept = {frame for frame in part.states.distinct if keep(machine, frame)}
+    if len(kept) == len(part.states.distinct):
         yield part
     elif kept:
-        frames = tuple([frame for _, frame in kept])
-        same = frames[:1] if len(set(frames)) == 1 else frames
-        yield part._replace(picked=tuple([lane for lane, _ in kept]), frames=same)
+        yield part.only([i for i, frame in enumerate(part.states.each) if frame in kept])
 
 
 def is_on_lru(_: Machine, frame: Frame) -> bool:
@@ -122,7 +114,7 @@ def take_folios(source: Iterator[Slice], pushed: list[Slice], nr: int) -> list[S
 
 def is_file_lru(part: Slice) -> bool:
     """Whether it is on the lists of files' pages. Mirrors folio_is_file_lru()."""
-    return not part.frames[0].flags & FrameFlag.SWAPBACKED
+    return not part.states.first.flags & FrameFlag.SWAPBACKED
 
 
 def in_lru_order(node: Node, parts: Iterable[Slice], hand: int) -> list[Slice]:
@@ -172,9 +164,10 @@ def was_used(machine: Machine, part: Slice) -> bool:
 
     Mirrors folio_referenced().
     """
-    if not part.frames[0].mapcount:
+    states = part.states
+    if not states.first.mapcount:
         return False
-    if all(frame.mapcount == 1 and not (frame.order and frame.pte_maps) for frame in part.frames):
+    if all(f.mapcount == 1 and not (f.order and f.pte_maps) for f in states.distinct):
         return bool(part.run.flags & Pte.YOUNG)
     return any(run.flags & Pte.YOUNG for _, run in _mapped(machine, part))
 
@@ -207,7 +200,7 @@ def drop(machine: Machine, parts: Iterable[Slice]) -> int:
 
 def _drop(machine: Machine, part: Slice, low: int, high: int) -> int:
     """Drop the folios of *part* that have the frames [low, high), all alike."""
-    frame = part.frames[0]
+    frame = part.states.first
     mapped = [
         (mm, piece) for mm, run in _mapped(machine, part) for piece in _naming(run, low, high)
     ]
@@ -229,7 +222,7 @@ def _remove_mapping(machine: Machine, part: Slice, low: int, high: int) -> int:
 
     Mirrors __remove_mapping().
     """
-    space = machine.spaces[part.frames[0].owner]
+    space = machine.spaces[part.states.first.owner]
     clean = [
         found
         for found in machine.memmap_of(low).between(low, high)
@@ -261,7 +254,7 @@ def _mapped(machine: Machine, part: Slice) -> Iterator[tuple[Mm, PteRun]]:
     """The entries that map folios of *part*, with their address spaces; some others between."""
     extents = sorted(part.extents())
     starts = [start for start, _ in extents]
-    for mapping in mappings(machine, part.frames[0], part.run.start, part.run.end):
+    for mapping in mappings(machine, part.states.first, part.run.start, part.run.end):
         if mapping.mm is None:
             continue
         for run in mapping.table.between(

@@ -77,7 +77,7 @@ def have_room_to_migrate(
     """The same for the destinations of *queue*, whose folios are off the LRU lists meanwhile."""
     if may_reclaim(machine):
         machine.queued = RunMap(coalesce(extent for part in queue for extent in part.extents()))
-        buddies = (part.nr for part in queue if not part.frames[0].flags & FrameFlag.HUGETLB)
+        buddies = (part.nr for part in queue if not part.states.first.flags & FrameFlag.HUGETLB)
         have_room(machine, caller, where, sum(buddies))
         machine.queued = RunMap()
 

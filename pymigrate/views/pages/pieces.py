@@ -21,9 +21,9 @@ class Piece(NamedTuple):
 
 def pieces(machine: Machine, run: PteRun) -> Iterator[Piece]:
     """The pieces of *run*, whose pages are present; a folio mapped by pages is cut up."""
-    for part, frames in uniform_parts(machine, run):
-        alike = len(frames) == 1 and frames[0].order == part.order
-        if alike and not frames[0].flags & FrameFlag.MIXED:
+    for part, states in uniform_parts(machine, run):
+        frame = states.first
+        if states.is_alike and frame.order == part.order and not frame.flags & FrameFlag.MIXED:
             folio = folio_of(machine, part.lanes[0])
             yield Piece(part.start, part.nr, nodes_of(part), folio, run.flags)
             continue

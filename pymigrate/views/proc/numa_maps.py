@@ -93,14 +93,14 @@ def _row(machine: Machine, task: Task, vma: Vma) -> NumaMapsRow:
         if not run.lanes or not run.flags & Pte.PRESENT:
             continue
         count_nodes(stats.nodes, run, run.start, run.end)
-        for part, frames in uniform_parts(machine, run):
+        for part, states in uniform_parts(machine, run):
             dirty = bool(run.flags & Pte.DIRTY)
-            if len(frames) == 1 and not frames[0].flags & FrameFlag.MIXED:
-                stats.add(frames[0], part.nr, dirty)
+            if states.is_alike and not states.first.flags & FrameFlag.MIXED:
+                stats.add(states.first, part.nr, dirty)
                 continue
             for lane, pfn in enumerate(part.lanes):
                 # Of what a huge entry maps, the kernel looks at the first page only.
-                first = frame_of(machine, pfn) if part.order else frames[lane]
+                first = frame_of(machine, pfn) if part.order else states.each[lane]
                 stats.add(first, part.count(lane) << part.order, dirty)
         if waiting or unlisted:
             listed = [pfn for pfn in waiting if not _is_mlocked(machine, pfn)]

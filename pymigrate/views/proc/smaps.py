@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults.huge_fault import is_thp_allowed
-from pymigrate.mm.frames.frames import uniform_parts
+from pymigrate.mm.frames.frames import states_of
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
@@ -144,9 +144,7 @@ def _gather(machine: Machine, task: Task, vma: Vma) -> Counter[str]:
 def _frames_of(machine: Machine, run: PteRun) -> Iterator[tuple[Frame, int]]:
     """The frames behind *run*, with how many pages of it are so: each page by its own."""
     if len(run.lanes) == run.nr > 1:
-        for part, frames in uniform_parts(machine, run):
-            for frame, nr in Counter(frames).items():
-                yield frame, nr if len(frames) > 1 else part.nr
+        yield from Counter(states_of(machine, run.lanes).each).items()
         return
     for start, nr in run.extents():
         for found in machine.memmap_of(start).between(start, start + nr):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pymigrate.mm.base.memmap import Frame, FrameFlag
+from pymigrate.mm.base.memmap import Frame, FrameFlag, States
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate import MigrateReason, migrate_pages
@@ -291,9 +291,7 @@ def test_a_target_that_takes_turns_counts_from_the_base() -> None:
     run = task.mm.page_table.at(start)
     assert run is not None
     queue = [
-        Slice(
-            PteRun(start, 1, run.lanes, 0, run.flags), (0,), (frame_of(machine, run.lanes[0]),), 0
-        )
+        Slice.whole(PteRun(start, 1, run.lanes, 0, run.flags), frame_of(machine, run.lanes[0]), 0)
     ]
     result = migrate_pages(machine, task, queue, Cycle((2, 3)), base=1)
     assert result.succeeded == 1
@@ -302,7 +300,7 @@ def test_a_target_that_takes_turns_counts_from_the_base() -> None:
 
 def test_a_slice_counts_and_cuts_what_is_picked() -> None:
     frame = Frame(1, FrameFlag.ANON, 1)
-    part = Slice(PteRun(0, 10, (0, 50, 90), 0, Pte.PRESENT), (0, 2), (frame,), 100)
+    part = Slice(PteRun(0, 10, (0, 50, 90), 0, Pte.PRESENT), (0, 2), States.same(frame, 2), 100)
     assert (part.nr, part.is_whole) == (7, False)
     head, tail = part.split_picked(3)
     assert (head.run.nr, head.nr, head.first) == (4, 3, 100)

@@ -84,12 +84,12 @@ def test_extents_are_as_few_as_possible(run: PteRun, extents: list[tuple[int, in
             PteRun(0, 10, (35,)), [(0, 5, (A,)), (5, 3, (B,)), (8, 2, (A,))], id="cut twice"
         ),
         pytest.param(
-            PteRun(0, 10, (40, NODE1)), [(0, 6, (B, A)), (6, 4, (A,))], id="lanes that differ"
+            PteRun(0, 10, (40, NODE1)), [(0, 6, (B, A)), (6, 4, (A, A))], id="lanes that differ"
         ),
-        pytest.param(PteRun(0, 3, (5, 9, 7)), [(0, 3, (A,))], id="table, alike"),
-        pytest.param(PteRun(0, 3, (5, NODE1, 7)), [(0, 3, (A,))], id="table on two nodes"),
+        pytest.param(PteRun(0, 3, (5, 9, 7)), [(0, 3, (A, A, A))], id="table, alike"),
+        pytest.param(PteRun(0, 3, (5, NODE1, 7)), [(0, 3, (A, A, A))], id="table on two nodes"),
         pytest.param(PteRun(0, 3, (5, 41, 7)), [(0, 3, (A, B, A))], id="table that differs"),
-        pytest.param(PteRun(0, 3, (39, 60, 7)), [(0, 3, (A,))], id="table around others"),
+        pytest.param(PteRun(0, 3, (39, 60, 7)), [(0, 3, (A, A, A))], id="table around others"),
     ],
 )
 def test_uniform_parts(
@@ -97,5 +97,5 @@ def test_uniform_parts(
 ) -> None:
     update_frames(machine, [(40, 3)], lambda _: B)
     found = list(uniform_parts(machine, run))
-    assert [(part.start, part.nr, frames) for part, frames in found] == parts
+    assert [(part.start, part.nr, states.each) for part, states in found] == parts
     assert sum((part.pfns() for part, _ in found), ()) == run.pfns()
