@@ -29,10 +29,8 @@ class Kind(NamedTuple):
     decode: Callable[[bytes], list[Any]]
 
 
-def policy_text(policy: Mempolicy | None) -> str | None:
+def policy_text(policy: Mempolicy) -> str:
     """A policy as text."""
-    if policy is None:
-        return None
     mode, flags, nodes, origin, home_node = policy
     return f"{int(mode)} {int(flags)} {nodes:x} {origin:x} {home_node}"
 

@@ -1,8 +1,7 @@
 """The machine as rows and blobs, and back.
 
-A type with a few fields is a table: its columns, what makes rows of a machine, and what puts rows
-into a machine stand side by side, in machine_tables.py and process_tables.py, which name every
-field of every type. A run map is a blob, see KINDS.
+A type with a few fields is a table of a row for each value, see table.py and tables.py. A run map
+is a blob, see KINDS.
 """
 
 from __future__ import annotations
@@ -13,34 +12,13 @@ from pymigrate.errors import StoreError
 from pymigrate.mm.base.runs import R, RunMap
 from pymigrate.mm.state.machine import Machine
 from pymigrate.store.blobs import KINDS
-from pymigrate.store.machine_tables import MACHINE_TABLES
-from pymigrate.store.process_tables import PROCESS_TABLES
+from pymigrate.store.tables import TABLES
 
 if TYPE_CHECKING:
     from pymigrate.store.table import MapKey, Maps, Rows
 
-# In the order of reading: a row's owner comes before it.
-TABLES = {**MACHINE_TABLES, **PROCESS_TABLES}
 # What reading raises where something else stands than was once written.
 MISFITS = (ValueError, TypeError, LookupError, AttributeError)
-# The fields of Machine that are not kept.
-DERIVED = frozenset(
-    """
-    driver_calls
-    events
-    isolated
-    memalloc_pin
-    hopeless
-    meanwhile
-    memalloc
-    queued
-    off_lru
-    tally
-    tiers
-    traces_steps
-    zonelists
-    """.split()
-)
 
 
 class DamagedError(StoreError):
@@ -77,27 +55,8 @@ def rows_of(machine: Machine) -> Rows:
 
 def maps_of(machine: Machine) -> dict[MapKey, RunMap[Any]]:
     """The run maps of *machine*."""
-    maps: dict[MapKey, RunMap[Any]] = {}
-    for node in machine.nodes.values():
-        maps["memmap", node.nid] = node.memmap
-        maps["pool", node.nid] = node.hugetlb.free
-        for zone in node.zones:
-            maps["free", zone.start] = zone.free
-            maps["pageblocks", zone.start] = zone.pageblocks
-            maps["offline", zone.start] = zone.offline
-    for device in machine.devices.values():
-        maps["device_free", device.number] = device.free
-        maps["device_memmap", device.number] = device.memmap
-    for mm in machine.mms.values():
-        maps["page_table", mm.mm_id] = mm.page_table
-        maps["tables", mm.mm_id] = mm.tables
-        maps["resv", mm.mm_id] = mm.resv
-    for space in machine.spaces.values():
-        maps["pages", space.space_id] = space.pages
-        maps["policies", space.space_id] = space.policies
-        maps["space_resv", space.space_id] = space.resv
-    maps["stable_tree", 0] = machine.stable_tree.pages
-    return maps
+    maps = {key: runs for table in TABLES.values() for key, runs in table.maps_of(machine)}
+    return maps | {("stable_tree", 0): machine.stable_tree.pages}
 
 
 def machine_of(rows: Rows, maps: Maps) -> Machine:
@@ -105,9 +64,12 @@ def machine_of(rows: Rows, maps: Maps) -> Machine:
 
     Raises one of MISFITS if they make no machine.
     """
-    machine = Machine({}, {})
+    [_] = rows["machine"]  # one, or else it is damaged
+    machine = Machine()
+    machine.stable_tree.pages = maps["stable_tree", 0]
     for name, table in TABLES.items():
-        table.read(machine, rows[name], maps)
+        for value, *keys in table.read(rows[name], maps):
+            table.put(machine, value, *keys)
     return machine
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from pymigrate.errors import StoreError
 from pymigrate.store.codec import (
     MISFITS,
-    TABLES,
     DamagedError,
     StoredRunMap,
     encode_runs,
@@ -17,6 +16,7 @@ from pymigrate.store.codec import (
     maps_of,
     rows_of,
 )
+from pymigrate.store.tables import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 APPLICATION_ID = 0x4E4D4947  # "NMIG", in the header of the file
-SCHEMA_VERSION = 3  # to be raised with every change of codec.TABLES or of a blob
+SCHEMA_VERSION = 4  # to be raised with every change of codec.TABLES or of a blob
 _MAGIC = b"SQLite format 3\0"
 _ANOTHER = "is not a state file of pymigrate; name another file, or remove it"
 _BLANK = "holds no machine; `pymigrate boot` makes one"
@@ -166,7 +166,7 @@ class Store:
         for name, new in rows.items():
             if new != known.rows[name]:
                 self._run(f"DELETE FROM {name}")
-                marks = ", ".join("?" * len(TABLES[name].columns.split()))
+                marks = ", ".join("?" * len(TABLES[name].columns))
                 self._run_many(f"INSERT INTO {name} VALUES ({marks})", new)
         self._run_many(
             "DELETE FROM run_map WHERE kind = ? AND owner = ?", known.maps.keys() - maps.keys()
@@ -295,7 +295,7 @@ def _boot_of(rows: list[Row]) -> Boot:
 
 def _columns(table: str) -> str:
     # In double quotes, a column that is missing would be taken for a text.
-    return ", ".join(f"[{name}]" for name in TABLES[table].columns.split())
+    return ", ".join(f"[{name}]" for name in TABLES[table].columns)
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -1,53 +1,152 @@
-"""How a type with a few fields is kept as rows of a table, and small values as text."""
+"""How values of a type are kept as rows of a table, a column for each field."""
 
 from __future__ import annotations
 
+from dataclasses import MISSING
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pymigrate.mm.base.vmstat import Counters
+from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.store.blobs import pack, policy_of, policy_text, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from pymigrate.mm.base.runs import RunMap
     from pymigrate.mm.state.machine import Machine
 
-    Row = tuple[Any, ...]  # ints, texts, bytes and None, by the table's columns
+    Row = tuple[Any, ...]  # ints, floats, texts, bytes and None, by the table's columns
     Rows = dict[str, list[Row]]  # of each table, in the order of the machine
     MapKey = tuple[str, int]  # kind of the run map, and what its owner is called
     Maps = Mapping[MapKey, RunMap[Any]]  # runs of the kind's type
+    Held = tuple[Any, ...]  # a value of a table's type, and the keys that say whose it is
 
 
-class Table(NamedTuple):
-    """How one type is kept: the order of its rows is that of the machine."""
+class Codec(NamedTuple):
+    """How a field is kept in a column: what makes a column's value of it, and the other way."""
 
-    columns: str
-    rows: Callable[[Machine], list[Row]]
-    read: Callable[[Machine, Iterable[Row], Maps], None]
+    write: Callable[[Any], Any]  # of the field's type
+    read: Callable[[Any], Any]
 
 
-def text_of(numbers: Iterable[int]) -> str:
-    """The *numbers* as one text."""
+class Table:
+    """How the values of one type, a dataclass or a NamedTuple, are kept: each is a row.
+
+    *held* gives all of them that a machine has, in its order, each with the *keys* that say whose
+    it is; *put* puts one into a machine: ``put(machine, value, *keys)``. A field is a column of its
+    name, as it is or by one of *codecs*, but for the run maps (*maps* has the kind of each; they
+    are known by the field, or the key, that *owner* names) and for what is kept *elsewhere*, which
+    has its default at first.
+    """
+
+    def __init__(
+        self,
+        make: type[Any],
+        held: Callable[[Machine], Iterable[Held]],
+        put: Callable[..., object],
+        keys: str = "",
+        codecs: Mapping[str, Codec] | None = None,
+        maps: Mapping[str, str] | None = None,
+        owner: str = "",
+        elsewhere: Collection[str] = (),
+    ) -> None:
+        """See the class. There are as many arguments as ways in which a type may be special."""
+        self.make, self.held, self.put, self.maps, self.owner = make, held, put, maps or {}, owner
+        self.fields = [n for n in make.__match_args__ if n not in self.maps and n not in elsewhere]
+        self.columns = [*keys.split(), *self.fields]
+        codecs = codecs or {}
+        self._coded = [(i, codecs[name]) for i, name in enumerate(self.columns) if name in codecs]
+
+    # Both ways go by whole columns, which is quickest: an address space may have many VMAs.
+
+    def rows(self, machine: Machine) -> list[Row]:
+        """The rows of what *machine* has."""
+        held = list(self.held(machine))
+        if not held:
+            return []
+        values, *columns = zip(*held, strict=True)
+        columns += [tuple(map(attrgetter(name), values)) for name in self.fields]
+        for i, codec in self._coded:
+            columns[i] = tuple(map(codec.write, columns[i]))
+        return list(zip(*columns, strict=True))
+
+    def maps_of(self, machine: Machine) -> Iterator[tuple[MapKey, RunMap[Any]]]:
+        """The run maps that are fields of what *machine* has."""
+        for value, *keys in self.held(machine) if self.maps else ():
+            owner = getattr(value, self.owner) if self.owner in self.fields else keys[0]
+            for name, kind in self.maps.items():
+                yield (kind, owner), getattr(value, name)
+
+    def read(self, rows: Sequence[Row], maps: Maps) -> Iterator[Held]:
+        """What *rows* say, with its keys. Raises one of codec.MISFITS if they do not fit."""
+        if not rows:
+            return iter(())
+        columns = list(zip(*rows, strict=True))
+        for i, codec in self._coded:
+            columns[i] = tuple(map(codec.read, columns[i]))
+        known = dict(zip(self.columns, columns, strict=True))
+        for name, kind in self.maps.items():
+            known[name] = tuple(maps[kind, owner] for owner in known[self.owner])
+        fields = [
+            known[name] if name in known else self._defaults(name, len(rows))
+            for name in self.make.__match_args__
+        ]
+        keys = columns[: len(columns) - len(self.fields)]
+        return zip(map(self.make, *fields), *keys, strict=True)
+
+    def _defaults(self, name: str, nr: int) -> Row:
+        """The default of a field of a dataclass, for each of *nr* values."""
+        field = self.make.__dataclass_fields__[name]
+        if field.default_factory is MISSING:
+            return (field.default,) * nr
+        return tuple(field.default_factory() for _ in range(nr))
+
+
+def optional(codec: Codec) -> Codec:
+    """That of a field which may be None."""
+    return Codec(
+        lambda value: None if value is None else codec.write(value),
+        lambda column: None if column is None else codec.read(column),
+    )
+
+
+def numbers_of(make: Callable[..., Any], kind: Callable[[str], float] = int) -> Codec:
+    """That of a NamedTuple of numbers of one *kind*, which are a text."""
+    return Codec(_text_of, lambda text: make(*map(kind, text.split())))
+
+
+def _text_of(numbers: Iterable[float]) -> str:
     return " ".join(map(str, numbers))
 
 
-def ints_of(text: str) -> list[int]:
-    """The numbers of a text."""
+def _ints_of(text: str) -> list[int]:
     return [int(word) for word in text.split()]
 
 
-def pairs_of(text: str) -> dict[int, int]:
-    """The numbers of a text, keys and values by turns."""
-    numbers = iter(ints_of(text))
-    return dict(zip(numbers, numbers, strict=True))
+def _pairs_of(text: str) -> Iterator[tuple[int, int]]:
+    numbers = iter(_ints_of(text))
+    return zip(numbers, numbers, strict=True)
 
 
-def counters_text(counters: Counters) -> str:
-    """The *counters* as one text."""
-    return " ".join([f"{name} {nr}" for name, nr in counters.items()])
-
-
-def counters_of(text: str) -> Counters:
-    """The counters of a text."""
+def _counters_of(text: str) -> Counters:
     words = iter(text.split())
     return Counters(zip(words, map(int, words), strict=True))
+
+
+BOOL = Codec(int, bool)
+INTS = Codec(_text_of, _ints_of)
+INT_TUPLE = Codec(_text_of, lambda text: tuple(_ints_of(text)))
+INT_DICT = Codec(
+    lambda pairs: _text_of(number for pair in pairs.items() for number in pair),
+    lambda text: dict(_pairs_of(text)),
+)
+WORDS = Codec(" ".join, str.split)
+CPUS = Codec(lambda cpus: f"{cpus:x}", lambda text: Cpumask(text, 16))
+NODES = Codec(lambda nodes: f"{nodes:x}", lambda text: Nodemask(text, 16))
+POLICY = optional(Codec(policy_text, policy_of))
+COUNTERS = Codec(
+    lambda counters: " ".join([f"{name} {nr}" for name, nr in counters.items()]), _counters_of
+)
+PACKED = Codec(pack, lambda blob: list(unpack(blob)))
+PACKED_TUPLE = Codec(pack, lambda blob: tuple(unpack(blob)))

@@ -6,7 +6,7 @@ import click
 
 from pymigrate.cli.call import find_range, system_call
 from pymigrate.cli.common import Options, common_options, find_task
-from pymigrate.mm.state.policy import policy_text
+from pymigrate.mm.state.policy import mode_with_flags
 from pymigrate.syscalls import mempolicy
 from pymigrate.uapi import (
     MODE_FLAG_TEXTS,
@@ -40,7 +40,7 @@ def command(options: Options, pid: str, place: str | None, node: bool, mems_allo
             "mode_flags": words_of(answer.flags, MODE_FLAG_TEXTS),
             "nodes": str(answer.nodes),
         }
-        text = policy_text(answer.mode, answer.flags)
+        text = mode_with_flags(answer.mode, answer.flags)
         text += f":{answer.nodes}" if answer.nodes else ""
         if mems_allowed:
             text = str(answer.nodes)

@@ -42,8 +42,8 @@ FIRST_REGION = 0x200004000000 >> PAGE_SHIFT
 class Machine:
     """All state. Nothing else in the core is remembered between calls."""
 
-    nodes: dict[int, Node]
-    distances: dict[int, dict[int, int]]
+    nodes: dict[int, Node] = field(default_factory=dict)
+    distances: dict[int, dict[int, int]] = field(default_factory=dict)
     release: Release = RELEASES["6.12"]
     thp: str = "never"
     demotion: bool = False

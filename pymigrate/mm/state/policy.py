@@ -45,11 +45,11 @@ class Mempolicy(NamedTuple):
 
     def __str__(self) -> str:
         """The text in numa_maps. Mirrors mpol_to_str()."""
-        text = policy_text(self.mode, self.flags)
+        text = mode_with_flags(self.mode, self.flags)
         return (f"{text}:{self.nodes}" if self.nodes else text)[:_TEXT_LIMIT]
 
 
-def policy_text(mode: int, flags: int) -> str:
+def mode_with_flags(mode: int, flags: int) -> str:
     """A mode with its flags, as numa_maps shows them: ``bind=static``."""
     names = words_of(flags, MODE_FLAG_TEXTS)
     return MODE_TEXTS[mode] + ("=" + "|".join(names) if names else "")
