@@ -7,7 +7,7 @@ PYTEST := $(RUN) pytest --ignore=tests/bench
 BENCHES := $(sort $(wildcard tests/bench/bench_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint bench conformance cov clean
+.PHONY: help demo test test-long lint bench conformance cov mutants clean
 
 help:
 	@echo 'make demo         move the pages of a simulated process, and look at them'
@@ -17,6 +17,7 @@ help:
 	@echo 'make conformance  the recorded cases, with the matches of each group'
 	@echo 'make bench        measurements'
 	@echo 'make cov          branch coverage of mm/ and syscalls/'
+	@echo 'make mutants      how many random mutants of mm/ the unit tests kill (N=20 SEED=1 JOBS=2)'
 	@echo 'make clean        remove .venv and all that is made'
 
 define OLD_PYTHON
@@ -73,6 +74,9 @@ bench: $(VENV)/.stamp
 cov: $(VENV)/.stamp
 	$(RUN) coverage run -m pytest -q -m 'not slow' --ignore=tests/bench
 	$(RUN) coverage report --include='pymigrate/mm/*,pymigrate/syscalls/*' --fail-under=95
+
+mutants: $(VENV)/.stamp
+	$(RUN) tests.mutants $(or $(N),20) $(or $(SEED),1) $(or $(JOBS),2)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* dist build
