@@ -38,6 +38,7 @@ from pymigrate.api.results import (
 from pymigrate.arguments import parse_mode
 from pymigrate.errors import KernelError
 from pymigrate.mm.state.machine import find_file
+from pymigrate.mm.state.scope import watching
 from pymigrate.nodemask import Nodemask
 from pymigrate.session import save_state
 from pymigrate.store.codec import copy_machine
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from pymigrate.api.arguments import Place, Set, Size, Who
     from pymigrate.mm.state import machine as core
     from pymigrate.mm.state import task as core_task
+    from pymigrate.mm.state.events import Event, Step
     from pymigrate.scenario.record import Record
     from pymigrate.store.store import Boot
     from pymigrate.views.proc.numa_maps import NumaMapsRow
@@ -463,13 +465,13 @@ class Machine(Movers):
     def trace(self, *, steps: bool = False) -> Iterator[Trace]:
         """Note the migration tracepoints while the block runs, *steps* of each folio with them."""
         machine, found = self._core, Trace()
-        outer, machine.events, machine.traces_steps = machine.events, [], steps
+        events: list[Event | Step] = []
         try:
-            yield found
+            with watching(machine, machine.watch._replace(events=events, steps=steps)):
+                yield found
         finally:
-            found.lines = trace.all_lines(machine) if steps else trace.lines(machine)
-            found.events = trace.as_json(machine, trace.Part(trace.Actor("", 0, 0), machine.events))
-            machine.events, machine.traces_steps = outer, False
+            found.lines = (trace.all_lines if steps else trace.lines)(machine, events)
+            found.events = trace.as_json(machine, trace.Part(trace.Actor("", 0, 0), events))
 
     # Steps, copies, files
 
@@ -485,12 +487,13 @@ class Machine(Movers):
         runner = Runner(machine)
         runner.counted = self._counted
         checked = read_step(machine, runner.names, step)
-        outer = machine.events
-        machine.events = None if outer is None else []
-        record = runner.step(checked)
+        outer = machine.watch.events
+        events: list[Event | Step] | None = None if outer is None else []
+        with watching(machine, machine.watch._replace(events=events)):
+            record = runner.step(checked)
         if outer is not None:
-            outer += machine.events or ()
-        machine.events, self._counted = outer, runner.counted
+            outer += events or ()
+        self._counted = runner.counted
         return record
 
     def copy(self) -> Machine:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pymigrate.api.arguments import task_of
 from pymigrate.mm.clock import balance as balancing
 from pymigrate.mm.state.cost import Estimate
+from pymigrate.mm.state.scope import watching
 from pymigrate.mm.state.tally import Tally
 from pymigrate.syscalls import compact, memory_blocks, reclaim
 from pymigrate.units import parse_size
@@ -118,13 +119,12 @@ class Movers:
     @contextmanager
     def timed(self) -> Iterator[Timed]:
         """Estimate the time of the migrations that happen while the block runs."""
-        machine, found = self._core, Timed()
-        outer, machine.tally = machine.tally, Tally()
+        machine, found, tally = self._core, Timed(), Tally()
         try:
-            yield found
+            with watching(machine, machine.watch._replace(tally=tally)):
+                yield found
         finally:
-            found.time = cost.taken(machine) or found.time
-            machine.tally = outer
+            found.time = cost.taken(machine, tally) or found.time
 
 
 def _blocks(outcomes: list[memory_blocks.Outcome]) -> list[Block]:

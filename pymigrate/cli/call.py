@@ -11,9 +11,9 @@ import click
 
 from pymigrate import arguments
 from pymigrate.cli.common import Options, print_json, say
-from pymigrate.cli.watch import watch, write_chrome
+from pymigrate.cli.watch import watch_of, write_chrome
 from pymigrate.errors import KernelError
-from pymigrate.mm.state.tally import Tally
+from pymigrate.mm.state.scope import Watch, watching
 from pymigrate.views.told import changes, cost, trace
 from pymigrate.views.why import stayed
 
@@ -33,6 +33,7 @@ class Call:
     machine: Machine
     options: Options
     name: str
+    watch: Watch
     caller: Task | None = None  # None: the shell
     answer: dict[str, object] = field(default_factory=dict)  # for --json
     text: str = ""  # for people
@@ -58,6 +59,11 @@ class Call:
             return trace.Actor(self.caller.comm, self.caller.pid, self.caller.cpu)
         return trace.Actor(self.name, 0, self.machine.shell_of(0).cpu)
 
+    @property
+    def part(self) -> trace.Part:
+        """What was traced."""
+        return trace.Part(self.actor, self.watch.events or ())
+
 
 @contextmanager
 def system_call(options: Options, name: str) -> Iterator[Call]:
@@ -68,19 +74,19 @@ def system_call(options: Options, name: str) -> Iterator[Call]:
     refused: KernelError | None = None
     with options.session(write=True) as machine:
         before = changes.snapshot(machine) if options.dry_run else None
-        watch(machine, options.trace, options.steps, options.chrome)
-        if options.json or options.verbose:
-            machine.tally = Tally()
-        call = Call(machine, options, name)
+        times = options.json or options.verbose
+        watch = watch_of(options.trace, options.steps, options.chrome, times)
+        call = Call(machine, options, name, watch)
         migrated = machine.counters["pgmigrate_success"]
         try:
-            yield call
+            with watching(machine, watch):
+                yield call
         except KernelError as error:
             refused = error
         call.moved = machine.counters["pgmigrate_success"] - migrated
         _find_left(call, refused)
         if options.chrome:
-            write_chrome(machine, options.chrome, [trace.Part(call.actor, machine.events or ())])
+            write_chrome(machine, options.chrome, [call.part])
         changed = changes.diff(before, machine) if before else None
     if refused:
         _report_refusal(call, refused)
@@ -127,7 +133,7 @@ def _report_left(call: Call, left: list[Left], is_refused: bool) -> None:
 
 def _report_time(call: Call) -> None:
     """Estimate how long it took."""
-    if time := cost.taken(call.machine):
+    if time := cost.taken(call.machine, call.watch.tally):
         call.answer["estimated"] = cost.as_json(time)
         if call.options.verbose:
             say(cost.format_line(time))
@@ -140,7 +146,6 @@ def _print_answer(
 ) -> None:
     """What goes to stdout: the trace, the answer, and what a dry run would change."""
     options, machine = call.options, call.machine
-    part = trace.Part(call.actor, machine.events or ())
     is_traced = options.trace or (options.steps and not options.chrome)
     if options.json:
         answer: dict[str, object] = {
@@ -151,10 +156,10 @@ def _print_answer(
         if call.left or (call.left is not None and call.wants_reasons):
             answer["stayed"] = stayed.as_json(call.left)
         if is_traced:
-            answer["trace"] = trace.as_json(machine, part)
+            answer["trace"] = trace.as_json(machine, call.part)
         print_json(answer)
         return
-    text = trace.format_ftrace(machine, part) if is_traced else ""
+    text = trace.format_ftrace(machine, call.part) if is_traced else ""
     text += call.text
     if changed:
         lines = stayed.format_rows(call.left or (), "would stay")

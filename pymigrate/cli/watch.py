@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from pymigrate.cli.common import shorten
+from pymigrate.mm.state.scope import Watch
+from pymigrate.mm.state.tally import Tally
 from pymigrate.views.told import trace
 
 if TYPE_CHECKING:
@@ -15,12 +17,10 @@ if TYPE_CHECKING:
     from pymigrate.mm.state.machine import Machine
 
 
-def watch(machine: Machine, trace: bool, steps: bool, chrome: str | None) -> bool:
-    """Let *machine* note what happens, if the options ask for it; whether they do."""
-    if not (trace or steps or chrome):
-        return False
-    machine.events, machine.traces_steps = [], steps
-    return True
+def watch_of(trace: bool, steps: bool, chrome: str | None, times: bool) -> Watch:
+    """What is to be noted, for these options, and, if *times*, what takes time."""
+    is_traced = trace or steps or chrome
+    return Watch([] if is_traced else None, steps, Tally() if times else None)
 
 
 def write_chrome(machine: Machine, path: str, parts: Iterable[trace.Part]) -> None:

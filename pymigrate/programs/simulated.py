@@ -10,6 +10,7 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.state.cost import estimate
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.numa import NumaMm, NumaTask
+from pymigrate.mm.state.scope import watching
 from pymigrate.mm.state.tally import Tally
 from pymigrate.mm.state.task import Region as NamedRegion
 from pymigrate.syscalls.credentials import check_access
@@ -235,14 +236,11 @@ class Simulated:
         """mbind(2); returns the seconds that it is estimated to take."""
         from pymigrate.syscalls import mempolicy
 
-        machine = self.machine
-        others, machine.tally = machine.tally, Tally()
+        machine, tally = self.machine, Tally()
         start, length = region
-        try:
+        with watching(machine, machine.watch._replace(tally=tally)):
             mempolicy.mbind(machine, self.task, start, length, policy.mode, policy.nodes, flags)
-            return estimate(machine.tally, machine.costs, machine.distances).total / 1e6
-        finally:
-            machine.tally = others
+        return estimate(tally, machine.costs, machine.distances).total / 1e6
 
     def no_hugepage(self, region: Region) -> None:
         """madvise(2) with MADV_NOHUGEPAGE."""

@@ -10,7 +10,9 @@ from pymigrate.mm.base.memmap import Busy, nid_of
 from pymigrate.mm.calls import ksm
 from pymigrate.mm.clock import balance
 from pymigrate.mm.reclaim.damon import Action, Kind, Scheme
+from pymigrate.mm.state.driver import Called
 from pymigrate.mm.state.events import MigrateMode
+from pymigrate.mm.state.scope import watching
 from pymigrate.programs.simulated import Simulated
 from pymigrate.scenario import machine_steps
 from pymigrate.scenario.record import Record, done, runs
@@ -65,17 +67,18 @@ def _migrate_driver(runner: Runner, step: machine_steps.MigrateDriverStep) -> Re
     driver = machine.drivers.get(step.driver)
     if driver is None:
         raise KernelError("ENODEV", f"there is no driver called {step.driver}")
-    machine.driver_calls.clear()
+    calls: list[Called] = []
     numbers = step.pages if step.pages is not None else range(len(driver.pages))
     if any(number >= len(driver.pages) for number in numbers):
         raise KernelError("EINVAL", f"{step.driver} has {len(driver.pages)} pages")
     mode = MigrateMode[step.mode.upper()]
     answer = done()
     try:
-        answer["ret"] = drivers.migrate_driver(machine, driver, numbers, step.to, mode)
+        with watching(machine, machine.watch._replace(driver_calls=calls)):
+            answer["ret"] = drivers.migrate_driver(machine, driver, numbers, step.to, mode)
     except KernelError as error:
         answer = {"ret": -1, "errno": error.errno}
-    answer["calls"] = [list(call) for call in machine.driver_calls]
+    answer["calls"] = [list(call) for call in calls]
     answer["nodes"] = runs([-1 if pfn < 0 else nid_of(pfn) for pfn in driver.pages])
     return answer
 

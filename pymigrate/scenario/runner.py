@@ -7,6 +7,7 @@ from typing import Any
 from pymigrate.errors import KernelError, UnsupportedError
 from pymigrate.mm.faults.meanwhile import finish
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.scope import telling
 from pymigrate.mm.state.task import Meanwhile, Region, Task
 from pymigrate.scenario import call_steps
 from pymigrate.scenario.boot.build import build
@@ -48,12 +49,13 @@ class Runner:
 
     def step(self, step: Step) -> Record:
         """Execute one step; where the machine is watched, its record holds the trace."""
-        if self.machine.events is None:
+        events = self.machine.watch.events
+        if events is None:
             return self._answer(step)
-        self.machine.events.clear()
+        events.clear()
         record = self._answer(step)
-        if self.machine.events:
-            record["trace"] = trace.lines(self.machine)
+        if events:
+            record["trace"] = trace.lines(self.machine, events)
         return record
 
     def _answer(self, step: Step) -> Record:
@@ -63,7 +65,8 @@ class Runner:
         other = None
         try:
             other = self._meanwhile(getattr(step, "meanwhile", None))
-            answer = do(self, step)
+            with telling(self.machine, self.machine.scope._replace(meanwhile=other)):
+                answer = do(self, step)
         except KernelError as error:
             answer = {"ret": -1, "errno": error.errno}
             if isinstance(step, call_steps.MovePagesStep):
@@ -74,13 +77,11 @@ class Runner:
         return {"op": step.op, **answer}
 
     def _meanwhile(self, spec: call_steps.Meanwhile | None) -> Meanwhile | None:
-        """Announce the access that another task makes in the middle of a step."""
+        """The access that another task makes in the middle of a step."""
         if spec is None:
             return None
         page = self.region(spec.task, spec.at).start + (spec.offset >> PAGE_SHIFT)
-        other = Meanwhile(self.task(spec.task).pid, page, spec.write, finish)
-        self.machine.meanwhile.append(other)
-        return other
+        return Meanwhile(self.task(spec.task).pid, page, spec.write, finish)
 
     def task(self, name: str) -> Task:
         """The task that a step names.

@@ -54,23 +54,7 @@ if TYPE_CHECKING:
     from pymigrate.mm.state.numa import FaultTable
 
 # The fields of Machine that are not kept.
-DERIVED = frozenset(
-    """
-    driver_calls
-    events
-    isolated
-    memalloc_pin
-    hopeless
-    meanwhile
-    memalloc
-    queued
-    off_lru
-    tally
-    tiers
-    traces_steps
-    zonelists
-    """.split()
-)
+DERIVED = frozenset(("hopeless", "scope", "tiers", "watch", "zonelists"))
 # Those that other tables fill.
 _PARTS = """
     nodes distances tasks mms spaces regions lru_batches pins busy stable_tree cpusets drivers left

@@ -22,16 +22,18 @@ def migrate_driver(
     if nid not in machine.memory_nodes:
         raise KernelError("ENODEV", f"node {nid} has no memory")
     isolated = [number for number in numbers if isolate_movable_page(machine, driver, number)]
-    result = migrate_pages(
-        machine,
-        machine.shell_of(0),
-        queue_of(machine, driver, isolated),
-        ThisNode(nid),
-        MigrateReason.COMPACTION,
-        mode=mode,
-    )
-    for number in isolated:
-        putback_movable_page(machine, driver, number)
+    try:
+        result = migrate_pages(
+            machine,
+            machine.shell_of(0),
+            queue_of(machine, driver, isolated),
+            ThisNode(nid),
+            MigrateReason.COMPACTION,
+            mode=mode,
+        )
+    finally:
+        for number in isolated:
+            putback_movable_page(machine, driver, number)
     if result.is_enomem:
         raise KernelError("ENOMEM", f"node {nid} is full")
     return result.stayed

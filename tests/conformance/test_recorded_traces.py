@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pymigrate.mm.state.scope import Watch
 from pymigrate.scenario.boot.build import build
 from pymigrate.scenario.read.loader import load
 from pymigrate.scenario.runner import Runner
@@ -55,7 +56,7 @@ def traces() -> list[object]:
 def test_trace(path: Path) -> None:
     scenario = load(CASES / f"{path.name.split('.')[0]}.yaml")
     machine = build(scenario, KERNEL)
-    machine.events = []
+    machine.watch = Watch([])
     ours = {
         number: record["trace"]
         for number, record in enumerate(Runner(machine, scenario).run(), 1)

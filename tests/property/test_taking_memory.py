@@ -118,5 +118,5 @@ def test_whatever_is_taken_away_no_page_is_lost(
             getattr(program, name)(*where)
         check(program.machine)
         check_pins(program.machine, used_frames(program.machine))
-        assert program.machine.isolated is None
-        assert not program.machine.memalloc_pin
+        assert program.machine.scope.isolated is None
+        assert not program.machine.scope.memalloc_pin

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from pymigrate.cli.common import say, trace_options
-from pymigrate.cli.watch import watch, write_chrome
+from pymigrate.cli.watch import watch_of, write_chrome
 from pymigrate.errors import ScenarioError
 from pymigrate.mm.base.release import RELEASES
-from pymigrate.mm.state.tally import Tally
+from pymigrate.mm.state.scope import watching
 from pymigrate.session import scenario_path
 from pymigrate.views.told import balance, cost
 from pymigrate.views.told import trace as traces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pymigrate.scenario.record import Record
+    from pymigrate.scenario.spec.step_base import Step
 
 PROGRESS_STEPS = 200  # fewer steps are done before a progress bar could be read
 
@@ -96,24 +97,25 @@ def _records(path: str, kernel: str | None, watched: Watched) -> Iterator[Record
     parts: list[traces.Part] = []
     try:
         machine = build(scenario, kernel)
-        watch(machine, watched.trace, watched.steps, watched.chrome)
-        machine.tally = Tally() if watched.times else None
-        records = Runner(machine, scenario).run()
+        runner = Runner(machine, scenario)
+        steps: Iterable[Step] = scenario.steps
         if len(scenario.steps) >= PROGRESS_STEPS and sys.stderr and sys.stderr.isatty():
             from pymigrate.cli.render import progress
 
-            records = progress(records, len(scenario.steps))
-        for number, record in enumerate(records, 1):
+            steps = progress(steps, len(scenario.steps))
+        for number, step in enumerate(steps, 1):
+            watch = watch_of(watched.trace, watched.steps, watched.chrome, watched.times)
+            with watching(machine, watch):
+                record = runner.step(step)
             if watched.chrome:
                 actor = traces.Actor(f"{number} {record['op']}", number, 0)
-                parts.append(traces.Part(actor, list(machine.events or ())))
+                parts.append(traces.Part(actor, watch.events or ()))
             if watched.steps and "trace" in record:
-                record["trace"] = traces.all_lines(machine)
+                record["trace"] = traces.all_lines(machine, watch.events or ())
             if not watched.trace:
                 record.pop("trace", None)
-            if time := cost.taken(machine):
+            if time := cost.taken(machine, watch.tally):
                 record["estimated"] = cost.as_json(time)
-                machine.tally = Tally()
             yield record
         if watched.chrome:
             write_chrome(machine, watched.chrome, parts)

@@ -109,8 +109,8 @@ def _fault(machine: Machine, task: Task, vma: Vma, part: PteRun) -> int:
     is_local, can_write = nid == here, may_write(vma, part)
     machine.counters.add("numa_hint_faults", answer.nr)
     machine.counters.add("numa_hint_faults_local", answer.nr * is_local)
-    if machine.tally is not None:
-        machine.tally.hint_faults += answer.nr
+    if machine.watch.tally is not None:
+        machine.watch.tally.hint_faults += answer.nr
     machine.counters.add("pgfault", answer.nr)
     _restore(task, vma, part, folio, can_write)
     is_shared = vma.is_shared and folio.likely_shared
@@ -234,7 +234,7 @@ def _migrate(machine: Machine, task: Task, vma: Vma, part: PteRun, target: int) 
         wakeup_kswapd(machine, target)
         return 0
     is_scarce = bool(order) and available(node, to_min=False, order=order) < folios
-    step = 1 if machine.events is not None or is_scarce else max(folios, 1)
+    step = 1 if machine.watch.events is not None or is_scarce else max(folios, 1)
     moved = 0
     for i in range(0, folios, step):
         moved += _migrate_alike(machine, task, vma, part, i << order, step, target)

@@ -45,7 +45,7 @@ def hint_faults(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
 
     The others are left to hint_fault(). It is asked before a whole range is accessed.
     """
-    if vma.space or machine.events is not None or machine.numa_balancing & TIERING:
+    if vma.space or machine.watch.events is not None or machine.numa_balancing & TIERING:
         return
     runs = _hinted(task, a, b)
     if len(runs) <= _FEW and all(len(run.lanes) == 1 for run in runs):
@@ -94,8 +94,8 @@ def _fault(machine: Machine, task: Task, vma: Vma, alike: _Alike, parts: list[Pt
         update_frames(machine, extents, lambda _: frame)
     machine.counters.add("numa_hint_faults", nr)
     machine.counters.add("numa_hint_faults_local", nr * is_local)
-    if machine.tally is not None:
-        machine.tally.hint_faults += nr
+    if machine.watch.tally is not None:
+        machine.watch.tally.hint_faults += nr
     machine.counters.add("pgfault", nr)
     can_write = may_write(vma, parts[0])
     flags = alike.flags & ~Pte.HINT | (Pte.WRITE if can_write else 0)

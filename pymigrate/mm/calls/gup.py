@@ -18,6 +18,7 @@ from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.spaces.pins import change_references, drop_pin, is_secretmem
 from pymigrate.mm.spaces.rmap import rmap_index
 from pymigrate.mm.state.events import MigrateReason
+from pymigrate.mm.state.scope import telling
 from pymigrate.mm.state.task import Pin
 from pymigrate.mm.state.vma import Vm
 
@@ -42,13 +43,10 @@ def pin_pages(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> No
     if not is_long:
         _pin(machine, task, a, b, is_long)
         return
-    machine.memalloc_pin = True
-    try:
+    with telling(machine, machine.scope._replace(memalloc_pin=True)):
         while unpinnable := _unpinnable(machine, pin := _pin(machine, task, a, b, is_long)):
             drop_pin(machine, pin)
             migrate_longterm_unpinnable_folios(machine, task, unpinnable)
-    finally:
-        machine.memalloc_pin = False
 
 
 def migrate_longterm_unpinnable_folios(machine: Machine, task: Task, pages: Sequence[int]) -> None:

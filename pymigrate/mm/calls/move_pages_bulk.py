@@ -94,12 +94,7 @@ def play(
     move_all: bool,
 ) -> list[int | None] | None:
     """Move *pages* to *nodes* if that is simple; return the statuses, or None with nothing done."""
-    if (
-        len(pages) < MIN_PAGES
-        or machine.release.absent_anon_is_efault
-        or machine.events is not None
-        or machine.meanwhile
-    ):
+    if len(pages) < MIN_PAGES or machine.release.absent_anon_is_efault or machine.is_watched:
         return None
     status: list[int | None] = [None] * len(pages)
     looked_up = _look_up(machine, target, sorted(set(pages)), move_all)
@@ -118,10 +113,10 @@ def play(
     if not plan.is_simple:
         return None
     _carry_out(machine, caller, target, found, wanted)
-    if machine.tally is not None:
+    if machine.watch.tally is not None:
         pairs = ((found[page] >> NODE_SHIFT, node) for page, node in plan.moved.items())
-        machine.tally.pages.update(pairs)
-        machine.tally.flushed(plan.flushes)
+        machine.watch.tally.pages.update(pairs)
+        machine.watch.tally.flushed(plan.flushes)
     return status
 
 

@@ -111,8 +111,10 @@ def compact_zone(
     cc.owners.refresh()
     _set_positions(cc)
     _begin(cc)
-    ret = _run(cc)
-    highest = release_freepages(cc)
+    try:
+        ret = _run(cc)
+    finally:
+        highest = release_freepages(cc)
     if highest >= 0:
         zone.compact.cached_free = max(zone.compact.cached_free, block_floor(highest))
     machine.counters.add("compact_migrate_scanned", cc.migrate_scanned)
@@ -219,7 +221,7 @@ def _begin(cc: CompactControl) -> None:
     lru_add_drain(cc.machine, cc.cpu)
     isolated = (
         pfn
-        for start, nr in cc.machine.off_lru
+        for start, nr in cc.machine.scope.off_lru.runs
         if nid_of(start) == cc.node.nid
         for pfn in range(start, start + nr)
     )
@@ -264,7 +266,7 @@ def _rescans(cc: CompactControl) -> bool:
 def compact_finished(cc: CompactControl) -> CompactResult:
     """Whether the run goes on. Mirrors compact_finished()."""
     ret = _finished(cc)
-    if cc.machine.events is not None:
+    if cc.machine.watch.events is not None:
         _tell_zone(cc.machine, cc.node, cc.zone, cc.order, "mm_compaction_finished", ret)
     return CompactResult.CONTINUE if ret == CompactResult.NO_SUITABLE_PAGE else ret
 

@@ -20,6 +20,7 @@ from pymigrate.mm.compact.compaction import (
 from pymigrate.mm.compact.control import CompactControl, CompactPriority, CompactResult
 from pymigrate.mm.compact.kcompactd import wakeup_kcompactd
 from pymigrate.mm.compact.owners import Owners
+from pymigrate.mm.frames.page_alloc import freed_on_error
 from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.trace import call_event
 
@@ -62,7 +63,8 @@ class SlowPath:
         """A block, if compaction makes one free; then those who work in the background begin."""
         page = self._compact(request) if request.gfp & Gfp.DIRECT_RECLAIM else None
         if request.gfp & Gfp.KSWAPD_RECLAIM:
-            self._wake(request)
+            with freed_on_error(self.machine, [[page] if page else []]):
+                self._wake(request)
             self.owners = None
         return page
 

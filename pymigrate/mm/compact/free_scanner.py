@@ -201,7 +201,11 @@ def _used_until(cc: CompactControl, start: int, low: int) -> int:
     use, and alike, need not be looked at one by one; only who watches sees that done.
     """
     run = cc.node.memmap.at(start)
-    if run is None or run.start + run.nr < start + PAGEBLOCK_NR or cc.machine.events is not None:
+    if (
+        run is None
+        or run.start + run.nr < start + PAGEBLOCK_NR
+        or cc.machine.watch.events is not None
+    ):
         return start
     first = max(block_ceil(run.start), low)
     blocks = cc.zone.pageblocks

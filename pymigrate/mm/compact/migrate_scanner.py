@@ -134,7 +134,7 @@ def _barren_end(cc: CompactControl, at: int) -> int:
     end = block_ceil(at + 1)
     limit = min(block_floor(cc.free_pfn), _alike_until(cc, at))
     window = PAGEBLOCK_NR
-    while end < limit and cc.machine.events is None:
+    while end < limit and cc.machine.watch.events is None:
         window = min(window * 2, limit - end)
         found = _next_candidate(cc, end, end + window)
         if found is not None:

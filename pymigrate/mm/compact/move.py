@@ -52,8 +52,10 @@ def move_isolated(cc: CompactControl, isolated: list[Isolated]) -> Moved:
     machine = cc.machine
     pages = _plain_pages(cc, isolated, pairs, targets)
     if pages is None:
-        succeeded, is_enomem = _move_watched(cc, pairs, targets)
-        put_back(cc, isolated)
+        try:
+            succeeded, is_enomem = _move_watched(cc, pairs, targets)
+        finally:
+            put_back(cc, isolated)
     else:
         succeeded, is_enomem = len(pages), False
         _move_at_once(cc, pages)
@@ -73,7 +75,7 @@ def _plain_pages(
 ) -> list[_Page] | None:
     """Which page goes where; None if that must be seen page by page, or if something can fail."""
     machine = cc.machine
-    if machine.events is not None or machine.meanwhile or len(targets) < len(pairs):
+    if machine.is_watched or len(targets) < len(pairs):
         return None
     if not all(surely_moves(machine, frame) for frame in {part.frame for part in isolated}):
         return None
@@ -104,8 +106,8 @@ def _move_at_once(cc: CompactControl, pages: list[_Page]) -> None:
     for page in pages:
         cc.owners.moved(page.old, page.new, page.page, page.frame)
     machine.counters.add("pgmigrate_success", len(pages))
-    if machine.tally is not None:
-        machine.tally.flushed(1, max(page.frame.mapcount for page in pages))
+    if machine.watch.tally is not None:
+        machine.watch.tally.flushed(1, max(page.frame.mapcount for page in pages))
 
 
 def _add(moves: Moves, pages: list[_Page]) -> None:
@@ -141,18 +143,16 @@ def _move_watched(
             continue
         run = PteRun(page, 1, (pfn,), 0, Pte.PRESENT)
         queue.append(Slice.whole(run, frame, page))
-    result = migrate_pages(
-        machine,
-        machine.shell_of(0),
-        queue,
-        ThisNode(cc.node.nid),
-        MigrateReason.COMPACTION,
-        mode=cc.mode,
-        targets=targets,
-    )
-    left = [pfn for pfn in targets if cc.node.memmap.at(pfn) is None and not cc.zone.free.at(pfn)]
-    compaction_free(cc, left)
-    cc.owners.is_stale = True
+    where = ThisNode(cc.node.nid)
+    reason = MigrateReason.COMPACTION
+    try:
+        result = migrate_pages(
+            machine, machine.shell_of(0), queue, where, reason, mode=cc.mode, targets=targets
+        )
+    finally:
+        used, free = cc.node.memmap, cc.zone.free
+        compaction_free(cc, [pfn for pfn in targets if not used.at(pfn) and not free.at(pfn)])
+        cc.owners.is_stale = True
     return result.succeeded, result.is_enomem
 
 

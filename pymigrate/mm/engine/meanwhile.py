@@ -14,22 +14,25 @@ if TYPE_CHECKING:
 
 
 def wait_on(machine: Machine, unmapped: list[Work]) -> None:
-    """Let accesses to one of the *unmapped* folios come now; they wait: migration_entry_wait()."""
-    for other in machine.meanwhile:
-        task = machine.tasks.get(other.pid)
-        run = task.mm.page_table.at(other.page) if task else None
-        if other.waited or run is None or not run.lanes:
-            continue
-        pfn = run.pfn(other.page)
-        for work in unmapped:
-            if work.entries and work.pfn <= pfn < work.pfn + work.nr:
-                other.waited = True
-                _tell(machine, work, "fault on a migration entry", f"process {other.pid} waits")
+    """Let an access to one of the *unmapped* folios come now; it waits: migration_entry_wait()."""
+    other = machine.scope.meanwhile
+    if other is None or other.waited:
+        return
+    task = machine.tasks.get(other.pid)
+    run = task.mm.page_table.at(other.page) if task else None
+    if run is None or not run.lanes:
+        return
+    pfn = run.pfn(other.page)
+    for work in unmapped:
+        if work.entries and work.pfn <= pfn < work.pfn + work.nr:
+            other.waited = True
+            _tell(machine, work, "fault on a migration entry", f"process {other.pid} waits")
 
 
 def wake(machine: Machine) -> None:
-    """Let the accesses that wait be made, for every entry is a real one again."""
-    for other in [other for other in machine.meanwhile if other.waited]:
+    """Let an access that waits be made, for every entry is a real one again."""
+    other = machine.scope.meanwhile
+    if other is not None and other.waited:
         other.make(machine, other)
 
 

@@ -11,15 +11,18 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.base.runs import RunMap, coalesce
 from pymigrate.mm.engine.folio_list import batches
 from pymigrate.mm.engine.meanwhile import wait_on, wake
 from pymigrate.mm.engine.migrate_bulk import BulkMover, is_plain
 from pymigrate.mm.engine.migrate_folio import FolioMover, Outcome, Work, is_hugetlb, works_of
 from pymigrate.mm.engine.room import AS_IT_IS
+from pymigrate.mm.engine.waits import check_waits
 from pymigrate.mm.frames.frames import folio_of
 from pymigrate.mm.frames.placement import OWN_NODE, ThisNode
 from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio
 from pymigrate.mm.state.events import MigrateMode, MigrateReason, mode_text
+from pymigrate.mm.state.scope import telling
 from pymigrate.mm.state.trace import call_event
 
 if TYPE_CHECKING:
@@ -83,23 +86,18 @@ def migrate_pages(
     """
     call = _Call(machine, caller, where, reason, base, mode, room)
     call.folios.targets = None if targets is None else list(targets)
+    if machine.busy and call.has_room(queue):
+        check_waits(machine, queue, mode)
     call_event(machine, "mm_migrate_pages_start", mode_text(mode, reason))
     room.prepare(machine, caller, where, queue)
-    before, machine.memalloc = machine.memalloc, True  # what it has in hand must stay where it is
-    others, machine.off_lru = machine.off_lru, machine.off_lru + _isolated(queue)
-    result = call.run(queue)
-    machine.off_lru = others
-    call.put_back()
-    machine.memalloc = before
+    # What it has in hand must stay where it is.
+    scope = machine.scope._replace(memalloc=True, off_lru=_off_lru(machine, queue))
+    with telling(machine, scope):
+        try:
+            result = call.run(queue)
+        finally:
+            call.put_back()
     stats = call.stats
-    for name, nr in (
-        ("pgmigrate_success", stats.succeeded),
-        ("pgmigrate_fail", stats.failed_pages),
-        ("thp_migration_success", stats.thp_succeeded),
-        ("thp_migration_fail", stats.thp_failed),
-        ("thp_migration_split", stats.thp_split),
-    ):
-        machine.counters.add(name, nr)
     counts = (
         f"nr_succeeded={stats.succeeded} nr_failed={stats.failed_pages}"
         f" nr_thp_succeeded={stats.thp_succeeded} nr_thp_failed={stats.thp_failed}"
@@ -109,11 +107,15 @@ def migrate_pages(
     return MigrateResult(stats.succeeded, stats.failed_pages, max(result, 0), result == _ENOMEM)
 
 
-def _isolated(queue: Sequence[Slice]) -> tuple[Extent, ...]:
-    """The base pages of *queue*, if memory may be compacted for large folios among them."""
+def _off_lru(machine: Machine, queue: Sequence[Slice]) -> RunMap[Extent]:
+    """What is off the LRU lists, with the base pages of *queue* if memory may be compacted for
+    large folios among them.
+    """
+    others = machine.scope.off_lru
     if not any(part.run.order for part in queue):
-        return ()
-    return tuple(extent for part in queue if not part.run.order for extent in part.extents())
+        return others
+    small = (extent for part in queue if not part.run.order for extent in part.extents())
+    return RunMap(coalesce([*others.runs, *small]))
 
 
 class _Call:
@@ -143,7 +145,7 @@ class _Call:
             return True
         if self.where == OWN_NODE or self.reason == MigrateReason.MEMORY_FAILURE:
             return True
-        return self.machine.events is not None or bool(self.machine.meanwhile)
+        return self.machine.is_watched
 
     def run(self, queue: Sequence[Slice]) -> int:
         """How many folios stayed, or that memory ran out."""
@@ -201,11 +203,31 @@ class _Call:
         wake(self.machine)
         return outcome
 
+    def has_room(self, queue: Sequence[Slice]) -> bool:
+        """Whether every folio of *queue* surely gets a destination."""
+        if self.folios.targets is not None:
+            return len(self.folios.targets) >= len(queue)
+        if self.where == OWN_NODE or any(is_hugetlb(part) for part in queue):
+            return False
+        return self.bulk.has_room(queue)
+
     def put_back(self) -> None:
-        """Free the pieces that nothing maps any more. Mirrors putback_movable_pages()."""
+        """Let what did not move be where it was, and count what did; also if the call broke off.
+
+        Pieces that nothing maps any more are freed. Mirrors putback_movable_pages().
+        """
+        self.left += self.folios.give_up()
         for work in (*self.left, *self.split):
             if work.is_piece:
                 free_unmapped(self.machine, folio_of(self.machine, work.pfn))
+        for name, nr in (
+            ("pgmigrate_success", self.stats.succeeded),
+            ("pgmigrate_fail", self.stats.failed_pages),
+            ("thp_migration_success", self.stats.thp_succeeded),
+            ("thp_migration_fail", self.stats.thp_failed),
+            ("thp_migration_split", self.stats.thp_split),
+        ):
+            self.machine.counters.add(name, nr)
 
     def _move_all(self, queue: Sequence[Slice]) -> None:
         """Move what nothing can go wrong with."""
@@ -361,8 +383,8 @@ class _Call:
         """Mirrors try_split_folio(): the pieces are tried highest first, the head last."""
         if not split_folio(self.machine, folio_of(self.machine, work.pfn), work.page):
             return False
-        if self.machine.tally is not None:
-            self.machine.tally.splits += 1
+        if self.machine.watch.tally is not None:
+            self.machine.watch.tally.splits += 1
         for i in (*range(work.nr - 1, 0, -1), 0):
             piece = Work(work.page + i, work.pfn + i, 0, work.index + i, is_piece=True)
             self.split.append(piece)

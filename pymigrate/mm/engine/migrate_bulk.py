@@ -55,7 +55,7 @@ class Moves:
             return
         edits: dict[int, tuple[RunMap[PteRun], list[Edit[PteRun]]]] = {}
         dirtied: set[int] = set()
-        tally = self.machine.tally
+        tally = self.machine.watch.tally
         for move in self.moves:
             if tally is not None:
                 tally.moved(*move)
@@ -136,8 +136,8 @@ class BulkMover:
 
     def move_all(self, parts: Sequence[Slice]) -> None:
         """Move *parts*, for which memory was seen to suffice; the large folios first."""
-        if self.machine.tally is not None:
-            self._count_flushes(self.machine.tally, parts)
+        if self.machine.watch.tally is not None:
+            self._count_flushes(self.machine.watch.tally, parts)
         for part in parts:
             if part.run.order:
                 self._move(part)

@@ -15,7 +15,7 @@ from pymigrate.mm.base.memmap import POISON_FRAME, Busy, Folio, Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.engine.migrate_bulk import Moves
-from pymigrate.mm.engine.migrate_ops import expected_refs, ops_of, refcount, refusal
+from pymigrate.mm.engine.migrate_ops import expected_refs, may_wait, ops_of, refcount, refusal
 from pymigrate.mm.engine.movable_ops import migrate_movable_page, moved_frame
 from pymigrate.mm.engine.room import AS_IT_IS
 from pymigrate.mm.frames.busy import end, wait_for
@@ -122,6 +122,7 @@ class FolioMover:
         self.reason, self.room = reason, room
         self.moves = Moves(machine)
         self.targets: list[int] | None = None  # the only frames to move to
+        self.in_hand: dict[int, Work] = {}  # what has a destination and has not moved
 
     @property
     def _freed(self) -> Frame | None:
@@ -132,11 +133,19 @@ class FolioMover:
         """Let what has moved be seen."""
         self.moves.commit()
 
+    def give_up(self) -> list[Work]:
+        """Let what has moved be seen, and undo what has not; that stays where it is."""
+        self.commit()
+        stayed = list(self.in_hand.values())
+        for work in stayed:
+            self.undo(work)
+        return stayed
+
     def unmap(self, work: Work, mode: MigrateMode) -> Outcome:
         """Find a destination and unmap the folio. Mirrors migrate_folio_unmap()."""
         outcome = self._unmap(work, mode)
-        if outcome in _IN_VAIN and self.machine.tally is not None:
-            self.machine.tally.attempts += 1
+        if outcome in _IN_VAIN and self.machine.watch.tally is not None:
+            self.machine.watch.tally.attempts += 1
         return outcome
 
     def _unmap(self, work: Work, mode: MigrateMode) -> Outcome:
@@ -171,15 +180,14 @@ class FolioMover:
     def _lock(self, work: Work, mode: MigrateMode) -> Outcome:
         """Lock the folio, and see that no writeback goes on."""
         machine = self.machine
-        waits = mode != MigrateMode.ASYNC
-        if not wait_for(machine, work.pfn, Busy.LOCKED, waits):
+        if not wait_for(machine, work.pfn, Busy.LOCKED, may_wait(mode, Busy.LOCKED)):
             self._step(work, "1", "lock the old folio", "locked", "EAGAIN")
             return Outcome.AGAIN
-        if not wait_for(machine, work.pfn, Busy.READING, mode == MigrateMode.SYNC):
+        if not wait_for(machine, work.pfn, Busy.READING, may_wait(mode, Busy.READING)):
             self._step(work, "1", "lock the old folio", "locked, a read in flight", "EAGAIN")
             return Outcome.AGAIN
         self._step(work, "1", "lock the old folio", "free")
-        if not wait_for(machine, work.pfn, Busy.WRITEBACK, mode == MigrateMode.SYNC):
+        if not wait_for(machine, work.pfn, Busy.WRITEBACK, may_wait(mode, Busy.WRITEBACK)):
             self._step(work, "2", "writeback done", "under writeback", "EBUSY")
             return Outcome.FAILED
         self._step(work, "2", "writeback done", "none")
@@ -188,8 +196,8 @@ class FolioMover:
     def move(self, work: Work, mode: MigrateMode) -> Outcome:
         """Let an unmapped folio be at its destination. Mirrors migrate_folio_move()."""
         outcome = self._move(work, mode)
-        if outcome in _IN_VAIN and self.machine.tally is not None:
-            self.machine.tally.attempts += 1
+        if outcome in _IN_VAIN and self.machine.watch.tally is not None:
+            self.machine.watch.tally.attempts += 1
         return outcome
 
     def _move(self, work: Work, mode: MigrateMode) -> Outcome:
@@ -222,8 +230,9 @@ class FolioMover:
         if errno:
             return Outcome.AGAIN if errno == "EAGAIN" else Outcome.FAILED
         end(self.machine, work.pfn)
-        if self.machine.tally is not None:
-            self.machine.tally.pages[nid_of(work.pfn), nid_of(work.dst)] += 1
+        del self.in_hand[work.pfn]
+        if self.machine.watch.tally is not None:
+            self.machine.watch.tally.pages[nid_of(work.pfn), nid_of(work.dst)] += 1
         if is_movable(frame):
             self.moves.frames.set([Extent(work.dst, 1)], moved_frame(frame))
         else:
@@ -236,6 +245,7 @@ class FolioMover:
 
     def _replace(self, work: Work, folio: Folio) -> None:
         """Note that the folio lies at its destination now."""
+        del self.in_hand[work.pfn]
         dirty = FrameFlag.DIRTY if any(run.flags & Pte.DIRTY for run in work.entries) else 0
         for run in folio.runs:
             extent = (work.dst + run.start - work.pfn, run.nr)
@@ -254,7 +264,7 @@ class FolioMover:
 
     def _tell_end(self, work: Work, folio: Folio) -> None:
         """Tell the steps behind the copy, in the order of 6.12, with the entries' tracepoints."""
-        if self.machine.traces_steps:
+        if self.machine.watch.steps:
             self._tell_index(work, folio)
         self._step(work, "18", "new folio to the LRU", "added")
         entry_events(self.machine, REMOVE, work.entries, folio)
@@ -283,7 +293,7 @@ class FolioMover:
         self._step(work, "15", "start queued writeback", "none")
 
     def _step(self, work: Work, number: str, name: str, found: str, failed: str = "") -> None:
-        if not self.machine.traces_steps:
+        if not self.machine.watch.steps:
             return
         run = self.machine.memmap_of(work.pfn).at(work.pfn)
         space = run.frame.owner if run and not run.frame.is_anon else 0
@@ -297,8 +307,8 @@ class FolioMover:
 
     def flush(self, works: list[Work], mode: MigrateMode) -> None:
         """Tell the TLB flush for all that a batch has unmapped."""
-        if works and self.machine.tally is not None:
-            self._count_flushes(self.machine.tally, works, mode)
+        if works and self.machine.watch.tally is not None:
+            self._count_flushes(self.machine.watch.tally, works, mode)
         if works:
             self._step(works[0], "4b", "flush the TLB", f"once for {len(works)} folios")
 
@@ -324,8 +334,16 @@ class FolioMover:
         else:
             free_pages(self.machine, [(work.dst, work.nr)])
         work.dst = -1
+        del self.in_hand[work.pfn]
 
     def _allocate(self, work: Work) -> bool:
+        """Take a frame, or a block, for the folio; False if there is none."""
+        if not self._find_destination(work):
+            return False
+        self.in_hand[work.pfn] = work
+        return True
+
+    def _find_destination(self, work: Work) -> bool:
         if self.targets is not None:
             work.dst = self.targets.pop(0) if self.targets else -1
             return work.dst >= 0

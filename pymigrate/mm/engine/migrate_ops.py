@@ -63,7 +63,20 @@ OPS = {
     "hugetlb": MigrateOps(Method.HUGETLBFS),
     "secretmem": MigrateOps(Method.SECRETMEM, always_moves=False),
 }
+_WAITS = {
+    MigrateMode.ASYNC: (),
+    MigrateMode.SYNC_LIGHT: (Busy.LOCKED, Busy.BUFFER),
+    MigrateMode.SYNC: (Busy.LOCKED, Busy.BUFFER, Busy.READING, Busy.WRITEBACK),
+}
 ANON = MigrateOps(Method.SIMPLE)  # without an address space, or with that of the swap cache
+
+
+def may_wait(mode: MigrateMode, kind: Busy) -> bool:
+    """Whether a migration in *mode* waits until work of *kind* on a folio is done.
+
+    Mirrors migrate_folio_unmap() and buffer_migrate_lock_buffers().
+    """
+    return kind in _WAITS[mode]
 
 
 def ops_of(machine: Machine, folio: Folio) -> MigrateOps:
@@ -113,7 +126,7 @@ def _buffers(machine: Machine, folio: Folio, mode: MigrateMode, ops: MigrateOps)
     """Every buffer is locked first. Mirrors buffer_migrate_lock_buffers()."""
     if not ops.has_private(folio):
         return ""
-    if wait_for(machine, folio.pfn, Busy.BUFFER, may_wait=mode != MigrateMode.ASYNC):
+    if wait_for(machine, folio.pfn, Busy.BUFFER, may_wait(mode, Busy.BUFFER)):
         return ""
     return "EAGAIN"
 

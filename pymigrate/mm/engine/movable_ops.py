@@ -56,9 +56,7 @@ def isolate_movable_page(machine: Machine, driver: Driver, number: int) -> bool:
     if frame.flags & FrameFlag.ISOLATED:
         return False
     answer = _isolate(driver)
-    machine.driver_calls.append(
-        Called("isolate_page", number, "false" if answer == "false" else "true")
-    )
+    _note(machine, Called("isolate_page", number, "false" if answer == "false" else "true"))
     if answer == "false":
         return False
     update_frames(machine, [(pfn, 1)], lambda f: f.with_flags(FrameFlag.ISOLATED))
@@ -88,7 +86,7 @@ def migrate_movable_page(machine: Machine, number: int, pfn: int, dst: int) -> s
         driver.pages[number] = -1
         return ""
     answer = _migrate(machine, driver, pfn)
-    machine.driver_calls.append(Called(driver.migrate_name, number, answer or "0"))
+    _note(machine, Called(driver.migrate_name, number, answer or "0"))
     if not answer:
         driver.pages[number] = dst
     return answer
@@ -103,7 +101,7 @@ def putback_movable_page(machine: Machine, driver: Driver, number: int) -> None:
     if not frame.flags & FrameFlag.ISOLATED:
         return
     if is_movable(frame):
-        machine.driver_calls.append(Called("putback_page", number, ""))
+        _note(machine, Called("putback_page", number, ""))
         if driver.kind == "virtio-balloon":
             driver.isolated -= 1
     update_folio(machine, pfn, lambda f: f.without_flags(FrameFlag.ISOLATED))
@@ -120,6 +118,11 @@ def driver_of(machine: Machine, frame: Frame) -> Driver:
 def moved_frame(frame: Frame) -> Frame:
     """The state of the destination, which is the driver's, and not isolated."""
     return frame.without_flags(FrameFlag.ISOLATED)
+
+
+def _note(machine: Machine, call: Called) -> None:
+    if machine.watch.driver_calls is not None:
+        machine.watch.driver_calls.append(call)
 
 
 def _isolate(driver: Driver) -> str:

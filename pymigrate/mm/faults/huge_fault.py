@@ -8,6 +8,7 @@ from pymigrate.mm.base.gfp import Gfp, thp_fault
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun, weave
 from pymigrate.mm.frames.frames import new_frames, update_frames
+from pymigrate.mm.frames.page_alloc import freed_on_error
 from pymigrate.mm.frames.placement import Placement, Prefer, ThisNode, Within, placement
 from pymigrate.mm.reclaim.direct_alloc import alloc_large
 from pymigrate.mm.state.vma import Vm
@@ -113,9 +114,13 @@ def _alloc_huge(
     done = 0
     while done < nr:
         first_try = gfp | Gfp.NORETRY
-        [part], got = alloc_large(machine, task, alone, 0, nr - done, HPAGE_PMD_ORDER, first_try)
+        with freed_on_error(machine, [taken]):
+            [part], got = alloc_large(
+                machine, task, alone, 0, nr - done, HPAGE_PMD_ORDER, first_try
+            )
         if done + got < nr and gfp & Gfp.DIRECT_RECLAIM:
-            [more], others = alloc_large(machine, task, where, 0, 1, HPAGE_PMD_ORDER, gfp)
+            with freed_on_error(machine, [taken, part]):
+                [more], others = alloc_large(machine, task, where, 0, 1, HPAGE_PMD_ORDER, gfp)
             part, got, nr = part + more, got + others, nr if others else done + got
         else:
             nr = done + got

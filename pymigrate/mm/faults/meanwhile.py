@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 def finish(machine: Machine, other: Meanwhile) -> None:
     """Make an access that is still to be made."""
-    if other not in machine.meanwhile:
+    if other.is_made:
         return
-    machine.meanwhile.remove(other)
+    other.is_made = True
     task = machine.tasks.get(other.pid)
     if task is None:
         return

@@ -47,6 +47,11 @@ def work_on(machine: Machine, pfn: int) -> Busy | None:
     return work.kind if work else None
 
 
+def endless(kind: Busy) -> UnsupportedError:
+    """What is raised for a wait for work of *kind* that would never end."""
+    return UnsupportedError(f"the call would wait for ever for a folio that is {kind.value}")
+
+
 def wait_for(machine: Machine, pfn: int, kind: Busy, may_wait: bool) -> bool:
     """Try to get hold of a folio that work of *kind* may be done on; False if that goes on.
 
@@ -57,8 +62,7 @@ def wait_for(machine: Machine, pfn: int, kind: Busy, may_wait: bool) -> bool:
         return True
     if may_wait:
         if work.left < 0:
-            why = f"the call would wait for ever for a folio that is {kind.value}"
-            raise UnsupportedError(why)
+            raise endless(kind)
         end(machine, pfn)
         return True
     if work.left > 0:

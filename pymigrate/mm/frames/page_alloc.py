@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from contextlib import contextmanager
+from itertools import chain
 from math import isqrt
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -184,7 +186,7 @@ def _available(machine: Machine, nid: int, to_min: bool, order: int) -> int:
 
     Mirrors current_gfp_context().
     """
-    return available(machine.nodes[nid], to_min, order, not machine.memalloc_pin)
+    return available(machine.nodes[nid], to_min, order, not machine.scope.memalloc_pin)
 
 
 def alloc_pages(
@@ -221,7 +223,10 @@ def alloc_pages(
         for i in range(len(turn)) if rows else [place]:
             target = targets[turn[i]]
             if target is None:
-                page = slow(lanes[turn[i]]) if slow else None
+                if slow is None:
+                    return taken, done
+                with freed_on_error(machine, taken):
+                    page = slow(lanes[turn[i]])
                 if page is None:
                     return taken, done
                 taken[i].append(page)
@@ -257,11 +262,21 @@ def free_pages(machine: Machine, extents: Iterable[tuple[int, int]]) -> None:
     free_extents(machine, coalesce(extents))
 
 
+@contextmanager
+def freed_on_error(machine: Machine, taken: Iterable[Iterable[Extent]]) -> Iterator[None]:
+    """Give the frames *taken* so far back if the block raises."""
+    try:
+        yield
+    except BaseException:
+        free_pages(machine, chain.from_iterable(taken))
+        raise
+
+
 def free_extents(machine: Machine, freed: list[Extent]) -> None:
     """Give back frames in sorted extents that do not touch each other."""
     forget(machine, freed)
-    if machine.isolated:
-        freed = keep_isolated(machine, machine.isolated, freed)
+    if machine.scope.isolated:
+        freed = keep_isolated(machine, machine.scope.isolated, freed)
     for zone, parts in _by_zone(machine, freed):
         nr = sum(part.nr for part in parts)
         zone.free.insert(parts)
@@ -349,7 +364,7 @@ def _zone_available(zone: Zone, to_min: bool, order: int, is_movable: bool) -> i
 def take_pages(machine: Machine, node: Node, nr: int, to_min: bool, order: int) -> list[Extent]:
     """Take *nr* folios, which are known to be there: highest zone first."""
     taken: list[Extent] = []
-    is_movable = not machine.memalloc_pin
+    is_movable = not machine.scope.memalloc_pin
     for zone in reversed(node.zones):
         part = min(nr, _zone_available(zone, to_min, order, is_movable))
         if part:

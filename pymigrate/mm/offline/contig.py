@@ -18,10 +18,9 @@ from pymigrate.mm.frames.placement import Prefer
 from pymigrate.mm.offline.page_isolation import (
     has_unmovable_pages,
     isolate_range,
+    isolated_page_range,
+    isolated_range,
     movable_runs,
-    put_back,
-    start_isolate_page_range,
-    undo_isolate_page_range,
 )
 from pymigrate.mm.reclaim.hugetlb import replace_free_huge_pages
 from pymigrate.mm.reclaim.lru import drop, is_file_lru
@@ -119,19 +118,15 @@ def alloc_contig_range(machine: Machine, a: int, b: int) -> None:
         raise KernelError("EBUSY", unmovable)
     lru_add_drain_all(machine)
     low, high = max(block_floor(a), zone.start), min(block_ceil(b), zone.end)
-    start_isolate_page_range(machine, low, high)
-    try:
+    with isolated_page_range(machine, low, high) as isolated:
         replace_free_huge_pages(machine, a, b)
         _migrate_range(machine, a, b)
         memmap = machine.memmap_of(a)
         if memmap.between(a, b):
             raise KernelError("EBUSY", "something in the range did not move")
-        assert machine.isolated is not None
-        machine.isolated.free.put(a, b)
+        isolated.free.put(a, b)
         memmap.put(a, b, FrameRun(a, b - a, CONTIG_FRAME))
         machine.counters.add("compact_isolated", b - a)
-    finally:
-        undo_isolate_page_range(machine)
 
 
 def free_contig_range(machine: Machine, a: int, b: int) -> None:
@@ -142,17 +137,18 @@ def free_contig_range(machine: Machine, a: int, b: int) -> None:
 
 def _migrate_range(machine: Machine, a: int, b: int) -> None:
     """Mirrors __alloc_contig_migrate_range()."""
-    is_watched = machine.events is not None or bool(machine.meanwhile)
-    if not is_watched and not any(run.frame.is_held for run in movable_runs(machine, a, b)):
-        whole = _isolate(machine, a, b)
-        if all(is_plain(machine, part) for part in whole.queue):
-            _move(machine, whole, a, b)  # nothing can tell it from many small batches
-            return
-        put_back(machine, whole)
+    if not machine.is_watched and not any(run.frame.is_held for run in movable_runs(machine, a, b)):
+        with isolated_range(machine, a, b) as whole:
+            queue = _counted(machine, whole)
+            if all(is_plain(machine, part) for part in queue):
+                # Nothing can tell it from many small batches.
+                _move(machine, whole, queue, a, b)
+                return
     at = a
     while at < b:
         end = _batch_end(machine, at, b)
-        _move(machine, _isolate(machine, at, end), at, end)
+        with isolated_range(machine, at, end) as taken:
+            _move(machine, taken, _counted(machine, taken), at, end)
         at = end
 
 
@@ -174,17 +170,21 @@ def _looks_pinned(frame: Frame) -> bool:
     return frame.is_anon and frame.is_held and not frame.flags & FrameFlag.SWAPCACHE
 
 
-def _isolate(machine: Machine, a: int, b: int) -> InRange:
-    taken = isolate_range(machine, a, b)
-    queue = [part for part in taken.queue if not any(map(_looks_pinned, part.states.distinct))]
+def _counted(machine: Machine, taken: InRange) -> list[Slice]:
+    """What of *taken* is to move. Counts it as isolated."""
+    queue = _unpinned(taken)
     machine.counters.add("compact_isolated", sum(part.nr for part in queue))
-    return taken._replace(queue=queue)
+    return queue
 
 
-def _move(machine: Machine, taken: InRange, a: int, b: int) -> None:
-    """Move what was isolated, or drop it. Raises KernelError EBUSY, ENOMEM."""
+def _unpinned(taken: InRange) -> list[Slice]:
+    return [part for part in taken.queue if not any(map(_looks_pinned, part.states.distinct))]
+
+
+def _move(machine: Machine, taken: InRange, queue: list[Slice], a: int, b: int) -> None:
+    """Move *queue*, which is of *taken*, or drop it. Raises KernelError EBUSY, ENOMEM."""
     where = Prefer(nid_of(a))
-    queue = _reclaim_clean(machine, taken.queue)
+    queue = _reclaim_clean(machine, queue)
     for _ in range(TRIES):
         if not queue:
             break
@@ -197,21 +197,12 @@ def _move(machine: Machine, taken: InRange, a: int, b: int) -> None:
             room=FOR_THE_KERNEL,
         )
         if result.is_enomem:
-            put_back(machine, taken)
             raise KernelError("ENOMEM", "there is no memory for what lies there")
         if not result.stayed:
             break
-        queue = _left(machine, taken, a, b)
+        queue = _unpinned(isolate_range(machine, a, b, taken.driver_pages))
     else:
-        put_back(machine, taken)
         raise KernelError("EBUSY", "something in the range did not move")
-    put_back(machine, taken)
-
-
-def _left(machine: Machine, taken: InRange, a: int, b: int) -> list[Slice]:
-    """What of *taken* is where it was."""
-    again = isolate_range(machine, a, b, taken.driver_pages).queue
-    return [part for part in again if not any(map(_looks_pinned, part.states.distinct))]
 
 
 def _reclaim_clean(machine: Machine, queue: list[Slice]) -> list[Slice]:

@@ -12,7 +12,7 @@ from pymigrate.mm.frames.busy import wait_for
 from pymigrate.mm.frames.frames import FrameEdits, folio_of, frame_of
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.frames.placement import Prefer
-from pymigrate.mm.offline.page_isolation import is_kernel, isolate_folio, put_back
+from pymigrate.mm.offline.page_isolation import is_kernel, isolate_range, isolated_range
 from pymigrate.mm.reclaim.room import FOR_THE_KERNEL
 from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio
 from pymigrate.mm.spaces.hugetlb_pool import dissolve_free_huge_pages
@@ -57,7 +57,7 @@ def _soft_offline_in_use_page(machine: Machine, pfn: int) -> None:
     folio = folio_of(machine, pfn)
     is_hugetlb = bool(folio.flags & FrameFlag.HUGETLB)
     if folio.order and not is_hugetlb:
-        page = isolate_folio(machine, pfn).queue[0].run.start
+        page = _first_page(machine, folio)
         if not split_folio(machine, folio, page):
             raise KernelError("EBUSY", "the huge page that it is of cannot be split")
         try:
@@ -82,12 +82,17 @@ def _evict(machine: Machine, folio: Folio) -> bool:
     space = machine.spaces.get(folio.frame.owner)
     if space is None or folio.flags & FrameFlag.PRIVATE or not _may_release(machine, folio):
         return False
-    index = isolate_folio(machine, folio.pfn).queue[0].run.start
+    index = _first_page(machine, folio)
     space.pages.put(index, index + 1)
     edits = FrameEdits(machine)
     edits.set([(folio.pfn, 1)], POISON_FRAME)
     edits.commit()
     return True
+
+
+def _first_page(machine: Machine, folio: Folio) -> int:
+    """The number of its first page, as rmap.mappings() counts; no driver's page."""
+    return isolate_range(machine, folio.pfn, folio.pfn + folio.nr).queue[0].run.start
 
 
 def _may_release(machine: Machine, folio: Folio) -> bool:
@@ -97,19 +102,18 @@ def _may_release(machine: Machine, folio: Folio) -> bool:
 
 def _migrate(machine: Machine, pfn: int) -> None:
     """Move what lies at *pfn*, within its node if it can be. Raises KernelError EBUSY, ENOMEM."""
-    taken = isolate_folio(machine, pfn)
-    if not taken.queue:
-        raise KernelError("EBUSY", "the page cannot be isolated")
-    where = Prefer(nid_of(pfn))
-    result = migrate_pages(
-        machine,
-        machine.shell_of(0),
-        taken.queue,
-        where,
-        MigrateReason.MEMORY_FAILURE,
-        room=FOR_THE_KERNEL,
-    )
-    put_back(machine, taken)
+    folio = folio_of(machine, pfn)
+    with isolated_range(machine, folio.pfn, folio.pfn + folio.nr) as taken:
+        if not taken.queue:
+            raise KernelError("EBUSY", "the page cannot be isolated")
+        result = migrate_pages(
+            machine,
+            machine.shell_of(0),
+            taken.queue,
+            Prefer(nid_of(pfn)),
+            MigrateReason.MEMORY_FAILURE,
+            room=FOR_THE_KERNEL,
+        )
     if result.is_enomem:
         raise KernelError("ENOMEM", "there is no memory for what it holds")
     if result.stayed:

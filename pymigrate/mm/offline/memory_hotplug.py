@@ -19,11 +19,9 @@ from pymigrate.mm.frames.placement import Within
 from pymigrate.mm.offline.page_isolation import (
     has_unmovable_pages,
     is_kernel,
-    isolate_range,
+    isolated_page_range,
+    isolated_range,
     movable_runs,
-    put_back,
-    start_isolate_page_range,
-    undo_isolate_page_range,
 )
 from pymigrate.mm.reclaim.room import FOR_THE_KERNEL
 from pymigrate.mm.spaces.hugetlb_pool import dissolve_free_huge_pages
@@ -130,14 +128,10 @@ def offline_pages(machine: Machine, block: MemoryBlock) -> None:
     unmovable = has_unmovable_pages(machine, a, b)
     if unmovable:
         raise KernelError("EBUSY", unmovable)
-    start_isolate_page_range(machine, a, b)
-    try:
+    with isolated_page_range(machine, a, b) as isolated:
         _migrate_all(machine, a, b)
         dissolve_free_huge_pages(machine, a, b)
-    except KernelError:
-        undo_isolate_page_range(machine)
-        raise
-    machine.isolated = None
+        isolated.free.put(a, b)
     zone.offline.put(a, b, Extent(a, b - a))
     zone.pageblocks.put(a, b)
     _tell_others(machine)
@@ -186,18 +180,16 @@ def do_migrate_range(machine: Machine, a: int, b: int) -> None:
     """
     nid = nid_of(a)
     others = machine.memory_nodes - Nodemask.of(nid) or Nodemask.of(nid)
-    taken = isolate_range(machine, a, b)
-    if taken.queue:
-        where = Within(nid, others)
-        migrate_pages(
-            machine,
-            machine.shell_of(0),
-            taken.queue,
-            where,
-            MigrateReason.MEMORY_HOTPLUG,
-            room=FOR_THE_KERNEL,
-        )
-    put_back(machine, taken)
+    with isolated_range(machine, a, b) as taken:
+        if taken.queue:
+            migrate_pages(
+                machine,
+                machine.shell_of(0),
+                taken.queue,
+                Within(nid, others),
+                MigrateReason.MEMORY_HOTPLUG,
+                room=FOR_THE_KERNEL,
+            )
 
 
 def _what_stays(machine: Machine, left: list[FrameRun]) -> str:

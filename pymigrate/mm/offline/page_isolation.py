@@ -5,6 +5,7 @@ Mirrors mm/page_isolation.c, and how its users find what lies in a range.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.mm.base.memmap import POOL_FRAME, FrameFlag, States, nid_of
@@ -22,6 +23,7 @@ from pymigrate.mm.frames.driver_pages import looks_movable
 from pymigrate.mm.frames.frames import folio_of
 from pymigrate.mm.spaces.merged import page_of
 from pymigrate.mm.state.node import Isolated
+from pymigrate.mm.state.scope import telling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,24 +64,24 @@ def is_kernel(frame: Frame) -> bool:
     return bool(frame.flags & (FrameFlag.KERNEL | FrameFlag.CONTIG))
 
 
-def start_isolate_page_range(machine: Machine, a: int, b: int) -> None:
-    """Let nobody allocate of frames [a, b), which lie in one zone; free ones count as used."""
-    assert machine.isolated is None, "one range is isolated at a time"
+@contextmanager
+def isolated_page_range(machine: Machine, a: int, b: int) -> Iterator[Isolated]:
+    """Let nobody allocate of frames [a, b), which lie in one zone, while the block runs.
+
+    Free ones count as used. At the end what is free of them may be allocated again: the block takes
+    out of it what it wants to keep. Mirrors start_isolate_page_range(), undo_isolate_page_range().
+    """
+    assert machine.scope.isolated is None, "one range is isolated at a time"
     zone = machine.nodes[nid_of(a)].zone_of(a)
-    free = zone.free.between(a, b)
+    isolated = Isolated(a, b, RunMap(zone.free.between(a, b)))
     zone.free.put(a, b)
-    zone.nr_free -= sum(extent.nr for extent in free)
-    machine.isolated = Isolated(a, b, RunMap(free))
-
-
-def undo_isolate_page_range(machine: Machine) -> None:
-    """Let what is free of the isolated frames be allocated again."""
-    isolated = machine.isolated
-    assert isolated is not None
-    zone = machine.nodes[nid_of(isolated.start)].zone_of(isolated.start)
-    zone.free.insert(isolated.free.runs)
-    zone.nr_free += sum(extent.nr for extent in isolated.free.runs)
-    machine.isolated = None
+    zone.nr_free -= isolated.nr_free
+    try:
+        with telling(machine, machine.scope._replace(isolated=isolated)):
+            yield isolated
+    finally:
+        zone.free.insert(isolated.free.runs)
+        zone.nr_free += isolated.nr_free
 
 
 def movable_runs(machine: Machine, a: int, b: int) -> list[FrameRun]:
@@ -108,22 +110,24 @@ def isolate_range(
     for driver, number in driver_pages:
         if a <= driver.pages[number] < b:
             parts += queue_of(machine, driver, [number])
-    if machine.events is not None or machine.meanwhile:
+    if machine.is_watched:
         parts = [one for part in parts for one in part.folios()]
     parts.sort(key=lambda part: -part.run.lanes[part.picked[0]])
     return InRange(parts, driver_pages)
 
 
-def isolate_folio(machine: Machine, pfn: int) -> InRange:
-    """The folio that *pfn* belongs to, likewise."""
-    folio = folio_of(machine, pfn)
-    return isolate_range(machine, folio.pfn, folio.pfn + folio.nr)
+@contextmanager
+def isolated_range(machine: Machine, a: int, b: int) -> Iterator[InRange]:
+    """What isolate_range() gives, while the block runs.
 
-
-def put_back(machine: Machine, taken: InRange) -> None:
-    """Let drivers have back those of their pages that did not move."""
-    for driver, number in taken.driver_pages:
-        putback_movable_page(machine, driver, number)
+    Then drivers have back those of their pages that did not move. Mirrors putback_movable_pages().
+    """
+    taken = isolate_range(machine, a, b)
+    try:
+        yield taken
+    finally:
+        for driver, number in taken.driver_pages:
+            putback_movable_page(machine, driver, number)
 
 
 def _isolate_driver_pages(machine: Machine, runs: list[FrameRun]) -> list[tuple[Driver, int]]:

@@ -15,7 +15,7 @@ from pymigrate.mm.compact.direct import Request, SlowPath
 from pymigrate.mm.frames.buddy import blocks_in
 from pymigrate.mm.frames.frames import FrameEdits
 from pymigrate.mm.frames.free_area import free_regular, nr_free_cma
-from pymigrate.mm.frames.page_alloc import zonelist
+from pymigrate.mm.frames.page_alloc import freed_on_error, zonelist
 from pymigrate.mm.frames.pageblocks import migratetype_of, set_pageblocks
 from pymigrate.mm.state.node import Allocation
 
@@ -57,7 +57,8 @@ def alloc_kernel_pages(
         found = _take_anywhere(machine, zones, order, nr - len(taken), wanted, cpu, to_min=False)
         found = found or _take_anywhere(machine, zones, order, 1, wanted, cpu, to_min=True)
         if not found and order:
-            page = path.alloc(Request(order, gfp, zones, cpu, get_page))
+            with freed_on_error(machine, [(Extent(pfn, 1 << order) for pfn in taken)]):
+                page = path.alloc(Request(order, gfp, zones, cpu, get_page))
             found = [page.start] if page else []
         if not found:
             break

@@ -68,9 +68,8 @@ def cached_folios(machine: Machine, nid: int, keep: Keep) -> Iterator[Slice]:
 
 def _filtered(machine: Machine, part: Slice, keep: Keep) -> Iterator[Slice]:
     """*part* with those folios that *keep* takes; nothing if any was isolated by somebody else."""
-    if machine.queued.runs and any(
-        machine.queued.between(start, start + nr) for start, nr in part.extents()
-    ):
+    off_lru = machine.scope.off_lru
+    if off_lru.runs and any(off_lru.between(e.start, e.start + e.nr) for e in part.extents()):
         return
     kept = {frame for frame in part.states.distinct if keep(machine, frame)}
     if len(kept) == len(part.states.distinct):

@@ -14,6 +14,7 @@ from pymigrate.mm.base.runs import RunMap, coalesce
 from pymigrate.mm.frames.page_alloc import alloc_pages, allowed_nodes, available
 from pymigrate.mm.frames.placement import placement
 from pymigrate.mm.reclaim.vmscan import kswapd_shrink_node, try_to_free_pages, wake_all_kswapds
+from pymigrate.mm.state.scope import telling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 def may_reclaim(machine: Machine) -> bool:
     """Whether accesses reclaim memory: only with demotion, else they end at the OOM killer."""
-    return machine.demotion and not machine.memalloc
+    return machine.demotion and not machine.scope.memalloc
 
 
 def alloc_pages_slowpath(
@@ -76,10 +77,10 @@ def have_room_to_migrate(
 ) -> None:
     """The same for the destinations of *queue*, whose folios are off the LRU lists meanwhile."""
     if may_reclaim(machine):
-        machine.queued = RunMap(coalesce(extent for part in queue for extent in part.extents()))
+        isolated = RunMap(coalesce(extent for part in queue for extent in part.extents()))
         buddies = (part.nr for part in queue if not part.states.first.flags & FrameFlag.HUGETLB)
-        have_room(machine, caller, where, sum(buddies))
-        machine.queued = RunMap()
+        with telling(machine, machine.scope._replace(off_lru=isolated)):
+            have_room(machine, caller, where, sum(buddies))
 
 
 def have_room_to_copy(

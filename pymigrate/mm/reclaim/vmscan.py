@@ -178,7 +178,7 @@ class _Shrink:
 
     def _lists(self, left: int) -> int:
         """How many pages to isolate: a list's, or those of several whose outcome is the same."""
-        is_seen = self.machine.events is not None
+        is_seen = self.machine.watch.events is not None
         if self.demotes and (is_seen or len(demotion_of(self.machine, self.nid).preferred) > 1):
             return LIST_NR
         return -(-left // LIST_NR) * LIST_NR

@@ -186,14 +186,12 @@ def dequeue(machine: Machine, nid: int, mask: Nodemask | None, mems: Nodemask) -
 
 def _first_free(machine: Machine, pool: HugePool) -> int | None:
     """The first free page of *pool* that is not isolated, and may be pinned for long if it must."""
-    isolated = machine.isolated
-    if isolated is None and not machine.memalloc_pin:
+    isolated, is_for_long = machine.scope.isolated, machine.scope.memalloc_pin
+    if isolated is None and not is_for_long:
         return pool.free.runs[0].start
     for start, nr in pool.free.runs:
         for pfn in range(start, start + nr, HPAGE_PMD_NR):
             is_isolated = isolated is not None and isolated.start <= pfn < isolated.end
-            if not is_isolated and not (
-                machine.memalloc_pin and not is_longterm_pinnable(machine, pfn)
-            ):
+            if not is_isolated and not (is_for_long and not is_longterm_pinnable(machine, pfn)):
                 return pfn
     return None

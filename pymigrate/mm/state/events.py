@@ -46,7 +46,7 @@ class Event(NamedTuple):
 class Step(NamedTuple):
     """One step of a folio's migration, as the kernel's documentation numbers and names them.
 
-    They stand among the events if `Machine.traces_steps` is set.
+    They stand among the events if `Watch.steps` is set.
     """
 
     number: str  # "1" to "18", "0a", "0b", "4b": section "the 18 documented steps"

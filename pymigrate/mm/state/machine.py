@@ -15,6 +15,7 @@ from pymigrate.mm.state.cost import Costs
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.node import Device
 from pymigrate.mm.state.numa import NumaKnobs
+from pymigrate.mm.state.scope import OUTERMOST, UNWATCHED, Scope, Watch
 from pymigrate.mm.state.stable_tree import StableTree
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Cpumask, Nodemask
@@ -26,13 +27,11 @@ if TYPE_CHECKING:
     from pymigrate.mm.base.memmap import FolioWork, FrameRun
     from pymigrate.mm.base.release import Release
     from pymigrate.mm.state.address_space import AddressSpace
-    from pymigrate.mm.state.driver import Called, Driver
-    from pymigrate.mm.state.events import Event, Step
+    from pymigrate.mm.state.driver import Driver
     from pymigrate.mm.state.lru_batch import LruBatch
-    from pymigrate.mm.state.node import Allocation, Isolated, Node
+    from pymigrate.mm.state.node import Allocation, Node
     from pymigrate.mm.state.numa import NumaGroup
-    from pymigrate.mm.state.tally import Tally
-    from pymigrate.mm.state.task import Cpuset, Left, Meanwhile, Pin, Region
+    from pymigrate.mm.state.task import Cpuset, Left, Pin, Region
     from pymigrate.mm.state.tiers import MemoryTiers
 
 FIRST_REGION = 0x200004000000 >> PAGE_SHIFT
@@ -78,17 +77,15 @@ class Machine:
     allocations: dict[str, Allocation] = field(default_factory=dict)  # of the kernel, by name
     zonelists: dict[int, tuple[int, ...]] = field(default_factory=dict)  # derived, see page_alloc
     tiers: MemoryTiers | None = None  # derived, see memory_tiers
-    events: list[Event | Step] | None = None  # of the tracepoints, if somebody watches; not kept
-    memalloc_pin: bool = False  # who allocates pins for long (PF_MEMALLOC_PIN); not kept
-    isolated: Isolated | None = None  # pageblocks of type Isolate, during a call; not kept
-    meanwhile: list[Meanwhile] = field(default_factory=list)  # during the next call; not kept
-    driver_calls: list[Called] = field(default_factory=list)  # of a step; not kept
-    memalloc: bool = False  # nothing may be reclaimed (PF_MEMALLOC); not kept
-    queued: RunMap[Extent] = field(default_factory=RunMap)  # frames off the LRU lists; not kept
-    hopeless: dict[int, int] = field(default_factory=dict)  # see kswapd_shrink_node(); not kept
-    tally: Tally | None = None  # of what takes time, if somebody asks; not kept
-    off_lru: tuple[Extent, ...] = ()  # pages that a migration has isolated; not kept
-    traces_steps: bool = False  # the steps of each folio's migration stand among them; not kept
+    hopeless: dict[int, int] = field(default_factory=dict)  # derived, see kswapd_shrink_node()
+    scope: Scope = OUTERMOST  # of the call that goes on; not kept
+    watch: Watch = UNWATCHED  # of who looks on; not kept
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether each folio must be seen to go its own way, or may be met by an access."""
+        other = self.scope.meanwhile
+        return self.watch.events is not None or (other is not None and not other.is_made)
 
     @property
     def memory_nodes(self) -> Nodemask:

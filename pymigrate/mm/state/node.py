@@ -151,3 +151,8 @@ class Isolated:
     start: int
     end: int
     free: RunMap[Extent] = field(default_factory=RunMap)
+
+    @property
+    def nr_free(self) -> int:
+        """How many of them are free."""
+        return sum(extent.nr for extent in self.free.runs)

@@ -111,5 +111,6 @@ class Meanwhile:
     page: int
     write: bool
     make: Callable[..., None]  # makes it, given the machine and itself
+    is_made: bool = False
     waited: bool = False  # for the page was unmapped
     signal: str | None = None  # that it got

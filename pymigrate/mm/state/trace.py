@@ -21,14 +21,14 @@ SET, REMOVE = "set_migration", "remove_migration"
 
 def step_event(machine: Machine, step: Step) -> None:
     """Note a step of a folio's migration, if somebody wants to see them."""
-    if machine.events is not None and machine.traces_steps:
-        machine.events.append(step)
+    if machine.watch.events is not None and machine.watch.steps:
+        machine.watch.events.append(step)
 
 
 def call_event(machine: Machine, name: str, text: str) -> None:
     """Note an event of a whole call."""
-    if machine.events is not None:
-        machine.events.append(Event(name, text))
+    if machine.watch.events is not None:
+        machine.watch.events.append(Event(name, text))
 
 
 def entry_events(machine: Machine, kind: str, runs: Iterable[PteRun], folio: Folio) -> None:
@@ -37,18 +37,19 @@ def entry_events(machine: Machine, kind: str, runs: Iterable[PteRun], folio: Fol
     An entry that becomes a real one again is told with the folio's order only if it maps the
     folio's first page.
     """
-    if machine.events is None:
+    events = machine.watch.events
+    if events is None:
         return
     is_hugetlb = bool(folio.flags & FrameFlag.HUGETLB)
     for run in runs:
         value = _value(run.flags) if kind == SET else ""
         for entry in run.entries():
             if entry.order and not is_hugetlb:
-                machine.events.append(Event(f"{kind}_pmd", value and f"pmd={value}", entry.start))
+                events.append(Event(f"{kind}_pmd", value and f"pmd={value}", entry.start))
                 continue
             order = folio.order if kind == SET or entry.lanes[0] == folio.pfn else 0
             text = f"pte={value} order={order}" if kind == SET else f"order={order}"
-            machine.events.append(Event(f"{kind}_pte", text, entry.start))
+            events.append(Event(f"{kind}_pte", text, entry.start))
 
 
 def _value(flags: int) -> str:

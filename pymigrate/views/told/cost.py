@@ -2,15 +2,16 @@
 
 from pymigrate.mm.state.cost import Estimate, estimate
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.tally import Tally
 
 _UNITS = ((1e6, "s"), (1e3, "ms"))
 
 
-def taken(machine: Machine) -> Estimate | None:
-    """What was done since machine.tally began; None if it takes no time, or nobody asked."""
-    if machine.tally is None or machine.tally.is_empty:
+def taken(machine: Machine, tally: Tally | None) -> Estimate | None:
+    """The time of what *tally* counts; None if that takes no time, or nobody asked for it."""
+    if tally is None or tally.is_empty:
         return None
-    return estimate(machine.tally, machine.costs, machine.distances)
+    return estimate(tally, machine.costs, machine.distances)
 
 
 def format_line(time: Estimate) -> str:

@@ -36,7 +36,7 @@ class Part(NamedTuple):
     events: Sequence[Event | Step]
 
 
-def lines(machine: Machine) -> list[str]:
+def lines(machine: Machine, events: Iterable[Event | Step]) -> list[str]:
     """A line for each event of migration; an address is written as REGION+PAGE if a region has it.
 
     Compaction's own events are not among them: recorded traces do not have them.
@@ -44,17 +44,17 @@ def lines(machine: Machine) -> list[str]:
     place = _places(machine)
     return [
         _short(event, place)
-        for event in machine.events or ()
+        for event in events
         if isinstance(event, Event) and not event.name.startswith("mm_compaction_")
     ]
 
 
-def all_lines(machine: Machine) -> list[str]:
-    """The same with the steps of each folio."""
+def all_lines(machine: Machine, events: Iterable[Event | Step]) -> list[str]:
+    """A line for each event and for each step of a folio, compaction's own among them."""
     place = _places(machine)
     return [
         _short(event, place) if isinstance(event, Event) else _step(machine, event, place)
-        for event in machine.events or ()
+        for event in events
     ]
 
 

@@ -35,7 +35,7 @@ def records(text: str) -> list[dict[str, Any]]:
     machine = build(scenario)
     found = list(Runner(machine, scenario).run())
     check(machine)
-    assert not machine.meanwhile
+    assert not machine.scope.meanwhile
     return found
 
 

@@ -34,7 +34,8 @@ from pymigrate.mm.state.tiers import AccessCoordinate
 from pymigrate.mm.state.vma import Vma
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.store import codec
-from pymigrate.store.codec import DERIVED, StoredRunMap
+from pymigrate.store.codec import StoredRunMap
+from pymigrate.store.tables import DERIVED
 
 WIDE_CPUS, WIDE_NODES = Cpumask.of(0, 63, 64, 300), Nodemask.of(1, 64, 1023)
 POLICY = Mempolicy(MPOL.PREFERRED_MANY, STATIC, WIDE_NODES, Nodemask.of(3, 700), 64)

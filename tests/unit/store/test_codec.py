@@ -32,6 +32,7 @@ from pymigrate.mm.state.numa import (
     Promotion,
 )
 from pymigrate.mm.state.policy import Mempolicy
+from pymigrate.mm.state.scope import Scope, Watch
 from pymigrate.mm.state.stable_tree import RmapItem, StableTree
 from pymigrate.mm.state.task import Cpuset, Left, Pin, Region, Task
 from pymigrate.mm.state.tiers import AccessCoordinate
@@ -46,7 +47,9 @@ from tests.unit.store.conftest import OTHER_POLICY, POLICY, full_machine, plain,
 
 
 def parts(value: Any) -> Iterator[Any]:
-    """All dataclasses and named tuples in *value*."""
+    """All dataclasses and named tuples in *value* that are kept."""
+    if isinstance(value, Scope | Watch):
+        return
     if is_dataclass(value):
         yield value
         for f in fields(value):

@@ -4,6 +4,7 @@ import pytest
 
 from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.boot.build import boot
@@ -236,9 +237,9 @@ def test_its_migration_is_told_as_such() -> None:
     machine = with_movable()
     task = new_task(machine)
     addr = touched(machine, task, "4KiB", node=1)
-    machine.events = []
+    machine.watch = Watch([])
     pin(machine, task, addr, PAGE, LONG)
-    texts = [event.text for event in machine.events if hasattr(event, "text")]
+    texts = [event.text for event in machine.watch.events if hasattr(event, "text")]
     assert texts[0] == "mode=MIGRATE_SYNC reason=longterm_pin"
 
 
@@ -252,10 +253,10 @@ def test_pages_of_two_nodes_move_in_one_call_each_on_its_own() -> None:
         with placed_on(task, node):
             touch(machine, task, addr + node * PAGE, PAGE)
     assert zones_of(machine, task, addr, 2) == {(0, "movable"), (1, "movable")}
-    machine.events = []
+    machine.watch = Watch([])
     pin(machine, task, addr, 2 * PAGE, LONG)
     assert zones_of(machine, task, addr, 2) == {(0, "dma32"), (1, "dma32")}
-    names = [event.name for event in machine.events]
+    names = [event.name for event in machine.watch.events]
     assert names.count("mm_migrate_pages_start") == 1
 
 

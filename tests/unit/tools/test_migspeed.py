@@ -42,7 +42,7 @@ def test_pages_move(run: Run, machine: Machine) -> None:
         "3.9 Mbyte migrated in 0.00 secs. 3021.1 Mbytes/second\n",
     )
     assert machine.counters["pgmigrate_success"] == 1000
-    assert machine.tally is None
+    assert machine.watch.tally is None
 
 
 def test_verbose(run: Run) -> None:

@@ -9,6 +9,7 @@ from pymigrate.mm.frames.frames import folio_of, update_frames
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.numa import Faults, FaultTable, NumaGroup
 from pymigrate.mm.state.policy import BALANCING, MPOL
+from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.syscalls.madvise import Madv, madvise
@@ -142,9 +143,9 @@ def test_a_full_node_takes_nothing(machine: Machine, task: Task) -> None:
 
 def test_each_fault_is_a_call_of_the_engine(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "12KiB", node=1)
-    machine.events = []
+    machine.watch = Watch([])
     running(machine, task, addr, 3 * PAGE, 1.1)
-    names = [event.name for event in machine.events]
+    names = [event.name for event in machine.watch.events]
     assert names.count("mm_migrate_pages_start") == 3
 
 

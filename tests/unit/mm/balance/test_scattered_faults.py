@@ -6,6 +6,7 @@ from pymigrate.mm.balance.scan import task_numa_work
 from pymigrate.mm.faults import memory
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.policy import MPOL
+from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.tally import Tally
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
@@ -31,7 +32,7 @@ def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
 def interleaved() -> Case:
     """A task on node 0 with pages on nodes 1 and 2 by turns, and a budget for its time."""
     machine = nodes_with("64MiB", "64MiB", "64MiB")
-    machine.numa_balancing, machine.tally = 1, Tally()
+    machine.numa_balancing, machine.watch = 1, Watch(tally=Tally())
     task = new_task(machine)
     set_mempolicy(machine, task, MPOL.INTERLEAVE, Nodemask.of(1, 2))
     addr = mapped(machine, task, "2MiB")
@@ -60,10 +61,10 @@ def outcome(machine: Machine, task: Task, addr: int, rounds: int = 3) -> list[ob
     for machine.now in range(5000, 5000 * (rounds + 1), 5000):
         task_numa_work(machine, task)
         touch(machine, task, addr, 512 * PAGE, write=False)
-    machine.events = None
+    machine.watch = machine.watch._replace(events=None)
     check(machine)
     counters = {name: machine.counters[name] for name in NAMES}
-    budget = machine.tally and machine.tally.hint_faults
+    budget = machine.watch.tally and machine.watch.tally.hint_faults
     return [counters, budget, nodes_of(machine, task, addr, "2MiB"), task.numa, task.numa_faults]
 
 

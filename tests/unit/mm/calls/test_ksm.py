@@ -13,6 +13,7 @@ from pymigrate.mm.frames.driver_pages import mapping_bits
 from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.state.events import Event, Step
 from pymigrate.mm.state.machine import Machine, add_device
+from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls import gup
@@ -346,9 +347,9 @@ def test_every_mapping_of_a_merged_page_has_its_trace_line(machine: Machine, tas
     other = new_task(machine, "b", 1)
     advised(machine, other, 1)
     scan(machine)
-    machine.events = []
+    machine.watch = Watch([])
     move_pages(machine, task, task, [addr], [1], MPOL_MF_MOVE_ALL)
-    names = [event.name for event in machine.events if isinstance(event, Event)]
+    names = [event.name for event in machine.watch.events if isinstance(event, Event)]
     assert names.count("set_migration_pte") == 4
     assert names.count("remove_migration_pte") == 4
 
@@ -390,9 +391,9 @@ def test_compaction_moves_merged_pages(machine: Machine, task: Task, is_watched:
     scan(machine)
     before = pfn_at(task, addr)
     kernel_page(machine, 1024)
-    machine.events = [] if is_watched else None
+    machine.watch = Watch([] if is_watched else None)
     compact_memory(machine)
-    machine.events = None
+    machine.watch = Watch()
     check(machine)
     assert pfn_at(task, addr) == pfn_at(task, addr + 2 * PAGE) > before
     assert machine.counters["pgmigrate_success"] == 2
@@ -416,9 +417,9 @@ def test_steps_of_a_merged_page_are_told_of_where_it_comes_from(
 ) -> None:
     addr = advised(machine, task, 3)
     scan(machine)
-    machine.events, machine.traces_steps = [], True
+    machine.watch = Watch([], steps=True)
     move_pages(machine, task, task, [addr], [1], MPOL_MF_MOVE_ALL)
-    pages = {event.page for event in machine.events if isinstance(event, Step)}
+    pages = {event.page for event in machine.watch.events if isinstance(event, Step)}
     assert pages == {(addr >> 12) + 1}
 
 

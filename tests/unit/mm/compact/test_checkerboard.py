@@ -12,6 +12,7 @@ from pymigrate.mm.frames.buddy import nr_free
 from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Zone
+from pymigrate.mm.state.scope import Watch
 from pymigrate.views.proc import vmstat
 from tests.conftest import kernel_page
 from tests.property.invariants import check
@@ -59,7 +60,7 @@ def test_a_declared_checkerboard_zone_is_packed_to_at_most_one_pageblock_short_o
 def test_compaction_is_the_same_whether_somebody_watches_or_not() -> None:
     patterns = ("stride: 3, size: 20MiB", "pages: unmovable, stride: 1024, offset: 1MiB")
     plain, watched = declared(*patterns), declared(*patterns)
-    watched.events = []
+    watched.watch = Watch([])
     compact_memory(plain)
     compact_memory(watched)
     assert plain.counters == watched.counters

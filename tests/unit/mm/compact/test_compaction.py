@@ -8,6 +8,7 @@ from pymigrate.mm.frames.frames import FrameEdits
 from pymigrate.mm.frames.page_alloc import reserve_pages
 from pymigrate.mm.state.driver import Driver
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.mmap import munmap
 from pymigrate.syscalls.process import fork, touch
@@ -57,7 +58,7 @@ def compacted(machine: Machine) -> None:
 @pytest.mark.parametrize("is_watched", [False, True])
 def test_a_checkerboard_is_packed(machine: Machine, task: Task, is_watched: bool) -> None:
     checkerboard(machine, task, 1200)
-    machine.events = [] if is_watched else None
+    machine.watch = Watch([] if is_watched else None)
     used = sum(run.nr for run in machine.nodes[0].memmap.runs)
     before = blocks(machine)
     compacted(machine)
@@ -75,7 +76,7 @@ def test_it_is_the_same_whether_somebody_watches_or_not(machine: Machine, task: 
     theirs = new_task(other)
     for where, who in ((machine, task), (other, theirs)):
         checkerboard(where, who, 300)
-    other.events = []
+    other.watch = Watch([])
     compacted(machine)
     compacted(other)
     assert machine.counters == other.counters
@@ -132,9 +133,10 @@ def test_pages_of_drivers_move_too(machine: Machine, task: Task) -> None:
     edits.commit()
     new_pages(machine, driver, range(extent.start, extent.start + extent.nr))
     kernel_page(machine, 1024)
+    machine.watch = Watch(driver_calls=[])
     compacted(machine)
     assert driver.pages == [*range(1025, 1033)][::-1]
-    assert [call.call for call in machine.driver_calls].count("migrate_page") == 8
+    assert [call.call for call in machine.watch.driver_calls].count("migrate_page") == 8
     assert machine.counters["pgmigrate_success"] == 8
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from pymigrate.mm.base.gfp import KERNEL, NOWAIT, TRANSHUGE, TRANSHUGE_LIGHT, Gfp, thp_fault
 from pymigrate.mm.base.pageblock import MigrateType
-from pymigrate.mm.base.runs import Extent
+from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.compact.control import CompactResult
 from pymigrate.mm.compact.kcompactd import (
     fragmentation_score_node,
@@ -16,6 +16,7 @@ from pymigrate.mm.frames.pageblocks import is_skipped, migratetype_of
 from pymigrate.mm.reclaim.kernel_alloc import alloc_kernel_pages, free_kernel_pages
 from pymigrate.mm.state.compact import MAX_DEFER_SHIFT, CompactState
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.scope import Scope, telling
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.boot.build import build
 from pymigrate.scenario.read.loader import load_bytes
@@ -326,8 +327,8 @@ def test_collapse_makes_room_for_its_huge_page(machine: Machine) -> None:
 
 
 def test_pages_that_a_migration_has_isolated_stay(machine: Machine) -> None:
-    machine.off_lru = (Extent(0, 7),)
-    write(machine, machine.shell_of(0), "compact_memory", "1")
+    with telling(machine, Scope(off_lru=RunMap([Extent(0, 7)]))):
+        write(machine, machine.shell_of(0), "compact_memory", "1")
     check(machine)
     memmap = machine.nodes[0].memmap
     assert [pfn for pfn in range(12) if memmap.at(pfn)] == [0, 3, 6]

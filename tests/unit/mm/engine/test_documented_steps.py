@@ -8,6 +8,7 @@ from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.state.events import MigrateMode, MigrateReason, Step
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls import migrate
 from pymigrate.syscalls.madvise import Madv, madvise
@@ -39,13 +40,13 @@ def page_of(machine: Machine, task: Task, fs: str = "", write: bool = True) -> i
 
 def steps(machine: Machine, task: Task, mode: MigrateMode = SYNC) -> list[Step]:
     """The steps of a migration from node 0 to node 1."""
-    machine.events, machine.traces_steps = [], True
+    machine.watch = Watch([], steps=True)
     queue = Queue(machine, Walk(lambda nid: nid == 0, move_all=True))
     for vma in task.mm.vmas:
         queue.add_vma(task.mm, vma, vma.start, vma.end)
     where = ThisNode(1)
     migrate_pages(machine, task, queue.slices, where, MigrateReason.COMPACTION, mode=mode)
-    return [event for event in machine.events if isinstance(event, Step)]
+    return [event for event in machine.watch.events if isinstance(event, Step)]
 
 
 def found(machine: Machine, task: Task, number: str, mode: MigrateMode = SYNC) -> list[str]:

@@ -12,6 +12,7 @@ from pymigrate.mm.frames.frames import folio_of, frame_of, update_frames
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.process import touch
 from tests.conftest import (
@@ -90,7 +91,7 @@ def test_what_surely_moves_does_so_at_the_first_attempt_when_it_goes_alone(
 ) -> None:
     addr = cached(machine, task, fs, flag)
     is_sure = surely_moves(machine, frame_of(machine, pfn_at(task, addr)))
-    machine.events = []  # as somebody watches, each folio takes all the steps
+    machine.watch = Watch([])  # as somebody watches, each folio takes all the steps
     assert moving(machine, task, ASYNC) == MOVED or not is_sure
 
 

@@ -13,6 +13,7 @@ from pymigrate.mm.engine.movable_ops import (
 from pymigrate.mm.frames.driver_pages import is_movable, looks_movable, mapping_bits
 from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.scope import Watch
 from pymigrate.scenario.boot.build import build
 from pymigrate.scenario.read.loader import load_text
 from pymigrate.scenario.runner import Runner
@@ -32,7 +33,7 @@ def booted(driver: str, steps: str = "") -> tuple[Machine, list[dict[str, Any]]]
     text = f"{HEAD}drivers:\n  d: {{node: 0, pages: 4, {driver}}}\n"
     scenario = load_text(text + (f"steps:\n{steps}" if steps else ""))
     machine = build(scenario)
-    machine.events = []
+    machine.watch = Watch([])
     records = list(Runner(machine, scenario).run())
     check(machine)
     return machine, records
@@ -145,8 +146,9 @@ def test_a_cleared_page_looks_movable_without_its_lock_only() -> None:
     clear_movable(machine, pfn)
     assert looks_movable(frame_of(machine, pfn))
     assert not is_movable(frame_of(machine, pfn))
+    machine.watch = Watch(driver_calls=[])
     assert not isolate_movable_page(machine, machine.drivers["d"], 0)
-    assert machine.driver_calls == []  # the driver was not asked
+    assert machine.watch.driver_calls == []  # the driver was not asked
 
 
 def test_an_isolated_page_is_not_isolated_again() -> None:
@@ -163,10 +165,11 @@ def test_putback_of_a_page_that_was_given_up_frees_it() -> None:
     machine, _ = booted("kind: scripted, isolate: [free]")
     driver = machine.drivers["d"]
     free = machine.nodes[0].nr_free
+    machine.watch = Watch(driver_calls=[])
     assert isolate_movable_page(machine, driver, 1)
     putback_movable_page(machine, driver, 1)
     assert (driver.pages[1], machine.nodes[0].nr_free) == (-1, free + 1)
-    assert [call.call for call in machine.driver_calls] == ["isolate_page"]
+    assert [call.call for call in machine.watch.driver_calls] == ["isolate_page"]
     check(machine)
 
 

@@ -6,6 +6,7 @@ from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.state.events import Step
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.gup import add_to_swap_cache, pin
@@ -75,9 +76,11 @@ def test_pages_in_the_swap_cache_move_with_their_places(machine: Machine, task: 
     addr = touched(machine, task, "16KiB")
     add_to_swap_cache(machine, task, addr >> 12, (addr >> 12) + 2)
     assert maps(machine, task) == ["default anon=4 dirty=4 swapcache=2 N0=4 kernelpagesize_kB=4"]
-    machine.events, machine.traces_steps = [], True
+    machine.watch = Watch([], steps=True)
     assert migrate_pages(machine, task, task, ZERO, ONE) == 0
-    numbers = [s.number for s in machine.events if isinstance(s, Step) and s.page == addr >> 12]
+    numbers = [
+        s.number for s in machine.watch.events if isinstance(s, Step) and s.page == addr >> 12
+    ]
     assert "9" in numbers  # the index is the swap cache's
     assert maps(machine, task)[0].split()[3:5] == ["swapcache=2", "active=0"]
     check(machine)

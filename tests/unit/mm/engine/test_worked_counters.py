@@ -6,6 +6,7 @@ from pymigrate.mm.calls import ksm
 from pymigrate.mm.state.events import Event
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.policy import MPOL, Mempolicy
+from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.madvise import Madv, madvise
@@ -36,6 +37,12 @@ def machine() -> Machine:
     machine = two_nodes("64MiB")
     machine.thp = "madvise"
     return machine
+
+
+def told(machine: Machine) -> list[str]:
+    """The events of entries."""
+    events = machine.watch.events or ()
+    return [event.name for event in events if isinstance(event, Event) and event.page]
 
 
 def huge(machine: Machine, task: Task, pages: int = 512) -> int:
@@ -86,9 +93,11 @@ def test_eight_small_pages(machine: Machine, task: Task) -> None:
 def test_one_thp_mapped_whole(machine: Machine, task: Task) -> None:
     addr = huge(machine, task)
     fork(machine, task, "b")
-    machine.events = []
+    machine.watch = Watch([])
     assert (moving(machine, task), counts(machine)) == (0, (512, 0, (1, 0, 0)))
-    names = [event.name for event in machine.events if isinstance(event, Event) and event.page]
+    names = [
+        event.name for event in machine.watch.events if isinstance(event, Event) and event.page
+    ]
     assert names == ["set_migration_pmd"] * 2 + ["remove_migration_pmd"] * 2
     assert nodes_of(machine, task, addr, "2MiB") == [[512, 1]]
 
@@ -170,9 +179,11 @@ def test_a_hugetlb_page_with_an_extra_reference(machine: Machine, task: Task) ->
     write(machine, machine.shell_of(0), "nr_hugepages", "1", 0)
     addr = touched(machine, task, "2MiB", hugetlb=True)
     hold(machine, task, addr, pins=0)
-    machine.events = []
+    machine.watch = Watch([])
     assert (moving(machine, task), counts(machine)) == (1, (0, 512, (0, 0, 0)))
-    names = [event.name for event in machine.events if isinstance(event, Event) and event.page]
+    names = [
+        event.name for event in machine.watch.events if isinstance(event, Event) and event.page
+    ]
     assert names == ["set_migration_pte", "remove_migration_pte"] * 10
 
 
@@ -185,11 +196,13 @@ def test_three_pages_that_ksm_has_merged(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "12KiB")
     madvise(machine, task, addr, 3 * PAGE, Madv.MERGEABLE)
     ksm.scan(machine)
-    machine.events = []
+    machine.watch = Watch([])
     machine.counters.clear()
     result = move_pages(machine, task, task, [addr], [1], MPOL_MF_MOVE_ALL)
     assert (result.ret, counts(machine)) == (0, (1, 0, (0, 0, 0)))
-    names = [event.name for event in machine.events if isinstance(event, Event) and event.page]
+    names = [
+        event.name for event in machine.watch.events if isinstance(event, Event) and event.page
+    ]
     assert names == ["set_migration_pte"] * 3 + ["remove_migration_pte"] * 3
     assert nodes_of(machine, task, addr, "12KiB") == [[3, 1]]
 
@@ -208,9 +221,11 @@ def test_batches_of_small_pages_and_a_thp(machine: Machine, task: Task) -> None:
     touched(machine, task, "2052KiB")
     huge(machine, task)
     touched(machine, task, "2400KiB")
-    machine.events = []
+    machine.watch = Watch([])
     assert (moving(machine, task), counts(machine)) == (0, (513 + 512 + 600, 0, (1, 0, 0)))
-    kinds = [event.name[0] for event in machine.events if isinstance(event, Event) and event.page]
+    kinds = [
+        event.name[0] for event in machine.watch.events if isinstance(event, Event) and event.page
+    ]
     lengths = [len(part) for part in "".join(kinds).replace("rs", "r s").split()]
     assert lengths == [2 * 512, 2 * (1 + 1), 2 * 512, 2 * 88]
 

@@ -10,6 +10,7 @@ from pymigrate.mm.frames.page_alloc import available
 from pymigrate.mm.state.machine import Machine, add_device
 from pymigrate.mm.state.node import Device
 from pymigrate.mm.state.policy import MPOL
+from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Nodemask
@@ -159,12 +160,12 @@ def test_content_stays_that_nobody_stored(machine: Machine, task: Task) -> None:
 
 def test_no_counter_of_migration_and_no_event_tells_of_it(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "64KiB")
-    machine.events = []
+    machine.watch = Watch([])
     moved(machine, task, addr, 16 * PAGE)
     moved(machine, task, addr, 8 * PAGE, "ram")
     touches(machine, task, addr, 16 * PAGE)
     assert not [name for name in MIGRATION if machine.counters[name]]
-    assert machine.events == []
+    assert machine.watch.events == []
 
 
 # What the rest of the kernel sees of such pages

@@ -13,6 +13,7 @@ from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.reclaim.kernel_alloc import alloc_kernel_pages
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Zone
+from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.scenario.boot.build import boot
 from pymigrate.scenario.spec.models import MachineSpec
@@ -140,9 +141,9 @@ def test_full_node_lets_it_go_to_another(machine: Machine, task: Task) -> None:
 
 def test_trace_shows_batches_of_32_in_sync_mode(machine: Machine, task: Task) -> None:
     filled(machine, task)
-    machine.events = []
+    machine.watch = Watch([])
     cma_alloc(machine, 1, "a", 64)
-    calls = [event.text for event in machine.events if event.name == "mm_migrate_pages"]
+    calls = [event.text for event in machine.watch.events if event.name == "mm_migrate_pages"]
     assert len(calls) == 2
     assert calls[0].startswith("nr_succeeded=32 ")
     assert calls[0].endswith("mode=MIGRATE_SYNC reason=contig_range")

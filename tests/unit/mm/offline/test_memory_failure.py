@@ -9,6 +9,7 @@ from pymigrate.mm.offline.memory_failure import num_poisoned_pages, soft_offline
 from pymigrate.mm.offline.memory_hotplug import memory_blocks, offline_pages, online_pages
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.gup import pin
 from pymigrate.syscalls.madvise import Madv, madvise
@@ -68,9 +69,9 @@ def test_what_is_out_of_use_is_counted(machine: Machine, task: Task) -> None:
 
 def test_its_migration_is_told_as_such(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "4KiB")
-    machine.events = []
+    machine.watch = Watch([])
     madvise(machine, task, addr, PAGE, Madv.SOFT_OFFLINE)
-    texts = [event.text for event in machine.events if hasattr(event, "text")]
+    texts = [event.text for event in machine.watch.events if hasattr(event, "text")]
     assert texts[0] == "mode=MIGRATE_SYNC reason=memory_failure"
 
 

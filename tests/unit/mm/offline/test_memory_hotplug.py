@@ -17,6 +17,7 @@ from pymigrate.mm.offline.memory_hotplug import (
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.policy import MPOL, Mempolicy
+from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Cpuset, Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.gup import pin, unpin, work_on
@@ -149,9 +150,9 @@ def test_huge_pages_move_whole(machine: Machine, task: Task) -> None:
 
 def test_trace_shows_sync_mode_and_the_highest_frame_first(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "8KiB", node=1)
-    machine.events = []
+    machine.watch = Watch([])
     offline_pages(machine, block(machine, 2))
-    told = [(e.name, e.page, e.text) for e in machine.events if hasattr(e, "text")]
+    told = [(e.name, e.page, e.text) for e in machine.watch.events if hasattr(e, "text")]
     assert told[0][2] == "mode=MIGRATE_SYNC reason=memory_hotplug"
     assert [page for name, page, _ in told if name == "set_migration_pte"] == [
         addr // PAGE + 1,

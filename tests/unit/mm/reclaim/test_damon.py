@@ -6,6 +6,7 @@ import pytest
 
 from pymigrate.mm.reclaim.damon import Action, Kind, Scheme
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.damon import apply_to_node, apply_to_range
 from pymigrate.syscalls.mmap import mlock, munmap
@@ -67,9 +68,9 @@ def test_mode_is_async_and_reason_damon_one_list_for_each_node() -> None:
     task = new_task(machine)
     for nid in range(4):
         touched(machine, task, "16KiB", node=nid)
-    machine.events = []
+    machine.watch = Watch([])
     assert on_range(machine, task, 0, "127TiB") == 12
-    starts = [e.text for e in machine.events if e.name == "mm_migrate_pages_start"]
+    starts = [e.text for e in machine.watch.events if e.name == "mm_migrate_pages_start"]
     assert starts == ["mode=MIGRATE_ASYNC reason=damon"] * 3
 
 
@@ -87,9 +88,9 @@ def test_node_is_a_region_with_page_cache_that_nobody_maps() -> None:
 def test_what_lies_on_the_target_is_untouched() -> None:
     machine = two_nodes()
     touched(machine, new_task(machine), "1MiB", node=1)
-    machine.events = []
+    machine.watch = Watch([])
     assert on_node(machine, 1) == 0
-    assert machine.events == []
+    assert machine.watch.events == []
 
 
 def test_mlocked_and_shared_folios_move() -> None:

@@ -6,6 +6,7 @@ from pymigrate.mm.frames.page_alloc import available
 from pymigrate.mm.reclaim.vmscan import wakeup_kswapd
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.policy import MPOL, Mempolicy
+from pymigrate.mm.state.scope import Scope, Watch, telling
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.boot.build import boot
@@ -148,13 +149,13 @@ def test_strided_stores_find_room(machine: Machine) -> None:
 
 
 def test_it_is_the_same_with_somebody_watching(machine: Machine) -> None:
-    machine.events = []
+    machine.watch = Watch([])
     idle, job = bound(machine, "idle", 0), bound(machine, "job", 0)
     old = touched(machine, idle, "56MiB")
     stored(machine, job, "8MiB")
     nr = demoted(machine)
     assert nodes_of(machine, idle, old, "56MiB")[0] == [nr, 1]
-    starts = {e.text for e in machine.events if e.name == "mm_migrate_pages_start"}
+    starts = {e.text for e in machine.watch.events if e.name == "mm_migrate_pages_start"}
     assert starts == {"mode=MIGRATE_ASYNC reason=demotion"}
 
 
@@ -162,8 +163,8 @@ def test_access_in_the_middle_of_a_migration_reclaims_nothing(machine: Machine) 
     idle, job = bound(machine, "idle", 0), bound(machine, "job", 0)
     stored(machine, idle, "60MiB")
     addr = mapped(machine, job, "8MiB")
-    machine.memalloc = True
-    touch(machine, job, addr, 8 << 20)
+    with telling(machine, Scope(memalloc=True)):
+        touch(machine, job, addr, 8 << 20)
     assert demoted(machine) == 0
 
 
@@ -171,7 +172,7 @@ def test_engine_leaves_it_to_be_reclaimed_afterwards(machine: Machine) -> None:
     task = bound(machine, "a", 0)
     stored(machine, task, "1MiB")
     reclaim(machine, machine.shell_of(0), 1 << 20)
-    assert machine.memalloc is False
+    assert machine.scope == Scope()
 
 
 def test_kswapd_that_got_nothing_sleeps_until_a_page_is_freed(machine: Machine) -> None:

@@ -10,6 +10,7 @@ from pymigrate.mm.frames.page_alloc import available
 from pymigrate.mm.reclaim.vmscan import wakeup_kswapd
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.policy import MPOL, Mempolicy
+from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.boot.build import boot
@@ -87,10 +88,10 @@ def test_demotion_totals_are_those_of_lists_of_64_pages(size: str, pages: int) -
 def test_demotion_is_asynchronous_and_counts_the_same_when_it_is_watched(is_watched: bool) -> None:
     machine = tiers("64MiB", "64MiB")
     touched(machine, new_task(machine), "8MiB")
-    machine.events = [] if is_watched else None
+    machine.watch = Watch([] if is_watched else None)
     assert take(machine, "1MiB") == 256
     assert counted(machine, "pgmigrate_success", "pgdemote_direct") == [256, 256]
-    calls = [e.text for e in machine.events or () if e.name == "mm_migrate_pages_start"]
+    calls = [e.text for e in machine.watch.events or () if e.name == "mm_migrate_pages_start"]
     assert calls == ["mode=MIGRATE_ASYNC reason=demotion"] * (4 if is_watched else 0)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from pymigrate.mm.state.cost import Costs, Estimate, estimate
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.tally import Tally
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.migrate import migrate_pages, move_pages
@@ -22,9 +23,9 @@ def moved_from_0_to_1(machine: Machine, size: str) -> Tally:
     """What is noted while a task's memory goes from node 0 to node 1."""
     task = new_task(machine)
     touched(machine, task, size)
-    machine.tally = Tally()
+    machine.watch = Watch(tally=Tally())
     migrate_pages(machine, task, task, Nodemask.of(0), Nodemask.of(1))
-    return machine.tally
+    return machine.watch.tally
 
 
 def test_base_pages_move_at_the_published_rate_of_about_800_000_a_second() -> None:
@@ -58,10 +59,10 @@ def test_page_that_somebody_holds_costs_its_ten_attempts() -> None:
     machine = two_nodes()
     task = new_task(machine)
     hold(machine, task, touched(machine, task, "4KiB"))
-    machine.tally = Tally()
+    machine.watch = Watch(tally=Tally())
     migrate_pages(machine, task, task, Nodemask.of(0), Nodemask.of(1))
-    assert (machine.tally.pages, machine.tally.attempts) == ({}, 10)
-    time = cost.taken(machine)
+    assert (machine.watch.tally.pages, machine.watch.tally.attempts) == ({}, 10)
+    time = cost.taken(machine, machine.watch.tally)
     assert time is not None
     assert (time.unmap, time.copy, time.other) == (0, 0, 12)
 
@@ -77,11 +78,11 @@ def test_long_list_of_addresses_is_told_by_its_pairs_of_nodes() -> None:
     machine = four_nodes()
     task = new_task(machine)
     start = touched(machine, task, "1MiB")
-    machine.tally = Tally()
+    machine.watch = Watch(tally=Tally())
     addrs = [start + i * PAGE_SIZE for i in range(256)]
     move_pages(machine, task, task, addrs, [1] * 128 + [2] * 128, 2)
-    assert machine.tally.pages == {(0, 1): 128, (0, 2): 128}
-    assert machine.tally.flushes == 2
+    assert machine.watch.tally.pages == {(0, 1): 128, (0, 2): 128}
+    assert machine.watch.tally.flushes == 2
 
 
 def test_hint_faults_of_balancing_are_told() -> None:
@@ -89,10 +90,10 @@ def test_hint_faults_of_balancing_are_told() -> None:
     machine.numa_balancing = 1
     task = new_task(machine, cpu=1)
     start = touched(machine, task, "1MiB")
-    machine.tally = Tally()
+    machine.watch = Watch(tally=Tally())
     touch(machine, task, start, 1 << 20, True, PAGE_SIZE, 6.0)
-    assert machine.tally.hint_faults == machine.counters["numa_hint_faults"] > 0
-    assert machine.tally.pages == {(0, 1): 256}
+    assert machine.watch.tally.hint_faults == machine.counters["numa_hint_faults"] > 0
+    assert machine.watch.tally.pages == {(0, 1): 256}
 
 
 def test_line_leaves_out_what_took_no_time() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from pymigrate.mm.state.events import Event
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import mbind
@@ -32,9 +33,9 @@ def machine() -> Machine:
 
 def moving(machine: Machine, task: Task) -> list[Event]:
     """The events of a migration from node 0 to node 1."""
-    machine.events = []
+    machine.watch = Watch([])
     migrate_pages(machine, task, task, Nodemask.of(0), Nodemask.of(1))
-    return [event for event in machine.events if isinstance(event, Event)]
+    return [event for event in machine.watch.events if isinstance(event, Event)]
 
 
 def entries(events: list[Event], addr: int) -> list[str]:
@@ -46,7 +47,7 @@ def entries(events: list[Event], addr: int) -> list[str]:
 def test_nothing_is_noted_unless_somebody_watches(machine: Machine, task: Task) -> None:
     touched(machine, task, "4KiB")
     migrate_pages(machine, task, task, Nodemask.of(0), Nodemask.of(1))
-    assert machine.events is None
+    assert machine.watch.events is None
 
 
 def test_a_call_is_framed_by_its_mode_reason_and_counts(machine: Machine, task: Task) -> None:
@@ -64,9 +65,9 @@ def test_a_call_is_framed_by_its_mode_reason_and_counts(machine: Machine, task: 
 
 def test_mbind_is_a_reason_of_its_own(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "4KiB")
-    machine.events = []
+    machine.watch = Watch([])
     mbind(machine, task, addr, PAGE, 2, Nodemask.of(1), 2)
-    assert machine.events[0].text == "mode=MIGRATE_SYNC reason=mempolicy_mbind"
+    assert machine.watch.events[0].text == "mode=MIGRATE_SYNC reason=mempolicy_mbind"
 
 
 def test_a_call_that_queues_nothing_says_nothing(machine: Machine, task: Task) -> None:
@@ -104,13 +105,13 @@ def test_memory_that_runs_out_ends_the_batch(machine: Machine, task: Task) -> No
     touched(machine, task, "3800KiB", node=1)
     addr = touched(machine, task, "128KiB")
     hold(machine, task, addr, pins=0)
-    machine.events = []
+    machine.watch = Watch([])
     assert errno_of(migrate_pages, machine, task, task, Nodemask.of(0), Nodemask.of(1)) == "ENOMEM"
-    found = entries(machine.events, addr)
+    found = entries(machine.watch.events, addr)
     assert found[:2] == ["+0", "+1"]
     assert found[-1] == "-0"
     assert found.count("+0") == 1  # no second stage
-    assert machine.events[-1].text.startswith("nr_succeeded=28 nr_failed=2 ")
+    assert machine.watch.events[-1].text.startswith("nr_succeeded=28 nr_failed=2 ")
 
 
 def test_all_entries_of_a_page_follow_each_other_parent_first(machine: Machine, task: Task) -> None:

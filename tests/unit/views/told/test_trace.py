@@ -12,6 +12,7 @@ START = Event("mm_migrate_pages_start", "mode=MIGRATE_SYNC reason=syscall_or_cpu
 SET = Event("set_migration_pte", "pte=write order=0", 0x102)
 STEP = Step("6", "count the references", "refcount 3, expected 2", "EAGAIN", 0x102, 5, 1, 4)
 END = Event("mm_migrate_pages", "nr_succeeded=0 nr_failed=1")
+EVENTS = (START, SET, STEP, END)
 ACTOR = Actor("a name that is too long", 7, 3)
 
 
@@ -19,17 +20,16 @@ ACTOR = Actor("a name that is too long", 7, 3)
 def machine() -> Machine:
     machine = two_nodes()
     machine.regions["a", "heap"] = Region("a", "heap", 0x100, 4)
-    machine.events = [START, SET, STEP, END]
     return machine
 
 
 def test_lines_leave_the_steps_out(machine: Machine) -> None:
-    assert lines(machine) == [
+    assert lines(machine, EVENTS) == [
         f"{START.name}: {START.text}",
         "set_migration_pte: addr=heap+2, pte=write order=0",
         f"{END.name}: {END.text}",
     ]
-    assert all_lines(machine)[2] == (
+    assert all_lines(machine, EVENTS)[2] == (
         "migrate_step: 6 count the references, folio heap+2 on node 0, attempt 4:"
         " refcount 3, expected 2: backs out with EAGAIN"
     )
@@ -44,16 +44,16 @@ def test_ftrace_has_addresses_and_numbers_for_times(machine: Machine) -> None:
 
 def test_folio_of_a_file_is_named_by_the_file(machine: Machine) -> None:
     space = new_file(machine, "16KiB")
-    machine.events = [STEP._replace(space=space.space_id, page=3, failed="", found="", nr=2)]
-    assert all_lines(machine) == [
+    step = STEP._replace(space=space.space_id, page=3, failed="", found="", nr=2)
+    assert all_lines(machine, [step]) == [
         "migrate_step: 6 count the references, folio /data+3 (2 pages) on node 0, attempt 4"
     ]
     del machine.spaces[space.space_id]
-    assert "folio a file+3" in all_lines(machine)[0]
+    assert "folio a file+3" in all_lines(machine, [step])[0]
 
 
 def test_json(machine: Machine) -> None:
-    start, entry, step, _ = as_json(machine, Part(ACTOR, machine.events or ()))
+    start, entry, step, _ = as_json(machine, Part(ACTOR, EVENTS))
     assert start == {"event": START.name, "text": START.text}
     assert entry["place"] == "heap+2"
     assert step == {
@@ -69,7 +69,7 @@ def test_json(machine: Machine) -> None:
 
 
 def test_chrome(machine: Machine) -> None:
-    part = Part(ACTOR, machine.events or ())
+    part = Part(ACTOR, EVENTS)
     trace = chrome(machine, [part, Part(ACTOR._replace(pid=8), ()), part])
     events = trace["traceEvents"]
     assert isinstance(events, list)

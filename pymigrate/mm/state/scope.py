@@ -1,0 +1,64 @@
+"""What the call that goes on has told all that it calls, and who watches it.
+
+Both are set for a while only, each by one context manager, which leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from pymigrate.mm.base.runs import RunMap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymigrate.mm.base.runs import Extent
+    from pymigrate.mm.state.driver import Called
+    from pymigrate.mm.state.events import Event, Step
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.node import Isolated
+    from pymigrate.mm.state.tally import Tally
+    from pymigrate.mm.state.task import Meanwhile
+
+
+class Scope(NamedTuple):
+    """What holds for all that is called now: the flags of `current`, and what it has in hand."""
+
+    memalloc: bool = False  # nothing may be reclaimed: PF_MEMALLOC
+    memalloc_pin: bool = False  # what is allocated will be pinned for long: PF_MEMALLOC_PIN
+    off_lru: RunMap[Extent] = RunMap()  # frames that were isolated, to be moved
+    isolated: Isolated | None = None  # pageblocks of type MIGRATE_ISOLATE
+    meanwhile: Meanwhile | None = None  # an access that somebody makes before it ends
+
+
+class Watch(NamedTuple):
+    """What is noted while somebody watches; None: nobody asks for it."""
+
+    events: list[Event | Step] | None = None  # the tracepoints
+    steps: bool = False  # the steps of each folio's migration stand among them
+    tally: Tally | None = None  # of what takes time
+    driver_calls: list[Called] | None = None  # what drivers were asked
+
+
+OUTERMOST, UNWATCHED = Scope(), Watch()
+
+
+@contextmanager
+def telling(machine: Machine, scope: Scope) -> Iterator[None]:
+    """Let *scope* hold while the block runs. Mirrors memalloc_flags_save() and its like."""
+    outer, machine.scope = machine.scope, scope
+    try:
+        yield
+    finally:
+        machine.scope = outer
+
+
+@contextmanager
+def watching(machine: Machine, watch: Watch) -> Iterator[Watch]:
+    """Let *watch* take notes while the block runs."""
+    outer, machine.watch = machine.watch, watch
+    try:
+        yield watch
+    finally:
+        machine.watch = outer
