@@ -33,8 +33,6 @@ from pymigrate.mm.state.task import Cpuset, Left, Pin, Region, Task
 from pymigrate.mm.state.tiers import AccessCoordinate
 from pymigrate.mm.state.vma import Vma
 from pymigrate.nodemask import Cpumask, Nodemask
-from pymigrate.store import codec
-from pymigrate.store.codec import StoredRunMap
 from pymigrate.store.tables import DERIVED
 
 WIDE_CPUS, WIDE_NODES = Cpumask.of(0, 63, 64, 300), Nodemask.of(1, 64, 1023)
@@ -54,15 +52,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value).__name__, [plain(item) for item in value]
     return type(value).__name__, value
-
-
-def stored(machine: Machine) -> Machine:
-    """*machine* after a trip through rows and blobs."""
-    maps = {
-        key: StoredRunMap[Any](key[0], codec.encode_runs(key[0], runs.runs))
-        for key, runs in codec.maps_of(machine).items()
-    }
-    return codec.machine_of(codec.rows_of(machine), maps)
 
 
 def full_machine() -> Machine:

@@ -39,11 +39,11 @@ from pymigrate.mm.state.tiers import AccessCoordinate
 from pymigrate.mm.state.vma import Vma
 from pymigrate.store import codec
 from pymigrate.store.blobs import KINDS, pack
-from pymigrate.store.codec import StoredRunMap
+from pymigrate.store.codec import StoredRunMap, copy_machine
 from pymigrate.store.store import SCHEMA_VERSION
 from pymigrate.store.tables import DERIVED, TABLES
 from tests.conftest import four_nodes
-from tests.unit.store.conftest import OTHER_POLICY, POLICY, full_machine, plain, stored
+from tests.unit.store.conftest import OTHER_POLICY, POLICY, full_machine, plain
 
 
 def parts(value: Any) -> Iterator[Any]:
@@ -67,7 +67,7 @@ def parts(value: Any) -> Iterator[Any]:
 
 def test_every_field_of_a_machine_is_stored() -> None:
     machine = full_machine()
-    assert plain(stored(machine)) == plain(machine)
+    assert plain(copy_machine(machine)) == plain(machine)
 
 
 def test_full_machine_is_full() -> None:
@@ -131,12 +131,12 @@ def test_full_machine_has_every_type() -> None:
 
 
 def test_task_and_machine_share_the_mm() -> None:
-    machine = stored(full_machine())
+    machine = copy_machine(full_machine())
     assert machine.tasks[7].mm is machine.mms[2]
 
 
 def test_alike_frames_are_one_object() -> None:
-    first, _, last = stored(full_machine()).nodes[3].memmap.runs
+    first, _, last = copy_machine(full_machine()).nodes[3].memmap.runs
     assert first.frame is last.frame
 
 
@@ -189,7 +189,7 @@ def test_stored_map_is_decoded_when_it_is_first_looked_at(monkeypatch: pytest.Mo
     monkeypatch.setattr(
         codec, "decode_runs", lambda *args: decoded.append(args[0]) or decode(*args)
     )
-    machine = stored(full_machine())
+    machine = copy_machine(full_machine())
     assert decoded == []
     assert machine.nodes[3].memmap.at(20) is not None
     assert decoded == ["memmap"]

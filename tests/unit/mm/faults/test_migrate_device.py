@@ -14,6 +14,7 @@ from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Nodemask
+from pymigrate.store.codec import copy_machine
 from pymigrate.syscalls.devices import migrate_vma
 from pymigrate.syscalls.gup import add_to_swap_cache, pin, work_on
 from pymigrate.syscalls.madvise import Madv, madvise
@@ -40,7 +41,7 @@ from tests.conftest import (
     two_nodes,
 )
 from tests.property.invariants import check
-from tests.unit.store.conftest import plain, stored
+from tests.unit.store.conftest import plain
 
 MIGRATION = (
     "pgmigrate_success pgmigrate_fail thp_migration_success thp_migration_fail"
@@ -559,6 +560,6 @@ def test_touch_without_memory_kills(machine: Machine, task: Task, gpu: Device) -
 def test_device_survives_the_store(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "16KiB")
     moved(machine, task, addr, 4 * PAGE)
-    again = stored(machine)
+    again = copy_machine(machine)
     check(again)
     assert plain(again) == plain(machine)
