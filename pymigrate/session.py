@@ -142,7 +142,7 @@ def _build(content: bytes, path: str, steps: bool, kernel: str | None) -> Machin
     try:
         machine = build(scenario, kernel)
         if steps:
-            for _ in Runner(machine, scenario).run():
+            for _ in Runner(machine).run(scenario.steps):
                 pass
     except ScenarioError as error:
         if not error.path:

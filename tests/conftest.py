@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,10 @@ from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.policy import MPOL, Mempolicy
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Cpumask, Nodemask
-from pymigrate.scenario.boot.build import boot
+from pymigrate.scenario.boot.build import boot, build
+from pymigrate.scenario.read.loader import load
+from pymigrate.scenario.record import Record
+from pymigrate.scenario.runner import Runner
 from pymigrate.scenario.spec.models import MachineSpec
 from pymigrate.syscalls.mmap import mmap
 from pymigrate.syscalls.process import touch
@@ -25,6 +29,12 @@ from pymigrate.views.proc import numa_maps
 
 PAGE, HUGE, MIB = 4096, 2 << 20, 1 << 20
 BASE = 0x200004000000  # where the first region of a machine is mapped
+
+
+def run_scenario(path: Path, kernel: str | None = None) -> list[Record]:
+    """The records of all steps of a scenario file."""
+    scenario = load(path)
+    return list(Runner(build(scenario, kernel)).run(scenario.steps))
 
 
 def nodes_with(

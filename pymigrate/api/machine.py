@@ -37,8 +37,7 @@ from pymigrate.api.results import (
 )
 from pymigrate.arguments import parse_mode
 from pymigrate.errors import KernelError
-from pymigrate.mm.state.machine import find_file
-from pymigrate.mm.state.scope import watching
+from pymigrate.mm.state.machine import find_file, watching
 from pymigrate.nodemask import Nodemask
 from pymigrate.session import save_state
 from pymigrate.store.codec import copy_machine

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pymigrate.api.arguments import task_of
 from pymigrate.mm.clock import balance as balancing
 from pymigrate.mm.state.cost import Estimate
-from pymigrate.mm.state.scope import watching
+from pymigrate.mm.state.machine import watching
 from pymigrate.mm.state.tally import Tally
 from pymigrate.syscalls import compact, memory_blocks, reclaim
 from pymigrate.units import parse_size

@@ -13,7 +13,8 @@ from pymigrate import arguments
 from pymigrate.cli.common import Options, print_json, say
 from pymigrate.cli.watch import watch_of, write_chrome
 from pymigrate.errors import KernelError
-from pymigrate.mm.state.scope import Watch, watching
+from pymigrate.mm.state.machine import watching
+from pymigrate.mm.state.scope import Watch
 from pymigrate.views.told import changes, cost, trace
 from pymigrate.views.why import stayed
 

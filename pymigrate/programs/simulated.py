@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.state.cost import estimate
+from pymigrate.mm.state.machine import watching
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.numa import NumaMm, NumaTask
-from pymigrate.mm.state.scope import watching
 from pymigrate.mm.state.tally import Tally
 from pymigrate.mm.state.task import Region as NamedRegion
 from pymigrate.syscalls.credentials import check_access

@@ -20,9 +20,11 @@ def unpin(machine: Machine, task: Task, addr: int, length: int, is_long: bool) -
     unpin_pages(machine, task, *page_range(addr, length), is_long)
 
 
-def work_on(machine: Machine, task: Task, a: int, b: int, kind: Busy | None, passes: int) -> None:
-    """Let the pages of [a, b) that *task* maps be worked on (None: no longer), see mm/busy.py."""
-    for run in task.mm.page_table.between(a, b):
+def work_on(
+    machine: Machine, task: Task, addr: int, length: int, kind: Busy | None, passes: int
+) -> None:
+    """Let the pages of a range that *task* maps be worked on (None: no longer), see mm/busy.py."""
+    for run in task.mm.page_table.between(*page_range(addr, length)):
         for entry in run.entries() if run.lanes and run.flags & Pte.PRESENT else ():
             if kind is None:
                 end(machine, folio_of(machine, entry.lanes[0]).pfn)
@@ -30,13 +32,13 @@ def work_on(machine: Machine, task: Task, a: int, b: int, kind: Busy | None, pas
                 begin(machine, entry.lanes[0], kind, passes)
 
 
-def add_to_swap_cache(machine: Machine, task: Task, a: int, b: int) -> None:
-    """Let the anonymous folios of [a, b) have a copy in swap, and their places in its cache.
+def add_to_swap_cache(machine: Machine, task: Task, addr: int, length: int) -> None:
+    """Let the anonymous folios of a range have a copy in swap, and their places in its cache.
 
     That is how pages are that were swapped out and read again. There is no swap otherwise: a
     store into such a page gives its place up. Mirrors add_to_swap() and do_swap_page().
     """
-    for run in task.mm.page_table.between(a, b):
+    for run in task.mm.page_table.between(*page_range(addr, length)):
         for entry in run.entries() if run.lanes and run.flags & Pte.PRESENT else ():
             folio = folio_of(machine, entry.lanes[0])
             if folio.is_anon and not folio.flags & FrameFlag.HUGETLB:

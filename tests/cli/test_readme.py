@@ -24,7 +24,7 @@ from click.testing import CliRunner
 from pymigrate.cli.main import COMMANDS, cli
 from pymigrate.scenario.read.loader import load
 from pymigrate.scenario.spec import models
-from pymigrate.scenario.steps import STEPS
+from pymigrate.scenario.steps.every import OPS
 from tests.cli.conftest import ROOT
 from tests.cli.readme import CODE, README, SECTIONS, TEXT, blocks, sections
 
@@ -157,7 +157,7 @@ def test_links_within_the_text_lead_to_headings() -> None:
 
 
 def test_each_step_is_named() -> None:
-    assert set(STEPS) <= set(CODE.findall(SECTIONS["Scenario files"]))
+    assert set(OPS) <= set(CODE.findall(SECTIONS["Scenario files"]))
 
 
 def test_each_scenario_is_named() -> None:

@@ -14,9 +14,9 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.boot.build import build
 from pymigrate.scenario.read.loader import load
 from pymigrate.scenario.record import Record
-from pymigrate.scenario.runner import run_scenario
 from pymigrate.syscalls.migrate import migrate_pages
 from pymigrate.views.pictures import ps
+from tests.conftest import run_scenario
 
 FOLDER = Path(__file__).parents[2] / "scenarios"
 FILES = sorted(FOLDER.glob("*.yaml"))

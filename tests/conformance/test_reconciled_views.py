@@ -14,6 +14,6 @@ def test_views_agree_after_every_step(recording: Recording) -> None:
     scenario = load(CASES / f"{recording.case}.yaml")
     machine = build(scenario, recording.kernel)
     agreement.check(machine)
-    for record in Runner(machine, scenario).run():
+    for record in Runner(machine).run(scenario.steps):
         assert record["op"]
         agreement.check(machine)

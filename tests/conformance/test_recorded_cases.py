@@ -5,7 +5,6 @@ import json
 import pytest
 from _pytest.mark import ParameterSet
 
-from pymigrate.scenario.runner import run_scenario
 from tests.conformance.compare import first_difference
 from tests.conformance.recordings import (
     CASES,
@@ -13,6 +12,7 @@ from tests.conformance.recordings import (
     expected_failures,
     recordings,
 )
+from tests.conftest import run_scenario
 
 
 def parameters() -> list[ParameterSet]:

@@ -59,7 +59,7 @@ def test_trace(path: Path) -> None:
     machine.watch = Watch([])
     ours = {
         number: record["trace"]
-        for number, record in enumerate(Runner(machine, scenario).run(), 1)
+        for number, record in enumerate(Runner(machine).run(scenario.steps), 1)
         if "trace" in record
     }
     assert ours == read_trace(path)

@@ -32,6 +32,10 @@ def run(scenario: Any) -> list[Record]:  # the records of all steps of a loaded 
     return [{"op": step.op, **model.do(step)} for step in scenario.steps]
 
 
+def taken(step: Any, name: str) -> Any:  # what a call takes for an argument, in numbers
+    return next(step.taken(each) for each in step.call.arguments if each.name == name)
+
+
 class Model:  # a machine, its tasks, and the names that the steps have given
     def __init__(self, scenario: Any) -> None:
         spec, nodes = scenario.machine, scenario.machine.memory_nodes
@@ -54,7 +58,11 @@ class Model:  # a machine, its tasks, and the names that the steps have given
         length = max(nr * PAGE_SIZE - offset, 0) if length is None else length
         addr = start * PAGE_SIZE + offset
         self.accesses = range(addr, addr + length, getattr(step, "stride", PAGE_SIZE))
-        args = self.tasks.get(step.task), addr // PAGE_SIZE, pages_of(addr + length)
+        args = (
+            self.tasks.get(getattr(step, "task", None)),
+            addr // PAGE_SIZE,
+            pages_of(addr + length),
+        )
         try:
             need(addr % PAGE_SIZE == 0 or step.op not in ALIGNED, "EINVAL")
             answer = getattr(self, f"do_{step.op}")(step, *args)
@@ -111,7 +119,7 @@ class Model:  # a machine, its tasks, and the names that the steps have given
                 self.populate(task, start, end)
 
     def do_madvise(self, step: Any, task: Task, a: int, b: int) -> None:
-        advice, covered = step.advice_number, 0
+        advice, covered = taken(step, "advice"), 0
         more, less = (set(words.split()) for words in need(ADVICE.get(advice), "EINVAL"))
         populates = advice in (POPULATE_READ, POPULATE_WRITE)
         for vma, start, end in task.mm.walk(a, b, hole="ENOMEM" if populates else ""):
@@ -250,11 +258,11 @@ class Model:  # a machine, its tasks, and the names that the steps have given
         return Policy(mode, flags, nodes, user if flags else None, task.mems)
 
     def do_set_mempolicy(self, step: Any, task: Task, *_: int) -> None:
-        task.policy = self.build(task, *self.split_mode(step.mode_number), step.nodes)
+        task.policy = self.build(task, *self.split_mode(taken(step, "policy").mode), step.nodes)
 
     def do_get_mempolicy(self, step: Any, task: Task, at: int, _: int) -> Record:
-        node, addr, allowed = (bool(step.flag_bits & bit) for bit in (1, 2, 4))
-        need(not (step.flag_bits & ~7 or (allowed and (node or addr))), "EINVAL")
+        node, addr, allowed = (bool(taken(step, "flags") & bit) for bit in (1, 2, 4))
+        need(not (taken(step, "flags") & ~7 or (allowed and (node or addr))), "EINVAL")
         need(not at or addr or allowed, "EINVAL")
         if allowed:
             return DONE | {"nodes": str(task.mems)}
@@ -277,7 +285,10 @@ class Model:  # a machine, its tasks, and the names that the steps have given
                 new.shmem.policies |= dict.fromkeys(range(new.pgoff, new.index(new.end)), policy)
 
     def do_mbind(self, step: Any, task: Task, a: int, b: int) -> None:
-        (mode, mode_flags), flags = self.split_mode(step.mode_number), step.flag_bits
+        (mode, mode_flags), flags = (
+            self.split_mode(taken(step, "policy").mode),
+            taken(step, "flags"),
+        )
         need(not flags & ~7, "EINVAL")
         need(not (flags & MOVE_ALL and task.uid), "EPERM")
         need(step.offset % PAGE_SIZE == 0, "EINVAL")
@@ -322,7 +333,7 @@ class Model:  # a machine, its tasks, and the names that the steps have given
         need(done, "ENOENT")
 
     def target(self, step: Any, caller: Task) -> Task:
-        target = need(self.tasks.get(step.target_name), "ESRCH")
+        target = need(self.tasks.get(taken(step, "target")), "ESRCH")
         need(caller.uid in (0, target.uid), "EPERM")
         return target
 
@@ -346,15 +357,15 @@ class Model:  # a machine, its tasks, and the names that the steps have given
         pages = [at // PAGE_SIZE for at in self.accesses]
         if step.pages is not None:
             pages = [self.regions[step.at][0] + page for page in step.pages]
-        need(not step.flag_bits & ~(MOVE | MOVE_ALL), "EINVAL")
-        need(not (step.flag_bits & MOVE_ALL and caller.uid), "EPERM")
+        need(not taken(step, "flags") & ~(MOVE | MOVE_ALL), "EINVAL")
+        need(not (taken(step, "flags") & MOVE_ALL and caller.uid), "EPERM")
         target = self.target(step, caller)
         if step.nodes is None:
             return DONE | {"status": runs([self.query(target, at) for at in pages])}
         nodes = [step.nodes] * len(pages) if isinstance(step.nodes, int) else step.nodes
         wanted, status = list(zip(pages, nodes, strict=True)), [None] * len(pages)
         try:
-            self.move(caller, target, wanted, status, bool(step.flag_bits & MOVE_ALL))
+            self.move(caller, target, wanted, status, bool(taken(step, "flags") & MOVE_ALL))
         except Refused as refused:
             if not isinstance(refused.args[0], int):  # else so many stayed
                 written = runs([value for value in status if value is not None])

@@ -24,7 +24,7 @@ def agree(text: str) -> None:
     """Run a program on both; each record is the same, and the machine is sound in the end."""
     scenario = load_text(text)
     machine = build(scenario)
-    ours = complete(Runner(machine, scenario).run())
+    ours = complete(Runner(machine).run(scenario.steps))
     difference = first_difference(complete(model.run(scenario)), ours)
     if difference:
         step = text.splitlines()[text.splitlines().index("steps:") + int(difference.split()[1])]

@@ -13,7 +13,7 @@ from pymigrate.cli.common import say, trace_options
 from pymigrate.cli.watch import watch_of, write_chrome
 from pymigrate.errors import ScenarioError
 from pymigrate.mm.base.release import RELEASES
-from pymigrate.mm.state.scope import watching
+from pymigrate.mm.state.machine import watching
 from pymigrate.session import scenario_path
 from pymigrate.views.told import balance, cost
 from pymigrate.views.told import trace as traces
@@ -97,7 +97,7 @@ def _records(path: str, kernel: str | None, watched: Watched) -> Iterator[Record
     parts: list[traces.Part] = []
     try:
         machine = build(scenario, kernel)
-        runner = Runner(machine, scenario)
+        runner = Runner(machine)
         steps: Iterable[Step] = scenario.steps
         if len(scenario.steps) >= PROGRESS_STEPS and sys.stderr and sys.stderr.isatty():
             from pymigrate.cli.render import progress

@@ -18,7 +18,7 @@ from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.spaces.pins import change_references, drop_pin, is_secretmem
 from pymigrate.mm.spaces.rmap import rmap_index
 from pymigrate.mm.state.events import MigrateReason
-from pymigrate.mm.state.scope import telling
+from pymigrate.mm.state.machine import telling
 from pymigrate.mm.state.task import Pin
 from pymigrate.mm.state.vma import Vm
 

@@ -22,7 +22,7 @@ from pymigrate.mm.frames.frames import folio_of
 from pymigrate.mm.frames.placement import OWN_NODE, ThisNode
 from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio
 from pymigrate.mm.state.events import MigrateMode, MigrateReason, mode_text
-from pymigrate.mm.state.scope import telling
+from pymigrate.mm.state.machine import telling
 from pymigrate.mm.state.trace import call_event
 
 if TYPE_CHECKING:

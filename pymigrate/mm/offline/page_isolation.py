@@ -22,8 +22,8 @@ from pymigrate.mm.engine.movable_ops import (
 from pymigrate.mm.frames.driver_pages import looks_movable
 from pymigrate.mm.frames.frames import folio_of
 from pymigrate.mm.spaces.merged import page_of
+from pymigrate.mm.state.machine import telling
 from pymigrate.mm.state.node import Isolated
-from pymigrate.mm.state.scope import telling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from pymigrate.mm.base.runs import RunMap, coalesce
 from pymigrate.mm.frames.page_alloc import alloc_pages, allowed_nodes, available
 from pymigrate.mm.frames.placement import placement
 from pymigrate.mm.reclaim.vmscan import kswapd_shrink_node, try_to_free_pages, wake_all_kswapds
-from pymigrate.mm.state.scope import telling
+from pymigrate.mm.state.machine import telling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

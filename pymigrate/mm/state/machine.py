@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -187,3 +188,23 @@ def find_file(machine: Machine, name: str) -> AddressSpace | None:
     """The scenario's file of that name."""
     named = (space for space in machine.spaces.values() if name and space.name == name)
     return next(named, None)
+
+
+@contextmanager
+def telling(machine: Machine, scope: Scope) -> Iterator[None]:
+    """Let *scope* hold while the block runs. Mirrors memalloc_flags_save() and its like."""
+    outer, machine.scope = machine.scope, scope
+    try:
+        yield
+    finally:
+        machine.scope = outer
+
+
+@contextmanager
+def watching(machine: Machine, watch: Watch) -> Iterator[Watch]:
+    """Let *watch* take notes while the block runs."""
+    outer, machine.watch = machine.watch, watch
+    try:
+        yield watch
+    finally:
+        machine.watch = outer

@@ -1,22 +1,18 @@
 """What the call that goes on has told all that it calls, and who watches it.
 
-Both are set for a while only, each by one context manager, which leaves nothing behind.
+Both are set for a while only, by telling() and watching() of machine.py, and leave nothing behind.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.mm.base.runs import RunMap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pymigrate.mm.base.runs import Extent
     from pymigrate.mm.state.driver import Called
     from pymigrate.mm.state.events import Event, Step
-    from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.node import Isolated
     from pymigrate.mm.state.tally import Tally
     from pymigrate.mm.state.task import Meanwhile
@@ -42,23 +38,3 @@ class Watch(NamedTuple):
 
 
 OUTERMOST, UNWATCHED = Scope(), Watch()
-
-
-@contextmanager
-def telling(machine: Machine, scope: Scope) -> Iterator[None]:
-    """Let *scope* hold while the block runs. Mirrors memalloc_flags_save() and its like."""
-    outer, machine.scope = machine.scope, scope
-    try:
-        yield
-    finally:
-        machine.scope = outer
-
-
-@contextmanager
-def watching(machine: Machine, watch: Watch) -> Iterator[Watch]:
-    """Let *watch* take notes while the block runs."""
-    outer, machine.watch = machine.watch, watch
-    try:
-        yield watch
-    finally:
-        machine.watch = outer

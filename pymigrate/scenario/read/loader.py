@@ -7,7 +7,6 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from pymigrate.errors import ScenarioError, ScenarioErrors
-from pymigrate.scenario.call_steps import MmapStep, MovePagesStep
 from pymigrate.scenario.spec import checks
 from pymigrate.scenario.spec.models import (
     CpusetSpec,
@@ -19,7 +18,8 @@ from pymigrate.scenario.spec.models import (
 )
 from pymigrate.scenario.spec.names import name_mistakes
 from pymigrate.scenario.spec.step_base import Step
-from pymigrate.scenario.steps import STEPS
+from pymigrate.scenario.steps.calls import CallStep
+from pymigrate.scenario.steps.every import OPS, step_model
 from pymigrate.scenario.text import messages
 from pymigrate.scenario.text.fields import Model, listed, nearest, shown
 from pymigrate.scenario.text.positions import Document, Mistake, Path, parse
@@ -105,7 +105,11 @@ class _Reader:
             self.mistakes += checks.cpuset_mistakes(machine, cpusets, tasks)
             self.mistakes += checks.memory_mistakes(machine, files, tasks)
             tasks = _complete(machine, tasks)
-        mapped = {(step.task, step.as_) for step in steps if isinstance(step, MmapStep)}
+        mapped = {
+            (step.given("task"), step.given("as"))
+            for step in steps
+            if isinstance(step, CallStep) and step.op == "mmap"
+        }
         self.mistakes += checks.access_mistakes(tasks, mapped)
         self.mistakes += checks.file_mistakes(files)
         parts: _Mapping = {
@@ -152,8 +156,8 @@ class _Reader:
             step = self._step(value, ("steps", number))
             if step is not None:
                 steps.append(step)
-            if isinstance(step, MovePagesStep):
-                self.mistakes += checks.move_pages_mistakes(step, ("steps", number))
+            if isinstance(step, CallStep):
+                self.mistakes += step.mistakes(("steps", number))
         return steps
 
     def _step(self, value: object, path: Path) -> Step | None:
@@ -161,14 +165,13 @@ class _Reader:
             self.mistakes.append(Mistake(path, messages.expected_mapping(value)))
             return None
         op = value.get("op")
-        model = STEPS.get(op) if isinstance(op, str) else None
-        if model is not None:
-            return self._model(model, value, path)
+        if isinstance(op, str) and op in OPS:
+            return self._model(step_model(op), value, path)
         if "op" not in value:
-            message = f"missing key 'op'; expected {listed(STEPS)}"
+            message = f"missing key 'op'; expected {listed(OPS)}"
         else:
-            near = nearest(str(op), STEPS, "op") if isinstance(op, str) else ""
-            message = f"unknown op {shown(op)}; expected {listed(STEPS)}{near}"
+            near = nearest(str(op), OPS, "op") if isinstance(op, str) else ""
+            message = f"unknown op {shown(op)}; expected {listed(OPS)}{near}"
         self.mistakes.append(Mistake((*path, "op"), message))
         return None
 

@@ -1,5 +1,7 @@
 """The JSON Schema of the scenario file, for editors."""
 
+from functools import reduce
+from operator import or_
 from typing import Annotated, Any
 
 from pydantic import Discriminator, TypeAdapter
@@ -7,7 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from pymigrate.nodemask import Bitmap
 from pymigrate.scenario.spec.models import Scenario
-from pymigrate.scenario.steps import AnyStep
+from pymigrate.scenario.steps.every import OPS, step_model
 
 # Any: pydantic's own name for a JSON Schema is dict[str, Any].
 
@@ -22,12 +24,12 @@ class _AsWritten(GenerateJsonSchema):
 def json_schema() -> dict[str, Any]:
     """A JSON Schema, draft 2020-12, of what the loader accepts but for rules between parts."""
     schema = _schema_of(Scenario)
-    steps = _schema_of(Annotated[AnyStep, Discriminator("op")])
+    steps = _schema_of(Annotated[reduce(or_, map(step_model, OPS)), Discriminator("op")])
     definitions = schema["$defs"] | steps.pop("$defs")
     for definition in definitions.values():
         if "op" in definition.get("properties", {}):
             definition["properties"]["op"]["description"] = definition["description"]
-    del definitions["Step"]
+    definitions.pop("Step", None)
     schema["properties"]["steps"]["items"] = steps
     return {
         "$schema": GenerateJsonSchema.schema_dialect,

@@ -6,11 +6,10 @@ from pydantic import ValidationError
 
 from pymigrate.errors import ScenarioError
 from pymigrate.mm.state.machine import Machine
-from pymigrate.scenario.call_steps import MovePagesStep
-from pymigrate.scenario.spec import checks
 from pymigrate.scenario.spec.names import RegionNames, Scope
 from pymigrate.scenario.spec.step_base import Step
-from pymigrate.scenario.steps import STEPS
+from pymigrate.scenario.steps.calls import CallStep
+from pymigrate.scenario.steps.every import OPS, step_model
 from pymigrate.scenario.text import messages
 from pymigrate.scenario.text.fields import listed, nearest, shown
 from pymigrate.scenario.text.positions import Mistake
@@ -23,9 +22,9 @@ def read_step(machine: Machine, names: RegionNames, value: Mapping[str, object])
     """
     data: dict[str | int, object] = {key: _plain(part) for key, part in value.items()}
     op = data.get("op")
-    if not isinstance(op, str) or op not in STEPS:
-        near = nearest(op, STEPS, "op") if isinstance(op, str) else ""
-        raise ScenarioError(f"unknown op {shown(op)}; expected {listed(STEPS)}{near}", "step")
+    if not isinstance(op, str) or op not in OPS:
+        near = nearest(op, OPS, "op") if isinstance(op, str) else ""
+        raise ScenarioError(f"unknown op {shown(op)}; expected {listed(OPS)}{near}", "step")
     scope = Scope(
         {
             "tasks": {task.name: {} for task in machine.tasks.values()},
@@ -37,12 +36,12 @@ def read_step(machine: Machine, names: RegionNames, value: Mapping[str, object])
     found: list[Mistake] = []
     step = None
     try:
-        step = STEPS[op].model_validate(data)
+        step = step_model(op).model_validate(data)
     except ValidationError as error:
-        found += messages.mistakes(error, STEPS[op], ())
+        found += messages.mistakes(error, step_model(op), ())
     found += scope.check(data, ())
-    if isinstance(step, MovePagesStep):
-        found += checks.move_pages_mistakes(step, ())
+    if isinstance(step, CallStep):
+        found += step.mistakes(())
     if found or step is None:
         where = [f"{'.'.join(map(str, m.path))}: " if m.path else "" for m in found]
         text = "; ".join(f"{place}{m.message}" for place, m in zip(where, found, strict=True))

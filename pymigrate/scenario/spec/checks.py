@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 
 from pymigrate.nodemask import Bitmap, Nodemask
-from pymigrate.scenario.call_steps import MovePagesStep
 from pymigrate.scenario.spec.models import (
     CpusetSpec,
     FileSpec,
@@ -243,16 +242,6 @@ def sharing_mistakes(region: RegionSpec, origin: RegionSpec, path: Path) -> Iter
         if key in given and not (key == "pages" and origin.is_shared):
             message = f"a region that shares another has no key {key!r}; expected it there"
             yield Mistake((*path, key), message, at_key=True)
-
-
-def move_pages_mistakes(step: MovePagesStep, path: Path) -> Iterator[Mistake]:
-    """Whether *step* has a node for each page, where it says itself how many pages there are."""
-    count = None if step.length is None else -(-step.length // step.stride)
-    if step.pages is not None:
-        count = len(step.pages)
-    if isinstance(step.nodes, tuple) and count is not None and len(step.nodes) != count:
-        message = f"{len(step.nodes)} nodes; expected {count}, one for each page"
-        yield Mistake((*path, "nodes"), message)
 
 
 def _region_mistakes(region: RegionSpec, machine: MachineSpec, path: Path) -> Iterator[Mistake]:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from pymigrate.interface.declare import CPUSET, DRIVER, FILE
+from pymigrate.interface.table import CALLS
 from pymigrate.scenario.text.fields import listed, nearest, shown
 from pymigrate.scenario.text.positions import Mistake, Path
 
@@ -100,12 +102,11 @@ class Scope:
         other = _mapping(step.get("meanwhile"))
         yield from self._check_tasks(other, (*path, "meanwhile"))
         yield from self._check_region(other, (*path, "meanwhile"))
-        if op == "migrate_driver":
-            yield from _unknown(step.get("driver"), self.drivers, "driver", (*path, "driver"))
-        if op == "mmap":
-            yield from _unknown(step.get("file"), self.files, "file", (*path, "file"))
-        if op in ("cpuset_set", "cpuset_attach", "reclaim"):
-            yield from _unknown(step.get("cpuset"), self.cpusets, "cpuset", (*path, "cpuset"))
+        named = {DRIVER: self.drivers, FILE: self.files, CPUSET: self.cpusets}
+        for argument in CALLS[op].arguments if op in CALLS else ():
+            key, kind = argument.name, argument.kind
+            if kind in named:
+                yield from _unknown(step.get(key), named[kind], kind.name, (*path, key))
         if op == "exec":
             yield from self._check_argv(step, path)
         if isinstance(task, str):

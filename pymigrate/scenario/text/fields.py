@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchem
 
 from pymigrate.mm.base.advice import ADVICE
 from pymigrate.nodemask import Cpumask, Nodemask
-from pymigrate.uapi import GET_FLAGS, MODE_FLAGS, MODES, MOVE_FLAGS
+from pymigrate.uapi import MODE_FLAGS, MODES
 from pymigrate.units import PAGE_SIZE, format_size, parse_size
 
 MAX_SIZE = 1 << 47  # x86-64's user address space
@@ -109,6 +109,16 @@ def _address(value: object) -> int:
     return address
 
 
+def _physical(value: object) -> int:
+    try:
+        address = int(value, 16) if isinstance(value, str) else value
+    except ValueError:
+        raise _wrong(value, "a physical address such as 0x10000000") from None
+    if isinstance(address, bool) or not isinstance(address, int) or not 0 <= address < MAX_INT:
+        raise _wrong(value, "a physical address such as 0x10000000")
+    return address
+
+
 def _nodes(value: object) -> Nodemask:
     if isinstance(value, Nodemask):
         return value
@@ -174,6 +184,12 @@ def _word_schema(numbers: Mapping[str, int]) -> dict[str, Any]:
     return {"anyOf": [{"enum": list(numbers)}, {"type": "integer"}]}
 
 
+def flag_of(numbers: Mapping[str, int]) -> Any:
+    """The type of a flag that is named in *numbers*, or a number."""
+    check, schema = PlainValidator(_word(numbers, "flag")), WithJsonSchema(_word_schema(numbers))
+    return Annotated[str | int, check, schema]
+
+
 _SIZE_SCHEMA = {
     "anyOf": [
         {"type": "integer", "minimum": 0},
@@ -194,6 +210,7 @@ Size = Annotated[int, PlainValidator(_size), WithJsonSchema(_SIZE_SCHEMA)]
 Stride = Annotated[int, PlainValidator(_stride), WithJsonSchema(_SIZE_SCHEMA)]
 Alignment = Annotated[int, PlainValidator(_alignment), WithJsonSchema(_SIZE_SCHEMA)]
 Address = Annotated[int, PlainValidator(_address), WithJsonSchema(_ADDRESS_SCHEMA)]
+PhysicalAddress = Annotated[int, PlainValidator(_physical), WithJsonSchema(_ADDRESS_SCHEMA)]
 Nodes = Annotated[Nodemask, PlainValidator(_nodes), WithJsonSchema(_MASK_SCHEMA)]
 Cpus = Annotated[Cpumask, PlainValidator(_cpus), WithJsonSchema(_MASK_SCHEMA)]
 Prot = Annotated[
@@ -206,12 +223,6 @@ ModeFlag = Annotated[
     str | int,
     PlainValidator(_word(MODE_FLAGS, "mode flag")),
     WithJsonSchema(_word_schema(MODE_FLAGS)),
-]
-MoveFlag = Annotated[
-    str | int, PlainValidator(_word(MOVE_FLAGS, "flag")), WithJsonSchema(_word_schema(MOVE_FLAGS))
-]
-GetFlag = Annotated[
-    str | int, PlainValidator(_word(GET_FLAGS, "flag")), WithJsonSchema(_word_schema(GET_FLAGS))
 ]
 Advice = Annotated[
     str | int, PlainValidator(_word(ADVICE, "advice")), WithJsonSchema(_word_schema(ADVICE))

@@ -33,7 +33,7 @@ def records(text: str) -> list[dict[str, Any]]:
     """What the steps of a scenario answer."""
     scenario = load_text(text)
     machine = build(scenario)
-    found = list(Runner(machine, scenario).run())
+    found = list(Runner(machine).run(scenario.steps))
     check(machine)
     assert not machine.scope.meanwhile
     return found

@@ -425,7 +425,7 @@ def test_steps_of_a_merged_page_are_told_of_where_it_comes_from(
 
 def test_page_in_the_swap_cache_is_merged_and_stays_there(machine: Machine, task: Task) -> None:
     addr = advised(machine, task, 3)
-    gup.add_to_swap_cache(machine, task, addr >> 12, (addr >> 12) + 3)
+    gup.add_to_swap_cache(machine, task, addr, 3 << 12)
     scan(machine)
     assert migrate_pages(machine, task, task, Nodemask.of(0), Nodemask.of(1)) == 2
     check(machine)

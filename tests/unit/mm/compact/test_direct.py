@@ -15,8 +15,8 @@ from pymigrate.mm.frames.frames import update_frames
 from pymigrate.mm.frames.pageblocks import is_skipped, migratetype_of
 from pymigrate.mm.reclaim.kernel_alloc import alloc_kernel_pages, free_kernel_pages
 from pymigrate.mm.state.compact import MAX_DEFER_SHIFT, CompactState
-from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.scope import Scope, telling
+from pymigrate.mm.state.machine import Machine, telling
+from pymigrate.mm.state.scope import Scope
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.boot.build import build
 from pymigrate.scenario.read.loader import load_bytes

@@ -34,7 +34,7 @@ def booted(driver: str, steps: str = "") -> tuple[Machine, list[dict[str, Any]]]
     scenario = load_text(text + (f"steps:\n{steps}" if steps else ""))
     machine = build(scenario)
     machine.watch = Watch([])
-    records = list(Runner(machine, scenario).run())
+    records = list(Runner(machine).run(scenario.steps))
     check(machine)
     return machine, records
 

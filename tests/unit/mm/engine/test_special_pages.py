@@ -74,7 +74,7 @@ def test_secret_memory_goes_with_its_last_mapping(machine: Machine, task: Task) 
 
 def test_pages_in_the_swap_cache_move_with_their_places(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "16KiB")
-    add_to_swap_cache(machine, task, addr >> 12, (addr >> 12) + 2)
+    add_to_swap_cache(machine, task, addr, 2 << 12)
     assert maps(machine, task) == ["default anon=4 dirty=4 swapcache=2 N0=4 kernelpagesize_kB=4"]
     machine.watch = Watch([], steps=True)
     assert migrate_pages(machine, task, task, ZERO, ONE) == 0
@@ -92,7 +92,7 @@ def test_a_store_into_what_was_shared_gives_the_place_in_swap_up(
     addr = touched(machine, task, "4KiB")
     child = fork(machine, task, "b")
     munmap(machine, child, addr, PAGE)
-    add_to_swap_cache(machine, task, addr >> 12, (addr >> 12) + 1)
+    add_to_swap_cache(machine, task, addr, 1 << 12)
     run = task.mm.page_table.at(addr >> 12)
     assert run is not None
     touch(machine, task, addr, PAGE)

@@ -25,7 +25,7 @@ def nodes(*steps: str, task: str = "a") -> Any:
     last = f"placement, task: {task}, at: r"
     scenario = load_text(HEAD + "".join(f"  - {{op: {step}}}\n" for step in (*steps, last)))
     machine = build(scenario)
-    records = list(Runner(machine, scenario).run())
+    records = list(Runner(machine).run(scenario.steps))
     check(machine)
     return records[-1]["nodes"]
 

@@ -421,7 +421,7 @@ def test_held_pages_are_passed_over(machine: Machine, task: Task, pins: int) -> 
 def test_locked_page_is_passed_over_until_it_is_unlocked(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "16KiB")
     page = addr >> PAGE_SHIFT
-    work_on(machine, task, page, page + 1, Busy.LOCKED, 1)
+    work_on(machine, task, page << 12, 1 << 12, Busy.LOCKED, 1)
     assert moved(machine, task, addr, 4 * PAGE) == (3, 3)
     assert moved(machine, task, addr, 4 * PAGE) == (1, 1)
 
@@ -438,9 +438,9 @@ def test_pages_that_wait_for_their_lru_list_are_collected(machine: Machine, task
 def test_page_in_the_swap_cache_gives_its_place_up(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "8KiB")
     page = addr >> PAGE_SHIFT
-    add_to_swap_cache(machine, task, page, page + 1)
+    add_to_swap_cache(machine, task, page << 12, 1 << 12)
     assert moved(machine, task, addr, 2 * PAGE) == (2, 2)
-    add_to_swap_cache(machine, task, page, page + 2)
+    add_to_swap_cache(machine, task, page << 12, 2 << 12)
     check(machine)
     run = task.mm.page_table.at(page)
     assert run is not None

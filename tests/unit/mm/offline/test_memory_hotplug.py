@@ -174,7 +174,7 @@ def test_pinned_page_is_tried_until_a_signal_comes(machine: Machine, task: Task)
 
 def test_work_that_ends_is_waited_for(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "4KiB", node=1)
-    work_on(machine, task, addr // PAGE, addr // PAGE + 1, Busy.LOCKED, 5)
+    work_on(machine, task, addr, PAGE, Busy.LOCKED, 5)
     offline_pages(machine, block(machine, 2))
     assert nodes_of(machine, task, addr, "4KiB") == [[1, 2]]
 

@@ -4,9 +4,9 @@ import pytest
 
 from pymigrate.mm.frames.page_alloc import available
 from pymigrate.mm.reclaim.vmscan import wakeup_kswapd
-from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.machine import Machine, telling
 from pymigrate.mm.state.policy import MPOL, Mempolicy
-from pymigrate.mm.state.scope import Scope, Watch, telling
+from pymigrate.mm.state.scope import Scope, Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.boot.build import boot

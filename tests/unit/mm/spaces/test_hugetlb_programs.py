@@ -22,7 +22,7 @@ def run(*steps: str) -> list[dict[str, Any]]:
     """The records of a program."""
     scenario = load_text(HEAD + "".join(f"  - {{op: {step}}}\n" for step in steps))
     machine = build(scenario)
-    records = list(Runner(machine, scenario).run())
+    records = list(Runner(machine).run(scenario.steps))
     check(machine)
     return records
 

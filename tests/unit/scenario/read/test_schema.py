@@ -2,7 +2,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pymigrate.scenario.read.schema import json_schema
-from pymigrate.scenario.steps import STEPS
+from pymigrate.scenario.steps.every import OPS
 
 
 def described(schema: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -23,7 +23,7 @@ def test_every_model_and_key_is_described() -> None:
 
 def test_steps_are_one_of_the_ops() -> None:
     schema = json_schema()
-    assert len(schema["properties"]["steps"]["items"]["oneOf"]) == len(STEPS)
+    assert len(schema["properties"]["steps"]["items"]["oneOf"]) == len(OPS)
 
 
 def test_types_are_those_that_the_user_writes() -> None:

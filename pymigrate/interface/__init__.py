@@ -1,0 +1,1 @@
+"""The calls that scenarios, commands and the API offer, each declared once."""

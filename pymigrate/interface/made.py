@@ -1,0 +1,86 @@
+"""Calls that are made: by whom, what another task does meanwhile, what they move and leave."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+from pymigrate.interface.declare import MEANWHILE
+from pymigrate.mm.state.machine import telling
+from pymigrate.mm.state.task import Meanwhile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pymigrate.interface.declare import Answer, Argument, Call
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.task import Left, Task
+
+    FindLeft = Callable[[bool], list[Left]]  # told whether memory ran out
+
+HALFWAY = ("ENOMEM", "EIO")  # errors of a call that has begun to move pages
+
+
+class Access(NamedTuple):
+    """An access to a page in the middle of a call, by another task than the caller."""
+
+    task: Task
+    page: int
+    write: bool
+
+
+@cache
+def function(name: str) -> Callable[..., Answer]:
+    """The function that the table names, such as `memory.mmap`."""
+    module, _, attribute = name.partition(".")
+    found: Callable[..., Answer] = getattr(import_module(f"{__package__}.{module}"), attribute)
+    return found
+
+
+def made_of(call: Call) -> list[Argument]:
+    """The arguments that the function is given that makes *call*, in their order."""
+    return [argument for argument in call.arguments if argument.kind is not MEANWHILE]
+
+
+def make(machine: Machine, call: Call, arguments: Sequence[object]) -> Answer:
+    """Make *call*; *arguments* are those of made_of(). Raises KernelError."""
+    return function(call.make)(machine, *arguments)
+
+
+def find_left(machine: Machine, call: Call, arguments: Sequence[object]) -> FindLeft | None:
+    """What finds the pages that *call*, which is yet to be made, leaves behind."""
+    if not call.leaves:
+        return None
+    found: FindLeft | None = function(call.leaves)(machine, *arguments)  # type: ignore[assignment]
+    return found
+
+
+@contextmanager
+def meanwhile(machine: Machine, access: Access | None, told: Answer) -> Iterator[None]:
+    """Let *access* be made while the block moves the page; *told* gets what became of it."""
+    if access is None:
+        yield
+        return
+    from pymigrate.mm.faults.meanwhile import finish
+
+    other = Meanwhile(access.task.pid, access.page, access.write, finish)
+    try:
+        with telling(machine, machine.scope._replace(meanwhile=other)):
+            yield
+    finally:
+        finish(machine, other)
+        told["meanwhile"] = {"waited": other.waited, "signal": other.signal}
+
+
+@contextmanager
+def acting_as(task: Task, uid: int | None) -> Iterator[Task]:
+    """Let *task* make a call with the credentials of *uid*; None: with its own."""
+    own = task.uid, task.caps
+    if uid is not None:
+        task.uid, task.caps = uid, None
+    try:
+        yield task
+    finally:
+        task.uid, task.caps = own

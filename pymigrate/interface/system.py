@@ -1,0 +1,244 @@
+"""Makes the calls on the machine: cpusets, settings, memory taken away; see the table."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING
+
+from pymigrate.errors import KernelError
+from pymigrate.interface.answers import runs
+from pymigrate.mm.base.gfp import Gfp
+from pymigrate.mm.base.memmap import nid_of
+from pymigrate.mm.calls import ksm as _ksm
+from pymigrate.mm.clock import balance as _balance
+from pymigrate.mm.offline.memory_failure import num_poisoned_pages
+from pymigrate.mm.offline.memory_hotplug import physical
+from pymigrate.mm.reclaim.damon import Action, Scheme
+from pymigrate.mm.reclaim.damon import Kind as DamonKind
+from pymigrate.mm.state.driver import Called
+from pymigrate.mm.state.events import MigrateMode
+from pymigrate.mm.state.machine import watching
+from pymigrate.nodemask import Bitmap
+from pymigrate.syscalls import cma, cpuset, drivers, kernel_pages, memory_blocks, memory_failure
+from pymigrate.syscalls import compact as _compact
+from pymigrate.syscalls import damon as _damon
+from pymigrate.syscalls import reclaim as _reclaim
+from pymigrate.syscalls import sysctl as _sysctl
+from pymigrate.units import PAGE_SHIFT, pages_of
+from pymigrate.views.told import balance as balance_view
+from pymigrate.views.why import stayed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pymigrate.interface.declare import Answer, Range
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.task import Left, Task
+    from pymigrate.nodemask import Cpumask, Nodemask
+
+    FindLeft = Callable[[bool], list[Left]]
+
+WHOLE = (0, 1 << 47)  # bytes of addresses
+
+
+def cpuset_create(
+    machine: Machine,
+    caller: Task,
+    name: str,
+    cpus: Cpumask,
+    mems: Nodemask,
+    memory_migrate: bool,
+) -> Answer:
+    """Make a cpuset."""
+    cpuset.create(machine, caller, name, cpus, mems, memory_migrate)
+    return {}
+
+
+def cpuset_set(
+    machine: Machine,
+    caller: Task,
+    name: str,
+    cpus: Cpumask | None,
+    mems: Nodemask | None,
+    memory_migrate: bool | None,
+) -> Answer:
+    """Change a cpuset."""
+    cpuset.change(machine, caller, name, cpus, mems, memory_migrate)
+    return {}
+
+
+def left_by_cpuset_set(machine: Machine, caller: Task, name: str, *_: object) -> FindLeft | None:
+    """What finds the pages that do not follow when the cpuset's nodes change."""
+    return _left_by(machine, name, [t for t in machine.tasks.values() if t.cpuset == name])
+
+
+def cpuset_attach(machine: Machine, caller: Task, name: str, task: Task) -> Answer:
+    """Move a task into a cpuset."""
+    cpuset.attach_task(machine, caller, task, name)
+    return {}
+
+
+def left_by_cpuset_attach(machine: Machine, caller: Task, name: str, task: Task) -> FindLeft | None:
+    """What finds the pages that do not follow from the cpuset that the task is in now."""
+    return _left_by(machine, task.cpuset, [task])
+
+
+def _left_by(machine: Machine, name: str, tasks: list[Task]) -> FindLeft | None:
+    if name not in machine.cpusets:
+        return None
+    old = machine.cpusets[name].old_mems
+    return lambda _: stayed.cpuset_rows(machine, tasks, old)
+
+
+def sysctl(machine: Machine, caller: Task, name: str, value: str | int, node: int | None) -> Answer:
+    """Write a setting; true and false are 1 and 0."""
+    text = str(int(value)) if isinstance(value, bool) else str(value)
+    _sysctl.write(machine, caller, name, text, node)
+    return {}
+
+
+def reclaim(
+    machine: Machine,
+    caller: Task,
+    size: int,
+    node: int | None,
+    target: Task | None,
+    group: str | None,
+) -> Answer:
+    """Reclaim memory; `reclaimed` is in base pages."""
+    tasks = None if target is None else [target]
+    if group is not None:
+        tasks = _reclaim.cpuset_tasks(machine, group)
+    return {"reclaimed": _reclaim.reclaim(machine, caller, size, node, tasks)}
+
+
+def damon(
+    machine: Machine,
+    caller: Task,
+    action: str,
+    to: int,
+    node: int | None,
+    task: Task | None,
+    at: Range | None,
+    quota: int | None,
+    exclude: Sequence[str],
+) -> Answer:
+    """Apply a scheme to a node, or to a task's memory; `migrated` is in base pages."""
+    pages = None if quota is None else pages_of(quota)
+    scheme = Scheme(Action(action), to, pages, frozenset(DamonKind(kind) for kind in exclude))
+    if task is None:
+        assert node is not None, "one of the two is given"
+        return {"migrated": _damon.apply_to_node(machine, caller, scheme, node)}
+    return {"migrated": _damon.apply_to_range(machine, caller, scheme, task, *(at or WHOLE))}
+
+
+def ksm(machine: Machine) -> Answer:
+    """Merge pages; what /sys/kernel/mm/ksm shows then."""
+    _ksm.scan(machine)
+    return dict(_ksm.state(machine)._asdict())
+
+
+def balance(machine: Machine, seconds: float) -> Answer:
+    """Let time pass."""
+    done = _balance.balance(machine, ceil(seconds * 1000))
+    return balance_view.as_json(machine, done)
+
+
+def migrate_driver(
+    machine: Machine, driver: str, to: int, pages: Sequence[int] | None, mode: str
+) -> Answer:
+    """Move a driver's pages; `calls` are its functions with page and answer, in their order."""
+    found = machine.drivers.get(driver)
+    if found is None:
+        raise KernelError("ENODEV", f"there is no driver called {driver}")
+    calls: list[Called] = []
+    numbers = pages if pages is not None else range(len(found.pages))
+    if any(number >= len(found.pages) for number in numbers):
+        raise KernelError("EINVAL", f"{driver} has {len(found.pages)} pages")
+    answer: Answer = {}
+    try:
+        mode_ = MigrateMode[mode.upper()]
+        with watching(machine, machine.watch._replace(driver_calls=calls)):
+            answer["ret"] = drivers.migrate_driver(machine, found, numbers, to, mode_)
+    except KernelError as error:
+        answer = {"ret": -1, "errno": error.errno}
+    answer["calls"] = [list(call) for call in calls]
+    answer["nodes"] = runs([-1 if pfn < 0 else nid_of(pfn) for pfn in found.pages])
+    return answer
+
+
+def alloc(
+    machine: Machine,
+    caller: Task,
+    name: str,
+    order: int,
+    count: int,
+    node: int | None,
+    this_node: bool,
+    movable: bool,
+    mode: str,
+) -> Answer:
+    """Allocate blocks; `ret` is how many there were, `nodes` where they are, as runs."""
+    flags = kernel_pages.MODES[mode]
+    flags |= Gfp.MOVABLE if movable else Gfp.NONE
+    flags |= Gfp.THISNODE if this_node else Gfp.NONE
+    got = kernel_pages.alloc(machine, caller, name, order, count, node, flags)
+    return {"ret": got, "nodes": runs([nid_of(pfn) for pfn in machine.allocations[name].pfns])}
+
+
+def free(machine: Machine, caller: Task, name: str) -> Answer:
+    """Free blocks; `ret` is how many there were."""
+    return {"ret": kernel_pages.free(machine, name)}
+
+
+def compact(machine: Machine, caller: Task, node: int | None, order: int | None) -> Answer:
+    """Compact zones; of each node, zone, how it ended and the pages that moved."""
+    found = _compact.compact(machine, caller, node, order)
+    return {"zones": [[run.node, run.zone, run.result.name.lower(), run.moved] for run in found]}
+
+
+def cma_alloc(machine: Machine, caller: Task, name: str, size: int, node: int | None) -> Answer:
+    """Allocate memory in one piece; `address` is its physical address."""
+    found = cma.alloc(machine, caller, name, size, node)
+    return {"address": f"{physical(machine, found.start) << PAGE_SHIFT:#x}"}
+
+
+def cma_release(machine: Machine, caller: Task, name: str) -> Answer:
+    """Give it back."""
+    cma.release(machine, caller, name)
+    return {}
+
+
+def memory_offline(
+    machine: Machine, caller: Task, node: int, blocks: Sequence[int] | None
+) -> Answer:
+    """Take memory blocks away; see _blocks()."""
+    return _blocks(memory_blocks.offline(machine, caller, node, blocks))
+
+
+def memory_online(
+    machine: Machine, caller: Task, node: int, blocks: Sequence[int] | None
+) -> Answer:
+    """Give memory blocks back; see _blocks()."""
+    return _blocks(memory_blocks.online(machine, caller, node, blocks))
+
+
+def _blocks(outcomes: list[memory_blocks.Outcome]) -> Answer:
+    """The answer of the first block that failed; which were done, and why others were not."""
+    failed = {str(number): error.errno for number, error in outcomes if error}
+    answer: Answer = {"ret": -1, "errno": next(iter(failed.values()))} if failed else {}
+    answer["blocks"] = str(Bitmap.collect(n for n, error in outcomes if not error))
+    return answer | ({"left": failed} if failed else {})
+
+
+def soft_offline(
+    machine: Machine, caller: Task, task: Task | None, at: Range | None, address: int | None
+) -> Answer:
+    """Take pages out of use; `hardware_corrupted_kB` is how much is out of use then."""
+    if task is not None:
+        assert at is not None, "a task's memory is named with it"
+        memory_failure.soft_offline(machine, task, *at)
+    else:
+        assert address is not None, "one of the two is given"
+        memory_failure.soft_offline_store(machine, caller, address)
+    return {"hardware_corrupted_kB": num_poisoned_pages(machine) << PAGE_SHIFT - 10}

@@ -1,0 +1,547 @@
+"""The table of calls, each declared once: for scenarios, commands, the API and the docs."""
+
+from __future__ import annotations
+
+from pymigrate.interface.declare import (
+    ADDRESS,
+    ADVICE,
+    ALIGNMENT,
+    CALLER,
+    CPUS,
+    CPUSET,
+    DRIVER,
+    FILE,
+    FLAG,
+    ITSELF,
+    MEANWHILE,
+    NAME,
+    NEW_CPUSET,
+    NEW_REGION,
+    NEW_TASK,
+    NODES,
+    NUMBERS,
+    OWN,
+    PAGE_NODES,
+    PID,
+    PLACE,
+    POLICY,
+    PROT,
+    RANGE,
+    SETTING,
+    SHELL,
+    SIZE,
+    STRIDE,
+    TASK,
+    VALUE,
+    Argument,
+    Call,
+    flags,
+    number,
+    seconds,
+    word,
+    words,
+)
+from pymigrate.uapi import GET_FLAGS, MOVE_FLAGS
+from pymigrate.units import HPAGE_SIZE, PAGE_SIZE
+
+_INTEGER = number(-(1 << 63), (1 << 64) - 1)
+_NODE = number(0, 1023)
+_RANGE = "ADDR|REGION[+OFFSET[:LENGTH]]"
+
+_SHELL = Argument("caller", SHELL, "the shell")
+_ROOT = Argument("task", CALLER, "the task that acts; default: root's", None)
+_MAKER = Argument("task", CALLER, "the task that makes the call")
+_OWN = Argument("task", OWN, "the task that makes the call", metavar="PID")
+_AT = Argument("at", RANGE, "a part of a region", metavar=_RANGE)
+_MEANWHILE = Argument(
+    "meanwhile",
+    MEANWHILE,
+    "an access in the middle of the move; the record says whether it waited",
+    None,
+)
+_BLOCKS = Argument(
+    "blocks", NUMBERS, "numbers of memory blocks of 128 MiB; default: all of the node's", None
+)
+_PIN = Argument(
+    "kind",
+    word("long", "short"),
+    "long: for writing; short: a reference for reading",
+    "long",
+)
+
+
+def _policy(what: str) -> Argument:
+    return Argument("policy", POLICY, what, metavar="MODE[=FLAGS][:NODES]")
+
+
+def _on_range(op: str, text: str, *more: Argument, help_: str = "") -> Call:
+    """A call that a task makes on a part of its memory."""
+    return Call(op, text, (_OWN, _AT, *more), f"memory.{op}", f"task {op}", help_)
+
+
+_MEMORY = (
+    Call(
+        "mmap",
+        "Map a new region.",
+        (
+            _OWN,
+            Argument("as", NEW_REGION, "the new region's name", metavar="NAME"),
+            Argument("length", SIZE, "the region's length", metavar="LENGTH"),
+            Argument("prot", PROT, "none, or some of r, w and x", "rw"),
+            Argument("shared", FLAG, "MAP_SHARED rather than MAP_PRIVATE", False),
+            Argument("file", FILE, "the file; default: anonymous memory", None),
+            Argument("offset", SIZE, "where in the file the region begins", 0),
+            Argument("populate", FLAG, "MAP_POPULATE: fault all pages in", False),
+            Argument("hugetlb", FLAG, "MAP_HUGETLB: pages of the hugetlb pool", False),
+            Argument("secretmem", FLAG, "memory of memfd_secret(), to be shared", False),
+            Argument("align", ALIGNMENT, "the alignment of the region's address", HPAGE_SIZE),
+        ),
+        "memory.mmap",
+        "task mmap",
+        "Prints the region's address.",
+        "{address}",
+        unrecorded=("address",),
+    ),
+    _on_range("munmap", "Unmap a part of a region."),
+    _on_range(
+        "mprotect",
+        "Change what a part of a region may be accessed for.",
+        Argument("prot", PROT, "none, or some of r, w and x", metavar="PROT"),
+        help_="PROT is some of r, w and x, or none.",
+    ),
+    _on_range(
+        "madvise",
+        "Give advice about a part of a region.",
+        Argument("advice", ADVICE, "the advice, by name or number", metavar="ADVICE"),
+    ),
+    Call(
+        "touch",
+        "Access a part of a region, once at each stride, up to the first access that faults.",
+        (
+            _OWN,
+            _AT,
+            Argument("write", FLAG, "write rather than read", True, off="read"),
+            Argument("stride", STRIDE, "the distance between accesses", PAGE_SIZE),
+            Argument("seconds", seconds(10**9), "again and again for so long", None),
+        ),
+        "memory.touch",
+        "task touch",
+        "Prints the signal, if one came.",
+        "{signal}",
+        has_errno=False,
+    ),
+    _on_range("mlock", "Lock a part of a region in memory."),
+    _on_range("munlock", "Unlock a part of a region."),
+    _on_range("pin", "Pin each page of a part of a region.", _PIN),
+    _on_range("unpin", "Drop the pins that an earlier `pin` of the same part took.", _PIN),
+    _on_range(
+        "busy",
+        "Let something work on each page of a part of a region, so that a migration meets it.",
+        Argument(
+            "kind",
+            word("locked", "reading", "writeback", "buffer", "buffer-ref", "none"),
+            "locked; reading: locked, and not up to date; writeback; buffer: one of its"
+            " buffers is locked; buffer-ref: one is in use; none: the work is done",
+            metavar="KIND",
+        ),
+        Argument(
+            "passes",
+            number(1, 1000),
+            "how many attempts to get hold of a page fail; default: all",
+            None,
+        ),
+        help_="KIND is locked; reading: locked, and not up to date; writeback; buffer: one of its"
+        " buffers is locked; buffer-ref: one is in use; none: the work is done.",
+    ),
+    _on_range(
+        "swap_cache",
+        "Let anonymous pages be in the swap cache, as after they were swapped out and in again.",
+    ),
+    Call(
+        "migrate_vma",
+        "Move a part of a region to a device's private memory, or back.",
+        (
+            _OWN,
+            _AT,
+            Argument(
+                "to",
+                NAME,
+                "the device; ram: back, to where the task allocates",
+                metavar="DEVICE",
+            ),
+        ),
+        "memory.migrate_vma",
+        "task migrate_vma",
+        "DEVICE is ram for the way back. Prints how many pages moved.",
+        "{moved} pages moved",
+    ),
+    Call(
+        "fork",
+        "Make a child of the task.",
+        (
+            Argument("task", TASK, "the task that makes the call", metavar="PID"),
+            Argument("as", NEW_TASK, "the child's name", metavar="NAME"),
+        ),
+        "memory.fork",
+        "task fork",
+        "Prints the child's pid.",
+        "{pid}",
+        unrecorded=("pid",),
+    ),
+    Call(
+        "exit",
+        "End the task; its children go on, and its pid is free at once.",
+        (Argument("task", TASK, "the task that makes the call", metavar="PID"),),
+        "memory.exit_task",
+        "task exit",
+    ),
+    Call(
+        "sched_setaffinity",
+        "Set the CPUs that the task may run on.",
+        (
+            _SHELL,
+            Argument("task", TASK, "the task that makes the call", metavar="PID"),
+            Argument("cpus", CPUS, "the CPUs", metavar="CPUS"),
+        ),
+        "memory.sched_setaffinity",
+        "task sched_setaffinity",
+        "It runs on the lowest of CPUS.",
+    ),
+)
+
+_POLICIES = (
+    Call(
+        "set_mempolicy",
+        "Set the task's memory policy.",
+        (_OWN, _policy("the task's new policy")),
+        "policy.set_mempolicy",
+        more="It decides where pages go that are faulted in from now on; none is moved.",
+    ),
+    Call(
+        "mbind",
+        "Set the memory policy of a part of a region.",
+        (
+            _OWN,
+            _AT,
+            _policy("the policy of the part"),
+            Argument("flags", flags(MOVE_FLAGS), "strict, move, move_all, lazy", ()),
+            _MEANWHILE,
+        ),
+        "policy.mbind",
+        more="MODE is default, preferred, bind, interleave, local, preferred-many or"
+        " weighted-interleave (or as numa_maps prints it), FLAGS are static, relative, balancing:"
+        " bind=static:0-1. Pages that lie elsewhere move if --move is given; --move-all moves"
+        " shared ones too, and needs CAP_SYS_NICE.",
+        leaves="policy.left_by_mbind",
+    ),
+    Call(
+        "set_mempolicy_home_node",
+        "Set the home node of the policies of a part of a region.",
+        (_OWN, _AT, Argument("node", _INTEGER, "the home node", metavar="NODE")),
+        "policy.set_mempolicy_home_node",
+        more="The bind and preferred-many policies of the range begin their search at NODE.",
+    ),
+    Call(
+        "get_mempolicy",
+        "Ask for the task's policy, an address's policy or node, or the nodes allowed.",
+        (
+            Argument("task", TASK, "the task that makes the call", metavar="PID"),
+            Argument("flags", flags(GET_FLAGS), "node, addr, mems_allowed", ()),
+            Argument("at", PLACE, "with addr: a place in a region", None),
+        ),
+        "policy.get_mempolicy",
+        is_written_out=True,
+    ),
+    Call(
+        "migrate_pages",
+        "Move a task's pages from some nodes to others.",
+        (
+            _MAKER,
+            Argument(
+                "target", TASK, "the task whose pages move; default: the caller", ITSELF, "PID"
+            ),
+            Argument("from", NODES, "the nodes to move from", metavar="FROM_NODES"),
+            Argument("to", NODES, "the nodes to move to", metavar="TO_NODES"),
+            _MEANWHILE,
+        ),
+        "policy.migrate_pages",
+        "migratepages",
+        is_written_out=True,
+    ),
+    Call(
+        "move_pages",
+        "Move single pages of a task, or ask where they are.",
+        (
+            _MAKER,
+            Argument(
+                "target", PID, "the task whose pages move; default: the caller", ITSELF, "PID"
+            ),
+            Argument("at", RANGE, "a part of a region"),
+            Argument("stride", STRIDE, "the distance between the pages", PAGE_SIZE),
+            Argument(
+                "pages",
+                NUMBERS,
+                "the pages' numbers in the region, instead of a part of it",
+                None,
+            ),
+            Argument(
+                "nodes", PAGE_NODES, "one node, a list with one for each page, or null to ask", None
+            ),
+            Argument("flags", flags(MOVE_FLAGS), "move, move_all", ("move",)),
+            _MEANWHILE,
+        ),
+        "policy.move_pages",
+        lists=("status",),
+        is_written_out=True,
+    ),
+)
+
+_CPUSET = Argument("cpuset", CPUSET, "the cpuset's name", metavar="NAME")
+_GROUPS = (
+    Call(
+        "cpuset_create",
+        "Make a cpuset.",
+        (
+            _ROOT,
+            Argument("cpuset", NEW_CPUSET, "the cpuset's name", metavar="NAME"),
+            Argument("cpus", CPUS, "its CPUs"),
+            Argument("mems", NODES, "its nodes"),
+            Argument("memory_migrate", FLAG, "whether pages follow its nodes (Linux 6.1)", False),
+        ),
+        "system.cpuset_create",
+        "cpuset create",
+    ),
+    Call(
+        "cpuset_set",
+        "Change a cpuset.",
+        (
+            _ROOT,
+            _CPUSET,
+            Argument("cpus", CPUS, "its new CPUs", None),
+            Argument("mems", NODES, "its new nodes", None),
+            Argument("memory_migrate", FLAG, "whether pages follow its nodes (Linux 6.1)", None),
+        ),
+        "system.cpuset_set",
+        "cpuset set",
+        "Policies of its tasks are rebound, and their memory follows.",
+        leaves="system.left_by_cpuset_set",
+    ),
+    Call(
+        "cpuset_attach",
+        "Move the task into a cpuset.",
+        (_SHELL, _CPUSET, Argument("task", TASK, "the task that moves", metavar="PID")),
+        "system.cpuset_attach",
+        "cpuset attach",
+        "Its memory follows. NAME is / for where all tasks begin.",
+        leaves="system.left_by_cpuset_attach",
+    ),
+)
+
+_MACHINE = (
+    Call(
+        "sysctl",
+        "Write a setting of the machine.",
+        (
+            _ROOT,
+            Argument("name", SETTING, "the setting"),
+            Argument("value", VALUE, "what to write"),
+            Argument("node", _INTEGER, "with nr_hugepages: the pool's node", None),
+        ),
+        "system.sysctl",
+        method="set_sysctl",
+        is_written_out=True,
+    ),
+    Call(
+        "reclaim",
+        "Reclaim memory, as a write to memory.reclaim does: pages are demoted, or dropped.",
+        (
+            _ROOT,
+            Argument("size", SIZE, "how much", metavar="SIZE"),
+            Argument("node", _NODE, "only from this node", None),
+            Argument("target", TASK, "only what this task maps", None),
+            Argument("cpuset", CPUSET, "only what tasks of this cpuset map", None),
+        ),
+        "system.reclaim",
+        more="With demotion_enabled, pages go to the next lower memory tier (see `pymigrate"
+        " tiers`). Without, or in the last tier, clean page cache is dropped, and all else stays,"
+        " for there is no swap. What was used since it was last looked at goes last. Prints how"
+        " much it was.",
+        says="{reclaimed} pages reclaimed",
+        at_most_one_of=("target", "cpuset"),
+    ),
+    Call(
+        "damon",
+        "Apply a scheme of DAMON's to a node, or to a part of a task's memory.",
+        (
+            _SHELL,
+            Argument(
+                "action", word("migrate_hot", "migrate_cold"), "what it does", metavar="ACTION"
+            ),
+            Argument("to", _INTEGER, "the node to move to", metavar="TO"),
+            Argument("node", _NODE, "the memory of this node, or else:", None),
+            Argument("task", TASK, "the task whose memory it is", None),
+            Argument("at", RANGE, "its region, or a part of it", None),
+            Argument("quota", SIZE, "at most so much, the hottest first, or the coldest", None),
+            Argument("exclude", words("anon", "file", "young", "old"), "what is filtered out", ()),
+        ),
+        "system.damon",
+        more="ACTION is migrate_hot or migrate_cold; without --quota they do the same. Pages are"
+        " young (hot) if they were used since they were last looked at, else old. What node TO has"
+        " no room for stays, and so does what lies there already. Prints how many pages moved.",
+        says="{migrated} pages migrated",
+        one_of=("node", "task"),
+    ),
+    Call(
+        "ksm",
+        "Let KSM merge all mergeable pages that hold the same, as if ksmd had run for long enough.",
+        (),
+        "system.ksm",
+        says="pages_shared {pages_shared}\npages_sharing {pages_sharing}\n"
+        "pages_unshared {pages_unshared}",
+        has_errno=False,
+    ),
+    Call(
+        "balance",
+        "Let time pass while tasks use their memory as they declare, and NUMA balancing follows.",
+        (Argument("seconds", seconds(86400), "how long; at most a day"),),
+        "system.balance",
+        has_errno=False,
+        is_written_out=True,
+    ),
+    Call(
+        "migrate_driver",
+        "Move pages of a driver, as compaction does.",
+        (
+            Argument("driver", DRIVER, "the driver", metavar="DRIVER"),
+            Argument("to", _INTEGER, "the node to move to", metavar="TO"),
+            Argument("pages", NUMBERS, "the numbers of its pages; default: all", None),
+            Argument(
+                "mode",
+                word("async", "sync_light", "sync"),
+                "how far the migration goes",
+                "sync",
+            ),
+        ),
+        "system.migrate_driver",
+        more="Prints the node of each of its pages, -1 where there is none any more, and what"
+        " its functions were asked and answered.",
+        says="{calls}nodes {nodes}",
+    ),
+)
+
+_FREE_MEMORY = (
+    Call(
+        "alloc",
+        "Let the kernel allocate blocks of pages for itself; nobody can move them.",
+        (
+            _ROOT,
+            Argument("name", NAME, "what they are called, for `free`", metavar="NAME"),
+            Argument("order", number(0, 10), "a block is 2 to the power of this many pages", 0),
+            Argument("count", number(1, 1 << 20), "how many blocks", 1),
+            Argument("node", _NODE, "the node that is asked first; default: the caller's", None),
+            Argument("this_node", FLAG, "no other node will do", False),
+            Argument(
+                "movable", FLAG, "taken from movable pageblocks, and from ZONE_MOVABLE", False
+            ),
+            Argument(
+                "mode",
+                word("kernel", "nofs", "nowait", "noretry", "retry_mayfail", "none"),
+                "what is done if there is no block: GFP_KERNEL compacts and tries again; nofs:"
+                " without files' pages; nowait: only kcompactd does; noretry: one try;"
+                " retry_mayfail: as kernel, but for orders above 3 too; none: nothing",
+                "kernel",
+            ),
+        ),
+        "system.alloc",
+        more="Prints how many there were.",
+        says="{ret} blocks",
+    ),
+    Call(
+        "free",
+        "Let the kernel free the blocks of an `alloc`.",
+        (_ROOT, Argument("name", NAME, "what they are called", metavar="NAME")),
+        "system.free",
+        more="Prints how many there were.",
+        says="{ret} blocks",
+    ),
+    Call(
+        "compact",
+        "Compact a node, or all of them.",
+        (
+            _ROOT,
+            Argument("node", _NODE, "the node; default: all", None, "NODE"),
+            Argument(
+                "order",
+                number(1, 10),
+                "only until a block of that order is free, as kcompactd does; default: whole zones",
+                None,
+            ),
+        ),
+        "system.compact",
+        is_written_out=True,
+    ),
+    Call(
+        "cma_alloc",
+        "Allocate memory in one piece from what a node keeps for CMA.",
+        (
+            _ROOT,
+            Argument("name", NAME, "what it is called", metavar="NAME"),
+            Argument("size", SIZE, "how much", metavar="SIZE"),
+            Argument("node", _INTEGER, "whose area; default: the first one", None),
+        ),
+        "system.cma_alloc",
+        "cma alloc",
+        "What lies there moves to other memory of the node; clean pages of files are dropped."
+        " Prints the physical address.",
+        "{address}",
+    ),
+    Call(
+        "cma_release",
+        "Give back what an earlier `cma_alloc` got.",
+        (_ROOT, Argument("name", NAME, "what it is called", metavar="NAME")),
+        "system.cma_release",
+        "cma release",
+    ),
+    Call(
+        "memory_offline",
+        "Take memory blocks of a node away.",
+        (_ROOT, Argument("node", _INTEGER, "the node", metavar="NODE"), _BLOCKS),
+        "system.memory_offline",
+        "offline",
+        method="offline",
+        is_written_out=True,
+    ),
+    Call(
+        "memory_online",
+        "Give memory blocks of a node back.",
+        (_ROOT, Argument("node", _INTEGER, "the node", metavar="NODE"), _BLOCKS),
+        "system.memory_online",
+        "online",
+        method="online",
+        is_written_out=True,
+    ),
+    Call(
+        "soft_offline",
+        "Take pages out of use, as if memory went bad there; what they hold moves elsewhere.",
+        (
+            _SHELL,
+            Argument("task", OWN, "the task whose memory it is", None, "PID"),
+            Argument("at", RANGE, "its region, or a part of it", None, _RANGE),
+            Argument("address", ADDRESS, "or else the physical address of a page", None),
+        ),
+        "system.soft_offline",
+        one_of=("task", "address"),
+        is_written_out=True,
+    ),
+)
+
+CALLS: dict[str, Call] = {
+    call.op: call for call in (*_MEMORY, *_POLICIES, *_GROUPS, *_MACHINE, *_FREE_MEMORY)
+}
+COMMANDS: dict[str, Call] = {call.command or call.op: call for call in CALLS.values()}
+
+
+def policy_flags_key(call: Call) -> str:
+    """The step's key for the flags of a policy's mode: `flags`, but where that is taken."""
+    taken = any(argument.name == "flags" for argument in call.arguments)
+    return "mode_flags" if taken else "flags"

@@ -1,0 +1,1 @@
+"""The steps of a scenario: calls of the table, and what is none."""
