@@ -310,6 +310,24 @@ def pages_to_extents(pages: Sequence[int]) -> list[Extent]:
     return [Extent(ordered[i], j - i) for i, j in pairwise([0, *cuts, nr])]
 
 
+def extents_in_order(pages: Iterable[int]) -> list[Extent]:
+    """The extents that name *pages* in this order.
+
+    >>> extents_in_order([7, 8, 5, 6, 4])
+    [Extent(start=7, nr=2), Extent(start=5, nr=2), Extent(start=4, nr=1)]
+    """
+    out: list[Extent] = []
+    first = nr = 0
+    for page in pages:
+        if nr and page == first + nr:
+            nr += 1
+            continue
+        if nr:
+            out.append(Extent(first, nr))
+        first, nr = page, 1
+    return [*out, Extent(first, nr)] if nr else out
+
+
 def take_extents(stack: list[Extent], nr: int) -> list[Extent]:
     """Take *nr* numbers off *stack*, whose last extent is the first to be used."""
     taken: list[Extent] = []

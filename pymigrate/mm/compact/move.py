@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.mm.base.pageblock import PAGEBLOCK_ORDER, MigrateType
 from pymigrate.mm.base.pte import Pte, PteRun
-from pymigrate.mm.base.runs import pages_to_extents
+from pymigrate.mm.base.runs import extents_in_order
 from pymigrate.mm.compact.free_scanner import compaction_alloc, compaction_free
 from pymigrate.mm.compact.migrate_scanner import put_back
 from pymigrate.mm.engine.folio_list import Slice
@@ -89,9 +89,12 @@ def _plain_pages(
 
 
 def _move_at_once(cc: CompactControl, pages: list[_Page]) -> None:
-    """Move pages that nothing can go wrong with."""
-    machine = cc.machine
-    moves = Moves(machine)
+    """Move pages that nothing can go wrong with.
+
+    The free scanner's frames go to the pages one by one, so it makes no difference in which order
+    those are moved; neighbours that are alike are moved as one run.
+    """
+    moves = Moves(cc.machine)
     pages.sort(key=lambda page: (page.frame, page.page))
     first = 0
     for i in range(1, len(pages) + 1):
@@ -99,32 +102,22 @@ def _move_at_once(cc: CompactControl, pages: list[_Page]) -> None:
             last, page = pages[i - 1], pages[i]
             if page.frame == last.frame and page.page == last.page + 1:
                 continue
-        _add(moves, pages[first:i])
+        moves.place(
+            _neighbours(pages[first:i]), extents_in_order(page.new for page in pages[first:i])
+        )
         first = i
-    moves.old = pages_to_extents([page.old for page in pages])
     moves.commit()
     for page in pages:
         cc.owners.moved(page.old, page.new, page.page, page.frame)
-    machine.counters.add("pgmigrate_success", len(pages))
-    if machine.watch.tally is not None:
-        machine.watch.tally.flushed(1, max(page.frame.mapcount for page in pages))
+    cc.machine.counters.add("pgmigrate_success", len(pages))
 
 
-def _add(moves: Moves, pages: list[_Page]) -> None:
-    """Consecutive pages that are alike get their new frames."""
-    frame, start, nr = pages[0].frame, pages[0].page, len(pages)
-    moves.frames.set(pages_to_extents([page.new for page in pages]), frame)
-    old, new = ([getattr(page, side) for page in pages] for side in ("old", "new"))
-    moves.add(
-        PteRun(start, nr, _lanes(old), 0, 0),
-        PteRun(start, nr, _lanes(new), 0, 0),
-        frame,
-    )
-
-
-def _lanes(pfns: list[int]) -> tuple[int, ...]:
-    is_extent = all(pfn == pfns[0] + i for i, pfn in enumerate(pfns))
-    return (pfns[0],) if is_extent else tuple(pfns)
+def _neighbours(pages: list[_Page]) -> Slice:
+    """Consecutive pages that are alike."""
+    page, pfns = pages[0], tuple([page.old for page in pages])
+    is_extent = pfns == tuple(range(page.old, page.old + len(pages)))
+    lanes = (page.old,) if is_extent else pfns
+    return Slice.whole(PteRun(page.page, len(pages), lanes, 0, 0), page.frame, page.page)
 
 
 def _move_watched(

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pymigrate.mm.state.tally import Tally
     from pymigrate.mm.state.task import Task
 
+_SCATTERED = 4  # folios an extent on average, below which a table is made quicker than runs
+
 
 class Move(NamedTuple):
     """Pages *old* that become *new* (the same pages; lanes that did not move are equal)."""
@@ -43,10 +45,42 @@ class Moves:
         self.frames = FrameEdits(machine)
         self.moves: list[Move] = []
         self.old: list[Extent] = []
+        self.placed: list[Slice] = []  # what was not added singly, for the count of flushes
 
     def add(self, old: PteRun, new: PteRun, frame: Frame) -> None:
         """Pages *old* become *new*; *frame* says who owns them."""
         self.moves.append(Move(old, new, frame))
+
+    def place(self, part: Slice, extents: Sequence[Extent]) -> None:
+        """The picked folios of *part* get the frames of *extents*, in this order."""
+        self.become(part, _placed(part, extents), extents)
+
+    def become(self, part: Slice, new: Sequence[PteRun], extents: Sequence[Extent]) -> None:
+        """*part* becomes *new*, whose frames are *extents* in the picked order.
+
+        A folio is dirty if its entry was. It surely moves, see surely_moves().
+        """
+        self.placed.append(part)
+        dirty = FrameFlag.DIRTY if part.run.flags & Pte.DIRTY else 0
+        after = {frame: frame.with_flags(dirty) for frame in part.states.distinct}
+        if len(set(after.values())) == 1:
+            self.frames.set(coalesce(extents), after[part.states.first])
+        else:
+            pairs = zip(part.picked, part.states.each, strict=True)
+            self._set_each(part, new, {lane: after[frame] for lane, frame in pairs})
+        self.old += part.extents()
+        for run in new:
+            self.add(part.run.clip(run.start, run.end), run, part.states.first)
+
+    def _set_each(self, part: Slice, new: Sequence[PteRun], after: dict[int, Frame]) -> None:
+        """The frames of *new*, which *part* becomes, are as *after* says of each picked lane."""
+        k = len(part.run.lanes)
+        for run in new:
+            skip = (run.start - part.run.start) >> run.order
+            for j, pfn in enumerate(run.lanes):
+                frame = after.get((skip + j) % k)
+                if frame is not None:
+                    self.frames.set([Extent(pfn, run.count(j) << run.order)], frame)
 
     def commit(self) -> None:
         """Make the edits: page tables and caches, the memmap, the free lists."""
@@ -56,6 +90,8 @@ class Moves:
         edits: dict[int, tuple[RunMap[PteRun], list[Edit[PteRun]]]] = {}
         dirtied: set[int] = set()
         tally = self.machine.watch.tally
+        if tally is not None and self.placed:
+            self._count_flushes(tally)
         for move in self.moves:
             if tally is not None:
                 tally.moved(*move)
@@ -70,7 +106,24 @@ class Moves:
         if dirtied:
             extents = whole_folios(self.machine, pages_to_extents(list(dirtied)))
             update_frames(self.machine, extents, lambda f: f.with_flags(FrameFlag.DIRTY))
-        self.moves, self.old = [], []
+        self.moves, self.old, self.placed = [], [], []
+
+    def _count_flushes(self, tally: Tally) -> None:
+        """The entries of base pages are flushed a batch at a time, all others each.
+
+        That is what FolioMover.flush() comes to for folios that surely move: the asynchronous
+        batch, which comes first in every mode, unmaps them all. A batch of what nobody maps is
+        not flushed.
+        """
+        nr = most = 0
+        for part in self.placed:
+            states = part.states
+            if part.run.order or not self.machine.release.batches_flush:
+                lanes = zip(part.picked, states.each, strict=True)
+                tally.flushed(sum(part.run.count(lane) * f.mapcount for lane, f in lanes))
+            elif mapcount := max(frame.mapcount for frame in states.distinct):
+                nr, most = nr + part.nr, max(most, mapcount)
+        tally.flushed(-(-nr // NR_MAX_BATCHED_MIGRATION), most)
 
     def _remap(
         self,
@@ -136,8 +189,8 @@ class BulkMover:
 
     def move_all(self, parts: Sequence[Slice]) -> None:
         """Move *parts*, for which memory was seen to suffice; the large folios first."""
-        if self.machine.watch.tally is not None:
-            self._count_flushes(self.machine.watch.tally, parts)
+        self.succeeded += sum(part.nr for part in parts)
+        self.thp_succeeded += sum(part.nr_folios for part in parts if part.run.order)
         for part in parts:
             if part.run.order:
                 self._move(part)
@@ -151,21 +204,8 @@ class BulkMover:
             assert got == total, "memory ran out where it was seen to suffice"
             fresh = lanes[0][::-1]
             for part in small:
-                self._place(part, take_extents(fresh, part.nr))
+                self.moves.place(part, take_extents(fresh, part.nr))
         self.moves.commit()
-
-    def _count_flushes(self, tally: Tally, parts: Sequence[Slice]) -> None:
-        """Base pages are flushed a batch at a time, large folios each."""
-        nr, most = 0, 1
-        for part in parts:
-            mapcount = max(frame.mapcount for frame in part.states.distinct)
-            if part.run.order:
-                tally.flushed(part.nr_folios, mapcount)
-            elif self.machine.release.batches_flush:
-                nr, most = nr + part.nr, max(most, mapcount)
-            else:
-                tally.flushed(part.nr * mapcount, mapcount)
-        tally.flushed(-(-nr // NR_MAX_BATCHED_MIGRATION), most)
 
     def _move(self, part: Slice) -> None:
         """Give the folios of *part* new frames."""
@@ -178,21 +218,14 @@ class BulkMover:
         lanes = self._alloc(self.where, index, part.nr_folios, order)
         if self.takes_turns:
             new = weave(part.run.start, part.nr, lanes, order, part.run.flags)
-            self._done(part, new, [e for lane in lanes for e in lane])
+            self.moves.become(part, new, [e for lane in lanes for e in lane])
         else:
-            self._place(part, lanes[0])
+            self.moves.place(part, lanes[0])
 
     def _alloc(self, where: Placement, first: int, nr: int, order: int) -> list[list[Extent]]:
         lanes, got = alloc_pages(self.machine, self.caller, where, first, nr, order)
         assert got == nr, "memory ran out where it was seen to suffice"
         return lanes
-
-    def _place(self, part: Slice, extents: list[Extent]) -> None:
-        """Let the picked folios have the frames of *extents*."""
-        if len(part.run.lanes) == part.run.nr >> part.run.order:
-            self._done(part, [_filled(part, extents)], extents)
-        else:
-            self._done(part, _restriped(part, extents), extents)
 
     def _move_in_turn(self, part: Slice) -> None:
         """Move the picked entries of an explicit table to nodes that take turns."""
@@ -208,33 +241,7 @@ class BulkMover:
             for i, pfn in zip(places, fresh, strict=True):
                 pfns[i] = pfn
         extents = [Extent(pfn, 1 << order) for pfn in pfns]
-        self._done(part, [_filled(part, extents)], extents)
-
-    def _done(self, part: Slice, new: list[PteRun], extents: Sequence[Extent]) -> None:
-        """Note that *part* has become *new*, whose frames are *extents* in the picked order."""
-        dirty = FrameFlag.DIRTY if part.run.flags & Pte.DIRTY else 0
-        frame = part.states.first
-        after = {frame: frame.with_flags(dirty) for frame in part.states.distinct}
-        if len(set(after.values())) == 1:
-            self.moves.frames.set(extents, after[frame])
-        else:
-            self._set_each(part, new, after)
-        self.moves.old += part.extents()
-        self.succeeded += part.nr
-        self.thp_succeeded += part.nr_folios if part.run.order else 0
-        for run in new:
-            self.moves.add(part.run.clip(run.start, run.end), run, frame)
-
-    def _set_each(self, part: Slice, new: list[PteRun], after: dict[Frame, Frame]) -> None:
-        k = len(part.run.lanes)
-        by_lane = dict(zip(part.picked, part.states.each, strict=True))
-        for run in new:
-            skip = (run.start - part.run.start) >> run.order
-            for j in range(len(run.lanes)):
-                lane = (skip + j) % k
-                if lane in by_lane:
-                    extent = Extent(run.lanes[j], run.count(j) << run.order)
-                    self.moves.frames.set([extent], after[by_lane[lane]])
+        self.moves.become(part, [_filled(part, extents)], extents)
 
 
 def is_plain(machine: Machine, part: Slice) -> bool:
@@ -257,25 +264,11 @@ def is_plain(machine: Machine, part: Slice) -> bool:
     )
 
 
-def _filled(part: Slice, extents: Sequence[Extent]) -> PteRun:
-    """The explicit table of *part* with the picked entries in *extents*, in this order."""
-    run = part.run
-    pfns: list[int] = []
-    for start, nr in extents:
-        pfns += range(start, start + nr, 1 << run.order)
-    if part.is_whole:
-        lanes = tuple(pfns)
-    else:
-        mixed = list(run.lanes)
-        for lane, pfn in zip(part.picked, pfns, strict=True):
-            mixed[lane] = pfn
-        lanes = tuple(mixed)
-    return PteRun(run.start, run.nr, lanes, run.order, run.flags)
-
-
-def _restriped(part: Slice, extents: Sequence[Extent]) -> list[PteRun]:
-    """The runs of *part* with each picked lane in its own share of *extents*."""
-    run = part.run
+def _placed(part: Slice, extents: Sequence[Extent]) -> list[PteRun]:
+    """The runs of *part* with the picked entries in *extents*, in this order."""
+    run, k = part.run, len(part.run.lanes)
+    if k == run.nr >> run.order or (k == 1 and len(extents) > part.nr_folios // _SCATTERED):
+        return _filled(part, extents).tables()
     fresh = list(extents)[::-1]
     picked = set(part.picked)
     lanes = []
@@ -283,6 +276,20 @@ def _restriped(part: Slice, extents: Sequence[Extent]) -> list[PteRun]:
         nr = run.count(lane) << run.order
         lanes.append(take_extents(fresh, nr) if lane in picked else [Extent(pfn, nr)])
     return weave(run.start, run.nr, lanes, run.order, run.flags)
+
+
+def _filled(part: Slice, extents: Sequence[Extent]) -> PteRun:
+    """*part*, whole or an explicit table, as an explicit table with *extents* filled in."""
+    run = part.run
+    pfns: list[int] = []
+    for start, nr in extents:
+        pfns += range(start, start + nr, 1 << run.order)
+    if not part.is_whole:
+        mixed = list(run.lanes)
+        for lane, pfn in zip(part.picked, pfns, strict=True):
+            mixed[lane] = pfn
+        pfns = mixed
+    return PteRun(run.start, run.nr, tuple(pfns), run.order, run.flags)
 
 
 def _retarget(run: PteRun, before: PteRun, after: PteRun) -> list[PteRun]:

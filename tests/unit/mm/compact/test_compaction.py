@@ -9,6 +9,7 @@ from pymigrate.mm.frames.page_alloc import reserve_pages
 from pymigrate.mm.state.driver import Driver
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch
+from pymigrate.mm.state.tally import Tally
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.mmap import munmap
 from pymigrate.syscalls.process import fork, touch
@@ -71,16 +72,16 @@ def test_a_checkerboard_is_packed(machine: Machine, task: Task, is_watched: bool
     assert counters["compact_migrate_scanned"] >= counters["pgmigrate_success"]
 
 
-def test_it_is_the_same_whether_somebody_watches_or_not(machine: Machine, task: Task) -> None:
-    other = two_nodes("16MiB")
-    theirs = new_task(other)
-    for where, who in ((machine, task), (other, theirs)):
-        checkerboard(where, who, 300)
-    other.watch = Watch([])
-    compacted(machine)
-    compacted(other)
+@pytest.mark.parametrize("kernel", ["6.12", "6.1"])
+def test_it_is_the_same_whether_somebody_watches_or_not(kernel: str) -> None:
+    machine, other = two_nodes("16MiB", kernel), two_nodes("16MiB", kernel)
+    for where, events in ((machine, None), (other, [])):
+        checkerboard(where, new_task(where), 300)
+        where.watch = Watch(events, tally=Tally())
+        compacted(where)
     assert machine.counters == other.counters
     assert machine.nodes[0].memmap.runs == other.nodes[0].memmap.runs
+    assert machine.watch.tally == other.watch.tally
 
 
 def test_what_somebody_holds_and_what_is_huge_stays(machine: Machine, task: Task) -> None:

@@ -10,7 +10,7 @@ from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.tally import Tally
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.migrate import migrate_pages, move_pages
-from pymigrate.syscalls.process import touch
+from pymigrate.syscalls.process import fork, touch
 from pymigrate.units import PAGE_SIZE
 from pymigrate.views.told import cost
 from tests.conftest import four_nodes, hold, new_task, touched, two_nodes
@@ -53,6 +53,25 @@ def test_huge_page_is_unmapped_flushed_and_mapped_as_one() -> None:
     machine.thp = "always"
     tally = moved_from_0_to_1(machine, "4MiB")
     assert (tally.pages, tally.folios, tally.flushes) == ({}, {(0, 1, 9): 2}, 2)
+
+
+@pytest.mark.parametrize("thp", ["never", "always"])
+@pytest.mark.parametrize("kernel", ["6.12", "6.1"])
+def test_shared_memory_that_moves_at_once_costs_what_it_does_folio_by_folio(
+    kernel: str, thp: str
+) -> None:
+    tallies = []
+    for events in (None, []):
+        machine = two_nodes(kernel=kernel)
+        machine.thp = thp
+        task = new_task(machine)
+        touched(machine, task, "4MiB")
+        fork(machine, task, "b")
+        machine.watch = Watch(events, tally=Tally())
+        migrate_pages(machine, machine.shell_of(0), task, Nodemask.of(0), Nodemask.of(1))
+        tallies.append(machine.watch.tally)
+    assert tallies[0] == tallies[1]
+    assert tallies[0].flushes
 
 
 def test_page_that_somebody_holds_costs_its_ten_attempts() -> None:
