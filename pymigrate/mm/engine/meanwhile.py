@@ -9,7 +9,7 @@ from pymigrate.mm.state.events import Step
 from pymigrate.mm.state.trace import step_event
 
 if TYPE_CHECKING:
-    from pymigrate.mm.engine.migrate_folio import Work
+    from pymigrate.mm.engine.work import Work
     from pymigrate.mm.state.machine import Machine
 
 

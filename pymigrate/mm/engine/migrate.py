@@ -15,9 +15,10 @@ from pymigrate.mm.base.runs import RunMap, coalesce
 from pymigrate.mm.engine.folio_list import batches
 from pymigrate.mm.engine.meanwhile import wait_on, wake
 from pymigrate.mm.engine.migrate_bulk import BulkMover, is_plain
-from pymigrate.mm.engine.migrate_folio import FolioMover, Outcome, Work, is_hugetlb, works_of
+from pymigrate.mm.engine.migrate_folio import FolioMover, Outcome
 from pymigrate.mm.engine.room import AS_IT_IS
 from pymigrate.mm.engine.waits import check_waits
+from pymigrate.mm.engine.work import Work, is_hugetlb, works_of
 from pymigrate.mm.frames.frames import folio_of
 from pymigrate.mm.frames.placement import OWN_NODE, ThisNode
 from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio
@@ -194,7 +195,7 @@ class _Call:
         outcome = self.folios.unmap(work, self.mode)
         if outcome != Outcome.DONE:
             return outcome
-        self.folios.flush([work], self.mode)
+        self.folios.progress.flushed([work], self.mode)
         wait_on(self.machine, [work])
         outcome = self.folios.move(work, self.mode)
         if outcome != Outcome.DONE:
@@ -293,7 +294,7 @@ class _Call:
         is_full = self._unmap_all(works, mode, passes, unmap, unmapped)
         if not is_full:
             unmap.give_up()
-        self.folios.flush(unmapped, mode)
+        self.folios.progress.flushed(unmapped, mode)
         wait_on(self.machine, unmapped)
         move = _Phase(stats, left)
         for _ in range(passes):
@@ -383,8 +384,7 @@ class _Call:
         """Mirrors try_split_folio(): the pieces are tried highest first, the head last."""
         if not split_folio(self.machine, folio_of(self.machine, work.pfn), work.page):
             return False
-        if self.machine.watch.tally is not None:
-            self.machine.watch.tally.splits += 1
+        self.folios.progress.split()
         for i in (*range(work.nr - 1, 0, -1), 0):
             piece = Work(work.page + i, work.pfn + i, 0, work.index + i, is_piece=True)
             self.split.append(piece)

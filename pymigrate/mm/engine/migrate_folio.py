@@ -7,7 +7,6 @@ runs between the two, and what the kernel would write there is told to those who
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -15,27 +14,27 @@ from pymigrate.mm.base.memmap import POISON_FRAME, Busy, Folio, Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.engine.migrate_bulk import Moves
-from pymigrate.mm.engine.migrate_ops import expected_refs, may_wait, ops_of, refcount, refusal
+from pymigrate.mm.engine.migrate_ops import may_wait, refusal
 from pymigrate.mm.engine.movable_ops import migrate_movable_page, moved_frame
+from pymigrate.mm.engine.progress import Progress
 from pymigrate.mm.engine.room import AS_IT_IS
 from pymigrate.mm.frames.busy import end, wait_for
-from pymigrate.mm.frames.driver_pages import is_movable, looks_movable
+from pymigrate.mm.frames.driver_pages import is_movable
 from pymigrate.mm.frames.frames import folio_of, update_folio
 from pymigrate.mm.frames.page_alloc import free_pages
 from pymigrate.mm.frames.placement import OWN_NODE, Prefer
 from pymigrate.mm.spaces.hugetlb_pool import give_back, settle_temporary
 from pymigrate.mm.spaces.rmap import defer_split, mappings
-from pymigrate.mm.state.events import MigrateMode, MigrateReason, Step
-from pymigrate.mm.state.trace import REMOVE, SET, entry_events, step_event
+from pymigrate.mm.state.events import MigrateMode, MigrateReason
+from pymigrate.mm.state.trace import REMOVE, SET, entry_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pymigrate.mm.engine.folio_list import Slice
     from pymigrate.mm.engine.room import Room
+    from pymigrate.mm.engine.work import Work
     from pymigrate.mm.frames.placement import Placement
     from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.tally import Tally
     from pymigrate.mm.state.task import Task
 
 
@@ -58,54 +57,6 @@ class Outcome(Enum):
     FAILED = "another error"
 
 
-_IN_VAIN = (Outcome.AGAIN, Outcome.FAILED)
-
-
-@dataclass(slots=True, eq=False)
-class Work:
-    """A folio on its way."""
-
-    page: int  # its first page, as rmap.mappings() counts
-    pfn: int
-    order: int
-    index: int  # folio index of its first page
-    dst: int = -1  # first frame of its destination
-    entries: list[PteRun] = field(default_factory=list)  # what is unmapped, in the walk's order
-    is_hugetlb: bool = False
-    is_movable: bool = False  # a driver's page
-    is_temporary: bool = False  # a hugetlb page's destination: it is not from the pool
-    is_piece: bool = False  # of a folio that was split
-    attempt: int = 0  # of the unmap phase
-    tries: int = 0  # of the move phase
-    is_unmapped: bool = False
-
-    @property
-    def nr(self) -> int:
-        """Its base pages."""
-        return 1 << self.order
-
-
-def is_hugetlb(part: Slice) -> bool:
-    """Whether the folios of *part* are of the hugetlb pools."""
-    return bool(part.states.first.flags & FrameFlag.HUGETLB)
-
-
-def works_of(parts: list[Slice]) -> list[Work]:
-    """The folios of a batch."""
-    return [
-        Work(
-            one.run.start,
-            one.run.lanes[0],
-            one.run.order,
-            one.first,
-            is_hugetlb=is_hugetlb(part),
-            is_movable=looks_movable(part.states.first),
-        )
-        for part in parts
-        for one in part.folios()
-    ]
-
-
 class FolioMover:
     """Takes single folios through their steps; what has moved is edited in by commit()."""
 
@@ -120,7 +71,7 @@ class FolioMover:
     ) -> None:
         self.machine, self.caller, self.where, self.base = machine, caller, where, base
         self.reason, self.room = reason, room
-        self.moves = Moves(machine)
+        self.moves, self.progress = Moves(machine), Progress(machine)
         self.targets: list[int] | None = None  # the only frames to move to
         self.in_hand: dict[int, Work] = {}  # what has a destination and has not moved
 
@@ -143,96 +94,63 @@ class FolioMover:
 
     def unmap(self, work: Work, mode: MigrateMode) -> Outcome:
         """Find a destination and unmap the folio. Mirrors migrate_folio_unmap()."""
-        outcome = self._unmap(work, mode)
-        if outcome in _IN_VAIN and self.machine.watch.tally is not None:
-            self.machine.watch.tally.attempts += 1
-        return outcome
-
-    def _unmap(self, work: Work, mode: MigrateMode) -> Outcome:
         folio = folio_of(self.machine, work.pfn)
         work.attempt += 1
         if folio.is_anon and not folio.mapcount and not folio.is_held:
-            self._step(work, "0a", "take off the LRU", "nobody else holds it: freed")
+            self.progress.freed(work)
             update_folio(self.machine, work.pfn, lambda _: self._freed)
             return Outcome.FREED
-        if work.attempt == 1:
-            self._step(work, "0a", "take off the LRU", "isolated")
+        self.progress.isolated(work)
         if not self._allocate(work):
-            self._step(work, "0b", "choose the destination", "no memory", "ENOMEM")
+            self.progress.no_memory(work)
             return Outcome.NO_MEMORY
-        self._step(work, "0b", "choose the destination", f"node {nid_of(work.dst)}")
+        self.progress.has_destination(work)
         outcome = self._lock(work, mode)
+        if outcome == Outcome.DONE and not self._try_to_migrate(work):
+            self.progress.pinned(work)
+            outcome = Outcome.AGAIN
         if outcome == Outcome.DONE:
-            folio = folio_of(self.machine, work.pfn)
-            self._step(work, "3", "lock the new folio", "free")
-            if work.is_movable:
-                self._step(work, "4", "migration entries", "none: a driver's page")
-            elif not self._try_to_migrate(work, folio):
-                self._step(work, "4", "migration entries", "pinned and exclusive", "EAGAIN")
-                outcome = Outcome.AGAIN
-            else:
-                found = f"{len(work.entries)} runs of entries, mapcount 0"
-                self._step(work, "4", "migration entries", found)
-        if outcome != Outcome.DONE:
+            self.progress.unmapped(work)
+        else:
             self.undo(work)
         return outcome
 
     def _lock(self, work: Work, mode: MigrateMode) -> Outcome:
         """Lock the folio, and see that no writeback goes on."""
-        machine = self.machine
-        if not wait_for(machine, work.pfn, Busy.LOCKED, may_wait(mode, Busy.LOCKED)):
-            self._step(work, "1", "lock the old folio", "locked", "EAGAIN")
-            return Outcome.AGAIN
-        if not wait_for(machine, work.pfn, Busy.READING, may_wait(mode, Busy.READING)):
-            self._step(work, "1", "lock the old folio", "locked, a read in flight", "EAGAIN")
-            return Outcome.AGAIN
-        self._step(work, "1", "lock the old folio", "free")
-        if not wait_for(machine, work.pfn, Busy.WRITEBACK, may_wait(mode, Busy.WRITEBACK)):
-            self._step(work, "2", "writeback done", "under writeback", "EBUSY")
-            return Outcome.FAILED
-        self._step(work, "2", "writeback done", "none")
+        for kind in (Busy.LOCKED, Busy.READING, Busy.WRITEBACK):
+            if not wait_for(self.machine, work.pfn, kind, may_wait(mode, kind)):
+                self.progress.busy(work, kind)
+                return Outcome.FAILED if kind == Busy.WRITEBACK else Outcome.AGAIN
+        self.progress.locked(work)
         return Outcome.DONE
 
     def move(self, work: Work, mode: MigrateMode) -> Outcome:
         """Let an unmapped folio be at its destination. Mirrors migrate_folio_move()."""
-        outcome = self._move(work, mode)
-        if outcome in _IN_VAIN and self.machine.watch.tally is not None:
-            self.machine.watch.tally.attempts += 1
-        return outcome
-
-    def _move(self, work: Work, mode: MigrateMode) -> Outcome:
         work.tries, work.is_unmapped = work.tries + 1, True
         if work.is_movable:
             return self._move_drivers_page(work)
         folio = folio_of(self.machine, work.pfn)
-        expected = expected_refs(self.machine, folio)
-        found = f"refcount {refcount(self.machine, folio)}, expected {expected}"
         if folio.is_held:
-            self._step(work, "6", "count the references", found, "EAGAIN")
+            self.progress.held(work, folio)
             return Outcome.AGAIN
-        self._step(work, "6", "count the references", found)
         errno = refusal(self.machine, folio, mode)
         if errno:
-            method = ops_of(self.machine, folio).method.value
-            self._step(work, "12", "copy the contents", method, errno)
+            self.progress.refused(work, folio, errno)
             return Outcome.AGAIN if errno == "EAGAIN" else Outcome.FAILED
-        self._step(work, "12", "copy the contents", f"{folio.nr} pages")
         end(self.machine, work.pfn)
         self._replace(work, folio_of(self.machine, work.pfn))
-        self._tell_end(work, folio)
+        self.progress.moved(work, folio)
         return Outcome.DONE
 
     def _move_drivers_page(self, work: Work) -> Outcome:
         """Let the driver move its page; one that it has given up is freed, with success."""
         frame = folio_of(self.machine, work.pfn).frame
         errno = migrate_movable_page(self.machine, work.page, work.pfn, work.dst)
-        self._step(work, "12", "copy the contents", "the driver's migrate call", errno)
+        self.progress.driver_answered(work, errno)
         if errno:
             return Outcome.AGAIN if errno == "EAGAIN" else Outcome.FAILED
         end(self.machine, work.pfn)
         del self.in_hand[work.pfn]
-        if self.machine.watch.tally is not None:
-            self.machine.watch.tally.pages[nid_of(work.pfn), nid_of(work.dst)] += 1
         if is_movable(frame):
             self.moves.frames.set([Extent(work.dst, 1)], moved_frame(frame))
         else:
@@ -261,66 +179,6 @@ class FolioMover:
         self.moves.add(old, new, folio.frame)
         if folio.flags & FrameFlag.PARTIALLY_MAPPED:
             self.machine.counters.add("thp_deferred_split_page")
-
-    def _tell_end(self, work: Work, folio: Folio) -> None:
-        """Tell the steps behind the copy, in the order of 6.12, with the entries' tracepoints."""
-        if self.machine.watch.steps:
-            self._tell_index(work, folio)
-        self._step(work, "18", "new folio to the LRU", "added")
-        entry_events(self.machine, REMOVE, work.entries, folio)
-        self._step(work, "16", "real entries again", f"{len(work.entries)} runs of entries")
-        self._step(work, "17", "unlock both", "unlocked")
-
-    def _tell_index(self, work: Work, folio: Folio) -> None:
-        if not folio.is_anon or folio.flags & FrameFlag.SWAPCACHE:
-            nr = folio.nr if folio.is_anon else 1
-            self._step(work, "5", "lock the index", "locked")
-            self._step(work, "6", "count the references", "frozen")
-            self._step(work, "8", "prepare the new folio", "index, mapping")
-            self._step(work, "9", "index entry", f"{nr} entries name the new folio")
-            self._step(work, "10", "references move", f"{folio.nr} to the new folio")
-            self._step(work, "11", "unlock the index", "unlocked")
-        else:
-            self._step(work, "6", "count the references", "frozen")
-            self._step(work, "8", "prepare the new folio", "index, mapping")
-        flags = [
-            name
-            for name in ("DIRTY", "MLOCKED", "SWAPBACKED", "SWAPCACHE")
-            if folio.flags & getattr(FrameFlag, name)
-        ]
-        self._step(work, "13", "copy the flags", ", ".join(flags).lower() or "none")
-        self._step(work, "14", "clear the old flags", "cleared")
-        self._step(work, "15", "start queued writeback", "none")
-
-    def _step(self, work: Work, number: str, name: str, found: str, failed: str = "") -> None:
-        if not self.machine.watch.steps:
-            return
-        run = self.machine.memmap_of(work.pfn).at(work.pfn)
-        space = run.frame.owner if run and not run.frame.is_anon else 0
-        page = self.machine.stable_tree.told_page(run.frame if run else None, work.page)
-        where = page, work.pfn, work.nr, self.attempt_of(work), space
-        step_event(self.machine, Step(number, name, found, failed, *where))
-
-    def attempt_of(self, work: Work) -> int:
-        """The number of the attempt in the phase that goes on."""
-        return work.tries if work.is_unmapped else work.attempt
-
-    def flush(self, works: list[Work], mode: MigrateMode) -> None:
-        """Tell the TLB flush for all that a batch has unmapped."""
-        if works and self.machine.watch.tally is not None:
-            self._count_flushes(self.machine.watch.tally, works, mode)
-        if works:
-            self._step(works[0], "4b", "flush the TLB", f"once for {len(works)} folios")
-
-    def _count_flushes(self, tally: Tally, works: list[Work], mode: MigrateMode) -> None:
-        """An asynchronous batch defers the flush of base pages' entries to its end."""
-        is_batched = mode == MigrateMode.ASYNC and self.machine.release.batches_flush
-        small = [len(work.entries) for work in works if not work.order]
-        if is_batched and any(small):
-            tally.flushed(1, max(small))
-        for work in works:
-            if work.order or not is_batched:
-                tally.flushed(len(work.entries))
 
     def undo(self, work: Work) -> None:
         """Map a folio that was unmapped in vain again, and give its destination back."""
@@ -368,13 +226,16 @@ class FolioMover:
         else:
             self.moves.frames.free([(work.pfn, work.nr)], FrameFlag.HUGETLB)
 
-    def _try_to_migrate(self, work: Work, folio: Folio) -> bool:
+    def _try_to_migrate(self, work: Work) -> bool:
         """Turn the entries that map the folio into migration entries; False if one cannot be.
 
         A folio is dirty once one of its dirty entries is gone, and partially mapped once a page
         of it is unmapped while others are not. Mirrors try_to_migrate_one().
         """
         machine = self.machine
+        if work.is_movable:
+            return True  # nothing maps a driver's page
+        folio = folio_of(machine, work.pfn)
         is_pinned = folio.is_anon and folio.pins > 0
         left = _MapCounts(folio)
         is_partial = False

@@ -1,0 +1,184 @@
+"""What becomes of each folio on its way, for those who watch: its steps, and what takes time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.base.memmap import Busy, FrameFlag, nid_of
+from pymigrate.mm.engine.migrate_ops import expected_refs, ops_of, refcount
+from pymigrate.mm.state.events import MigrateMode, Step
+from pymigrate.mm.state.trace import REMOVE, entry_events, step_event
+
+if TYPE_CHECKING:
+    from pymigrate.mm.base.memmap import Folio
+    from pymigrate.mm.engine.work import Work
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.tally import Tally
+
+# The steps as the kernel's documentation numbers them, with those before and between its own.
+STEPS = {
+    "0a": "take off the LRU",
+    "0b": "choose the destination",
+    "1": "lock the old folio",
+    "2": "writeback done",
+    "3": "lock the new folio",
+    "4": "migration entries",
+    "4b": "flush the TLB",
+    "5": "lock the index",
+    "6": "count the references",
+    "8": "prepare the new folio",
+    "9": "index entry",
+    "10": "references move",
+    "11": "unlock the index",
+    "12": "copy the contents",
+    "13": "copy the flags",
+    "14": "clear the old flags",
+    "15": "start queued writeback",
+    "16": "real entries again",
+    "17": "unlock both",
+    "18": "new folio to the LRU",
+}
+_LOCKED = {Busy.LOCKED: "locked", Busy.READING: "locked, a read in flight"}
+_COPIED = {  # the flags that step 13 names
+    FrameFlag.DIRTY: "dirty",
+    FrameFlag.MLOCKED: "mlocked",
+    FrameFlag.SWAPBACKED: "swapbacked",
+    FrameFlag.SWAPCACHE: "swapcache",
+}
+
+
+class Progress:
+    """Is told how each step of a folio ends."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+
+    def freed(self, work: Work) -> None:
+        """It was free already, for nobody else held it."""
+        self._step(work, "0a", "nobody else holds it: freed")
+
+    def isolated(self, work: Work) -> None:
+        """It is off the LRU lists, since the first attempt."""
+        if work.attempt == 1:
+            self._step(work, "0a", "isolated")
+
+    def no_memory(self, work: Work) -> None:
+        """There is no destination."""
+        self._step(work, "0b", "no memory", "ENOMEM")
+
+    def has_destination(self, work: Work) -> None:
+        """There is one."""
+        self._step(work, "0b", f"node {nid_of(work.dst)}")
+
+    def busy(self, work: Work, kind: Busy) -> None:
+        """Work of *kind* keeps it from being had."""
+        if kind == Busy.WRITEBACK:
+            self._step(work, "1", "free")
+            self._step(work, "2", "under writeback", "EBUSY")
+        else:
+            self._step(work, "1", _LOCKED[kind], "EAGAIN")
+        self._in_vain()
+
+    def locked(self, work: Work) -> None:
+        """It is locked with its destination, and no writeback goes on."""
+        self._step(work, "1", "free")
+        self._step(work, "2", "none")
+        self._step(work, "3", "free")
+
+    def pinned(self, work: Work) -> None:
+        """An entry cannot become a migration entry."""
+        self._step(work, "4", "pinned and exclusive", "EAGAIN")
+        self._in_vain()
+
+    def unmapped(self, work: Work) -> None:
+        """Its entries are migration entries."""
+        runs = f"{len(work.entries)} runs of entries, mapcount 0"
+        self._step(work, "4", "none: a driver's page" if work.is_movable else runs)
+
+    def flushed(self, works: list[Work], mode: MigrateMode) -> None:
+        """The TLB is flushed for all *works*, which a batch has unmapped."""
+        if not works:
+            return
+        if self.machine.watch.tally is not None:
+            self._count_flushes(self.machine.watch.tally, works, mode)
+        self._step(works[0], "4b", f"once for {len(works)} folios")
+
+    def held(self, work: Work, folio: Folio) -> None:
+        """It has more references than it should."""
+        self._count_references(work, folio, "EAGAIN")
+        self._in_vain()
+
+    def refused(self, work: Work, folio: Folio, errno: str) -> None:
+        """Its address space does not move it."""
+        self._count_references(work, folio)
+        self._step(work, "12", ops_of(self.machine, folio).method.value, errno)
+        self._in_vain()
+
+    def moved(self, work: Work, folio: Folio) -> None:
+        """It is at its destination, and mapped again; the steps come in the order of 6.12."""
+        self._count_references(work, folio)
+        self._step(work, "12", f"{folio.nr} pages")
+        if self.machine.watch.steps:
+            self._tell_index(work, folio)
+        self._step(work, "18", "added")
+        entry_events(self.machine, REMOVE, work.entries, folio)
+        self._step(work, "16", f"{len(work.entries)} runs of entries")
+        self._step(work, "17", "unlocked")
+
+    def driver_answered(self, work: Work, errno: str) -> None:
+        """Its driver has moved it, or answered *errno*."""
+        self._step(work, "12", "the driver's migrate call", errno)
+        if errno:
+            self._in_vain()
+        elif self.machine.watch.tally is not None:
+            self.machine.watch.tally.pages[nid_of(work.pfn), nid_of(work.dst)] += 1
+
+    def split(self) -> None:
+        """A large folio was split."""
+        if self.machine.watch.tally is not None:
+            self.machine.watch.tally.splits += 1
+
+    def _count_references(self, work: Work, folio: Folio, failed: str = "") -> None:
+        if self.machine.watch.steps:
+            count, expected = refcount(self.machine, folio), expected_refs(self.machine, folio)
+            self._step(work, "6", f"refcount {count}, expected {expected}", failed)
+
+    def _tell_index(self, work: Work, folio: Folio) -> None:
+        has_index = not folio.is_anon or bool(folio.flags & FrameFlag.SWAPCACHE)
+        if has_index:
+            self._step(work, "5", "locked")
+        self._step(work, "6", "frozen")
+        self._step(work, "8", "index, mapping")
+        if has_index:
+            nr = folio.nr if folio.is_anon else 1
+            self._step(work, "9", f"{nr} entries name the new folio")
+            self._step(work, "10", f"{folio.nr} to the new folio")
+            self._step(work, "11", "unlocked")
+        flags = [name for flag, name in _COPIED.items() if folio.flags & flag]
+        self._step(work, "13", ", ".join(flags) or "none")
+        self._step(work, "14", "cleared")
+        self._step(work, "15", "none")
+
+    def _step(self, work: Work, number: str, found: str, failed: str = "") -> None:
+        if not self.machine.watch.steps:
+            return
+        run = self.machine.memmap_of(work.pfn).at(work.pfn)
+        space = run.frame.owner if run and not run.frame.is_anon else 0
+        page = self.machine.stable_tree.told_page(run.frame if run else None, work.page)
+        where = page, work.pfn, work.nr, work.attempts, space
+        step_event(self.machine, Step(number, STEPS[number], found, failed, *where))
+
+    def _in_vain(self) -> None:
+        """An attempt has cost its time for nothing."""
+        if self.machine.watch.tally is not None:
+            self.machine.watch.tally.attempts += 1
+
+    def _count_flushes(self, tally: Tally, works: list[Work], mode: MigrateMode) -> None:
+        """An asynchronous batch defers the flush of base pages' entries to its end."""
+        is_batched = mode == MigrateMode.ASYNC and self.machine.release.batches_flush
+        small = [len(work.entries) for work in works if not work.order]
+        if is_batched and any(small):
+            tally.flushed(1, max(small))
+        for work in works:
+            if work.order or not is_batched:
+                tally.flushed(len(work.entries))

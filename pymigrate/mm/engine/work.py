@@ -1,0 +1,63 @@
+"""Folios on their way, one by one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.base.pte import PteRun
+from pymigrate.mm.frames.driver_pages import looks_movable
+
+if TYPE_CHECKING:
+    from pymigrate.mm.engine.folio_list import Slice
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """A folio on its way."""
+
+    page: int  # its first page, as rmap.mappings() counts
+    pfn: int
+    order: int
+    index: int  # folio index of its first page
+    dst: int = -1  # first frame of its destination
+    entries: list[PteRun] = field(default_factory=list)  # what is unmapped, in the walk's order
+    is_hugetlb: bool = False
+    is_movable: bool = False  # a driver's page
+    is_temporary: bool = False  # a hugetlb page's destination: it is not from the pool
+    is_piece: bool = False  # of a folio that was split
+    attempt: int = 0  # of the unmap phase
+    tries: int = 0  # of the move phase
+    is_unmapped: bool = False
+
+    @property
+    def nr(self) -> int:
+        """Its base pages."""
+        return 1 << self.order
+
+    @property
+    def attempts(self) -> int:
+        """The number of the attempt in the phase that goes on."""
+        return self.tries if self.is_unmapped else self.attempt
+
+
+def is_hugetlb(part: Slice) -> bool:
+    """Whether the folios of *part* are of the hugetlb pools."""
+    return bool(part.states.first.flags & FrameFlag.HUGETLB)
+
+
+def works_of(parts: list[Slice]) -> list[Work]:
+    """The folios of a batch."""
+    return [
+        Work(
+            one.run.start,
+            one.run.lanes[0],
+            one.run.order,
+            one.first,
+            is_hugetlb=is_hugetlb(part),
+            is_movable=looks_movable(part.states.first),
+        )
+        for part in parts
+        for one in part.folios()
+    ]
