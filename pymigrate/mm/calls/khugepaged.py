@@ -12,7 +12,7 @@ from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults.migrate_device import migrate_from_device
 from pymigrate.mm.frames.frames import folio_of, frame_of, new_frames, update_frames
 from pymigrate.mm.frames.placement import Within
-from pymigrate.mm.reclaim.direct_alloc import alloc_large
+from pymigrate.mm.reclaim.direct_alloc import alloc_large_folio
 from pymigrate.mm.spaces.rmap import remove_rmap
 from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Nodemask
@@ -103,12 +103,12 @@ def _alloc(machine: Machine, task: Task, load: Counter[int]) -> int:
     most = max(load.values())
     nodes = sorted(nid for nid, nr in load.items() if nr == most)
     where = Within(nodes[0], Nodemask.collect(nodes))
-    lanes, got = alloc_large(machine, task, where, 0, 1, HPAGE_PMD_ORDER, TRANSHUGE)
-    if not got:
+    pfn = alloc_large_folio(machine, task, where, HPAGE_PMD_ORDER, TRANSHUGE)
+    if pfn is None:
         machine.counters.add("thp_collapse_alloc_failed")
         raise ScanError("ENOMEM", f"node {nodes[0]} has no huge page", ends=True)
     machine.counters.add("thp_collapse_alloc")
-    return lanes[0][0].start
+    return pfn
 
 
 def _zeroed(machine: Machine, task: Task, block: int) -> list[tuple[int, int]]:

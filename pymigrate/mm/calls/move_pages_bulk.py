@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from pymigrate.errors import ERRNO
 from pymigrate.mm.base.memmap import NODE_SHIFT, Frame, FrameFlag, FrameRun, nid_of
-from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import pages_to_extents
 from pymigrate.mm.frames.frames import FrameEdits, frame_of
-from pymigrate.mm.frames.page_alloc import alloc_pages, free_extents, room_for
+from pymigrate.mm.frames.page_alloc import alloc_run, free_extents, room_for
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
 from pymigrate.mm.state.vma import is_migratable
@@ -23,7 +23,6 @@ from pymigrate.mm.state.vma import is_migratable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pymigrate.mm.base.pte import PteRun
     from pymigrate.mm.base.runs import Extent
     from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.task import Task
@@ -214,10 +213,11 @@ def _carry_out(
     edits = FrameEdits(machine)
     for node, pages in wanted.items():
         where = ThisNode(node)
-        lanes, _ = alloc_pages(machine, caller, where, 0, len(pages))
-        pfns = [pfn for start, nr in lanes[0] for pfn in range(start, start + nr)]
+        runs = alloc_run(machine, caller, where, PteRun(0, len(pages), ()))
+        extents = [extent for run in runs for extent in run.extents()]
+        pfns = [pfn for start, nr in extents for pfn in range(start, start + nr)]
         fresh.update(zip(pages, pfns, strict=True))
-        _set_frames(machine, target, edits, lanes[0], pages, [found[page] for page in pages])
+        _set_frames(machine, target, edits, extents, pages, [found[page] for page in pages])
     edits.commit()
     moved = sorted(fresh)
 

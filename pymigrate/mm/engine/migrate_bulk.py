@@ -10,8 +10,8 @@ from pymigrate.mm.base.runs import Extent, coalesce, pages_to_extents, take_exte
 from pymigrate.mm.engine.migrate_ops import surely_moves
 from pymigrate.mm.frames.frames import FrameEdits, update_frames, whole_folios
 from pymigrate.mm.frames.hot_pages import forget_cpupids
-from pymigrate.mm.frames.page_alloc import alloc_pages, room_for
-from pymigrate.mm.frames.placement import Cycle, turns_of
+from pymigrate.mm.frames.page_alloc import alloc_run, room_for
+from pymigrate.mm.frames.placement import Cycle, from_index, turns_of
 from pymigrate.mm.spaces.rmap import mappings
 from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
 from pymigrate.units import HPAGE_PMD_ORDER
@@ -200,9 +200,7 @@ class BulkMover:
                 self._move(part)
         elif small:
             total = sum(part.nr for part in small)
-            lanes, got = alloc_pages(self.machine, self.caller, self.where, 0, total)
-            assert got == total, "memory ran out where it was seen to suffice"
-            fresh = lanes[0][::-1]
+            fresh = _extents(self._alloc(self.where, PteRun(0, total, ())))[::-1]
             for part in small:
                 self.moves.place(part, take_extents(fresh, part.nr))
         self.moves.commit()
@@ -214,18 +212,17 @@ class BulkMover:
             for piece in part.tables() if k < part.run.nr >> order else iter((part,)):
                 self._move_in_turn(piece)
             return
-        index = self.base + (part.first >> order)
-        lanes = self._alloc(self.where, index, part.nr_folios, order)
+        where = from_index(self.where, self.base + (part.first >> order))
+        new = self._alloc(where, PteRun(part.run.start, part.nr, (), order, part.run.flags))
         if self.takes_turns:
-            new = weave(part.run.start, part.nr, lanes, order, part.run.flags)
-            self.moves.become(part, new, [e for lane in lanes for e in lane])
+            self.moves.become(part, new, _extents(new))
         else:
-            self.moves.place(part, lanes[0])
+            self.moves.place(part, _extents(new))
 
-    def _alloc(self, where: Placement, first: int, nr: int, order: int) -> list[list[Extent]]:
-        lanes, got = alloc_pages(self.machine, self.caller, where, first, nr, order)
-        assert got == nr, "memory ran out where it was seen to suffice"
-        return lanes
+    def _alloc(self, where: Placement, wanted: PteRun) -> list[PteRun]:
+        runs = alloc_run(self.machine, self.caller, where, wanted)
+        assert runs[-1].end == wanted.end, "memory ran out where it was seen to suffice"
+        return runs
 
     def _move_in_turn(self, part: Slice) -> None:
         """Move the picked entries of an explicit table to nodes that take turns."""
@@ -236,8 +233,9 @@ class BulkMover:
             turns.setdefault(index % len(nids), []).append(i)
         pfns = [0] * len(part.picked)
         for turn, places in turns.items():
-            [lane] = self._alloc(Cycle((nids[turn],)), 0, len(places), order)
-            fresh = (pfn for start, nr in lane for pfn in range(start, start + nr, 1 << order))
+            wanted = PteRun(0, len(places) << order, (), order)
+            runs = self._alloc(Cycle((nids[turn],)), wanted)
+            fresh = (pfn for run in runs for pfn in run.pfns())
             for i, pfn in zip(places, fresh, strict=True):
                 pfns[i] = pfn
         extents = [Extent(pfn, 1 << order) for pfn in pfns]
@@ -290,6 +288,10 @@ def _filled(part: Slice, extents: Sequence[Extent]) -> PteRun:
             mixed[lane] = pfn
         pfns = mixed
     return PteRun(run.start, run.nr, tuple(pfns), run.order, run.flags)
+
+
+def _extents(runs: Sequence[PteRun]) -> list[Extent]:
+    return [extent for run in runs for extent in run.extents()]
 
 
 def _retarget(run: PteRun, before: PteRun, after: PteRun) -> list[PteRun]:

@@ -22,7 +22,7 @@ from pymigrate.mm.frames.busy import end, wait_for
 from pymigrate.mm.frames.driver_pages import is_movable
 from pymigrate.mm.frames.frames import folio_of, update_folio
 from pymigrate.mm.frames.page_alloc import free_pages
-from pymigrate.mm.frames.placement import OWN_NODE, Prefer
+from pymigrate.mm.frames.placement import OWN_NODE, Prefer, from_index
 from pymigrate.mm.spaces.hugetlb_pool import give_back, settle_temporary
 from pymigrate.mm.spaces.rmap import defer_split, mappings
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
@@ -205,15 +205,15 @@ class FolioMover:
         if self.targets is not None:
             work.dst = self.targets.pop(0) if self.targets else -1
             return work.dst >= 0
-        first, where = self.base + (work.index >> work.order), self.where
+        where = from_index(self.where, self.base + (work.index >> work.order))
         if where == OWN_NODE:
             where = Prefer(nid_of(work.pfn))
         if work.is_hugetlb:
             falls_back = self.reason in _FALLS_BACK
-            found = self.room.alloc_huge_page(self.machine, self.caller, where, first, falls_back)
+            found = self.room.alloc_huge_page(self.machine, self.caller, where, falls_back)
             work.dst, work.is_temporary = found or (-1, False)
             return found is not None
-        pfn = self.room.alloc(self.machine, self.caller, where, first, work.order)
+        pfn = self.room.alloc(self.machine, self.caller, where, work.order)
         if pfn is not None:
             work.dst = pfn
         return pfn is not None

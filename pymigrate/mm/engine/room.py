@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from pymigrate.mm.frames.page_alloc import alloc_pages
+from pymigrate.mm.frames.page_alloc import alloc_folio
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,13 +23,11 @@ class Room(Protocol):
     ) -> None:
         """Make room for all of *queue*, before the first folio moves."""
 
-    def alloc(
-        self, machine: Machine, caller: Task, where: Placement, first: int, order: int
-    ) -> int | None:
-        """The first frame of a free block for folio number *first*."""
+    def alloc(self, machine: Machine, caller: Task, where: Placement, order: int) -> int | None:
+        """The first frame of a free block, for the first turn of *where*."""
 
     def alloc_huge_page(
-        self, machine: Machine, caller: Task, where: Placement, first: int, falls_back: bool
+        self, machine: Machine, caller: Task, where: Placement, falls_back: bool
     ) -> tuple[int, bool] | None:
         """The first frame of a hugetlb page, and whether it is a fresh, temporary one."""
 
@@ -42,15 +40,12 @@ class AsItIs:
     ) -> None:
         """Nothing is done."""
 
-    def alloc(
-        self, machine: Machine, caller: Task, where: Placement, first: int, order: int
-    ) -> int | None:
+    def alloc(self, machine: Machine, caller: Task, where: Placement, order: int) -> int | None:
         """A block that is free."""
-        lanes, got = alloc_pages(machine, caller, where, first, 1, order)
-        return lanes[0][0].start if got else None
+        return alloc_folio(machine, caller, where, order)
 
     def alloc_huge_page(
-        self, machine: Machine, caller: Task, where: Placement, first: int, falls_back: bool
+        self, machine: Machine, caller: Task, where: Placement, falls_back: bool
     ) -> tuple[int, bool] | None:
         """None: who moves pages behind their users' backs leaves the pools alone."""
         return None

@@ -5,19 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pymigrate.mm.base.memmap import FrameFlag
-from pymigrate.mm.base.pte import Pte, weave
+from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults import filemap
 from pymigrate.mm.frames.frames import new_frames
 from pymigrate.mm.frames.lru_batches import folio_add_lru
-from pymigrate.mm.frames.page_alloc import alloc_pages
-from pymigrate.mm.frames.placement import placement
-from pymigrate.mm.reclaim.slowpath import alloc_pages_slowpath
+from pymigrate.mm.frames.page_alloc import alloc_run
+from pymigrate.mm.frames.placement import from_index, placement
+from pymigrate.mm.reclaim.slowpath import alloc_run_slowpath
 from pymigrate.mm.spaces.anon_pages import Fault, anon_page_state, kill_for_memory, vma_policies
 from pymigrate.mm.spaces.rmap import anon_vma_prepare, remove_rmap
 from pymigrate.mm.state.vma import Vm
 
 if TYPE_CHECKING:
-    from pymigrate.mm.base.pte import PteRun
     from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.task import Task
     from pymigrate.mm.state.vma import Vma
@@ -50,16 +49,17 @@ def map_anon(
             where = placement(machine, task, policy)
             bits = machine.release.interleave_index_bits
             index = (first + at - start) & ((1 << bits) - 1)
-            take = alloc_pages_slowpath if reclaims else alloc_pages
-            lanes, got = take(machine, task, where, index, end - at)
-            runs = weave(at, got, lanes[:got], 0, flags) if got else []
+            take = alloc_run_slowpath if reclaims else alloc_run
+            wanted = PteRun(at, end - at, (), 0, flags)
+            runs = take(machine, task, from_index(where, index), wanted)
+            if not runs:
+                kill_for_memory(machine, task, at)
+                continue
             new_frames(machine, runs, frame)
             task.mm.page_table.edit([(run.start, run.end, (run,)) for run in runs])
-            folio_add_lru(machine, task.cpu, got, filemap.last_pfns(runs), locked)
+            folio_add_lru(machine, task.cpu, runs[-1].end - at, filemap.last_pfns(runs), locked)
             made += runs
-            at += got
-            if not got:
-                kill_for_memory(machine, task, at)
+            at = runs[-1].end
     return made
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag
-from pymigrate.mm.base.pte import Pte, PteRun, weave
+from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.frames.frames import extents_of, new_frames, update_frames, whole_folios
 from pymigrate.mm.frames.lru_batches import PAGEVEC_SIZE, folio_add_lru
-from pymigrate.mm.frames.page_alloc import alloc_pages
-from pymigrate.mm.frames.placement import cursor_placement, placement
-from pymigrate.mm.reclaim.slowpath import alloc_pages_slowpath, have_room
+from pymigrate.mm.frames.page_alloc import alloc_run
+from pymigrate.mm.frames.placement import cursor_placement, from_index, placement
+from pymigrate.mm.reclaim.slowpath import alloc_run_slowpath, have_room
 from pymigrate.mm.state.vma import Vm
 from pymigrate.units import HPAGE_PMD_NR
 
@@ -35,11 +35,11 @@ def add_to_page_cache(machine: Machine, task: Task, space: AddressSpace, a: int,
     if not space.is_shmem:
         where, prev, weight = cursor_placement(machine, task, b - a, task.policy)
         task.il_prev, task.il_weight = prev, weight
-        return _add(machine, task, space, a, b, where, 0)
+        return _add(machine, task, space, a, b, where)
     done = 0
     for start, end, run in space.policies.spans(a, b):
         where = placement(machine, task, run.policy if run else task.policy)
-        got = _add(machine, task, space, start, end, where, start + space.inode)
+        got = _add(machine, task, space, start, end, from_index(where, start + space.inode))
         done += got
         if got < end - start:
             break
@@ -154,20 +154,18 @@ def _add(
     a: int,
     b: int,
     where: Placement,
-    first: int,
 ) -> int:
     flags = FrameFlag.SWAPBACKED if space.is_shmem else 0
     at = a
     while at < b:
-        take = alloc_pages_slowpath if space.is_shmem else alloc_pages
-        lanes, got = take(machine, task, where, first + at - a, b - at)
-        if not got:
+        take = alloc_run_slowpath if space.is_shmem else alloc_run
+        runs = take(machine, task, from_index(where, at - a), PteRun(at, b - at, ()))
+        if not runs:
             break
-        runs = weave(at, got, lanes[:got], 0, Pte.PRESENT)
         new_frames(machine, runs, Frame(space.space_id, flags))
         space.pages.edit([(run.start, run.end, (run,)) for run in runs])
-        folio_add_lru(machine, task.cpu, got, last_pfns(runs))
-        at += got
+        folio_add_lru(machine, task.cpu, runs[-1].end - at, last_pfns(runs))
+        at = runs[-1].end
     return at - a
 
 

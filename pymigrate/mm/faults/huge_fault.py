@@ -6,18 +6,17 @@ from typing import TYPE_CHECKING
 
 from pymigrate.mm.base.gfp import Gfp, thp_fault
 from pymigrate.mm.base.memmap import Frame, FrameFlag
-from pymigrate.mm.base.pte import Pte, PteRun, weave
+from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.frames.frames import new_frames, update_frames
 from pymigrate.mm.frames.page_alloc import freed_on_error
-from pymigrate.mm.frames.placement import Placement, Prefer, ThisNode, Within, placement
-from pymigrate.mm.reclaim.direct_alloc import alloc_large
+from pymigrate.mm.frames.placement import Placement, Prefer, ThisNode, Within, from_index, placement
+from pymigrate.mm.reclaim.direct_alloc import alloc_large_run
 from pymigrate.mm.state.vma import Vm
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_ceil, huge_floor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pymigrate.mm.base.runs import Extent
     from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.mm import Mm
     from pymigrate.mm.state.policy import Mempolicy
@@ -79,54 +78,53 @@ def map_huge(
     low, high = huge_floor(a), huge_ceil(b)
     gfp = thp_fault(machine.defrag, bool(vma.flags & Vm.HUGEPAGE))
     where = placement(machine, task, policy)
-    index, nr = vma.turn(low, HPAGE_PMD_ORDER), (high - low) >> HPAGE_PMD_ORDER
-    lanes, got = _alloc_huge(machine, task, where, index, nr, gfp)
-    if not got:
-        return a
-    end = low + got * HPAGE_PMD_NR
+    where = from_index(where, vma.turn(low, HPAGE_PMD_ORDER))
     flags = Pte.PRESENT | Pte.YOUNG | Pte.DIRTY | Pte.EXCLUSIVE
     flags |= Pte.WRITE if vma.flags & Vm.WRITE else 0
     kind = FrameFlag.ANON | FrameFlag.SWAPBACKED
     kind |= FrameFlag.MLOCKED if vma.flags & Vm.LOCKED else 0
     kind |= FrameFlag.ZEROED if zeroed else 0
-    runs = weave(low, end - low, lanes[:got], HPAGE_PMD_ORDER, flags)
+    wanted = PteRun(low, high - low, (), HPAGE_PMD_ORDER, flags)
+    runs = _alloc_huge(machine, task, where, wanted, gfp)
+    if not runs:
+        return a
+    end = runs[-1].end
     new_frames(machine, runs, Frame(task.mm.family, kind, 0, 1, HPAGE_PMD_ORDER))
     task.mm.page_table.edit([(run.start, run.end, (run,)) for run in runs])
     for start, stop in ((low, a), (min(b, end), end)):
         if start < stop and not zeroed:
             _set_zeroed(machine, task.mm, start, stop)
-    machine.counters.add("thp_fault_alloc", got)
+    machine.counters.add("thp_fault_alloc", (end - low) >> HPAGE_PMD_ORDER)
     return min(b, end)
 
 
 def _alloc_huge(
-    machine: Machine, task: Task, where: Placement, index: int, nr: int, gfp: Gfp
-) -> tuple[list[list[Extent]], int]:
-    """Frames for *nr* huge pages.
+    machine: Machine, task: Task, where: Placement, wanted: PteRun, gfp: Gfp
+) -> list[PteRun]:
+    """Frames for the huge pages *wanted*, or for the first of them.
 
     Without interleaving the node that the policy prefers is asked alone; only if the allocation
     may reclaim the others are asked behind it. Mirrors alloc_pages_mpol().
     """
     if not (isinstance(where, Prefer) or (isinstance(where, Within) and where.nid in where.nodes)):
-        return alloc_large(machine, task, where, index, nr, HPAGE_PMD_ORDER, gfp)
+        return alloc_large_run(machine, task, where, wanted, gfp)
     alone = ThisNode(where.nid)
-    taken: list[Extent] = []
-    done = 0
-    while done < nr:
-        first_try = gfp | Gfp.NORETRY
-        with freed_on_error(machine, [taken]):
-            [part], got = alloc_large(
-                machine, task, alone, 0, nr - done, HPAGE_PMD_ORDER, first_try
-            )
-        if done + got < nr and gfp & Gfp.DIRECT_RECLAIM:
-            with freed_on_error(machine, [taken, part]):
-                [more], others = alloc_large(machine, task, where, 0, 1, HPAGE_PMD_ORDER, gfp)
-            part, got, nr = part + more, got + others, nr if others else done + got
-        else:
-            nr = done + got
-        taken += part
-        done += got
-    return [taken], done
+    runs: list[PteRun] = []
+    at = wanted.start
+    while at < wanted.end:
+        with freed_on_error(machine, (run.extents() for run in runs)):
+            rest = wanted.clip(at, wanted.end)
+            runs += alloc_large_run(machine, task, alone, rest, gfp | Gfp.NORETRY)
+            at = runs[-1].end if runs else at
+            if at == wanted.end or not gfp & Gfp.DIRECT_RECLAIM:
+                break
+            one = wanted.clip(at, at + HPAGE_PMD_NR)
+            others = alloc_large_run(machine, task, where, one, gfp)
+        if not others:
+            break
+        runs += others
+        at += HPAGE_PMD_NR
+    return runs
 
 
 def map_huge_zero(machine: Machine, mm: Mm, a: int, b: int) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import Busy, FrameFlag
-from pymigrate.mm.base.pte import Pte, PteRun, weave
+from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.frames.busy import wait_for
 from pymigrate.mm.frames.frames import (
@@ -33,8 +33,8 @@ from pymigrate.mm.frames.lru_batches import (
     mlocked_pfns,
     waiting_pfns,
 )
-from pymigrate.mm.frames.page_alloc import alloc_pages
-from pymigrate.mm.frames.placement import placement
+from pymigrate.mm.frames.page_alloc import alloc_run
+from pymigrate.mm.frames.placement import from_index, placement
 from pymigrate.mm.spaces.anon_pages import anon_page_state, kill_for_memory, vma_policies
 from pymigrate.mm.spaces.huge_pmd import split_huge_pmds
 from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio
@@ -326,9 +326,10 @@ def _ram(machine: Machine, work: MigrateVma) -> list[PteRun]:
             while at < end:
                 where = placement(machine, work.task, policy)
                 index = (first + at - start) & ((1 << bits) - 1)
-                lanes, got = alloc_pages(machine, work.task, where, index, end - at)
-                if not got:
+                wanted = PteRun(at, end - at, ())
+                runs = alloc_run(machine, work.task, from_index(where, index), wanted)
+                if not runs:
                     return out
-                out += weave(at, got, lanes[:got], 0, Pte.PRESENT)
-                at += got
+                out += runs
+                at = runs[-1].end
     return out

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pymigrate.mm.base.pte import PteRun, weave
+from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.faults.huge_fault import is_thp_allowed
 from pymigrate.mm.faults.memory import access
 from pymigrate.mm.frames.frames import new_frames
 from pymigrate.mm.frames.lru_batches import PAGEVEC_SIZE, folio_add_lru
-from pymigrate.mm.frames.page_alloc import alloc_pages
+from pymigrate.mm.frames.page_alloc import fill_run, lanes_of
 from pymigrate.mm.frames.placement import from_index, placement
 from pymigrate.mm.reclaim.slowpath import may_reclaim
 from pymigrate.mm.spaces.anon_pages import anon_page_state, vma_policies
@@ -57,11 +57,14 @@ def _fault_in(
 ) -> int:
     index &= (1 << machine.release.interleave_index_bits) - 1
     where = from_index(placement(machine, task, policy), index, pages.step)
-    lanes, got = alloc_pages(machine, task, where, 0, len(pages), low_only=may_reclaim(machine))
-    if not got:
-        return 0
     flags, frame = anon_page_state(task, vma)
-    dense = weave(0, got, lanes[:got], 0, flags)
+    lanes = lanes_of(machine, task, where)
+    if may_reclaim(machine):
+        lanes = [lane.above_low() for lane in lanes]
+    dense = fill_run(machine, task, lanes, PteRun(0, len(pages), (), 0, flags))
+    if not dense:
+        return 0
+    got = dense[-1].end
     new_frames(machine, dense, frame)
     pfns = [pfn for run in dense for pfn in run.pfns()]
     made = [PteRun(page, 1, (pfn,), 0, flags) for page, pfn in zip(pages, pfns, strict=False)]

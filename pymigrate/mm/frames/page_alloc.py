@@ -9,6 +9,7 @@ from math import isqrt
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.mm.base.memmap import NODE_SHIFT, nid_of
+from pymigrate.mm.base.pte import weave
 from pymigrate.mm.base.runs import Extent, RunMap, coalesce
 from pymigrate.mm.frames.free_area import nr_available, take
 from pymigrate.mm.frames.lru_batches import forget
@@ -19,6 +20,7 @@ from pymigrate.units import HPAGE_PMD_NR, MAX_NUMNODES, PAGE_SHIFT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from pymigrate.mm.base.pte import PteRun
     from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.node import Isolated, Node
     from pymigrate.mm.state.task import Task
@@ -46,8 +48,14 @@ _MIGRATE_PCPTYPES = 3
 class Lane(NamedTuple):
     """Where the pages of one turn of a placement come from, and in which order."""
 
-    preferred: int
+    nid: int  # the node that is asked for
+    preferred: int  # the first one that will do, -1 if none does
     passes: tuple[tuple[tuple[int, ...], bool], ...]  # nodes to try; whether down to "min"
+    is_interleaved: bool
+
+    def above_low(self) -> Lane:
+        """The same nodes, none of which is taken below its low watermark."""
+        return self._replace(passes=tuple(p for p in self.passes if not p[1]))
 
 
 def add_memory(machine: Machine, node: Node, nr: int, first: int, movable: int = 0) -> None:
@@ -173,7 +181,7 @@ def available(node: Node, to_min: bool, order: int = 0, is_movable: bool = True)
 
 def room_for(machine: Machine, task: Task, where: Placement, order: int = 0) -> int:
     """How many folios *where* surely has room for on the nodes that it asks for first."""
-    lanes = [_lane(machine, nid, where, task.mems_allowed) for nid in set(turns_of(where))]
+    lanes = lanes_of(machine, task, where)
     if isinstance(where, ThisNode | Demote):  # with no others behind them they go down to "min"
         nodes = {nid for tried, _ in lanes[0].passes for nid in tried}
         return sum(_available(machine, nid, True, order) for nid in nodes)
@@ -189,59 +197,82 @@ def _available(machine: Machine, nid: int, to_min: bool, order: int) -> int:
     return available(machine.nodes[nid], to_min, order, not machine.scope.memalloc_pin)
 
 
-def alloc_pages(
+def alloc_folio(machine: Machine, task: Task, where: Placement, order: int = 0) -> int | None:
+    """The first frame of a folio of ``1 << order`` pages, or None if no block is free.
+
+    Mirrors alloc_pages_mpol().
+    """
+    page = get_page_from_freelist(machine, task, lanes_of(machine, task, where)[0], order)
+    return page.start if page else None
+
+
+def alloc_run(machine: Machine, task: Task, where: Placement, wanted: PteRun) -> list[PteRun]:
+    """Give the entries of *wanted* frames, each a folio; the runs end early if memory does.
+
+    *wanted* names no frames, and its first entry has the first turn of *where*.
+    """
+    return fill_run(machine, task, lanes_of(machine, task, where), wanted)
+
+
+def lanes_of(machine: Machine, task: Task, where: Placement) -> list[Lane]:
+    """A lane for each turn of *where*, for an allocation by *task*. Mirrors prepare_alloc_pages().
+
+    Their pages count as interleaved where the policy interleaves.
+    """
+    turns = turns_of(where)
+    lanes = {nid: _lane(machine, nid, where, task.mems_allowed) for nid in set(turns)}
+    return [lanes[nid] for nid in turns]
+
+
+def fill_run(
     machine: Machine,
     task: Task,
-    where: Placement,
-    first: int,
-    nr: int,
-    order: int = 0,
-    low_only: bool = False,
+    lanes: Sequence[Lane],
+    wanted: PteRun,
     slow: Callable[[Lane], Extent | None] | None = None,
-) -> tuple[list[list[Extent]], int]:
-    """Take frames for *nr* folios of ``1 << order`` pages; the first has index *first*.
+) -> list[PteRun]:
+    """Give the entries of *wanted* frames as alloc_run() does: entry i those of lane ``i % k``.
 
-    Gives the extents of each of k lanes, one a turn (folio i takes the next frames of lane
-    ``i % k``), and how many folios they suffice for: fewer than *nr* when memory ran out, with
-    *low_only* when it is down to the low watermark. Where no block is
-    free, *slow* is asked, if it is given. Counts NUMA events. Mirrors alloc_pages_mpol() and
-    get_page_from_freelist().
+    Where no block is free, *slow* is asked, if it is given. The kernel allocates folio by folio.
+    Here as many rows, a folio of each lane, are taken at once as every lane surely has where it
+    takes its next one. That is the same, for nothing but these folios changes meanwhile what is
+    free: each lane finds its target above the watermark until the last of them. Only which frames
+    of a node its lanes get differs where they share it, and no kernel promises any.
     """
-    nids = turns_of(where)
-    k = len(nids)
-    turn = [nids[(first + i) % k] for i in range(min(k, nr))]
-    lanes = {nid: _lane(machine, nid, where, task.mems_allowed) for nid in set(turn)}
-    if low_only:
-        for nid, lane in lanes.items():
-            lanes[nid] = lane._replace(passes=tuple(p for p in lane.passes if not p[1]))
+    nr, order = wanted.nr >> wanted.order, wanted.order
+    turn = lanes[:nr]
     taken: list[list[Extent]] = [[] for _ in turn]
     done = 0
     while done < nr:
-        targets = {nid: target_of(machine, lane, order) for nid, lane in lanes.items()}
-        place = done % len(turn)
-        rows = 0 if place else _full_rows(machine, turn, targets, nr - done, order)
-        for i in range(len(turn)) if rows else [place]:
-            target = targets[turn[i]]
-            if target is None:
-                if slow is None:
-                    return taken, done
-                with freed_on_error(machine, taken):
-                    page = slow(lanes[turn[i]])
-                if page is None:
-                    return taken, done
-                taken[i].append(page)
-                done += 1
-                break
-            node, to_min = target
-            taken[i] += take_pages(machine, node, rows or 1, to_min, order)
-            count_pages(machine, task, node, lanes[turn[i]], rows or 1, isinstance(where, Cycle))
-            done += rows or 1
-    return taken, done
+        place, left = done % len(turn), nr - done
+        whole_rows = not place and left >= max(len(turn), 2)  # a single folio is had without
+        targets = _targets(machine, turn, order) if whole_rows else {}
+        rows = _full_rows(machine, turn, targets, left, order) if targets else 0
+        if rows:
+            for lane, extents in zip(turn, taken, strict=True):
+                extents += _take(machine, task, lane, targets[lane.nid], rows, order)
+            done += rows * len(turn)
+            continue
+        page = get_page_from_freelist(machine, task, turn[place], order)
+        if page is None and slow is not None:
+            with freed_on_error(machine, taken):
+                page = slow(turn[place])
+        if page is None:
+            break
+        taken[place].append(page)
+        done += 1
+    return weave(wanted.start, done << order, taken[:done], order, wanted.flags) if done else []
+
+
+def get_page_from_freelist(machine: Machine, task: Task, lane: Lane, order: int) -> Extent | None:
+    """Take a block of ``1 << order`` frames that is free. Counts NUMA events."""
+    target = _target_of(machine, lane, order)
+    return _take(machine, task, lane, target, 1, order)[0] if target else None
 
 
 def allowed_nodes(machine: Machine, task: Task, where: Placement) -> list[int]:
     """The nodes that *where* may use, in the order in which it asks for them."""
-    lanes = [_lane(machine, nid, where, task.mems_allowed) for nid in turns_of(where)]
+    lanes = lanes_of(machine, task, where)
     tried = (nid for lane in lanes for nodes, _ in lane.passes for nid in nodes)
     return list(dict.fromkeys(tried))
 
@@ -319,14 +350,15 @@ def _by_zone(machine: Machine, extents: list[Extent]) -> Iterator[tuple[Zone, li
 def _lane(machine: Machine, nid: int, where: Placement, mems: Nodemask) -> Lane:
     anywhere = tuple(n for n in zonelist(machine, nid) if n in mems and machine.nodes[n].nr_pages)
     rounds = [
-        tuple(n for n in anywhere if nodes is None or n in nodes) for nodes in rounds_of(where, nid)
+        anywhere if nodes is None else tuple(n for n in anywhere if n in nodes)
+        for nodes in rounds_of(where, nid)
     ]
     passes = tuple((nodes, to_min) for nodes in rounds if nodes for to_min in (False, True))
     preferred = passes[0][0][0] if passes else -1
-    return Lane(preferred, passes)
+    return Lane(nid, preferred, passes, isinstance(where, Cycle))
 
 
-def target_of(machine: Machine, lane: Lane, order: int) -> tuple[Node, bool] | None:
+def _target_of(machine: Machine, lane: Lane, order: int) -> tuple[Node, bool] | None:
     """The first node with a free block of *order* above its watermark; whether down to "min"."""
     for nodes, to_min in lane.passes:
         for nid in nodes:
@@ -335,21 +367,29 @@ def target_of(machine: Machine, lane: Lane, order: int) -> tuple[Node, bool] | N
     return None
 
 
+def _targets(machine: Machine, turn: Sequence[Lane], order: int) -> dict[int, tuple[Node, bool]]:
+    """Each lane's next target by the node that it asks for; empty if one has none."""
+    targets: dict[int, tuple[Node, bool]] = {}
+    for nid, lane in {lane.nid: lane for lane in turn}.items():
+        target = _target_of(machine, lane, order)
+        if target is None:
+            return {}
+        targets[nid] = target
+    return targets
+
+
 def _full_rows(
     machine: Machine,
-    turn: Sequence[int],
-    targets: Mapping[int, tuple[Node, bool] | None],
+    turn: Sequence[Lane],
+    targets: Mapping[int, tuple[Node, bool]],
     nr: int,
     order: int,
 ) -> int:
     """How often each of *turn* can have a folio before one of them must change its node."""
     wanted: dict[tuple[int, bool], int] = {}
-    for nid in turn:
-        target = targets[nid]
-        if target is None:
-            return 0
-        key = target[0].nid, target[1]
-        wanted[key] = wanted.get(key, 0) + 1
+    for lane in turn:
+        node, to_min = targets[lane.nid]
+        wanted[node.nid, to_min] = wanted.get((node.nid, to_min), 0) + 1
     room = (
         _available(machine, nid, to_min, order) // lanes for (nid, to_min), lanes in wanted.items()
     )
@@ -361,29 +401,32 @@ def _zone_available(zone: Zone, to_min: bool, order: int, is_movable: bool) -> i
     return nr_available(zone, mark + zone.reserve, order, is_movable)
 
 
-def take_pages(machine: Machine, node: Node, nr: int, to_min: bool, order: int) -> list[Extent]:
+def _take(
+    machine: Machine, task: Task, lane: Lane, target: tuple[Node, bool], nr: int, order: int
+) -> list[Extent]:
     """Take *nr* folios, which are known to be there: highest zone first."""
+    node, to_min = target
     taken: list[Extent] = []
+    left = nr
     is_movable = not machine.scope.memalloc_pin
     for zone in reversed(node.zones):
-        part = min(nr, _zone_available(zone, to_min, order, is_movable))
+        part = min(left, _zone_available(zone, to_min, order, is_movable))
         if part:
             taken += take(zone, part, order, is_movable)
             machine.counters.add(f"pgalloc_{zone.name}", part << order)
-            nr -= part
-    assert not nr, f"node {node.nid} is short of {nr} pages"
+            left -= part
+    assert not left, f"node {node.nid} is short of {left} pages"
+    _zone_statistics(machine, task, node, lane, nr)
     return taken
 
 
-def count_pages(
-    machine: Machine, task: Task, node: Node, lane: Lane, nr: int, is_interleaved: bool
-) -> None:
-    """Count *nr* pages taken from *node*. Mirrors zone_statistics(), mm/page_alloc.c."""
+def _zone_statistics(machine: Machine, task: Task, node: Node, lane: Lane, nr: int) -> None:
+    """Count *nr* folios taken from *node*. Mirrors zone_statistics(), mm/page_alloc.c."""
     hit = node.nid == lane.preferred
     node.numa.add("numa_hit" if hit else "numa_miss", nr)
     if not hit:
         machine.nodes[lane.preferred].numa.add("numa_foreign", nr)
-    elif is_interleaved:
+    elif lane.is_interleaved:
         node.numa.add("numa_interleave", nr)
     local = node.nid == machine.local_node(task)
     node.numa.add("numa_local" if local else "numa_other", nr)

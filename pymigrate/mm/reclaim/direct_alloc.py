@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pymigrate.mm.base.gfp import Gfp
+from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.compact.direct import Request, SlowPath
-from pymigrate.mm.frames.page_alloc import alloc_pages, count_pages, take_pages, target_of
-from pymigrate.mm.frames.placement import Cycle, ThisNode
+from pymigrate.mm.frames.page_alloc import fill_run, get_page_from_freelist, lanes_of
+from pymigrate.mm.frames.placement import ThisNode
 
 if TYPE_CHECKING:
     from pymigrate.mm.base.runs import Extent
@@ -17,22 +18,31 @@ if TYPE_CHECKING:
     from pymigrate.mm.state.task import Task
 
 
-def alloc_large(
-    machine: Machine, task: Task, where: Placement, first: int, nr: int, order: int, gfp: Gfp
-) -> tuple[list[list[Extent]], int]:
-    """alloc_pages() of large folios, for which memory may be compacted, as *gfp* allows."""
-    slow = _SlowPath(machine, task, where, order, gfp)
-    return alloc_pages(machine, task, where, first, nr, order, slow=slow.alloc)
+def alloc_large_folio(
+    machine: Machine, task: Task, where: Placement, order: int, gfp: Gfp
+) -> int | None:
+    """The first frame of a large folio as alloc_folio() gives it, or of one made free for it."""
+    runs = alloc_large_run(machine, task, where, PteRun(0, 1 << order, (), order), gfp)
+    return runs[0].lanes[0] if runs else None
+
+
+def alloc_large_run(
+    machine: Machine, task: Task, where: Placement, wanted: PteRun, gfp: Gfp
+) -> list[PteRun]:
+    """Give large entries frames as alloc_run() does, with memory compacted for them.
+
+    *gfp* says how hard it is tried, for each folio for which no block is free.
+    """
+    gfp |= Gfp.THISNODE if isinstance(where, ThisNode) else Gfp.NONE
+    slow = _SlowPath(machine, task, wanted.order, gfp)
+    return fill_run(machine, task, lanes_of(machine, task, where), wanted, slow.alloc)
 
 
 class _SlowPath:
     """What an allocation does when no block of its order is free: only large folios get here."""
 
-    def __init__(
-        self, machine: Machine, task: Task, where: Placement, order: int, gfp: Gfp
-    ) -> None:
-        self.machine, self.task, self.where, self.order = machine, task, where, order
-        self.gfp = gfp | Gfp.THISNODE if isinstance(where, ThisNode) else gfp
+    def __init__(self, machine: Machine, task: Task, order: int, gfp: Gfp) -> None:
+        self.machine, self.task, self.order, self.gfp = machine, task, order, gfp
         self.path: SlowPath | None = None
 
     def alloc(self, lane: Lane) -> Extent | None:
@@ -44,15 +54,8 @@ class _SlowPath:
             self.machine.nodes[nid] for nid in dict.fromkeys(n for p in lane.passes for n in p[0])
         ]
         zones = tuple((node, zone) for node in nodes for zone in reversed(node.zones))
-        return self.path.alloc(
-            Request(self.order, self.gfp, zones, self.task.cpu, lambda: self._get_page(lane))
-        )
 
-    def _get_page(self, lane: Lane) -> Extent | None:
-        target = target_of(self.machine, lane, self.order)
-        if target is None:
-            return None
-        node, to_min = target
-        [page] = take_pages(self.machine, node, 1, to_min, self.order)
-        count_pages(self.machine, self.task, node, lane, 1, isinstance(self.where, Cycle))
-        return page
+        def get_page() -> Extent | None:
+            return get_page_from_freelist(self.machine, self.task, lane, self.order)
+
+        return self.path.alloc(Request(self.order, self.gfp, zones, self.task.cpu, get_page))

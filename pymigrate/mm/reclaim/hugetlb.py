@@ -10,7 +10,7 @@ from pymigrate.mm.base.memmap import POOL_FRAME, FrameRun, nid_of
 from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.frames.page_alloc import free_pages
 from pymigrate.mm.frames.placement import Placement, ThisNode, rounds_of, turns_of
-from pymigrate.mm.reclaim.direct_alloc import alloc_large
+from pymigrate.mm.reclaim.direct_alloc import alloc_large_folio
 from pymigrate.mm.spaces.hugetlb_pool import dequeue, nr_available
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_ceil, huge_floor
 
@@ -49,22 +49,21 @@ def set_nr_hugepages(machine: Machine, count: int, nid: int | None = None) -> No
 
 
 def alloc_for_migration(
-    machine: Machine, caller: Task, where: Placement, index: int, falls_back: bool = True
+    machine: Machine, caller: Task, where: Placement, falls_back: bool = True
 ) -> tuple[int, bool] | None:
     """A destination for a huge page: its first frame, and whether it is a fresh, temporary one.
 
     Fresh ones count as their node's at once, which is the one asked for unless it *falls_back*.
     Mirrors alloc_hugetlb_folio_nodemask().
     """
-    nids = turns_of(where)
-    nid = nids[index % len(nids)]
+    nid = turns_of(where)[0]
     if nr_available(machine) > 0:
         pfn = dequeue(machine, nid, rounds_of(where, nid)[0], caller.mems_allowed)
         if pfn is not None:
             return pfn, False
     if not falls_back:
         where = ThisNode(nid)
-    pfn = _fresh(machine, caller, where, index)
+    pfn = _fresh(machine, caller, where)
     return None if pfn is None else (pfn, True)
 
 
@@ -86,13 +85,13 @@ def replace_free_huge_pages(machine: Machine, a: int, b: int) -> None:
             free_pages(machine, [(pfn, HPAGE_PMD_NR)])
 
 
-def _fresh(machine: Machine, task: Task, where: Placement, index: int = 0) -> int | None:
+def _fresh(machine: Machine, task: Task, where: Placement) -> int | None:
     """A huge page of the page allocator, which is the pool's now."""
-    lanes, got = alloc_large(machine, task, where, index, 1, HPAGE_PMD_ORDER, HUGETLB)
-    machine.counters.add("htlb_buddy_alloc_success" if got else "htlb_buddy_alloc_fail")
-    if not got:
+    pfn = alloc_large_folio(machine, task, where, HPAGE_PMD_ORDER, HUGETLB)
+    if pfn is None:
+        machine.counters.add("htlb_buddy_alloc_fail")
         return None
-    pfn = lanes[0][0].start
+    machine.counters.add("htlb_buddy_alloc_success")
     machine.nodes[nid_of(pfn)].hugetlb.nr += 1
     return pfn
 

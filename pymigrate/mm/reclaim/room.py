@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pymigrate.mm.base.gfp import TRANSHUGE
-from pymigrate.mm.reclaim.direct_alloc import alloc_large
+from pymigrate.mm.reclaim.direct_alloc import alloc_large_folio
 from pymigrate.mm.reclaim.hugetlb import alloc_for_migration
 from pymigrate.mm.reclaim.slowpath import have_room_to_migrate
 
@@ -31,18 +31,15 @@ class MakesRoom:
         if self.reclaims:
             have_room_to_migrate(machine, caller, where, queue)
 
-    def alloc(
-        self, machine: Machine, caller: Task, where: Placement, first: int, order: int
-    ) -> int | None:
+    def alloc(self, machine: Machine, caller: Task, where: Placement, order: int) -> int | None:
         """A block that is free, or made free."""
-        lanes, got = alloc_large(machine, caller, where, first, 1, order, TRANSHUGE)
-        return lanes[0][0].start if got else None
+        return alloc_large_folio(machine, caller, where, order, TRANSHUGE)
 
     def alloc_huge_page(
-        self, machine: Machine, caller: Task, where: Placement, first: int, falls_back: bool
+        self, machine: Machine, caller: Task, where: Placement, falls_back: bool
     ) -> tuple[int, bool] | None:
         """A page of a pool, or a fresh one."""
-        return alloc_for_migration(machine, caller, where, first, falls_back)
+        return alloc_for_migration(machine, caller, where, falls_back)
 
 
 FOR_CALLS, FOR_THE_KERNEL = MakesRoom(reclaims=True), MakesRoom(reclaims=False)

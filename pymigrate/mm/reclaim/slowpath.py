@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.base.runs import RunMap, coalesce
-from pymigrate.mm.frames.page_alloc import alloc_pages, allowed_nodes, available
+from pymigrate.mm.frames.page_alloc import allowed_nodes, available, fill_run, lanes_of
 from pymigrate.mm.frames.placement import placement
 from pymigrate.mm.reclaim.vmscan import kswapd_shrink_node, try_to_free_pages, wake_all_kswapds
 from pymigrate.mm.state.machine import telling
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pymigrate.mm.base.pte import PteRun
-    from pymigrate.mm.base.runs import Extent
     from pymigrate.mm.engine.folio_list import Slice
     from pymigrate.mm.frames.placement import Placement
     from pymigrate.mm.state.machine import Machine
@@ -33,28 +32,28 @@ def may_reclaim(machine: Machine) -> bool:
     return machine.demotion and not machine.scope.memalloc
 
 
-def alloc_pages_slowpath(
-    machine: Machine, task: Task, where: Placement, first: int, nr: int
-) -> tuple[list[list[Extent]], int]:
-    """Take frames for *nr* base pages as alloc_pages() does, or for some of them.
+def alloc_run_slowpath(
+    machine: Machine, task: Task, where: Placement, wanted: PteRun
+) -> list[PteRun]:
+    """Give base pages frames as alloc_run() does, or some of them.
 
-    For none only if memory has run out: where all nodes are down to their low watermarks their
+    None only if memory has run out: where all nodes are down to their low watermarks their
     kswapds are woken, only when these get nothing the rest is taken, and then it is reclaimed here.
     """
-
+    lanes = lanes_of(machine, task, where)
     if not may_reclaim(machine):
-        return alloc_pages(machine, task, where, first, nr)
+        return fill_run(machine, task, lanes, wanted)
     nodes = allowed_nodes(machine, task, where)
+    above_low = [lane.above_low() for lane in lanes]
     while True:
-        lanes, got = alloc_pages(machine, task, where, first, nr, low_only=True)
-        if got:
-            return lanes, got
+        if runs := fill_run(machine, task, above_low, wanted):
+            return runs
         if not wake_all_kswapds(machine, nodes):
             break
     while True:
-        lanes, got = alloc_pages(machine, task, where, first, nr)
-        if got or not try_to_free_pages(machine, nodes):
-            return lanes, got
+        runs = fill_run(machine, task, lanes, wanted)
+        if runs or not try_to_free_pages(machine, nodes):
+            return runs
 
 
 def have_room(machine: Machine, task: Task, where: Placement, nr: int) -> bool:

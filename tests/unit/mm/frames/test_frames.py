@@ -13,7 +13,7 @@ from pymigrate.mm.frames.frames import (
     uniform_parts,
     update_frames,
 )
-from pymigrate.mm.frames.page_alloc import alloc_pages
+from pymigrate.mm.frames.page_alloc import alloc_run
 from pymigrate.mm.frames.placement import Cycle
 from pymigrate.mm.state.machine import Machine
 from tests.conftest import new_task, two_nodes
@@ -26,7 +26,7 @@ NODE1 = 1 << 32
 def machine() -> Machine:
     """Frames 0-99 of each of two nodes are in use as A."""
     machine = two_nodes("4MiB")
-    alloc_pages(machine, new_task(machine), Cycle((0, 1)), 0, 200)
+    alloc_run(machine, new_task(machine), Cycle((0, 1)), PteRun(0, 200, ()))
     new_frames(machine, [PteRun(0, 200, (0, NODE1))], A)
     return machine
 

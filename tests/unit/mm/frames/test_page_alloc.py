@@ -3,9 +3,11 @@
 import pytest
 
 from pymigrate.mm.base.memmap import nid_of
+from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.frames.page_alloc import (
-    alloc_pages,
+    alloc_folio,
+    alloc_run,
     available,
     free_pages,
     reserve_pages,
@@ -13,12 +15,22 @@ from pymigrate.mm.frames.page_alloc import (
     setup_watermarks,
     zonelist,
 )
-from pymigrate.mm.frames.placement import Cycle, Placement, Prefer, PreferMany, ThisNode, Within
+from pymigrate.mm.frames.placement import (
+    Cycle,
+    Demote,
+    Placement,
+    Prefer,
+    PreferMany,
+    ThisNode,
+    Within,
+    from_index,
+)
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Zone
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.boot.build import boot
 from pymigrate.scenario.spec.models import MachineSpec
+from pymigrate.units import HPAGE_PMD_ORDER
 from tests.conftest import four_nodes, new_task, nodes_with, two_nodes
 
 PAIRS = ((10, 12, 30, 30), (12, 10, 30, 30), (30, 30, 10, 12), (30, 30, 12, 10))
@@ -26,15 +38,19 @@ PAIRS = ((10, 12, 30, 30), (12, 10, 30, 30), (30, 30, 10, 12), (30, 30, 12, 10))
 LOW, MIN = 968, 979  # pages that can be had before each of them
 
 
-def taken(machine: Machine, where: Placement, nr: int, cpu: int = 0, first: int = 0) -> list[int]:
+def taken(machine: Machine, where: Placement, nr: int, cpu: int = 0) -> list[int]:
     """The pages that each node gives when *nr* are wanted."""
     task = new_task(machine, cpu=cpu)
-    lanes, _ = alloc_pages(machine, task, where, first, nr)
     got = dict.fromkeys(machine.nodes, 0)
-    for extents in lanes:
-        for start, count in extents:
+    for run in alloc_run(machine, task, where, pages(nr)):
+        for start, count in run.extents():
             got[nid_of(start)] += count
     return list(got.values())
+
+
+def pages(nr: int) -> PteRun:
+    """Pages 0 to *nr* that want frames."""
+    return PteRun(0, nr, ())
 
 
 def zones(machine: Machine) -> list[tuple[int, str, int]]:
@@ -141,17 +157,17 @@ def test_a_memory_only_node_is_no_nearer_than_others() -> None:
 def test_highest_zone_and_lowest_frame_come_first() -> None:
     machine = nodes_with("32MiB")
     task = new_task(machine)
-    lanes, got = alloc_pages(machine, task, Prefer(0), 0, 3)
-    assert (lanes, got) == ([[Extent(4096, 3)]], 3)
+    assert alloc_run(machine, task, Prefer(0), pages(3)) == [PteRun(0, 3, (4096,))]
     assert machine.counters["pgalloc_dma32"] == 3
 
 
 def test_lower_zones_keep_a_reserve_and_are_used_last() -> None:
     machine = nodes_with("32MiB")  # each zone: min 90, low 112; the dma zone keeps 16 more
     task = new_task(machine)
-    alloc_pages(machine, task, Prefer(0), 0, 4096 - 112)
+    alloc_run(machine, task, Prefer(0), pages(4096 - 112))
     assert machine.counters["pgalloc_dma"] == 0
-    assert alloc_pages(machine, task, Prefer(0), 0, 8192)[1] == 8192 - 90 - 90 - 16 - 3984
+    runs = alloc_run(machine, task, Prefer(0), pages(8192))
+    assert runs[-1].end == 8192 - 90 - 90 - 16 - 3984
     assert machine.counters["pgalloc_dma32"] == 4096 - 90
     assert machine.counters["pgalloc_dma"] == 4096 - 90 - 16
 
@@ -181,16 +197,64 @@ def test_where_pages_come_from(where: Placement, nr: int, expected: list[int]) -
 
 def test_turns_go_by_the_index_in_the_object() -> None:
     machine = four_nodes("4MiB")
-    lanes, _ = alloc_pages(machine, new_task(machine), Cycle((0, 1, 2)), 4, 3)
-    assert [[nid_of(start) for start, _ in extents] for extents in lanes] == [[1], [2], [0]]
+    where = from_index(Cycle((0, 1, 2)), 4)
+    [run] = alloc_run(machine, new_task(machine), where, pages(3))
+    assert [nid_of(pfn) for pfn in run.pfns()] == [1, 2, 0]
+
+
+def test_runs_lie_where_they_are_wanted() -> None:
+    machine = two_nodes("4MiB")
+    wanted = PteRun(1024, 1024, (), HPAGE_PMD_ORDER, Pte.PRESENT | Pte.WRITE)
+    [run] = alloc_run(machine, new_task(machine), Cycle((1, 0)), wanted)
+    assert run == wanted._replace(lanes=((1 << 32) + 512, 512))
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        pytest.param(Prefer(1), id="prefer"),
+        pytest.param(PreferMany(0, Nodemask.of(1, 2)), id="prefer many"),
+        pytest.param(Demote(3, Nodemask.of(0, 2)), id="demote"),
+        pytest.param(Cycle((0, 1, 3)), id="in turn"),
+        pytest.param(Cycle((0, 2, 2, 2, 1)), id="by weight"),
+    ],
+)
+@pytest.mark.parametrize("order", [0, 3])
+def test_a_run_is_what_as_many_folios_would_be(where: Placement, order: int) -> None:
+    at_once, one_by_one = four_nodes("4MiB"), four_nodes("4MiB")
+    wanted = PteRun(0, 5000, (), order)
+    runs = alloc_run(at_once, new_task(at_once), where, wanted)
+    nodes = [nid_of(pfn) for run in runs for pfn in run.pfns()]
+    task = new_task(one_by_one)
+    for i, nid in enumerate(nodes):
+        pfn = alloc_folio(one_by_one, task, from_index(where, i), order)
+        assert pfn is not None
+        assert nid_of(pfn) == nid
+    for a, b in zip(at_once.nodes.values(), one_by_one.nodes.values(), strict=True):
+        assert (a.numa, a.nr_free) == (b.numa, b.nr_free)
+    if len(nodes) < 5000 >> order:
+        assert alloc_folio(one_by_one, task, from_index(where, len(nodes)), order) is None
+
+
+def test_a_folio_comes_from_the_first_turn() -> None:
+    machine = two_nodes("4MiB")
+    task = new_task(machine)
+    assert alloc_folio(machine, task, Cycle((1, 0))) == 1 << 32
+    assert alloc_folio(machine, task, Prefer(0), HPAGE_PMD_ORDER) == 512
+
+
+def test_there_is_no_folio_where_no_block_is_free() -> None:
+    machine = two_nodes("4MiB")
+    task = new_task(machine)
+    taken(machine, ThisNode(0), 600)
+    assert alloc_folio(machine, task, ThisNode(0), HPAGE_PMD_ORDER) is None
 
 
 def test_nodes_that_the_task_may_not_use_are_passed_over() -> None:
     machine = four_nodes("4MiB")
     task = new_task(machine)
     task.mems_allowed = Nodemask.of(2, 3)
-    lanes, _ = alloc_pages(machine, task, Prefer(0), 0, 1)
-    assert nid_of(lanes[0][0].start) == 2
+    assert alloc_folio(machine, task, Prefer(0)) == 2 << 32
 
 
 def test_preferred_many_of_nodes_that_are_not_allowed_takes_any() -> None:
@@ -198,7 +262,7 @@ def test_preferred_many_of_nodes_that_are_not_allowed_takes_any() -> None:
     task = new_task(machine)
     task.mems_allowed = Nodemask.of(0)
     where = PreferMany(0, Nodemask.of(1))
-    assert alloc_pages(machine, task, where, 0, 1) == ([[Extent(0, 1)]], 1)
+    assert alloc_run(machine, task, where, pages(1)) == [PteRun(0, 1, (0,))]
 
 
 def test_a_mask_without_an_allowed_node_gives_nothing() -> None:
@@ -206,7 +270,7 @@ def test_a_mask_without_an_allowed_node_gives_nothing() -> None:
     task = new_task(machine)
     task.mems_allowed = Nodemask.of(0)
     where = Within(0, Nodemask.of(1))
-    assert alloc_pages(machine, task, where, 0, 1) == ([[]], 0)
+    assert alloc_run(machine, task, where, pages(1)) == []
     assert room_for(machine, task, where) == 0
 
 
@@ -234,7 +298,7 @@ def test_a_miss_does_not_count_as_interleaved() -> None:
 def test_freed_frames_join_their_neighbours() -> None:
     machine = two_nodes("4MiB")
     task = new_task(machine)
-    alloc_pages(machine, task, Prefer(0), 0, 10)
+    alloc_run(machine, task, Prefer(0), pages(10))
     free_pages(machine, [(3, 2), (7, 1)])
     assert machine.nodes[0].zones[0].free.runs == [
         Extent(3, 2),
@@ -250,8 +314,8 @@ def test_freed_frames_join_their_neighbours() -> None:
 def test_frames_go_back_to_their_zone() -> None:
     machine = nodes_with("32MiB", "4MiB")
     task = new_task(machine)
-    alloc_pages(machine, task, ThisNode(0), 0, 4100)
-    alloc_pages(machine, task, ThisNode(1), 0, 1)
+    alloc_run(machine, task, ThisNode(0), pages(4100))
+    alloc_run(machine, task, ThisNode(1), pages(1))
     assert [zone.nr_free for zone in machine.nodes[0].zones] == [3986, 106]
     free_pages(machine, [((1 << 32), 1), (0, 60), (4096, 3990)])
     assert [zone.nr_free for zone in machine.nodes[0].zones] == [4046, 4096]
@@ -283,7 +347,7 @@ def test_reserved_frames_are_taken_below_the_watermarks() -> None:
 def test_freed_extents_are_cut_where_zones_meet() -> None:
     machine = nodes_with("32MiB")
     task = new_task(machine)
-    alloc_pages(machine, task, Prefer(0), 0, 4096 - 112 + 10)
+    alloc_run(machine, task, Prefer(0), pages(4096 - 112 + 10))
     reserve_pages(machine.nodes[0], 8000)
     free_pages(machine, [(4000, 200), (10, 2), (5000, 5)])
     assert [zone.free.runs for zone in machine.nodes[0].zones] == [
