@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.gfp import TRANSHUGE
-from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
+from pymigrate.mm.base.memmap import FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults.migrate_device import migrate_from_device
 from pymigrate.mm.frames.frames import folio_of, frame_of, new_frames, update_frames
 from pymigrate.mm.frames.placement import Within
 from pymigrate.mm.reclaim.direct_alloc import alloc_large_folio
+from pymigrate.mm.spaces.anon_pages import anon_page_state
 from pymigrate.mm.spaces.rmap import remove_rmap
-from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Nodemask
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_ceil, huge_floor
 
@@ -128,10 +128,7 @@ def _zeroed(machine: Machine, task: Task, block: int) -> list[tuple[int, int]]:
 
 def _map(machine: Machine, task: Task, vma: Vma, block: int, pfn: int) -> None:
     """Map the new huge page as one that was just written."""
-    flags = Pte.PRESENT | Pte.YOUNG | Pte.DIRTY | Pte.EXCLUSIVE
-    flags |= Pte.WRITE if vma.flags & Vm.WRITE else 0
-    kind = FrameFlag.ANON | FrameFlag.SWAPBACKED
-    kind |= FrameFlag.MLOCKED if vma.flags & Vm.LOCKED else 0
+    flags, frame = anon_page_state(task, vma, HPAGE_PMD_ORDER)
     run = PteRun(block, HPAGE_PMD_NR, (pfn,), HPAGE_PMD_ORDER, flags)
-    new_frames(machine, [run], Frame(task.mm.family, kind, 0, 1, HPAGE_PMD_ORDER))
+    new_frames(machine, [run], frame)
     task.mm.page_table.put(run.start, run.end, run)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults import filemap
 from pymigrate.mm.frames.frames import new_frames
 from pymigrate.mm.frames.lru_batches import folio_add_lru
 from pymigrate.mm.frames.page_alloc import alloc_run
-from pymigrate.mm.frames.placement import from_index, placement
+from pymigrate.mm.frames.placement import placement
 from pymigrate.mm.reclaim.slowpath import alloc_run_slowpath
 from pymigrate.mm.spaces.anon_pages import Fault, anon_page_state, kill_for_memory, vma_policies
 from pymigrate.mm.spaces.rmap import anon_vma_prepare, remove_rmap
@@ -38,20 +37,16 @@ def map_anon(
     Raises Fault SIGKILL when memory runs out and *task* is the one to be killed.
     """
     anon_vma_prepare(machine, task, vma)
-    flags, frame = anon_page_state(task, vma)
-    if zeroed:
-        frame = frame.with_flags(FrameFlag.ZEROED)
+    flags, frame = anon_page_state(task, vma, zeroed=zeroed)
     locked = bool(vma.flags & Vm.LOCKED)
     made: list[PteRun] = []
     for start, end, policy, first in vma_policies(machine, task, vma, a, b):
         at = start
         while at < end:
-            where = placement(machine, task, policy)
-            bits = machine.release.interleave_index_bits
-            index = (first + at - start) & ((1 << bits) - 1)
+            where = placement(machine, task, policy, first + at - start)
             take = alloc_run_slowpath if reclaims else alloc_run
             wanted = PteRun(at, end - at, (), 0, flags)
-            runs = take(machine, task, from_index(where, index), wanted)
+            runs = take(machine, task, where, wanted)
             if not runs:
                 kill_for_memory(machine, task, at)
                 continue

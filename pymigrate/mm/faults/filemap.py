@@ -38,8 +38,9 @@ def add_to_page_cache(machine: Machine, task: Task, space: AddressSpace, a: int,
         return _add(machine, task, space, a, b, where)
     done = 0
     for start, end, run in space.policies.spans(a, b):
-        where = placement(machine, task, run.policy if run else task.policy)
-        got = _add(machine, task, space, start, end, from_index(where, start + space.inode))
+        policy = run.policy if run else task.policy
+        where = placement(machine, task, policy, start + space.inode)
+        got = _add(machine, task, space, start, end, where)
         done += got
         if got < end - start:
             break

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pymigrate.mm.base.gfp import Gfp, thp_fault
-from pymigrate.mm.base.memmap import Frame, FrameFlag
+from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.frames.frames import new_frames, update_frames
 from pymigrate.mm.frames.page_alloc import freed_on_error
-from pymigrate.mm.frames.placement import Placement, Prefer, ThisNode, Within, from_index, placement
+from pymigrate.mm.frames.placement import Placement, Prefer, ThisNode, Within, placement
 from pymigrate.mm.reclaim.direct_alloc import alloc_large_run
+from pymigrate.mm.spaces.anon_pages import anon_page_state
 from pymigrate.mm.state.vma import Vm
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_ceil, huge_floor
 
@@ -77,19 +78,14 @@ def map_huge(
     """
     low, high = huge_floor(a), huge_ceil(b)
     gfp = thp_fault(machine.defrag, bool(vma.flags & Vm.HUGEPAGE))
-    where = placement(machine, task, policy)
-    where = from_index(where, vma.turn(low, HPAGE_PMD_ORDER))
-    flags = Pte.PRESENT | Pte.YOUNG | Pte.DIRTY | Pte.EXCLUSIVE
-    flags |= Pte.WRITE if vma.flags & Vm.WRITE else 0
-    kind = FrameFlag.ANON | FrameFlag.SWAPBACKED
-    kind |= FrameFlag.MLOCKED if vma.flags & Vm.LOCKED else 0
-    kind |= FrameFlag.ZEROED if zeroed else 0
+    where = placement(machine, task, policy, vma.turn(low, HPAGE_PMD_ORDER))
+    flags, frame = anon_page_state(task, vma, HPAGE_PMD_ORDER, zeroed)
     wanted = PteRun(low, high - low, (), HPAGE_PMD_ORDER, flags)
     runs = _alloc_huge(machine, task, where, wanted, gfp)
     if not runs:
         return a
     end = runs[-1].end
-    new_frames(machine, runs, Frame(task.mm.family, kind, 0, 1, HPAGE_PMD_ORDER))
+    new_frames(machine, runs, frame)
     task.mm.page_table.edit([(run.start, run.end, (run,)) for run in runs])
     for start, stop in ((low, a), (min(b, end), end)):
         if start < stop and not zeroed:

@@ -34,7 +34,7 @@ from pymigrate.mm.frames.lru_batches import (
     waiting_pfns,
 )
 from pymigrate.mm.frames.page_alloc import alloc_run
-from pymigrate.mm.frames.placement import from_index, placement
+from pymigrate.mm.frames.placement import placement
 from pymigrate.mm.spaces.anon_pages import anon_page_state, kill_for_memory, vma_policies
 from pymigrate.mm.spaces.huge_pmd import split_huge_pmds
 from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio
@@ -244,8 +244,8 @@ def _drain(machine: Machine, work: MigrateVma) -> None:
 def _insert(machine: Machine, work: MigrateVma, edits: FrameEdits, new: PteRun) -> None:
     """New pages on a device where there was none. Mirrors migrate_vma_insert_page()."""
     anon_vma_prepare(machine, work.task, work.vma)
-    flags, frame = anon_page_state(work.task, work.vma)
-    edits.set(extents_of(new), frame.with_flags(FrameFlag.ZEROED))
+    flags, frame = anon_page_state(work.task, work.vma, zeroed=True)
+    edits.set(extents_of(new), frame)
     entry = new.with_flags(flags & _KEPT | Pte.DEVICE)
     work.edits.setdefault(work.task.mm.mm_id, []).append((new.start, new.end, (entry,)))
     work.migrated += new.nr
@@ -316,7 +316,6 @@ def _device_frames(device: Device, sources: list[Source]) -> list[PteRun]:
 def _ram(machine: Machine, work: MigrateVma) -> list[PteRun]:
     """Frames of nodes, by the policy of the task, for what is on a device: as many as there are."""
     out: list[PteRun] = []
-    bits = machine.release.interleave_index_bits
     for source in work.sources:
         if source.run is None:
             continue
@@ -324,10 +323,9 @@ def _ram(machine: Machine, work: MigrateVma) -> list[PteRun]:
         for start, end, policy, first in parts:
             at = start
             while at < end:
-                where = placement(machine, work.task, policy)
-                index = (first + at - start) & ((1 << bits) - 1)
+                where = placement(machine, work.task, policy, first + at - start)
                 wanted = PteRun(at, end - at, ())
-                runs = alloc_run(machine, work.task, from_index(where, index), wanted)
+                runs = alloc_run(machine, work.task, where, wanted)
                 if not runs:
                     return out
                 out += runs

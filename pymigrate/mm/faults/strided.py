@@ -10,7 +10,7 @@ from pymigrate.mm.faults.memory import access
 from pymigrate.mm.frames.frames import new_frames
 from pymigrate.mm.frames.lru_batches import PAGEVEC_SIZE, folio_add_lru
 from pymigrate.mm.frames.page_alloc import fill_run, lanes_of
-from pymigrate.mm.frames.placement import from_index, placement
+from pymigrate.mm.frames.placement import placement
 from pymigrate.mm.reclaim.slowpath import may_reclaim
 from pymigrate.mm.spaces.anon_pages import anon_page_state, vma_policies
 from pymigrate.mm.spaces.rmap import anon_vma_prepare
@@ -55,8 +55,7 @@ def _store_into_gap(machine: Machine, task: Task, pages: range) -> int:
 def _fault_in(
     machine: Machine, task: Task, vma: Vma, pages: range, policy: Mempolicy | None, index: int
 ) -> int:
-    index &= (1 << machine.release.interleave_index_bits) - 1
-    where = from_index(placement(machine, task, policy), index, pages.step)
+    where = placement(machine, task, policy, index, pages.step)
     flags, frame = anon_page_state(task, vma)
     lanes = lanes_of(machine, task, where)
     if may_reclaim(machine):

@@ -97,8 +97,10 @@ def from_index(where: Placement, index: int, step: int = 1) -> Placement:
     return Cycle(tuple(where.turns[(index + i * step) % k] for i in range(k // gcd(k, step))))
 
 
-def placement(machine: Machine, task: Task, policy: Mempolicy | None) -> Placement:
-    """The nodes that *policy* asks for when *task* allocates.
+def placement(
+    machine: Machine, task: Task, policy: Mempolicy | None, index: int = 0, step: int = 1
+) -> Placement:
+    """The nodes that *policy* asks for when *task* allocates pages *index*, *index* + *step*, ...
 
     Mirrors policy_nodemask() and the interleave_nid() family, mm/mempolicy.c.
     """
@@ -117,7 +119,8 @@ def placement(machine: Machine, task: Task, policy: Mempolicy | None) -> Placeme
     turns = [
         nid for nid in policy.nodes for _ in range(machine.weights.get(nid, 1) if weighted else 1)
     ]
-    return Cycle(tuple(turns) or (local,))
+    index &= (1 << machine.release.interleave_index_bits) - 1
+    return from_index(Cycle(tuple(turns) or (local,)), index, step)
 
 
 def cursor_placement(

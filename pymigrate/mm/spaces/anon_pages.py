@@ -47,12 +47,19 @@ def vma_policies(
         yield lo + shift, hi + shift, run.policy if run else task.policy, lo + space.inode
 
 
-def anon_page_state(task: Task, vma: Vma) -> tuple[int, Frame]:
-    """The entry flags and the frame of an anonymous page that was just stored into."""
+def anon_page_state(
+    task: Task, vma: Vma, order: int = 0, zeroed: bool = False
+) -> tuple[int, Frame]:
+    """The entry flags and the frame of an anonymous page that was just stored into.
+
+    A huge page's if it has an *order*; it holds nothing yet if it is *zeroed*. Mirrors
+    do_anonymous_page() and __do_huge_pmd_anonymous_page().
+    """
     flags = NEW | Pte.DIRTY | Pte.EXCLUSIVE | (Pte.WRITE if vma.flags & Vm.WRITE else 0)
     kind = FrameFlag.ANON | FrameFlag.SWAPBACKED
     kind |= FrameFlag.MLOCKED if vma.flags & Vm.LOCKED else 0
-    return flags, Frame(task.mm.family, kind, 1)
+    kind |= FrameFlag.ZEROED if zeroed else 0
+    return flags, Frame(task.mm.family, kind, int(not order), int(bool(order)), order)
 
 
 def kill_for_memory(machine: Machine, task: Task, page: int) -> None:

@@ -112,9 +112,8 @@ def alloc_for_fault(
     if not has_reserve and nr_available(machine) <= 0:
         return None
     policy = vma.policy or task.policy
-    where = placement(machine, task, policy)
-    nids = turns_of(where)
-    nid = nids[(index >> HPAGE_PMD_ORDER) % len(nids)]
+    where = placement(machine, task, policy, index >> HPAGE_PMD_ORDER)
+    nid = turns_of(where)[0]
     tries = (dequeue(machine, nid, nodes, task.mems_allowed) for nodes in rounds_of(where, nid))
     pfn = next((found for found in tries if found is not None), None)
     if pfn is not None and has_reserve:

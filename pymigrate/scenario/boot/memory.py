@@ -10,7 +10,7 @@ from pymigrate.mm.faults.file_fault import map_cached
 from pymigrate.mm.faults.memory import access
 from pymigrate.mm.frames.frames import extents_of, new_frames, update_frames
 from pymigrate.mm.frames.page_alloc import reserve_pages
-from pymigrate.mm.spaces.anon_pages import Fault
+from pymigrate.mm.spaces.anon_pages import Fault, anon_page_state
 from pymigrate.mm.spaces.huge_pmd import split_huge_pmd_at
 from pymigrate.mm.spaces.rmap import anon_vma_prepare
 from pymigrate.mm.state.address_space import AddressSpace
@@ -243,12 +243,10 @@ def _fill_anon(
     if not runs:
         return
     anon_vma_prepare(machine, task, vma)
-    flags = Pte.PRESENT | Pte.YOUNG | Pte.EXCLUSIVE
-    flags |= Pte.DIRTY if is_dirty else 0
-    flags |= Pte.WRITE if vma.flags & Vm.WRITE else 0
-    kind = FrameFlag.ANON | FrameFlag.SWAPBACKED | (FrameFlag.MLOCKED if spec.locked else 0)
+    flags, frame = anon_page_state(task, vma)
+    flags &= -1 if is_dirty else ~Pte.DIRTY
     made = [run.with_flags(flags) for run in _reserve(machine, task, spec, runs)]
-    new_frames(machine, made, Frame(task.mm.family, kind, 1))
+    new_frames(machine, made, frame)
     task.mm.page_table.edit([(run.start, run.end, (run,)) for run in made])
 
 
