@@ -2,7 +2,8 @@
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.cred import Cap
-from pymigrate.mm.faults.memory import Access, access
+from pymigrate.mm.faults.memory import access
+from pymigrate.mm.faults.vm_fault import Access
 from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.offline.memory_failure import soft_offline_page
 from pymigrate.mm.offline.memory_hotplug import model_pfn

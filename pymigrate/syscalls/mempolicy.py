@@ -7,7 +7,8 @@ from pymigrate.mm.base.cred import Cap
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.calls.mbind import do_mbind, set_home_node
 from pymigrate.mm.engine.queue_folios import Walk
-from pymigrate.mm.faults.memory import Access, access
+from pymigrate.mm.faults.memory import access
+from pymigrate.mm.faults.vm_fault import Access
 from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.frames.placement import cursor_placement, turns_of
 from pymigrate.mm.spaces.anon_pages import Fault

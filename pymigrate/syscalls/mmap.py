@@ -5,7 +5,8 @@ from contextlib import suppress
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pte import Pte
-from pymigrate.mm.faults.memory import Access, access, is_accessible
+from pymigrate.mm.faults.memory import access, is_accessible
+from pymigrate.mm.faults.vm_fault import Access
 from pymigrate.mm.frames.frames import extents_of_all, update_frames, whole_folios
 from pymigrate.mm.frames.lru_batches import lru_add_drain
 from pymigrate.mm.spaces.anon_pages import Fault

@@ -13,6 +13,7 @@ from pymigrate.mm.base.memmap import Frame, States
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.faults.anon_fault import map_anon
 from pymigrate.mm.faults.hugetlb_fault import access_huge_page
+from pymigrate.mm.faults.vm_fault import VmFault
 from pymigrate.mm.frames.frames import (
     FrameEdits,
     extents_of,
@@ -21,6 +22,7 @@ from pymigrate.mm.frames.frames import (
     update_folio,
     update_frames,
 )
+from pymigrate.mm.frames.page_alloc import alloc_run
 from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.spaces.exit import free_mm
 from pymigrate.mm.spaces.huge_pmd import split_huge_pmds
@@ -147,11 +149,12 @@ def _unpinned(machine: Machine, run: PteRun, pinned: list[PteRun]) -> list[PteRu
 
 def _copy_pinned(machine: Machine, parent: Task, child: Task, copy: Vma, run: PteRun) -> bool:
     """Give the child copies of pinned pages; False if there is no memory, even by killing."""
+    vmf = VmFault(machine, child, copy)
     if run.order:
         space = machine.spaces[copy.space]
-        return access_huge_page(machine, child, copy, space, run.start, write=True)
+        return access_huge_page(vmf, space, run.start)
     try:
-        map_anon(machine, child, copy, run.start, run.end, reclaims=False)
+        map_anon(vmf, run.start, run.end, take=alloc_run)
     except Fault:
         return False
     return parent.pid in machine.tasks

@@ -8,7 +8,8 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate import migrate_pages
-from pymigrate.mm.faults.memory import Access, access
+from pymigrate.mm.faults.memory import access
+from pymigrate.mm.faults.vm_fault import Access
 from pymigrate.mm.frames.frames import folio_of
 from pymigrate.mm.frames.free_area import is_longterm_pinnable
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
-from pymigrate.mm.faults.anon_fault import wp_page_copy
+from pymigrate.mm.faults.vm_fault import VmFault
+from pymigrate.mm.faults.wp_fault import wp_page_copy
 from pymigrate.mm.frames.frames import folio_of, frame_of, update_folio
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio
@@ -100,7 +101,7 @@ def unmerge(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
         machine.counters.add("cow_ksm", run.nr)
         for entry in run.entries():
             zeroed = bool(frame_of(machine, entry.lanes[0]).flags & FrameFlag.ZEROED)
-            wp_page_copy(machine, task, vma, entry, zeroed)
+            wp_page_copy(VmFault(machine, task, vma), entry, zeroed)
         copies = table.between(run.start, run.end)
         table.edit([(c.start, c.end, (c.with_flags(c.flags & _UNSTORED),)) for c in copies])
 

@@ -1,74 +1,71 @@
-"""Anonymous memory: new pages for it, private copies, and what is done when there is no room."""
+"""New pages of anonymous memory. Mirrors do_anonymous_page(), mm/memory.c."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pymigrate.mm.base.pte import Pte, PteRun
-from pymigrate.mm.faults import filemap
+from pymigrate.mm.base.pte import PteRun
+from pymigrate.mm.faults.filemap import last_pfns
 from pymigrate.mm.frames.frames import new_frames
 from pymigrate.mm.frames.lru_batches import folio_add_lru
-from pymigrate.mm.frames.page_alloc import alloc_run
 from pymigrate.mm.frames.placement import placement
 from pymigrate.mm.reclaim.slowpath import alloc_run_slowpath
-from pymigrate.mm.spaces.anon_pages import Fault, anon_page_state, kill_for_memory, vma_policies
-from pymigrate.mm.spaces.rmap import anon_vma_prepare, remove_rmap
+from pymigrate.mm.spaces.anon_pages import anon_page_state, kill_for_memory, vma_policies
+from pymigrate.mm.spaces.rmap import anon_vma_prepare
 from pymigrate.mm.state.vma import Vm
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pymigrate.mm.faults.vm_fault import VmFault
+    from pymigrate.mm.frames.placement import Placement
     from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.task import Task
-    from pymigrate.mm.state.vma import Vma
+
+    Take = Callable[[Machine, Task, Placement, PteRun], list[PteRun]]
 
 
 def map_anon(
-    machine: Machine,
-    task: Task,
-    vma: Vma,
-    a: int,
-    b: int,
-    zeroed: bool = False,
-    reclaims: bool = True,
-) -> list[PteRun]:
+    vmf: VmFault, a: int, b: int, zeroed: bool = False, take: Take = alloc_run_slowpath
+) -> None:
     """New anonymous base pages for [a, b); what was mapped there is replaced.
 
-    They are written to, and hold something unless *zeroed*; others may be reclaimed for them.
+    They are written to, and hold something unless *zeroed*; *take* finds frames for them.
 
-    Raises Fault SIGKILL when memory runs out and *task* is the one to be killed.
+    Raises Fault SIGKILL when memory runs out and the task is the one to be killed.
     """
-    anon_vma_prepare(machine, task, vma)
-    flags, frame = anon_page_state(task, vma, zeroed=zeroed)
-    locked = bool(vma.flags & Vm.LOCKED)
-    made: list[PteRun] = []
-    for start, end, policy, first in vma_policies(machine, task, vma, a, b):
+    machine, task = vmf.machine, vmf.task
+    anon_vma_prepare(machine, task, vmf.vma)
+    for start, end, policy, first in vma_policies(machine, task, vmf.vma, a, b):
         at = start
         while at < end:
             where = placement(machine, task, policy, first + at - start)
-            take = alloc_run_slowpath if reclaims else alloc_run
-            wanted = PteRun(at, end - at, (), 0, flags)
-            runs = take(machine, task, where, wanted)
-            if not runs:
+            got = fill_anon(vmf, range(at, end), where, zeroed, take)
+            if not got:
                 kill_for_memory(machine, task, at)
-                continue
-            new_frames(machine, runs, frame)
-            task.mm.page_table.edit([(run.start, run.end, (run,)) for run in runs])
-            folio_add_lru(machine, task.cpu, runs[-1].end - at, filemap.last_pfns(runs), locked)
-            made += runs
-            at = runs[-1].end
-    return made
+            at += got
 
 
-def wp_page_copy(machine: Machine, task: Task, vma: Vma, run: PteRun, zeroed: bool) -> None:
-    """Give *task* private copies in place of the pages of *run*, as if it had stored into them.
+def fill_anon(vmf: VmFault, pages: range, where: Placement, zeroed: bool, take: Take) -> int:
+    """New pages for the first of *pages*; how many *take* found frames for.
 
-    Raises Fault SIGKILL. Mirrors wp_page_copy().
+    *where* counts from the first of them. Pages that are not adjacent must be absent, and are
+    mapped at once: their frames are the same as one by one, for a fault changes nothing that the
+    next one looks at but what is free.
     """
-    end = run.end
-    try:
-        map_anon(machine, task, vma, run.start, run.end, zeroed, reclaims=False)
-    except Fault as fault:
-        end = fault.page  # the end of the task has unmapped the others
-        raise
-    finally:
-        if run.start < end:
-            remove_rmap(machine, [run.clip(run.start, end).with_flags(run.flags & Pte.KSM)])
+    task, vma = vmf.task, vmf.vma
+    flags, frame = anon_page_state(task, vma, zeroed=zeroed)
+    runs = take(vmf.machine, task, where, PteRun(pages.start, len(pages), (), 0, flags))
+    if not runs:
+        return 0
+    new_frames(vmf.machine, runs, frame)
+    if pages.step == 1:
+        vmf.table.edit([(run.start, run.end, (run,)) for run in runs])
+    else:
+        pfns = [pfn for run in runs for pfn in run.pfns()]
+        vmf.table.insert(
+            [PteRun(page, 1, (pfn,), 0, flags) for page, pfn in zip(pages, pfns, strict=False)]
+        )
+    got = runs[-1].end - pages.start
+    folio_add_lru(vmf.machine, task.cpu, got, last_pfns(runs), bool(vma.flags & Vm.LOCKED))
+    return got

@@ -14,63 +14,62 @@ from pymigrate.mm.state.vma import Vm
 
 if TYPE_CHECKING:
     from pymigrate.mm.base.pte import PteRun
+    from pymigrate.mm.faults.vm_fault import VmFault
     from pymigrate.mm.state.address_space import AddressSpace
     from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.task import Task
     from pymigrate.mm.state.vma import Vma
 
 
-def read_fault(machine: Machine, task: Task, vma: Vma, space: AddressSpace, a: int, b: int) -> int:
+def read_fault(vmf: VmFault, space: AddressSpace, a: int, b: int) -> int:
     """Map absent pages from *a* on for reading; return the first one not looked at.
 
     Mirrors do_read_fault(): cached pages around are mapped with it.
     """
+    machine, vma = vmf.machine, vmf.vma
     if space.is_shmem:
         # Page by page this ends the same: [a, b), and what was cached around both ends.
-        machine.counters.add("pgfault", (b - a + filemap.FAULT_AROUND - 1) // filemap.FAULT_AROUND)
-        map_cached(machine, task, vma, filemap.fault_around(machine, vma, space, a))
+        vmf.count_faults((b - a + filemap.FAULT_AROUND - 1) // filemap.FAULT_AROUND)
+        _map_cached(vmf, filemap.fault_around(machine, vma, space, a))
         last = max(a, b - 1 - (b - 1) % filemap.FAULT_AROUND)
-        faults = any(run is None for _, _, run in task.mm.page_table.spans(last, b))
-        _have_cached(machine, task, vma, space, a, b)
-        map_cached(machine, task, vma, space.pages.between(vma.index(a), vma.index(b)))
+        faults = any(run is None for _, _, run in vmf.table.spans(last, b))
+        _have_cached(vmf, space, a, b)
+        _map_cached(vmf, space.pages.between(vma.index(a), vma.index(b)))
         if faults:
-            map_cached(machine, task, vma, filemap.fault_around(machine, vma, space, b - 1))
+            _map_cached(vmf, filemap.fault_around(machine, vma, space, b - 1))
         return b
-    machine.counters.add("pgfault")
-    map_cached(machine, task, vma, filemap.fault_around(machine, vma, space, a))
-    if task.mm.page_table.at(a) is None:
+    vmf.count_faults()
+    _map_cached(vmf, filemap.fault_around(machine, vma, space, a))
+    if vmf.table.at(a) is None:
         index = vma.index(a)
-        _have_cached(machine, task, vma, space, a, a + 1)
-        map_cached(machine, task, vma, space.pages.between(index, index + 1))
+        _have_cached(vmf, space, a, a + 1)
+        _map_cached(vmf, space.pages.between(index, index + 1))
     return a + 1
 
 
-def shared_fault(
-    machine: Machine, task: Task, vma: Vma, space: AddressSpace, a: int, b: int
-) -> int:
+def shared_fault(vmf: VmFault, space: AddressSpace, a: int, b: int) -> int:
     """Map absent pages of a shared mapping for writing. Mirrors do_shared_fault()."""
     end = b if space.is_shmem else a + 1
-    machine.counters.add("pgfault", end - a)
-    _have_cached(machine, task, vma, space, a, end)
-    cached = space.pages.between(vma.index(a), vma.index(end))
-    map_cached(machine, task, vma, cached, Pte.WRITE | Pte.DIRTY)
-    filemap.dirty_frames(machine, cached)
+    vmf.count_faults(end - a)
+    _have_cached(vmf, space, a, end)
+    cached = space.pages.between(vmf.vma.index(a), vmf.vma.index(end))
+    _map_cached(vmf, cached, Pte.WRITE | Pte.DIRTY)
+    filemap.dirty_frames(vmf.machine, cached)
     return end
 
 
-def cow_fault(machine: Machine, task: Task, vma: Vma, space: AddressSpace, a: int, b: int) -> int:
+def cow_fault(vmf: VmFault, space: AddressSpace, a: int, b: int) -> int:
     """Give a private mapping copies of absent pages. Mirrors do_cow_fault()."""
     end = b if space.is_shmem else a + 1
-    machine.counters.add("pgfault", end - a)
-    _have_cached(machine, task, vma, space, a, end)
-    map_anon(machine, task, vma, a, end)
+    vmf.count_faults(end - a)
+    _have_cached(vmf, space, a, end)
+    map_anon(vmf, a, end)
     return end
 
 
-def _have_cached(
-    machine: Machine, task: Task, vma: Vma, space: AddressSpace, a: int, b: int
-) -> None:
+def _have_cached(vmf: VmFault, space: AddressSpace, a: int, b: int) -> None:
     """Have pages [a, b) of the mapping in the page cache."""
+    machine, task, vma = vmf.machine, vmf.task, vmf.vma
     lo, hi = vma.index(a), vma.index(b)
     if space.is_shmem:
         for start, end, run in space.pages.spans(lo, hi):
@@ -83,6 +82,10 @@ def _have_cached(
     for index in range(lo, hi):
         while not filemap.fault_in_page(machine, task, vma, space, index):
             kill_for_memory(machine, task, a)
+
+
+def _map_cached(vmf: VmFault, cached: list[PteRun], flags: int = 0) -> None:
+    map_cached(vmf.machine, vmf.task, vmf.vma, cached, flags)
 
 
 def map_cached(

@@ -1,4 +1,4 @@
-"""Faults of transparent huge pages."""
+"""Faults of transparent huge pages. Mirrors mm/huge_memory.c."""
 
 from __future__ import annotations
 
@@ -7,37 +7,27 @@ from typing import TYPE_CHECKING
 from pymigrate.mm.base.gfp import Gfp, thp_fault
 from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
-from pymigrate.mm.frames.frames import new_frames, update_frames
+from pymigrate.mm.faults.anon_fault import map_anon
+from pymigrate.mm.faults.wp_fault import stored
+from pymigrate.mm.frames.frames import folio_of, new_frames, update_frames
 from pymigrate.mm.frames.page_alloc import freed_on_error
 from pymigrate.mm.frames.placement import Placement, Prefer, ThisNode, Within, placement
 from pymigrate.mm.reclaim.direct_alloc import alloc_large_run
 from pymigrate.mm.spaces.anon_pages import anon_page_state
+from pymigrate.mm.spaces.huge_pmd import is_thp_allowed, nr_blocks
+from pymigrate.mm.spaces.rmap import anon_vma_prepare
 from pymigrate.mm.state.vma import Vm
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_ceil, huge_floor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pymigrate.mm.faults.vm_fault import VmFault
     from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.mm import Mm
     from pymigrate.mm.state.policy import Mempolicy
     from pymigrate.mm.state.task import Task
     from pymigrate.mm.state.vma import Vma
-
-
-def is_thp_allowed(machine: Machine, vma: Vma) -> bool:
-    """Whether faults in *vma* may map huge pages. Mirrors thp_vma_allowable_order()."""
-    if vma.space or vma.flags & (Vm.NOHUGEPAGE | Vm.SPECIAL):
-        return False
-    if machine.thp == "madvise":
-        return bool(vma.flags & Vm.HUGEPAGE)
-    return machine.thp == "always"
-
-
-def may_compact(machine: Machine, vma: Vma) -> bool:
-    """Whether a fault in *vma* that finds no huge page has some made free, by whomever."""
-    gfp = thp_fault(machine.defrag, bool(vma.flags & Vm.HUGEPAGE))
-    return bool(gfp & (Gfp.DIRECT_RECLAIM | Gfp.KSWAPD_RECLAIM))
 
 
 def huge_parts(
@@ -68,28 +58,100 @@ def huge_parts(
         yield last, b, False
 
 
-def map_huge(
-    machine: Machine, task: Task, vma: Vma, policy: Mempolicy | None, a: int, b: int, zeroed: bool
-) -> int:
+def do_huge_pmd_anonymous_page(vmf: VmFault, a: int, b: int) -> int:
+    """Huge pages for absent pages from *a* on, up to *b*; the first page that has none."""
+    anon_vma_prepare(vmf.machine, vmf.task, vmf.vma)
+    if vmf.write:
+        at = _map_huge_or_small(vmf, a, b)
+    else:
+        at = b
+        _map_huge_zero(vmf, a, b)
+    vmf.count_faults(nr_blocks(a, at))
+    return at
+
+
+def do_huge_pmd_wp_page(vmf: VmFault, entry: PteRun, a: int, b: int) -> bool:
+    """Let the task store into pages [a, b) of a huge entry; False if it has to be split."""
+    machine = vmf.machine
+    if not entry.lanes:
+        if not machine.release.huge_zero_becomes_thp:
+            return False
+        vmf.table.put(entry.start, entry.end)
+        if _map_huge_or_small(vmf, a, b) == b:
+            vmf.count_faults()
+            return True
+        vmf.table.put(entry.start, entry.end, entry)
+        return False
+    folio = folio_of(machine, entry.lanes[0])
+    if not entry.flags & Pte.EXCLUSIVE and (folio.mapcount > 1 or folio.is_held):
+        return False
+    vmf.count_faults()
+    vmf.touch(entry.with_flags(entry.flags | Pte.EXCLUSIVE))
+    if vmf.is_store:
+        stored(machine, entry, a, b)
+    return True
+
+
+def huge_entries(run: PteRun) -> Iterator[PteRun]:
+    """The huge entries of *run*, of the zero page, too."""
+    if run.lanes:
+        yield from run.entries()
+        return
+    for start in range(run.start, run.end, HPAGE_PMD_NR):
+        yield PteRun(start, HPAGE_PMD_NR, (), run.order, run.flags)
+
+
+def _map_huge_or_small(vmf: VmFault, a: int, b: int) -> int:
+    """Huge pages for [a, b) as long as there are any; the first page that has none.
+
+    Where nodes take turns, or memory is compacted, base pages fill such a block; others are tried.
+    """
+    machine = vmf.machine
+    policy = vmf.vma.policy or vmf.task.policy
+    at = a
+    while True:
+        at = _map_huge(vmf, policy, at, b)
+        if at == b or not (_may_compact(vmf) or (policy and policy.is_interleaving)):
+            machine.counters.add("thp_fault_fallback", nr_blocks(at, b))
+            return at
+        machine.counters.add("thp_fault_fallback")
+        end = min(huge_ceil(at + 1), b)
+        vmf.count_faults(end - at)
+        map_anon(vmf, at, end, zeroed=not vmf.is_store)
+        at = end
+        if at == b:
+            return at
+
+
+def _may_compact(vmf: VmFault) -> bool:
+    """Whether a fault that finds no huge page has some made free, by whomever."""
+    return bool(_gfp(vmf) & (Gfp.DIRECT_RECLAIM | Gfp.KSWAPD_RECLAIM))
+
+
+def _gfp(vmf: VmFault) -> Gfp:
+    return thp_fault(vmf.machine.defrag, bool(vmf.vma.flags & Vm.HUGEPAGE))
+
+
+def _map_huge(vmf: VmFault, policy: Mempolicy | None, a: int, b: int) -> int:
     """New huge pages for absent pages from *a* on, up to *b*; return the first page without one.
 
-    Nobody stores into what they hold outside [a, b), nor anywhere if *zeroed*. Mirrors
+    Nobody stores into what they hold outside [a, b), nor anywhere if nothing is stored. Mirrors
     __do_huge_pmd_anonymous_page() and vma_alloc_folio().
     """
+    machine, task, vma = vmf.machine, vmf.task, vmf.vma
     low, high = huge_floor(a), huge_ceil(b)
-    gfp = thp_fault(machine.defrag, bool(vma.flags & Vm.HUGEPAGE))
     where = placement(machine, task, policy, vma.turn(low, HPAGE_PMD_ORDER))
-    flags, frame = anon_page_state(task, vma, HPAGE_PMD_ORDER, zeroed)
+    flags, frame = anon_page_state(task, vma, HPAGE_PMD_ORDER, zeroed=not vmf.is_store)
     wanted = PteRun(low, high - low, (), HPAGE_PMD_ORDER, flags)
-    runs = _alloc_huge(machine, task, where, wanted, gfp)
+    runs = _alloc_huge(machine, task, where, wanted, _gfp(vmf))
     if not runs:
         return a
     end = runs[-1].end
     new_frames(machine, runs, frame)
-    task.mm.page_table.edit([(run.start, run.end, (run,)) for run in runs])
+    vmf.table.edit([(run.start, run.end, (run,)) for run in runs])
     for start, stop in ((low, a), (min(b, end), end)):
-        if start < stop and not zeroed:
-            _set_zeroed(machine, task.mm, start, stop)
+        if start < stop and vmf.is_store:
+            _set_zeroed(vmf, start, stop)
     machine.counters.add("thp_fault_alloc", (end - low) >> HPAGE_PMD_ORDER)
     return min(b, end)
 
@@ -123,18 +185,18 @@ def _alloc_huge(
     return runs
 
 
-def map_huge_zero(machine: Machine, mm: Mm, a: int, b: int) -> None:
-    """Map the huge zero page at the blocks that meet [a, b)."""
+def _map_huge_zero(vmf: VmFault, a: int, b: int) -> None:
+    """Map the huge zero page at the blocks that meet [a, b). Mirrors set_huge_zero_folio()."""
     low, high = huge_floor(a), huge_ceil(b)
-    if not machine.counters["thp_zero_page_alloc"]:
-        machine.counters.add("thp_zero_page_alloc")
+    if not vmf.machine.counters["thp_zero_page_alloc"]:
+        vmf.machine.counters.add("thp_zero_page_alloc")
     flags = Pte.PRESENT | Pte.YOUNG
-    mm.page_table.put(low, high, PteRun(low, high - low, (), HPAGE_PMD_ORDER, flags))
+    vmf.table.put(low, high, PteRun(low, high - low, (), HPAGE_PMD_ORDER, flags))
 
 
-def _set_zeroed(machine: Machine, mm: Mm, a: int, b: int) -> None:
+def _set_zeroed(vmf: VmFault, a: int, b: int) -> None:
     """Note that nobody has stored into pages [a, b), which lie in one huge entry."""
-    run = mm.page_table.at(a)
+    run = vmf.table.at(a)
     assert run is not None
     extent = (run.pfn(a), b - a)
-    update_frames(machine, [extent], lambda frame: frame.with_flags(FrameFlag.ZEROED))
+    update_frames(vmf.machine, [extent], lambda frame: frame.with_flags(FrameFlag.ZEROED))

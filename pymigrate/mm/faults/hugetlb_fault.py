@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.faults.vm_fault import STORED
 from pymigrate.mm.frames.frames import folio_of, new_frames, update_folio
 from pymigrate.mm.spaces.hugetlb_pool import alloc_for_fault
 from pymigrate.mm.spaces.rmap import anon_vma_prepare, mappings, remove_rmap
@@ -13,41 +14,38 @@ from pymigrate.mm.state.vma import Vm
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_floor
 
 if TYPE_CHECKING:
+    from pymigrate.mm.faults.vm_fault import VmFault
     from pymigrate.mm.state.address_space import AddressSpace
     from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.task import Task
-    from pymigrate.mm.state.vma import Vma
-
-_STORED = Pte.WRITE | Pte.DIRTY | Pte.YOUNG
 
 
-def access_huge_page(
-    machine: Machine, task: Task, vma: Vma, space: AddressSpace, page: int, write: bool
-) -> bool:
-    """Have the huge page that *page* lies in mapped, writable if *write*.
+def access_huge_page(vmf: VmFault, space: AddressSpace, page: int) -> bool:
+    """Have the huge page that *page* lies in mapped, writable for who writes.
 
-    False if there is none: beyond the end of a file, or when the pools have none left.
+    False if there is none: beyond the end of a file, or when the pools have none left. Mirrors
+    hugetlb_fault().
     """
     page = huge_floor(page)
-    table = task.mm.page_table
-    entry = table.at(page)
+    entry = vmf.table.at(page)
     if entry is None:
-        machine.counters.add("pgfault")
-        if not _map_absent(machine, task, vma, space, page):
+        vmf.count_faults()
+        if not _hugetlb_no_page(vmf, space, page):
             return False
-        entry = table.at(page)
+        entry = vmf.table.at(page)
         assert entry is not None
-        if not write or entry.flags & Pte.WRITE:
+        if not vmf.write or entry.flags & Pte.WRITE:
             return True
-    elif not write or entry.flags & Pte.WRITE:
+    elif not vmf.write or entry.flags & Pte.WRITE:
         return True
     else:
-        machine.counters.add("pgfault")
-    return _make_writable(machine, task, vma, entry.clip(page, page + HPAGE_PMD_NR))
+        vmf.count_faults()
+    return _hugetlb_wp(vmf, entry.clip(page, page + HPAGE_PMD_NR))
 
 
-def _map_absent(machine: Machine, task: Task, vma: Vma, space: AddressSpace, page: int) -> bool:
-    """Map a huge page of the file, or a new one. Mirrors hugetlb_no_page()."""
+def _hugetlb_no_page(vmf: VmFault, space: AddressSpace, page: int) -> bool:
+    """Map a huge page of the file, or a new one."""
+    machine, task, vma = vmf.machine, vmf.task, vmf.vma
     index = vma.index(page)
     if index >= space.nr_pages:
         return False
@@ -72,15 +70,16 @@ def _map_absent(machine: Machine, task: Task, vma: Vma, space: AddressSpace, pag
             flags |= Pte.EXCLUSIVE
     if vma.is_shared and vma.flags & Vm.WRITE:
         flags |= Pte.WRITE | Pte.DIRTY
-    _set_entry(task, page, pfn, flags)
+    _set_entry(vmf, page, pfn, flags)
     return True
 
 
-def _make_writable(machine: Machine, task: Task, vma: Vma, entry: PteRun) -> bool:
-    """Let a huge page be written, or a copy of it. Mirrors hugetlb_wp()."""
-    table, pfn = task.mm.page_table, entry.lanes[0]
+def _hugetlb_wp(vmf: VmFault, entry: PteRun) -> bool:
+    """Let a huge page be written, or a copy of it."""
+    machine, task, vma = vmf.machine, vmf.task, vmf.vma
+    pfn = entry.lanes[0]
     if vma.is_shared:
-        table.put(entry.start, entry.end, entry.with_flags(entry.flags | _STORED))
+        vmf.touch(entry)
         return True
     anon_vma_prepare(machine, task, vma)
     folio = folio_of(machine, pfn)
@@ -99,11 +98,10 @@ def _make_writable(machine: Machine, task: Task, vma: Vma, entry: PteRun) -> boo
     else:
         copy = None
     if copy is None:
-        flags = entry.flags | _STORED | Pte.EXCLUSIVE
-        table.put(entry.start, entry.end, entry.with_flags(flags))
+        vmf.touch(entry.with_flags(entry.flags | Pte.EXCLUSIVE))
         return True
     _use(machine, copy, task.mm.family, FrameFlag.ANON)
-    _set_entry(task, entry.start, copy, Pte.PRESENT | Pte.EXCLUSIVE | _STORED)
+    _set_entry(vmf, entry.start, copy, Pte.PRESENT | Pte.EXCLUSIVE | STORED)
     remove_rmap(machine, [entry.with_flags(0)])
     return True
 
@@ -129,6 +127,6 @@ def _use(machine: Machine, pfn: int, owner: int, flags: int) -> None:
     new_frames(machine, [PteRun(0, HPAGE_PMD_NR, (pfn,), HPAGE_PMD_ORDER)], frame)
 
 
-def _set_entry(task: Task, page: int, pfn: int, flags: int) -> None:
+def _set_entry(vmf: VmFault, page: int, pfn: int, flags: int) -> None:
     run = PteRun(page, HPAGE_PMD_NR, (pfn,), HPAGE_PMD_ORDER, flags)
-    task.mm.page_table.put(run.start, run.end, run)
+    vmf.table.put(run.start, run.end, run)

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pymigrate.mm.base.pte import PteRun
-from pymigrate.mm.faults.huge_fault import is_thp_allowed
+from pymigrate.mm.faults.anon_fault import fill_anon
 from pymigrate.mm.faults.memory import access
-from pymigrate.mm.frames.frames import new_frames
-from pymigrate.mm.frames.lru_batches import PAGEVEC_SIZE, folio_add_lru
-from pymigrate.mm.frames.page_alloc import fill_run, lanes_of
+from pymigrate.mm.faults.vm_fault import VmFault
 from pymigrate.mm.frames.placement import placement
-from pymigrate.mm.reclaim.slowpath import may_reclaim
-from pymigrate.mm.spaces.anon_pages import anon_page_state, vma_policies
+from pymigrate.mm.reclaim.slowpath import alloc_run_above_low
+from pymigrate.mm.spaces.anon_pages import vma_policies
+from pymigrate.mm.spaces.huge_pmd import is_thp_allowed
 from pymigrate.mm.spaces.rmap import anon_vma_prepare
 from pymigrate.mm.state.vma import Vm
 
 if TYPE_CHECKING:
     from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.policy import Mempolicy
     from pymigrate.mm.state.task import Task
-    from pymigrate.mm.state.vma import Vma
 
 MIN_PAGES = 16  # fewer are faulted in one by one
 
@@ -48,26 +44,10 @@ def _store_into_gap(machine: Machine, task: Task, pages: range) -> int:
     if run is not None or min(nr, len(pages)) < MIN_PAGES:
         return 0
     anon_vma_prepare(machine, task, vma)
-    policy, index = next((p, i) for _, _, p, i in vma_policies(machine, task, vma, start, end))
-    return _fault_in(machine, task, vma, pages[: min(nr, len(pages))], policy, index)
-
-
-def _fault_in(
-    machine: Machine, task: Task, vma: Vma, pages: range, policy: Mempolicy | None, index: int
-) -> int:
+    pages = pages[: min(nr, len(pages))]
+    _, _, policy, index = next(vma_policies(machine, task, vma, start, end))  # it is the only one
     where = placement(machine, task, policy, index, pages.step)
-    flags, frame = anon_page_state(task, vma)
-    lanes = lanes_of(machine, task, where)
-    if may_reclaim(machine):
-        lanes = [lane.above_low() for lane in lanes]
-    dense = fill_run(machine, task, lanes, PteRun(0, len(pages), (), 0, flags))
-    if not dense:
-        return 0
-    got = dense[-1].end
-    new_frames(machine, dense, frame)
-    pfns = [pfn for run in dense for pfn in run.pfns()]
-    made = [PteRun(page, 1, (pfn,), 0, flags) for page, pfn in zip(pages, pfns, strict=False)]
-    task.mm.page_table.insert(made)
-    folio_add_lru(machine, task.cpu, got, pfns[-PAGEVEC_SIZE:], bool(vma.flags & Vm.LOCKED))
-    machine.counters.add("pgfault", got)
+    vmf = VmFault(machine, task, vma)
+    got = fill_anon(vmf, pages, where, zeroed=False, take=alloc_run_above_low)
+    vmf.count_faults(got)
     return got

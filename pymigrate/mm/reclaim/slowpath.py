@@ -56,6 +56,19 @@ def alloc_run_slowpath(
             return runs
 
 
+def alloc_run_above_low(
+    machine: Machine, task: Task, where: Placement, wanted: PteRun
+) -> list[PteRun]:
+    """Give base pages frames as alloc_run() does, but none for which kswapd would be woken first.
+
+    Where accesses reclaim nothing nobody wakes it, and memory is taken down to "min".
+    """
+    lanes = lanes_of(machine, task, where)
+    if may_reclaim(machine):
+        lanes = [lane.above_low() for lane in lanes]
+    return fill_run(machine, task, lanes, wanted)
+
+
 def have_room(machine: Machine, task: Task, where: Placement, nr: int) -> bool:
     """Let kswapd reclaim what *nr* pages will need; whether it has reclaimed something."""
 

@@ -1,4 +1,4 @@
-"""Huge pages where a VMA is cut."""
+"""Huge entries: where they may be, and where a VMA is cut through them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from pymigrate.mm.state.mm import Mm
     from pymigrate.mm.state.task import Task
     from pymigrate.mm.state.vma import Vma
+
+
+def is_thp_allowed(machine: Machine, vma: Vma) -> bool:
+    """Whether faults in *vma* may map huge pages. Mirrors thp_vma_allowable_order()."""
+    if vma.space or vma.flags & (Vm.NOHUGEPAGE | Vm.SPECIAL):
+        return False
+    if machine.thp == "madvise":
+        return bool(vma.flags & Vm.HUGEPAGE)
+    return machine.thp == "always"
 
 
 def nr_blocks(a: int, b: int) -> int:

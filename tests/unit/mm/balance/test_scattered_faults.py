@@ -26,7 +26,7 @@ Case = tuple[Machine, Task, int]
 
 def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every fault be taken by itself."""
-    monkeypatch.setattr(memory, "_take_hint_faults", lambda *_: None)
+    monkeypatch.setattr(memory, "hint_faults", lambda *_: None)
 
 
 def interleaved() -> Case:

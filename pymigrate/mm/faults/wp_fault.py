@@ -1,0 +1,103 @@
+"""Stores into base pages that are mapped read-only: they are used again, or copied.
+
+Mirrors do_wp_page() and what it calls, mm/memory.c.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.faults import filemap
+from pymigrate.mm.faults.anon_fault import map_anon
+from pymigrate.mm.faults.vm_fault import STORED
+from pymigrate.mm.frames.frames import alike_parts, extents_between, extents_of, update_frames
+from pymigrate.mm.frames.lru_batches import lru_add_drain
+from pymigrate.mm.frames.page_alloc import alloc_run
+from pymigrate.mm.spaces.anon_pages import Fault
+from pymigrate.mm.spaces.rmap import anon_vma_prepare, remove_rmap
+
+if TYPE_CHECKING:
+    from pymigrate.mm.base.memmap import Frame
+    from pymigrate.mm.base.pte import PteRun
+    from pymigrate.mm.faults.vm_fault import VmFault
+    from pymigrate.mm.state.machine import Machine
+
+
+def do_wp_page(vmf: VmFault, run: PteRun) -> None:
+    """Let the task write to the pages of *run*, or to copies. Raises Fault SIGKILL."""
+    if vmf.vma.is_shared:
+        vmf.touch(run)
+        filemap.dirty_frames(vmf.machine, [run])
+        return
+    if run.flags & Pte.EXCLUSIVE:
+        _wp_page_reuse(vmf, run)
+        return
+    anon_vma_prepare(vmf.machine, vmf.task, vmf.vma)
+    for piece, frame in alike_parts(vmf.machine, run):
+        if frame.is_anon and _can_reuse_anon(vmf, piece, frame):
+            _wp_page_reuse(vmf, piece)
+            continue
+        if frame.flags & FrameFlag.KSM:
+            vmf.machine.counters.add("cow_ksm", piece.nr)
+        wp_page_copy(vmf, piece, bool(frame.flags & FrameFlag.ZEROED) and not vmf.is_store)
+
+
+def wp_page_copy(vmf: VmFault, run: PteRun, zeroed: bool) -> None:
+    """Give the task private copies in place of the pages of *run*, as if it had stored into them.
+
+    They hold something unless *zeroed*. Room was made before: nothing is reclaimed while the pages
+    are being copied.
+
+    Raises Fault SIGKILL. Mirrors wp_page_copy().
+    """
+    end = run.end
+    try:
+        map_anon(vmf, run.start, run.end, zeroed, alloc_run)
+    except Fault as fault:
+        end = fault.page  # the end of the task has unmapped the others
+        raise
+    finally:
+        if run.start < end:
+            gone = run.clip(run.start, end).with_flags(run.flags & Pte.KSM)
+            remove_rmap(vmf.machine, [gone])
+
+
+def stored(machine: Machine, run: PteRun, a: int, b: int) -> None:
+    """Note that something was stored into pages [a, b) of *run*."""
+    for start, nr in extents_between(run, a, b):
+        found = machine.memmap_of(start).between(start, start + nr)
+        if any(part.frame.flags & FrameFlag.ZEROED for part in found):
+            extent = [(start, nr)]
+            update_frames(machine, extent, lambda f: f.without_flags(FrameFlag.ZEROED))
+
+
+def _wp_page_reuse(vmf: VmFault, run: PteRun) -> None:
+    """Let the task write to pages that nobody else has. Mirrors wp_page_reuse()."""
+    vmf.table.put(run.start, run.end, run.with_flags(run.flags | STORED | Pte.EXCLUSIVE))
+    if vmf.is_store:
+        stored(vmf.machine, run, run.start, run.end)
+
+
+def _can_reuse_anon(vmf: VmFault, run: PteRun, frame: Frame) -> bool:
+    """Whether the only holder of anonymous pages is this entry.
+
+    Mirrors wp_can_reuse_anon_folio(): a page that waits in this CPU's LRU batch is put on its
+    list first; one that waits on another CPU is held.
+    """
+    machine = vmf.machine
+    if frame.order or frame.mapcount > 1 or frame.is_held or frame.flags & FrameFlag.KSM:
+        return False
+    if frame.flags & FrameFlag.SWAPCACHE:  # its place in swap is given up: folio_free_swap()
+        gone = FrameFlag.SWAPCACHE
+        update_frames(machine, extents_of(run), lambda f: f.without_flags(gone))
+    for cpu, batch in list(machine.lru_batches.items()):
+        queued = {*batch.waiting, *batch.mlocked}
+        if queued and any(
+            start <= pfn < start + nr for start, nr in extents_of(run) for pfn in queued
+        ):
+            if cpu != vmf.task.cpu:
+                return False
+            lru_add_drain(machine, cpu)
+    return True
