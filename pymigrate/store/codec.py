@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pymigrate.errors import StoreError
-from pymigrate.mm.base.runs import R, RunMap
+from pymigrate.mm.base.runs import RunMap
 from pymigrate.mm.state.machine import Machine
 from pymigrate.store.blobs import KINDS
 from pymigrate.store.tables import TABLES
@@ -28,24 +28,9 @@ class DamagedError(StoreError):
         super().__init__("is damaged; `pymigrate boot` starts afresh", path)
 
 
-class StoredRunMap(RunMap[R]):
-    """A run map as it was stored; it becomes a plain RunMap when it is first looked at."""
-
-    __slots__ = ()
-
-    def __init__(self, kind: str, blob: bytes, path: str = "") -> None:
-        self.changed = False  # runs and starts are left unset, for __getattr__ to fill
-        self.unread = lambda: decode_runs(kind, blob, path)
-
-    def __getattr__(self, name: str) -> Any:  # a list of runs or of their starts
-        if name not in ("runs", "starts"):
-            raise AttributeError(name)
-        self.runs = self.unread()
-        self.starts = [run.start for run in self.runs]
-        del self.unread
-        # The attributes of a class with __getattr__ take twice as long to look up.
-        self.__class__ = RunMap  # type: ignore[assignment]  # its layout is the same
-        return self.runs if name == "runs" else self.starts
+def stored_map(kind: str, blob: bytes, path: str = "") -> RunMap[Any]:  # runs of the kind's type
+    """The run map of a blob, which is decoded when it is first looked at."""
+    return RunMap(load=lambda: decode_runs(kind, blob, path))
 
 
 def rows_of(machine: Machine) -> Rows:
@@ -76,7 +61,7 @@ def machine_of(rows: Rows, maps: Maps) -> Machine:
 def copy_machine(machine: Machine) -> Machine:
     """Another machine in the same state; what is not kept on disk it does not have either."""
     maps: Maps = {
-        key: StoredRunMap(key[0], encode_runs(key[0], runs.runs))
+        key: stored_map(key[0], encode_runs(key[0], runs.runs))
         for key, runs in maps_of(machine).items()
     }
     return machine_of(rows_of(machine), maps)

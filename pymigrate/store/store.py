@@ -10,11 +10,11 @@ from pymigrate.errors import StoreError
 from pymigrate.store.codec import (
     MISFITS,
     DamagedError,
-    StoredRunMap,
     encode_runs,
     machine_of,
     maps_of,
     rows_of,
+    stored_map,
 )
 from pymigrate.store.tables import TABLES
 
@@ -110,7 +110,7 @@ class Store:
         """Decode every run map of the machine that was loaded, which else waits for its use."""
         assert self._known is not None, "the transaction has not loaded it"
         for runs in self._known.maps.values():
-            assert runs.starts is not None
+            assert runs.runs is not None
 
     def load(self) -> Machine:
         """The machine; its run maps are decoded when they are first looked at."""
@@ -121,7 +121,7 @@ class Store:
             for name in TABLES
         }
         maps: dict[MapKey, RunMap[Any]] = {  # runs of the kind's type
-            (kind, owner): StoredRunMap(kind, data, self.path)
+            (kind, owner): stored_map(kind, data, self.path)
             for kind, owner, data in self._run("SELECT kind, owner, data FROM run_map")
         }
         try:

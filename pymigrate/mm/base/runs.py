@@ -54,34 +54,66 @@ class Extent(NamedTuple):
 class RunMap(Generic[R]):
     """Sorted disjoint runs; neighbours that can be one run are one.
 
-    `changed` is set by every edit, so that a store can tell what it has to write. `unread` gives
-    the runs of a map that a store has loaded and nobody has looked at; else it is not set.
+    `changed` is set by every edit, so that a store can tell what it has to write.
     """
 
-    __slots__ = ("changed", "runs", "starts", "unread")
-    unread: Callable[[], list[R]]
+    __slots__ = ("_load", "_runs", "_starts", "changed")
 
-    def __init__(self, runs: Iterable[R] = ()) -> None:
-        self.runs: list[R] = list(runs)
-        self.starts: list[int] = [run.start for run in self.runs]
+    def __init__(self, runs: Iterable[R] = (), load: Callable[[], list[R]] | None = None) -> None:
+        """A map of *runs*, or of those that *load* gives when it is first looked at."""
+        self._load = load
+        self._runs: list[R] = list(runs)
+        self._starts: list[int] = [run.start for run in self._runs]
         self.changed = False
+
+    @property
+    def runs(self) -> list[R]:
+        """All runs."""
+        if self._load is not None:
+            self._read()
+        return self._runs
+
+    @property
+    def starts(self) -> list[int]:
+        """Where each run starts."""
+        if self._load is not None:
+            self._read()
+        return self._starts
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether nobody has looked at it yet."""
+        return self._load is not None
+
+    def _read(self) -> None:
+        assert self._load is not None
+        self._set(self._load())
+        self._load = None
+
+    def _set(self, runs: list[R]) -> None:
+        self._runs, self._starts = runs, [run.start for run in runs]
 
     def at(self, x: int) -> R | None:
         """The run that covers *x*."""
-        i = bisect_right(self.starts, x) - 1
+        if self._load is not None:
+            self._read()
+        i = bisect_right(self._starts, x) - 1
         if i >= 0:
-            run = self.runs[i]
+            run = self._runs[i]
             if x < run.start + run.nr:
                 return run
         return None
 
     def between(self, a: int, b: int) -> list[R]:
         """The runs that meet [a, b), clipped to it; a huge entry is given whole."""
-        lo = bisect_right(self.starts, a) - 1
-        if lo < 0 or self.runs[lo].start + self.runs[lo].nr <= a:
+        if self._load is not None:
+            self._read()
+        runs, starts = self._runs, self._starts
+        lo = bisect_right(starts, a) - 1
+        if lo < 0 or runs[lo].start + runs[lo].nr <= a:
             lo += 1
-        hi = bisect_left(self.starts, b, lo)
-        found = self.runs[lo:hi]
+        hi = bisect_left(starts, b, lo)
+        found = runs[lo:hi]
         if found:
             first = found[0]
             if first.start < a:
@@ -113,9 +145,10 @@ class RunMap(Generic[R]):
 
     def pop_front(self, nr: int) -> list[R]:
         """Take the lowest *nr* numbers out, and give the runs that held them."""
+        runs, starts = self.runs, self.starts
         self.changed = True
         taken: list[R] = []
-        for run in self.runs:
+        for run in runs:
             if not nr:
                 break
             if run.nr > nr:
@@ -125,13 +158,13 @@ class RunMap(Generic[R]):
         assert not nr, f"{nr} more are wanted than there are"
         whole = len(taken)
         if taken:
-            last = self.runs[whole - 1]
+            last = runs[whole - 1]
             if last.nr > taken[-1].nr:
                 rest = last.split(taken[-1].start + taken[-1].nr)[1]
-                self.runs[whole - 1], self.starts[whole - 1] = rest, rest.start
+                runs[whole - 1], starts[whole - 1] = rest, rest.start
                 whole -= 1
-        del self.runs[:whole]
-        del self.starts[:whole]
+        del runs[:whole]
+        del starts[:whole]
         return taken
 
     def put(self, a: int, b: int, *runs: R) -> None:
@@ -145,8 +178,8 @@ class RunMap(Generic[R]):
         """
         ours, theirs = self.runs, runs
         if len(theirs) > len(ours):
-            self.runs, theirs = list(runs), ours
-            self.starts = [run.start for run in runs]
+            theirs = ours
+            self._set(list(runs))
         self.edit([(run.start, run.start + run.nr, (run,)) for run in theirs])
         self.changed = True
 
@@ -170,7 +203,7 @@ class RunMap(Generic[R]):
             sweep.copy(replace(run, points[i:end]))
             i, pos = end, j + 1
         sweep.copy(runs[pos:])
-        self.runs, self.starts = sweep.out, [run.start for run in sweep.out]
+        self._set(sweep.out)
 
     def edit(self, edits: Sequence[Edit[R]]) -> None:
         """Make all *edits*, which are sorted and disjoint, in one sweep.
@@ -179,6 +212,8 @@ class RunMap(Generic[R]):
         """
         if not edits:
             return
+        if self._load is not None:
+            self._read()
         self.changed = True
         gap = self._wide_gap(edits)
         for part in (edits[gap:], edits[:gap]) if gap else (edits,):
@@ -186,23 +221,24 @@ class RunMap(Generic[R]):
 
     def _wide_gap(self, edits: Sequence[Edit[R]]) -> int:
         """Which edit comes behind so many runs that those need not be copied; 0 if none does."""
-        if len(self.runs) < _MANY or len(edits) < 2:
+        starts = self._starts
+        if len(starts) < _MANY or len(edits) < 2:
             return 0
         _, i = max([(edits[i][0] - edits[i - 1][1], i) for i in range(1, len(edits))])
-        between = bisect_left(self.starts, edits[i][0]) - bisect_left(self.starts, edits[i - 1][1])
-        return i if between > len(self.runs) // 8 else 0
+        between = bisect_left(starts, edits[i][0]) - bisect_left(starts, edits[i - 1][1])
+        return i if between > len(starts) // 8 else 0
 
     def _edit(self, edits: Sequence[Edit[R]]) -> None:
         """One sweep."""
-        sweep = _Sweep(self.runs, self.starts, edits[0][0])
+        sweep = _Sweep(self._runs, self._starts, edits[0][0])
         for a, b, new in edits:
             sweep.keep_until(a)
             sweep.drop_until(b)
             for run in new:
                 sweep.put(run)
         first, last = sweep.finish()
-        self.runs[first:last] = sweep.out
-        self.starts[first:last] = [run.start for run in sweep.out]
+        self._runs[first:last] = sweep.out
+        self._starts[first:last] = [run.start for run in sweep.out]
 
 
 class _Sweep(Generic[R]):

@@ -1,5 +1,7 @@
 """RunMap on plain extents; tests/property compares it with a dictionary."""
 
+from collections.abc import Callable
+
 import pytest
 
 from pymigrate.mm.base.runs import Extent, RunMap, coalesce, pages_to_extents
@@ -92,3 +94,29 @@ def test_coalesce_sorts_and_joins() -> None:
 )
 def test_pages_to_extents(pages: list[int], extents: list[tuple[int, int]]) -> None:
     assert pages_to_extents(pages) == runs(*extents)
+
+
+def test_map_is_loaded_once_when_it_is_first_looked_at() -> None:
+    loaded = []
+    runs = RunMap(load=lambda: loaded.append(1) or [Extent(5, 6)])
+    assert (runs.is_unread, loaded) == (True, [])
+    assert runs.at(7) == Extent(5, 6)
+    assert runs.between(0, 8) == [Extent(5, 3)]
+    assert (runs.is_unread, loaded, runs.changed) == (False, [1], False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda runs: runs.put(20, 21, Extent(20, 1)), id="put"),
+        pytest.param(lambda runs: runs.pop_front(1), id="pop_front"),
+        pytest.param(lambda runs: runs.insert([Extent(20, 1)]), id="insert"),
+        pytest.param(lambda runs: runs.edit_points([6], lambda run, _: [run]), id="edit_points"),
+    ],
+)
+def test_change_loads_a_map_first(change: Callable[[RunMap[Extent]], object]) -> None:
+    plain, lazy = RunMap([Extent(5, 6)]), RunMap(load=lambda: [Extent(5, 6)])
+    change(plain)
+    change(lazy)
+    assert lazy.runs == plain.runs
+    assert lazy.changed
