@@ -75,12 +75,9 @@ def _hugetlb_no_page(vmf: VmFault, space: AddressSpace, page: int) -> bool:
 
 
 def _hugetlb_wp(vmf: VmFault, entry: PteRun) -> bool:
-    """Let a huge page be written, or a copy of it."""
+    """Let a huge page of private memory be written, or a copy of it."""
     machine, task, vma = vmf.machine, vmf.task, vmf.vma
     pfn = entry.lanes[0]
-    if vma.is_shared:
-        vmf.touch(entry)
-        return True
     anon_vma_prepare(machine, task, vma)
     folio = folio_of(machine, pfn)
     if folio.is_anon and folio.mapcount > 1:

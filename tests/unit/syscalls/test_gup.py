@@ -298,8 +298,9 @@ def test_huge_page_moves_whole() -> None:
     assert machine.counters["thp_migration_success"] == 1
 
 
-def test_huge_page_of_the_pool_moves_to_one_that_is_not_movable() -> None:
-    machine = with_movable(hugetlb={1: 1})
+@pytest.mark.parametrize("nr", [1, 2], ids=["the only one", "with a free one there"])
+def test_huge_page_of_the_pool_moves_to_one_that_is_not_movable(nr: int) -> None:
+    machine = with_movable(hugetlb={1: nr})
     task = new_task(machine)
     addr = mapped(machine, task, "2MiB", hugetlb=True)
     touch(machine, task, addr, PAGE)

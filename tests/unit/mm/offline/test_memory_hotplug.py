@@ -302,7 +302,7 @@ def test_huge_page_in_use_moves_to_another_pool(machine: Machine, task: Task) ->
 def test_huge_page_in_use_gets_a_fresh_one_where_no_pool_has_any(
     machine: Machine, task: Task
 ) -> None:
-    set_nr_hugepages(machine, 1, 1)
+    set_nr_hugepages(machine, 2, 1)  # the free one must go, too
     addr = mapped(machine, task, "2MiB", hugetlb=True)
     touch(machine, task, addr, 2 * MIB)
     machine.counters.clear()

@@ -1,0 +1,246 @@
+"""The hugetlb pools grow and shrink, and give migration its destinations."""
+
+import pytest
+
+from pymigrate.mm.base.memmap import POOL_FRAME, nid_of
+from pymigrate.mm.frames.frames import frame_of
+from pymigrate.mm.offline.contig import alloc_contig_range
+from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.nodemask import Nodemask
+from pymigrate.syscalls.cpuset import attach_task, create
+from pymigrate.syscalls.migrate import migrate_pages, move_pages
+from pymigrate.syscalls.mmap import munmap
+from pymigrate.syscalls.process import touch
+from pymigrate.uapi import MPOL_MF_MOVE
+from tests.conftest import (
+    HUGE,
+    MIB,
+    PAGE,
+    errno_of,
+    hold,
+    mapped,
+    nodes_of,
+    pfn_at,
+    placed_on,
+    touched,
+)
+from tests.property.invariants import check
+
+
+def pools(machine: Machine) -> list[tuple[int, int, int]]:
+    """Of each node: the pages of its pool, the free and the surplus ones."""
+    check(machine)
+    found = [node.hugetlb for node in machine.nodes.values()]
+    return [(pool.nr, pool.nr_free, pool.surplus) for pool in found]
+
+
+# How many
+
+
+def test_pages_are_shared_out_over_the_nodes(machine: Machine) -> None:
+    set_nr_hugepages(machine, 5)
+    assert pools(machine) == [(3, 3, 0), (2, 2, 0)]
+    assert machine.counters["htlb_buddy_alloc_success"] == 5
+    set_nr_hugepages(machine, 8)
+    assert pools(machine) == [(4, 4, 0), (4, 4, 0)]
+
+
+def test_one_nodes_pool_is_set_for_itself(machine: Machine) -> None:
+    set_nr_hugepages(machine, 3, 1)
+    assert pools(machine) == [(0, 0, 0), (3, 3, 0)]
+    set_nr_hugepages(machine, 4, 0)
+    set_nr_hugepages(machine, 1, 1)
+    assert pools(machine) == [(4, 4, 0), (1, 1, 0)]
+
+
+def test_the_frames_of_a_pool_are_in_use(machine: Machine) -> None:
+    before = machine.nodes[0].nr_free
+    set_nr_hugepages(machine, 2, 0)
+    assert machine.nodes[0].nr_free == before - 1024
+    [extent] = machine.nodes[0].hugetlb.free.runs
+    [extent] = machine.nodes[0].hugetlb.free.runs
+    assert frame_of(machine, extent.start) == POOL_FRAME
+    set_nr_hugepages(machine, 0, 0)
+    assert machine.nodes[0].nr_free == before
+    assert pools(machine) == [(0, 0, 0), (0, 0, 0)]
+
+
+def test_a_pool_gets_what_memory_there_is(machine: Machine, task: Task) -> None:
+    touched(machine, task, "60MiB", node=1)
+    set_nr_hugepages(machine, 1000, 1)
+    nr = machine.nodes[1].hugetlb.nr
+    assert nr == machine.counters["htlb_buddy_alloc_success"] == 1
+    assert machine.counters["htlb_buddy_alloc_fail"] == 1
+
+
+def test_a_full_node_leaves_its_share_to_the_others(machine: Machine, task: Task) -> None:
+    touched(machine, task, "62MiB", node=0)
+    set_nr_hugepages(machine, 6)
+    assert pools(machine) == [(0, 0, 0), (6, 6, 0)]
+
+
+def test_the_fullest_pool_shrinks_first(machine: Machine) -> None:
+    set_nr_hugepages(machine, 2, 0)
+    set_nr_hugepages(machine, 4, 1)
+    set_nr_hugepages(machine, 3)
+    assert pools(machine) == [(1, 1, 0), (2, 2, 0)]
+
+
+def test_pages_in_use_become_surplus_which_a_higher_count_takes_back(
+    machine: Machine, task: Task
+) -> None:
+    set_nr_hugepages(machine, 3, 0)
+    touched(machine, task, "4MiB", hugetlb=True)
+    set_nr_hugepages(machine, 0, 0)
+    assert pools(machine) == [(2, 0, 2), (0, 0, 0)]
+    set_nr_hugepages(machine, 1, 0)
+    assert pools(machine) == [(2, 0, 1), (0, 0, 0)]
+    set_nr_hugepages(machine, 3, 0)
+    assert pools(machine) == [(3, 1, 0), (0, 0, 0)]
+
+
+def test_the_pool_with_the_most_pages_has_the_surplus(machine: Machine, task: Task) -> None:
+    set_nr_hugepages(machine, 1, 0)
+    set_nr_hugepages(machine, 2, 1)
+    touched(machine, task, "6MiB", hugetlb=True)
+    set_nr_hugepages(machine, 1)
+    assert pools(machine) == [(1, 0, 1), (2, 0, 1)]
+
+
+def test_reserved_pages_stay_when_the_pool_shrinks(machine: Machine, task: Task) -> None:
+    set_nr_hugepages(machine, 4, 0)
+    mapped(machine, task, "4MiB", hugetlb=True)
+    set_nr_hugepages(machine, 1, 0)
+    assert pools(machine) == [(2, 2, 1), (0, 0, 0)]
+
+
+def test_a_surplus_page_that_is_given_back_leaves_the_pool(machine: Machine, task: Task) -> None:
+    set_nr_hugepages(machine, 2, 0)
+    addr = touched(machine, task, "4MiB", hugetlb=True)
+    set_nr_hugepages(machine, 1, 0)
+    munmap(machine, task, addr, HUGE)
+    assert pools(machine) == [(1, 0, 0), (0, 0, 0)]
+
+
+# Migration
+
+
+def moved(machine: Machine, task: Task) -> int:
+    return migrate_pages(machine, task, task, Nodemask.of(0), Nodemask.of(1))
+
+
+def test_a_page_moves_to_a_free_one_of_the_target(machine: Machine, task: Task) -> None:
+    set_nr_hugepages(machine, 1, 0)
+    set_nr_hugepages(machine, 1, 1)
+    addr = touched(machine, task, "2MiB", hugetlb=True)
+    assert moved(machine, task) == 0
+    assert nodes_of(machine, task, addr, "2MiB") == [[512, 1]]
+    assert pools(machine) == [(1, 1, 0), (1, 0, 0)]
+
+
+def test_a_fresh_page_takes_the_place_of_the_old_one_in_another_pool(
+    machine: Machine, task: Task
+) -> None:
+    set_nr_hugepages(machine, 1, 0)
+    addr = touched(machine, task, "2MiB", hugetlb=True)
+    free = [node.nr_free for node in machine.nodes.values()]
+    assert moved(machine, task) == 0
+    assert nodes_of(machine, task, addr, "2MiB") == [[512, 1]]
+    assert pools(machine) == [(0, 0, 0), (1, 0, 0)]
+    assert [node.nr_free for node in machine.nodes.values()] == [free[0] + 512, free[1] - 512]
+
+
+def test_a_surplus_moves_along(machine: Machine, task: Task) -> None:
+    set_nr_hugepages(machine, 2, 0)
+    addr = touched(machine, task, "4MiB", hugetlb=True)
+    set_nr_hugepages(machine, 1, 0)
+    move_pages(machine, task, task, [addr], [1], MPOL_MF_MOVE)
+    assert pools(machine) == [(1, 0, 0), (1, 0, 1)]
+
+
+def test_reserved_pages_are_no_destination(machine: Machine, task: Task) -> None:
+    set_nr_hugepages(machine, 1, 0)
+    set_nr_hugepages(machine, 1, 1)
+    addr = mapped(machine, task, "4MiB", hugetlb=True)
+    touch(machine, task, addr, PAGE)
+    assert moved(machine, task) == 0
+    assert machine.counters["htlb_buddy_alloc_success"] == 3
+    assert pools(machine) == [(0, 0, 0), (2, 1, 0)]
+
+
+def test_without_any_memory_the_call_ends_with_enomem(machine: Machine, task: Task) -> None:
+    set_nr_hugepages(machine, 1, 0)
+    addr = touched(machine, task, "2MiB", hugetlb=True)
+    touched(machine, task, "63MiB", node=1)
+    assert errno_of(moved, machine, task) == "ENOMEM"
+    assert nodes_of(machine, task, addr, "2MiB") == [[512, 0]]
+    assert machine.counters["htlb_buddy_alloc_fail"] == 1
+
+
+@pytest.mark.parametrize(
+    ("pool", "after"),
+    [(1, [(1, 0, 0), (1, 1, 0)]), (0, [(1, 0, 0), (0, 0, 0)])],
+    ids=["of the pool", "fresh"],
+)
+def test_a_destination_that_was_not_used_is_given_back(
+    machine: Machine, task: Task, pool: int, after: list[tuple[int, int, int]]
+) -> None:
+    set_nr_hugepages(machine, 1, 0)
+    set_nr_hugepages(machine, pool, 1)
+    addr = touched(machine, task, "2MiB", hugetlb=True)
+    free = machine.nodes[1].nr_free
+    hold(machine, task, addr, pins=0)
+    assert moved(machine, task) == 1
+    assert pools(machine) == after
+    assert machine.nodes[1].nr_free == free
+
+
+# Memory that is wanted in one piece
+
+
+def test_a_free_page_in_the_way_is_replaced_on_its_node(machine: Machine) -> None:
+    set_nr_hugepages(machine, 2, 1)
+    [extent] = machine.nodes[1].hugetlb.free.runs
+    machine.counters.clear()
+    alloc_contig_range(machine, extent.start, extent.start + 512)
+    check(machine)
+    left = [(run.start, run.nr) for run in machine.nodes[1].hugetlb.free.runs]
+    assert sum(nr for _, nr in left) == 1024
+    assert all(nid_of(start) == 1 for start, _ in left)
+    assert machine.nodes[1].hugetlb.free.between(extent.start, extent.start + 512) == []
+    assert machine.nodes[1].hugetlb.nr == 2
+    assert machine.counters["htlb_buddy_alloc_success"] == 1
+
+
+def test_a_free_page_that_cannot_be_replaced_stays(machine: Machine, task: Task) -> None:
+    set_nr_hugepages(machine, 1, 1)
+    [extent] = machine.nodes[1].hugetlb.free.runs
+    with placed_on(task, 1):
+        touch(machine, task, mapped(machine, task, "61MiB"), 61 * MIB)
+    start = extent.start
+    assert errno_of(alloc_contig_range, machine, start, start + 512) == "ENOMEM"
+    assert pools(machine)[1] == (1, 1, 0)
+
+
+def test_a_page_in_use_moves_out_of_the_way(machine: Machine, task: Task) -> None:
+    set_nr_hugepages(machine, 1, 1)
+    addr = mapped(machine, task, "2MiB", hugetlb=True)
+    touch(machine, task, addr, PAGE)
+    old = pfn_at(task, addr)
+    alloc_contig_range(machine, old, old + 512)
+    assert pfn_at(task, addr) != old
+    assert nodes_of(machine, task, addr, "2MiB") == [[512, 1]]
+
+
+def test_a_task_takes_pages_from_the_pools_of_its_cpuset_alone(
+    machine: Machine, task: Task
+) -> None:
+    set_nr_hugepages(machine, 1, 0)
+    set_nr_hugepages(machine, 1, 1)
+    create(machine, machine.shell_of(0), "one", task.cpus, Nodemask.of(1), False)
+    attach_task(machine, machine.shell_of(0), task, "one")
+    assert errno_of(mapped, machine, task, "4MiB", hugetlb=True) == "ENOMEM"
+    addr = touched(machine, task, "2MiB", hugetlb=True)
+    assert nodes_of(machine, task, addr, "2MiB") == [[512, 1]]
