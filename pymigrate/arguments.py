@@ -6,11 +6,11 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.state.machine import regions_of
 from pymigrate.nodemask import Nodemask
 from pymigrate.tools.program import strtoul, to_signed
 from pymigrate.uapi import MODE_FLAG_TEXTS, MODE_FLAGS, MODE_TEXTS, MODES
 from pymigrate.units import PAGE_SHIFT, parse_size
-from pymigrate.views.pages.regions import regions_of
 
 if TYPE_CHECKING:
     from pymigrate.mm.state.machine import Machine

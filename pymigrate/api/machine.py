@@ -37,7 +37,7 @@ from pymigrate.api.results import (
 )
 from pymigrate.arguments import parse_mode
 from pymigrate.errors import KernelError
-from pymigrate.mm.state.machine import find_file, watching
+from pymigrate.mm.state.machine import find_file, regions_of, watching
 from pymigrate.nodemask import Nodemask
 from pymigrate.session import save_state
 from pymigrate.store.codec import copy_machine
@@ -47,7 +47,6 @@ from pymigrate.uapi import MPOL_F_ADDR, MPOL_F_NODE, MPOL_MF_MOVE, MPOL_MF_MOVE_
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, pages_of, parse_size
 from pymigrate.views import entries, tree
 from pymigrate.views.pages import placement
-from pymigrate.views.pages.regions import regions_of
 from pymigrate.views.pictures import ps, show
 from pymigrate.views.proc import numa_maps, vmstat
 from pymigrate.views.told import trace

@@ -15,6 +15,7 @@ from pymigrate.mm.faults.memory import access
 from pymigrate.mm.frames.hot_pages import TIERING
 from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.state.access import accessed
+from pymigrate.mm.state.machine import region_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +77,7 @@ class Accessing:
 
 def sweeps(machine: Machine, task: Task, pattern: AccessPattern) -> Iterator[Sweep]:
     """The sweeps that *pattern* means: none if its region is not mapped."""
-    region = machine.own_region(task.name, pattern.region)
+    region = region_of(machine, task, pattern.region)
     if region is None:
         return
     for part in accessed(pattern, region.start, region.nr):

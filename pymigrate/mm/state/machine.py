@@ -148,29 +148,6 @@ class Machine:
                 return task
         raise KernelError("ESRCH", f"there is no process called {who}")
 
-    def region(self, task: str, name: str) -> Region:
-        """The memory that *task*, or a parent of it, or else any task calls *name*.
-
-        Raises KernelError EFAULT.
-        """
-        own = self.own_region(task, name)
-        if own is not None:
-            return own
-        found = [region for (_, called), region in self.regions.items() if called == name]
-        if not found:
-            raise KernelError("EFAULT", f"no memory is called {name}")
-        return found[-1]
-
-    def own_region(self, task: str, name: str) -> Region | None:
-        """The memory that *task*, or a parent of it, calls *name*."""
-        parents = {t.name: t.parent for t in self.tasks.values()}
-        who = task
-        while who:
-            if (who, name) in self.regions:
-                return self.regions[who, name]
-            who = parents.get(who, "")
-        return None
-
     def mms_of(self, family: int) -> Iterator[Mm]:
         """The address spaces of a fork family, in the order of their making."""
         return (mm for mm in self.mms.values() if mm.family == family)
@@ -208,3 +185,34 @@ def watching(machine: Machine, watch: Watch) -> Iterator[Watch]:
         yield watch
     finally:
         machine.watch = outer
+
+
+def owners_of(machine: Machine, task: Task) -> list[str]:
+    """*task* and its parents, by name, the nearest first."""
+    parents = {other.name: other.parent for other in machine.tasks.values()}
+    owners = [task.name]
+    while parents.get(owners[-1]):
+        owners.append(parents[owners[-1]])
+    return owners
+
+
+def region_of(machine: Machine, task: Task, name: str) -> Region | None:
+    """The memory that *task* calls *name*, or else the nearest of its parents that has it.
+
+    The steps of a scenario have a stricter rule (scenario/spec/names.py): a child can name what
+    its parent had when it forked. It is checked before there is a machine.
+    """
+    for owner in owners_of(machine, task):
+        if (owner, name) in machine.regions:
+            return machine.regions[owner, name]
+    return None
+
+
+def regions_of(machine: Machine, task: Task) -> dict[str, Region]:
+    """All names that *task* and its parents have, each with what region_of() finds."""
+    known: dict[str, Region] = {}
+    for owner in owners_of(machine, task):
+        for (who, name), region in machine.regions.items():
+            if who == owner:
+                known.setdefault(name, region)
+    return known

@@ -3,8 +3,8 @@
 from bisect import bisect_right
 from collections.abc import Callable
 
-from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.task import Region, Task
+from pymigrate.mm.state.machine import Machine, owners_of, regions_of
+from pymigrate.mm.state.task import Task
 from pymigrate.units import PAGE_SHIFT, format_size
 
 
@@ -14,7 +14,7 @@ def region_names(machine: Machine, task: Task) -> Callable[[int], str]:
     A region that the task has by fork bears its parent's name for it; what no region covers is
     called by its address.
     """
-    owners = _owners(machine, task)
+    owners = owners_of(machine, task)
     known = sorted(
         (region.start, -owners.index(owner), region.nr, name)
         for (owner, name), region in machine.regions.items()
@@ -29,25 +29,6 @@ def region_names(machine: Machine, task: Task) -> Callable[[int], str]:
         return f"{page << PAGE_SHIFT:08x}"
 
     return name
-
-
-def regions_of(machine: Machine, task: Task) -> dict[str, Region]:
-    """What *task* calls its memory, and what its parents called it."""
-    known: dict[str, Region] = {}
-    for owner in _owners(machine, task):
-        for (who, name), region in machine.regions.items():
-            if who == owner:
-                known.setdefault(name, region)
-    return known
-
-
-def _owners(machine: Machine, task: Task) -> list[str]:
-    """The task and its parents, by name."""
-    owners = [task.name]
-    parents = {t.name: t.parent for t in machine.tasks.values()}
-    while owners[-1] and parents.get(owners[-1]):
-        owners.append(parents[owners[-1]])
-    return owners
 
 
 def region_offsets(machine: Machine, task: Task) -> Callable[[int], str]:

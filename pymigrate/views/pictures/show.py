@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import NamedTuple
 
-from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.state.driver import Driver
-from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.machine import Machine, region_of
 from pymigrate.mm.state.node import Node
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vma
@@ -241,9 +240,8 @@ def _labels(machine: Machine, task: Task) -> Iterator[tuple[Vma, Label]]:
 
 def _offset(machine: Machine, task: Task, name: str, vma: Vma) -> str:
     """Where in the region *name* the VMA begins, if not at its start: ``"+4MiB"``."""
-    try:
-        region = machine.region(task.name, name)
-    except KernelError:  # the name is an address
+    region = region_of(machine, task, name)
+    if region is None:  # the name is an address
         return ""
     pages = vma.start - region.start
     return f"+{short_size(pages)}" if 0 < pages < region.nr else ""

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pymigrate.mm.state.access import Accessed, accessed
-from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.machine import Machine, regions_of
 from pymigrate.mm.state.task import Task
 from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
 from pymigrate.views.columns import aligned
 from pymigrate.views.pages.placement import NOT_PRESENT, runs
-from pymigrate.views.pages.regions import regions_of
 
 _REMOTE = 20  # the distance of what lies on no node
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pymigrate.mm.base.cred import Cap
-from pymigrate.mm.state.machine import find_file
+from pymigrate.mm.state.machine import find_file, owners_of, region_of, regions_of
 from pymigrate.mm.state.task import Region
 from pymigrate.nodemask import Cpumask, Nodemask
 from tests.conftest import errno_of, new_file, new_task, nodes_with, two_nodes
@@ -43,19 +43,6 @@ def test_a_task_that_is_not_there_is_esrch(who: int | str) -> None:
     assert errno_of(two_nodes().task, who) == "ESRCH"
 
 
-def test_a_region_is_the_tasks_own_or_its_parents_or_anybodys() -> None:
-    machine = two_nodes()
-    parent, child = new_task(machine, "a"), new_task(machine, "b")
-    child.parent = parent.name
-    ours, theirs = Region("a", "x", 1, 1), Region("b", "x", 2, 1)
-    machine.regions["a", "x"] = ours
-    assert machine.region("b", "x") == ours
-    assert machine.region("stranger", "x") == ours
-    machine.regions["b", "x"] = theirs
-    assert machine.region("b", "x") == theirs
-    assert errno_of(machine.region, "b", "y") == "EFAULT"
-
-
 def test_sizes_of_a_node() -> None:
     node = two_nodes("32MiB").nodes[0]
     assert (node.nr_pages, node.nr_free) == (8192, 8192)
@@ -72,3 +59,35 @@ def test_a_file_is_found_by_its_name() -> None:
     assert find_file(machine, "data") is file
     assert find_file(machine, "other") is None
     assert find_file(machine, "") is None
+
+
+def test_region_is_the_tasks_own_or_its_nearest_parents() -> None:
+    machine = two_nodes()
+    tasks = [new_task(machine, name) for name in "abc"]
+    tasks[1].parent, tasks[2].parent = "a", "b"
+    far, near, own = (Region(who, "x", page, 1) for page, who in enumerate("abc"))
+    other = Region("a", "y", 9, 1)
+    machine.regions["a", "x"], machine.regions["a", "y"] = far, other
+    assert region_of(machine, tasks[2], "x") == far
+    machine.regions["b", "x"] = near
+    assert region_of(machine, tasks[2], "x") == near
+    machine.regions["c", "x"] = own
+    assert region_of(machine, tasks[2], "x") == own
+    assert regions_of(machine, tasks[2]) == {"x": own, "y": other}
+    assert regions_of(machine, tasks[0]) == {"x": far, "y": other}
+
+
+def test_strangers_and_children_name_nothing_of_a_task() -> None:
+    machine = two_nodes()
+    parent, child, stranger = (new_task(machine, name) for name in "abc")
+    child.parent = parent.name
+    machine.regions["b", "x"] = Region("b", "x", 1, 1)
+    assert region_of(machine, parent, "x") is None
+    assert region_of(machine, stranger, "x") is None
+
+
+def test_parent_that_has_exited_is_still_an_owner() -> None:
+    machine = two_nodes()
+    child = new_task(machine, "b")
+    child.parent = "a"
+    assert owners_of(machine, child) == ["b", "a"]
