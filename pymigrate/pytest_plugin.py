@@ -17,9 +17,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Make the mark known."""
     config.addinivalue_line(
         "markers",
-        f"{MARK}(scenario=None, *, kernel=None, steps=False): the scenario of pymigrate_machine:"
+        f"{MARK}(scenario=None, *, kernel=None, run=False): the scenario of pymigrate_machine:"
         " a file beside the test or below the root, a built-in one, or YAML text;"
-        " kernel and steps as of pymigrate.boot()",
+        " kernel and run as of pymigrate.boot()",
     )
 
 
@@ -29,16 +29,16 @@ def pymigrate_machine(request: pytest.FixtureRequest) -> Machine:
     marker = request.node.get_closest_marker(MARK)
     kwargs = dict(marker.kwargs) if marker else {}
     arguments = list(marker.args) if marker else []
-    unknown = kwargs.keys() - {"scenario", "kernel", "steps"}
+    unknown = kwargs.keys() - {"scenario", "kernel", "run"}
     if unknown or len(arguments) + ("scenario" in kwargs) > 1:
         raise pytest.UsageError(
-            f"{request.node.nodeid}: expected {MARK}(scenario, kernel=..., steps=...)"
+            f"{request.node.nodeid}: expected {MARK}(scenario, kernel=..., run=...)"
         )
     scenario = arguments[0] if arguments else kwargs.get("scenario")
-    return _boot(request, scenario, kwargs.get("kernel"), bool(kwargs.get("steps")))
+    return _boot(request, scenario, kwargs.get("kernel"), bool(kwargs.get("run")))
 
 
-def _boot(request: pytest.FixtureRequest, scenario: object, kernel: object, steps: bool) -> Machine:
+def _boot(request: pytest.FixtureRequest, scenario: object, kernel: object, run: bool) -> Machine:
     from pymigrate.api.boot import boot
     from pymigrate.errors import PymigrateError
 
@@ -49,7 +49,7 @@ def _boot(request: pytest.FixtureRequest, scenario: object, kernel: object, step
     if kernel is not None and not isinstance(kernel, str):
         raise pytest.UsageError(f"{request.node.nodeid}: expected kernel as text, not {kernel!r}")
     try:
-        return boot(_found(request, scenario), kernel=kernel, steps=steps)
+        return boot(_found(request, scenario), kernel=kernel, run=run)
     except (PymigrateError, ValueError) as error:
         pytest.fail(f"{MARK}: {error}", pytrace=False)
 

@@ -106,34 +106,32 @@ class Session:
             self.store = None
 
 
-def boot(request: Request, steps: bool = False) -> tuple[Machine, Boot]:
-    """Boot a scenario afresh, in place of what the state held; with *steps*, run those too."""
-    machine, booted = boot_scenario(scenario_path(request.scenario), steps)
+def boot(request: Request, run: bool = False) -> tuple[Machine, Boot]:
+    """Boot a scenario afresh, in place of what the state held; with *run*, run its steps too."""
+    machine, booted = boot_scenario(scenario_path(request.scenario), run)
     if not request.dry_run and not request.ephemeral:
         save_state(state_path(request), machine, booted)
     return machine, booted
 
 
-def boot_scenario(
-    path: str, steps: bool = False, kernel: str | None = None
-) -> tuple[Machine, Boot]:
+def boot_scenario(path: str, run: bool = False, kernel: str | None = None) -> tuple[Machine, Boot]:
     """The machine of the scenario file *path*, and what says from where it is.
 
     *kernel* overrides the scenario's. Raises ScenarioError.
     """
     content = _read(path)
-    machine = _build(content, path, steps, kernel)
+    machine = _build(content, path, run, kernel)
     booted = Boot(_absolute(path), _fingerprint(path, content), machine.release.name, __version__)
     return machine, booted
 
 
-def boot_text(text: str, steps: bool = False, kernel: str | None = None) -> tuple[Machine, Boot]:
+def boot_text(text: str, run: bool = False, kernel: str | None = None) -> tuple[Machine, Boot]:
     """The same of a scenario that is in no file."""
-    machine = _build(text.encode(), INLINE, steps, kernel)
+    machine = _build(text.encode(), INLINE, run, kernel)
     return machine, Boot(INLINE, "0:0:", machine.release.name, __version__)
 
 
-def _build(content: bytes, path: str, steps: bool, kernel: str | None) -> Machine:
+def _build(content: bytes, path: str, run: bool, kernel: str | None) -> Machine:
     from pymigrate.scenario.boot.build import build
     from pymigrate.scenario.read.loader import load_bytes
     from pymigrate.scenario.runner import Runner
@@ -141,7 +139,7 @@ def _build(content: bytes, path: str, steps: bool, kernel: str | None) -> Machin
     scenario = load_bytes(content, path)
     try:
         machine = build(scenario, kernel)
-        if steps:
+        if run:
             for _ in Runner(machine).run(scenario.steps):
                 pass
     except ScenarioError as error:

@@ -16,9 +16,9 @@ def boot(
     scenario: AnyPath | Mapping[str, object] | None = None,
     *,
     kernel: str | None = None,
-    steps: bool = False,
+    run: bool = False,
 ) -> Machine:
-    """A machine of *scenario*, just booted; with *steps*, after the scenario's steps.
+    """A machine of *scenario*, just booted; with *run*, after the scenario's steps.
 
     *scenario* is a file, the name of a built-in scenario (also without `.yaml`), the text of one
     (of more than one line), or a mapping with what a file would hold; without one it is the
@@ -32,11 +32,11 @@ def boot(
     if isinstance(scenario, Mapping):
         from pymigrate.scenario.text.dump import dump
 
-        return Machine(*boot_text(dump(scenario), steps, kernel))
+        return Machine(*boot_text(dump(scenario), run, kernel))
     if isinstance(scenario, str) and "\n" in scenario:
-        return Machine(*boot_text(scenario, steps, kernel))
+        return Machine(*boot_text(scenario, run, kernel))
     path = scenario_path(None if scenario is None else os.fspath(scenario))
-    return Machine(*boot_scenario(path, steps, kernel))
+    return Machine(*boot_scenario(path, run, kernel))
 
 
 def load(path: AnyPath) -> Machine:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pymigrate.mm.state.task import Left, Task
 
 
+PAGES_STAYED = 4  # the exit code with --strict
 _MISNAMED = ("ESRCH", "ENOENT")  # what was named is not there: then it is said which
 _HALFWAY = ("ENOMEM", "EIO")  # errors of a call that has begun to move pages
 
@@ -95,8 +96,10 @@ def system_call(options: Options, name: str) -> Iterator[Call]:
         _report_left(call, call.left, bool(refused))
     _report_time(call)
     _print_answer(call, refused, changed)
-    if refused or (options.strict and call.left):
+    if refused:
         raise click.exceptions.Exit(1)
+    if options.strict and call.left:
+        raise click.exceptions.Exit(PAGES_STAYED)
 
 
 def _find_left(call: Call, refused: KernelError | None) -> None:

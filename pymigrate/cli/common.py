@@ -127,7 +127,7 @@ def _options(changes: bool, json: bool, calls: bool, leaves: bool, strict: bool)
         quiet = click.option("-q", "--quiet", is_flag=True, help="Do not say that pages stayed.")
         options.append(quiet)
     if strict:
-        text = "Exit with 1 if pages stayed."
+        text = "Exit with 4 if pages stayed."
         options.append(click.option("--strict", "fails_if_left", is_flag=True, help=text))
     if changes:
         options += trace_options()
@@ -179,6 +179,21 @@ class _Masked(click.ParamType[Bitmap]):
             self.fail(str(error), param, ctx)
 
 
+class _Numbers(click.ParamType[list[int]]):
+    """Numbers in the kernel's list format."""
+
+    name = "numbers"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[int]:
+        """Parse it; a wrong one ends the command as a usage error."""
+        try:
+            return list(Bitmap.parse(str(value)))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 class _Named(click.ParamType[str]):
     """A name for a task, a region or a cpuset, as scenarios have them."""
 
@@ -212,7 +227,7 @@ class _TextFile(click.ParamType[str]):
 
 
 SIZE, NODEMASK, CPUMASK = _Sized(), _Masked(Nodemask), _Masked(Cpumask)
-NAME, TEXT_FILE = _Named(), _TextFile()
+NAME, NUMBERS, TEXT_FILE = _Named(), _Numbers(), _TextFile()
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _NUMBER = re.compile(r"-?[0-9]{1,20}")
 

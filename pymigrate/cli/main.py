@@ -1,10 +1,11 @@
-"""The command group, and the exit codes: 0 done, 1 refused, 2 wrong input, 3 unusable state."""
+"""The command group, and the exit codes, which EXIT_CODES explains."""
 
 from __future__ import annotations
 
 import gc
 import os
 import sys
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,8 @@ from pymigrate.version import __version__
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-# Command -> the module that defines it, and its first help line (so that --help stays lean).
-COMMANDS = {
+# Command -> its first help line (so that --help stays lean), for those with a module of their own.
+MODULES = {
     "accesses": "Tell how far tasks reach with their declared accesses.",
     "balance": "Let time pass, so that NUMA balancing acts.",
     "boot": "Boot a scenario afresh.",
@@ -28,7 +29,6 @@ COMMANDS = {
     "compact": "Compact the memory of a node, or of all.",
     "completion": "Print a script that completes commands in a shell.",
     "cpuset": "Make and change cpusets.",
-    "damon": "Let a scheme of DAMON's move memory to a node.",
     "doctor": "Look for what is broken in the stored machine.",
     "exec": "Run a real command that finds the simulated machine's programs.",
     "explain": "Say what keeps pages from moving, and the cure.",
@@ -36,7 +36,6 @@ COMMANDS = {
     "extfrag": "Print how scattered free memory is, for each order.",
     "get_mempolicy": "Print the policy of a process, or of an address of it.",
     "man": "Write manual pages into a directory.",
-    "mbind": "Give a range of a process's memory a policy.",
     "memhog": "Fill memory, and free it.",
     "migratepages": "Move the pages of a process from nodes to other nodes.",
     "migspeed": "Move pages from nodes to others, and say how long that takes.",
@@ -47,12 +46,10 @@ COMMANDS = {
     "offline": "Take memory away from a node.",
     "online": "Give a node its memory back.",
     "pagetypeinfo": "Print /proc/pagetypeinfo.",
+    "placement": "Print the node of each page of a range.",
     "ps": "List the tasks, with their resident pages by node.",
-    "reclaim": "Reclaim memory: pages are demoted, or dropped.",
     "run": "Execute the steps of a scenario, and print their records.",
     "schema": "Print the JSON Schema of scenario files.",
-    "set_mempolicy": "Replace the policy of a process.",
-    "set_mempolicy_home_node": "Set where the policies of a range begin their search.",
     "shims": "Write the programs into a directory, for scripts.",
     "show": "Draw the nodes, and the memory of each task.",
     "soft_offline": "Take a page out of use.",
@@ -69,8 +66,18 @@ EXIT_CODES = {
     2: "Wrong usage, a wrong scenario, or something that is not simulated.",
     3: "The state file cannot be used: it holds another scenario, the scenario was edited, it is"
     " damaged, or of another version.",
+    4: "Pages stayed, where --strict asks for that.",
     130: "Interrupted.",
 }
+
+
+@cache
+def commands() -> dict[str, str]:
+    """All commands with their first help lines: of modules, and of the table of calls."""
+    from pymigrate.interface.table import COMMANDS
+
+    rows = {name: call.text for name, call in COMMANDS.items() if " " not in name}
+    return dict(sorted((rows | MODULES).items()))
 
 
 class LazyGroup(click.Group):
@@ -78,12 +85,16 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All commands."""
-        return list(COMMANDS)
+        return list(commands())
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """The command *name*."""
-        if name not in COMMANDS:
-            return None
+        if name not in MODULES:
+            if name not in commands():
+                return None
+            from pymigrate.cli.declared import command_of
+
+            return command_of(name)
         module = import_module(f"pymigrate.cli.commands.{name}")
         command = module.command
         assert isinstance(command, click.Command)
@@ -94,10 +105,10 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that is meant; an unknown one is answered with the nearest name."""
         name = args[0] if args else ""
-        if name and name not in COMMANDS and not name.startswith("-"):
+        if name and name not in MODULES and name not in commands() and not name.startswith("-"):
             from difflib import get_close_matches
 
-            near = get_close_matches(name, COMMANDS, 1)
+            near = get_close_matches(name, commands(), 1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             ctx.fail(f"No such command {name!r}.{hint}")
         return super().resolve_command(ctx, args)
@@ -106,13 +117,17 @@ class LazyGroup(click.Group):
         """The commands that begin with *incomplete*, without importing one; else the options."""
         from click.shell_completion import CompletionItem
 
-        found = [CompletionItem(n, help=h) for n, h in COMMANDS.items() if n.startswith(incomplete)]
+        found = [
+            CompletionItem(name, help=text)
+            for name, text in commands().items()
+            if name.startswith(incomplete)
+        ]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list in --help, without importing a command."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl(list(commands().items()))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

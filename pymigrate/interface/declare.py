@@ -24,6 +24,7 @@ OWN = Kind("own")  # the task that makes the call on its own memory
 TASK = Kind("task")  # a task that the call is about
 PID = Kind("pid")  # a task by its number, which may have ended
 RANGE = Kind("range")  # a part of a task's memory: `at`, `offset`, `length`
+TOUCHED = Kind("range", (), 1)  # likewise; at an address without a length it is a byte
 PLACE = Kind("place")  # an address in a task's memory: `at`, `offset`
 POLICY = Kind("policy")  # `mode`, `nodes` and the mode's flags
 MEANWHILE = Kind("meanwhile")  # an access of another task in the middle of the call
@@ -42,6 +43,9 @@ ADDRESS = Kind("address")  # a physical one
 def number(low: int, high: int) -> Kind:
     """A whole number from *low* to *high*."""
     return Kind("number", (), low, high)
+
+
+INTEGER = number(-(1 << 63), (1 << 64) - 1)
 
 
 def seconds(high: int) -> Kind:

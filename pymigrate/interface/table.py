@@ -12,6 +12,7 @@ from pymigrate.interface.declare import (
     DRIVER,
     FILE,
     FLAG,
+    INTEGER,
     ITSELF,
     MEANWHILE,
     NAME,
@@ -32,6 +33,7 @@ from pymigrate.interface.declare import (
     SIZE,
     STRIDE,
     TASK,
+    TOUCHED,
     VALUE,
     Argument,
     Call,
@@ -44,7 +46,6 @@ from pymigrate.interface.declare import (
 from pymigrate.uapi import GET_FLAGS, MOVE_FLAGS
 from pymigrate.units import HPAGE_SIZE, PAGE_SIZE
 
-_INTEGER = number(-(1 << 63), (1 << 64) - 1)
 _NODE = number(0, 1023)
 _RANGE = "ADDR|REGION[+OFFSET[:LENGTH]]"
 
@@ -119,7 +120,7 @@ _MEMORY = (
         "Access a part of a region, once at each stride, up to the first access that faults.",
         (
             _OWN,
-            _AT,
+            _AT._replace(kind=TOUCHED),
             Argument("write", FLAG, "write rather than read", True, off="read"),
             Argument("stride", STRIDE, "the distance between accesses", PAGE_SIZE),
             Argument("seconds", seconds(10**9), "again and again for so long", None),
@@ -173,7 +174,7 @@ _MEMORY = (
         "memory.migrate_vma",
         "task migrate_vma",
         "DEVICE is ram for the way back. Prints how many pages moved.",
-        "{moved} pages moved",
+        "{migrated} pages migrated",
     ),
     Call(
         "fork",
@@ -237,7 +238,7 @@ _POLICIES = (
     Call(
         "set_mempolicy_home_node",
         "Set the home node of the policies of a part of a region.",
-        (_OWN, _AT, Argument("node", _INTEGER, "the home node", metavar="NODE")),
+        (_OWN, _AT, Argument("node", INTEGER, "the home node", metavar="NODE")),
         "policy.set_mempolicy_home_node",
         more="The bind and preferred-many policies of the range begin their search at NODE.",
     ),
@@ -345,7 +346,7 @@ _MACHINE = (
             _ROOT,
             Argument("name", SETTING, "the setting"),
             Argument("value", VALUE, "what to write"),
-            Argument("node", _INTEGER, "with nr_hugepages: the pool's node", None),
+            Argument("node", INTEGER, "with nr_hugepages: the pool's node", None),
         ),
         "system.sysctl",
         method="set_sysctl",
@@ -377,7 +378,7 @@ _MACHINE = (
             Argument(
                 "action", word("migrate_hot", "migrate_cold"), "what it does", metavar="ACTION"
             ),
-            Argument("to", _INTEGER, "the node to move to", metavar="TO"),
+            Argument("to", INTEGER, "the node to move to", metavar="TO"),
             Argument("node", _NODE, "the memory of this node, or else:", None),
             Argument("task", TASK, "the task whose memory it is", None),
             Argument("at", RANGE, "its region, or a part of it", None),
@@ -413,7 +414,7 @@ _MACHINE = (
         "Move pages of a driver, as compaction does.",
         (
             Argument("driver", DRIVER, "the driver", metavar="DRIVER"),
-            Argument("to", _INTEGER, "the node to move to", metavar="TO"),
+            Argument("to", INTEGER, "the node to move to", metavar="TO"),
             Argument("pages", NUMBERS, "the numbers of its pages; default: all", None),
             Argument(
                 "mode",
@@ -487,7 +488,7 @@ _FREE_MEMORY = (
             _ROOT,
             Argument("name", NAME, "what it is called", metavar="NAME"),
             Argument("size", SIZE, "how much", metavar="SIZE"),
-            Argument("node", _INTEGER, "whose area; default: the first one", None),
+            Argument("node", INTEGER, "whose area; default: the first one", None),
         ),
         "system.cma_alloc",
         "cma alloc",
@@ -505,7 +506,7 @@ _FREE_MEMORY = (
     Call(
         "memory_offline",
         "Take memory blocks of a node away.",
-        (_ROOT, Argument("node", _INTEGER, "the node", metavar="NODE"), _BLOCKS),
+        (_ROOT, Argument("node", INTEGER, "the node", metavar="NODE"), _BLOCKS),
         "system.memory_offline",
         "offline",
         method="offline",
@@ -514,7 +515,7 @@ _FREE_MEMORY = (
     Call(
         "memory_online",
         "Give memory blocks of a node back.",
-        (_ROOT, Argument("node", _INTEGER, "the node", metavar="NODE"), _BLOCKS),
+        (_ROOT, Argument("node", INTEGER, "the node", metavar="NODE"), _BLOCKS),
         "system.memory_online",
         "online",
         method="online",

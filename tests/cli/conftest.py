@@ -46,7 +46,8 @@ GROUPS = {
     "cma": ["alloc", "list", "release"],
     "cpuset": ["attach", "create", "list", "set"],
     "task": (
-        "exit fork madvise mlock mmap mprotect munlock munmap pin sched_setaffinity touch unpin"
+        "busy exit fork madvise migrate_vma mlock mmap mprotect munlock munmap pin"
+        " sched_setaffinity swap_cache touch unpin"
     ).split(),
 }
 COSTLY = set(

@@ -39,7 +39,7 @@ def test_replaces_a_machine_of_another_scenario(shell: Shell) -> None:
 def test_steps(unbooted: Shell) -> None:
     unbooted.boot(STEPS)
     assert unbooted.counted("pgmigrate_success") == [0]
-    unbooted.out("boot --steps")
+    unbooted.out("boot --run")
     assert unbooted.counted("pgmigrate_success") == [22]  # uid 26 moves no shared page
 
 

@@ -29,9 +29,9 @@ def test_trace_and_json(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("line", "exit_code", "error"),
     [
-        ("damon migrate_cold 1", 2, "Expected either --node, or --task with or without --at."),
+        ("damon migrate_cold 1", 2, "Expected either --node, or --task."),
         ("damon migrate_cold 1 --node 0 --task a", 2, "Expected either --node, or --task"),
-        ("damon migrate_cold 1 --node 0 --at heap", 2, "Expected either --node, or --task"),
+        ("damon migrate_cold 1 --node 0 --at heap", 2, "--at needs --task."),
         ("damon migrate_warm 1 --node 0", 2, "'migrate_warm' is not one of"),
         ("damon migrate_cold 1 --task a --at 0x1000", 2, "has no length"),
         ("damon migrate_cold 1 --task c", 1, "damon: No such process"),

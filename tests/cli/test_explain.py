@@ -52,7 +52,7 @@ def test_shared_pages_are_no_obstacle_for_root(shell: Shell) -> None:
 
 def test_pins_with_the_sum_of_references(shell: Shell) -> None:
     shell.out("task pin a heap+4KiB:8KiB")
-    shell.out("task pin a lib+0:4KiB --short")
+    shell.out("task pin a lib+0:4KiB --kind short")
     assert lines(shell, "a") == [
         "heap: 1 page (N0=1) would move",
         "heap+4KiB: 2 pages (N0=2) would stay: pinned; refcount 1026, expected 2 (1 mapping"

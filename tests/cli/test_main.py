@@ -4,17 +4,17 @@ import pytest
 from click.testing import CliRunner
 
 from pymigrate import __version__
-from pymigrate.cli.main import COMMANDS, cli
+from pymigrate.cli.main import cli, commands
 from tests.cli.conftest import GROUPS, Outcome, Shell
 
-ALL = [*COMMANDS, *(f"{group} {name}" for group, names in GROUPS.items() for name in names)]
+ALL = [*commands(), *(f"{group} {name}" for group, names in GROUPS.items() for name in names)]
 
 
 def test_help(unbooted: Shell) -> None:
     exit_code, stdout, stderr = unbooted("--help")
     assert (exit_code, stderr) == (0, "")
-    head, commands, listed = stdout.partition("Commands:\n")
-    assert head + commands == (
+    head, title, listed = stdout.partition("Commands:\n")
+    assert head + title == (
         "Usage: pymigrate [OPTIONS] COMMAND [ARGS]...\n"
         "\n"
         "  Simulate NUMA page migration as Linux does it.\n"
@@ -33,8 +33,8 @@ def test_help(unbooted: Shell) -> None:
         "Commands:\n"
     )
     about = " ".join(listed.split())
-    assert about == " ".join(f"{name} {text}" for name, text in COMMANDS.items())
-    assert list(COMMANDS) == sorted(COMMANDS)
+    assert about == " ".join(f"{name} {text}" for name, text in commands().items())
+    assert list(commands()) == sorted(commands())
 
 
 @pytest.mark.parametrize("name", ALL)

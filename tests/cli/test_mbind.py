@@ -154,9 +154,9 @@ def test_json(shell: Shell) -> None:
         ("a heap 32KiB bind:1024", "node 1024 is out of range; the highest is 1023"),
         ("a heap 32XiB bind:0", "'32XiB' is not a size; expected one such as 4096, 4KiB, 64MiB"),
         ("a hep 32KiB bind:0", "'hep' is neither an address nor a region"),
-        ("a heap", "Missing argument '[LENGTH] MODE[=FLAGS][:NODES]'."),
+        ("a heap", "Missing argument 'MODE[=FLAGS][:NODES]'."),
         ("a heap 4KiB bind:0 x", "Got unexpected extra argument (x)"),
-        ("a 0x10000000 bind:0", "'0x10000000' has no length; expected LENGTH before MODE"),
+        ("a 0x10000000 bind:0", "'0x10000000' has no length; expected LENGTH after it"),
     ],
 )
 def test_usage_errors(shell: Shell, args: str, message: str) -> None:

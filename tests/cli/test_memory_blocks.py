@@ -40,7 +40,7 @@ def test_node_goes_and_comes(two: Shell) -> None:
     assert two("offline 1") == (0, "memory2-3: offline\n", "")
     assert two("numa_maps job").stdout.endswith(" N0=256 kernelpagesize_kB=4\n")
     assert two("offline").stdout.endswith("memory2-3  node 1  DMA32    offline\n")
-    assert two("online 1 --block 3") == (0, "memory3: online\n", "")
+    assert two("online 1 --blocks 3") == (0, "memory3: online\n", "")
     assert two("online 1") == (0, "memory2: online\n", "")
 
 
@@ -54,7 +54,7 @@ def test_what_holds_a_page_is_said(two: Shell) -> None:
 
 
 def test_block_in_several_zones_stays(two: Shell) -> None:
-    exit_code, stdout, _ = two("offline 0 --block 0")
+    exit_code, stdout, _ = two("offline 0 --blocks 0")
     assert (exit_code, stdout) == (1, "memory0: Invalid argument: it lies in several zones\n")
 
 
@@ -70,7 +70,7 @@ def test_dry_run_changes_nothing(two: Shell) -> None:
 
 
 def test_trace_shows_the_engine(two: Shell) -> None:
-    text = two("offline 1 --block 2 --trace").stdout
+    text = two("offline 1 --blocks 2 --trace").stdout
     assert "mm_migrate_pages_start: mode=MIGRATE_SYNC reason=memory_hotplug\n" in text
 
 
@@ -79,7 +79,7 @@ def test_trace_shows_the_engine(two: Shell) -> None:
     [
         ("offline 7", 1, "offline: No such file or directory: node 7 has no memory blocks\n"),
         (
-            "online 1 --block 1",
+            "online 1 --blocks 1",
             1,
             "online: No such file or directory: memory block 1 is not of node 1, but 2-3\n",
         ),
@@ -90,7 +90,7 @@ def test_refused(two: Shell, command: str, exit_code: int, message: str) -> None
     assert two(command) == (exit_code, "", message)
 
 
-@pytest.mark.parametrize("command", ["offline 1 --block x", "offline --block 1", "offline -1"])
+@pytest.mark.parametrize("command", ["offline 1 --blocks x", "offline --block 1", "offline -1"])
 def test_wrong_use(two: Shell, command: str) -> None:
     exit_code, stdout, stderr = two(command)
     assert (exit_code, stdout) == (2, "")

@@ -161,7 +161,7 @@ def test_machine_that_is_kept_nowhere_remembers_nothing(shell: Shell) -> None:
 
 def test_strict_makes_it_a_failure(shell: Shell) -> None:
     shell.out("task pin a heap+0:4KiB")
-    assert shell("migratepages 100 0 1 --strict -q") == Outcome(1)
+    assert shell("migratepages 100 0 1 --strict -q") == Outcome(4)
     shell.out("task unpin a heap+0:4KiB")
     assert shell("migratepages 100 0 1 --strict") == Outcome(0)
 
@@ -184,7 +184,7 @@ def test_verbose_names_pinned_pages(shell: Shell) -> None:
 
 
 def test_verbose_names_pages_that_are_held(shell: Shell) -> None:
-    shell.out("task pin 100 heap+0:4KiB --short")
+    shell.out("task pin 100 heap+0:4KiB --kind short")
     assert shell("migratepages 100 0 1 -v").stderr == (
         "pymigrate: 1 page of process 100 stayed: held by another reference: 1 of heap on node 0\n"
         "pymigrate: estimated 46.3 us: unmap 11.2 us, flush 2.5 us, copy 9.31 us, remap 11.2 us,"

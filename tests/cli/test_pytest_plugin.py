@@ -58,7 +58,7 @@ def test_a_mark_holds_text_or_a_mapping(project: Project) -> None:
 def test_a_mark_asks_for_the_steps(project: Project) -> None:
     project.run(
         "import pytest\n\n"
-        "@pytest.mark.numa_scenario('first-touch-steps', steps=True)\n"
+        "@pytest.mark.numa_scenario('first-touch-steps', run=True)\n"
         "def test(pymigrate_machine):\n"
         "    assert pymigrate_machine.vmstat()['pgmigrate_success'] > 0\n"
     )
@@ -78,9 +78,7 @@ def test_the_mark_is_listed(project: Project) -> None:
         pytest.param("kernel='5.0'", "numa_scenario: '5.0' is no kernel", id="kernel"),
         pytest.param("7", "7 is no scenario; expected a file, text or mapping", id="type"),
         pytest.param("kernel=7", "expected kernel as text, not 7", id="kernel's type"),
-        pytest.param(
-            "'a', 'b'", "expected numa_scenario(scenario, kernel=..., steps=...)", id="two"
-        ),
+        pytest.param("'a', 'b'", "expected numa_scenario(scenario, kernel=..., run=...)", id="two"),
         pytest.param("krnel='6.1'", "expected numa_scenario(scenario, kernel=...", id="keyword"),
     ],
 )

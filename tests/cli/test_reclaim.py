@@ -31,7 +31,7 @@ def test_pages_are_demoted(tiered: Shell) -> None:
 
 
 def test_only_what_one_task_maps(tiered: Shell) -> None:
-    assert tiered("reclaim 2MiB --task b") == Outcome(0, "512 pages reclaimed\n")
+    assert tiered("reclaim 2MiB --target b") == Outcome(0, "512 pages reclaimed\n")
     assert on_nodes(tiered, "a") == "N0=1024"
     assert on_nodes(tiered, "b") == "N0=512 N1=512"
 
@@ -60,9 +60,9 @@ def test_what_is_there_is_reclaimed_before_it_fails(tiered: Shell) -> None:
     [
         ("reclaim lots", 2, "'lots' is not a size"),
         ("reclaim 4KiB --node 7", 1, "reclaim: No such file or directory: there is no node 7"),
-        ("reclaim 4KiB --task c", 1, "reclaim: No such process"),
+        ("reclaim 4KiB --target c", 1, "reclaim: No such process"),
         ("reclaim 4KiB --cpuset c", 1, "reclaim: No such file or directory: there is no cpuset c"),
-        ("reclaim 4KiB --task a --cpuset /", 2, "--task and --cpuset exclude each other."),
+        ("reclaim 4KiB --target a --cpuset /", 2, "--target and --cpuset exclude each other."),
         ("reclaim 4KiB --as 5", 1, "reclaim: Permission denied"),
     ],
 )
@@ -76,7 +76,7 @@ def test_refused(tiered: Shell, line: str, exit_code: int, error: str) -> None:
 
 def test_json_and_dry_run(tiered: Shell) -> None:
     assert tiered.json("reclaim 256KiB")["reclaimed"] == 64
-    assert tiered.out("reclaim 256KiB --task b --dry-run") == (
+    assert tiered.out("reclaim 256KiB --target b --dry-run") == (
         "64 pages reclaimed\n"
         "200 heap: N0 1024 -> 960, N1 0 -> 64 pages\n"
         "numa_hit +64\n"

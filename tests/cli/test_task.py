@@ -187,7 +187,7 @@ def test_refusals(shell: Shell, line: str, errno: str) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("munmap a 0x10000000", "'0x10000000' has no length; expected ADDR+OFFSET:LENGTH"),
+        ("munmap a 0x10000000", "'0x10000000' has no length; expected LENGTH after it"),
         ("munmap a hep", "'hep' is neither an address nor a region of process 100; expected 0x..."),
         ("madvise a heap willneed", "'willneed' is not one of 'normal', 'random', 'sequential'"),
         ("mmap a new 4XiB", "'4XiB' is not a size; expected one such as 4096, 4KiB"),

@@ -35,7 +35,7 @@ def test_steps_stand_among_the_tracepoints(shell: Shell, line: str) -> None:
 
 
 def test_steps_say_where_a_folio_backed_out(shell: Shell) -> None:
-    shell.out("task pin a lib+4KiB:4KiB --short")
+    shell.out("task pin a lib+4KiB:4KiB --kind short")
     text = shell.out("migratepages a 0 1 --steps -q")
     assert (
         "count the references, folio /lib/c.so+1 on node 0, attempt 1: refcount 3, expected 2:"

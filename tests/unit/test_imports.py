@@ -52,7 +52,8 @@ LAYERS = {
     """.split(),
     "pymigrate.views": "columns entries pages proc sysfs told why pictures tree".split(),
     "pymigrate.cli": """
-        shim_files host shim common watch call program mode render tree_writer main roff commands
+        shim_files host shim common watch call meanwhile program mode declared
+        render tree_writer main roff commands
     """.split(),
 }
 MAX_MODULES = 20  # in a folder, but for that of the commands

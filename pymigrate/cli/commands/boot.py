@@ -11,9 +11,9 @@ from pymigrate.units import PAGE_SIZE, format_size
 
 @click.command()
 @click.argument("scenario_file", metavar="[SCENARIO]", required=False)
-@click.option("--steps", is_flag=True, help="Run the scenario's steps too.")
+@click.option("--run", "runs_steps", is_flag=True, help="Run the scenario's steps too.")
 @common_options()
-def command(options: Options, scenario_file: str | None, steps: bool) -> None:
+def command(options: Options, scenario_file: str | None, runs_steps: bool) -> None:
     """Boot SCENARIO afresh, in place of what was booted before.
 
     SCENARIO is a scenario file; without one it is what --scenario or $PYMIGRATE_SCENARIO names,
@@ -21,7 +21,7 @@ def command(options: Options, scenario_file: str | None, steps: bool) -> None:
     """
     if scenario_file:
         options = options._replace(scenario=scenario_file)
-    machine, booted = boot(options.request(write=True), steps)
+    machine, booted = boot(options.request(write=True), runs_steps)
     memory = sum(node.nr_pages for node in machine.nodes.values()) * PAGE_SIZE
     facts = {
         "scenario": booted.scenario,

@@ -7,7 +7,7 @@ import os
 import click
 
 from pymigrate.cli.common import shorten
-from pymigrate.cli.main import COMMANDS
+from pymigrate.cli.main import commands
 from pymigrate.cli.roff import page
 from pymigrate.version import __version__
 
@@ -24,14 +24,14 @@ def command(ctx: click.Context, directory: str) -> None:
     root = ctx.find_root()
     group = root.command
     assert isinstance(group, click.Group)
-    titles = {name: f"pymigrate-{name}" for name in COMMANDS}
+    titles = {name: f"pymigrate-{name}" for name in commands()}
     top = click.Context(group, info_name="pymigrate", **group.context_settings)
-    pages = {"pymigrate": page("pymigrate", top, __version__, COMMANDS, list(titles.values()))}
+    pages = {"pymigrate": page("pymigrate", top, __version__, commands(), list(titles.values()))}
     for name, title in titles.items():
         found = group.get_command(root, name)
         assert found is not None, "it is listed"
         inner = click.Context(found, info_name=name, parent=top)
-        pages[title] = page(title, inner, __version__, COMMANDS, ["pymigrate"])
+        pages[title] = page(title, inner, __version__, commands(), ["pymigrate"])
     try:
         os.makedirs(directory, exist_ok=True)
         for title, text in pages.items():

@@ -22,30 +22,12 @@ if TYPE_CHECKING:
     Change = Callable[[Machine, Task, int, Sequence[int] | None], list[Outcome]]
 
 
-class _Blocks(click.ParamType[list[int]]):
-    """Numbers of memory blocks in the kernel's list format."""
-
-    name = "blocks"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> list[int]:
-        """Parse it; a wrong one ends the command as a usage error."""
-        try:
-            return list(Bitmap.parse(str(value)))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-BLOCKS = _Blocks()
-
-
 def change_blocks(
     options: Options, name: str, change: Change, node: int | None, blocks: list[int] | None
 ) -> None:
     """Take memory blocks away or give them back, and tell what became of each; or list all."""
     if node is None and blocks is not None:
-        raise click.UsageError("--block needs a NODE")
+        raise click.UsageError("--blocks needs a NODE")
     with system_call(options, name) as call:
         if node is None:
             rows = memory_blocks.rows(call.machine)

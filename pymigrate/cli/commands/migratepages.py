@@ -8,6 +8,8 @@ import click
 
 from pymigrate.cli.call import Call, system_call
 from pymigrate.cli.common import Options, common_options, find_task
+from pymigrate.cli.meanwhile import access_of, meanwhile_option
+from pymigrate.interface import made
 from pymigrate.syscalls import migrate
 from pymigrate.tools.nodestring import parse_nodestring
 from pymigrate.views.why import stayed
@@ -21,8 +23,15 @@ if TYPE_CHECKING:
 @click.argument("pid")
 @click.argument("from_nodes")
 @click.argument("to_nodes")
+@meanwhile_option()
 @common_options(changes=True, calls=True, leaves=True, strict=True)
-def command(options: Options, pid: str, from_nodes: str, to_nodes: str) -> None:
+def command(
+    options: Options,
+    pid: str,
+    from_nodes: str,
+    to_nodes: str,
+    meanwhile: tuple[str, str, str] | None,
+) -> None:
     """Move the pages of process PID from FROM_NODES to TO_NODES.
 
     PID may also be a task's name; 0 is the caller, who has no pages. Nodes are written as
@@ -37,7 +46,8 @@ def command(options: Options, pid: str, from_nodes: str, to_nodes: str) -> None:
         call.find_left = lambda is_full: stayed.migrate_pages_rows(
             call.machine, move, _ret(call), is_full
         )
-        call.answer["ret"] = migrate.migrate_pages(call.machine, call.shell, task, old, new)
+        with made.meanwhile(call.machine, access_of(call.machine, meanwhile), call.answer):
+            call.answer["ret"] = migrate.migrate_pages(call.machine, call.shell, task, old, new)
 
 
 def _nodes(machine: Machine, text: str) -> Nodemask:

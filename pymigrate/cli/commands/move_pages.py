@@ -17,7 +17,9 @@ from pymigrate.cli.common import (
     parse_number,
     shorten,
 )
+from pymigrate.cli.meanwhile import access_of, meanwhile_option
 from pymigrate.errors import ERRNO, KernelError
+from pymigrate.interface import made
 from pymigrate.syscalls import migrate
 from pymigrate.uapi import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
@@ -51,6 +53,7 @@ MAX_PAGES = 1 << 24
     metavar="LOG",
     help="Read lines ADDR [NODE] from LOG ('-': stdin); --to is the node where there is none.",
 )
+@meanwhile_option()
 @common_options(changes=True, calls=True, leaves=True, strict=True)
 def command(
     options: Options,
@@ -60,6 +63,7 @@ def command(
     move_all: bool,
     query: bool,
     from_file: str | None,
+    meanwhile: tuple[str, str, str] | None,
 ) -> None:
     """Move single pages of process PID to a node, or to one for each; or ask where they are.
 
@@ -80,7 +84,9 @@ def command(
         addrs = [addr for addr, _ in listed]
         nodes = None if query else [node for _, node in listed if node is not None]
         flags = MPOL_MF_MOVE_ALL if move_all else MPOL_MF_MOVE
-        result = migrate.move_pages(call.machine, call.shell, task, addrs, nodes, flags)
+        told: dict[str, object] = {}
+        with made.meanwhile(call.machine, access_of(call.machine, meanwhile), told):
+            result = migrate.move_pages(call.machine, call.shell, task, addrs, nodes, flags)
         if nodes is not None:
             call.find_left = lambda _: stayed.move_pages_rows(
                 call.machine, task, addrs, nodes, result
@@ -88,7 +94,7 @@ def command(
         names = {value: _named(value) for value in set(result.status)}
         status = [names[value] for value in result.status]
         if options.json:
-            call.answer = _answer(result, addrs, status)
+            call.answer = _answer(result, addrs, status) | told
         else:
             call.text = _table(addrs, status)
         if result.ret > 0:

@@ -167,6 +167,12 @@ def find_file(machine: Machine, name: str) -> AddressSpace | None:
     return next(named, None)
 
 
+def is_mapped(machine: Machine, task: Task, name: str) -> bool:
+    """Whether *task* calls some memory *name* that it has not unmapped."""
+    known = machine.regions.get((task.name, name))
+    return bool(known and task.mm.vmas_between(known.start, known.start + known.nr))
+
+
 @contextmanager
 def telling(machine: Machine, scope: Scope) -> Iterator[None]:
     """Let *scope* hold while the block runs. Mirrors memalloc_flags_save() and its like."""

@@ -19,7 +19,6 @@ from pymigrate.interface.declare import (
     PID,
     PLACE,
     POLICY,
-    RANGE,
     REQUIRED,
     SHELL,
     TASK,
@@ -140,7 +139,7 @@ class CallStep(Step):
         if len(there) > 1:
             yield Mistake((*path, there[1]), f"expected no {there[1]} with {there[0]}", at_key=True)
         for argument in call.arguments:
-            if argument.kind is RANGE and self.given("at") and self.given("task") is None:
+            if argument.kind.name == "range" and self.given("at") and self.given("task") is None:
                 yield Mistake((*path, "at"), "expected task with it", at_key=True)
             if argument.kind is PAGE_NODES:
                 yield from self._page_node_mistakes(path)
@@ -173,7 +172,7 @@ class CallStep(Step):
         kind = argument.kind
         if kind is SHELL:
             return player.caller(None)
-        if kind in (RANGE, PLACE):
+        if kind.name in ("range", "place"):
             return self._place(player, kind)
         value: Any = self.taken(argument)
         if kind is CALLER:
@@ -231,7 +230,7 @@ def _fields(call: Call, argument: Argument) -> Fields:
     """The keys of a step that *argument* stands for."""
     if argument.kind is SHELL:
         return {}
-    if argument.kind in (RANGE, PLACE):
+    if argument.kind.name in ("range", "place"):
         return _place_fields(argument)
     if argument.kind is POLICY:
         return {
@@ -252,7 +251,7 @@ def _place_fields(argument: Argument) -> Fields:
         "at": _field("at", str, argument.default, named),
         "offset": _field("offset", Size, 0, "where in the region the part begins"),
     }
-    if argument.kind is RANGE:
+    if argument.kind.name == "range":
         text = "the part's length; default: to the end"
         fields["length"] = _field("length", Size, None, text)
     return fields

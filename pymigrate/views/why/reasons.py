@@ -44,7 +44,7 @@ REASONS = {
         "held by another reference",
         "held by another reference",
         _COUNTED,
-        "let the holder drop it: pymigrate task unpin --short",
+        "let the holder drop it: pymigrate task unpin --kind short",
     ),
     UNMOVABLE: Reason(
         "never migrated",

@@ -38,7 +38,7 @@ def test_boot_takes_a_mapping() -> None:
 def test_boot_runs_steps_when_asked() -> None:
     text = SCENARIO + 'steps:\n  - {op: migrate_pages, task: a, from: "0", to: "1"}\n'
     assert pymigrate.boot(text).placement("a", "heap") == [Placed(6, 0), Placed(2, 1)]
-    assert pymigrate.boot(text, steps=True).placement("a", "heap") == [Placed(8, 1)]
+    assert pymigrate.boot(text, run=True).placement("a", "heap") == [Placed(8, 1)]
 
 
 def test_boot_takes_another_kernel() -> None:
