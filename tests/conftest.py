@@ -13,7 +13,7 @@ from pymigrate.mm.frames.frames import FrameEdits, update_frames
 from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
-from pymigrate.mm.state.policy import MPOL, Mempolicy
+from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.scenario.boot.build import boot, build
@@ -23,6 +23,7 @@ from pymigrate.scenario.runner import Runner
 from pymigrate.scenario.spec.models import MachineSpec
 from pymigrate.syscalls.mmap import mmap
 from pymigrate.syscalls.process import touch
+from pymigrate.uapi import MPOL
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT, PAGE_SIZE, parse_size
 from pymigrate.views.pages import placement
 from pymigrate.views.proc import numa_maps

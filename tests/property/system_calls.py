@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.calls import ksm
@@ -18,7 +19,6 @@ from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
 from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.frames.page_alloc import available
 from pymigrate.mm.state.machine import FIRST_REGION, Machine, add_device
-from pymigrate.mm.state.policy import BALANCING, MPOL, RELATIVE, STATIC
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Cpumask, Nodemask
@@ -33,8 +33,15 @@ from pymigrate.syscalls import (
     process,
     sysctl,
 )
-from pymigrate.syscalls.madvise import Madv
-from pymigrate.uapi import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT
+from pymigrate.uapi import (
+    BALANCING,
+    MPOL,
+    MPOL_MF_MOVE,
+    MPOL_MF_MOVE_ALL,
+    MPOL_MF_STRICT,
+    RELATIVE,
+    STATIC,
+)
 from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
 from tests.conftest import new_file, new_task, nodes_with, two_nodes
 from tests.property.invariants import check, check_pins, events, mapped_pages, sharing, used_frames

@@ -27,13 +27,14 @@ from pymigrate.mm.state.numa import (
     NumaVma,
     Promotion,
 )
-from pymigrate.mm.state.policy import MPOL, RELATIVE, STATIC, Mempolicy
+from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.mm.state.stable_tree import RmapItem, StableTree
 from pymigrate.mm.state.task import Cpuset, Left, Pin, Region, Task
 from pymigrate.mm.state.tiers import AccessCoordinate
 from pymigrate.mm.state.vma import Vma
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.store.tables import DERIVED
+from pymigrate.uapi import MPOL, RELATIVE, STATIC
 
 WIDE_CPUS, WIDE_NODES = Cpumask.of(0, 63, 64, 300), Nodemask.of(1, 64, 1023)
 POLICY = Mempolicy(MPOL.PREFERRED_MANY, STATIC, WIDE_NODES, Nodemask.of(3, 700), 64)

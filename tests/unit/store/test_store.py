@@ -15,12 +15,12 @@ from pymigrate.errors import StoreError
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.base.runs import RunMap
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.policy import MPOL
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.store.store import APPLICATION_ID, Boot, Store
 from pymigrate.syscalls.mempolicy import mbind
 from pymigrate.syscalls.process import exit_task, fork, touch
+from pymigrate.uapi import MPOL
 from pymigrate.units import parse_size
 from tests.conftest import mapped, new_task, nodes_with, touched, two_nodes
 from tests.unit.store.conftest import full_machine, plain

@@ -3,10 +3,11 @@
 import pytest
 
 from pymigrate.errors import UnsupportedError
+from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
-from pymigrate.syscalls.madvise import Madv, madvise
+from pymigrate.syscalls.madvise import madvise
 from pymigrate.syscalls.mmap import mlock, munmap
 from pymigrate.syscalls.process import fork, touch
 from tests.conftest import (

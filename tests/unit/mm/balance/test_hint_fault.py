@@ -4,19 +4,20 @@ import pytest
 
 from pymigrate.mm.balance.hint_fault import is_used_from
 from pymigrate.mm.balance.scan import task_numa_work
+from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.frames.frames import folio_of, update_frames
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.numa import Faults, FaultTable, NumaGroup
-from pymigrate.mm.state.policy import BALANCING, MPOL
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Cpumask, Nodemask
-from pymigrate.syscalls.madvise import Madv, madvise
+from pymigrate.syscalls.madvise import madvise
 from pymigrate.syscalls.mempolicy import mbind
 from pymigrate.syscalls.migrate import move_pages
 from pymigrate.syscalls.mmap import mprotect
 from pymigrate.syscalls.process import exit_task, fork, sched_setaffinity, touch
+from pymigrate.uapi import BALANCING, MPOL
 from tests.conftest import (
     MIB,
     PAGE,

@@ -13,11 +13,11 @@ from pymigrate.mm.balance.scan import task_numa_work
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.numa import Faults, NumaGroup
 from pymigrate.mm.state.numa_group import leave_group
-from pymigrate.mm.state.policy import BALANCING, MPOL
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import mbind
 from pymigrate.syscalls.process import exit_task, touch
+from pymigrate.uapi import BALANCING, MPOL
 from tests.conftest import (
     PAGE,
     mapped,

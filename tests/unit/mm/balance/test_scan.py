@@ -8,12 +8,12 @@ from pymigrate.mm.balance.scan import scan_max, scan_min, scan_start, task_numa_
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.numa import Faults, NumaGroup
-from pymigrate.mm.state.policy import BALANCING, MPOL
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import mbind, set_mempolicy
 from pymigrate.syscalls.mmap import mprotect, munmap
 from pymigrate.syscalls.process import fork, touch
+from pymigrate.uapi import BALANCING, MPOL
 from tests.conftest import MIB, PAGE, hold, mapped, new_file, new_task, touched
 
 

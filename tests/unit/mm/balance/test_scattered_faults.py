@@ -5,7 +5,6 @@ import pytest
 from pymigrate.mm.balance.scan import task_numa_work
 from pymigrate.mm.faults import memory
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.policy import MPOL
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.tally import Tally
 from pymigrate.mm.state.task import Task
@@ -14,6 +13,7 @@ from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.syscalls.migrate import move_pages
 from pymigrate.syscalls.mmap import mprotect
 from pymigrate.syscalls.process import fork, touch
+from pymigrate.uapi import MPOL
 from tests.conftest import PAGE, hold, mapped, new_task, nodes_of, nodes_with, touched
 from tests.property.invariants import check
 

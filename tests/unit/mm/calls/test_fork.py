@@ -1,12 +1,13 @@
 """fork and exit: section 14 of the system calls' specification."""
 
+from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Cpumask, Nodemask
-from pymigrate.syscalls.madvise import Madv, madvise
+from pymigrate.syscalls.madvise import madvise
 from pymigrate.syscalls.mempolicy import mbind, set_mempolicy
 from pymigrate.syscalls.mmap import mlock
 from pymigrate.syscalls.process import exit_task, fork, sched_setaffinity, touch

@@ -3,6 +3,7 @@
 import pytest
 
 from pymigrate.mm.balance.scan import task_numa_work
+from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import Busy, Frame, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.calls import ksm
@@ -17,7 +18,7 @@ from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls import gup
-from pymigrate.syscalls.madvise import Madv, madvise
+from pymigrate.syscalls.madvise import madvise
 from pymigrate.syscalls.mempolicy import mbind
 from pymigrate.syscalls.migrate import migrate_pages, move_pages
 from pymigrate.syscalls.mmap import mlock, mprotect, munmap

@@ -1,5 +1,6 @@
 """The 18 documented steps of a folio's migration: section 2.11 of the engine's specification."""
 
+from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import Busy, FrameFlag
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.queue_folios import Queue, Walk
@@ -11,7 +12,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls import migrate
-from pymigrate.syscalls.madvise import Madv, madvise
+from pymigrate.syscalls.madvise import madvise
 from pymigrate.syscalls.mmap import mlock
 from pymigrate.syscalls.process import fork, touch
 from tests.conftest import (

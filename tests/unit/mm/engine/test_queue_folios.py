@@ -9,11 +9,12 @@ from pymigrate.mm.engine.queue_folios import Queue, Walk
 from pymigrate.mm.frames.frames import update_frames
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.policy import MPOL, Mempolicy
+from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.process import fork, touch
+from pymigrate.uapi import MPOL
 from tests.conftest import (
     PAGE,
     errno_of,

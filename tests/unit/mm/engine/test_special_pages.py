@@ -2,6 +2,7 @@
 
 import pytest
 
+from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.state.events import Step
@@ -10,7 +11,7 @@ from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.gup import add_to_swap_cache, pin
-from pymigrate.syscalls.madvise import Madv, madvise
+from pymigrate.syscalls.madvise import madvise
 from pymigrate.syscalls.migrate import migrate_pages, move_pages
 from pymigrate.syscalls.mmap import memfd_secret, mlock, mmap, munmap
 from pymigrate.syscalls.process import fork, touch

@@ -2,19 +2,20 @@
 
 import pytest
 
+from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.calls import ksm
 from pymigrate.mm.state.events import Event
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.policy import MPOL, Mempolicy
+from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
-from pymigrate.syscalls.madvise import Madv, madvise
+from pymigrate.syscalls.madvise import madvise
 from pymigrate.syscalls.migrate import migrate_pages, move_pages
 from pymigrate.syscalls.mmap import memfd_secret, mprotect, munmap
 from pymigrate.syscalls.process import fork, touch
 from pymigrate.syscalls.sysctl import write
-from pymigrate.uapi import MPOL_MF_MOVE_ALL
+from pymigrate.uapi import MPOL, MPOL_MF_MOVE_ALL
 from tests.conftest import (
     HUGE,
     PAGE,

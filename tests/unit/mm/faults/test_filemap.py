@@ -2,6 +2,7 @@
 
 import pytest
 
+from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.faults.filemap import drop_caches
 from pymigrate.mm.frames.frames import frame_of
@@ -9,7 +10,7 @@ from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Cpumask, Nodemask
-from pymigrate.syscalls.madvise import Madv, madvise
+from pymigrate.syscalls.madvise import madvise
 from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.syscalls.mmap import mmap, munmap
 from pymigrate.syscalls.process import sched_setaffinity, touch

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import Busy, FrameFlag
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.faults.migrate_device import Moved
@@ -9,7 +10,6 @@ from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.frames.page_alloc import available
 from pymigrate.mm.state.machine import Machine, add_device
 from pymigrate.mm.state.node import Device
-from pymigrate.mm.state.policy import MPOL
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
@@ -17,12 +17,12 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.store.codec import copy_machine
 from pymigrate.syscalls.devices import migrate_vma
 from pymigrate.syscalls.gup import add_to_swap_cache, pin, work_on
-from pymigrate.syscalls.madvise import Madv, madvise
+from pymigrate.syscalls.madvise import madvise
 from pymigrate.syscalls.mempolicy import get_mempolicy, mbind
 from pymigrate.syscalls.migrate import migrate_pages, move_pages
 from pymigrate.syscalls.mmap import mlock, mprotect, munlock, munmap
 from pymigrate.syscalls.process import exit_task, fork, touch
-from pymigrate.uapi import MPOL_F_ADDR, MPOL_F_NODE
+from pymigrate.uapi import MPOL, MPOL_F_ADDR, MPOL_F_NODE
 from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.pictures import ps
 from pymigrate.views.proc import numa_maps, vmstat

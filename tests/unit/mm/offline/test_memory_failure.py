@@ -3,6 +3,7 @@
 import pytest
 
 from pymigrate.errors import UnsupportedError
+from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import POISON_FRAME, Frame, FrameFlag, FrameRun
 from pymigrate.mm.frames.page_alloc import reserve_pages
 from pymigrate.mm.offline.memory_failure import num_poisoned_pages, soft_offline_page
@@ -12,7 +13,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.gup import pin
-from pymigrate.syscalls.madvise import Madv, madvise
+from pymigrate.syscalls.madvise import madvise
 from pymigrate.syscalls.memory_failure import soft_offline_store
 from pymigrate.syscalls.mmap import munmap
 from pymigrate.syscalls.process import touch

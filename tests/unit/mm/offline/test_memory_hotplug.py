@@ -2,6 +2,7 @@
 
 import pytest
 
+from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import Busy, Frame, FrameFlag, FrameRun
 from pymigrate.mm.base.pageblock import BlockRun, MigrateType
 from pymigrate.mm.calls.ksm import scan
@@ -16,13 +17,14 @@ from pymigrate.mm.offline.memory_hotplug import (
 )
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.policy import MPOL, Mempolicy
+from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Cpuset, Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.gup import pin, unpin, work_on
-from pymigrate.syscalls.madvise import Madv, madvise
+from pymigrate.syscalls.madvise import madvise
 from pymigrate.syscalls.process import fork, touch
+from pymigrate.uapi import MPOL
 from tests.conftest import (
     MIB,
     PAGE,

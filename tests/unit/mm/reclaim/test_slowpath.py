@@ -5,7 +5,7 @@ import pytest
 from pymigrate.mm.frames.page_alloc import available
 from pymigrate.mm.reclaim.vmscan import wakeup_kswapd
 from pymigrate.mm.state.machine import Machine, telling
-from pymigrate.mm.state.policy import MPOL, Mempolicy
+from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.mm.state.scope import Scope, Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
@@ -15,6 +15,7 @@ from pymigrate.syscalls.migrate import migrate_pages
 from pymigrate.syscalls.mmap import munmap
 from pymigrate.syscalls.process import fork, touch
 from pymigrate.syscalls.reclaim import reclaim
+from pymigrate.uapi import MPOL
 from tests.conftest import mapped, new_file, new_task, nodes_of, touched
 from tests.property.invariants import check
 

@@ -3,8 +3,9 @@
 import pytest
 
 from pymigrate.mm.state.address_space import AddressSpace, PolicyRun
-from pymigrate.mm.state.policy import MPOL, Mempolicy
+from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.nodemask import Nodemask
+from pymigrate.uapi import MPOL
 
 ONE = Mempolicy(MPOL.BIND, 0, Nodemask.of(1), Nodemask.of(0, 1))
 TWO = ONE._replace(mode=MPOL.INTERLEAVE)

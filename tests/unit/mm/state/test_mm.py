@@ -4,9 +4,10 @@ import pytest
 
 from pymigrate.mm.base.release import RELEASES
 from pymigrate.mm.state.mm import Mm
-from pymigrate.mm.state.policy import MPOL, Mempolicy
+from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.nodemask import Nodemask
+from pymigrate.uapi import MPOL
 
 RW = Vm.READ | Vm.WRITE
 R612 = RELEASES["6.12"]

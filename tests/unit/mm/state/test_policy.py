@@ -4,10 +4,6 @@ import pytest
 
 from pymigrate.mm.base.release import RELEASES
 from pymigrate.mm.state.policy import (
-    BALANCING,
-    MPOL,
-    RELATIVE,
-    STATIC,
     Mempolicy,
     mpol_equal,
     new_policy,
@@ -16,6 +12,7 @@ from pymigrate.mm.state.policy import (
     split_mode,
 )
 from pymigrate.nodemask import Nodemask
+from pymigrate.uapi import BALANCING, MPOL, RELATIVE, STATIC
 from tests.conftest import errno_of
 
 MODES = list(MPOL)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pymigrate.mm.base.release import RELEASES
-from pymigrate.mm.state.policy import MPOL, Mempolicy
+from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.mm.state.vma import (
     Vm,
     Vma,
@@ -15,6 +15,7 @@ from pymigrate.mm.state.vma import (
     prepare_anon_vma,
 )
 from pymigrate.nodemask import Nodemask
+from pymigrate.uapi import MPOL
 
 RW = Vm.READ | Vm.WRITE
 LOWER, UPPER = Vma(10, 20, RW, 10), Vma(20, 30, RW, 20)

@@ -2,12 +2,12 @@ import pytest
 
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.policy import MPOL
 from pymigrate.mm.state.task import Region, Task
 from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import mbind
 from pymigrate.syscalls.process import fork
+from pymigrate.uapi import MPOL
 from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.pictures import show
 from tests.conftest import four_nodes, mapped, new_task, nodes_with, touched, two_nodes

@@ -2,11 +2,12 @@
 
 import pytest
 
+from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.state.machine import Machine, add_device
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.devices import migrate_vma
-from pymigrate.syscalls.madvise import Madv, madvise
+from pymigrate.syscalls.madvise import madvise
 from pymigrate.syscalls.mmap import mlock, munmap
 from pymigrate.syscalls.process import fork, touch
 from pymigrate.views.proc.smaps import SmapsRow, format_rollup, format_rows, rows
