@@ -1,10 +1,13 @@
 """The hugetlb pools grow and shrink, and give migration its destinations."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pymigrate.mm.base.memmap import POOL_FRAME, nid_of
 from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.offline.contig import alloc_contig_range
+from pymigrate.mm.reclaim import hugetlb
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
@@ -20,8 +23,10 @@ from tests.conftest import (
     PAGE,
     errno_of,
     hold,
+    kernel_page,
     mapped,
     nodes_of,
+    nodes_with,
     pfn_at,
     placed_on,
     touched,
@@ -122,6 +127,46 @@ def test_a_surplus_page_that_is_given_back_leaves_the_pool(machine: Machine, tas
     set_nr_hugepages(machine, 1, 0)
     munmap(machine, task, addr, HUGE)
     assert pools(machine) == [(1, 0, 0), (0, 0, 0)]
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=5), st.integers(0, 40))
+def test_shares_go_to_the_smallest_first(sizes: list[int], nr: int) -> None:
+    grown = list(sizes)
+    for _ in range(nr):
+        grown[grown.index(min(grown))] += 1
+    assert hugetlb._shares(sizes, nr) == [b - a for a, b in zip(sizes, grown, strict=True)]
+
+
+def test_a_node_that_has_no_more_leaves_the_rest_to_others() -> None:
+    machine = nodes_with("16MiB", "64MiB")
+    set_nr_hugepages(machine, 25)
+    assert pools(machine) == [(7, 7, 0), (18, 18, 0)]
+    assert machine.counters["htlb_buddy_alloc_success"] == 25
+    assert machine.counters["htlb_buddy_alloc_fail"] > 0
+    check(machine)
+
+
+@pytest.mark.parametrize("counts", [(9,), (12, 30), (3, 17, 60, 8)])
+@pytest.mark.parametrize("stride", [0, 700, 3000], ids=["empty", "cut up", "cut in few"])
+def test_it_ends_as_page_by_page(
+    counts: tuple[int, ...], stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = []
+    for _ in range(2):
+        machine = nodes_with("64MiB", "24MiB", "40MiB")
+        for node in machine.nodes.values():
+            for pfn in range(node.zones[0].start, node.zones[0].start + 6000, stride or 6000):
+                if stride and pfn < node.zones[-1].start + node.zones[-1].nr:
+                    kernel_page(machine, pfn)
+        set_nr_hugepages(machine, 2, 1)
+        for count in counts:
+            set_nr_hugepages(machine, count)
+        check(machine)
+        numa = [node.numa for node in machine.nodes.values()]
+        free = [[zone.free.runs for zone in node.zones] for node in machine.nodes.values()]
+        ends.append((pools(machine), machine.counters, numa, free))
+        monkeypatch.setattr(hugetlb, "_nr_sure", lambda *_: 0)
+    assert ends[0] == ends[1]
 
 
 # Migration
