@@ -1,8 +1,8 @@
 """Random programs of system calls: scenarios of up to some forty steps, and a look at the outcome.
 
-What FORMAT.md calls not deterministic is left out, or arranged so that it does not matter: no
-interleaving task policy where a disk file's page cache is placed by it, no node of a cursor that
-has moved on; and what the plain model leaves out: readahead beyond the first 128 KiB of a file.
+What recorded cases do not look at (docs/records.md) is left out, or arranged so that it does not
+matter: no interleaving task policy where a disk file's page cache is placed by it, no node of a
+cursor that has moved on. So is what the plain model lacks: readahead beyond the first 128 KiB.
 """
 
 import json
@@ -407,8 +407,8 @@ class Program:
     def drain(self, task: str) -> None:
         """Have new pages put on their LRU lists; until then the CPU that *task* leaves holds them.
 
-        A page that is held so is copied after a fork by who could have it for himself: true, but
-        no part of the specification.
+        A page that is held so is copied after a fork by who could have it for himself, which the
+        plain model does not know.
         """
         self.step("move_pages", task, at="r0", pages=[], nodes=self.memory[0])
 

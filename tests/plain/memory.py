@@ -1,4 +1,4 @@
-"""The plain model's address spaces, from the specification alone: objects; without swap."""
+"""The plain model's address spaces: objects, written without a look at mm/; without swap."""
 
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace

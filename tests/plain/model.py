@@ -1,4 +1,4 @@
-"""The plain model: what FORMAT.md says that kernel 6.12 answers to a step on the pages a..b."""
+"""The plain model: what kernel 6.12 records of a step on the pages a..b."""
 
 from collections import Counter
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""migrate_pages() and move_pages() one page at a time, as the specification tells them."""
+"""migrate_pages() and move_pages() one page at a time, as the manual pages tell them."""
 
 from pymigrate.errors import ERRNO
 from pymigrate.mm.base.cred import Cap
@@ -47,7 +47,7 @@ def migrate_pages_model(
 
 
 class MovePagesModel:
-    """The loop of section 9.3, where there is memory for all."""
+    """do_pages_move(): runs of pages for one node move together; where there is memory for all."""
 
     def __init__(self, machine: Machine, target: Task, move_all: bool) -> None:
         self.machine, self.target, self.move_all = machine, target, move_all

@@ -1,4 +1,4 @@
-"""Sets of nodes: section 2 of the system calls' specification."""
+"""Sets of nodes and CPUs: the kernel's list format, and arithmetic."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Cpusets: section 12 of the system calls' specification."""
+"""Cpusets: who may write their files, what is refused, and what follows from their masks."""
 
 import pytest
 

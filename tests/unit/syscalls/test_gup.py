@@ -1,4 +1,4 @@
-"""Pins: section 14 of the system calls' specification."""
+"""Pins, long ones and short ones: which pages they hold, and what they copy or move first."""
 
 import pytest
 
@@ -192,7 +192,7 @@ def test_a_pinned_page_is_copied_by_fork(machine: Machine, task: Task) -> None:
     assert is_sound(machine)
 
 
-# Long-term pins of memory that must stay free to move: section 11, and check 14
+# Long-term pins of memory that must stay free to move
 
 
 def with_movable(movable: str = "128MiB", **of_machine: object) -> Machine:

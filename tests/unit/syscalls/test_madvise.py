@@ -1,4 +1,4 @@
-"""madvise: section 14 of the system calls' specification."""
+"""madvise: which advice is taken where, and what it does to VMAs and pages."""
 
 import pytest
 

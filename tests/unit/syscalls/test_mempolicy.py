@@ -1,4 +1,4 @@
-"""Arguments and answers of the policy calls: sections 4 to 7."""
+"""set_mempolicy, get_mempolicy, mbind and set_mempolicy_home_node: arguments and answers."""
 
 import pytest
 
@@ -188,7 +188,7 @@ def test_node_of_inaccessible_memory_is_efault(machine: Machine, task: Task) -> 
     assert errno_of(get_mempolicy, machine, task, addr, NODE | ADDR) == "EFAULT"
 
 
-# mbind: the order of checks (6.1); what it does is in tests/unit/mm/calls/test_mbind.py
+# mbind: the order of checks; what it does is in tests/unit/mm/calls/test_mbind.py
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Who may migrate what: sections 8.1, 8.2 and 9.1."""
+"""Who may migrate what, by migrate_pages and move_pages."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""mmap, munmap, mprotect, mlock: section 14 of the system calls' specification."""
+"""mmap, munmap, mprotect, mlock: what is refused, and the VMAs that come of it."""
 
 import pytest
 

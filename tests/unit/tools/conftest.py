@@ -1,4 +1,4 @@
-"""The tools' specification's machine, and processes on it that run its programs."""
+"""The machine of these tests, and processes on it that run the programs."""
 
 from collections.abc import Callable
 

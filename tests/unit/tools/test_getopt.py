@@ -1,4 +1,4 @@
-"""getopt_long() as section 1 of the tools' specification has it."""
+"""getopt_long() as glibc has it, texts of its complaints and all."""
 
 import pytest
 

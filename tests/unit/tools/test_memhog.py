@@ -1,4 +1,4 @@
-"""memhog, by section 6 of the tools' specification."""
+"""memhog: options, policies, output."""
 
 import pytest
 

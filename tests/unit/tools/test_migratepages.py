@@ -1,4 +1,4 @@
-"""migratepages, row by row of section 3 of the tools' specification."""
+"""migratepages: arguments, output, failures."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""migspeed, by section 7 of the tools' specification."""
+"""migspeed: options, output, failures."""
 
 import re
 

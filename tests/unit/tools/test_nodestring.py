@@ -1,11 +1,11 @@
-"""Node strings, row by row of sections 2.2 to 2.4 of the tools' specification."""
+"""Node strings, as libnuma reads them."""
 
 import pytest
 
 from pymigrate.nodemask import Nodemask
 from pymigrate.tools.nodestring import NodeString, parse_nodestring
 
-# The specification's machine: nodes 0 to 3, of which 2 has no memory.
+# Nodes 0 to 3, of which 2 has no memory.
 ALLOWED = Nodemask.of(0, 1, 3)
 POSSIBLE = Nodemask.of(0, 1, 2, 3)
 DEVICES = {

@@ -1,4 +1,4 @@
-"""numactl, row by row of section 4 of the tools' specification (4.7 is test_numactl_shm.py's)."""
+"""numactl: policies, options, what it prints (shared memory: test_numactl_shm.py)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""numactl on shared memory, by section 4.7 of the tools' specification."""
+"""numactl on shared memory and files."""
 
 import pytest
 

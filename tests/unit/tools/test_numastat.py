@@ -1,4 +1,4 @@
-"""numastat, by section 5 of the tools' specification; its sample's numbers where it has some."""
+"""numastat: its tables, options and failures."""
 
 from typing import Any
 
@@ -129,7 +129,7 @@ def test_nothing_but_zeros(run: Run) -> None:
 @pytest.mark.parametrize(
     ("word", "order"),
     [
-        # The rows without pages change places, as the specification's sample has it.
+        # The rows without pages change places, as the real program has them.
         ("-s", "Numa_Hit Local_Node Other_Node Interleave_Hit Numa_Miss Numa_Foreign"),
         ("-s3", "Numa_Hit Other_Node Interleave_Hit Numa_Foreign Local_Node Numa_Miss"),
         ("-s9", "Numa_Hit Local_Node Other_Node Interleave_Hit Numa_Miss Numa_Foreign"),

@@ -1,4 +1,4 @@
-"""Automatic NUMA balancing: section 9 of the engine's specification."""
+"""Automatic NUMA balancing: which entries become hints, and which faults move pages."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What hint faults teach. Engine specification, sections 9.4 and 9.6."""
+"""What hint faults teach: preferred nodes, scan periods, groups."""
 
 import pytest
 

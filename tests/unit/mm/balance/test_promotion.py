@@ -1,4 +1,4 @@
-"""Promotion from slow memory: tiering mode. Engine specification, sections 9.4 and 9.5."""
+"""Promotion from slow memory: tiering mode, its threshold and its limit."""
 
 import pytest
 

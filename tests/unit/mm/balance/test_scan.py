@@ -1,4 +1,4 @@
-"""When a task scans, and what of its memory. Engine specification, sections 9.1 and 9.2."""
+"""When a task scans, and what of its memory."""
 
 from typing import Any
 

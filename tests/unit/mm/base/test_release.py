@@ -1,4 +1,4 @@
-"""What the flags of a kernel say: section 17 of the system calls' specification."""
+"""What the flags of a kernel say."""
 
 from pymigrate.mm.base.release import RELEASES, Release
 

@@ -1,4 +1,4 @@
-"""fork and exit: section 14 of the system calls' specification."""
+"""fork and exit: what a child shares, and what goes with a task."""
 
 from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.pte import Pte

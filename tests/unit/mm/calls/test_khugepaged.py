@@ -1,4 +1,4 @@
-"""MADV_COLLAPSE: section 14 of the system calls' specification."""
+"""MADV_COLLAPSE: which ranges become huge pages, and where those come from."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""MADV_FREE and MADV_PAGEOUT: section 14 of the system calls' specification."""
+"""MADV_FREE and MADV_PAGEOUT: what becomes of the pages."""
 
 from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import FrameFlag

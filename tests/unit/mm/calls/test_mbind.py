@@ -1,4 +1,4 @@
-"""mbind: the walk, the policy, the move (section 6)."""
+"""mbind: the walk, the policy, the move."""
 
 import pytest
 
@@ -160,7 +160,7 @@ def test_shared_memorys_policy_outlives_the_mapping(machine: Machine, task: Task
     assert maps(machine, other) == ["bind:1 file=/data"]  # its VMA has none, so nothing changes
 
 
-# The move: the table of section 6.5
+# The move: which pages lie wrong by each mode, and where they go
 
 
 @pytest.mark.parametrize(

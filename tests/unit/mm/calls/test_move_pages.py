@@ -1,4 +1,4 @@
-"""move_pages: the look-up, the loop, the queries (section 9)."""
+"""move_pages: the look-up, the loop, the queries."""
 
 import pytest
 
@@ -128,7 +128,7 @@ def test_flags_0_mean_move(machine: Machine, task: Task) -> None:
     assert move(machine, task, addr, [0], 1, 0) == (0, [1])
 
 
-# The loop: the examples of section 9.3
+# The loop: runs of pages that go to one node are moved together, and each answer is written then
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Time passes from scan to scan: sections 9.1 and 9.6 of the engine's specification."""
+"""Time passes from scan to scan."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Compaction of whole zones: section 8 of the engine's specification."""
+"""Compaction of whole zones: what moves, where the scanners meet, and what is counted."""
 
 import pytest
 

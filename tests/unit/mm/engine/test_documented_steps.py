@@ -1,4 +1,4 @@
-"""The 18 documented steps of a folio's migration: section 2.11 of the engine's specification."""
+"""The 18 steps of a folio's migration that the kernel's page_migration.rst lists."""
 
 from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import Busy, FrameFlag

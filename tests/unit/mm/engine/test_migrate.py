@@ -1,4 +1,4 @@
-"""The engine with base pages: sections 2.3 to 2.8 of its specification."""
+"""The engine with base pages: batches, passes, retries, and what it counts."""
 
 import pytest
 

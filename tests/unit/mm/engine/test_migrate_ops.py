@@ -1,4 +1,4 @@
-"""How each filesystem's folios move, in each mode and state: section 3 of the engine's."""
+"""How each file system's folios move, in each mode and state."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Drivers' pages that are on no LRU list: section 4 of the engine's specification."""
+"""Drivers' pages that are on no LRU list: their functions, and what each answer leads to."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Pairs of nodes, and which folios a walk takes: sections 6.2, 8.3 and 8.5."""
+"""Pairs of nodes, and which folios a walk takes."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Secret memory, the swap cache, mlocked and zero pages: section 7 of the engine's."""
+"""Secret memory, the swap cache, mlocked and zero pages: what of them moves, and how."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The worked counters of the engine's specification, section 2.8, row by row."""
+"""Examples of what a call adds to the counters of migration, and what its event says."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The page cache: read-ahead, fault-around, dropping (section 10.5)."""
+"""The page cache: read-ahead, fault-around, dropping."""
 
 import pytest
 

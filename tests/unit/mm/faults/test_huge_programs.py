@@ -1,4 +1,4 @@
-"""Huge pages in small programs: what a random one once got wrong (sections 2, 5 and 10)."""
+"""Huge pages in small programs, each of which some random program once got wrong."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Faults, copy-on-write and unmapping: section 10.5 of the system calls' specification."""
+"""Faults, copy-on-write and unmapping: entries and counts of mappings."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Device-private memory: the end of section 7 of the engine's specification."""
+"""Device-private memory: pages that move there, and come back when a CPU touches them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Tiers and demotion targets. Engine specification, section 10."""
+"""Memory tiers by abstract distance, and the nodes that each demotes to."""
 
 from typing import Any
 

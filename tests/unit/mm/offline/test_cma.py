@@ -1,4 +1,4 @@
-"""CMA and alloc_contig_range(): sections 8.1, 8.6 and 11 of the engine's specification."""
+"""CMA and alloc_contig_range(): memory in one piece, whose pages are moved out of the way."""
 
 import pytest
 

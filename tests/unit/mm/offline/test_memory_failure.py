@@ -1,4 +1,4 @@
-"""Soft offline: section 11 of the engine's specification."""
+"""Soft offline: pages that are moved and taken out of use."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Memory blocks that go offline and come back: sections 6 and 11 of the engine's specification."""
+"""Memory blocks that go offline and come back."""
 
 import pytest
 

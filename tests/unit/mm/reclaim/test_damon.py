@@ -1,4 +1,4 @@
-"""DAMON's migrate_hot and migrate_cold. Engine specification, section 11."""
+"""DAMON's migrate_hot and migrate_cold: which pages a scheme takes, and where they go."""
 
 from typing import Any
 

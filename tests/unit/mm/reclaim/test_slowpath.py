@@ -1,4 +1,4 @@
-"""Allocations that find no room wake kswapd, which demotes. Engine specification, section 10."""
+"""Allocations that find no room wake kswapd, which demotes."""
 
 import pytest
 

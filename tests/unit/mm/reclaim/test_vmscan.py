@@ -1,4 +1,4 @@
-"""Reclaim, and demotion in it. Engine specification, section 10."""
+"""Reclaim: which pages are dropped, kept or demoted, in what order."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Policies: what they are made of, how they print (section 3, 10.3)."""
+"""Policies: what they are made of, and how they print."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the migration tracepoints say of base pages: sections 2.7, 2.8 and 2.10 of the engine's."""
+"""What the migration tracepoints say of base pages."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""What makes two VMAs one: section 6.3 of the system calls' specification."""
+"""What makes two VMAs one."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""/proc/PID/numa_maps: section 11 of the system calls' specification."""
+"""/proc/PID/numa_maps: its lines, and their counts."""
 
 import pytest
 
