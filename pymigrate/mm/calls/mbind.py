@@ -8,7 +8,7 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.queue_folios import Queue, Walk
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
-from pymigrate.mm.frames.placement import placement
+from pymigrate.mm.frames.placement import from_index, placement
 from pymigrate.mm.reclaim.room import FOR_CALLS
 from pymigrate.mm.spaces.huge_pmd import prepare_split
 from pymigrate.mm.state.events import MigrateReason
@@ -44,15 +44,9 @@ def do_mbind(
     failed = bool(queue.failed)
     if queue.slices:
         where = placement(machine, task, policy or task.policy)
-        result = migrate_pages(
-            machine,
-            task,
-            queue.slices,
-            where,
-            MigrateReason.MEMPOLICY_MBIND,
-            _index_base(machine, task, a, b, queue),
-            room=FOR_CALLS,
-        )
+        where = from_index(where, _index_base(machine, task, a, b, queue))
+        reason = MigrateReason.MEMPOLICY_MBIND
+        result = migrate_pages(machine, task, queue.slices, where, reason, room=FOR_CALLS)
         failed = failed or result.stayed > 0 or result.is_enomem
     if failed and walk.strict:
         raise KernelError("EIO", "a misplaced page stayed where it was")

@@ -13,6 +13,7 @@ from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.migrate_bulk import Moves
 from pymigrate.mm.engine.migrate_ops import surely_moves
+from pymigrate.mm.engine.room import InFrames
 from pymigrate.mm.frames.driver_pages import looks_movable
 from pymigrate.mm.frames.pageblocks import migratetype_of
 from pymigrate.mm.frames.placement import ThisNode
@@ -140,7 +141,7 @@ def _move_watched(
     reason = MigrateReason.COMPACTION
     try:
         result = migrate_pages(
-            machine, machine.shell_of(0), queue, where, reason, mode=cc.mode, targets=targets
+            machine, machine.shell_of(0), queue, where, reason, cc.mode, InFrames(targets)
         )
     finally:
         used, free = cc.node.memmap, cc.zone.free

@@ -16,7 +16,7 @@ from pymigrate.mm.engine.folio_list import batches
 from pymigrate.mm.engine.meanwhile import wait_on, wake
 from pymigrate.mm.engine.migrate_bulk import BulkMover, is_plain
 from pymigrate.mm.engine.migrate_folio import FolioMover, Outcome
-from pymigrate.mm.engine.room import AS_IT_IS
+from pymigrate.mm.engine.room import AS_IT_IS, InFrames
 from pymigrate.mm.engine.waits import check_waits
 from pymigrate.mm.engine.work import Work, is_hugetlb, works_of
 from pymigrate.mm.frames.frames import folio_of
@@ -72,21 +72,17 @@ def migrate_pages(
     queue: Sequence[Slice],
     where: Placement,
     reason: MigrateReason = MigrateReason.SYSCALL,
-    base: int = 0,
     mode: MigrateMode = MigrateMode.SYNC,
-    targets: Sequence[int] | None = None,
     room: Room = AS_IT_IS,
 ) -> MigrateResult:
     """Move the folios of *queue* to where *where* puts them, on behalf of *caller*.
 
-    Base pages go to the frames *targets* instead, if they are given, in order.
-
-    *base* is added to a folio's index where the placement takes turns. When memory runs out the
-    rest of the queue is not tried. Counts pgmigrate_success and pgmigrate_fail, and the same of
-    THPs with those that were split. Mirrors migrate_pages(), mm/migrate.c.
+    A folio's index says whose turn it is where nodes take turns. When memory runs out the rest of
+    the queue is not tried. Counts pgmigrate_success and pgmigrate_fail, and the same of THPs with
+    those that were split. Mirrors migrate_pages(), mm/migrate.c, which has as many arguments:
+    *room* is its get_new_folio() and put_new_folio(), *where* what it hands on to them.
     """
-    call = _Call(machine, caller, where, reason, base, mode, room)
-    call.folios.targets = None if targets is None else list(targets)
+    call = _Call(machine, caller, where, reason, mode, room)
     if machine.busy and call.has_room(queue):
         check_waits(machine, queue, mode)
     call_event(machine, "mm_migrate_pages_start", mode_text(mode, reason))
@@ -128,21 +124,21 @@ class _Call:
         caller: Task,
         where: Placement,
         reason: MigrateReason,
-        base: int,
         mode: MigrateMode,
         room: Room,
     ) -> None:
         self.machine, self.where, self.reason, self.mode = machine, where, reason, mode
+        self.room = room
         self.stats = Stats()
-        self.bulk = BulkMover(machine, caller, where, base)
-        self.folios = FolioMover(machine, caller, where, base, reason, room)
+        self.bulk = BulkMover(machine, caller, where)
+        self.folios = FolioMover(machine, caller, where, reason, room)
         self.split: list[Work] = []  # pieces of split folios, to be tried once
         self.left: list[Work] = []  # what stays where it is
 
     @property
     def is_watched(self) -> bool:
         """Whether each folio is to go its own way, or to be seen, or met by others."""
-        if self.folios.targets is not None:
+        if isinstance(self.room, InFrames):
             return True
         if self.where == OWN_NODE or self.reason == MigrateReason.MEMORY_FAILURE:
             return True
@@ -206,8 +202,8 @@ class _Call:
 
     def has_room(self, queue: Sequence[Slice]) -> bool:
         """Whether every folio of *queue* surely gets a destination."""
-        if self.folios.targets is not None:
-            return len(self.folios.targets) >= len(queue)
+        if isinstance(self.room, InFrames):
+            return len(self.room.pfns) >= len(queue)
         if self.where == OWN_NODE or any(is_hugetlb(part) for part in queue):
             return False
         return self.bulk.has_room(queue)

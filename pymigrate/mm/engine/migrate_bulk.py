@@ -159,8 +159,8 @@ class Moves:
 class BulkMover:
     """Moves folios that nothing can go wrong with, for one call of the engine."""
 
-    def __init__(self, machine: Machine, caller: Task, where: Placement, base: int) -> None:
-        self.machine, self.caller, self.where, self.base = machine, caller, where, base
+    def __init__(self, machine: Machine, caller: Task, where: Placement) -> None:
+        self.machine, self.caller, self.where = machine, caller, where
         self.takes_turns = len(turns_of(where)) > 1
         self.succeeded = self.thp_succeeded = 0
         self.moves = Moves(machine)
@@ -212,7 +212,7 @@ class BulkMover:
             for piece in part.tables() if k < part.run.nr >> order else iter((part,)):
                 self._move_in_turn(piece)
             return
-        where = from_index(self.where, self.base + (part.first >> order))
+        where = from_index(self.where, part.first >> order)
         new = self._alloc(where, PteRun(part.run.start, part.nr, (), order, part.run.flags))
         if self.takes_turns:
             self.moves.become(part, new, _extents(new))
@@ -229,7 +229,7 @@ class BulkMover:
         nids, order = turns_of(self.where), part.run.order
         turns: dict[int, list[int]] = {}
         for i, entry in enumerate(part.picked):
-            index = self.base + (part.first >> order) + entry
+            index = (part.first >> order) + entry
             turns.setdefault(index % len(nids), []).append(i)
         pfns = [0] * len(part.picked)
         for turn, places in turns.items():

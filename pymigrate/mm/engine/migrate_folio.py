@@ -65,14 +65,12 @@ class FolioMover:
         machine: Machine,
         caller: Task,
         where: Placement,
-        base: int,
         reason: MigrateReason = MigrateReason.SYSCALL,
         room: Room = AS_IT_IS,
     ) -> None:
-        self.machine, self.caller, self.where, self.base = machine, caller, where, base
+        self.machine, self.caller, self.where = machine, caller, where
         self.reason, self.room = reason, room
         self.moves, self.progress = Moves(machine), Progress(machine)
-        self.targets: list[int] | None = None  # the only frames to move to
         self.in_hand: dict[int, Work] = {}  # what has a destination and has not moved
 
     @property
@@ -185,12 +183,10 @@ class FolioMover:
         if work.entries:
             entry_events(self.machine, REMOVE, work.entries, folio_of(self.machine, work.pfn))
         work.entries, work.is_unmapped = [], False
-        if self.targets is not None:
-            self.targets.append(work.dst)
-        elif work.is_hugetlb:
+        if work.is_hugetlb:
             give_back(self.machine, work.dst, work.is_temporary)
         else:
-            free_pages(self.machine, [(work.dst, work.nr)])
+            self.room.put(self.machine, work.dst, work.nr)
         work.dst = -1
         del self.in_hand[work.pfn]
 
@@ -202,10 +198,7 @@ class FolioMover:
         return True
 
     def _find_destination(self, work: Work) -> bool:
-        if self.targets is not None:
-            work.dst = self.targets.pop(0) if self.targets else -1
-            return work.dst >= 0
-        where = from_index(self.where, self.base + (work.index >> work.order))
+        where = from_index(self.where, work.index >> work.order)
         if where == OWN_NODE:
             where = Prefer(nid_of(work.pfn))
         if work.is_hugetlb:

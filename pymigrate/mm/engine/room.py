@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-from pymigrate.mm.frames.page_alloc import alloc_folio
+from pymigrate.mm.frames.page_alloc import alloc_folio, free_pages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +32,9 @@ class Room(Protocol):
     ) -> tuple[int, bool] | None:
         """The first frame of a hugetlb page, and whether it is a fresh, temporary one."""
 
+    def put(self, machine: Machine, pfn: int, nr: int) -> None:
+        """Take back a block that alloc() gave, and that was not used."""
+
 
 class AsItIs:
     """Takes what is free."""
@@ -49,6 +53,37 @@ class AsItIs:
     ) -> tuple[int, bool] | None:
         """None: who moves pages behind their users' backs leaves the pools alone."""
         return None
+
+    def put(self, machine: Machine, pfn: int, nr: int) -> None:
+        """The block is free again."""
+        free_pages(machine, [(pfn, nr)])
+
+
+class InFrames:
+    """Hands out frames that were isolated, one by one: what compaction moves base pages to."""
+
+    def __init__(self, pfns: Sequence[int]) -> None:
+        self.pfns = deque(pfns)
+
+    def prepare(
+        self, machine: Machine, caller: Task, where: Placement, queue: Sequence[Slice]
+    ) -> None:
+        """Nothing is done."""
+
+    def alloc(self, machine: Machine, caller: Task, where: Placement, order: int) -> int | None:
+        """The next frame. Mirrors compaction_alloc()."""
+        assert not order, "base pages alone move to isolated frames"
+        return self.pfns.popleft() if self.pfns else None
+
+    def alloc_huge_page(
+        self, machine: Machine, caller: Task, where: Placement, falls_back: bool
+    ) -> tuple[int, bool] | None:
+        """None: there are single frames."""
+        return None
+
+    def put(self, machine: Machine, pfn: int, nr: int) -> None:
+        """The frame comes last. Mirrors compaction_free()."""
+        self.pfns.append(pfn)
 
 
 AS_IT_IS = AsItIs()

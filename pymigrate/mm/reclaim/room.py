@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pymigrate.mm.base.gfp import TRANSHUGE
+from pymigrate.mm.frames.page_alloc import free_pages
 from pymigrate.mm.reclaim.direct_alloc import alloc_large_folio
 from pymigrate.mm.reclaim.hugetlb import alloc_for_migration
 from pymigrate.mm.reclaim.slowpath import have_room_to_migrate
@@ -40,6 +41,10 @@ class MakesRoom:
     ) -> tuple[int, bool] | None:
         """A page of a pool, or a fresh one."""
         return alloc_for_migration(machine, caller, where, falls_back)
+
+    def put(self, machine: Machine, pfn: int, nr: int) -> None:
+        """The block is free again."""
+        free_pages(machine, [(pfn, nr)])
 
 
 FOR_CALLS, FOR_THE_KERNEL = MakesRoom(reclaims=True), MakesRoom(reclaims=False)

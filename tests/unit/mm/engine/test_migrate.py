@@ -9,7 +9,7 @@ from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate import MigrateReason, migrate_pages
 from pymigrate.mm.engine.queue_folios import Queue, Walk
 from pymigrate.mm.frames.frames import frame_of, update_frames
-from pymigrate.mm.frames.placement import Cycle, Placement, ThisNode
+from pymigrate.mm.frames.placement import Cycle, Placement, ThisNode, from_index
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.mm.state.task import Task
@@ -294,7 +294,7 @@ def test_a_target_that_takes_turns_counts_from_the_base() -> None:
     queue = [
         Slice.whole(PteRun(start, 1, run.lanes, 0, run.flags), frame_of(machine, run.lanes[0]), 0)
     ]
-    result = migrate_pages(machine, task, queue, Cycle((2, 3)), base=1)
+    result = migrate_pages(machine, task, queue, from_index(Cycle((2, 3)), 1))
     assert result.succeeded == 1
     assert nodes_of(machine, task, start << 12, "4KiB") == [[1, 3]]
 
