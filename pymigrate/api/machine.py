@@ -37,7 +37,8 @@ from pymigrate.api.results import (
 )
 from pymigrate.arguments import parse_mode
 from pymigrate.errors import KernelError
-from pymigrate.mm.state.machine import find_file, regions_of, watching
+from pymigrate.interface import memory
+from pymigrate.mm.state.machine import is_mapped, regions_of, watching
 from pymigrate.nodemask import Nodemask
 from pymigrate.session import save_state
 from pymigrate.store.codec import copy_machine
@@ -129,14 +130,14 @@ class Machine(Movers):
     # Calls on a process
 
     def migrate_pages(
-        self, who: Who, old: Set, new: Set, *, uid: int = 0, caller: Who | None = None
+        self, who: Who, from_nodes: Set, to_nodes: Set, *, uid: int = 0, caller: Who | None = None
     ) -> Migrated:
-        """Move a task's pages from nodes *old* to nodes *new*, as migratepages does.
+        """Move a task's pages from nodes to other nodes, as migratepages does.
 
         *caller* is a task that makes the call; without one it is a shell of user *uid*.
         """
         machine, task, shell = self._core, self._task(who), self._caller(caller, uid)
-        move = stayed.Move(shell, task, nodes_of(old), nodes_of(new))
+        move = stayed.Move(shell, task, nodes_of(from_nodes), nodes_of(to_nodes))
         return self._watched(
             "migrate_pages",
             lambda: migrate.migrate_pages(machine, *move),
@@ -147,7 +148,7 @@ class Machine(Movers):
         self,
         who: Who,
         pages: Place | Iterable[int],
-        nodes: int | Sequence[int] | None,
+        nodes: int | Sequence[int] | None = None,
         *,
         move_all: bool = False,
         uid: int = 0,
@@ -155,8 +156,8 @@ class Machine(Movers):
     ) -> MovedPages:
         """Move the pages of a place, or at addresses, to a node, or each to its own of *nodes*.
 
-        With None nothing moves; `pages` of the answer says where they are. Raises MovePagesError,
-        which holds what had been written, if the call fails once it looks at pages.
+        Without *nodes* nothing moves; `pages` of the answer says where they are. Raises
+        MovePagesError, which holds what had been written, if it fails once it looks at pages.
         """
         machine, task, shell = self._core, self._task(who), self._caller(caller, uid)
         addrs = self._addresses(task, pages)
@@ -291,29 +292,31 @@ class Machine(Movers):
         offset: Size = 0,
         populate: bool = False,
         hugetlb: bool = False,
+        secretmem: bool = False,
         align: Size = "2MiB",
     ) -> Region:
-        """Map memory that gets a name: anonymous, or of one of the scenario's files."""
+        """Map memory that gets a name: anonymous, or of one of the scenario's files.
+
+        It has mmap()'s arguments, each flag as one of its own, and memfd_secret() as another.
+        """
         machine, task, size = self._core, self._task(who), parse_size(length)
-        known = machine.regions.get((task.name, name))
-        if known and task.mm.vmas_between(known.start, known.start + known.nr):
+        if is_mapped(machine, task, name):
             raise ValueError(f"{name!r} is mapped already")
-        space = find_file(machine, file) if file else None
-        if file and space is None:
-            raise ValueError(f"there is no file {file!r}")
-        addr = mmap.place_region(machine, task, name, size, parse_size(align))
-        mmap.mmap(
+        answer = memory.mmap(
             machine,
             task,
-            addr,
+            name,
             size,
             prot,
-            is_shared=shared,
-            space=space,
-            offset=parse_size(offset),
-            populate=populate,
-            hugetlb=hugetlb,
+            shared,
+            file,
+            parse_size(offset),
+            populate,
+            hugetlb,
+            secretmem,
+            parse_size(align),
         )
+        addr = int(str(answer["address"]), 16)
         return Region(name, addr, pages_of(size) * PAGE_SIZE)
 
     def munmap(self, who: Who, place: Place, *, length: Size | None = None) -> None:
@@ -350,17 +353,17 @@ class Machine(Movers):
         length: Size | None = None,
         write: bool = True,
         stride: Size = PAGE_SIZE,
-        seconds: float = 0,
+        seconds: float | None = None,
     ) -> str | None:
         """Store into each page of a range (or load), for so many simulated seconds.
 
         Returns the signal that ended it, if one did: "SIGSEGV" or "SIGBUS".
         """
         task, step = self._task(who), parse_size(stride)
-        if not step or seconds < 0:
+        if not step or (seconds or 0) < 0:
             raise ValueError("expected a stride of at least a byte, and no negative seconds")
         addr, size = range_of(self._core, task, place, length)
-        return process.touch(self._core, task, addr, size, write, step, seconds)
+        return process.touch(self._core, task, addr, size, write, step, seconds or 0)
 
     def fork(self, who: Who, name: str) -> int:
         """Fork a child, to be called *name*; returns its pid."""
@@ -376,17 +379,19 @@ class Machine(Movers):
         """Let a task run on *cpus*; it runs on the lowest."""
         process.sched_setaffinity(self._core, self._task(who), cpus_of(cpus))
 
-    def pin(self, who: Who, place: Place, *, length: Size | None = None, long: bool = True) -> None:
-        """Pin a range for long, as io_uring's buffers are, or take a plain reference (vmsplice)."""
+    def pin(
+        self, who: Who, place: Place, *, length: Size | None = None, kind: str = "long"
+    ) -> None:
+        """Pin a range: "long" as io_uring's buffers are, or "short", a reference (vmsplice)."""
         task = self._task(who)
-        gup.pin(self._core, task, *range_of(self._core, task, place, length), long)
+        gup.pin(self._core, task, *range_of(self._core, task, place, length), _is_long(kind))
 
     def unpin(
-        self, who: Who, place: Place, *, length: Size | None = None, long: bool = True
+        self, who: Who, place: Place, *, length: Size | None = None, kind: str = "long"
     ) -> None:
         """Let go of a range that was pinned."""
         task = self._task(who)
-        gup.unpin(self._core, task, *range_of(self._core, task, place, length), long)
+        gup.unpin(self._core, task, *range_of(self._core, task, place, length), _is_long(kind))
 
     # Settings
 
@@ -567,3 +572,9 @@ class Machine(Movers):
             return Migrated(ret, moved, ())
         machine.last_call, machine.left = name, find(ret, False)
         return Migrated(ret, moved, stayed_of(machine.left))
+
+
+def _is_long(kind: str) -> bool:
+    if kind not in ("long", "short"):
+        raise ValueError(f"{kind!r} is no kind of pin; expected 'long' or 'short'")
+    return kind == "long"

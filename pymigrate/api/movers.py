@@ -5,23 +5,46 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pymigrate.api.arguments import task_of
+from pymigrate.api.arguments import place_of, range_of, task_of
+from pymigrate.api.results import Placed
+from pymigrate.interface import memory, system
+from pymigrate.interface.declare import Range
+from pymigrate.interface.made import Access, acting_as, meanwhile
+from pymigrate.mm.calls import ksm
+from pymigrate.mm.calls.ksm import KsmState
 from pymigrate.mm.clock import balance as balancing
+from pymigrate.mm.faults.migrate_device import Moved as DeviceMoved
+from pymigrate.mm.offline.memory_failure import num_poisoned_pages
+from pymigrate.mm.offline.memory_hotplug import physical
 from pymigrate.mm.state.cost import Estimate
+from pymigrate.mm.state.driver import Called
 from pymigrate.mm.state.machine import watching
 from pymigrate.mm.state.tally import Tally
-from pymigrate.syscalls import compact, memory_blocks, reclaim
-from pymigrate.units import parse_size
-from pymigrate.views.told import accesses, balance, cost
+from pymigrate.syscalls import (
+    cma,
+    compact,
+    devices,
+    gup,
+    kernel_pages,
+    memory_blocks,
+    memory_failure,
+    reclaim,
+)
+from pymigrate.units import PAGE_SHIFT, parse_size
+from pymigrate.views.proc import buddyinfo
+from pymigrate.views.proc.buddyinfo import BuddyRow
+from pymigrate.views.sysfs.node import numastat
+from pymigrate.views.told import accesses, balance, cost, memory_tiering
 from pymigrate.views.told.accesses import AccessRow as Reach
 from pymigrate.views.told.balance import BalanceRow as Balanced
+from pymigrate.views.told.memory_tiering import TierRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from pymigrate.api.arguments import Size, Who
+    from pymigrate.api.arguments import Place, Size, Who
     from pymigrate.mm.state import machine as core
     from pymigrate.mm.state import task as core_task
 
@@ -33,6 +56,26 @@ class Compacted(NamedTuple):
     zone: str
     result: str
     moved: int
+
+
+class DriverMoved(NamedTuple):
+    """What became of a driver's pages: *ret* stayed, or the call failed with *errno*.
+
+    *calls* are those of the driver's functions in their order, *nodes* where its pages lie then.
+    """
+
+    ret: int
+    errno: str | None
+    calls: tuple[Called, ...]
+    nodes: tuple[Placed, ...]
+
+
+@dataclass(slots=True)
+class Meanwhile:
+    """An access in the middle of a call: whether it had to wait, and the signal that it got."""
+
+    waited: bool = False
+    signal: str | None = None
 
 
 class Block(NamedTuple):
@@ -90,14 +133,198 @@ class Movers:
         return accesses.rows(self._core)
 
     def reclaim(
-        self, size: Size, *, node: int | None = None, tasks: list[Who] | None = None, uid: int = 0
+        self,
+        size: Size,
+        *,
+        node: int | None = None,
+        target: Who | None = None,
+        cpuset: str | None = None,
+        uid: int = 0,
     ) -> int:
-        """Reclaim *size*, of *node* and of what *tasks* map, if given; how many base pages.
+        """Reclaim *size*, of a node and of what a task, or the tasks of a cpuset, map, if given.
 
-        Raises KernelError EAGAIN if there was less.
+        Returns how many base pages it was. Raises KernelError EAGAIN if there was less.
         """
-        who = None if tasks is None else [self._task(each) for each in tasks]
-        return reclaim.reclaim(self._core, self._caller(None, uid), parse_size(size), node, who)
+        if target is not None and cpuset is not None:
+            raise ValueError("target and cpuset exclude each other")
+        tasks = None if target is None else [self._task(target)]
+        if cpuset is not None:
+            tasks = reclaim.cpuset_tasks(self._core, "" if cpuset == "/" else cpuset)
+        return reclaim.reclaim(self._core, self._caller(None, uid), parse_size(size), node, tasks)
+
+    def damon(
+        self,
+        action: str,
+        to: int,
+        *,
+        node: int | None = None,
+        who: Who | None = None,
+        place: Place | None = None,
+        length: Size | None = None,
+        quota: Size | None = None,
+        exclude: Iterable[str] = (),
+        uid: int = 0,
+    ) -> int:
+        """Apply a scheme of DAMON's, "migrate_hot" or "migrate_cold", towards node *to*.
+
+        To the memory of a node, or of a task, or of a place in that, which are filters of the one
+        scheme: hence the many arguments. *exclude*: "anon", "file", "young", "old". Returns how
+        many base pages moved.
+        """
+        if (node is None) == (who is None) or (who is None and place is not None):
+            raise ValueError("expected either node, or who with or without place")
+        task = None if who is None else self._task(who)
+        at = None
+        if task is not None and place is not None:
+            at = Range(*range_of(self._core, task, place, length))
+        size = None if quota is None else parse_size(quota)
+        shell = self._caller(None, uid)
+        answer = system.damon(self._core, shell, action, to, node, task, at, size, tuple(exclude))
+        return _number(answer["migrated"])
+
+    def cma_alloc(self, name: str, size: Size, *, node: int | None = None, uid: int = 0) -> int:
+        """Allocate memory in one piece from a node's area for CMA; its physical address."""
+        shell = self._caller(None, uid)
+        found = cma.alloc(self._core, shell, name, parse_size(size), node)
+        return physical(self._core, found.start) << PAGE_SHIFT
+
+    def cma_release(self, name: str, *, uid: int = 0) -> None:
+        """Give back what cma_alloc() got under that name."""
+        cma.release(self._core, self._caller(None, uid), name)
+
+    def soft_offline(
+        self,
+        who: Who | None = None,
+        place: Place | None = None,
+        *,
+        length: Size | None = None,
+        address: int | None = None,
+        uid: int | None = None,
+    ) -> int:
+        """Take the pages of a place, or the one at a physical address, out of use.
+
+        Returns how many kB are out of use then.
+        """
+        if (who is None) == (address is None) or (who is None) != (place is None):
+            raise ValueError("expected either who and place, or address")
+        if address is not None:
+            memory_failure.soft_offline_store(self._core, self._caller(None, uid or 0), address)
+        elif who is not None and place is not None:
+            task = self._task(who)
+            with acting_as(task, uid):
+                at = range_of(self._core, task, place, length)
+                memory_failure.soft_offline(self._core, task, *at)
+        return num_poisoned_pages(self._core) << PAGE_SHIFT - 10
+
+    def ksm(self) -> KsmState:
+        """Merge all mergeable pages that hold the same; what /sys/kernel/mm/ksm shows then."""
+        ksm.scan(self._core)
+        return ksm.state(self._core)
+
+    def alloc(
+        self,
+        name: str,
+        *,
+        order: int = 0,
+        count: int = 1,
+        node: int | None = None,
+        this_node: bool = False,
+        movable: bool = False,
+        mode: str = "kernel",
+        uid: int = 0,
+    ) -> int:
+        """Let the kernel allocate *count* blocks of 2**order pages; how many there were.
+
+        *node* is asked first, no other if *this_node*. *mode* says what is done if there is none:
+        "kernel", "nofs", "nowait", "noretry", "retry_mayfail", "none". They are the gfp flags, one
+        argument each. Raises KernelError EEXIST, ENODEV, ENOMEM.
+        """
+        if mode not in kernel_pages.MODES:
+            raise ValueError(
+                f"{mode!r} is no mode; expected one of {', '.join(kernel_pages.MODES)}"
+            )
+        shell = self._caller(None, uid)
+        answer = system.alloc(self._core, shell, name, order, count, node, this_node, movable, mode)
+        return _number(answer["ret"])
+
+    def free(self, name: str) -> int:
+        """Let the kernel free the blocks that alloc() got under that name; how many there were."""
+        return kernel_pages.free(self._core, name)
+
+    def migrate_driver(
+        self, driver: str, to: int, *, pages: Iterable[int] | None = None, mode: str = "sync"
+    ) -> DriverMoved:
+        """Move pages of a driver, by their numbers, or all, to node *to*, as compaction does.
+
+        *mode* is "async", "sync_light" or "sync".
+        """
+        numbers = None if pages is None else tuple(pages)
+        answer = system.migrate_driver(self._core, driver, to, numbers, mode)
+        calls = tuple(Called(*call) for call in _rows(answer["calls"]))
+        nodes = tuple(Placed(nr, None if node < 0 else node) for nr, node in _rows(answer["nodes"]))
+        errno = answer.get("errno")
+        return DriverMoved(_number(answer["ret"]), str(errno) if errno else None, calls, nodes)
+
+    # Of a task's memory
+
+    def busy(
+        self,
+        who: Who,
+        place: Place,
+        kind: str,
+        *,
+        length: Size | None = None,
+        passes: int | None = None,
+    ) -> None:
+        """Let something work on each page of a range, for so many attempts to get hold of one.
+
+        *kind* is "locked", "reading", "writeback", "buffer", "buffer-ref", or "none": it ends.
+        """
+        task = self._task(who)
+        at = Range(*range_of(self._core, task, place, length))
+        memory.busy(self._core, task, at, kind, passes)
+
+    def swap_cache(self, who: Who, place: Place, *, length: Size | None = None) -> None:
+        """Let the anonymous pages of a range be in the swap cache, as after a swap out and in."""
+        task = self._task(who)
+        gup.add_to_swap_cache(self._core, task, *range_of(self._core, task, place, length))
+
+    def migrate_vma(
+        self, who: Who, place: Place, to: str, *, length: Size | None = None
+    ) -> DeviceMoved:
+        """Move a range to the private memory of device *to*, or back ("ram")."""
+        task = self._task(who)
+        return devices.migrate_vma(self._core, task, *range_of(self._core, task, place, length), to)
+
+    @contextmanager
+    def meanwhile(self, who: Who, place: Place, *, write: bool = True) -> Iterator[Meanwhile]:
+        """Let another task access a page as soon as a call in the block has unmapped it.
+
+        What became of that is known when the block ends.
+        """
+        task, found, told = self._task(who), Meanwhile(), dict[str, object]()
+        page = place_of(self._core, task, place)[0] >> PAGE_SHIFT
+        try:
+            with meanwhile(self._core, Access(task, page, write), told):
+                yield found
+        finally:
+            other = told["meanwhile"]
+            assert isinstance(other, dict)
+            found.waited, found.signal = other["waited"], other["signal"]
+
+    # Looks
+
+    def tiers(self) -> list[TierRow]:
+        """The memory tier of each node with memory, and where its pages may be demoted to."""
+        return memory_tiering.rows(self._core)
+
+    def numastat(self) -> dict[int, dict[str, int]]:
+        """The allocator's events on each node, by their names in its file numastat."""
+        return {nid: numastat(node) for nid, node in self._core.nodes.items()}
+
+    def buddyinfo(self) -> list[BuddyRow]:
+        """How many free blocks of each order each zone has."""
+        return buddyinfo.rows(self._core)
 
     def compact(
         self, node: int | None = None, *, order: int | None = None, uid: int = 0
@@ -125,6 +352,16 @@ class Movers:
                 yield found
         finally:
             found.time = cost.taken(machine, tally) or found.time
+
+
+def _number(value: object) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+def _rows(value: object) -> list[list[Any]]:  # of an answer, as JSON has it
+    assert isinstance(value, list)
+    return value
 
 
 def _blocks(outcomes: list[memory_blocks.Outcome]) -> list[Block]:

@@ -36,7 +36,7 @@ def mmap(  # its arguments are those that a step has
     addr = _mmap.place_region(machine, task, name, length, align)
     space = find_file(machine, file) if file else None
     if file and space is None:
-        raise ValueError(f"there is no file {file}")
+        raise ValueError(f"there is no file {file!r}")
     if secretmem:
         space = _mmap.memfd_secret(machine, length)
     _mmap.mmap(

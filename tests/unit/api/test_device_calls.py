@@ -76,7 +76,7 @@ USES: dict[str, Use] = {
     "touch after fork": in_turn(lambda m: m.fork("a", "b"), lambda m: m.touch("b", "heap")),
     "exit": lambda m: m.exit("a"),
     "pin": lambda m: m.pin("a", "heap"),
-    "short pin": lambda m: m.pin("a", "heap", long=False),
+    "short pin": lambda m: m.pin("a", "heap", kind="short"),
     "numa_maps": lambda m: m.numa_maps_text("a"),
     "show": lambda m: m.show(),
     "explain": lambda m: m.explain("a"),

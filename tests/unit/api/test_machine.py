@@ -209,9 +209,9 @@ def test_fork_exit_and_affinity(machine: Machine) -> None:
 
 
 def test_a_held_page_stays_until_it_is_let_go(machine: Machine) -> None:
-    machine.pin("a", "heap+0:4KiB", long=False)
+    machine.pin("a", "heap+0:4KiB", kind="short")
     assert machine.migrate_pages("a", 0, 1).stayed[0].why == "held by another reference"
-    machine.unpin("a", "heap+0:4KiB", long=False)
+    machine.unpin("a", "heap+0:4KiB", kind="short")
     assert machine.migrate_pages("a", 0, 1).stayed == ()
 
 
