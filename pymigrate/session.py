@@ -126,7 +126,10 @@ def boot_scenario(path: str, run: bool = False, kernel: str | None = None) -> tu
 
 
 def boot_text(text: str, run: bool = False, kernel: str | None = None) -> tuple[Machine, Boot]:
-    """The same of a scenario that is in no file."""
+    """The machine of a scenario's *text*, and what says that it is from no file.
+
+    *kernel* overrides the scenario's. Raises ScenarioError.
+    """
     machine = _build(text.encode(), INLINE, run, kernel)
     return machine, Boot(INLINE, "0:0:", machine.release.name, __version__)
 

@@ -64,5 +64,5 @@ def huge_floor(page: int) -> int:
 
 
 def huge_ceil(page: int) -> int:
-    """The first such beginning at or behind *page*."""
+    """Where the first huge page's worth begins that lies wholly at or behind *page*."""
     return (page + HPAGE_PMD_NR - 1) & -HPAGE_PMD_NR

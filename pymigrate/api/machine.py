@@ -412,7 +412,7 @@ class Machine(Movers):
         return [mapping_of(row) for row in self._numa_maps(who, uid)]
 
     def numa_maps_text(self, who: Who, *, uid: int = 0) -> str:
-        """The same as the kernel prints it."""
+        """/proc/PID/numa_maps as the kernel prints it, read by user *uid*."""
         return numa_maps.format_rows(self._numa_maps(who, uid))
 
     def vmstat(self) -> dict[str, int]:

@@ -103,7 +103,7 @@ def system_call(options: Options, name: str) -> Iterator[Call]:
 
 
 def _find_left(call: Call, refused: KernelError | None) -> None:
-    """Note which pages the call has left behind, for who asks later too."""
+    """Note which pages the call has left behind; later commands can tell, too."""
     if call.find_left is None or (refused and refused.errno not in _HALFWAY):
         return
     call.left = call.find_left(refused is not None and refused.errno == "ENOMEM")

@@ -1,6 +1,6 @@
 """What is true of every machine between two calls, checked run by run: for a state from a disk.
 
-The kernel has the like under CONFIG_DEBUG_VM: page_table_check, VM_BUG_ON().
+The kernel checks such things under CONFIG_DEBUG_VM: page_table_check, VM_BUG_ON().
 """
 
 from __future__ import annotations

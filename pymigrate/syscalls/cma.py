@@ -15,7 +15,8 @@ _ONLY_ROOT = "only root may use CMA's files"
 def alloc(machine: Machine, caller: Task, name: str, size: int, nid: int | None = None) -> Extent:
     """Allocate *size* bytes in one piece, called *name*, from node *nid*'s area, or the first one.
 
-    Raises KernelError EACCES; EEXIST; ENODEV without an area; EINVAL for nothing; ENOMEM.
+    Returns its frames. Raises KernelError EACCES; EEXIST; ENODEV without an area; EINVAL for
+    nothing; ENOMEM.
     """
     check_root(caller, _ONLY_ROOT)
     if name in machine.contigs:

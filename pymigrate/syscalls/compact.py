@@ -15,8 +15,10 @@ def compact(
 ) -> list[ZoneRun]:
     """Compact node *nid*, or all nodes: whole zones, or until a block of *order* is free.
 
-    With an order it is kcompactd that works, as if an allocation had woken it. Raises KernelError
-    EACCES for others than root, ENOENT for an unknown node.
+    Returns the outcome for each zone. With an *order* it is kcompactd that works, as if an
+    allocation had woken it.
+
+    Raises KernelError EACCES for others than root, ENOENT for an unknown node.
     """
     check_root(caller, "only root may compact memory")
     nodes = _nodes(machine, nid)

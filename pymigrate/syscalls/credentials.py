@@ -1,4 +1,4 @@
-"""Who may do what to whom."""
+"""What a caller may do: to files that are root's, and to other processes."""
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.cred import Cap

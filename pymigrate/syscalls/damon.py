@@ -1,4 +1,4 @@
-"""DAMON's schemes, as who writes to its files in sysfs applies them."""
+"""DAMON's schemes, applied by writes to its files in sysfs."""
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.reclaim.damon import Scheme, apply_scheme
@@ -9,7 +9,7 @@ from pymigrate.units import page_range
 
 
 def apply_to_node(machine: Machine, caller: Task, scheme: Scheme, node: int) -> int:
-    """Apply *scheme* to the memory of *node*; how many base pages moved.
+    """Apply *scheme* to the memory of *node*; return how many base pages moved.
 
     Raises KernelError EACCES, EINVAL.
     """
@@ -21,7 +21,7 @@ def apply_to_node(machine: Machine, caller: Task, scheme: Scheme, node: int) -> 
 def apply_to_range(
     machine: Machine, caller: Task, scheme: Scheme, task: Task, addr: int, length: int
 ) -> int:
-    """Apply *scheme* to a range of *task*'s memory; how many base pages moved.
+    """Apply *scheme* to *length* bytes of *task* from *addr*; return how many base pages moved.
 
     Raises KernelError EACCES, EINVAL.
     """

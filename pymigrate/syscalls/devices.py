@@ -10,7 +10,7 @@ RAM = "ram"
 
 
 def migrate_vma(machine: Machine, task: Task, addr: int, length: int, to: str) -> Moved:
-    """Move the pages of a range of one mapping to the device called *to*, or back to RAM.
+    """Move the pages of *length* bytes of one mapping to the device called *to*, or back to RAM.
 
     Raises KernelError ENODEV, EINVAL.
     """

@@ -14,7 +14,7 @@ from pymigrate.mm.state.machine import Machine
 def migrate_driver(
     machine: Machine, driver: Driver, numbers: Sequence[int], nid: int, mode: MigrateMode
 ) -> int:
-    """Move pages of *driver*, by their numbers, to node *nid*; how many isolated ones stayed.
+    """Move pages *numbers* of *driver* to node *nid*; return how many isolated ones stayed.
 
     Raises KernelError ENODEV; ENOMEM with those that moved left moved. It is what compaction does
     to such pages, with the same reason.

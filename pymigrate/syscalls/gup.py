@@ -11,19 +11,22 @@ from pymigrate.units import page_range
 
 
 def pin(machine: Machine, task: Task, addr: int, length: int, is_long: bool) -> None:
-    """Hold each page of a range. Raises KernelError EFAULT."""
+    """Hold each page of *length* bytes of *task* from *addr*: for long, or for a while.
+
+    Raises KernelError EFAULT; ENOMEM for pages that must move first and cannot.
+    """
     pin_pages(machine, task, *page_range(addr, length), is_long)
 
 
 def unpin(machine: Machine, task: Task, addr: int, length: int, is_long: bool) -> None:
-    """Let go of a range that is held. Raises KernelError EINVAL."""
+    """Let go of what pin() holds of that range. Raises KernelError EINVAL if it holds nothing."""
     unpin_pages(machine, task, *page_range(addr, length), is_long)
 
 
 def work_on(
     machine: Machine, task: Task, addr: int, length: int, kind: Busy | None, passes: int
 ) -> None:
-    """Let the pages of a range that *task* maps be worked on (None: no longer), see mm/busy.py."""
+    """Let the pages that *task* maps in a range be worked on (None: no longer); see busy.py."""
     for run in task.mm.page_table.between(*page_range(addr, length)):
         for entry in run.entries() if run.lanes and run.flags & Pte.PRESENT else ():
             if kind is None:

@@ -20,7 +20,7 @@ MODES = {
 def alloc(
     machine: Machine, caller: Task, name: str, order: int, count: int, nid: int | None, flags: Gfp
 ) -> int:
-    """Allocate *count* blocks of an order, called *name*; how many there were.
+    """Allocate *count* blocks of ``1 << order`` pages, called *name*; return how many there were.
 
     Raises KernelError EEXIST, ENODEV; ENOMEM if there was none at all.
     """
@@ -37,7 +37,7 @@ def alloc(
 
 
 def free(machine: Machine, name: str) -> int:
-    """Free the blocks called *name*; how many there were. Raises KernelError ENOENT."""
+    """Free the blocks called *name*; return how many there were. Raises KernelError ENOENT."""
     if name not in machine.allocations:
         raise KernelError("ENOENT", f"no blocks are called {name}")
     return free_kernel_pages(machine, name)

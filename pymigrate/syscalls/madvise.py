@@ -1,4 +1,4 @@
-"""madvise(2)."""
+"""madvise(2): the checks of advice, and what follows some of it."""
 
 from collections.abc import Callable
 
@@ -36,7 +36,7 @@ _FLAGS = {
 
 
 def madvise(machine: Machine, task: Task, addr: int, length: int, advice: int) -> None:
-    """Follow *advice* for a range.
+    """Follow *advice* for *length* bytes from *addr*.
 
     Raises KernelError EINVAL; ENOMEM for a hole, with the rest done (populating stops there);
     EFAULT when populating meets a SIGBUS. Mirrors do_madvise().
@@ -144,7 +144,7 @@ def _collapse(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
 
 
 def _check_lru(vma: Vma) -> None:
-    """Mirrors can_madv_lru_vma()."""
+    """Raises KernelError EINVAL for memory that is on no LRU list. Mirrors can_madv_lru_vma()."""
     if vma.flags & (Vm.LOCKED | Vm.PFNMAP | Vm.HUGETLB):
         raise KernelError("EINVAL", "the memory is locked, or no ordinary memory")
 

@@ -35,7 +35,10 @@ def offline(
 def online(
     machine: Machine, caller: Task, nid: int, numbers: Sequence[int] | None = None
 ) -> list[Outcome]:
-    """Give memory blocks of node *nid* back, or all that are offline, likewise."""
+    """Give memory blocks of node *nid* back, or all that are offline, one after the other.
+
+    One that fails does not keep the next from being tried. Raises KernelError EACCES, ENOENT.
+    """
     return _write(machine, caller, nid, numbers, online_pages, is_online=False)
 
 

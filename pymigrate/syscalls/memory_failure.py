@@ -17,7 +17,7 @@ from pymigrate.units import PAGE_SHIFT, page_range
 
 
 def soft_offline(machine: Machine, task: Task, addr: int, length: int) -> None:
-    """Take the pages of *task* in a range of bytes out of use, up to the first that stays.
+    """Take the pages of *length* bytes of *task* out of use, up to the first that stays.
 
     Of a large folio only the first page in the range is taken. Absent pages are faulted in.
 

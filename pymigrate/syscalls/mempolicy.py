@@ -39,7 +39,7 @@ class PolicyAnswer(NamedTuple):
 
 
 def set_mempolicy(machine: Machine, task: Task, mode: int, nodes: Nodemask) -> None:
-    """Replace the task's policy; *mode* holds mode flags too.
+    """Replace the policy of *task*; *mode* holds mode flags too.
 
     Raises KernelError EINVAL. Mirrors kernel_set_mempolicy().
     """
@@ -51,7 +51,7 @@ def set_mempolicy(machine: Machine, task: Task, mode: int, nodes: Nodemask) -> N
 
 
 def get_mempolicy(machine: Machine, task: Task, addr: int, flags: int) -> PolicyAnswer:
-    """The policy of *task*, or of an address of it, or the node of either.
+    """The policy of *task*, or at the address *addr*, or the node of either, as *flags* say.
 
     Raises KernelError EINVAL, EFAULT. With node and addr an absent page is faulted in for
     reading. Mirrors do_get_mempolicy().
@@ -78,7 +78,7 @@ def get_mempolicy(machine: Machine, task: Task, addr: int, flags: int) -> Policy
 def mbind(
     machine: Machine, task: Task, addr: int, length: int, mode: int, nodes: Nodemask, flags: int
 ) -> None:
-    """Give a range of *task*'s memory a policy, and move or test its pages as *flags* say.
+    """Give *length* bytes of *task* a policy, and move or test their pages as *flags* say.
 
     Raises KernelError: EINVAL, EPERM, EFAULT and EIO in the kernel's order; only an EIO of strict
     with a move leaves the policy in force. Mirrors kernel_mbind() and do_mbind().
@@ -129,7 +129,7 @@ def _allowed(machine: Machine, task: Task) -> Nodemask:
 
 
 def answer(policy: Mempolicy | None, node: int | None = None) -> PolicyAnswer:
-    """What get_mempolicy() writes of *policy*."""
+    """What get_mempolicy() answers of *policy*, and of *node* if that was asked for."""
     if policy is None:
         return PolicyAnswer(MPOL.DEFAULT, 0, Nodemask(), node)
     return PolicyAnswer(policy.mode, policy.flags, policy.user_nodes, node)

@@ -51,7 +51,7 @@ def prot_flags(prot: str) -> int:
 
 
 def place_region(machine: Machine, task: Task, name: str, length: int, align: int) -> int:
-    """The address for a new region of *task*, which gets a name: behind all regions there were.
+    """The address for a new region of *length* bytes, which gets a name: behind all regions.
 
     A page stays free between two, so that they never merge. Raises KernelError ENOMEM.
     """
@@ -145,7 +145,7 @@ def _reserve(machine: Machine, task: Task, space: AddressSpace, vma: Vma) -> Non
 
 
 def memfd_secret(machine: Machine, length: int) -> AddressSpace:
-    """Memory that not even the kernel maps; it is mapped shared only. Mirrors memfd_secret()."""
+    """An object of *length* bytes that the kernel itself does not map. Mirrors memfd_secret()."""
     space = AddressSpace(machine.new_id(), "", "secretmem", pages_of(length) * PAGE_SIZE)
     machine.spaces[space.space_id] = space
     return space
@@ -165,7 +165,7 @@ def _check_secretmem(machine: Machine, space: AddressSpace | None, flags: int) -
 
 
 def munmap(machine: Machine, task: Task, addr: int, length: int) -> None:
-    """Unmap a range. Raises KernelError EINVAL. Mirrors __vm_munmap()."""
+    """Unmap *length* bytes from *addr*. Raises KernelError EINVAL. Mirrors __vm_munmap()."""
     if addr % PAGE_SIZE or not length or addr + length > TASK_SIZE:
         raise KernelError("EINVAL", "address or length is not that of a range of pages")
     a, b = checked_range(addr, length)
@@ -194,7 +194,7 @@ def _split_vmas(task: Task, parts: list[tuple[Vma, int, int]]) -> None:
 
 
 def mprotect(machine: Machine, task: Task, addr: int, length: int, prot: str) -> None:
-    """Change the protection of a range.
+    """Change the protection of *length* bytes from *addr*.
 
     Raises KernelError EINVAL; ENOMEM at a hole, with what lies before it changed. Mirrors
     do_mprotect_pkey() and mprotect_fixup().
@@ -227,7 +227,7 @@ def mprotect(machine: Machine, task: Task, addr: int, length: int, prot: str) ->
 
 
 def mlock(machine: Machine, task: Task, addr: int, length: int) -> None:
-    """Lock a range in memory, and fault it in.
+    """Lock *length* bytes from *addr* in memory, and fault them in.
 
     Raises KernelError ENOMEM for a hole (what lies before it is locked, nothing is faulted in)
     and for pages that cannot be had. Mirrors do_mlock().
@@ -240,7 +240,10 @@ def mlock(machine: Machine, task: Task, addr: int, length: int) -> None:
 
 
 def munlock(machine: Machine, task: Task, addr: int, length: int) -> None:
-    """Unlock a range. Raises KernelError ENOMEM for a hole. Mirrors sys_munlock()."""
+    """Unlock *length* bytes from *addr*. Raises KernelError ENOMEM for a hole.
+
+    Mirrors sys_munlock().
+    """
     _set_locked(machine, task, addr, length, 0)
 
 

@@ -18,12 +18,12 @@ from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 
 
 def fork(machine: Machine, task: Task, name: str) -> Task:
-    """A child of *task*, to be called *name*."""
+    """A child of *task*, to be called *name*. Raises KernelError ENOMEM for a pinned page."""
     return _fork.fork(machine, task, name)
 
 
 def exit_task(machine: Machine, task: Task) -> None:
-    """End *task*."""
+    """End *task*, with all that it has mapped or holds."""
     _exit.exit_task(machine, task)
 
 
@@ -47,10 +47,10 @@ def touch(
     stride: int = PAGE_SIZE,
     seconds: float = 0,
 ) -> str | None:
-    """One load or store at each *stride* of a range, up to the first that faults.
+    """Load or store at each *stride* of *length* bytes from *addr*, up to the first that faults.
 
-    For so many *seconds* it does that again and again: time passes, and NUMA balancing works.
-    Returns the signal that came, if one came.
+    For so many *seconds* that is done again and again: time passes, and NUMA balancing works.
+    Returns the name of the signal that came, or None.
     """
     touching = _Touching(task, addr, length, write, stride)
     try:

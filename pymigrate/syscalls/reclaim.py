@@ -17,7 +17,7 @@ def reclaim(
     node: int | None = None,
     tasks: Sequence[Task] | None = None,
 ) -> int:
-    """Reclaim *size* bytes, of *node* and of what *tasks* map, if given; how many base pages.
+    """Reclaim *size* bytes, of *node* and of what *tasks* map, if given; return the base pages.
 
     Raises KernelError EACCES, ENOENT; EAGAIN if there was less, which is reclaimed then.
     """

@@ -66,7 +66,7 @@ def write(machine: Machine, caller: Task, name: str, value: str, node: int | Non
 
 
 def _find(machine: Machine, name: str) -> Setting:
-    """The setting that has this name, or this long one. Raises KernelError ENOENT."""
+    """The setting with this name or long name. Raises KernelError ENOENT."""
     if name in _BY_NAME:
         return _BY_NAME[name]
     match = _WEIGHT.fullmatch(name)

@@ -1,1 +1,1 @@
-"""balance: a layer of the core."""
+"""NUMA balancing: scans, hint faults, placement, promotion."""

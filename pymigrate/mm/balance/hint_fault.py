@@ -133,7 +133,7 @@ def _until_kswapd(machine: Machine, here: int, folio: Folio, folios: int) -> int
 
 
 def may_write(vma: Vma, part: PteRun) -> bool:
-    """Whether the task may store into *part*, be it after this fault."""
+    """Whether the task may store into *part*, at once or once this fault is handled."""
     if part.flags & Pte.WRITE:
         return True
     return bool(part.flags & Pte.EXCLUSIVE and vma.flags & Vm.WRITE)
@@ -158,7 +158,7 @@ def _restore(task: Task, vma: Vma, part: PteRun, folio: Folio, may_write: bool) 
 
 
 def _policy(machine: Machine, task: Task, vma: Vma, page: int) -> Mempolicy | None:
-    """Mirrors get_vma_policy()."""
+    """The policy of *page*. Mirrors get_vma_policy()."""
     space = machine.spaces[vma.space] if vma.space else None
     own = space.policy_at(vma.index(page)) if space and space.is_shmem else vma.policy
     return own or task.policy

@@ -200,7 +200,7 @@ def _update_scan_period(machine: Machine, task: Task, private: int, shared: int)
 
 
 def task_numa_group(machine: Machine, task: Task, fault: HintFault) -> bool:
-    """Let *task* be of one group with who used the page before, if they share it.
+    """Put *task* into one group with the task that used the page before, if they share it.
 
     Whether the fault counts as private. Mirrors task_numa_group().
     """

@@ -96,7 +96,7 @@ def _free_space_enough(node: Node) -> int:
 
 
 def _rate_limit(machine: Machine) -> int:
-    """Base pages a second."""
+    """How many base pages may be promoted to a node in a second."""
     return machine.numa_knobs.promote_rate_limit_mbps << (20 - PAGE_SHIFT)
 
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 TICK = 4  # ms: HZ is 250
 _MAX_SCAN_WINDOW = 2560  # MB that are scanned in a second at most
 _VIRTUAL = 8  # times what a scan changes may be looked at
-_PID_RESET = 4  # scan delays, after which marks of who has faulted grow old
-_TRIED_FIRST = 2  # rounds in which a VMA is scanned, be it used or not
+_PID_RESET = 4  # scan delays, after which marks of tasks that have faulted grow old
+_TRIED_FIRST = 2  # rounds in which a VMA is scanned whether it is used or not
 
 
 def task_tick_numa(machine: Machine, task: Task) -> bool:

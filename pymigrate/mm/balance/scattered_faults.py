@@ -1,4 +1,4 @@
-"""Hint faults at base pages that lie scattered, many at once, where that comes to the same."""
+"""Hint faults at scattered base pages, many at once where that makes no difference."""
 
 from __future__ import annotations
 

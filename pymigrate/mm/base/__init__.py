@@ -1,1 +1,1 @@
-"""base: a layer of the core."""
+"""Values that know no machine: runs, entries, frames, flags, counters' names, kernel versions."""

@@ -1,4 +1,4 @@
-"""Capabilities, those that decide here."""
+"""The capabilities that a rule of migration asks for."""
 
 from enum import IntFlag
 

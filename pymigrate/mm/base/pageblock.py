@@ -57,5 +57,5 @@ def block_floor(pfn: int) -> int:
 
 
 def block_ceil(pfn: int) -> int:
-    """The first such beginning at or behind *pfn*."""
+    """Where the first pageblock begins that lies wholly at or behind *pfn*."""
     return -(-pfn // PAGEBLOCK_NR) * PAGEBLOCK_NR

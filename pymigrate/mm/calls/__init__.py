@@ -1,1 +1,1 @@
-"""calls: a layer of the core."""
+"""What system calls do to memory: moves, policies, forks, pins, advice, KSM, cpusets."""

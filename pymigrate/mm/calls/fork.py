@@ -1,4 +1,4 @@
-"""Tasks come and go: fork with its copy-on-write page tables, and exit."""
+"""fork: a child whose page tables are copies, for copy-on-write. Mirrors kernel/fork.c."""
 
 from __future__ import annotations
 

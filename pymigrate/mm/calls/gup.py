@@ -53,7 +53,7 @@ def pin_pages(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> No
 def migrate_longterm_unpinnable_folios(machine: Machine, task: Task, pages: Sequence[int]) -> None:
     """Move what *task* maps at *pages* to memory of the same node that may be held for long.
 
-    Raises KernelError ENOMEM if a page stays. Mirrors the function of that name.
+    Raises KernelError ENOMEM if a page stays. Mirrors migrate_longterm_unpinnable_folios().
     """
     lru_add_drain_all(machine)
     queue: list[Slice] = []

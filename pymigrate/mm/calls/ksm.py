@@ -76,7 +76,7 @@ def scan(machine: Machine) -> None:
 
 
 def state(machine: Machine) -> KsmState:
-    """How much is merged."""
+    """What /sys/kernel/mm/ksm shows now."""
     tree = machine.stable_tree
     live = [frame for node in tree.items if (frame := page_of(machine, node)[1]) is not None]
     unshared = sum(

@@ -1,4 +1,4 @@
-"""Advice that changes pages: MADV_FREE and MADV_PAGEOUT. Mirrors mm/madvise.c."""
+"""Advice that changes pages: MADV_FREE, MADV_COLD and MADV_PAGEOUT. Mirrors mm/madvise.c."""
 
 from __future__ import annotations
 

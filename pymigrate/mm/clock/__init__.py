@@ -1,1 +1,1 @@
-"""clock: a layer of the core."""
+"""Simulated time: scans that come due, and the accesses that tasks declare."""

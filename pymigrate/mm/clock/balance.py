@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Ended(NamedTuple):
-    """A use of memory that a signal has ended."""
+    """A declared access pattern that a signal has ended."""
 
     pid: int
     task: str
@@ -22,7 +22,7 @@ class Ended(NamedTuple):
 
 
 class Balanced(NamedTuple):
-    """What has happened while time passed."""
+    """What happened while time passed: what each task's accesses met, the scans, what ended."""
 
     tasks: dict[int, Done]  # of those that ran, by pid
     scans: list[Scan]

@@ -57,7 +57,7 @@ class _Running:
 
     @property
     def task(self) -> Task:
-        """Who runs."""
+        """The task that runs."""
         return self.program.task
 
 
@@ -74,7 +74,7 @@ class Clock:
 
     @property
     def done(self) -> dict[int, Done]:
-        """What each task has met, by pid, be it after a scan that was made before."""
+        """What each task's accesses have met, by pid, also after scans of an earlier time."""
         return {pid: running.done for pid, running in self.running.items()}
 
     def pass_time(self, ms: int) -> None:

@@ -1,1 +1,1 @@
-"""compact: a layer of the core."""
+"""Compaction: the two scanners, what moves between them, kcompactd, direct compaction."""

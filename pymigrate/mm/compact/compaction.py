@@ -43,7 +43,7 @@ _CHECKED_ORDER = 3  # below it a movable request steals no block of another type
 
 
 class ZoneRun(NamedTuple):
-    """What a run over a zone came to, in base pages."""
+    """The outcome of a run over a zone; counts are of base pages."""
 
     node: int
     zone: str
@@ -82,7 +82,7 @@ def compact_node(
 
 
 def told(cc: CompactControl, result: CompactResult) -> ZoneRun:
-    """What to say of a run."""
+    """The outcome of the run *cc* that ended with *result*."""
     return ZoneRun(
         cc.node.nid,
         ZONE_NAMES[cc.zone.name],
@@ -162,7 +162,7 @@ def compaction_suit_allocation_order(
 
 
 def has_free_block(zone: Zone, order: int) -> bool:
-    """Whether a block of *order* is free that ordinary requests may have (watermark's test)."""
+    """Whether a block of *order* is free that ordinary requests may have: __zone_watermark_ok()."""
     return any(
         migratetype_of(zone, start) <= MigrateType.RECLAIMABLE
         for extent in zone.free.runs

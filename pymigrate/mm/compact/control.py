@@ -1,4 +1,4 @@
-"""What one run of compaction is told, and what it comes to."""
+"""One run of compaction over a zone: its parameters, its progress and how it ends."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def find_free_block(cc: CompactControl) -> tuple[int, int] | None:
 
 
 def _highest(cc: CompactControl, order: int, lowest: int) -> int | None:
-    """The highest movable block of just *order* from *lowest* on.
+    """The highest movable block of exactly *order* from *lowest* on.
 
     None appears above the migrate scanner while a run goes on, so that what was gone through
     before need not be again.
@@ -278,7 +278,7 @@ def _each_free(cc: CompactControl, at: int, end: int, _: int) -> list[tuple[int,
 
 
 def _strided_free(cc: CompactControl, at: int, end: int, stride: int) -> list[tuple[int, int, int]]:
-    """The same, looking only at each *stride*-th frame."""
+    """The free blocks of [at, end) as _each_free() gives them, seen from each *stride*-th frame."""
     found, last, pos = [], 0, at
     while pos < end:
         last += 1

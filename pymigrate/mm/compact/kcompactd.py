@@ -60,7 +60,7 @@ def proactive_compact_nodes(machine: Machine) -> None:
 def poll(machine: Machine) -> None:
     """Let each node's kcompactd look at its node, as it does twice a second.
 
-    After a round in vain it does so only every 32 seconds. Mirrors kcompactd().
+    After a round that achieved nothing it does so only every 32 seconds. Mirrors kcompactd().
     """
     if not machine.compact_knobs.proactiveness:
         return

@@ -76,7 +76,7 @@ def isolate_migratepages(cc: CompactControl) -> list[Isolated]:
 
 
 def put_back(cc: CompactControl, isolated: list[Isolated]) -> None:
-    """Let what was isolated in vain be its owners' again: only drivers are told."""
+    """Give what was isolated and did not move back to its owners: only drivers are told."""
     for start, _, frame in isolated:
         if looks_movable(frame):
             driver, number = cc.owners.driven[start]

@@ -157,7 +157,10 @@ def _frame_at(cc: CompactControl, pfn: int) -> Frame:
 
 
 def _capture(cc: CompactControl, freed: list[int]) -> None:
-    """Keep a block of the order that has just become free for who asked. Mirrors capture."""
+    """Keep a block of the order that has just become free for the allocation that wants it.
+
+    Mirrors compaction_capture().
+    """
     zone, order = cc.zone, cc.order
     for pfn in freed:
         extent = zone.free.at(pfn)

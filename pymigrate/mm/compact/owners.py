@@ -1,4 +1,4 @@
-"""Whose pages the frames of base pages hold: compaction goes by frames, the engine by pages."""
+"""From a frame to the page that it holds: compaction walks frames, the engine takes pages."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""engine: a layer of the core."""
+"""Migration: folio lists and the walk that makes them, batches, passes, one folio or many."""

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pymigrate.mm.state.task import Task
 
 
-# Who may break the pools' shares of nodes: htlb_allow_alloc_fallback().
+# Reasons that may break the pools' shares of nodes: htlb_allow_alloc_fallback().
 _FALLS_BACK = (
     MigrateReason.MEMORY_HOTPLUG,
     MigrateReason.MEMORY_FAILURE,
@@ -179,7 +179,7 @@ class FolioMover:
             self.machine.counters.add("thp_deferred_split_page")
 
     def undo(self, work: Work) -> None:
-        """Map a folio that was unmapped in vain again, and give its destination back."""
+        """Map a folio again that was unmapped and cannot move, and give its destination back."""
         if work.entries:
             entry_events(self.machine, REMOVE, work.entries, folio_of(self.machine, work.pfn))
         work.entries, work.is_unmapped = [], False

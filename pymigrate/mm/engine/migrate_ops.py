@@ -132,7 +132,7 @@ def _buffers(machine: Machine, folio: Folio, mode: MigrateMode, ops: MigrateOps)
 
 
 def _buffers_norefs(machine: Machine, folio: Folio, mode: MigrateMode, ops: MigrateOps) -> str:
-    """None may be in use by somebody, either."""
+    """Every buffer is locked first, and none may be in use."""
     errno = _buffers(machine, folio, mode, ops)
     if not errno and not wait_for(machine, folio.pfn, Busy.BUFFER_REF, may_wait=False):
         errno = "EAGAIN"

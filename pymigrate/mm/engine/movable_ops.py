@@ -93,7 +93,7 @@ def migrate_movable_page(machine: Machine, number: int, pfn: int, dst: int) -> s
 
 
 def putback_movable_page(machine: Machine, driver: Driver, number: int) -> None:
-    """Let a page that was isolated in vain be the driver's again."""
+    """Give a page that was isolated and did not move back to the driver."""
     pfn = driver.pages[number]
     if pfn < 0:
         return

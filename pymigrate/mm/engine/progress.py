@@ -48,7 +48,7 @@ _COPIED = {  # the flags that step 13 names
 
 
 class Progress:
-    """Is told how each step of a folio ends."""
+    """Is told how each step of a folio's migration ends."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine

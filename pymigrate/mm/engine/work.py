@@ -1,4 +1,4 @@
-"""Folios on their way, one by one."""
+"""Single folios while they migrate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class Work:
-    """A folio on its way."""
+    """A folio that migrates, and what has become of it so far."""
 
     page: int  # its first page, as rmap.mappings() counts
     pfn: int

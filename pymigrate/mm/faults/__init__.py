@@ -1,1 +1,1 @@
-"""faults: a layer of the core."""
+"""What an access does: anonymous, file, hugetlb, huge and device memory; the page cache."""

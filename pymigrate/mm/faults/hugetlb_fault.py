@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def access_huge_page(vmf: VmFault, space: AddressSpace, page: int) -> bool:
-    """Have the huge page that *page* lies in mapped, writable for who writes.
+    """Map the huge page that *page* lies in, writable if the access is a store.
 
     False if there is none: beyond the end of a file, or when the pools have none left. Mirrors
     hugetlb_fault().

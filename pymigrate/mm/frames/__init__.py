@@ -1,1 +1,1 @@
-"""frames: a layer of the core."""
+"""Physical memory: frames in use, free memory and its allocation, pageblocks, LRU batches."""

@@ -30,7 +30,7 @@ class FreeBlocks(NamedTuple):
 
 
 class ContigInfo(NamedTuple):
-    """How a zone's free memory hangs together, seen from an order."""
+    """How much of a zone's free memory serves a request of an order (struct contig_page_info)."""
 
     free_pages: int
     free_blocks_total: int  # of any order
@@ -79,7 +79,10 @@ def nr_free(zone: Zone) -> list[int]:
 
 
 def nr_free_by_type(zone: Zone) -> dict[MigrateType, list[int]]:
-    """The same for each migratetype: a block's is that of the pageblock in which it begins."""
+    """How many free blocks of each order the zone has, by migratetype.
+
+    A block's type is that of the pageblock in which it begins.
+    """
     counts = {kind: [0] * NR_PAGE_ORDERS for kind in MigrateType}
     if not zone.pageblocks.runs:
         counts[MigrateType.MOVABLE] = nr_free(zone)
@@ -119,12 +122,12 @@ def nr_pageblocks(zone: Zone) -> dict[MigrateType, int]:
 
 
 def contig_page_info(zone: Zone, order: int) -> ContigInfo:
-    """Mirrors fill_contig_page_info(), mm/vmstat.c."""
+    """The zone's free memory as a request of *order* sees it. Mirrors fill_contig_page_info()."""
     return contig_infos(zone)[order]
 
 
 def contig_infos(zone: Zone) -> list[ContigInfo]:
-    """The same for every order."""
+    """The zone's free memory as a request of each order sees it, order by order."""
     counts = nr_free(zone)
     pages = sum(nr << order for order, nr in enumerate(counts))
     total = sum(counts)
@@ -158,7 +161,7 @@ def unusable_free_index(info: ContigInfo, order: int) -> int:
 
 
 def extfrag_for_order(info: ContigInfo, order: int) -> int:
-    """The same in hundredths; 0 if nothing is free. Mirrors extfrag_for_order()."""
+    """What percentage of the free memory is of no use to *order*; 0 if nothing is free."""
     if not info.free_pages:
         return 0
     return (info.free_pages - (info.free_blocks_suitable << order)) * 100 // info.free_pages

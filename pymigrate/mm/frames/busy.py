@@ -1,7 +1,7 @@
 """Folios that something works on: locks, writeback, reads in flight, buffers in use.
 
-Work ends by itself after so many attempts to get hold of the folio, or never. Who may wait for it
-finds it ended.
+Work ends by itself after so many attempts to get hold of the folio, or never. A caller that may
+wait finds it ended.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pages of drivers: what their frames say."""
+"""What the frames of drivers' pages say: whether they are movable, and of what mapping."""
 
 from __future__ import annotations
 

@@ -40,13 +40,13 @@ class FrameEdits:
         self.pooled: list[tuple[int, int]] = []
 
     def set(self, extents: Iterable[tuple[int, int]], frame: Frame) -> None:
-        """Frames that come into use, or get a new state."""
+        """Let the frames of *extents* be in use, in the state *frame*."""
         for start, nr in extents:
             edits = self.by_node.setdefault(nid_of(start), [])
             edits.append((start, start + nr, (FrameRun(start, nr, frame),)))
 
     def free(self, extents: Iterable[tuple[int, int]], flags: int = 0) -> None:
-        """Frames, marked with *flags*, that nobody holds any more."""
+        """Free the frames of *extents*, which have *flags* and which nobody holds any more."""
         if flags & FrameFlag.HUGETLB:
             extents = self._keep_in_pool(extents)
         for start, nr in extents:

@@ -38,12 +38,12 @@ def cma_areas(machine: Machine) -> dict[int, list[tuple[int, int]]]:
 
 
 def free_cma(zone: Zone) -> list[Extent]:
-    """The free frames of those pageblocks."""
+    """The free frames of the zone's pageblocks that are kept for CMA."""
     return [extent for a, b in cma_ranges(zone) for extent in zone.free.between(a, b)]
 
 
 def nr_free_cma(zone: Zone) -> int:
-    """How many they are (NR_FREE_CMA_PAGES)."""
+    """How many frames that are kept for CMA are free (NR_FREE_CMA_PAGES)."""
     return sum(extent.nr for extent in free_cma(zone))
 
 
@@ -158,7 +158,7 @@ def _share_of_cma(zone: Zone, reserved: Sequence[Extent], nr: int, order: int) -
 
 
 def _balanced(cma: int, other: int, nr: int) -> int:
-    """The same for base pages: the larger part first, then both in turn, CMA second."""
+    """How many of *nr* base pages come from CMA: the larger part first, then both in turn."""
     if cma > other:
         first = min(nr, cma - other)
         return first + (nr - first) // 2

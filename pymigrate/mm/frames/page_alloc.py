@@ -54,7 +54,7 @@ class Lane(NamedTuple):
     is_interleaved: bool
 
     def above_low(self) -> Lane:
-        """The same nodes, none of which is taken below its low watermark."""
+        """This lane, but that no node is taken below its low watermark."""
         return self._replace(passes=tuple(p for p in self.passes if not p[1]))
 
 
@@ -190,7 +190,7 @@ def room_for(machine: Machine, task: Task, where: Placement, order: int = 0) -> 
 
 
 def _available(machine: Machine, nid: int, to_min: bool, order: int) -> int:
-    """What there is for who allocates now: who pins for long gets no page that may have to move.
+    """What the present caller may take: one that pins for long gets no page that must be movable.
 
     Mirrors current_gfp_context().
     """

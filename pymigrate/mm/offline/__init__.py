@@ -1,1 +1,1 @@
-"""offline: a layer of the core."""
+"""Memory that is taken away: isolated ranges, contiguous allocation, hotplug, soft offline."""

@@ -84,7 +84,7 @@ def cma_alloc(machine: Machine, nid: int, name: str, nr: int) -> Extent:
 
 
 def cma_release(machine: Machine, name: str) -> None:
-    """Give back what cma_alloc() gave under that name."""
+    """Give back the frames that cma_alloc() gave under that name."""
     start, nr = machine.contigs.pop(name)
     free_contig_range(machine, start, start + nr)
 

@@ -1,1 +1,1 @@
-"""reclaim: a layer of the core."""
+"""Reclaim: the order of the LRU lists, kswapd, DAMON's schemes, allocation that needs room."""

@@ -1,4 +1,4 @@
-"""What lies on a node's LRU lists: found by who owns it, and dropped if nobody needs it."""
+"""What lies on a node's LRU lists: found by its owners, and dropped if nobody needs it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _filtered(machine: Machine, part: Slice, keep: Keep) -> Iterator[Slice]:
 
 
 def is_on_lru(_: Machine, frame: Frame) -> bool:
-    """Whether it is on a list, be it that of what is unevictable, and not locked."""
+    """Whether it is on an LRU list, also the unevictable one, and not locked."""
     return not frame.flags & (_OFF_LRU | FrameFlag.LOCKED)
 
 

@@ -28,7 +28,7 @@ class MakesRoom:
     def prepare(
         self, machine: Machine, caller: Task, where: Placement, queue: Sequence[Slice]
     ) -> None:
-        """Let kswapd reclaim."""
+        """Let kswapd reclaim what *queue* will need, if this one *reclaims*."""
         if self.reclaims:
             have_room_to_migrate(machine, caller, where, queue)
 

@@ -70,8 +70,7 @@ def alloc_run_above_low(
 
 
 def have_room(machine: Machine, task: Task, where: Placement, nr: int) -> bool:
-    """Let kswapd reclaim what *nr* pages will need; whether it has reclaimed something."""
-
+    """Let kswapd reclaim what *nr* base pages will need; whether it has reclaimed something."""
     if not may_reclaim(machine):
         return False
     nodes = allowed_nodes(machine, task, where)
@@ -87,7 +86,7 @@ def have_room(machine: Machine, task: Task, where: Placement, nr: int) -> bool:
 def have_room_to_migrate(
     machine: Machine, caller: Task, where: Placement, queue: Sequence[Slice]
 ) -> None:
-    """The same for the destinations of *queue*, whose folios are off the LRU lists meanwhile."""
+    """Let kswapd reclaim what the folios of *queue* will need; they are off the LRU lists then."""
     if may_reclaim(machine):
         isolated = RunMap(coalesce(extent for part in queue for extent in part.extents()))
         buddies = (part.nr for part in queue if not part.states.first.flags & FrameFlag.HUGETLB)
@@ -98,9 +97,10 @@ def have_room_to_migrate(
 def have_room_to_copy(
     machine: Machine, task: Task, vma: Vma, run: PteRun | None, write: bool
 ) -> bool:
-    """The same for what an access will copy, if it is a store into pages *run* of private memory.
+    """Let kswapd reclaim what a store into *run* will copy; whether it has reclaimed something.
 
-    They may lie elsewhere if something was reclaimed.
+    Only a store into private memory that is not writable yet copies. What was reclaimed may have
+    moved the pages of *run* elsewhere.
     """
     if not write or run is None or run.flags & Pte.WRITE or not run.lanes or vma.is_shared:
         return False

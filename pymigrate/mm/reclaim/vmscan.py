@@ -64,7 +64,7 @@ def memory_reclaim(
     nodes: Iterable[int] | None = None,
     mms: Iterable[Mm] | None = None,
 ) -> int:
-    """Reclaim *nr* base pages; return how many it were, which is less if there are no more.
+    """Reclaim *nr* base pages, or as many as can be had; return how many were reclaimed.
 
     The nodes are gone through in the order in which *caller* would fall back to them; only those
     of *nodes*, and only what *mms* map, if they are given. What cannot be demoted is not dropped in
@@ -99,7 +99,7 @@ def wakeup_kswapd(machine: Machine, nid: int) -> int:
 
 
 def kswapd_shrink_node(machine: Machine, nid: int, nr: int) -> int:
-    """Reclaim *nr* base pages of node *nid*; how many it were.
+    """Reclaim *nr* base pages of node *nid*; return how many were reclaimed.
 
     Once there were none it does not try again until some page is freed, as kswapd does after many
     failures.
@@ -113,7 +113,10 @@ def kswapd_shrink_node(machine: Machine, nid: int, nr: int) -> int:
 
 
 def try_to_free_pages(machine: Machine, nodes: Iterable[int]) -> bool:
-    """Let who needs memory reclaim some itself; whether it has got any. Mirrors the function."""
+    """Let the task that allocates reclaim memory itself; whether it got any.
+
+    Mirrors try_to_free_pages().
+    """
     machine.counters.add("allocstall_movable")
     return any(shrink_node(machine, nid, SWAP_CLUSTER_MAX, Reclaimer.DIRECT) for nid in nodes)
 

@@ -1,1 +1,1 @@
-"""spaces: a layer of the core."""
+"""Address spaces: reverse mapping, unmapping, huge entries, hugetlb pools, pins, exit."""

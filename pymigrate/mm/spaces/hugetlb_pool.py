@@ -74,7 +74,7 @@ def reserve(machine: Machine, task: Task, vma: Vma) -> None:
 
 
 def unreserve(machine: Machine, resv: RunMap[Extent], a: int, b: int) -> None:
-    """Give back what is still reserved for pages [a, b)."""
+    """Give back the reservations of pages [a, b) that were not used."""
     found = resv.between(a, b)
     if found:
         machine.resv_huge_pages -= sum(extent.nr for extent in found) >> HPAGE_PMD_ORDER
@@ -123,7 +123,7 @@ def alloc_for_fault(
 
 
 def give_back(machine: Machine, pfn: int, is_temporary: bool) -> None:
-    """Give back a destination that was not used."""
+    """Give back the huge page at *pfn*, a destination that was not used."""
     pool = machine.nodes[nid_of(pfn)].hugetlb
     if is_temporary:
         pool.nr -= 1

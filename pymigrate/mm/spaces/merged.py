@@ -1,4 +1,4 @@
-"""KSM's pages by their nodes."""
+"""KSM's merged pages, found by their nodes of the stable tree."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def page_of(machine: Machine, node: int) -> tuple[int, Frame | None]:
-    """The frame of a node, and its state; None once it is freed. Mirrors ksm_get_folio()."""
+    """The frame of the stable tree's *node*, and its state; None once it is freed.
+
+    Mirrors ksm_get_folio().
+    """
     run = machine.stable_tree.pages.at(node)
     assert run is not None
     pfn = run.pfn(node)

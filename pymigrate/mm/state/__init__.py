@@ -1,1 +1,1 @@
-"""state: a layer of the core."""
+"""What there is: machine, nodes, tasks, address spaces, VMAs, policies, files, events."""

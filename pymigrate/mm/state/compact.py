@@ -61,7 +61,7 @@ class CompactState:
             self.order_failed = order + 1
 
     def is_restarting(self, order: int) -> bool:
-        """Whether a run begins after the longest time of none. Mirrors compaction_restarting()."""
+        """Whether runs were put off for as long as can be. Mirrors compaction_restarting()."""
         return (
             order >= self.order_failed
             and self.defer_shift == MAX_DEFER_SHIFT

@@ -55,7 +55,7 @@ class Estimate(NamedTuple):
 
 
 def estimate(tally: Tally, costs: Costs, distances: Mapping[int, Mapping[int, int]]) -> Estimate:
-    """The time that what *tally* says took."""
+    """How long the work takes that *tally* has counted, in microseconds."""
     whole = tally.folios.total() * 1.0
     pages = tally.pages.total()
     nr_bytes: Counter[tuple[int, int]] = Counter()

@@ -30,7 +30,7 @@ class MigrateReason(IntEnum):
 
 
 def mode_text(mode: MigrateMode, reason: MigrateReason) -> str:
-    """How the tracepoints name them."""
+    """A mode and a reason as the tracepoints print them."""
     name = "syscall_or_cpuset" if reason == MigrateReason.SYSCALL else reason.name.lower()
     return f"mode=MIGRATE_{mode.name} reason={name}"
 

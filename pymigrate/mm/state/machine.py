@@ -80,7 +80,7 @@ class Machine:
     tiers: MemoryTiers | None = None  # derived, see memory_tiers
     hopeless: dict[int, int] = field(default_factory=dict)  # derived, see kswapd_shrink_node()
     scope: Scope = OUTERMOST  # of the call that goes on; not kept
-    watch: Watch = UNWATCHED  # of who looks on; not kept
+    watch: Watch = UNWATCHED  # of those who look on; not kept
 
     @property
     def is_watched(self) -> bool:

@@ -61,7 +61,7 @@ class Mm:
         return at < b
 
     def insert_apart(self, vma: Vma) -> None:
-        """Add a mapping that stays apart from its neighbours, for whatever reason it once did."""
+        """Add a mapping without merging it: one of a captured process may have stayed apart."""
         self._add(vma)
 
     def insert(self, release: Release, vma: Vma) -> Vma:

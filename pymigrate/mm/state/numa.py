@@ -56,7 +56,7 @@ class NumaVma(NamedTuple):
     start_seq: int  # the round of scans in which it was first met
     prev_seq: int  # the last one in which all of it was scanned
     next_scan: int  # ms
-    reset: int  # ms; when the marks of who has faulted grow old
+    reset: int  # ms; when the marks of tasks that have faulted grow old
     faulted: int = 0  # its task has, since the last reset
     faulted_before: int = 0
 

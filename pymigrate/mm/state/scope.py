@@ -1,4 +1,4 @@
-"""What the call that goes on has told all that it calls, and who watches it.
+"""What the current call tells all that it calls, and who watches it.
 
 Both are set for a while only, by telling() and watching() of machine.py, and leave nothing behind.
 """

@@ -43,7 +43,7 @@ class StableTree:
         return items[min(1, len(items) - 1)].page
 
     def told_page(self, frame: Frame | None, page: int) -> int:
-        """*page* of a folio, as mappings() names it: of a merged one where it comes from."""
+        """The number by which events name *page* of mappings(): index() for a merged page."""
         return self.index(page) if frame and frame.flags & FrameFlag.KSM else page
 
     def walk(self, mms: Collection[Mm], node: int) -> Iterator[tuple[Mm, int]]:

@@ -17,12 +17,12 @@ class AccessCoordinate(NamedTuple):
 
     @property
     def latency(self) -> int:
-        """Of reads and writes together."""
+        """Of a read and a write together, in ns."""
         return self.read_latency + self.write_latency
 
     @property
     def bandwidth(self) -> int:
-        """Of reads and writes together."""
+        """Of reads and writes together, in MiB/s."""
         return self.read_bandwidth + self.write_bandwidth
 
 

@@ -1,4 +1,4 @@
-"""The kernel's migration tracepoints, for who wants to watch."""
+"""The kernel's migration tracepoints, noted while somebody watches."""
 
 from __future__ import annotations
 

@@ -26,6 +26,6 @@ class AccessSpec(Model):
 
     @property
     def pattern(self) -> AccessPattern:
-        """The same for the core."""
+        """What the core is given."""
         hot_rate = self.hot_rate if self.hot else 0.0
         return AccessPattern(self.region, self.rate, self.writes, self.hot, hot_rate, self.hot_at)

@@ -50,5 +50,5 @@ class CostsSpec(Model):
 
     @property
     def costs(self) -> Costs:
-        """The same for the core."""
+        """What the core is given."""
         return Costs(**self.model_dump())

@@ -114,7 +114,7 @@ def format_diff(changes: Changes) -> str:
 
 
 def as_json(changes: Changes) -> dict[str, object]:
-    """The same for machines."""
+    """What a command would change, for machines: see docs/json.md."""
     return {
         "changes": [
             {

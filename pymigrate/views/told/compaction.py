@@ -1,4 +1,4 @@
-"""What runs of compaction came to, zone by zone."""
+"""The outcome of runs of compaction, zone by zone."""
 
 from pymigrate.mm.compact.compaction import ZoneRun
 
@@ -13,7 +13,7 @@ def format_runs(runs: list[ZoneRun], before: list[int], after: list[int]) -> str
 
 
 def as_json(runs: list[ZoneRun], before: list[int], after: list[int]) -> list[dict[str, object]]:
-    """The same for machines."""
+    """An object for each run, with the zone's free 2 MiB blocks *before* and *after*."""
     return [
         {
             **run._asdict(),

@@ -25,7 +25,7 @@ def format_line(time: Estimate) -> str:
 
 
 def as_json(time: Estimate) -> dict[str, float]:
-    """The same for machines, in microseconds."""
+    """The estimate by its parts, in microseconds."""
     parts = {f"{name}_us": round(us, 3) for name, us in time._asdict().items()}
     return {"total_us": round(time.total, 3), **parts}
 

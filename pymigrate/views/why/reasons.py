@@ -21,7 +21,7 @@ class Reason(NamedTuple):
     """One reason for which pages stay."""
 
     short: str  # after "12 pages stayed: 12 "
-    text: str  # the same with what would move them
+    text: str  # what kept them, and what would move them
     shows: str  # errno, status or counter
     cure: str
 

@@ -181,7 +181,7 @@ def format_rows(left: Iterable[Left], verb: str = "stayed") -> list[str]:
 
 
 def as_json(left: Iterable[Left]) -> list[dict[str, object]]:
-    """The same for machines."""
+    """An object for each row."""
     return [row._asdict() | {"why": REASONS[row.why].text} for row in left]
 
 
