@@ -39,7 +39,6 @@ from pymigrate.arguments import parse_mode
 from pymigrate.errors import KernelError
 from pymigrate.interface import memory
 from pymigrate.mm.state.machine import is_mapped, regions_of, watching
-from pymigrate.nodemask import Nodemask
 from pymigrate.session import save_state
 from pymigrate.store.codec import copy_machine
 from pymigrate.syscalls import cpuset, gup, madvise, mempolicy, migrate, mmap, process, sysctl
@@ -58,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping as AnyMapping
 
     from pymigrate.api.arguments import Place, Set, Size, Who
+    from pymigrate.mm.base.why import Stay
     from pymigrate.mm.state import machine as core
     from pymigrate.mm.state import task as core_task
     from pymigrate.mm.state.events import Event, Step
@@ -137,11 +137,11 @@ class Machine(Movers):
         *caller* is a task that makes the call; without one it is a shell of user *uid*.
         """
         machine, task, shell = self._core, self._task(who), self._caller(caller, uid)
-        move = stayed.Move(shell, task, nodes_of(from_nodes), nodes_of(to_nodes))
+        old, new = nodes_of(from_nodes), nodes_of(to_nodes)
         return self._watched(
             "migrate_pages",
-            lambda: migrate.migrate_pages(machine, *move),
-            lambda ret, is_full: stayed.migrate_pages_rows(machine, move, ret, is_full),
+            lambda: migrate.migrate_pages(machine, shell, task, old, new),
+            lambda stays: stayed.rows(machine, task, stays),
         )
 
     def move_pages(
@@ -166,11 +166,13 @@ class Machine(Movers):
             raise ValueError(f"{len(wanted)} nodes for {len(addrs)} pages; expected one for each")
         flags = MPOL_MF_MOVE_ALL if move_all else MPOL_MF_MOVE
         before = machine.counters["pgmigrate_success"]
-        result = migrate.move_pages(machine, shell, task, addrs, wanted, flags)
+        stays: list[Stay] = []
+        with watching(machine, machine.watch._replace(left=stays)):
+            result = migrate.move_pages(machine, shell, task, addrs, wanted, flags)
         statuses = statuses_of(addrs, result.status)
         left: list[core_task.Left] = []
         if wanted is not None:
-            left = stayed.move_pages_rows(machine, task, addrs, wanted, result)
+            left = stayed.move_pages_rows(machine, task, addrs, wanted, result, stays)
             machine.last_call, machine.left = "move_pages", left
         if result.errno:
             why = stayed.why_ended(machine, task, result.errno, wanted or ())
@@ -201,7 +203,6 @@ class Machine(Movers):
         shell = self._caller(None, uid)
         members = [task for task in self._core.tasks.values() if task.cpuset == name]
         return self._followed(
-            name,
             members,
             lambda: cpuset.change(self._core, shell, name, new_cpus, new_mems, memory_migrate),
         )
@@ -210,9 +211,7 @@ class Machine(Movers):
         """Move a task into a cpuset ("/": where all tasks begin), with its memory."""
         task, shell = self._task(who), self._caller(None, uid)
         name = "" if name == "/" else name
-        return self._followed(
-            task.cpuset, [task], lambda: cpuset.attach_task(self._core, shell, task, name)
-        )
+        return self._followed([task], lambda: cpuset.attach_task(self._core, shell, task, name))
 
     # Calls that a task makes
 
@@ -240,8 +239,8 @@ class Machine(Movers):
                 mempolicy.mbind(machine, task, addr, size, mode, nodes, flags)
             return 0
 
-        def find(_: int | None, is_full: bool) -> list[core_task.Left]:
-            return stayed.mbind_rows(machine, task, addr, size, nodes, move_all)
+        def find(stays: list[Stay]) -> list[core_task.Left]:
+            return stayed.mbind_rows(machine, task, addr, size, stays)
 
         return self._watched("mbind", call, find if move or move_all else None)
 
@@ -537,40 +536,39 @@ class Machine(Movers):
             raise KernelError("EACCES", error.why) from None
         return numa_maps.rows(self._core, task)
 
-    def _followed(
-        self, name: str, tasks: list[core_task.Task], call: Callable[[], None]
-    ) -> Migrated:
+    def _followed(self, tasks: list[core_task.Task], call: Callable[[], None]) -> Migrated:
         """Change a cpuset, and look for memory of *tasks* that did not follow."""
         machine = self._core
-        old = machine.cpusets[name].old_mems if name in machine.cpusets else Nodemask()
 
         def change() -> int:
             call()
             return 0
 
         return self._watched(
-            "cpuset", change, lambda _, is_full: stayed.cpuset_rows(machine, tasks, old)
+            "cpuset", change, lambda stays: stayed.cpuset_rows(machine, tasks, stays)
         )
 
     def _watched(
         self,
         name: str,
         call: Callable[[], int],
-        find: Callable[[int | None, bool], list[core_task.Left]] | None,
+        find: Callable[[list[Stay]], list[core_task.Left]] | None,
     ) -> Migrated:
         """Make a call that moves pages; note which stayed, also if it fails half way."""
         machine = self._core
         before = machine.counters["pgmigrate_success"]
+        stays: list[Stay] = []
         try:
-            ret = call()
+            with watching(machine, machine.watch._replace(left=stays)):
+                ret = call()
         except KernelError as error:
             if find and error.errno in _HALFWAY:
-                machine.last_call, machine.left = name, find(None, error.errno == "ENOMEM")
+                machine.last_call, machine.left = name, find(stays)
             raise
         moved = machine.counters["pgmigrate_success"] - before
         if find is None:
             return Migrated(ret, moved, ())
-        machine.last_call, machine.left = name, find(ret, False)
+        machine.last_call, machine.left = name, find(stays)
         return Migrated(ret, moved, stayed_of(machine.left))
 
 

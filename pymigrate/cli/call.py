@@ -19,6 +19,7 @@ from pymigrate.views.told import changes, cost, trace
 from pymigrate.views.why import stayed
 
 if TYPE_CHECKING:
+    from pymigrate.mm.base.why import Stay
     from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.task import Left, Task
 
@@ -39,8 +40,8 @@ class Call:
     caller: Task | None = None  # None: the shell
     answer: dict[str, object] = field(default_factory=dict)  # for --json
     text: str = ""  # for people
-    # Finds the pages that the call has left; it is told whether memory ran out.
-    find_left: Callable[[bool], list[Left]] | None = None
+    # Names the pages that lie in the frames that the call has left.
+    find_left: Callable[[list[Stay]], list[Left]] | None = None
     left: list[Left] | None = None  # None: the call was not to move any
     moved: int = 0  # pages, by the call
 
@@ -106,7 +107,7 @@ def _find_left(call: Call, refused: KernelError | None) -> None:
     """Note which pages the call has left behind; later commands can tell, too."""
     if call.find_left is None or (refused and refused.errno not in _HALFWAY):
         return
-    call.left = call.find_left(refused is not None and refused.errno == "ENOMEM")
+    call.left = call.find_left(call.watch.left or [])
     call.machine.last_call, call.machine.left = call.name, call.left
 
 

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pymigrate.interface.declare import Answer, Argument, Call
+    from pymigrate.mm.base.why import Stay
     from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.task import Left, Task
 
-    FindLeft = Callable[[bool], list[Left]]  # told whether memory ran out
+    FindLeft = Callable[[list[Stay]], list[Left]]
 
 HALFWAY = ("ENOMEM", "EIO")  # errors of a call that has begun to move pages
 

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
     from pymigrate.arguments import ModeAndNodes
     from pymigrate.interface.declare import Answer, Range
+    from pymigrate.mm.base.why import Stay
     from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.task import Left, Task
     from pymigrate.nodemask import Nodemask
 
-    FindLeft = Callable[[bool], list[Left]]  # told whether memory ran out
+    FindLeft = Callable[[list[Stay]], list[Left]]
 
 
 def set_mempolicy(machine: Machine, task: Task, policy: ModeAndNodes) -> Answer:
@@ -41,8 +42,7 @@ def left_by_mbind(
     """What finds the pages that mbind() leaves; None where it is to move none."""
     if not flags & (MPOL_MF_MOVE | MPOL_MF_MOVE_ALL):
         return None
-    move_all = bool(flags & MPOL_MF_MOVE_ALL)
-    return lambda _: stayed.mbind_rows(machine, task, *at, policy.nodes, move_all)
+    return lambda stays: stayed.mbind_rows(machine, task, *at, stays)
 
 
 def set_mempolicy_home_node(machine: Machine, task: Task, at: Range, node: int) -> Answer:

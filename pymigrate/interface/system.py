@@ -32,11 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pymigrate.interface.declare import Answer, Range
+    from pymigrate.mm.base.why import Stay
     from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.task import Left, Task
     from pymigrate.nodemask import Cpumask, Nodemask
 
-    FindLeft = Callable[[bool], list[Left]]
+    FindLeft = Callable[[list[Stay]], list[Left]]
 
 WHOLE = (0, 1 << 47)  # bytes of addresses
 
@@ -86,8 +87,7 @@ def left_by_cpuset_attach(machine: Machine, caller: Task, name: str, task: Task)
 def _left_by(machine: Machine, name: str, tasks: list[Task]) -> FindLeft | None:
     if name not in machine.cpusets:
         return None
-    old = machine.cpusets[name].old_mems
-    return lambda _: stayed.cpuset_rows(machine, tasks, old)
+    return lambda stays: stayed.cpuset_rows(machine, tasks, stays)
 
 
 def sysctl(machine: Machine, caller: Task, name: str, value: str | int, node: int | None) -> Answer:

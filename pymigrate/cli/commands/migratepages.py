@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pymigrate.cli.call import Call, system_call
+from pymigrate.cli.call import system_call
 from pymigrate.cli.common import Options, common_options, find_task
 from pymigrate.cli.meanwhile import access_of, meanwhile_option
 from pymigrate.interface import made
@@ -42,10 +42,7 @@ def command(
     with system_call(options, "migrate_pages") as call:
         old, new = _nodes(call.machine, from_nodes), _nodes(call.machine, to_nodes)
         task = call.shell if pid == "0" else find_task(call.machine, pid)
-        move = stayed.Move(call.shell, task, old, new)
-        call.find_left = lambda is_full: stayed.migrate_pages_rows(
-            call.machine, move, _ret(call), is_full
-        )
+        call.find_left = lambda stays: stayed.rows(call.machine, task, stays)
         with made.meanwhile(call.machine, access_of(call.machine, meanwhile), call.answer):
             call.answer["ret"] = migrate.migrate_pages(call.machine, call.shell, task, old, new)
 
@@ -59,9 +56,3 @@ def _nodes(machine: Machine, text: str) -> Nodemask:
         click.echo(f"<{text}> is invalid")
         raise click.exceptions.Exit(1)
     return parsed.mask
-
-
-def _ret(call: Call) -> int | None:
-    """What the call has returned, where that says that there is nothing to look for."""
-    ret = call.answer.get("ret")
-    return ret if isinstance(ret, int) and not call.wants_reasons else None

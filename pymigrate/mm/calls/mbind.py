@@ -12,6 +12,7 @@ from pymigrate.mm.frames.placement import from_index, placement
 from pymigrate.mm.reclaim.room import FOR_CALLS
 from pymigrate.mm.spaces.huge_pmd import prepare_split
 from pymigrate.mm.state.events import MigrateReason
+from pymigrate.mm.state.machine import note_left
 from pymigrate.mm.state.policy import Mempolicy, mpol_equal
 from pymigrate.mm.state.vma import Vma, is_migratable
 from pymigrate.uapi import MPOL
@@ -41,12 +42,14 @@ def do_mbind(
     _queue_range(task, a, b, policy is None, queue)
     for vma, start, end in list(task.mm.parts(a, b)):
         _set_policy(machine, task, vma, start, end, policy)
+    note_left(machine, queue.stays())
     failed = bool(queue.failed)
     if queue.slices:
         where = placement(machine, task, policy or task.policy)
         where = from_index(where, _index_base(machine, task, a, b, queue))
         reason = MigrateReason.MEMPOLICY_MBIND
         result = migrate_pages(machine, task, queue.slices, where, reason, room=FOR_CALLS)
+        note_left(machine, result.stays())
         failed = failed or result.stayed > 0 or result.is_enomem
     if failed and walk.strict:
         raise KernelError("EIO", "a misplaced page stayed where it was")
@@ -81,7 +84,10 @@ def _queue_range(task: Task, a: int, b: int, may_have_holes: bool, queue: Queue)
         if not may_have_holes and (start > at or (end < b and not follows)):
             raise KernelError("EFAULT", "the range has a hole")
         at = end
-        if not (walk.strict or (walk.may_move and is_migratable(vma))):
+        if walk.may_move and not walk.strict and not is_migratable(vma):
+            queue.pass_over(task.mm, vma, start, end)
+            continue
+        if not (walk.strict or walk.may_move):
             continue
         queue.add_vma(task.mm, vma, start, end)
         if walk.strict and not walk.may_move and queue.failed:

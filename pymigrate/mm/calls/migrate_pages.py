@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.base.why import Why
+from pymigrate.mm.engine.folio_list import stays_of
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.queue_folios import Queue, Walk
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.reclaim.room import FOR_CALLS
+from pymigrate.mm.state.machine import note_left
 from pymigrate.mm.state.vma import is_migratable
 from pymigrate.units import END_OF_MEMORY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.mm import Mm
@@ -32,8 +35,20 @@ def do_migrate_pages(
     """
     lru_add_drain_all(machine)
     stayed = 0
-    for source, dest in node_pairs(old, new):
-        stayed += _migrate_to_node(machine, caller, mm, source, dest, move_all)
+    pairs = node_pairs(old, new)
+    for source, dest in pairs:
+        queue = _queue(machine, mm, source, move_all)
+        stayed += queue.failed
+        note_left(machine, queue.stays())
+        if not queue.slices:
+            continue
+        result = migrate_pages(machine, caller, queue.slices, ThisNode(dest), room=FOR_CALLS)
+        note_left(machine, result.stays())
+        if result.is_enomem:
+            if machine.watch.left is not None:
+                _note_others(machine, mm, [source for source, _ in pairs], move_all)
+            raise KernelError("ENOMEM", f"node {dest} is full")
+        stayed += result.stayed
     return stayed
 
 
@@ -60,20 +75,23 @@ def node_pairs(old: Nodemask, new: Nodemask) -> Iterator[tuple[int, int]]:
         yield found
 
 
-def _migrate_to_node(
-    machine: Machine, caller: Task, mm: Mm, source: int, dest: int, move_all: bool
-) -> int:
-    """Move the pages on one node to another. Mirrors migrate_to_node()."""
+def _queue(machine: Machine, mm: Mm, source: int, move_all: bool) -> Queue:
+    """The pages on one node that are to go to another. Mirrors migrate_to_node()."""
     queue = Queue(machine, Walk(lambda nid: nid == source, not move_all, move_all))
     node = machine.nodes.get(source)
     if node is None or not node.memmap.runs:
-        return 0
+        return queue
     for vma, a, b in mm.parts(0, END_OF_MEMORY):
         if is_migratable(vma):
             queue.add_vma(mm, vma, a, b)
-    if not queue.slices:
-        return queue.failed
-    result = migrate_pages(machine, caller, queue.slices, ThisNode(dest), room=FOR_CALLS)
-    if result.is_enomem:
-        raise KernelError("ENOMEM", f"node {dest} is full")
-    return queue.failed + result.stayed
+        else:
+            queue.pass_over(mm, vma, a, b)
+    return queue
+
+
+def _note_others(machine: Machine, mm: Mm, sources: Iterable[int], move_all: bool) -> None:
+    """Note the pages of the pairs that the call did not come to."""
+    for source in sources:
+        queue = _queue(machine, mm, source, move_all)
+        note_left(machine, queue.stays())
+        note_left(machine, stays_of((part, Why.ENDED) for part in queue.slices))

@@ -15,6 +15,7 @@ from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.reclaim.room import FOR_CALLS
 from pymigrate.mm.spaces.rmap import rmap_index
+from pymigrate.mm.state.machine import note_left
 from pymigrate.mm.state.vma import Vm, Vma, is_migratable
 from pymigrate.units import MAX_NUMNODES
 
@@ -130,6 +131,7 @@ class _Loop:
             return 0
         where = ThisNode(self.node)
         result = migrate_pages(self.machine, self.caller, self.queue, where, room=FOR_CALLS)
+        note_left(self.machine, result.stays())
         self.queue, self.isolated = [], set()
         if result.is_enomem:
             return -ERRNO["ENOMEM"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pymigrate.mm.base.memmap import Frame, States
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.base.runs import Extent, pages_to_extents
+from pymigrate.mm.base.why import Stay, Why
 from pymigrate.mm.frames.frames import extents_of
 from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
 
@@ -113,6 +114,13 @@ class Slice(NamedTuple):
         states = self.states.at([i for _, i in there])
         first = self.first + run.start - self.run.start
         return Slice(run, tuple([lane for lane, _ in there]), states, first)
+
+
+def stays_of(parts: Iterable[tuple[Slice, Why]]) -> Iterator[Stay]:
+    """The frames of folios that stay for a reason."""
+    for part, why in parts:
+        for start, nr in part.extents():
+            yield Stay(start, nr, why)
 
 
 def batches(queue: Iterable[Slice]) -> Iterator[list[Slice]]:

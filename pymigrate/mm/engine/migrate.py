@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.runs import RunMap, coalesce
-from pymigrate.mm.engine.folio_list import batches
+from pymigrate.mm.base.why import Stay, Why
+from pymigrate.mm.engine.folio_list import batches, stays_of
 from pymigrate.mm.engine.meanwhile import wait_on, wake
 from pymigrate.mm.engine.migrate_bulk import BulkMover, is_plain
 from pymigrate.mm.engine.migrate_folio import FolioMover, Outcome
@@ -27,7 +28,7 @@ from pymigrate.mm.state.machine import telling
 from pymigrate.mm.state.trace import call_event
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pymigrate.mm.base.runs import Extent
     from pymigrate.mm.engine.folio_list import Slice
@@ -47,6 +48,15 @@ class MigrateResult(NamedTuple):
     failed: int
     stayed: int
     is_enomem: bool
+    left: Sequence[Work]  # folios that stayed
+    untried: Sequence[Slice]  # those that memory ran out before
+
+    def stays(self) -> Iterator[Stay]:
+        """What stayed where it was, and why."""
+        why = Why.FULL if self.is_enomem else Why.ENDED
+        for work in self.left:
+            yield Stay(work.pfn, work.nr, work.why or why)
+        yield from stays_of((part, why) for part in self.untried)
 
 
 @dataclass(slots=True)
@@ -101,7 +111,14 @@ def migrate_pages(
         f" nr_thp_split={stats.thp_split} nr_split={stats.split}"
     )
     call_event(machine, "mm_migrate_pages", f"{counts} {mode_text(mode, reason)}")
-    return MigrateResult(stats.succeeded, stats.failed_pages, max(result, 0), result == _ENOMEM)
+    return MigrateResult(
+        stats.succeeded,
+        stats.failed_pages,
+        max(result, 0),
+        result == _ENOMEM,
+        call.left,
+        call.untried,
+    )
 
 
 def _off_lru(machine: Machine, queue: Sequence[Slice]) -> RunMap[Extent]:
@@ -134,6 +151,7 @@ class _Call:
         self.folios = FolioMover(machine, caller, where, reason, room)
         self.split: list[Work] = []  # pieces of split folios, to be tried once
         self.left: list[Work] = []  # what stays where it is
+        self.untried: list[Slice] = []  # so does this, for memory ran out before
 
     @property
     def is_watched(self) -> bool:
@@ -151,20 +169,20 @@ class _Call:
                 self._move_all(queue)
                 return 0
             if isinstance(self.where, ThisNode) and not any(part.run.order for part in queue):
-                self.bulk.move_until_full(queue)
+                self.untried = self.bulk.move_until_full(queue)
                 self.stats.succeeded, self.stats.failed_pages = self.bulk.succeeded, 1
                 return _ENOMEM
         result = 0
         huge = [part for part in queue if is_hugetlb(part)]
+        others = batches(part for part in queue if not is_hugetlb(part))
         if huge:
             result = self._hugetlb(works_of(huge))
-            if result < 0:
-                return result
-        for batch in batches(part for part in queue if not is_hugetlb(part)):
+        while result >= 0 and (batch := next(others, None)):
             rc = self._batch_of(batch)
-            if rc < 0:
-                return rc
-            result += rc
+            result = rc if rc < 0 else result + rc
+        if result < 0:
+            self.untried += [part for batch in others for part in batch]
+            return result
         return result if self.left else 0
 
     def _hugetlb(self, works: list[Work]) -> int:
@@ -172,11 +190,12 @@ class _Call:
         phase = _Phase(self.stats, self.left, counts_thps=False)
         for _ in range(ASYNC_PASSES + SYNC_PASSES):
             phase.begin_pass()
-            again = []
-            for work in works:
+            again: list[Work] = []
+            for i, work in enumerate(works):
                 outcome = self._unmap_and_move_huge_page(work)
                 if outcome == Outcome.NO_MEMORY:
                     self.stats.failed_pages += work.nr + phase.retried_pages
+                    self.left += again + works[i:]
                     return _ENOMEM
                 if phase.settle(work, outcome):
                     again.append(work)

@@ -17,7 +17,7 @@ from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
 from pymigrate.units import HPAGE_PMD_ORDER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from pymigrate.mm.base.runs import Edit, RunMap
     from pymigrate.mm.engine.folio_list import Slice
@@ -175,17 +175,18 @@ class BulkMover:
             return True
         return huge <= room_for(self.machine, self.caller, self.where, HPAGE_PMD_ORDER)
 
-    def move_until_full(self, queue: Iterable[Slice]) -> None:
-        """Move as many base pages as there is room for."""
+    def move_until_full(self, queue: Sequence[Slice]) -> list[Slice]:
+        """Move as many base pages as there is room for, but not all; gives the others."""
         room = room_for(self.machine, self.caller, self.where)
-        fitting: list[Slice] = []
-        for part in queue:
-            if part.nr > room:
-                fitting += [part.split_picked(room)[0]] if room else []
-                break
-            fitting.append(part)
-            room -= part.nr
+        fitting, others = [], [*queue]
+        while others[0].nr <= room:
+            fitting.append(others.pop(0))
+            room -= fitting[-1].nr
+        if room:
+            head, others[0] = others[0].split_picked(room)
+            fitting.append(head)
         self.move_all(fitting)
+        return others
 
     def move_all(self, parts: Sequence[Slice]) -> None:
         """Move *parts*, for which memory was seen to suffice; the large folios first."""

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from pymigrate.mm.base.memmap import POISON_FRAME, Busy, Folio, Frame, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Extent
+from pymigrate.mm.base.why import Why
 from pymigrate.mm.engine.migrate_bulk import Moves
-from pymigrate.mm.engine.migrate_ops import may_wait, refusal
+from pymigrate.mm.engine.migrate_ops import holder, refusal, try_to_have
 from pymigrate.mm.engine.movable_ops import migrate_movable_page, moved_frame
 from pymigrate.mm.engine.progress import Progress
 from pymigrate.mm.engine.room import AS_IT_IS
-from pymigrate.mm.frames.busy import end, wait_for
+from pymigrate.mm.frames.busy import end
 from pymigrate.mm.frames.driver_pages import is_movable
 from pymigrate.mm.frames.frames import folio_of, update_folio
 from pymigrate.mm.frames.page_alloc import free_pages
@@ -101,12 +102,13 @@ class FolioMover:
         self.progress.isolated(work)
         if not self._allocate(work):
             self.progress.no_memory(work)
+            work.why = Why.FULL
             return Outcome.NO_MEMORY
         self.progress.has_destination(work)
         outcome = self._lock(work, mode)
         if outcome == Outcome.DONE and not self._try_to_migrate(work):
             self.progress.pinned(work)
-            outcome = Outcome.AGAIN
+            work.why, outcome = Why.PINNED, Outcome.AGAIN
         if outcome == Outcome.DONE:
             self.progress.unmapped(work)
         else:
@@ -116,8 +118,10 @@ class FolioMover:
     def _lock(self, work: Work, mode: MigrateMode) -> Outcome:
         """Lock the folio, and see that no writeback goes on."""
         for kind in (Busy.LOCKED, Busy.READING, Busy.WRITEBACK):
-            if not wait_for(self.machine, work.pfn, kind, may_wait(mode, kind)):
+            verdict = try_to_have(self.machine, work.pfn, kind, mode)
+            if verdict.errno:
                 self.progress.busy(work, kind)
+                work.why = verdict.why
                 return Outcome.FAILED if kind == Busy.WRITEBACK else Outcome.AGAIN
         self.progress.locked(work)
         return Outcome.DONE
@@ -128,13 +132,15 @@ class FolioMover:
         if work.is_movable:
             return self._move_drivers_page(work)
         folio = folio_of(self.machine, work.pfn)
-        if folio.is_held:
+        work.why = holder(folio)
+        if work.why:
             self.progress.held(work, folio)
             return Outcome.AGAIN
-        errno = refusal(self.machine, folio, mode)
-        if errno:
-            self.progress.refused(work, folio, errno)
-            return Outcome.AGAIN if errno == "EAGAIN" else Outcome.FAILED
+        verdict = refusal(self.machine, folio, mode)
+        if verdict.errno:
+            self.progress.refused(work, folio, verdict.errno)
+            work.why = verdict.why
+            return Outcome.AGAIN if verdict.errno == "EAGAIN" else Outcome.FAILED
         end(self.machine, work.pfn)
         self._replace(work, folio_of(self.machine, work.pfn))
         self.progress.moved(work, folio)
@@ -146,6 +152,7 @@ class FolioMover:
         errno = migrate_movable_page(self.machine, work.page, work.pfn, work.dst)
         self.progress.driver_answered(work, errno)
         if errno:
+            work.why = Why.DRIVER
             return Outcome.AGAIN if errno == "EAGAIN" else Outcome.FAILED
         end(self.machine, work.pfn)
         del self.in_hand[work.pfn]

@@ -6,14 +6,18 @@ Mirrors move_to_new_folio() and the methods that it calls, mm/migrate.c.
 from __future__ import annotations
 
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.mm.base.memmap import Busy, FrameFlag
+from pymigrate.mm.base.why import Why
 from pymigrate.mm.frames.busy import wait_for
 from pymigrate.mm.frames.frames import update_folio
 from pymigrate.mm.state.events import MigrateMode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pymigrate.mm.base.memmap import Folio, Frame
     from pymigrate.mm.state.machine import Machine
 
@@ -112,56 +116,117 @@ def refcount(machine: Machine, folio: Folio) -> int:
     return expected_refs(machine, folio) + folio.extra_refs + folio.pins * weight
 
 
-def refusal(machine: Machine, folio: Folio, mode: MigrateMode) -> str:
-    """The errno with which *folio*, which nobody holds, does not move in *mode*; "" if it does."""
+class Verdict(NamedTuple):
+    """What an attempt to move a folio comes to."""
+
+    errno: str = ""  # with which it fails; "" if it goes on
+    why: Why | None = None  # what it fails for
+    lasts: bool = False  # later attempts fail for it too, until somebody does something about it
+    then: Callable[[], object] = lambda: None  # what the attempt itself changes
+
+
+GOES_ON = Verdict()
+
+
+def refusal(machine: Machine, folio: Folio, mode: MigrateMode) -> Verdict:
+    """Let its address space move *folio*, which nobody holds, in *mode*, as far as it does."""
+    verdict = _judge(machine, folio, mode)
+    verdict.then()
+    return verdict
+
+
+def try_to_have(machine: Machine, pfn: int, kind: Busy, mode: MigrateMode) -> Verdict:
+    """Try, in *mode*, to get hold of a folio that work of *kind* may be done on.
+
+    Raises UnsupportedError for a wait that would never end.
+    """
+    verdict = _judge_work(machine, pfn, kind, mode)
+    verdict.then()
+    return verdict
+
+
+def holder(folio: Folio) -> Why | None:
+    """What holds *folio* besides its entries, and its cache."""
+    if folio.pins:
+        return Why.PINNED
+    return Why.HELD if folio.extra_refs else None
+
+
+def obstacle(machine: Machine, folio: Folio, mode: MigrateMode = MigrateMode.SYNC) -> Why | None:
+    """What would keep *folio* from moving wherever there is room. Changes nothing."""
+    for kind in (Busy.LOCKED, Busy.READING, Busy.WRITEBACK):
+        verdict = _judge_work(machine, folio.pfn, kind, mode)
+        if verdict.lasts:
+            return verdict.why
+    verdict = _judge(machine, folio, mode)
+    return holder(folio) or (verdict.why if verdict.lasts else None)
+
+
+def _judge(machine: Machine, folio: Folio, mode: MigrateMode) -> Verdict:
+    """What refusal() comes to, before it changes anything."""
     ops = ops_of(machine, folio)
     return _METHODS[ops.method](machine, folio, mode, ops)
 
 
-def _simple(machine: Machine, folio: Folio, mode: MigrateMode, ops: MigrateOps) -> str:
-    return ""
+def _judge_work(machine: Machine, pfn: int, kind: Busy, mode: MigrateMode) -> Verdict:
+    work = machine.busy.get(pfn)
+    if work is None or work.kind != kind:
+        return GOES_ON
+    waits, is_endless = may_wait(mode, kind), work.left < 0
+    then = partial(wait_for, machine, pfn, kind, waits)
+    if waits and not is_endless:
+        return Verdict(then=then)
+    why = Why.IN_USE if kind == Busy.BUFFER_REF else Why.WORKED_ON
+    return Verdict("EAGAIN", why, is_endless, then)
 
 
-def _buffers(machine: Machine, folio: Folio, mode: MigrateMode, ops: MigrateOps) -> str:
+def _simple(machine: Machine, folio: Folio, mode: MigrateMode, ops: MigrateOps) -> Verdict:
+    return GOES_ON
+
+
+def _buffers(machine: Machine, folio: Folio, mode: MigrateMode, ops: MigrateOps) -> Verdict:
     """Every buffer is locked first. Mirrors buffer_migrate_lock_buffers()."""
     if not ops.has_private(folio):
-        return ""
-    if wait_for(machine, folio.pfn, Busy.BUFFER, may_wait(mode, Busy.BUFFER)):
-        return ""
-    return "EAGAIN"
+        return GOES_ON
+    return _judge_work(machine, folio.pfn, Busy.BUFFER, mode)
 
 
-def _buffers_norefs(machine: Machine, folio: Folio, mode: MigrateMode, ops: MigrateOps) -> str:
+def _buffers_norefs(machine: Machine, folio: Folio, mode: MigrateMode, ops: MigrateOps) -> Verdict:
     """Every buffer is locked first, and none may be in use."""
-    errno = _buffers(machine, folio, mode, ops)
-    if not errno and not wait_for(machine, folio.pfn, Busy.BUFFER_REF, may_wait=False):
-        errno = "EAGAIN"
-    return errno
+    verdict = _buffers(machine, folio, mode, ops)
+    if verdict is not GOES_ON:
+        return verdict
+    return _judge_work(machine, folio.pfn, Busy.BUFFER_REF, mode)
 
 
-def _nfs(machine: Machine, folio: Folio, mode: MigrateMode, ops: MigrateOps) -> str:
+def _nfs(machine: Machine, folio: Folio, mode: MigrateMode, ops: MigrateOps) -> Verdict:
     """A folio with a request to the server stays. Mirrors nfs_migrate_folio()."""
-    return "EBUSY" if ops.has_private(folio) else ""
+    return Verdict("EBUSY", Why.REQUEST, lasts=True) if ops.has_private(folio) else GOES_ON
 
 
-def _secretmem(machine: Machine, folio: Folio, mode: MigrateMode, ops: MigrateOps) -> str:
-    return "EBUSY"
+def _secretmem(machine: Machine, folio: Folio, mode: MigrateMode, ops: MigrateOps) -> Verdict:
+    return Verdict("EBUSY", Why.SECRET, lasts=True)
 
 
-def _fallback(machine: Machine, folio: Folio, mode: MigrateMode, ops: MigrateOps) -> str:
+def _fallback(machine: Machine, folio: Folio, mode: MigrateMode, ops: MigrateOps) -> Verdict:
     """Dirty folios are written out first. Mirrors fallback_migrate_folio() and writeout()."""
     if folio.flags & FrameFlag.DIRTY:
         if mode != MigrateMode.SYNC:
-            return "EBUSY"
+            return Verdict("EBUSY", Why.DIRTY, lasts=True)
         if not ops.has_writepage:
-            return "EINVAL"
-        update_folio(machine, folio.pfn, lambda frame: frame.without_flags(FrameFlag.DIRTY))
-        return "EAGAIN"  # the write has unmapped it in vain
-    if folio.flags & FrameFlag.PRIVATE:
-        if not wait_for(machine, folio.pfn, Busy.BUFFER_REF, may_wait=False):
-            return "EAGAIN" if mode == MigrateMode.SYNC else "EBUSY"
-        update_folio(machine, folio.pfn, lambda frame: frame.without_flags(FrameFlag.PRIVATE))
-    return ""
+            return Verdict("EINVAL", Why.DIRTY, lasts=True)
+        # The write has unmapped it in vain.
+        return Verdict("EAGAIN", Why.DIRTY, then=_without(machine, folio, FrameFlag.DIRTY))
+    if not folio.flags & FrameFlag.PRIVATE:
+        return GOES_ON
+    verdict = _judge_work(machine, folio.pfn, Busy.BUFFER_REF, mode)
+    if not verdict.errno:
+        return Verdict(then=_without(machine, folio, FrameFlag.PRIVATE))
+    return verdict if mode == MigrateMode.SYNC else verdict._replace(errno="EBUSY")
+
+
+def _without(machine: Machine, folio: Folio, flag: int) -> Callable[[], None]:
+    return lambda: update_folio(machine, folio.pfn, lambda frame: frame.without_flags(flag))
 
 
 _METHODS = {

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from pymigrate.mm.base.memmap import NODE_SHIFT, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Extent, RunMap
-from pymigrate.mm.engine.folio_list import Slice
+from pymigrate.mm.base.why import Why
+from pymigrate.mm.engine.folio_list import Slice, stays_of
 from pymigrate.mm.frames.frames import folio_of, frame_of, states_of, uniform_parts
 from pymigrate.mm.state.vma import is_migratable
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pymigrate.mm.base.memmap import Folio
+    from pymigrate.mm.base.why import Stay
     from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.mm import Mm
     from pymigrate.mm.state.vma import Vma
@@ -43,6 +45,7 @@ class Queue:
         self.slices: list[Slice] = []
         self.first_vma: Vma | None = None  # that of the first slice not of KSM's
         self.failed = 0
+        self.refused: list[tuple[Slice, Why]] = []  # what is misplaced and stays
         self.isolated: RunMap[Extent] = RunMap()  # of folios that are mapped more than once
         self.large = -1  # the large folio that was met last, page by page
 
@@ -64,16 +67,28 @@ class Queue:
                 else:
                     self._add(vma, part)
 
+    def pass_over(self, mm: Mm, vma: Vma, a: int, b: int) -> None:
+        """Note the misplaced pages in [a, b) of *vma*, which is never migrated."""
+        for run in mm.page_table.between(a, b):
+            if run.lanes and run.flags & Pte.PRESENT:
+                found = _misplaced(self.machine, vma, run, self.walk.is_misplaced)
+                self.refused += [(part, Why.UNMOVABLE) for part in found]
+
+    def stays(self) -> Iterator[Stay]:
+        """What the walk has found misplaced and not queued, and why."""
+        return stays_of(self.refused)
+
     def _add_merged(self, vma: Vma, run: PteRun) -> None:
         """Queue the KSM pages that *run* maps, each named by its node of the stable tree."""
         for entry in run.entries():
             frame = frame_of(self.machine, entry.lanes[0])
             if not self.walk.is_misplaced(nid_of(entry.lanes[0])):
                 continue
-            if not self.walk.may_move or not is_migratable(vma):
+            merged = Slice.whole(entry.moved(frame.owner), frame, 0)
+            if not self._may_move(vma, merged):
                 self.failed += 1
-            elif not frame.likely_shared or self.walk.move_all:
-                self._isolate_shared(vma, Slice.whole(entry.moved(frame.owner), frame, 0))
+            else:
+                self._add_alike(vma, merged, frame.likely_shared)
 
     def _add_mixed(self, vma: Vma, part: Slice) -> None:
         """Queue pages of which some belong to large folios: those are queued by their first page.
@@ -104,14 +119,15 @@ class Queue:
         run = PteRun(page, folio.nr, (folio.pfn,), folio.order, flags)
         by_folio = self.machine.release.folios_not_pages
         is_shared = folio.likely_shared if by_folio else folio.frame.mapcount != 1
-        if not self.walk.may_move or not is_migratable(vma):
+        large = Slice.whole(run, folio.merged(), vma.index(page))
+        if not self._may_move(vma, large):
             self.failed += 1
-        elif not is_shared or self.walk.move_all:
-            self._isolate_shared(vma, Slice.whole(run, folio.merged(), vma.index(page)))
+        else:
+            self._add_alike(vma, large, is_shared)
 
     def _add(self, vma: Vma, part: Slice) -> None:
-        """Queue those of *part* that may move, what has one owner together."""
-        if not self.walk.may_move or not is_migratable(vma):
+        """Queue those of *part* that may move."""
+        if not self._may_move(vma, part):
             self.failed += part.nr_folios
             return
         states = part.states
@@ -120,19 +136,40 @@ class Queue:
                 self._isolate(vma, part)
                 return
             if states.is_alike:
-                if self.walk.move_all:
-                    self._isolate_shared(vma, part)
+                self._add_alike(vma, part, is_shared=True)
                 return
+        self._add_by_owner(vma, part)
+
+    def _add_alike(self, vma: Vma, part: Slice, is_shared: bool) -> None:
+        """Queue folios that other entries may name too; shared ones if all are to move."""
+        if is_shared and not self.walk.move_all:
+            self.refused.append((part, Why.SHARED))
+        else:
+            self._isolate_shared(vma, part)
+
+    def _add_by_owner(self, vma: Vma, part: Slice) -> None:
+        """Queue those of *part* that may move, what has one owner together."""
         groups: dict[tuple[bool, int], list[int]] = {}
-        for i, frame in enumerate(states.each):
+        shared: list[int] = []
+        for i, frame in enumerate(part.states.each):
             if not frame.likely_shared or self.walk.move_all:
                 groups.setdefault((frame.is_anon, frame.owner), []).append(i)
+            else:
+                shared.append(i)
+        if shared:
+            self.refused.append((part.only(shared), Why.SHARED))
         for places in groups.values():
             group = part.only(places)
             if any(frame.likely_shared for frame in group.states.distinct):
                 self._isolate_shared(vma, group)
             else:
                 self._isolate(vma, group)
+
+    def _may_move(self, vma: Vma, part: Slice) -> bool:
+        """Whether folios of *vma* move at all; notes *part* if it alone keeps them."""
+        if self.walk.may_move and not is_migratable(vma):
+            self.refused.append((part, Why.UNMOVABLE))
+        return self.walk.may_move and is_migratable(vma)
 
     def _isolate_shared(self, vma: Vma, part: Slice) -> None:
         """Isolate folios that other entries of this walk may name too; the second time fails."""

@@ -10,6 +10,7 @@ from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.frames.driver_pages import looks_movable
 
 if TYPE_CHECKING:
+    from pymigrate.mm.base.why import Why
     from pymigrate.mm.engine.folio_list import Slice
 
 
@@ -30,6 +31,7 @@ class Work:
     attempt: int = 0  # of the unmap phase
     tries: int = 0  # of the move phase
     is_unmapped: bool = False
+    why: Why | None = None  # the last attempt failed
 
     @property
     def nr(self) -> int:

@@ -23,10 +23,11 @@ from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from pymigrate.mm.base.memmap import FolioWork, FrameRun
     from pymigrate.mm.base.release import Release
+    from pymigrate.mm.base.why import Stay
     from pymigrate.mm.state.address_space import AddressSpace
     from pymigrate.mm.state.driver import Driver
     from pymigrate.mm.state.lru_batch import LruBatch
@@ -222,3 +223,9 @@ def regions_of(machine: Machine, task: Task) -> dict[str, Region]:
             if who == owner:
                 known.setdefault(name, region)
     return known
+
+
+def note_left(machine: Machine, stays: Iterable[Stay]) -> None:
+    """Note what a system call leaves where it is, if somebody wants to know."""
+    if machine.watch.left is not None:
+        machine.watch.left.extend(stays)

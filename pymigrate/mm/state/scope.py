@@ -11,6 +11,7 @@ from pymigrate.mm.base.runs import RunMap
 
 if TYPE_CHECKING:
     from pymigrate.mm.base.runs import Extent
+    from pymigrate.mm.base.why import Stay
     from pymigrate.mm.state.driver import Called
     from pymigrate.mm.state.events import Event, Step
     from pymigrate.mm.state.node import Isolated
@@ -35,6 +36,7 @@ class Watch(NamedTuple):
     steps: bool = False  # the steps of each folio's migration stand among them
     tally: Tally | None = None  # of what takes time
     driver_calls: list[Called] | None = None  # what drivers were asked
+    left: list[Stay] | None = None  # frames that a system call has left, and why
 
 
 OUTERMOST, UNWATCHED = Scope(), Watch()

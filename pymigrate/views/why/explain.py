@@ -8,27 +8,19 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.base.cred import Cap
 from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.base.why import Why
 from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
-from pymigrate.mm.engine.migrate_ops import ops_of
+from pymigrate.mm.engine.migrate_ops import obstacle, ops_of
 from pymigrate.mm.frames.page_alloc import room_for
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.spaces.rmap import mappings, rmap_index
+from pymigrate.mm.state.vma import is_migratable
 from pymigrate.syscalls.credentials import check_access
 from pymigrate.units import END_OF_MEMORY
 from pymigrate.views.pages.pieces import pieces
 from pymigrate.views.pages.regions import region_offsets
 from pymigrate.views.proc.numa_maps import policy_text
-from pymigrate.views.why.reasons import (
-    ABSENT,
-    FULL,
-    HELD,
-    PINNED,
-    REASONS,
-    SHARED,
-    THERE,
-    ZERO,
-    obstacle,
-)
+from pymigrate.views.why.reasons import ABSENT, REASONS, THERE, ZERO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -215,7 +207,7 @@ def _judged(
     machine: Machine, vma: Vma, piece: Piece, question: Question, room: _Room
 ) -> Iterator[tuple[Piece, str]]:
     """The piece with what keeps it; cut in two where the target is full from there on."""
-    why = obstacle(machine, piece.folio, vma, question.caller.has(Cap.SYS_NICE))
+    why = _obstacle(machine, piece.folio, vma, question.caller.has(Cap.SYS_NICE))
     if set(piece.nodes) == {question.to}:
         why = THERE
     if why:
@@ -228,16 +220,25 @@ def _judged(
         [nid] = piece.nodes
         yield piece._replace(nr=fitting, nodes={nid: fitting}), ""
         rest = piece.nr - fitting
-        yield piece._replace(start=piece.start + fitting, nr=rest, nodes={nid: rest}), FULL
+        yield piece._replace(start=piece.start + fitting, nr=rest, nodes={nid: rest}), Why.FULL
     else:
-        yield piece, "" if fitting == piece.nr else FULL
+        yield piece, "" if fitting == piece.nr else Why.FULL
+
+
+def _obstacle(machine: Machine, folio: Folio, vma: Vma, move_all: bool) -> str | None:
+    """What keeps *folio*, mapped by *vma*, from moving wherever there is room."""
+    if not is_migratable(vma):
+        return Why.UNMOVABLE
+    if folio.likely_shared and not move_all:
+        return Why.SHARED
+    return obstacle(machine, folio)
 
 
 def _detail(machine: Machine, vma: Vma, piece: Piece, why: str) -> str:
     """What *why* is made of: who maps the pages, or the sum of their references."""
-    if why == SHARED:
+    if why == Why.SHARED:
         return f"each by {piece.folio.mapcount} entries, {_mappers(machine, vma, piece)}"
-    if why not in (PINNED, HELD):
+    if why not in (Why.PINNED, Why.HELD):
         return ""
     holders = [
         machine.tasks[pin.pid].pid
@@ -246,7 +247,7 @@ def _detail(machine: Machine, vma: Vma, piece: Piece, why: str) -> str:
         and any(piece.folio.pfn <= pfn < piece.folio.pfn + piece.folio.nr for pfn in pin.pfns)
     ]
     by = f", held by {_listed(holders)}" if holders else ""
-    is_early = why == PINNED and piece.folio.is_anon and bool(piece.flags & Pte.EXCLUSIVE)
+    is_early = why == Why.PINNED and piece.folio.is_anon and bool(piece.flags & Pte.EXCLUSIVE)
     step = "4, for they are exclusive" if is_early else "6"
     return f"{refcount_text(machine, piece.folio)}; found in step {step}{by}"
 

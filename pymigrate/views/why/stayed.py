@@ -1,61 +1,62 @@
 """Why pages stayed where they are, after a call that was to move them."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
-from pymigrate.mm.base.cred import Cap
 from pymigrate.mm.base.memmap import nid_of
-from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.base.why import Stay, Why, merged
 from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
-from pymigrate.mm.calls.migrate_pages import node_pairs
 from pymigrate.mm.calls.move_pages import MovePagesResult
-from pymigrate.mm.frames.frames import folio_of
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Left, Task
-from pymigrate.mm.state.vma import Vma, is_migratable
-from pymigrate.nodemask import Nodemask
+from pymigrate.mm.state.vma import Vma
 from pymigrate.syscalls.mmap import checked_range
 from pymigrate.units import END_OF_MEMORY, PAGE_SHIFT
-from pymigrate.views.pages.pieces import pieces
 from pymigrate.views.pages.regions import region_names
-from pymigrate.views.why.reasons import ENDED, FULL, KEPT, REASONS, SHARED, obstacle
+from pymigrate.views.why.reasons import KEPT, REASONS
 
 _EACCES = -13
 
 
-class Search(NamedTuple):
-    """Which pages a call was to move.
+def rows(
+    machine: Machine,
+    task: Task,
+    stays: Iterable[Stay],
+    shared: str = Why.SHARED,
+    pages: tuple[int, int] = (0, END_OF_MEMORY),
+) -> list[Left]:
+    """Those of *task*'s *pages* (first, end) that lie in frames that a call has left, and why.
 
-    On the nodes *filled*, which pages have also come to, only those count that cannot have moved.
+    *shared* is the key of REASONS for folios that are mapped more than once.
     """
-
-    is_left: Callable[[int], bool]  # of a node: it was to be emptied
-    filled: frozenset[int] = frozenset()
-    move_all: bool = True  # shared pages were to move too
-    shared: str = SHARED  # why they stayed if not
-    is_full: bool = False  # the call ended for want of memory
-    a: int = 0
-    b: int = END_OF_MEMORY
-
-
-def rows(machine: Machine, task: Task, search: Search) -> list[Left]:
-    """The pages of *task* that a call has left where it looked for them, and why."""
+    left = merged(stays)
+    if not left:
+        return []
     found: dict[tuple[str, int, str], int] = {}
     names = region_names(machine, task)
-    for vma, a, b in task.mm.parts(search.a, search.b):
+    for vma, a, b in task.mm.parts(*pages):
         for run in task.mm.page_table.between(a, b):
             if not run.lanes or not run.flags & Pte.PRESENT:
                 continue
-            low, high = nid_of(min(run.lanes)), nid_of(max(run.lanes))
-            if not any(search.is_left(nid) for nid in range(low, high + 1)):
-                continue
-            for piece in pieces(machine, run):
-                why = obstacle(machine, piece.folio, vma, search.move_all)
-                for nid, nr in piece.nodes.items():
-                    if search.is_left(nid) and (why or nid not in search.filled):
-                        key = _mapping(names, vma, piece.start), nid, _why(why, search)
-                        found[key] = found.get(key, 0) + nr
+            for page, stay in sorted(_stays_in(run, left)):
+                why = shared if stay.why == Why.SHARED else stay.why.value
+                key = _mapping(names, vma, page), nid_of(stay.start), why
+                found[key] = found.get(key, 0) + stay.nr
     return [Left(task.pid, mapping, nid, nr, why) for (mapping, nid, why), nr in found.items()]
+
+
+def mbind_rows(
+    machine: Machine, task: Task, addr: int, length: int, stays: Iterable[Stay]
+) -> list[Left]:
+    """The pages of its range that mbind() has left outside of the policy's nodes."""
+    return rows(machine, task, stays, KEPT, checked_range(addr, length))
+
+
+def cpuset_rows(machine: Machine, tasks: Iterable[Task], stays: Sequence[Stay]) -> list[Left]:
+    """The pages of *tasks* that did not follow to the nodes of their cpusets."""
+    return [row for task in tasks for row in rows(machine, task, stays)]
 
 
 def move_pages_rows(
@@ -64,6 +65,7 @@ def move_pages_rows(
     addrs: Sequence[int],
     nodes: Sequence[int],
     answer: MovePagesResult,
+    stays: Iterable[Stay],
 ) -> list[Left]:
     """The pages at *addrs* that move_pages() did not bring to *nodes*, and why.
 
@@ -72,8 +74,8 @@ def move_pages_rows(
     if not {None, _EACCES} & set(answer.status):
         return []
     found: dict[tuple[str, int, str], int] = {}
-    names = region_names(machine, task)
-    is_full = answer.errno == "ENOMEM"
+    names, left = region_names(machine, task), merged(stays)
+    ended = Why.FULL if answer.errno == "ENOMEM" else Why.ENDED
     for addr, node, status in zip(addrs, nodes, answer.status, strict=True):
         if status is not None and status != _EACCES:
             continue
@@ -84,64 +86,11 @@ def move_pages_rows(
         pfn = run.pfn(page)
         if nid_of(pfn) == node:
             continue
-        why = KEPT
-        if status is None:
-            why = obstacle(machine, folio_of(machine, pfn), vma, True) or (
-                FULL if is_full else ENDED
-            )
+        stay = next(iter(_between(left, pfn, pfn + 1)), None)
+        why = KEPT if status is not None else (stay.why if stay else ended).value
         key = _mapping(names, vma, page), nid_of(pfn), why
         found[key] = found.get(key, 0) + 1
     return [Left(task.pid, mapping, nid, nr, why) for (mapping, nid, why), nr in found.items()]
-
-
-class Move(NamedTuple):
-    """A migrate_pages(): who calls it, whose pages move, and between which nodes."""
-
-    caller: Task
-    task: Task
-    old: Nodemask
-    new: Nodemask
-
-
-def migrate_pages_rows(
-    machine: Machine, move: Move, ret: int | None, is_full: bool = False
-) -> list[Left]:
-    """The pages that migrate_pages() has left on nodes that were to be emptied.
-
-    They are not looked for where *ret*, what the call returned, says that there are none; None:
-    look in any case.
-    """
-    move_all = move.caller.has(Cap.SYS_NICE)
-    has_moved_all = move_all and not is_full and ret == 0
-    if has_moved_all and all(map(is_migratable, move.task.mm.vmas)):
-        return []
-    pairs = dict(node_pairs(move.old, move.new))
-    search = Search(pairs.__contains__, frozenset(pairs.values()), move_all, is_full=is_full)
-    return rows(machine, move.task, search)
-
-
-def mbind_rows(
-    machine: Machine, task: Task, addr: int, length: int, nodes: Nodemask, move_all: bool
-) -> list[Left]:
-    """The pages that mbind() has left outside of the policy's *nodes*.
-
-    A policy without nodes asks for all pages to move, and does not say where to.
-    """
-    filled = frozenset() if nodes else frozenset(machine.nodes)
-    a, b = checked_range(addr, length)
-    search = Search(lambda nid: nid not in nodes, filled, move_all, KEPT, is_full=True, a=a, b=b)
-    return rows(machine, task, search)
-
-
-def cpuset_rows(machine: Machine, tasks: Iterable[Task], old: Nodemask) -> list[Left]:
-    """The pages of *tasks* that did not follow from nodes *old* to those of their cpusets."""
-    left: list[Left] = []
-    for task in tasks:
-        group = machine.cpusets[task.cpuset]
-        pairs = dict(node_pairs(old, task.mems_allowed)) if group.memory_migrate else {}
-        search = Search(pairs.__contains__, frozenset(pairs.values()), is_full=True)
-        left += rows(machine, task, search) if pairs else []
-    return left
 
 
 def why_ended(machine: Machine, task: Task, errno: str, nodes: Iterable[int]) -> str:
@@ -185,16 +134,35 @@ def as_json(left: Iterable[Left]) -> list[dict[str, object]]:
     return [row._asdict() | {"why": REASONS[row.why].text} for row in left]
 
 
+def _stays_in(run: PteRun, left: Sequence[Stay]) -> Iterator[tuple[int, Stay]]:
+    """The parts of *left* that *run* maps, each with the first page in it."""
+    k, order = len(run.lanes), run.order
+    if not _between(left, min(run.lanes), max(run.lanes) + (run.nr // k)):
+        return
+    for lane, pfn in enumerate(run.lanes):
+        nr = run.count(lane) << order if k < run.nr >> order else 1 << order
+        for stay in _between(left, pfn, pfn + nr):
+            row, rest = divmod(stay.start - pfn, 1 << order)
+            yield run.start + (lane + row * k << order) + rest, stay
+
+
+def _between(left: Sequence[Stay], a: int, b: int) -> list[Stay]:
+    """*left* within frames [a, b)."""
+    i = max(bisect_right(left, a, key=lambda stay: stay.start) - 1, 0)
+    found = []
+    for start, nr, why in islice(left, i, None):
+        if start >= b:
+            break
+        low, high = max(start, a), min(start + nr, b)
+        if low < high:
+            found.append(Stay(low, high - low, why))
+    return found
+
+
 def _mapping(names: Callable[[int], str], vma: Vma, page: int) -> str:
     """The region that *page* lies in; memory without a name is called by where it begins."""
     name = names(page)
     return names(vma.start) if name == f"{page << PAGE_SHIFT:08x}" else name
-
-
-def _why(obstacle: str | None, search: Search) -> str:
-    if obstacle is None:
-        return FULL if search.is_full else ENDED
-    return search.shared if obstacle == SHARED else obstacle
 
 
 def _pages(nr: int) -> str:
