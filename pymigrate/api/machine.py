@@ -362,7 +362,7 @@ class Machine(Movers):
         if not step or (seconds or 0) < 0:
             raise ValueError("expected a stride of at least a byte, and no negative seconds")
         addr, size = range_of(self._core, task, place, length)
-        return process.touch(self._core, task, addr, size, write, step, seconds or 0)
+        return process.touch(self._core, task, addr, size, write, stride=step, seconds=seconds or 0)
 
     def fork(self, who: Who, name: str) -> int:
         """Fork a child, to be called *name*; returns its pid."""

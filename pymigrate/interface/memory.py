@@ -76,7 +76,7 @@ def touch(
     machine: Machine, task: Task, at: Range, write: bool, stride: int, seconds: float | None
 ) -> Answer:
     """Access a part; `signal` is None if none came."""
-    return {"signal": process.touch(machine, task, *at, write, stride, seconds or 0)}
+    return {"signal": process.touch(machine, task, *at, write, stride=stride, seconds=seconds or 0)}
 
 
 def mlock(machine: Machine, task: Task, at: Range) -> Answer:

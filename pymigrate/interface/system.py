@@ -15,6 +15,7 @@ from pymigrate.mm.offline.memory_failure import num_poisoned_pages
 from pymigrate.mm.offline.memory_hotplug import physical
 from pymigrate.mm.reclaim.damon import Action, Scheme
 from pymigrate.mm.reclaim.damon import Kind as DamonKind
+from pymigrate.mm.reclaim.kernel_alloc import Blocks
 from pymigrate.mm.state.driver import Called
 from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.machine import watching
@@ -182,7 +183,7 @@ def alloc(
     flags = kernel_pages.MODES[mode]
     flags |= Gfp.MOVABLE if movable else Gfp.NONE
     flags |= Gfp.THISNODE if this_node else Gfp.NONE
-    got = kernel_pages.alloc(machine, caller, name, order, count, node, flags)
+    got = kernel_pages.alloc(machine, caller, name, Blocks(order, count, flags), node)
     return {"ret": got, "nodes": runs([nid_of(pfn) for pfn in machine.allocations[name].pfns])}
 
 

@@ -3,7 +3,7 @@
 from pymigrate.errors import KernelError
 from pymigrate.mm.base import gfp
 from pymigrate.mm.base.gfp import Gfp
-from pymigrate.mm.reclaim.kernel_alloc import alloc_kernel_pages, free_kernel_pages
+from pymigrate.mm.reclaim.kernel_alloc import Blocks, alloc_kernel_pages, free_kernel_pages
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 
@@ -17,10 +17,8 @@ MODES = {
 }
 
 
-def alloc(
-    machine: Machine, caller: Task, name: str, order: int, count: int, nid: int | None, flags: Gfp
-) -> int:
-    """Allocate *count* blocks of ``1 << order`` pages, called *name*; return how many there were.
+def alloc(machine: Machine, caller: Task, name: str, wanted: Blocks, nid: int | None = None) -> int:
+    """Allocate blocks near node *nid*, or the caller's, called *name*; return how many there were.
 
     Raises KernelError EEXIST, ENODEV; ENOMEM if there was none at all.
     """
@@ -29,10 +27,12 @@ def alloc(
     nid = machine.local_node(caller) if nid is None else nid
     if nid not in machine.nodes:
         raise KernelError("ENODEV", f"there is no node {nid}")
-    got = alloc_kernel_pages(machine, name, nid, caller.cpu, order, count, flags)
+    got = alloc_kernel_pages(machine, name, nid, caller.cpu, wanted)
     if not got:
         free_kernel_pages(machine, name)
-        raise KernelError("ENOMEM", f"no block of order {order} is free, or could be made free")
+        raise KernelError(
+            "ENOMEM", f"no block of order {wanted.order} is free, or could be made free"
+        )
     return got
 
 

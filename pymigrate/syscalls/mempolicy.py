@@ -81,7 +81,8 @@ def mbind(
     """Give *length* bytes of *task* a policy, and move or test their pages as *flags* say.
 
     Raises KernelError: EINVAL, EPERM, EFAULT and EIO in the kernel's order; only an EIO of strict
-    with a move leaves the policy in force. Mirrors kernel_mbind() and do_mbind().
+    with a move leaves the policy in force. Mirrors kernel_mbind() and do_mbind(); the arguments
+    are the call's own.
     """
     kind, mode_flags = split_mode(mode, machine.release)
     if flags & ~(MPOL_MF_STRICT | MPOL_MF_MOVE | MPOL_MF_MOVE_ALL):

@@ -59,9 +59,8 @@ def move_pages(
     if nodes is None:
         status: list[int | None] = [*do_pages_stat(machine, target, pages)]
         return MovePagesResult(0, None, status)
-    allowed = cpuset_mems_allowed(machine, target)
     move_all = bool(flags & MPOL_MF_MOVE_ALL)
-    return do_pages_move(machine, caller, target, pages, nodes, allowed, move_all)
+    return do_pages_move(machine, caller, target, pages, nodes, move_all)
 
 
 def check_flags(caller: Task, flags: int) -> None:

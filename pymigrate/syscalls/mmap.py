@@ -83,7 +83,8 @@ def mmap(
     Memory of the *hugetlb* pools is mapped in whole huge pages. What was mapped there goes.
 
     Raises KernelError EINVAL; ENOMEM if the pools have not enough. Faults while populating are
-    ignored, as MAP_POPULATE does. Mirrors do_mmap() and mmap_region().
+    ignored, as MAP_POPULATE does. Mirrors do_mmap() and mmap_region(); the arguments are the
+    call's own, with MAP_SHARED, MAP_POPULATE and MAP_HUGETLB of its flags by name.
     """
     if not length:
         raise KernelError("EINVAL", "the length is 0")

@@ -44,13 +44,15 @@ def touch(
     addr: int,
     length: int,
     write: bool = True,
+    *,
     stride: int = PAGE_SIZE,
     seconds: float = 0,
 ) -> str | None:
     """Load or store at each *stride* of *length* bytes from *addr*, up to the first that faults.
 
     For so many *seconds* that is done again and again: time passes, and NUMA balancing works.
-    Returns the name of the signal that came, or None.
+    Returns the name of the signal that came, or None. This is no call but a whole program, and
+    the last two arguments, by name, say how it goes on.
     """
     touching = _Touching(task, addr, length, write, stride)
     try:

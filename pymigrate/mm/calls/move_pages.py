@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pymigrate.errors import ERRNO
 from pymigrate.mm.base.memmap import FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
 from pymigrate.mm.calls.move_pages_bulk import play
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate import migrate_pages
@@ -47,16 +48,15 @@ def do_pages_move(
     target: Task,
     pages: Sequence[int],
     nodes: Sequence[int],
-    allowed: Nodemask,
     move_all: bool,
 ) -> MovePagesResult:
     """Move each of *target*'s *pages* to the node at the same place in *nodes*.
 
-    *allowed* is the target's cpuset. Pages are moved in runs of one target node; a page that is
+    Pages are moved in runs of one target node; a page that is
     not queued ends a run.
     """
     lru_add_drain_all(machine)
-    refused = _refused_nodes(machine, set(nodes), allowed)
+    refused = _refused_nodes(machine, set(nodes), cpuset_mems_allowed(machine, target))
     stop = next((i for i, node in enumerate(nodes) if node in refused), None)
     errno = None if stop is None else refused[nodes[stop]]
     status = play(machine, caller, target, pages[:stop], nodes[:stop], move_all)

@@ -5,7 +5,7 @@ Mirrors rmqueue_smallest() and what is stolen in __rmqueue_fallback(), mm/page_a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.mm.base.gfp import Gfp
 from pymigrate.mm.base.memmap import Frame, FrameFlag
@@ -30,35 +30,41 @@ FALLBACKS = {
 }
 
 
-def alloc_kernel_pages(
-    machine: Machine, name: str, nid: int, cpu: int, order: int, nr: int, gfp: Gfp
-) -> int:
-    """Allocate *nr* blocks of ``1 << order`` frames, near node *nid*, that are called *name*.
+class Blocks(NamedTuple):
+    """*nr* blocks of ``1 << order`` frames, and what may be done for them."""
+
+    order: int
+    nr: int
+    gfp: Gfp
+
+
+def alloc_kernel_pages(machine: Machine, name: str, nid: int, cpu: int, wanted: Blocks) -> int:
+    """Allocate blocks near node *nid*, on behalf of *cpu*, that are called *name*.
 
     Returns how many there were; nobody can move them.
     """
+    order, nr, gfp = wanted
     nodes = (nid,) if gfp & Gfp.THISNODE else zonelist(machine, nid)
-    is_movable = bool(gfp & Gfp.MOVABLE)
     zones = tuple(
         (machine.nodes[n], zone)
         for n in nodes
         for zone in reversed(machine.nodes[n].zones)
-        if is_movable or zone.name != "movable"
+        if gfp & Gfp.MOVABLE or zone.name != "movable"
     )
-    wanted = MigrateType.MOVABLE if is_movable else MigrateType.UNMOVABLE
     taken: list[int] = []
     path = SlowPath(machine)
 
     def get_page() -> Extent | None:
-        found = _take_anywhere(machine, zones, order, 1, wanted, cpu, to_min=True)
+        found = _take_anywhere(machine, request, 1, to_min=True)
         return Extent(found[0], 1 << order) if found else None
 
+    request = Request(order, gfp, zones, cpu, get_page)
     while len(taken) < nr:
-        found = _take_anywhere(machine, zones, order, nr - len(taken), wanted, cpu, to_min=False)
-        found = found or _take_anywhere(machine, zones, order, 1, wanted, cpu, to_min=True)
+        found = _take_anywhere(machine, request, nr - len(taken), to_min=False)
+        found = found or _take_anywhere(machine, request, 1, to_min=True)
         if not found and order:
             with freed_on_error(machine, [(Extent(pfn, 1 << order) for pfn in taken)]):
-                page = path.alloc(Request(order, gfp, zones, cpu, get_page))
+                page = path.alloc(request)
             found = [page.start] if page else []
         if not found:
             break
@@ -81,28 +87,23 @@ def free_kernel_pages(machine: Machine, name: str) -> int:
     return len(allocation.pfns)
 
 
-def _take_anywhere(
-    machine: Machine,
-    zones: tuple[tuple[Node, Zone], ...],
-    order: int,
-    nr: int,
-    wanted: MigrateType,
-    cpu: int,
-    to_min: bool,
-) -> list[int]:
+def _take_anywhere(machine: Machine, request: Request, nr: int, to_min: bool) -> list[int]:
     """Take up to *nr* blocks from the first zone that has some above its watermark."""
-    for node, zone in zones:
+    order = request.order
+    wanted = MigrateType.MOVABLE if request.gfp & Gfp.MOVABLE else MigrateType.UNMOVABLE
+    for node, zone in request.zones:
         mark = zone.watermark_min if to_min else zone.watermark_low
         mark += zone.reserve + (1 << order) - 1
         most = min(nr, max(zone.nr_free - nr_free_cma(zone) - mark, 0) >> order)
         found = _take_blocks(node, zone, order, most, wanted) if most else []
         if found:
             machine.counters.add(f"pgalloc_{zone.name}", len(found) << order)
-            hit = node is zones[0][0]
+            first = request.zones[0][0]
+            hit = node is first
             node.numa.add("numa_hit" if hit else "numa_miss", len(found))
             if not hit:
-                zones[0][0].numa.add("numa_foreign", len(found))
-            is_local = machine.node_of_cpu(cpu) == node.nid
+                first.numa.add("numa_foreign", len(found))
+            is_local = machine.node_of_cpu(request.cpu) == node.nid
             node.numa.add("numa_local" if is_local else "numa_other", len(found))
             return found
     return []

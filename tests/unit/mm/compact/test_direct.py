@@ -14,7 +14,7 @@ from pymigrate.mm.compact.kcompactd import (
 )
 from pymigrate.mm.frames.frames import update_frames
 from pymigrate.mm.frames.pageblocks import is_skipped, migratetype_of
-from pymigrate.mm.reclaim.kernel_alloc import alloc_kernel_pages, free_kernel_pages
+from pymigrate.mm.reclaim.kernel_alloc import Blocks, alloc_kernel_pages, free_kernel_pages
 from pymigrate.mm.state.compact import MAX_DEFER_SHIFT, CompactState
 from pymigrate.mm.state.machine import Machine, telling
 from pymigrate.mm.state.scope import Scope
@@ -110,27 +110,27 @@ def two_with_scattered_target() -> Machine:
 
 
 def test_an_async_run_keeps_to_pageblocks_of_the_requests_type(machine: Machine) -> None:
-    assert alloc_kernel_pages(machine, "x", 0, 0, 9, 1, KERNEL) == 1
+    assert alloc_kernel_pages(machine, "x", 0, 0, Blocks(9, 1, KERNEL)) == 1
     check(machine)
     # All pageblocks are movable: the first attempt looks at none, the second is not async.
     assert counted(machine, "stall", "success", "fail") == [2, 1, 1]
 
 
 def test_a_stall_that_ends_well_is_a_success(machine: Machine) -> None:
-    assert alloc_kernel_pages(machine, "x", 0, 0, 9, 1, KERNEL | Gfp.MOVABLE) == 1
+    assert alloc_kernel_pages(machine, "x", 0, 0, Blocks(9, 1, KERNEL | Gfp.MOVABLE)) == 1
     check(machine)
     assert counted(machine, "stall", "success", "fail") == [1, 1, 0]
 
 
 def test_too_little_free_memory_is_no_stall() -> None:
     machine = declared("stride: 2, size: 2MiB", "stride: 1, run: 1, offset: 2MiB", memory="16MiB")
-    assert alloc_kernel_pages(machine, "x", 0, 0, 9, 1, KERNEL) == 0
+    assert alloc_kernel_pages(machine, "x", 0, 0, Blocks(9, 1, KERNEL)) == 0
     assert counted(machine, "stall", "success", "fail", "migrate_scanned") == [0, 0, 0, 0]
 
 
 def test_memory_that_cannot_be_packed_is_a_stall_that_fails() -> None:
     machine = declared("pages: unmovable, stride: 3", memory="16MiB")
-    assert alloc_kernel_pages(machine, "x", 0, 0, 9, 1, KERNEL) == 0
+    assert alloc_kernel_pages(machine, "x", 0, 0, Blocks(9, 1, KERNEL)) == 0
     check(machine)
     stalls, successes, fails = counted(machine, "stall", "success", "fail")
     assert (stalls, successes, fails) == (2, 0, 2)
@@ -139,10 +139,10 @@ def test_memory_that_cannot_be_packed_is_a_stall_that_fails() -> None:
 def test_failures_that_were_not_async_put_later_runs_off() -> None:
     machine = declared("pages: unmovable, stride: 3", memory="16MiB")
     zone = machine.nodes[0].zones[0]
-    alloc_kernel_pages(machine, "x", 0, 0, 9, 1, KERNEL & ~Gfp.KSWAPD_RECLAIM)
+    alloc_kernel_pages(machine, "x", 0, 0, Blocks(9, 1, KERNEL & ~Gfp.KSWAPD_RECLAIM))
     assert (zone.compact.defer_shift, zone.compact.order_failed) == (1, 0)
     scanned = machine.counters["compact_migrate_scanned"]
-    alloc_kernel_pages(machine, "y", 0, 0, 9, 1, KERNEL & ~Gfp.KSWAPD_RECLAIM | Gfp.NORETRY)
+    alloc_kernel_pages(machine, "y", 0, 0, Blocks(9, 1, KERNEL & ~Gfp.KSWAPD_RECLAIM | Gfp.NORETRY))
     assert machine.counters["compact_migrate_scanned"] == scanned
     assert counted(machine, "stall", "fail") == [3, 3]  # a deferred one counts, too
 
@@ -167,14 +167,14 @@ def test_below_the_order_that_failed_nothing_is_put_off() -> None:
 
 
 def test_who_does_not_wait_leaves_it_to_kcompactd(machine: Machine) -> None:
-    assert alloc_kernel_pages(machine, "x", 0, 0, 9, 1, NOWAIT) == 0
+    assert alloc_kernel_pages(machine, "x", 0, 0, Blocks(9, 1, NOWAIT)) == 0
     assert counted(machine, "stall", "daemon_wake") == [0, 1]
-    assert alloc_kernel_pages(machine, "x", 0, 0, 9, 1, NOWAIT) == 1
+    assert alloc_kernel_pages(machine, "x", 0, 0, Blocks(9, 1, NOWAIT)) == 1
 
 
 def test_a_captured_block_is_handed_over_in_the_middle_of_a_pageblock(machine: Machine) -> None:
     flags = (KERNEL | Gfp.MOVABLE) & ~Gfp.KSWAPD_RECLAIM
-    assert alloc_kernel_pages(machine, "x", 0, 0, 4, 1, flags) == 1
+    assert alloc_kernel_pages(machine, "x", 0, 0, Blocks(4, 1, flags)) == 1
     check(machine)
     assert counted(machine, "stall", "success") == [1, 1]
     assert machine.counters["compact_migrate_scanned"] < 512
@@ -248,21 +248,21 @@ def test_writing_the_proactiveness_starts_a_round(
 
 def test_unmovable_blocks_come_from_unmovable_pageblocks_first() -> None:
     machine = declared("pages: none, type: unmovable, offset: 4MiB, size: 2MiB", memory="16MiB")
-    alloc_kernel_pages(machine, "x", 0, 0, 3, 4, KERNEL)
+    alloc_kernel_pages(machine, "x", 0, 0, Blocks(3, 4, KERNEL))
     assert machine.allocations["x"].pfns == (1024, 1032, 1040, 1048)
 
 
 def test_a_stolen_pageblock_changes_its_type() -> None:
     machine = declared(memory="16MiB")
     zone = machine.nodes[0].zones[0]
-    alloc_kernel_pages(machine, "x", 0, 0, 0, 1, KERNEL)
+    alloc_kernel_pages(machine, "x", 0, 0, Blocks(0, 1, KERNEL))
     [pfn] = machine.allocations["x"].pfns
     assert migratetype_of(zone, pfn) == MigrateType.UNMOVABLE
 
 
 def test_blocks_are_given_back(machine: Machine) -> None:
     before = machine.nodes[0].nr_free
-    alloc_kernel_pages(machine, "x", 0, 0, 4, 5, KERNEL)
+    alloc_kernel_pages(machine, "x", 0, 0, Blocks(4, 5, KERNEL))
     check(machine)
     assert machine.nodes[0].nr_free == before - 80
     assert free_kernel_pages(machine, "x") == 5
@@ -272,10 +272,10 @@ def test_blocks_are_given_back(machine: Machine) -> None:
 
 def test_calls_of_the_kernel_are_refused_with_a_reason(machine: Machine) -> None:
     shell = machine.shell_of(0)
-    assert alloc(machine, shell, "x", 0, 1, None, KERNEL) == 1
-    assert errno_of(alloc, machine, shell, "x", 0, 1, None, KERNEL) == "EEXIST"
-    assert errno_of(alloc, machine, shell, "y", 0, 1, 7, KERNEL) == "ENODEV"
-    assert errno_of(alloc, machine, shell, "y", 10, 4, 0, Gfp.NONE) == "ENOMEM"
+    assert alloc(machine, shell, "x", Blocks(0, 1, KERNEL)) == 1
+    assert errno_of(alloc, machine, shell, "x", Blocks(0, 1, KERNEL)) == "EEXIST"
+    assert errno_of(alloc, machine, shell, "y", Blocks(0, 1, KERNEL), 7) == "ENODEV"
+    assert errno_of(alloc, machine, shell, "y", Blocks(10, 4, Gfp.NONE), 0) == "ENOMEM"
     assert errno_of(free, machine, "y") == "ENOENT"
     assert free(machine, "x") == 1
 
@@ -283,9 +283,9 @@ def test_calls_of_the_kernel_are_refused_with_a_reason(machine: Machine) -> None
 def test_the_kernel_gets_nothing_of_zone_movable() -> None:
     text = 'machine: {nodes: {0: {cpus: "0", memory: 16MiB, movable: 14MiB}}}'
     machine = build(load_bytes(text.encode(), "x.yaml"))
-    got = alloc_kernel_pages(machine, "x", 0, 0, 0, 4096, KERNEL)
+    got = alloc_kernel_pages(machine, "x", 0, 0, Blocks(0, 4096, KERNEL))
     assert got < 512
-    got = alloc_kernel_pages(machine, "y", 0, 0, 0, 4096, KERNEL | Gfp.MOVABLE)
+    got = alloc_kernel_pages(machine, "y", 0, 0, Blocks(0, 4096, KERNEL | Gfp.MOVABLE))
     assert got > 3000
 
 
@@ -355,7 +355,9 @@ def spoilt() -> Machine:
 
 
 def stalls(machine: Machine, order: int, flags: Gfp) -> int:
-    assert alloc_kernel_pages(machine, "x", 0, 0, order, 1, flags & ~Gfp.KSWAPD_RECLAIM) == 0
+    assert (
+        alloc_kernel_pages(machine, "x", 0, 0, Blocks(order, 1, flags & ~Gfp.KSWAPD_RECLAIM)) == 0
+    )
     check(machine)
     return machine.counters["compact_stall"]
 
@@ -376,7 +378,9 @@ def test_retries_depend_on_the_order_and_the_flags(order: int, flags: Gfp, tried
 
 
 def test_an_allocation_without_files_leaves_their_pages(machine: Machine) -> None:
-    assert alloc_kernel_pages(machine, "x", 0, 0, 9, 1, Gfp.DIRECT_RECLAIM | Gfp.MOVABLE) == 0
+    assert (
+        alloc_kernel_pages(machine, "x", 0, 0, Blocks(9, 1, Gfp.DIRECT_RECLAIM | Gfp.MOVABLE)) == 0
+    )
     assert counted(machine, "stall", "fail", "isolated") == [2, 2, 0]
 
 

@@ -10,7 +10,7 @@ from pymigrate.mm.frames.page_alloc import available
 from pymigrate.mm.offline.contig import alloc_contig_range, cma_alloc, cma_release
 from pymigrate.mm.offline.memory_hotplug import memory_blocks, offline_pages
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
-from pymigrate.mm.reclaim.kernel_alloc import alloc_kernel_pages
+from pymigrate.mm.reclaim.kernel_alloc import Blocks, alloc_kernel_pages
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Zone
 from pymigrate.mm.state.scope import Watch
@@ -262,7 +262,7 @@ def test_views_know_what_is_kept(machine: Machine) -> None:
 
 def test_the_kernels_own_memory_never_comes_from_cma() -> None:
     machine = with_cma("192MiB")
-    got = alloc_kernel_pages(machine, "own", 1, 0, 3, 1 << 14, KERNEL | Gfp.THISNODE)
+    got = alloc_kernel_pages(machine, "own", 1, 0, Blocks(3, 1 << 14, KERNEL | Gfp.THISNODE))
     assert 0 < got < 8192
     assert nr_free_cma(zone_of(machine)) == 49152
     check(machine)

@@ -110,7 +110,7 @@ def test_hint_faults_of_balancing_are_told() -> None:
     task = new_task(machine, cpu=1)
     start = touched(machine, task, "1MiB")
     machine.watch = Watch(tally=Tally())
-    touch(machine, task, start, 1 << 20, True, PAGE_SIZE, 6.0)
+    touch(machine, task, start, 1 << 20, seconds=6.0)
     assert machine.watch.tally.hint_faults == machine.counters["numa_hint_faults"] > 0
     assert machine.watch.tally.pages == {(0, 1): 256}
 
