@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pymigrate.api.arguments import place_of, range_of, task_of
 from pymigrate.api.results import Placed
 from pymigrate.interface import memory, system
-from pymigrate.interface.declare import Range
 from pymigrate.interface.made import Access, acting_as, meanwhile
+from pymigrate.interface.system import WHOLE
 from pymigrate.mm.calls import ksm
 from pymigrate.mm.calls.ksm import KsmState
 from pymigrate.mm.clock import balance as balancing
@@ -174,12 +174,12 @@ class Movers:
         if (node is None) == (who is None) or (who is None and place is not None):
             raise ValueError("expected either node, or who with or without place")
         task = None if who is None else self._task(who)
-        at = None
+        at = WHOLE
         if task is not None and place is not None:
-            at = Range(*range_of(self._core, task, place, length))
+            at = range_of(self._core, task, place, length)
         size = None if quota is None else parse_size(quota)
         shell = self._caller(None, uid)
-        answer = system.damon(self._core, shell, action, to, node, task, at, size, tuple(exclude))
+        answer = system.damon(self._core, shell, action, to, node, task, *at, size, tuple(exclude))
         return _number(answer["migrated"])
 
     def cma_alloc(self, name: str, size: Size, *, node: int | None = None, uid: int = 0) -> int:
@@ -281,8 +281,7 @@ class Movers:
         *kind* is "locked", "reading", "writeback", "buffer", "buffer-ref", or "none": it ends.
         """
         task = self._task(who)
-        at = Range(*range_of(self._core, task, place, length))
-        memory.busy(self._core, task, at, kind, passes)
+        memory.busy(self._core, task, *range_of(self._core, task, place, length), kind, passes)
 
     def swap_cache(self, who: Who, place: Place, *, length: Size | None = None) -> None:
         """Let the anonymous pages of a range be in the swap cache, as after a swap out and in."""

@@ -88,10 +88,11 @@ class Argument(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A call. *make* names the function that makes it, a module of this package and its name.
+    """A call. *make* names the function that makes it, as `syscalls.mmap.munmap`.
 
-    The function takes the machine and the arguments in their order, MEANWHILE left out, and gives
-    the values of the answer by their names; `ret` is 0 where it gives none.
+    The function takes the machine and the arguments in their order, MEANWHILE left out, a RANGE as
+    address and length, a POLICY as mode and nodes. If it gives a dict, that is the answer, and
+    `ret` is 0 where it has none.
     """
 
     op: str  # the name of the step
@@ -112,7 +113,7 @@ class Call(NamedTuple):
 
 
 class Range(NamedTuple):
-    """A part of a task's memory, in bytes; what a RANGE is to the function that makes a call."""
+    """A part of a task's memory, in bytes; what a RANGE names; None where none is named."""
 
     addr: int
     length: int

@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pymigrate.interface.declare import MEANWHILE
+from pymigrate.arguments import ModeAndNodes
+from pymigrate.interface.declare import MEANWHILE, Range
 from pymigrate.mm.state.machine import telling
 from pymigrate.mm.state.task import Meanwhile
 
@@ -33,10 +34,10 @@ class Access(NamedTuple):
 
 
 @cache
-def function(name: str) -> Callable[..., Answer]:
-    """The function that the table names, such as `memory.mmap`."""
-    module, _, attribute = name.partition(".")
-    found: Callable[..., Answer] = getattr(import_module(f"{__package__}.{module}"), attribute)
+def function(name: str) -> Callable[..., Any]:
+    """The function that the table names, such as `syscalls.mmap.munmap`, of this package."""
+    module, _, attribute = name.rpartition(".")
+    found: Callable[..., Any] = getattr(import_module(f"pymigrate.{module}"), attribute)
     return found
 
 
@@ -47,15 +48,27 @@ def made_of(call: Call) -> list[Argument]:
 
 def make(machine: Machine, call: Call, arguments: Sequence[object]) -> Answer:
     """Make *call*; *arguments* are those of made_of(). Raises KernelError."""
-    return function(call.make)(machine, *arguments)
+    answer: object = function(call.make)(machine, *_apart(call, arguments))
+    return answer if isinstance(answer, dict) else {}
 
 
 def find_left(machine: Machine, call: Call, arguments: Sequence[object]) -> FindLeft | None:
     """What finds the pages that *call*, which is yet to be made, leaves behind."""
     if not call.leaves:
         return None
-    found: FindLeft | None = function(call.leaves)(machine, *arguments)  # type: ignore[assignment]
+    found: FindLeft | None = function(call.leaves)(machine, *_apart(call, arguments))
     return found
+
+
+def _apart(call: Call, arguments: Sequence[object]) -> Iterator[object]:
+    """*arguments*, a part of memory and a policy taken apart."""
+    for argument, value in zip(made_of(call), arguments, strict=True):
+        if isinstance(value, Range | ModeAndNodes):
+            yield from value
+        elif argument.kind.name == "range":
+            yield from (None, None)
+        else:
+            yield value
 
 
 @contextmanager

@@ -14,8 +14,7 @@ from pymigrate.views.why import stayed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pymigrate.arguments import ModeAndNodes
-    from pymigrate.interface.declare import Answer, Range
+    from pymigrate.interface.declare import Answer
     from pymigrate.mm.base.why import Stay
     from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.task import Left, Task
@@ -24,31 +23,13 @@ if TYPE_CHECKING:
     FindLeft = Callable[[list[Stay]], list[Left]]
 
 
-def set_mempolicy(machine: Machine, task: Task, policy: ModeAndNodes) -> Answer:
-    """Replace a task's policy."""
-    _mempolicy.set_mempolicy(machine, task, *policy)
-    return {}
-
-
-def mbind(machine: Machine, task: Task, at: Range, policy: ModeAndNodes, flags: int) -> Answer:
-    """Give a part a policy."""
-    _mempolicy.mbind(machine, task, *at, *policy, flags)
-    return {}
-
-
 def left_by_mbind(
-    machine: Machine, task: Task, at: Range, policy: ModeAndNodes, flags: int
+    machine: Machine, task: Task, addr: int, length: int, mode: int, nodes: Nodemask, flags: int
 ) -> FindLeft | None:
     """What finds the pages that mbind() leaves; None where it is to move none."""
     if not flags & (MPOL_MF_MOVE | MPOL_MF_MOVE_ALL):
         return None
-    return lambda stays: stayed.mbind_rows(machine, task, *at, stays)
-
-
-def set_mempolicy_home_node(machine: Machine, task: Task, at: Range, node: int) -> Answer:
-    """Set where the policies of a part begin their search."""
-    _mempolicy.set_mempolicy_home_node(machine, task, *at, node)
-    return {}
+    return lambda stays: stayed.mbind_rows(machine, task, addr, length, stays)
 
 
 def get_mempolicy(machine: Machine, task: Task, flags: int, addr: int | None) -> Answer:
@@ -73,7 +54,8 @@ def move_pages(
     machine: Machine,
     caller: Task,
     target: int,
-    at: Range,
+    addr: int,
+    length: int,
     stride: int,
     pages: Sequence[int] | None,
     nodes: int | Sequence[int] | None,
@@ -84,7 +66,6 @@ def move_pages(
     `status` is as runs [count, value], None where nothing was written; after an error only what
     was written.
     """
-    addr, length = at
     if pages is not None:
         addrs = [addr + (page << PAGE_SHIFT) for page in pages]
     else:

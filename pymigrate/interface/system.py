@@ -32,41 +32,14 @@ from pymigrate.views.why import stayed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pymigrate.interface.declare import Answer, Range
+    from pymigrate.interface.declare import Answer
     from pymigrate.mm.base.why import Stay
     from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.task import Left, Task
-    from pymigrate.nodemask import Cpumask, Nodemask
 
     FindLeft = Callable[[list[Stay]], list[Left]]
 
 WHOLE = (0, 1 << 47)  # bytes of addresses
-
-
-def cpuset_create(
-    machine: Machine,
-    caller: Task,
-    name: str,
-    cpus: Cpumask,
-    mems: Nodemask,
-    memory_migrate: bool,
-) -> Answer:
-    """Make a cpuset."""
-    cpuset.create(machine, caller, name, cpus, mems, memory_migrate)
-    return {}
-
-
-def cpuset_set(
-    machine: Machine,
-    caller: Task,
-    name: str,
-    cpus: Cpumask | None,
-    mems: Nodemask | None,
-    memory_migrate: bool | None,
-) -> Answer:
-    """Change a cpuset."""
-    cpuset.change(machine, caller, name, cpus, mems, memory_migrate)
-    return {}
 
 
 def left_by_cpuset_set(machine: Machine, caller: Task, name: str, *_: object) -> FindLeft | None:
@@ -120,17 +93,19 @@ def damon(
     to: int,
     node: int | None,
     task: Task | None,
-    at: Range | None,
+    addr: int | None,
+    length: int | None,
     quota: int | None,
     exclude: Sequence[str],
 ) -> Answer:
     """Apply a scheme to a node, or to a task's memory; `migrated` is in base pages."""
     pages = None if quota is None else pages_of(quota)
     scheme = Scheme(Action(action), to, pages, frozenset(DamonKind(kind) for kind in exclude))
+    at = WHOLE if addr is None or length is None else (addr, length)
     if task is None:
         assert node is not None, "one of the two is given"
         return {"migrated": _damon.apply_to_node(machine, caller, scheme, node)}
-    return {"migrated": _damon.apply_to_range(machine, caller, scheme, task, *(at or WHOLE))}
+    return {"migrated": _damon.apply_to_range(machine, caller, scheme, task, *at)}
 
 
 def ksm(machine: Machine) -> Answer:
@@ -204,12 +179,6 @@ def cma_alloc(machine: Machine, caller: Task, name: str, size: int, node: int | 
     return {"address": f"{physical(machine, found.start) << PAGE_SHIFT:#x}"}
 
 
-def cma_release(machine: Machine, caller: Task, name: str) -> Answer:
-    """Give it back."""
-    cma.release(machine, caller, name)
-    return {}
-
-
 def memory_offline(
     machine: Machine, caller: Task, node: int, blocks: Sequence[int] | None
 ) -> Answer:
@@ -233,12 +202,18 @@ def _blocks(outcomes: list[memory_blocks.Outcome]) -> Answer:
 
 
 def soft_offline(
-    machine: Machine, caller: Task, task: Task | None, at: Range | None, address: int | None
+    machine: Machine,
+    caller: Task,
+    task: Task | None,
+    addr: int | None,
+    length: int | None,
+    address: int | None,
 ) -> Answer:
     """Take pages out of use; `hardware_corrupted_kB` is how much is out of use then."""
     if task is not None:
-        assert at is not None, "a task's memory is named with it"
-        memory_failure.soft_offline(machine, task, *at)
+        assert addr is not None
+        assert length is not None
+        memory_failure.soft_offline(machine, task, addr, length)
     else:
         assert address is not None, "one of the two is given"
         memory_failure.soft_offline_store(machine, caller, address)

@@ -75,9 +75,10 @@ def _policy(what: str) -> Argument:
     return Argument("policy", POLICY, what, metavar="MODE[=FLAGS][:NODES]")
 
 
-def _on_range(op: str, text: str, *more: Argument, help_: str = "") -> Call:
+def _on_range(make: str, text: str, *more: Argument, help_: str = "", op: str = "") -> Call:
     """A call that a task makes on a part of its memory."""
-    return Call(op, text, (_OWN, _AT, *more), f"memory.{op}", f"task {op}", help_)
+    op = op or make.rpartition(".")[2]
+    return Call(op, text, (_OWN, _AT, *more), make, f"task {op}", help_)
 
 
 _MEMORY = (
@@ -97,21 +98,21 @@ _MEMORY = (
             Argument("secretmem", FLAG, "memory of memfd_secret(), to be shared", False),
             Argument("align", ALIGNMENT, "the alignment of the region's address", HPAGE_SIZE),
         ),
-        "memory.mmap",
+        "interface.memory.mmap",
         "task mmap",
         "Prints the region's address.",
         "{address}",
         unrecorded=("address",),
     ),
-    _on_range("munmap", "Unmap a part of a region."),
+    _on_range("syscalls.mmap.munmap", "Unmap a part of a region."),
     _on_range(
-        "mprotect",
+        "syscalls.mmap.mprotect",
         "Change what a part of a region may be accessed for.",
         Argument("prot", PROT, "none, or some of r, w and x", metavar="PROT"),
         help_="PROT is some of r, w and x, or none.",
     ),
     _on_range(
-        "madvise",
+        "syscalls.madvise.madvise",
         "Give advice about a part of a region.",
         Argument("advice", ADVICE, "the advice, by name or number", metavar="ADVICE"),
     ),
@@ -125,18 +126,20 @@ _MEMORY = (
             Argument("stride", STRIDE, "the distance between accesses", PAGE_SIZE),
             Argument("seconds", seconds(10**9), "again and again for so long", None),
         ),
-        "memory.touch",
+        "interface.memory.touch",
         "task touch",
         "Prints the signal, if one came.",
         "{signal}",
         has_errno=False,
     ),
-    _on_range("mlock", "Lock a part of a region in memory."),
-    _on_range("munlock", "Unlock a part of a region."),
-    _on_range("pin", "Pin each page of a part of a region.", _PIN),
-    _on_range("unpin", "Drop the pins that an earlier `pin` of the same part took.", _PIN),
+    _on_range("syscalls.mmap.mlock", "Lock a part of a region in memory."),
+    _on_range("syscalls.mmap.munlock", "Unlock a part of a region."),
+    _on_range("interface.memory.pin", "Pin each page of a part of a region.", _PIN),
     _on_range(
-        "busy",
+        "interface.memory.unpin", "Drop the pins that an earlier `pin` of the same part took.", _PIN
+    ),
+    _on_range(
+        "interface.memory.busy",
         "Let something work on each page of a part of a region, so that a migration meets it.",
         Argument(
             "kind",
@@ -155,8 +158,9 @@ _MEMORY = (
         " buffers is locked; buffer-ref: one is in use; none: the work is done.",
     ),
     _on_range(
-        "swap_cache",
+        "syscalls.gup.add_to_swap_cache",
         "Let anonymous pages be in the swap cache, as after they were swapped out and in again.",
+        op="swap_cache",
     ),
     Call(
         "migrate_vma",
@@ -171,7 +175,7 @@ _MEMORY = (
                 metavar="DEVICE",
             ),
         ),
-        "memory.migrate_vma",
+        "interface.memory.migrate_vma",
         "task migrate_vma",
         "DEVICE is ram for the way back. Prints how many pages moved.",
         "{migrated} pages migrated",
@@ -183,7 +187,7 @@ _MEMORY = (
             Argument("task", TASK, "the task that makes the call", metavar="PID"),
             Argument("as", NEW_TASK, "the child's name", metavar="NAME"),
         ),
-        "memory.fork",
+        "interface.memory.fork",
         "task fork",
         "Prints the child's pid.",
         "{pid}",
@@ -193,7 +197,7 @@ _MEMORY = (
         "exit",
         "End the task; its children go on, and its pid is free at once.",
         (Argument("task", TASK, "the task that makes the call", metavar="PID"),),
-        "memory.exit_task",
+        "syscalls.process.exit_task",
         "task exit",
     ),
     Call(
@@ -204,7 +208,7 @@ _MEMORY = (
             Argument("task", TASK, "the task that makes the call", metavar="PID"),
             Argument("cpus", CPUS, "the CPUs", metavar="CPUS"),
         ),
-        "memory.sched_setaffinity",
+        "interface.memory.sched_setaffinity",
         "task sched_setaffinity",
         "It runs on the lowest of CPUS.",
     ),
@@ -215,7 +219,7 @@ _POLICIES = (
         "set_mempolicy",
         "Set the task's memory policy.",
         (_OWN, _policy("the task's new policy")),
-        "policy.set_mempolicy",
+        "syscalls.mempolicy.set_mempolicy",
         more="It decides where pages go that are faulted in from now on; none is moved.",
     ),
     Call(
@@ -228,18 +232,18 @@ _POLICIES = (
             Argument("flags", flags(MOVE_FLAGS), "strict, move, move_all, lazy", ()),
             _MEANWHILE,
         ),
-        "policy.mbind",
+        "syscalls.mempolicy.mbind",
         more="MODE is default, preferred, bind, interleave, local, preferred-many or"
         " weighted-interleave (or as numa_maps prints it), FLAGS are static, relative, balancing:"
         " bind=static:0-1. Pages that lie elsewhere move if --move is given; --move-all moves"
         " shared ones too, and needs CAP_SYS_NICE.",
-        leaves="policy.left_by_mbind",
+        leaves="interface.policy.left_by_mbind",
     ),
     Call(
         "set_mempolicy_home_node",
         "Set the home node of the policies of a part of a region.",
         (_OWN, _AT, Argument("node", INTEGER, "the home node", metavar="NODE")),
-        "policy.set_mempolicy_home_node",
+        "syscalls.mempolicy.set_mempolicy_home_node",
         more="The bind and preferred-many policies of the range begin their search at NODE.",
     ),
     Call(
@@ -250,7 +254,7 @@ _POLICIES = (
             Argument("flags", flags(GET_FLAGS), "node, addr, mems_allowed", ()),
             Argument("at", PLACE, "with addr: a place in a region", None),
         ),
-        "policy.get_mempolicy",
+        "interface.policy.get_mempolicy",
         is_written_out=True,
     ),
     Call(
@@ -265,7 +269,7 @@ _POLICIES = (
             Argument("to", NODES, "the nodes to move to", metavar="TO_NODES"),
             _MEANWHILE,
         ),
-        "policy.migrate_pages",
+        "interface.policy.migrate_pages",
         "migratepages",
         is_written_out=True,
     ),
@@ -291,7 +295,7 @@ _POLICIES = (
             Argument("flags", flags(MOVE_FLAGS), "move, move_all", ("move",)),
             _MEANWHILE,
         ),
-        "policy.move_pages",
+        "interface.policy.move_pages",
         lists=("status",),
         is_written_out=True,
     ),
@@ -309,7 +313,7 @@ _GROUPS = (
             Argument("mems", NODES, "its nodes"),
             Argument("memory_migrate", FLAG, "whether pages follow its nodes (Linux 6.1)", False),
         ),
-        "system.cpuset_create",
+        "syscalls.cpuset.create",
         "cpuset create",
     ),
     Call(
@@ -322,19 +326,19 @@ _GROUPS = (
             Argument("mems", NODES, "its new nodes", None),
             Argument("memory_migrate", FLAG, "whether pages follow its nodes (Linux 6.1)", None),
         ),
-        "system.cpuset_set",
+        "syscalls.cpuset.change",
         "cpuset set",
         "Policies of its tasks are rebound, and their memory follows.",
-        leaves="system.left_by_cpuset_set",
+        leaves="interface.system.left_by_cpuset_set",
     ),
     Call(
         "cpuset_attach",
         "Move the task into a cpuset.",
         (_SHELL, _CPUSET, Argument("task", TASK, "the task that moves", metavar="PID")),
-        "system.cpuset_attach",
+        "interface.system.cpuset_attach",
         "cpuset attach",
         "Its memory follows. NAME is / for where all tasks begin.",
-        leaves="system.left_by_cpuset_attach",
+        leaves="interface.system.left_by_cpuset_attach",
     ),
 )
 
@@ -348,7 +352,7 @@ _MACHINE = (
             Argument("value", VALUE, "what to write"),
             Argument("node", INTEGER, "with nr_hugepages: the pool's node", None),
         ),
-        "system.sysctl",
+        "interface.system.sysctl",
         method="set_sysctl",
         is_written_out=True,
     ),
@@ -362,7 +366,7 @@ _MACHINE = (
             Argument("target", TASK, "only what this task maps", None),
             Argument("cpuset", CPUSET, "only what tasks of this cpuset map", None),
         ),
-        "system.reclaim",
+        "interface.system.reclaim",
         more="With demotion_enabled, pages go to the next lower memory tier (see `pymigrate"
         " tiers`). Without, or in the last tier, clean page cache is dropped, and all else stays,"
         " for there is no swap. What was used since it was last looked at goes last. Prints how"
@@ -385,7 +389,7 @@ _MACHINE = (
             Argument("quota", SIZE, "at most so much, the hottest first, or the coldest", None),
             Argument("exclude", words("anon", "file", "young", "old"), "what is filtered out", ()),
         ),
-        "system.damon",
+        "interface.system.damon",
         more="ACTION is migrate_hot or migrate_cold; without --quota they do the same. Pages are"
         " young (hot) if they were used since they were last looked at, else old. What node TO has"
         " no room for stays, and so does what lies there already. Prints how many pages moved.",
@@ -396,7 +400,7 @@ _MACHINE = (
         "ksm",
         "Let KSM merge all mergeable pages that hold the same, as if ksmd had run for long enough.",
         (),
-        "system.ksm",
+        "interface.system.ksm",
         says="pages_shared {pages_shared}\npages_sharing {pages_sharing}\n"
         "pages_unshared {pages_unshared}",
         has_errno=False,
@@ -405,7 +409,7 @@ _MACHINE = (
         "balance",
         "Let time pass while tasks use their memory as they declare, and NUMA balancing follows.",
         (Argument("seconds", seconds(86400), "how long; at most a day"),),
-        "system.balance",
+        "interface.system.balance",
         has_errno=False,
         is_written_out=True,
     ),
@@ -423,7 +427,7 @@ _MACHINE = (
                 "sync",
             ),
         ),
-        "system.migrate_driver",
+        "interface.system.migrate_driver",
         more="Prints the node of each of its pages, -1 where there is none any more, and what"
         " its functions were asked and answered.",
         says="{calls}nodes {nodes}",
@@ -453,7 +457,7 @@ _FREE_MEMORY = (
                 "kernel",
             ),
         ),
-        "system.alloc",
+        "interface.system.alloc",
         more="Prints how many there were.",
         says="{ret} blocks",
     ),
@@ -461,7 +465,7 @@ _FREE_MEMORY = (
         "free",
         "Let the kernel free the blocks of an `alloc`.",
         (_ROOT, Argument("name", NAME, "what they are called", metavar="NAME")),
-        "system.free",
+        "interface.system.free",
         more="Prints how many there were.",
         says="{ret} blocks",
     ),
@@ -478,7 +482,7 @@ _FREE_MEMORY = (
                 None,
             ),
         ),
-        "system.compact",
+        "interface.system.compact",
         is_written_out=True,
     ),
     Call(
@@ -490,7 +494,7 @@ _FREE_MEMORY = (
             Argument("size", SIZE, "how much", metavar="SIZE"),
             Argument("node", INTEGER, "whose area; default: the first one", None),
         ),
-        "system.cma_alloc",
+        "interface.system.cma_alloc",
         "cma alloc",
         "What lies there moves to other memory of the node; clean pages of files are dropped."
         " Prints the physical address.",
@@ -500,14 +504,14 @@ _FREE_MEMORY = (
         "cma_release",
         "Give back what an earlier `cma_alloc` got.",
         (_ROOT, Argument("name", NAME, "what it is called", metavar="NAME")),
-        "system.cma_release",
+        "syscalls.cma.release",
         "cma release",
     ),
     Call(
         "memory_offline",
         "Take memory blocks of a node away.",
         (_ROOT, Argument("node", INTEGER, "the node", metavar="NODE"), _BLOCKS),
-        "system.memory_offline",
+        "interface.system.memory_offline",
         "offline",
         method="offline",
         is_written_out=True,
@@ -516,7 +520,7 @@ _FREE_MEMORY = (
         "memory_online",
         "Give memory blocks of a node back.",
         (_ROOT, Argument("node", INTEGER, "the node", metavar="NODE"), _BLOCKS),
-        "system.memory_online",
+        "interface.system.memory_online",
         "online",
         method="online",
         is_written_out=True,
@@ -530,7 +534,7 @@ _FREE_MEMORY = (
             Argument("at", RANGE, "its region, or a part of it", None, _RANGE),
             Argument("address", ADDRESS, "or else the physical address of a page", None),
         ),
-        "system.soft_offline",
+        "interface.system.soft_offline",
         one_of=("task", "address"),
         is_written_out=True,
     ),
