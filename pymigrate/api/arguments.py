@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from pymigrate import arguments
@@ -12,8 +11,6 @@ from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
 from pymigrate.units import parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pymigrate.mm.state import machine as core
     from pymigrate.mm.state import task as core_task
 
@@ -61,18 +58,6 @@ def nodes_of(nodes: Set) -> Nodemask:
 def cpus_of(cpus: Set) -> Cpumask:
     """The CPUs that are meant. Raises ValueError."""
     return _set_of(Cpumask, cpus)
-
-
-@contextmanager
-def acting_as(task: core_task.Task, uid: int | None) -> Iterator[core_task.Task]:
-    """Let *task* make a call with the credentials of *uid*; None: with its own."""
-    own = task.uid, task.caps
-    if uid is not None:
-        task.uid, task.caps = uid, None
-    try:
-        yield task
-    finally:
-        task.uid, task.caps = own
 
 
 def _set_of(kind: type[B], members: Set) -> B:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from pymigrate.api.arguments import (
-    acting_as,
     cpus_of,
     nodes_of,
     place_of,
@@ -38,6 +37,8 @@ from pymigrate.api.results import (
 from pymigrate.arguments import parse_mode
 from pymigrate.errors import KernelError
 from pymigrate.interface import memory
+from pymigrate.interface.made import acting_as
+from pymigrate.interface.noted import Noted
 from pymigrate.mm.state.machine import is_mapped, regions_of, watching
 from pymigrate.session import save_state
 from pymigrate.store.codec import copy_machine
@@ -66,7 +67,6 @@ if TYPE_CHECKING:
     from pymigrate.views.proc.numa_maps import NumaMapsRow
 
 T = TypeVar("T")
-_HALFWAY = ("ENOMEM", "EIO")  # errors of a call that has begun to move pages
 
 
 class Machine(Movers):
@@ -165,20 +165,18 @@ class Machine(Movers):
         if wanted is not None and len(wanted) != len(addrs):
             raise ValueError(f"{len(wanted)} nodes for {len(addrs)} pages; expected one for each")
         flags = MPOL_MF_MOVE_ALL if move_all else MPOL_MF_MOVE
-        before = machine.counters["pgmigrate_success"]
-        stays: list[Stay] = []
-        with watching(machine, machine.watch._replace(left=stays)):
+        noted = Noted(machine, "move_pages")
+        with noted.noting(machine.watch):
             result = migrate.move_pages(machine, shell, task, addrs, wanted, flags)
+            if wanted is not None:
+                noted.find_left = lambda stays: stayed.move_pages_rows(
+                    machine, task, addrs, wanted, result, stays
+                )
         statuses = statuses_of(addrs, result.status)
-        left: list[core_task.Left] = []
-        if wanted is not None:
-            left = stayed.move_pages_rows(machine, task, addrs, wanted, result, stays)
-            machine.last_call, machine.left = "move_pages", left
         if result.errno:
             why = stayed.why_ended(machine, task, result.errno, wanted or ())
             raise MovePagesError(result.errno, why, statuses)
-        moved = machine.counters["pgmigrate_success"] - before
-        return MovedPages(result.ret, statuses, moved, stayed_of(left))
+        return MovedPages(result.ret, statuses, noted.moved, stayed_of(noted.left or ()))
 
     def cpuset_create(
         self, name: str, cpus: Set, mems: Set, *, memory_migrate: bool = False, uid: int = 0
@@ -555,21 +553,10 @@ class Machine(Movers):
         find: Callable[[list[Stay]], list[core_task.Left]] | None,
     ) -> Migrated:
         """Make a call that moves pages; note which stayed, also if it fails half way."""
-        machine = self._core
-        before = machine.counters["pgmigrate_success"]
-        stays: list[Stay] = []
-        try:
-            with watching(machine, machine.watch._replace(left=stays)):
-                ret = call()
-        except KernelError as error:
-            if find and error.errno in _HALFWAY:
-                machine.last_call, machine.left = name, find(stays)
-            raise
-        moved = machine.counters["pgmigrate_success"] - before
-        if find is None:
-            return Migrated(ret, moved, ())
-        machine.last_call, machine.left = name, find(stays)
-        return Migrated(ret, moved, stayed_of(machine.left))
+        noted = Noted(self._core, name, find)
+        with noted.noting(self._core.watch):
+            ret = call()
+        return Migrated(ret, noted.moved, stayed_of(noted.left or ()))
 
 
 def _is_long(kind: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,20 +13,18 @@ from pymigrate import arguments
 from pymigrate.cli.common import Options, print_json, say
 from pymigrate.cli.watch import watch_of, write_chrome
 from pymigrate.errors import KernelError
-from pymigrate.mm.state.machine import watching
-from pymigrate.mm.state.scope import Watch
+from pymigrate.interface.noted import Noted
 from pymigrate.views.told import changes, cost, trace
 from pymigrate.views.why import stayed
 
 if TYPE_CHECKING:
-    from pymigrate.mm.base.why import Stay
     from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.scope import Watch
     from pymigrate.mm.state.task import Left, Task
 
 
 PAGES_STAYED = 4  # the exit code with --strict
 _MISNAMED = ("ESRCH", "ENOENT")  # what was named is not there: then it is said which
-_HALFWAY = ("ENOMEM", "EIO")  # errors of a call that has begun to move pages
 
 
 @dataclass(slots=True)
@@ -35,15 +33,11 @@ class Call:
 
     machine: Machine
     options: Options
-    name: str
+    noted: Noted
     watch: Watch
     caller: Task | None = None  # None: the shell
     answer: dict[str, object] = field(default_factory=dict)  # for --json
     text: str = ""  # for people
-    # Names the pages that lie in the frames that the call has left.
-    find_left: Callable[[list[Stay]], list[Left]] | None = None
-    left: list[Left] | None = None  # None: the call was not to move any
-    moved: int = 0  # pages, by the call
 
     @property
     def shell(self) -> Task:
@@ -60,7 +54,7 @@ class Call:
         """Who is named in a trace."""
         if self.caller:
             return trace.Actor(self.caller.comm, self.caller.pid, self.caller.cpu)
-        return trace.Actor(self.name, 0, self.machine.shell_of(0).cpu)
+        return trace.Actor(self.noted.name, 0, self.machine.shell_of(0).cpu)
 
     @property
     def part(self) -> trace.Part:
@@ -79,44 +73,34 @@ def system_call(options: Options, name: str) -> Iterator[Call]:
         before = changes.snapshot(machine) if options.dry_run else None
         times = options.json or options.verbose
         watch = watch_of(options.trace, options.steps, options.chrome, times)
-        call = Call(machine, options, name, watch)
-        migrated = machine.counters["pgmigrate_success"]
+        noted = Noted(machine, name)
+        call = Call(machine, options, noted, watch)
         try:
-            with watching(machine, watch):
+            with noted.noting(watch):
                 yield call
         except KernelError as error:
             refused = error
-        call.moved = machine.counters["pgmigrate_success"] - migrated
-        _find_left(call, refused)
         if options.chrome:
             write_chrome(machine, options.chrome, [call.part])
         changed = changes.diff(before, machine) if before else None
     if refused:
         _report_refusal(call, refused)
-    if call.left is not None and not options.dry_run:
-        _report_left(call, call.left, bool(refused))
+    if noted.left is not None and not options.dry_run:
+        _report_left(call, noted.left, bool(refused))
     _report_time(call)
     _print_answer(call, refused, changed)
     if refused:
         raise click.exceptions.Exit(1)
-    if options.strict and call.left:
+    if options.strict and noted.left:
         raise click.exceptions.Exit(PAGES_STAYED)
-
-
-def _find_left(call: Call, refused: KernelError | None) -> None:
-    """Note which pages the call has left behind; later commands can tell, too."""
-    if call.find_left is None or (refused and refused.errno not in _HALFWAY):
-        return
-    call.left = call.find_left(call.watch.left or [])
-    call.machine.last_call, call.machine.left = call.name, call.left
 
 
 def _report_refusal(call: Call, refused: KernelError) -> None:
     is_misnamed = refused.errno in _MISNAMED and not call.options.quiet
     if is_misnamed and refused.why:
-        click.echo(f"{call.name}: {refused}: {refused.why}", err=True)
+        click.echo(f"{call.noted.name}: {refused}: {refused.why}", err=True)
         return
-    click.echo(f"{call.name}: {refused}", err=True)
+    click.echo(f"{call.noted.name}: {refused}", err=True)
     if call.options.verbose and refused.why:
         say(refused.why)
 
@@ -132,8 +116,8 @@ def _report_left(call: Call, left: list[Left], is_refused: bool) -> None:
         more = "" if call.options.ephemeral else "; `pymigrate explain --last` says more"
         say(stayed.summary(left) + more)
     elif call.options.verbose and not is_refused:
-        moved = "1 page" if call.moved == 1 else f"{call.moved or 'no'} pages"
-        say(f"{moved} moved, none stayed" if call.moved else "no page had to move")
+        moved = "1 page" if call.noted.moved == 1 else f"{call.noted.moved or 'no'} pages"
+        say(f"{moved} moved, none stayed" if call.noted.moved else "no page had to move")
 
 
 def _report_time(call: Call) -> None:
@@ -158,8 +142,8 @@ def _print_answer(
             "errno": refused.errno if refused else None,
         }
         answer |= call.answer | (changes.as_json(changed) if changed else {})
-        if call.left or (call.left is not None and call.wants_reasons):
-            answer["stayed"] = stayed.as_json(call.left)
+        if call.noted.left or (call.noted.left is not None and call.wants_reasons):
+            answer["stayed"] = stayed.as_json(call.noted.left)
         if is_traced:
             answer["trace"] = trace.as_json(machine, call.part)
         print_json(answer)
@@ -167,20 +151,9 @@ def _print_answer(
     text = trace.format_ftrace(machine, call.part) if is_traced else ""
     text += call.text
     if changed:
-        lines = stayed.format_rows(call.left or (), "would stay")
+        lines = stayed.format_rows(call.noted.left or (), "would stay")
         text += "".join(f"{line}\n" for line in lines) + changes.format_diff(changed)
     click.echo(text, nl=False)
-
-
-@contextmanager
-def acting_as(task: Task, uid: int) -> Iterator[Task]:
-    """Let *task* make a call with the credentials of *uid*."""
-    own = task.uid, task.caps
-    task.uid, task.caps = uid, None
-    try:
-        yield task
-    finally:
-        task.uid, task.caps = own
 
 
 def find_range(machine: Machine, task: Task, text: str) -> tuple[int, int | None]:

@@ -170,7 +170,7 @@ def _run(call: Call, options: Options, words: tuple[str, ...], given: dict[str, 
     with system_call(options, call.op if group == "task" else group or call.op) as made:
         finder = _Finder(made, given, length)
         arguments = [finder.find(argument) for argument in made_of(call)]
-        made.find_left = find_left(made.machine, call, arguments)
+        made.noted.find_left = find_left(made.machine, call, arguments)
         owner = made.caller
         told: Answer = {}
         with (

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def watch_of(trace: bool, steps: bool, chrome: str | None, times: bool) -> Watch:
-    """What is to be noted: what stays, what these options ask for, and *times*."""
+    """What is to be noted, for these options, and, if *times*, what takes time."""
     is_traced = trace or steps or chrome
-    return Watch([] if is_traced else None, steps, Tally() if times else None, left=[])
+    return Watch([] if is_traced else None, steps, Tally() if times else None)
 
 
 def write_chrome(machine: Machine, path: str, parts: Iterable[trace.Part]) -> None:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     FindLeft = Callable[[list[Stay]], list[Left]]
 
-HALFWAY = ("ENOMEM", "EIO")  # errors of a call that has begun to move pages
-
 
 class Access(NamedTuple):
     """An access to a page in the middle of a call, by another task than the caller."""

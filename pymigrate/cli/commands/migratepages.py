@@ -42,7 +42,7 @@ def command(
     with system_call(options, "migrate_pages") as call:
         old, new = _nodes(call.machine, from_nodes), _nodes(call.machine, to_nodes)
         task = call.shell if pid == "0" else find_task(call.machine, pid)
-        call.find_left = lambda stays: stayed.rows(call.machine, task, stays)
+        call.noted.find_left = lambda stays: stayed.rows(call.machine, task, stays)
         with made.meanwhile(call.machine, access_of(call.machine, meanwhile), call.answer):
             call.answer["ret"] = migrate.migrate_pages(call.machine, call.shell, task, old, new)
 

@@ -88,7 +88,7 @@ def command(
         with made.meanwhile(call.machine, access_of(call.machine, meanwhile), told):
             result = migrate.move_pages(call.machine, call.shell, task, addrs, nodes, flags)
         if nodes is not None:
-            call.find_left = lambda stays: stayed.move_pages_rows(
+            call.noted.find_left = lambda stays: stayed.move_pages_rows(
                 call.machine, task, addrs, nodes, result, stays
             )
         names = {value: _named(value) for value in set(result.status)}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from pymigrate.cli.call import acting_as, find_range, system_call
+from pymigrate.cli.call import find_range, system_call
 from pymigrate.cli.common import Options, common_options, find_task, shorten
+from pymigrate.interface.made import acting_as
 from pymigrate.mm.offline.memory_failure import num_poisoned_pages
 from pymigrate.syscalls.memory_failure import soft_offline, soft_offline_store
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
