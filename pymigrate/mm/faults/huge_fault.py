@@ -62,12 +62,10 @@ def do_huge_pmd_anonymous_page(vmf: VmFault, a: int, b: int) -> int:
     """Huge pages for absent pages from *a* on, up to *b*; the first page that has none."""
     anon_vma_prepare(vmf.machine, vmf.task, vmf.vma)
     if vmf.write:
-        at = _map_huge_or_small(vmf, a, b)
-    else:
-        at = b
-        _map_huge_zero(vmf, a, b)
-    vmf.count_faults(nr_blocks(a, at))
-    return at
+        return _map_huge_or_small(vmf, a, b)
+    _map_huge_zero(vmf, a, b)
+    vmf.count_faults(nr_blocks(a, b))
+    return b
 
 
 def do_huge_pmd_wp_page(vmf: VmFault, entry: PteRun, a: int, b: int) -> bool:
@@ -78,7 +76,6 @@ def do_huge_pmd_wp_page(vmf: VmFault, entry: PteRun, a: int, b: int) -> bool:
             return False
         vmf.table.put(entry.start, entry.end)
         if _map_huge_or_small(vmf, a, b) == b:
-            vmf.count_faults()
             return True
         vmf.table.put(entry.start, entry.end, entry)
         return False
@@ -110,7 +107,8 @@ def _map_huge_or_small(vmf: VmFault, a: int, b: int) -> int:
     policy = vmf.vma.policy or vmf.task.policy
     at = a
     while True:
-        at = _map_huge(vmf, policy, at, b)
+        start, at = at, _map_huge(vmf, policy, at, b)
+        vmf.count_faults(nr_blocks(start, at))
         if at == b or not (_may_compact(vmf) or (policy and policy.is_interleaving)):
             machine.counters.add("thp_fault_fallback", nr_blocks(at, b))
             return at

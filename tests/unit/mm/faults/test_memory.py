@@ -5,7 +5,7 @@ import pytest
 from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pte import Pte
-from pymigrate.mm.frames.frames import frame_of
+from pymigrate.mm.frames.frames import frame_of, update_frames
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Cpumask, Nodemask
@@ -206,6 +206,16 @@ def test_a_page_that_waits_on_another_cpu_is_copied(machine: Machine, task: Task
     task.cpus = Cpumask.of(1)
     touch(machine, task, addr, PAGE)
     assert pfn_at(task, addr) != before
+
+
+def test_a_page_gives_up_its_place_in_swap_when_it_is_reused(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "4KiB")
+    exit_task(machine, fork(machine, task, "b"))
+    kept = pfn_at(task, addr)
+    update_frames(machine, [(kept, 1)], lambda frame: frame.with_flags(FrameFlag.SWAPCACHE))
+    touch(machine, task, addr, PAGE)
+    assert pfn_at(task, addr) == kept
+    assert not frame_of(machine, kept).flags & FrameFlag.SWAPCACHE
 
 
 def test_pages_shared_in_part_are_copied_in_part(machine: Machine, task: Task) -> None:
