@@ -12,7 +12,7 @@ BENCHES := $(sort $(wildcard tests/bench/bench_*.py))
 help:
 	@echo 'make demo         move the pages of a simulated process, and look at them'
 	@echo 'make test         lint, then all tests but the slow ones (what CI runs)'
-	@echo 'make test-long    the slow tests'
+	@echo 'make test-long    the slow tests; with RUNS=10 ten times as many programs'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make conformance  the recorded cases, with the matches of each group'
 	@echo 'make bench        measurements'

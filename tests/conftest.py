@@ -1,11 +1,17 @@
-"""Tiny builders of machines, tasks and memory; the tests import them by name."""
+"""Tiny builders of machines, tasks and memory; the tests import them by name.
 
+Hypothesis tries the same examples each time, but for the slow tests, which try others each time:
+the environment's RUNS times as many as usual.
+"""
+
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
@@ -28,6 +34,12 @@ from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT, PAGE_SIZE, parse_size
 from pymigrate.views.pages import placement
 from pymigrate.views.proc import numa_maps
 
+settings.register_profile(
+    "pymigrate", deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile("pymigrate")
+RUNS = int(os.environ.get("RUNS", "1"))
+
 PAGE, HUGE, MIB = 4096, 2 << 20, 1 << 20
 BASE = 0x200004000000  # where the first region of a machine is mapped
 
@@ -36,6 +48,11 @@ def run_scenario(path: Path, kernel: str | None = None) -> list[Record]:
     """The records of all steps of a scenario file."""
     scenario = load(path)
     return list(Runner(build(scenario, kernel)).run(scenario.steps))
+
+
+def many(examples: int) -> settings:
+    """What a slow test tries."""
+    return settings(max_examples=examples * RUNS, derandomize=False, database=None)
 
 
 def nodes_with(

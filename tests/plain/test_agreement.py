@@ -4,20 +4,16 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from pymigrate.scenario.boot.build import build
 from pymigrate.scenario.read.loader import load_text
 from pymigrate.scenario.runner import Runner
 from tests.conformance.compare import first_difference
+from tests.conftest import many
 from tests.plain import model
 from tests.plain.generator import programs
 from tests.property import invariants
-
-QUICK = settings(max_examples=60, deadline=None, derandomize=True, database=None)
-LONG = settings(
-    max_examples=2000, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-)
 
 
 def agree(text: str) -> None:
@@ -39,7 +35,7 @@ def complete(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @given(text=programs(length=14))
-@QUICK
+@settings(max_examples=60)
 def test_a_few_programs(text: str) -> None:
     """As many as a quick test has the time for."""
     agree(text)
@@ -47,7 +43,6 @@ def test_a_few_programs(text: str) -> None:
 
 @pytest.mark.slow
 @given(text=programs())
-@LONG
+@many(2000)
 def test_many_programs(text: str) -> None:
-    """Two thousand."""
     agree(text)

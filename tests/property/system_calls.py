@@ -68,6 +68,7 @@ MODES = st.tuples(
 ).map(sum)
 PROTS = st.sampled_from(["rw", "rw", "r", "none", "rwx"])
 MOVES = st.sampled_from([0, 1, 2, 2, 3, 4, 4, 5])
+ADVICE = sorted({*madvise.SIMULATED.values()} - {Madv.COLLAPSE})
 MAX_TASKS = 5
 
 
@@ -183,7 +184,7 @@ class SystemCalls(RuleBasedStateMachine):
     def mlock(self, task: int, part: tuple[int, int, int], lock: bool) -> None:
         self.call(mmap.mlock if lock else mmap.munlock, *self.task_range(task, part))
 
-    @rule(task=TASKS, part=PARTS, advice=st.sampled_from(sorted(set(Madv) - {Madv.COLLAPSE})))
+    @rule(task=TASKS, part=PARTS, advice=st.sampled_from(ADVICE))
     def madvise(self, task: int, part: tuple[int, int, int], advice: Madv) -> None:
         self.call(madvise.madvise, *self.task_range(task, part), advice)
 

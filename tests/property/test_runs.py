@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
@@ -11,6 +11,7 @@ from pymigrate.mm.base.memmap import Frame, FrameRun, States
 from pymigrate.mm.base.pte import Pte, PteRun, weave
 from pymigrate.mm.base.runs import Edit, Extent, RunMap, coalesce, pages_to_extents
 from pymigrate.mm.engine.folio_list import Slice
+from tests.conftest import many
 from tests.property.invariants import check_run_map
 
 ENTRIES = 48  # the numbers that the runs lie in
@@ -274,7 +275,7 @@ def test_a_slice_is_cut_behind_as_many_pages_as_are_wanted(
 
 @pytest.mark.slow
 @ORDERS
-@settings(max_examples=4000, derandomize=False)
+@many(4000)
 @given(st.data())
 def test_many_more_edits(order: int, data: st.DataObject) -> None:
     test_edits_change_what_they_name_and_nothing_else.hypothesis.inner_test(order, data)

@@ -4,7 +4,7 @@ import os
 import tempfile
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis.stateful import initialize, rule
 
 from pymigrate.mm.state.machine import Machine
@@ -55,8 +55,4 @@ def _again(store: Store) -> Any:
 
 
 TestStoredSystemCalls = StoredSystemCalls.TestCase
-TestStoredSystemCalls.settings = settings(
-    max_examples=40,
-    stateful_step_count=25,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+TestStoredSystemCalls.settings = settings(max_examples=40, stateful_step_count=25)

@@ -1,23 +1,15 @@
 """Any system calls in any order: what is true of every machine is true after each of them."""
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
+from tests.conftest import many
 from tests.property.system_calls import SystemCalls
 
 TestSystemCalls = SystemCalls.TestCase
-TestSystemCalls.settings = settings(
-    max_examples=120,
-    stateful_step_count=25,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+TestSystemCalls.settings = settings(max_examples=120, stateful_step_count=25)
 
 
 @pytest.mark.slow
 class TestManySystemCalls(SystemCalls.TestCase):  # type: ignore[misc, name-defined]
-    settings = settings(
-        max_examples=1500,
-        stateful_step_count=50,
-        derandomize=False,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
+    settings = settings(many(1500), stateful_step_count=50)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pymigrate.errors import KernelError
@@ -103,7 +103,7 @@ class Program:
                 assert sharing(self.machine) == before
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12)
 @given(
     thp=st.sampled_from(["never", "always"]),
     pools=st.sampled_from([{}, {0: 2, 1: 3}]),

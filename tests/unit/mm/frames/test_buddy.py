@@ -28,7 +28,7 @@ def zone_of(*extents: tuple[int, int], nr: int = 8192) -> Zone:
     return Zone("normal", 0, nr, RunMap(free), sum(extent.nr for extent in free))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 3000), st.integers(1, 2500))
 def test_blocks_are_those_that_merging_buddies_gives(start: int, nr: int) -> None:
     lists = {(pfn, 0) for pfn in range(start, start + nr)}
