@@ -192,7 +192,7 @@ class SystemCalls(RuleBasedStateMachine):
     def touch(self, task: int, part: tuple[int, int, int], write: bool, stride: int) -> None:
         who = self.task(task)
         addr, length = self.range(who, part)
-        signal = process.touch(self.machine, who, addr, length, write, stride << PAGE_SHIFT)
+        signal = process.touch(self.machine, who, addr, length, write, stride=stride << PAGE_SHIFT)
         assert signal in (None, "SIGSEGV", "SIGBUS", "SIGKILL")
         assert (signal == "SIGKILL") == (who.pid not in self.machine.tasks)
         if signal:
