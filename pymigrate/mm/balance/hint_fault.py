@@ -21,9 +21,10 @@ from pymigrate.mm.balance.promotion import Answer, may_promote
 from pymigrate.mm.balance.scan import in_one_lane, is_dirty_file
 from pymigrate.mm.base.memmap import Folio, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.base.runs import Extent, coalesce
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate import migrate_pages
-from pymigrate.mm.frames.frames import folio_of, update_frames
+from pymigrate.mm.frames.frames import extents_of, folio_of, update_frames
 from pymigrate.mm.frames.hot_pages import TIERING, access_time, uses_access_time
 from pymigrate.mm.frames.memory_tiers import node_is_toptier
 from pymigrate.mm.frames.page_alloc import available
@@ -37,7 +38,6 @@ from pymigrate.units import huge_ceil, huge_floor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pymigrate.mm.base.runs import Edit
     from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.node import Node
     from pymigrate.mm.state.policy import Mempolicy
@@ -56,16 +56,17 @@ def hint_fault(machine: Machine, task: Task, vma: Vma, run: PteRun) -> None:
     note_fault(vma)
     for lane in in_one_lane(run):
         for alike in _folios(machine, lane):
-            rest = alike
-            while rest.nr:
-                faulted = _fault(machine, task, vma, rest)
-                rest = PteRun(
-                    rest.start + faulted,
-                    rest.nr - faulted,
-                    (rest.lanes[0] + faulted,),
-                    rest.order,
-                    rest.flags,
-                )
+            fault_alike(machine, task, vma, [alike])
+
+
+def fault_alike(machine: Machine, task: Task, vma: Vma, parts: list[PteRun]) -> None:
+    """One fault for each folio of *parts*, which lie on one node and are alike, as its entries are.
+
+    Those that end alike are taken together: what a fault counts and notes adds up, and folios
+    that are alike get the same answer until memory or a rate limit gives out, see Answer.
+    """
+    while parts:
+        parts = _fault(machine, task, vma, parts)
 
 
 def note_fault(vma: Vma) -> None:
@@ -91,30 +92,29 @@ def _folios(machine: Machine, run: PteRun) -> Iterator[PteRun]:
         at = stop
 
 
-def _fault(machine: Machine, task: Task, vma: Vma, part: PteRun) -> int:
-    """Hint faults at *part*, as far as all end alike; how many pages they have seen to.
-
-    Its folios are alike, too.
-    """
-    folio, here = folio_of(machine, part.lanes[0]), machine.local_node(task)
-    nid, folios = nid_of(folio.pfn), max(part.nr >> folio.order, 1)
+def _fault(machine: Machine, task: Task, vma: Vma, parts: list[PteRun]) -> list[PteRun]:
+    """Hint faults at *parts*, as far as all end alike; what is left of them."""
+    folio, here = folio_of(machine, parts[0].lanes[0]), machine.local_node(task)
+    nid, folios = nid_of(folio.pfn), _nr_folios(parts, folio)
     answer = Answer(may=False, nr=1 if is_placement_due(machine, task) else folios)
     last = NO_CPUPID if uses_access_time(machine, nid) else folio.frame.cpupid
-    is_asked = may_follow(machine, task, vma, part.start, here)
+    has_memory, first = machine.nodes[here].nr_pages > 0, parts[0].start
+    is_asked = has_memory and _may_follow(machine, task, vma, first, here)
     if is_asked:
         nr = _until_kswapd(machine, here, folio, answer.nr)
         answer = _should_migrate(machine, task, folio, nr, here)
-    if answer.nr < folios:
-        part = part.clip(part.start, part.start + (answer.nr << folio.order))
-    is_local, can_write = nid == here, may_write(vma, part)
+    parts, rest = _cut(parts, answer.nr << folio.order)
+    if is_asked:
+        _remember(machine, task, folio, parts)
+    is_local, can_write = nid == here, _may_write(vma, parts[0])
     machine.counters.add("numa_hint_faults", answer.nr)
     machine.counters.add("numa_hint_faults_local", answer.nr * is_local)
     if machine.watch.tally is not None:
         machine.watch.tally.hint_faults += answer.nr
     machine.counters.add("pgfault", answer.nr)
-    _restore(task, vma, part, folio, can_write)
+    _restore(task, vma, parts, folio, can_write)
     is_shared = vma.is_shared and folio.likely_shared
-    moved = _migrate(machine, task, vma, part, here) if answer.may and not is_local else 0
+    moved = _migrate(machine, task, vma, parts, here) if answer.may and not is_local else 0
     fault = HintFault(last, nid, 0, is_local, is_shared, can_write)
     failed = (answer.nr << folio.order) - moved
     if moved:
@@ -122,7 +122,24 @@ def _fault(machine: Machine, task: Task, vma: Vma, part: PteRun) -> int:
     if failed:
         has_failed = answer.may and not is_local
         task_numa_fault(machine, task, fault._replace(pages=failed, has_failed=has_failed))
-    return part.nr
+    return rest
+
+
+def _nr_folios(parts: list[PteRun], folio: Folio) -> int:
+    """How many folios *parts* are, all like *folio*, of which a part may be mapped by pages."""
+    return max(sum(part.nr for part in parts) >> folio.order, 1)
+
+
+def _cut(parts: list[PteRun], nr: int) -> tuple[list[PteRun], list[PteRun]]:
+    """The first *nr* base pages of *parts*, and the others."""
+    for i, part in enumerate(parts):
+        if not nr:
+            return parts[:i], parts[i:]
+        if part.nr > nr:
+            head, rest = part.split(part.start + nr)
+            return [*parts[:i], head], [rest, *parts[i + 1 :]]
+        nr -= part.nr
+    return parts, []
 
 
 def _until_kswapd(machine: Machine, here: int, folio: Folio, folios: int) -> int:
@@ -132,29 +149,28 @@ def _until_kswapd(machine: Machine, here: int, folio: Folio, folios: int) -> int
     return min(folios, max(balanced_room(machine.nodes[here], folio.nr), 1))
 
 
-def may_write(vma: Vma, part: PteRun) -> bool:
+def _may_write(vma: Vma, part: PteRun) -> bool:
     """Whether the task may store into *part*, at once or once this fault is handled."""
     if part.flags & Pte.WRITE:
         return True
     return bool(part.flags & Pte.EXCLUSIVE and vma.flags & Vm.WRITE)
 
 
-def _restore(task: Task, vma: Vma, part: PteRun, folio: Folio, may_write: bool) -> None:
+def _restore(task: Task, vma: Vma, parts: list[PteRun], folio: Folio, may_write: bool) -> None:
     """Make pages accessible again, all of a folio's that are mapped by one page table.
 
     Mirrors numa_rebuild_single_mapping() and numa_rebuild_large_mapping().
     """
-    table, a, b = task.mm.page_table, part.start, part.end
-    if folio.order and not part.order:
-        first = part.start - (part.lanes[0] - folio.pfn)
-        a = max(first, huge_floor(part.start), vma.start)
-        b = min(first + folio.nr, huge_ceil(part.start + 1), vma.end)
-    edits: list[Edit[PteRun]] = []
-    for run in table.between(a, b):
-        if run.flags & Pte.HINT and run.order == part.order:
-            flags = run.flags & ~Pte.HINT | (Pte.WRITE if may_write else 0)
-            edits.append((run.start, run.end, (run.with_flags(flags),)))
-    table.edit(edits)
+    table, order = task.mm.page_table, parts[0].order
+    if folio.order and not order:
+        page = parts[0].start
+        first = page - (parts[0].lanes[0] - folio.pfn)
+        a = max(first, huge_floor(page), vma.start)
+        b = min(first + folio.nr, huge_ceil(page + 1), vma.end)
+        parts = [run for run in table.between(a, b) if run.flags & Pte.HINT and not run.order]
+    gain = Pte.WRITE if may_write else 0
+    restored = [part.with_flags(part.flags & ~Pte.HINT | gain) for part in parts]
+    table.edit([(run.start, run.end, (run,)) for run in restored])
 
 
 def _policy(machine: Machine, task: Task, vma: Vma, page: int) -> Mempolicy | None:
@@ -164,7 +180,7 @@ def _policy(machine: Machine, task: Task, vma: Vma, page: int) -> Mempolicy | No
     return own or task.policy
 
 
-def may_follow(machine: Machine, task: Task, vma: Vma, page: int, here: int) -> bool:
+def _may_follow(machine: Machine, task: Task, vma: Vma, page: int, here: int) -> bool:
     """Whether the policy lets a page come to node *here*. Mirrors mpol_misplaced().
 
     Without a policy pages that are there already are left alone, and not asked who uses them.
@@ -179,20 +195,21 @@ def may_follow(machine: Machine, task: Task, vma: Vma, page: int, here: int) -> 
 def _should_migrate(machine: Machine, task: Task, folio: Folio, folios: int, here: int) -> Answer:
     """Whether the first of *folios* alike may follow this fault, and for how many that holds.
 
-    Each folio remembers the fault. Mirrors should_numa_migrate_memory().
+    Mirrors should_numa_migrate_memory().
     """
-    if not machine.nodes[here].nr_pages:
-        return Answer(may=False, nr=folios)
-    nid = nid_of(folio.pfn)
-    if uses_access_time(machine, nid):
-        answer = may_promote(machine, here, folio.frame.cpupid, folio.nr, folios)
-        mine = access_time(machine)
-    else:
-        answer = Answer(is_used_from(machine, task, folio, here), folios)
-        mine = cpupid_of(task)
-    extent = [(folio.pfn, answer.nr << folio.order)]
-    update_frames(machine, extent, lambda frame: frame._replace(cpupid=mine))
-    return answer
+    if uses_access_time(machine, nid_of(folio.pfn)):
+        return may_promote(machine, here, folio.frame.cpupid, folio.nr, folios)
+    return Answer(is_used_from(machine, task, folio, here), folios)
+
+
+def _remember(machine: Machine, task: Task, folio: Folio, parts: list[PteRun]) -> None:
+    """Let the folios of *parts* remember the fault: when it was, or who took it."""
+    timed = uses_access_time(machine, nid_of(folio.pfn))
+    mine = access_time(machine) if timed else cpupid_of(task)
+    extents = [Extent(folio.pfn, folio.nr)]
+    if parts[0].order == folio.order:
+        extents = coalesce(extent for part in parts for extent in extents_of(part))
+    update_frames(machine, extents, lambda frame: frame._replace(cpupid=mine))
 
 
 def is_used_from(machine: Machine, task: Task, folio: Folio, here: int) -> bool:
@@ -219,48 +236,45 @@ def is_used_from(machine: Machine, task: Task, folio: Folio, here: int) -> bool:
     return here_cpu * group.mem(nid) * 3 > there_cpu * group.mem(here) * 4
 
 
-def _migrate(machine: Machine, task: Task, vma: Vma, part: PteRun, target: int) -> int:
-    """Let the folios of *part* come to node *target*; how many base pages did.
+def _migrate(machine: Machine, task: Task, vma: Vma, parts: list[PteRun], target: int) -> int:
+    """Let the folios of *parts* come to node *target*; how many base pages did.
 
     As many as there is room for above the high watermark. Counts numa_pages_migrated and
     pgpromote_success. Mirrors migrate_misplaced_folio_prepare() and migrate_misplaced_folio().
     """
-    node, folio = machine.nodes[target], folio_of(machine, part.lanes[0])
+    node, folio = machine.nodes[target], folio_of(machine, parts[0].lanes[0])
     nid, order = nid_of(folio.pfn), folio.order
     if _refuses(vma, folio):
         return 0
-    folios = min(max(part.nr >> order, 1), balanced_room(node, folio.nr))
+    folios = min(_nr_folios(parts, folio), balanced_room(node, folio.nr))
     if not folios and machine.numa_balancing & TIERING:
         wakeup_kswapd(machine, target)
         return 0
     is_scarce = bool(order) and available(node, to_min=False, order=order) < folios
     step = 1 if machine.watch.events is not None or is_scarce else max(folios, 1)
     moved = 0
-    for i in range(0, folios, step):
-        moved += _migrate_alike(machine, task, vma, part, i << order, step, target)
+    for _ in range(0, folios, step):
+        head, parts = _cut(parts, step << order)
+        moved += _migrate_alike(machine, task, vma, head, target)
     machine.counters.add("numa_pages_migrated", moved)
     is_promoted = uses_access_time(machine, nid) and node_is_toptier(machine, target)
     node.numa.add("pgpromote_success", moved * is_promoted)
     return moved
 
 
-def _migrate_alike(
-    machine: Machine, task: Task, vma: Vma, part: PteRun, skip: int, folios: int, target: int
-) -> int:
-    """Move *folios* folios of *part*, *skip* pages behind its begin, in one call of the engine."""
-    folio = folio_of(machine, part.lanes[0] + skip)
-    first = part.start + skip - (part.lanes[0] + skip - folio.pfn)
-    index = vma.index(first)
-    start = first if folio.is_anon else index
-    run = PteRun(start, folios << folio.order, (folio.pfn,), folio.order, part.flags & ~Pte.HINT)
-    queue = [Slice.whole(run, folio.merged(), index)]
-    return migrate_misplaced(machine, task, queue, target)
-
-
-def migrate_misplaced(machine: Machine, task: Task, queue: list[Slice], target: int) -> int:
-    """Let the engine move folios to node *target*; how many base pages it did."""
-    where = ThisNode(target)
-    reason, mode = MigrateReason.NUMA_MISPLACED, MigrateMode.ASYNC
+def _migrate_alike(machine: Machine, task: Task, vma: Vma, parts: list[PteRun], target: int) -> int:
+    """Move the folios of *parts* in one call of the engine; how many base pages it did."""
+    folio = folio_of(machine, parts[0].lanes[0])
+    queue = []
+    for part in parts:
+        if folio.order and not part.order:  # mapped by pages, it moves as a whole
+            first = part.start - (part.lanes[0] - folio.pfn)
+            part = PteRun(first, folio.nr, (folio.pfn,), folio.order, part.flags)
+        index = vma.index(part.start)
+        run = part.with_flags(part.flags & ~Pte.HINT)
+        run = run if folio.is_anon else run.moved(index)
+        queue.append(Slice.whole(run, folio.merged(), index))
+    where, reason, mode = ThisNode(target), MigrateReason.NUMA_MISPLACED, MigrateMode.ASYNC
     return migrate_pages(machine, task, queue, where, reason, mode=mode).succeeded
 
 
