@@ -72,6 +72,9 @@ ADVICE = sorted({*madvise.SIMULATED.values()} - {Madv.COLLAPSE})
 MAX_TASKS = 5
 
 
+ADVICE = sorted(set(madvise.SIMULATED.values()) - {Madv.COLLAPSE})
+
+
 class SystemCalls(RuleBasedStateMachine):
     """Calls on one machine."""
 
