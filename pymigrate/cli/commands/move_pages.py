@@ -26,7 +26,7 @@ from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 from pymigrate.views.why import stayed
 
 if TYPE_CHECKING:
-    from pymigrate.mm.calls.move_pages import MovePagesResult
+    from pymigrate.mm.calls.move_pages_loop import MovePagesResult
     from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.task import Task
 

@@ -159,16 +159,12 @@ def states_of(machine: Machine, pfns: Sequence[int]) -> States:
 
     One run of the memmap on each node is often enough for all of them.
     """
-    ordered, memmaps, alike = sorted(pfns), {}, set()
-    i = 0
-    while i < len(ordered):
-        nid = nid_of(ordered[i])
-        memmap = memmaps[nid] = machine.memmap_of(ordered[i])
-        end = bisect_left(ordered, (nid + 1) << NODE_SHIFT, i)
-        run = memmap.at(ordered[i])
-        assert run is not None, f"frame {ordered[i]:#x} is in nobody's use"
-        alike.add(run.frame if ordered[end - 1] < run.start + run.nr else None)
-        i = end
+    memmaps, alike = {}, set()
+    for low, high in _ends_by_node(pfns):
+        memmap = memmaps[nid_of(low)] = machine.memmap_of(low)
+        run = memmap.at(low)
+        assert run is not None, f"frame {low:#x} is in nobody's use"
+        alike.add(run.frame if high < run.start + run.nr else None)
     frame = alike.pop()
     if frame is not None and not alike:
         return States.same(frame, len(pfns))
@@ -259,6 +255,19 @@ def alike_parts(machine: Machine, run: PteRun) -> Iterator[tuple[PteRun, Frame]]
                 a, b = (part.start + (at << part.order) for at in (first, entry))
                 yield part.clip(a, b), frames[first % k]
                 first = entry
+
+
+def _ends_by_node(pfns: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The lowest and the highest of *pfns* on each node."""
+    low, high = min(pfns), max(pfns)
+    if nid_of(low) == nid_of(high):
+        yield low, high
+        return
+    ordered, i = sorted(pfns), 0
+    while i < len(ordered):
+        end = bisect_left(ordered, (nid_of(ordered[i]) + 1) << NODE_SHIFT, i)
+        yield ordered[i], ordered[end - 1]
+        i = end
 
 
 def _start(edit: Edit[FrameRun]) -> int:

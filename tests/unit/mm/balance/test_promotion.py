@@ -6,7 +6,7 @@ from pymigrate.mm.balance.promotion import may_promote
 from pymigrate.mm.balance.scan import task_numa_work
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.clock.access_sweep import Sweep, run_sweep
-from pymigrate.mm.frames.frames import frame_of
+from pymigrate.mm.frames.frames import frame_of, update_frames
 from pymigrate.mm.frames.hot_pages import reset_memory_tiering
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
@@ -214,6 +214,18 @@ def test_page_that_leaves_slow_memory_forgets_when_it_was_used(
     run = task.mm.page_table.at(addr // PAGE)
     assert run is not None
     assert frame_of(machine, run.lanes[0]).cpupid == cpupid
+
+
+def test_pages_of_a_long_list_forget_their_time_like_one_alone(
+    machine: Machine, task: Task
+) -> None:
+    addr = touched(machine, task, "400KiB", node=1)
+    machine.now = 5000
+    for run in task.mm.page_table.between(addr // PAGE, addr // PAGE + 100):
+        for start, nr in run.extents():
+            update_frames(machine, [(start, nr)], lambda frame: frame._replace(cpupid=7))
+    move_pages(machine, task, task, [addr + i * PAGE for i in range(100)], [0] * 100, 2)
+    assert {run.frame.cpupid for run in machine.nodes[0].memmap.runs} == {-1}
 
 
 def test_hot_set_is_promoted_and_of_the_rest_what_happens_to_be_used_in_time(

@@ -2,8 +2,10 @@
 
 import pytest
 
-from pymigrate.mm.calls.move_pages import MovePagesResult
+from pymigrate.mm.calls.move_pages_loop import MovePagesResult
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.scope import Watch
+from pymigrate.mm.state.tally import Tally
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Nodemask
@@ -318,6 +320,29 @@ class TestListsOfAnyLength:
             ],
         )
         assert move(machine, task, addr, list(range(size)), 1) == (0, [1] * size)
+
+
+@pytest.mark.parametrize("flags", [MOVE, MOVE_ALL])
+@pytest.mark.parametrize("kernel", ["6.12", "6.1"])
+def test_a_long_list_comes_to_the_same_when_somebody_watches_each_page(
+    kernel: str, flags: int
+) -> None:
+    found = []
+    for events in (None, []):
+        machine = two_nodes(kernel=kernel)
+        task = new_task(machine)
+        addr = mapped(machine, task, "800KiB")
+        touch(machine, task, addr, 600 << 10, stride=3 * PAGE)
+        child = fork(machine, task, "b")
+        if flags == MOVE:
+            touch(machine, child, addr, 300 << 10, stride=6 * PAGE)
+        mprotect(machine, task, addr + 9 * PAGE, 9 * PAGE, "none")
+        machine.watch = Watch(events, tally=Tally())
+        pages = [i * 37 % 220 for i in range(250)]
+        answer = move(machine, task, addr, pages, [i // 50 % 2 for i in range(250)], flags)
+        state = nodes_of(machine, task, addr, "800KiB"), machine.counters, machine.watch.tally
+        found.append((answer, state))
+    assert found[0] == found[1]
 
 
 def test_long_lists_that_do_not_fit_go_the_long_way(machine: Machine, task: Task) -> None:
