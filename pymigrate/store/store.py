@@ -208,7 +208,7 @@ class Store:
         except OSError as error:  # the current directory is gone
             raise StoreError(f"cannot be opened: {error.strerror}", self.path) from None
         try:
-            return sqlite3.connect(path, self.wait, isolation_level=None)
+            return sqlite3.connect(path, timeout=self.wait, isolation_level=None)
         except sqlite3.OperationalError as error:
             raise self._explained(error) from None
 
