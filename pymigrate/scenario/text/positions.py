@@ -178,6 +178,21 @@ def _place(mark: Any) -> tuple[int, int]:  # Any: libyaml's Mark or PyYAML's
 
 def _check_depth(text: str, path: str) -> None:
     """Refuse deep nesting before libyaml's recursion meets it."""
+    place, read = _too_deep(text)
+    if place is None and read is not None:
+        # libyaml reads ahead, and with a limit of its own: it may give up before it tells of
+        # what it has read so far, which is deep enough.
+        place, _ = _too_deep(text[:read])
+    if place is not None:
+        message = f"nested more than {MAX_DEPTH} deep; expected a scenario"
+        raise ScenarioError(message, path, *place)
+
+
+def _too_deep(text: str) -> tuple[tuple[int, int] | None, int | None]:
+    """Where nesting becomes too deep, and how much was read if the parser gives up before.
+
+    Composing meets again what makes it give up, and reports it.
+    """
     depth = 0
     try:
         for event in yaml.parse(text, Loader=_LOADER):
@@ -186,10 +201,12 @@ def _check_depth(text: str, path: str) -> None:
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
             if depth > MAX_DEPTH:
-                message = f"nested more than {MAX_DEPTH} deep; expected a scenario"
-                raise ScenarioError(message, path, *_place(event.start_mark))
+                return _place(event.start_mark), None
+    except yaml.MarkedYAMLError as error:
+        return None, error.problem_mark.index if error.problem_mark else None
     except yaml.YAMLError:
-        return  # composing meets it again, and reports it
+        return None, None
+    return None, None
 
 
 def _syntax_error(error: yaml.MarkedYAMLError, path: str) -> ScenarioError:

@@ -125,6 +125,9 @@ def test_name_that_yaml_reads_as_a_boolean_must_be_quoted() -> None:
         ("- 1", "f.yaml:1:1: wrong value a list; expected a mapping"),
         ("machine: *x", "f.yaml:1:10: not YAML: found undefined alias; expected valid YAML"),
         ("[" * 100000, "f.yaml:1:33: nested more than 32 deep; expected a scenario"),
+        ("{a: " * 100000, "f.yaml:1:129: nested more than 32 deep; expected a scenario"),
+        ("- " * 100000, "f.yaml:1:65: nested more than 32 deep; expected a scenario"),
+        ("é: " + "[" * 100000, "f.yaml:1:35: nested more than 32 deep; expected a scenario"),
         (
             "a: \x07",
             "f.yaml:1:4: not YAML: control characters are not allowed; "
@@ -132,7 +135,17 @@ def test_name_that_yaml_reads_as_a_boolean_must_be_quoted() -> None:
         ),
         ("a: \ud800", "f.yaml:1:4: half of a surrogate pair; expected text"),
     ],
-    ids=["empty", "list", "undefined alias", "deep", "control character", "surrogate"],
+    ids=[
+        "empty",
+        "list",
+        "undefined alias",
+        "deep",
+        "deep mappings",
+        "deep lists",
+        "deep below a key",
+        "control character",
+        "surrogate",
+    ],
 )
 def test_text_that_holds_no_mapping_is_one_clear_line(text: str, message: str) -> None:
     assert mistakes(text) == [message]
