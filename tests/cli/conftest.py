@@ -119,7 +119,7 @@ class Shell:
     def environment(self, **more: str) -> dict[str, str]:
         """The environment of a command that runs as a process of its own."""
         return {
-            "PATH": os.environ["PATH"],
+            **{name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ},
             "PYTHONPATH": str(ROOT),
             "HOME": str(self.folder),
             "PYMIGRATE_STATE": str(self.state),
@@ -161,7 +161,7 @@ def unbooted(
 
     shell = Shell(tmp_path, run)
     for name, value in shell.environment().items():
-        if name != "PATH":
+        if name not in ("PATH", "SYSTEMROOT"):
             monkeypatch.setenv(name, value)
     return shell
 

@@ -1,6 +1,8 @@
 """Whatever is typed: an answer of one line or two, no traceback, and a machine that is whole."""
 
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -204,6 +206,7 @@ def test_long_log(shell: Shell) -> None:
     assert '"1": 100000' in text
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of memory that is kept")
 def test_more_addresses_than_there_is_memory(shell: Shell) -> None:
     exit_code, stdout, stderr = shell.spawn(
         "move_pages a heap+0:16TiB --query", preexec_fn=_with_little_memory
@@ -263,6 +266,7 @@ def test_scenario_that_is_no_text(unbooted: Shell, content: bytes) -> None:
     assert unbooted("boot").exit == 2
 
 
+@pytest.mark.skipif(not Path("/dev/stdin").exists(), reason="needs /dev/stdin")
 def test_scenario_from_a_pipe(unbooted: Shell) -> None:
     with unbooted.start("boot /dev/stdin", stdin=subprocess.PIPE) as process:
         stdout, stderr = process.communicate(SCENARIO, timeout=60)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,6 +18,11 @@ from pymigrate.session import Request, Session
 from tests.cli.conftest import SCENARIO, Outcome, Shell
 from tests.property.invariants import check
 
+SIGNALS = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+PERMISSIONS = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0,
+    reason="needs permissions, and a user to whom they apply: not root",
+)
 PAGES = 4  # of the region that each command of the kill tests maps and faults in
 BOOTED = re.compile(r"pymigrate: booted \S+\n")
 
@@ -74,6 +80,7 @@ def duration(shell: Shell) -> float:
     return min(found)
 
 
+@SIGNALS
 def test_kill_at_random_moments(shell: Shell) -> None:
     chance, whole = random.Random(20), duration(shell)
     names = [f"r{i}" for i in range(160)]
@@ -89,6 +96,7 @@ def test_kill_at_random_moments(shell: Shell) -> None:
     assert_whole(shell, {name for name, code in codes.items() if code == 0}, set(names))
 
 
+@SIGNALS
 def test_kill_while_writing(shell: Shell) -> None:
     names = [f"r{i}" for i in range(40)]
     codes = {name: kill_when_writing(shell, shell.start(mapping(name))) for name in names}
@@ -96,6 +104,7 @@ def test_kill_while_writing(shell: Shell) -> None:
     assert_whole(shell, {name for name, code in codes.items() if code == 0}, set(names))
 
 
+@SIGNALS
 def test_kill_leaves_nothing_that_stops_the_next_command(shell: Shell) -> None:
     while kill_when_writing(shell, shell.start(mapping("r1"))) == 0:
         shell.boot()
@@ -103,6 +112,7 @@ def test_kill_leaves_nothing_that_stops_the_next_command(shell: Shell) -> None:
     assert {"r2"} <= {name for _, name in _regions(shell)}
 
 
+@SIGNALS
 def test_kill_in_the_first_boot(unbooted: Shell) -> None:
     for _ in range(5):
         kill_when_writing(unbooted, unbooted.start("vmstat"))
@@ -166,6 +176,7 @@ def test_writer_waits_for_another(shell: Shell) -> None:
     assert_whole(shell, {"r1"}, {"r1"})
 
 
+@SIGNALS
 def test_interrupt_changes_nothing(shell: Shell) -> None:
     before = shell.state.read_bytes()
     other = sqlite3.connect(shell.state, isolation_level=None)
@@ -308,7 +319,7 @@ def test_flipped_bytes_are_no_traceback(shell: Shell, seed: int) -> None:
         assert stderr.count("\n") <= 1
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
+@PERMISSIONS
 def test_read_only_state(shell: Shell) -> None:
     shell.state.chmod(0o444)
     shell.folder.chmod(0o555)
@@ -321,7 +332,7 @@ def test_read_only_state(shell: Shell) -> None:
     shell.folder.chmod(0o755)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@PERMISSIONS
 def test_unreadable_scenario(unbooted: Shell) -> None:
     unbooted.scenario.chmod(0)
     expected = f"pymigrate: {unbooted.scenario}: cannot be read: Permission denied\n"
