@@ -24,7 +24,10 @@ class Pte:
     KSM = 512  # of a merged page: no other entries of one table name a frame more than once
 
 
-_APART = 5  # a gap of more pages is not worth an explicit table with a page beside it
+# What is kept small is the words that runs take, in memory and in the store: each lane takes one,
+# and a run four besides. So an explicit table, which is regular nowhere, takes the place of two
+# runs if it has no more lanes than they have with four more.
+_WORDS = 4
 
 
 class PteRun(NamedTuple):
@@ -118,7 +121,7 @@ class PteRun(NamedTuple):
             if (k == 1 and m == 1) or whole.split(tail.start)[1].lanes == tail.lanes:
                 return whole
         entries = nr >> order
-        if entries <= HPAGE_PMD_NR and entries <= k + m + 4:
+        if entries <= HPAGE_PMD_NR and entries <= k + m + _WORDS:
             return PteRun(self.start, nr, self.pfns() + tail.pfns(), order, self.flags)
         return None
 
@@ -142,20 +145,10 @@ class PteRun(NamedTuple):
                 table[page - start] = pfn
             return [PteRun(start, nr, tuple(table), order, flags)]
         out: list[PteRun] = []
-        at, shift = start, lanes[0] - start
+        at = start
         for page, pfn in zip(pages, pfns, strict=True):
-            is_apart = page - at > _APART and k == 1 and pfn != page + shift
-            if is_apart and not (out and out[-1].lanes[0] + out[-1].nr == at + shift):
-                # Two runs that cannot be joined, neither with what there is.
-                out.append(_new(PteRun, (at, page - at, (at + shift,), order, flags)))
-                out.append(_new(PteRun, (page, 1, (pfn,), order, flags)))
-                at = page + 1
-                continue
             if page > at:
-                if k > 1:
-                    _append(out, self.clip(at, page))
-                else:
-                    _append(out, _new(PteRun, (at, page - at, (at + shift,), order, flags)))
+                _append(out, self.clip(at, page))
             _append(out, _new(PteRun, (page, 1, (pfn,), order, flags)))
             at = page + 1
         if at < start + nr:
@@ -207,11 +200,11 @@ class PteRun(NamedTuple):
 
 
 def _append(out: list[PteRun], run: PteRun) -> None:
-    """Add *run*, joined with the last one if that can be."""
+    """Add *run*, joined with the last one if join() can do that, which is asked if it looks so."""
     if out:
         last = out[-1]
         k, m = len(last.lanes), len(run.lanes)
-        if last.nr + run.nr <= k + m + 4 or last.lanes[0] + last.nr == run.lanes[0]:
+        if last.nr + run.nr <= k + m + _WORDS or last.lanes[0] + last.nr == run.lanes[0]:
             joined = last.join(run)
             if joined is not None:
                 out[-1] = joined
