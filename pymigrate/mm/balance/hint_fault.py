@@ -22,7 +22,7 @@ from pymigrate.mm.balance.scan import in_one_lane, is_dirty_file
 from pymigrate.mm.base.memmap import Folio, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Extent, coalesce
-from pymigrate.mm.engine.folio_list import Slice
+from pymigrate.mm.engine.folio_list import Slice, mapped_folio, named
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.frames.frames import extents_of, folio_of, update_frames
 from pymigrate.mm.frames.hot_pages import TIERING, access_time, uses_access_time
@@ -267,13 +267,11 @@ def _migrate_alike(machine: Machine, task: Task, vma: Vma, parts: list[PteRun], 
     folio = folio_of(machine, parts[0].lanes[0])
     queue = []
     for part in parts:
-        if folio.order and not part.order:  # mapped by pages, it moves as a whole
-            first = part.start - (part.lanes[0] - folio.pfn)
-            part = PteRun(first, folio.nr, (folio.pfn,), folio.order, part.flags)
-        index = vma.index(part.start)
         run = part.with_flags(part.flags & ~Pte.HINT)
-        run = run if folio.is_anon else run.moved(index)
-        queue.append(Slice.whole(run, folio.merged(), index))
+        if run.order == folio.order:
+            queue.append(named(machine, Slice.whole(run, folio.merged(), vma.index(run.start))))
+        else:  # mapped by pages, it moves as a whole
+            queue.append(mapped_folio(machine, vma, run, run.start))
     where, reason, mode = ThisNode(target), MigrateReason.NUMA_MISPLACED, MigrateMode.ASYNC
     return migrate_pages(machine, task, queue, where, reason, mode=mode).succeeded
 

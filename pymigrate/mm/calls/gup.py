@@ -5,19 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.base.pte import PteRun
-from pymigrate.mm.engine.folio_list import Slice
+from pymigrate.mm.engine.folio_list import Slice, mapped_folio
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.faults.memory import access
 from pymigrate.mm.faults.vm_fault import Access
-from pymigrate.mm.frames.frames import folio_of
 from pymigrate.mm.frames.free_area import is_longterm_pinnable
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.frames.placement import OWN_NODE
 from pymigrate.mm.reclaim.room import FOR_THE_KERNEL
 from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.spaces.pins import change_references, drop_pin, is_secretmem
-from pymigrate.mm.spaces.rmap import rmap_index
 from pymigrate.mm.state.events import MigrateReason
 from pymigrate.mm.state.machine import telling
 from pymigrate.mm.state.task import Pin
@@ -62,14 +59,10 @@ def migrate_longterm_unpinnable_folios(machine: Machine, task: Task, pages: Sequ
         run, vma = task.mm.page_table.at(page), task.mm.find_vma(page)
         assert run is not None
         assert vma is not None
-        folio = folio_of(machine, run.pfn(page))
-        if folio.pfn not in seen:
-            seen.add(folio.pfn)
-            first = page - (run.pfn(page) - folio.pfn)
-            index = vma.index(first)
-            start = rmap_index(folio.frame, first, index)
-            moved = PteRun(start, folio.nr, (folio.pfn,), folio.order, run.flags)
-            queue.append(Slice.whole(moved, folio.merged(), index))
+        part = mapped_folio(machine, vma, run, page)
+        if part.run.lanes[0] not in seen:
+            seen.add(part.run.lanes[0])
+            queue.append(part)
     result = migrate_pages(
         machine, task, queue, OWN_NODE, MigrateReason.LONGTERM_PIN, room=FOR_THE_KERNEL
     )

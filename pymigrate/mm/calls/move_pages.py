@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pymigrate.mm.base.memmap import FrameFlag, nid_of
-from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
 from pymigrate.mm.calls.move_pages_bulk import planned
 from pymigrate.mm.calls.move_pages_loop import EFAULT, ENOMEM, Loop, MovePagesResult, without_frame
-from pymigrate.mm.engine.folio_list import Slice
+from pymigrate.mm.engine.folio_list import mapped_folio
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.frames.frames import folio_of, frame_of
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.reclaim.room import FOR_CALLS
-from pymigrate.mm.spaces.rmap import rmap_index
 from pymigrate.mm.state.machine import note_left
 from pymigrate.mm.state.vma import Vma, is_migratable
 from pymigrate.units import MAX_NUMNODES
@@ -23,6 +21,7 @@ from pymigrate.units import MAX_NUMNODES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pymigrate.mm.engine.folio_list import Slice
     from pymigrate.mm.state.machine import Machine
     from pymigrate.mm.state.task import Task
     from pymigrate.nodemask import Nodemask
@@ -98,20 +97,14 @@ class _OneByOne:
 
     def isolate(self, page: int, pfn: int) -> bool:
         """Put the folio on the list for the engine; False if it is there."""
-        folio, vma = folio_of(self.machine, pfn), self.target.mm.find_vma(page)
-        run = self.target.mm.page_table.at(page)
-        if folio.pfn in self.isolated:
-            return False
+        vma, run = self.target.mm.find_vma(page), self.target.mm.page_table.at(page)
         assert vma is not None
         assert run is not None
-        self.isolated.add(folio.pfn)
-        first = page - (pfn - folio.pfn)
-        index = vma.index(first)
-        start = rmap_index(folio.frame, first, index)
-        if folio.flags & FrameFlag.KSM:
-            index = self.machine.stable_tree.index(folio.frame.owner)
-        moved = PteRun(start, folio.nr, (folio.pfn,), folio.order, run.flags)
-        self.queue.append(Slice.whole(moved, folio.merged(), index))
+        part = mapped_folio(self.machine, vma, run, page)
+        if part.run.lanes[0] in self.isolated:
+            return False
+        self.isolated.add(part.run.lanes[0])
+        self.queue.append(part)
         return True
 
     def migrate(self, node: int) -> int:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pymigrate.mm.base.memmap import Frame, States
+from pymigrate.mm.base.memmap import Frame, FrameFlag, States
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.base.runs import Extent, pages_to_extents
 from pymigrate.mm.base.why import Stay, Why
-from pymigrate.mm.frames.frames import extents_of
+from pymigrate.mm.frames.frames import extents_of, folio_of
+from pymigrate.mm.spaces.rmap import rmap_index
 from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.mm.state.vma import Vma
 
 
 class Slice(NamedTuple):
@@ -121,6 +125,28 @@ def stays_of(parts: Iterable[tuple[Slice, Why]]) -> Iterator[Stay]:
     for part, why in parts:
         for start, nr in part.extents():
             yield Stay(start, nr, why)
+
+
+def named(machine: Machine, part: Slice) -> Slice:
+    """*part*, whose run and index are those of a mapping, with its pages as the engine names them.
+
+    That is as rmap.mappings() counts. A merged page has its place where placements take turns by
+    its node of the stable tree.
+    """
+    run, _, states, first = part
+    frame = states.first
+    if frame.flags & FrameFlag.KSM:
+        first = machine.stable_tree.index(frame.owner)
+    return part._replace(run=run.moved(rmap_index(frame, run.start, part.first)), first=first)
+
+
+def mapped_folio(machine: Machine, vma: Vma, run: PteRun, page: int) -> Slice:
+    """The folio that *run* of *vma* maps at *page*, whole, as the engine takes it."""
+    pfn = run.pfn(page)
+    folio = folio_of(machine, pfn)
+    first = page - (pfn - folio.pfn)
+    whole = PteRun(first, folio.nr, (folio.pfn,), folio.order, run.flags)
+    return named(machine, Slice.whole(whole, folio.merged(), vma.index(first)))
 
 
 def batches(queue: Iterable[Slice]) -> Iterator[list[Slice]]:

@@ -9,7 +9,7 @@ from pymigrate.mm.base.memmap import NODE_SHIFT, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.base.why import Why
-from pymigrate.mm.engine.folio_list import Slice, stays_of
+from pymigrate.mm.engine.folio_list import Slice, named, stays_of
 from pymigrate.mm.frames.frames import folio_of, frame_of, states_of, uniform_parts
 from pymigrate.mm.state.vma import is_migratable
 
@@ -190,15 +190,9 @@ class Queue:
         return self.isolated.between(start, start + nr)
 
     def _isolate(self, vma: Vma, part: Slice) -> None:
-        """Queue *part*, named as rmap.mappings() counts: a file's pages by their index."""
-        frame = part.states.first
-        if frame.flags & FrameFlag.KSM:
-            part = part._replace(first=self.machine.stable_tree.index(frame.owner))
-        else:
+        if not part.states.first.flags & FrameFlag.KSM:
             self.first_vma = self.first_vma or vma
-            if not frame.is_anon:
-                part = part._replace(run=part.run.moved(part.first))
-        self.slices.append(part)
+        self.slices.append(named(self.machine, part))
 
 
 def _misplaced(
