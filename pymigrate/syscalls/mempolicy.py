@@ -16,7 +16,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.policy import Mempolicy, new_policy, set_nodemask, split_mode
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
-from pymigrate.syscalls.mmap import checked_range
+from pymigrate.syscalls.ranges import checked_range
 from pymigrate.uapi import (
     MPOL,
     MPOL_F_ADDR,

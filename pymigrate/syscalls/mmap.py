@@ -18,23 +18,11 @@ from pymigrate.mm.state.address_space import UNNAMED, AddressSpace
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Region, Task
 from pymigrate.mm.state.vma import Vm, Vma
+from pymigrate.syscalls.ranges import checked_range
 from pymigrate.units import HPAGE_SIZE, PAGE_SHIFT, PAGE_SIZE, page_range, pages_of
 
-_ADDRESS_BITS = 64
 TASK_SIZE = (1 << 47) - PAGE_SIZE
 PROT = {"r": Vm.READ, "w": Vm.WRITE, "x": Vm.EXEC}
-
-
-def checked_range(addr: int, length: int) -> tuple[int, int]:
-    """The pages [a, b) that a call is given: *length* bytes from *addr*, which is aligned.
-
-    Raises KernelError EINVAL if the range wraps; a length that wraps when it is rounded is 0.
-    """
-    nr = pages_of(length) & ((1 << (_ADDRESS_BITS - PAGE_SHIFT)) - 1)
-    a = addr >> PAGE_SHIFT
-    if (a + nr) << PAGE_SHIFT >= 1 << _ADDRESS_BITS:
-        raise KernelError("EINVAL", "the range wraps around the end of the address space")
-    return a, a + nr
 
 
 def prot_flags(prot: str) -> int:

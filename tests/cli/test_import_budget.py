@@ -41,6 +41,21 @@ def test_what_only_looks_does_not_import_what_moves(shell: Shell, line: str) -> 
     assert "pymigrate.mm.engine" not in done.stderr
 
 
+def test_call_with_memory_to_spare_imports_nothing_that_makes_room(shell: Shell) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "pymigrate", *"migratepages a 0 1".split()],
+        env=shell.environment(),
+        cwd=shell.folder,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    )
+    assert "pymigrate.mm.engine.migrate\n" in done.stderr
+    for layer in ("compact", "balance", "faults", "offline"):
+        assert f"pymigrate.mm.{layer}\n" not in done.stderr
+    assert "pymigrate.mm.reclaim.slowpath" not in done.stderr
+
+
 def test_json_is_imported_for_json(shell: Shell) -> None:
     assert imported(shell, "vmstat --json") == {"json"}
 

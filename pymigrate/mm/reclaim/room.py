@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from pymigrate.mm.base.gfp import TRANSHUGE
-from pymigrate.mm.frames.page_alloc import free_pages
-from pymigrate.mm.reclaim.direct_alloc import alloc_large_folio
-from pymigrate.mm.reclaim.hugetlb import alloc_for_migration
-from pymigrate.mm.reclaim.slowpath import have_room_to_migrate
+from pymigrate.mm.frames.page_alloc import alloc_folio, free_pages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,18 +28,25 @@ class MakesRoom:
         self, machine: Machine, caller: Task, where: Placement, queue: Sequence[Slice]
     ) -> None:
         """Let kswapd reclaim what *queue* will need, if this one *reclaims*."""
-        if self.reclaims:
-            have_room_to_migrate(machine, caller, where, queue)
+        if self.reclaims and machine.demotion:
+            _reclaim("slowpath").have_room_to_migrate(machine, caller, where, queue)
 
     def alloc(self, machine: Machine, caller: Task, where: Placement, order: int) -> int | None:
         """A block that is free, or made free."""
-        return alloc_large_folio(machine, caller, where, order, TRANSHUGE)
+        pfn = alloc_folio(machine, caller, where, order)
+        if pfn is None and order:
+            large = _reclaim("direct_alloc").alloc_large_folio
+            pfn = large(machine, caller, where, order, TRANSHUGE)
+        return pfn
 
     def alloc_huge_page(
         self, machine: Machine, caller: Task, where: Placement, falls_back: bool
     ) -> tuple[int, bool] | None:
         """A page of a pool, or a fresh one."""
-        return alloc_for_migration(machine, caller, where, falls_back)
+        page: tuple[int, bool] | None = _reclaim("hugetlb").alloc_for_migration(
+            machine, caller, where, falls_back
+        )
+        return page
 
     def put(self, machine: Machine, pfn: int, nr: int) -> None:
         """The block is free again."""
@@ -48,3 +54,13 @@ class MakesRoom:
 
 
 FOR_CALLS, FOR_THE_KERNEL = MakesRoom(reclaims=True), MakesRoom(reclaims=False)
+
+
+@cache
+def _reclaim(name: str) -> Any:  # a module
+    """A module of this layer, imported when it is first needed.
+
+    Reclaim and compaction are a third of the core, and a call on a machine with memory to spare
+    needs none of it: its start would take a tenth longer.
+    """
+    return import_module(f"{__package__}.{name}")
