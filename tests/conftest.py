@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
+from pymigrate.mm.check import problems
 from pymigrate.mm.frames.frames import FrameEdits, update_frames
 from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.machine import Machine
@@ -171,6 +172,11 @@ def errno_of(call: Callable[..., object], *args: Any, **kwargs: Any) -> str:
     with pytest.raises(KernelError) as failure:
         call(*args, **kwargs)
     return failure.value.errno
+
+
+def check(machine: Machine) -> None:
+    """Assert that *machine* is sound, run by run; tests.property.invariants looks at each page."""
+    assert list(problems(machine)) == []
 
 
 def kernel_page(machine: Machine, pfn: int) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.base.memmap import POOL_FRAME, FrameFlag
+from pymigrate.mm.base.runs import coalesce
 from pymigrate.mm.frames.frames import extents_of
 from pymigrate.units import HPAGE_PMD_ORDER
 
@@ -109,17 +110,39 @@ def _outside(node: Node) -> Iterator[str]:
 
 
 def _check_pool(node: Node) -> Iterator[str]:
-    pages = sum(r.nr for r in node.memmap.runs if r.frame.flags & FrameFlag.HUGETLB)
-    nr = pages >> HPAGE_PMD_ORDER
-    if nr != node.hugetlb.nr:
-        yield f"node {node.nid}: its hugetlb pool has {nr} pages, and {node.hugetlb.nr} are counted"
+    """Every hugetlb page is its node's pool's, and is either free there or in use."""
+    what, pool = f"node {node.nid}: its hugetlb pool", node.hugetlb
+    pages = [run for run in node.memmap.runs if run.frame.flags & FrameFlag.HUGETLB]
+    nr = sum(run.nr for run in pages) >> HPAGE_PMD_ORDER
+    if nr != pool.nr:
+        yield f"{what} has {nr} pages, and {pool.nr} are counted"
+    free = [(run.start, run.nr) for run in pages if run.frame == POOL_FRAME]
+    if coalesce(free) != coalesce(pool.free.runs):
+        yield f"{what} lists other pages as free than those that are"
+    if not 0 <= pool.surplus <= pool.nr:
+        yield f"{what} has {pool.nr} pages, of which {pool.surplus} are surplus"
+
+
+def _check_reserved(machine: Machine) -> Iterator[str]:
+    """The pools have as many free pages as are reserved, and those are somebody's."""
+    resv = [mm.resv for mm in machine.mms.values()] + [s.resv for s in machine.spaces.values()]
+    nr = sum(extent.nr for runs in resv for extent in runs.runs) >> HPAGE_PMD_ORDER
+    if nr != machine.resv_huge_pages:
+        yield f"{nr} huge pages are reserved, and {machine.resv_huge_pages} are counted"
+    free = sum(node.hugetlb.nr_free for node in machine.nodes.values())
+    if free < machine.resv_huge_pages:
+        yield f"{machine.resv_huge_pages} huge pages are reserved, of {free} free ones"
 
 
 def _check_device(device: Device) -> Iterator[str]:
+    """Each frame is free, or holds an anonymous base page that nobody holds."""
     what = f"device {device.name}"
     used = [(run.start, run.nr) for run in device.memmap.runs]
     end = device.start + device.nr
     yield from _partition([*used, *device.free.runs], device.start, end, what)
+    for run in device.memmap.runs:
+        if not run.frame.is_anon or run.frame.order or run.frame.is_held:
+            yield f"{what}: frame {run.start:#x} holds what cannot be there"
 
 
 def _check_maps(machine: Machine) -> Iterator[str]:
@@ -199,6 +222,8 @@ def _check_mms(machine: Machine) -> Iterator[str]:
             if low.end > high.start:
                 yield f"{what}: two mappings overlap at {high.start << 12:#x}"
         for vma in mm.vmas:
+            if vma.start >= vma.end or not (vma.space or vma.pgoff == vma.start):
+                yield f"{what}: the mapping at {vma.start << 12:#x} is empty, or displaced"
             if vma.space and vma.space not in machine.spaces:
                 yield f"{what}: the mapping at {vma.start << 12:#x} maps a file that is gone"
             if vma.policy and vma.policy.nodes - machine.memory_nodes:
@@ -258,6 +283,7 @@ def _check_holders(machine: Machine) -> Iterator[str]:
 
 _CHECKS: dict[str, Callable[[Machine], Iterator[str]]] = {
     "the memory of the nodes": _check_nodes,
+    "the hugetlb pools": _check_reserved,
     "the mapcounts": _check_maps,
     "the address spaces": _check_mms,
     "the page cache": _check_caches,

@@ -20,6 +20,7 @@ from pymigrate.syscalls.process import fork, touch
 from pymigrate.uapi import MPOL
 from tests.conftest import (
     PAGE,
+    check,
     four_nodes,
     hold,
     mapped,
@@ -31,7 +32,6 @@ from tests.conftest import (
     touched,
     two_nodes,
 )
-from tests.property.invariants import check
 
 TO_1 = ThisNode(1)
 FREE = 979  # pages that an empty node of 4 MiB gives

@@ -25,6 +25,7 @@ from pymigrate.views.proc.meminfo import meminfo
 from tests.conftest import (
     MIB,
     PAGE,
+    check,
     errno_of,
     mapped,
     new_file,
@@ -33,7 +34,6 @@ from tests.conftest import (
     placed_on,
     touched,
 )
-from tests.property.invariants import check
 
 LONG, SHORT = True, False
 

@@ -16,8 +16,7 @@ from pymigrate.syscalls.mmap import munmap
 from pymigrate.syscalls.process import fork, touch
 from pymigrate.syscalls.reclaim import reclaim
 from pymigrate.uapi import MPOL
-from tests.conftest import mapped, new_file, new_task, nodes_of, touched
-from tests.property.invariants import check
+from tests.conftest import check, mapped, new_file, new_task, nodes_of, touched
 
 
 @pytest.fixture
