@@ -9,7 +9,7 @@ from pymigrate.mm.compact.compaction import compact_memory
 from pymigrate.mm.compact.kcompactd import proactive_compact_nodes
 from pymigrate.mm.faults.filemap import drop_caches
 from pymigrate.mm.frames.hot_pages import TIERING, reset_memory_tiering
-from pymigrate.mm.frames.page_alloc import setup_watermarks
+from pymigrate.mm.frames.watermarks import setup_watermarks
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task

@@ -14,8 +14,9 @@ from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.calls.cpuset import track_memory_nodes
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
-from pymigrate.mm.frames.page_alloc import free_pages, setup_watermarks
+from pymigrate.mm.frames.page_alloc import free_pages
 from pymigrate.mm.frames.placement import Within
+from pymigrate.mm.frames.watermarks import setup_watermarks
 from pymigrate.mm.offline.page_isolation import (
     has_unmovable_pages,
     is_kernel,

@@ -9,7 +9,8 @@ from pymigrate.mm.faults.filemap import dirty_frames
 from pymigrate.mm.frames.busy import begin
 from pymigrate.mm.frames.frames import FrameEdits
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
-from pymigrate.mm.frames.page_alloc import add_memory, reserve_pages, setup_watermarks
+from pymigrate.mm.frames.page_alloc import reserve_pages
+from pymigrate.mm.frames.watermarks import add_memory, setup_watermarks
 from pymigrate.mm.offline.contig import declare_cma
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.state.address_space import AddressSpace

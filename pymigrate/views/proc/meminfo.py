@@ -3,7 +3,7 @@
 The kernel's own memory is not simulated: what it takes is 0, and all memory is the machine's.
 """
 
-from pymigrate.mm.frames.page_alloc import total_reserve
+from pymigrate.mm.frames.watermarks import total_reserve
 from pymigrate.mm.offline.memory_failure import num_poisoned_pages
 from pymigrate.mm.spaces.hugetlb_pool import nr_free
 from pymigrate.mm.state.machine import Machine

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pymigrate.mm.base.memmap import Frame, FrameFlag, FrameRun
 from pymigrate.mm.base.vmstat import CMA_NAMES, NAMES, NODE_STATS, NUMA_EVENTS, ZONE_STATS
 from pymigrate.mm.frames.free_area import cma_areas, nr_free_cma
-from pymigrate.mm.frames.page_alloc import total_reserve
+from pymigrate.mm.frames.watermarks import total_reserve
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Node, Zone
 from pymigrate.units import HPAGE_PMD_ORDER

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import NODE_SHIFT
 from pymigrate.mm.base.vmstat import NODE_STATS, NUMA_EVENTS
-from pymigrate.mm.frames.page_alloc import RESERVE_RATIO
+from pymigrate.mm.frames.watermarks import RESERVE_RATIO
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Node, Zone
 from pymigrate.views.proc import vmstat

@@ -3,7 +3,7 @@
 Settings that are not simulated have the value that they have at boot.
 """
 
-from pymigrate.mm.frames.page_alloc import min_free_kbytes
+from pymigrate.mm.frames.watermarks import min_free_kbytes
 from pymigrate.mm.spaces.hugetlb_pool import nr_free
 from pymigrate.mm.state.machine import Machine
 from pymigrate.syscalls import sysctl

@@ -12,7 +12,6 @@ from pymigrate.mm.frames.page_alloc import (
     free_pages,
     reserve_pages,
     room_for,
-    setup_watermarks,
     zonelist,
 )
 from pymigrate.mm.frames.placement import (
@@ -25,6 +24,7 @@ from pymigrate.mm.frames.placement import (
     Within,
     from_index,
 )
+from pymigrate.mm.frames.watermarks import setup_watermarks
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Zone
 from pymigrate.nodemask import Nodemask
