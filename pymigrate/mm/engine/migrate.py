@@ -158,7 +158,7 @@ class _Call:
         """Whether each folio is to go its own way, or to be seen, or met by others."""
         if isinstance(self.room, InFrames):
             return True
-        if self.where == OWN_NODE or self.reason == MigrateReason.MEMORY_FAILURE:
+        if self.where is OWN_NODE or self.reason == MigrateReason.MEMORY_FAILURE:
             return True
         return self.machine.is_watched
 
@@ -223,7 +223,7 @@ class _Call:
         """Whether every folio of *queue* surely gets a destination."""
         if isinstance(self.room, InFrames):
             return len(self.room.pfns) >= len(queue)
-        if self.where == OWN_NODE or any(is_hugetlb(part) for part in queue):
+        if self.where is OWN_NODE or any(is_hugetlb(part) for part in queue):
             return False
         return self.bulk.has_room(queue)
 

@@ -206,7 +206,7 @@ class FolioMover:
 
     def _find_destination(self, work: Work) -> bool:
         where = from_index(self.where, work.index >> work.order)
-        if where == OWN_NODE:
+        if where is OWN_NODE:
             where = Prefer(nid_of(work.pfn))
         if work.is_hugetlb:
             falls_back = self.reason in _FALLS_BACK

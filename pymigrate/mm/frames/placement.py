@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import gcd
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.nodemask import Nodemask
 from pymigrate.uapi import MPOL
@@ -14,49 +13,43 @@ if TYPE_CHECKING:
     from pymigrate.mm.state.policy import Mempolicy
     from pymigrate.mm.state.task import Task
 
-# Dataclasses, for as tuples ThisNode(1) and Prefer(1) would be equal.
+# Which of them one is, its class says: as tuples, ThisNode(1) and Prefer(1) are equal.
 
 
-@dataclass(frozen=True, slots=True)
-class ThisNode:
+class ThisNode(NamedTuple):
     """Node *nid*, and no other: __GFP_THISNODE."""
 
     nid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Prefer:
+class Prefer(NamedTuple):
     """Node *nid*, then the others in the order of its zonelist: what most allocations want."""
 
     nid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Within:
+class Within(NamedTuple):
     """The nodes of *nodes*, nearest to *nid* first, and no others: MPOL_BIND."""
 
     nid: int
     nodes: Nodemask
 
 
-@dataclass(frozen=True, slots=True)
-class PreferMany:
+class PreferMany(NamedTuple):
     """The nodes of *nodes*, nearest to *nid* first, then the others: MPOL_PREFERRED_MANY."""
 
     nid: int
     nodes: Nodemask
 
 
-@dataclass(frozen=True, slots=True)
-class Demote:
+class Demote(NamedTuple):
     """Node *nid* down to its min watermark, then those of *nodes*: alloc_demote_folio()."""
 
     nid: int
     nodes: Nodemask
 
 
-@dataclass(frozen=True, slots=True)
-class Cycle:
+class Cycle(NamedTuple):
     """Nodes that take turns: page i prefers ``turns[i % len(turns)]``. MPOL_INTERLEAVE, weighted.
 
     Pages that get the node whose turn it is count as numa_interleave.

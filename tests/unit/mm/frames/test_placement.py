@@ -60,7 +60,8 @@ def policy(mode: MPOL, nodes: str, home: int = -1) -> Mempolicy:
 def test_where_a_policy_puts_pages(found: Mempolicy | None, expected: Placement) -> None:
     machine = four_nodes()
     machine.weights = {1: 3}
-    assert placement(machine, new_task(machine, cpu=2), found) == expected
+    made = placement(machine, new_task(machine, cpu=2), found)
+    assert repr(made) == repr(expected)  # its class and its nodes
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,7 @@ def test_the_cursor(
     task = new_task(machine)
     task.il_prev, task.il_weight = before
     where, *cursor = cursor_placement(machine, task, 4, found)
-    assert (where, tuple(cursor)) == (Cycle(turns), after)
+    assert (repr(where), tuple(cursor)) == (repr(Cycle(turns)), after)
 
 
 def test_a_policy_that_takes_no_turns_leaves_the_cursor() -> None:
@@ -139,8 +140,9 @@ def test_values_of_different_kinds_are_never_equal() -> None:
     ],
 )
 def test_turns_of_pages_from_an_index_on(index: int, step: int, turns: tuple[int, ...]) -> None:
-    assert from_index(Cycle((0, 1, 2, 3)), index, step) == Cycle(turns)
+    assert repr(from_index(Cycle((0, 1, 2, 3)), index, step)) == repr(Cycle(turns))
 
 
 def test_who_takes_no_turns_asks_for_the_same_at_every_index() -> None:
-    assert from_index(Within(0, mask("1")), 5, 3) == Within(0, mask("1"))
+    where = Within(0, mask("1"))
+    assert from_index(where, 5, 3) is where
