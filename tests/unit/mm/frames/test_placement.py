@@ -124,11 +124,6 @@ def test_which_nodes_are_tried_one_set_after_the_other(
     assert rounds_of(where, 1) == expected
 
 
-def test_values_of_different_kinds_are_never_equal() -> None:
-    assert ThisNode(1) != Prefer(1)
-    assert Within(1, mask("2")) != PreferMany(1, mask("2"))
-
-
 @pytest.mark.parametrize(
     ("index", "step", "turns"),
     [
