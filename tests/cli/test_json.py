@@ -43,6 +43,11 @@ COMMANDS = [
     "task mmap a new 4KiB",
     "task touch b stack+128KiB --read",
     "task fork a child",
+    "placement a heap",
+    "ksm",
+    "alloc blocks --order 1",
+    "reclaim 0",
+    "migratepages a 0 1 --meanwhile b stack read",
 ]
 # What names its keys itself: files, counters, settings, nodes.
 VALUES = {"counters", "files", "values", "before", "after", "distances", "summary", "tiers"}
