@@ -110,6 +110,8 @@ def _batch(found: list[PteRun], folio: Folio) -> PteRun:
     first = next(found[0].entries())
     nr = 1
     for run in found:
+        if not run.lanes:
+            break  # the zero page
         for entry in run.entries():
             if entry.start == first.start:
                 continue

@@ -111,3 +111,14 @@ def test_pageout_passes_over_zero_pages(machine: Machine, task: Task) -> None:
     touch(machine, task, addr, PAGE, write=False)
     madvise(machine, task, addr, PAGE, Madv.PAGEOUT)
     assert task.mm.page_table.at(addr >> 12) is not None
+
+
+def test_the_zero_page_ends_what_maps_a_folio_page_by_page(machine: Machine, task: Task) -> None:
+    machine.thp = "always"
+    addr = touched(machine, task, "2MiB")
+    last = addr + (2 << 20) - PAGE
+    madvise(machine, task, last, PAGE, Madv.DONTNEED)
+    touch(machine, task, last, PAGE, write=False)
+    madvise(machine, task, addr, 2 << 20, Madv.COLD)
+    check(machine)
+    assert nodes_of(machine, task, addr, "2MiB") == [[511, 0], [1, -1]]
