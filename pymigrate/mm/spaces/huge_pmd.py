@@ -64,7 +64,7 @@ def split_huge_pmds(machine: Machine, mm: Mm, a: int, b: int) -> None:
 def split_huge_pmd_at(machine: Machine, mm: Mm, page: int) -> None:
     """Let no huge entry reach across *page*. Mirrors split_huge_pmd_if_needed()."""
     run = mm.page_table.at(page) if page % HPAGE_PMD_NR else None
-    if run is not None and run.order and run.cuts(page)[0] != page:
+    if run is not None and run.order:
         split_huge_pmds(machine, mm, page, page + 1)
 
 

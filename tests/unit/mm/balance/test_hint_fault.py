@@ -2,7 +2,7 @@
 
 import pytest
 
-from pymigrate.mm.balance.hint_fault import is_used_from
+from pymigrate.mm.balance.hint_fault import balanced_room, is_used_from
 from pymigrate.mm.balance.scan import task_numa_work
 from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.pte import Pte
@@ -269,3 +269,16 @@ def test_code_that_others_map_too_stays(machine: Machine, task: Task) -> None:
         if task.pid in machine.tasks:
             exit_task(machine, task)
     assert places == [[[4, 0]], [[4, 1]]]
+
+
+def test_room_is_what_a_zone_has_above_its_high_watermark_with_what_lies_above() -> None:
+    node = nodes_with("64MiB").nodes[0]
+    dma, dma32 = node.zones
+    above = dma32.nr_free - dma32.watermark_low - dma32.reserve
+    below = dma.nr_free - dma.watermark_high - dma.reserve
+    assert balanced_room(node, 1) == above + below - 1
+    assert balanced_room(node, 512) == -(-(above + below - 512) // 512)
+    dma.nr_free = dma.watermark_high + dma.reserve + 1
+    assert balanced_room(node, 1) == dma32.nr_free - dma32.watermark_high - dma32.reserve - 1
+    dma32.nr_free = 0
+    assert balanced_room(node, 1) == 0

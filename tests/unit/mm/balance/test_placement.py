@@ -7,6 +7,7 @@ from pymigrate.mm.balance.placement import (
     HintFault,
     cpupid_of,
     task_numa_fault,
+    task_numa_group,
     task_numa_placement,
 )
 from pymigrate.mm.balance.scan import task_numa_work
@@ -203,3 +204,17 @@ def test_page_of_two_nodes_moves_only_after_two_faults_in_a_row_from_one(
     assert nodes_of(machine, task, ours, "16KiB") == [[4, 0]]
     use(machine, other, theirs)  # twice in a row from node 1
     assert nodes_of(machine, task, ours, "16KiB") == [[4, 1]]
+
+
+@pytest.mark.parametrize(
+    ("is_shared", "is_private", "nr_tasks"), [(False, True, 1), (True, False, 2)]
+)
+def test_only_shared_pages_make_a_group(
+    machine: Machine, task: Task, is_shared: bool, is_private: bool, nr_tasks: int
+) -> None:
+    other = new_task(machine, "b", cpu=1)
+    for each in (task, other):
+        assert not task_numa_group(machine, each, fault(0))
+    seen = fault(0, last=cpupid_of(other), is_shared=is_shared)
+    assert task_numa_group(machine, task, seen) is is_private
+    assert machine.numa_groups[other.numa.group].nr_tasks == nr_tasks

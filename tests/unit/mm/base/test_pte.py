@@ -54,6 +54,12 @@ def test_a_page_inside_a_large_entry_has_its_own_frame() -> None:
             (run(0, 4, 0, order=2), run(4, 12, 512, 4, order=2)),
             id="order 2",
         ),
+        pytest.param(
+            run(0, 24, 0, 512, order=2),
+            12,
+            (run(0, 12, 0, 512, order=2), run(12, 12, 516, 8, order=2)),
+            id="order 2, behind a row",
+        ),
     ],
 )
 def test_split(whole: PteRun, at: int, parts: tuple[PteRun, PteRun]) -> None:

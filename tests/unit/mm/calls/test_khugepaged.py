@@ -3,6 +3,8 @@
 import pytest
 
 from pymigrate.mm.base.advice import Madv
+from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.madvise import madvise
@@ -17,6 +19,7 @@ from tests.conftest import (
     mapped,
     new_task,
     nodes_of,
+    pfn_at,
     placed_on,
     touched,
     two_nodes,
@@ -105,3 +108,14 @@ def test_a_node_without_a_huge_page_is_enomem(machine: Machine, task: Task) -> N
     addr = touched(machine, task, "2MiB")
     assert errno_of(collapse, machine, task, addr) == "ENOMEM"
     assert machine.counters["thp_collapse_alloc_failed"] == 1
+
+
+def test_what_nobody_stored_into_is_still_zero_in_the_huge_page(
+    machine: Machine, task: Task
+) -> None:
+    addr = mapped(machine, task, "2MiB")
+    madvise(machine, task, addr, HUGE, Madv.POPULATE_WRITE)
+    touch(machine, task, addr, 2 * PAGE)
+    collapse(machine, task, addr)
+    frames = [frame_of(machine, pfn_at(task, addr) + i) for i in range(4)]
+    assert [bool(frame.flags & FrameFlag.ZEROED) for frame in frames] == [False, False, True, True]

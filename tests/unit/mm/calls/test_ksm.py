@@ -447,3 +447,13 @@ def test_pages_on_a_device_are_not_merged(machine: Machine, task: Task) -> None:
     add_device(machine, "gpu", 16)
     migrate_to_device(machine, task, machine.devices["gpu"], addr >> 12, (addr >> 12) + 1)
     assert scan(machine) == (1, 1, 0)
+
+
+def test_merged_pages_of_other_nodes_are_not_meant(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "12KiB")
+    madvise(machine, task, addr, 3 * PAGE, Madv.MERGEABLE)
+    ksm.scan(machine)
+    pfn = pfn_at(task, addr)
+    assert migrate_pages(machine, task, task, Nodemask.of(1), Nodemask.of(0)) == 0
+    assert pfn_at(task, addr) == pfn
+    assert machine.counters["pgmigrate_success"] == 0

@@ -1,17 +1,33 @@
 """MADV_FREE and MADV_PAGEOUT: what becomes of the pages."""
 
+import pytest
+
 from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.frames.frames import frame_of
-from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.machine import Machine, add_device
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
+from pymigrate.syscalls.devices import migrate_vma
 from pymigrate.syscalls.madvise import madvise
 from pymigrate.syscalls.migrate import migrate_pages
-from pymigrate.syscalls.mmap import mlock
+from pymigrate.syscalls.mmap import mlock, mprotect
 from pymigrate.syscalls.process import fork, touch
-from tests.conftest import PAGE, hold, mapped, maps, new_file, nodes_of, touched
+from tests.conftest import (
+    HUGE,
+    PAGE,
+    flags_at,
+    hold,
+    mapped,
+    maps,
+    new_file,
+    new_task,
+    nodes_of,
+    pfn_at,
+    touched,
+    two_nodes,
+)
 from tests.property.invariants import check
 
 
@@ -122,3 +138,78 @@ def test_the_zero_page_ends_what_maps_a_folio_page_by_page(machine: Machine, tas
     madvise(machine, task, addr, 2 << 20, Madv.COLD)
     check(machine)
     assert nodes_of(machine, task, addr, "2MiB") == [[511, 0], [1, -1]]
+
+
+# Huge pages
+
+
+def huge(machine: Machine, task: Task, is_split: bool) -> int:
+    """A huge page, mapped as one or by base pages."""
+    machine.thp = "always"
+    addr = touched(machine, task, "2MiB")
+    if is_split:
+        mprotect(machine, task, addr, PAGE, "r")
+        mprotect(machine, task, addr, PAGE, "rw")
+    return addr
+
+
+@pytest.mark.parametrize("is_split", [False, True], ids=["huge entry", "base entries"])
+@pytest.mark.parametrize(
+    ("advice", "flag"), [(Madv.FREE, Pte.DIRTY), (Madv.COLD, Pte.YOUNG)], ids=["free", "cold"]
+)
+def test_advice_for_all_of_a_huge_page_leaves_it_whole(
+    is_split: bool, advice: Madv, flag: int
+) -> None:
+    machine = two_nodes()
+    task = new_task(machine)
+    addr = huge(machine, task, is_split)
+    madvise(machine, task, addr, HUGE, advice)
+    assert frame_of(machine, pfn_at(task, addr)).order == 9
+    assert not any(run.flags & flag for run in task.mm.page_table.runs)
+    check(machine)
+
+
+@pytest.mark.parametrize("is_split", [False, True], ids=["huge entry", "base entries"])
+@pytest.mark.parametrize("advice", [Madv.FREE, Madv.COLD, Madv.PAGEOUT])
+def test_advice_for_a_part_of_a_huge_page_splits_it(advice: Madv, is_split: bool) -> None:
+    machine = two_nodes()
+    task = new_task(machine)
+    addr = huge(machine, task, is_split)
+    madvise(machine, task, addr + 16 * PAGE, 8 * PAGE, advice)
+    assert frame_of(machine, pfn_at(task, addr)).order == 0
+    young = [bool(flags_at(task, addr + i * PAGE) & Pte.YOUNG) for i in (15, 16, 23, 24)]
+    assert young == [True, advice == Madv.PAGEOUT, advice == Madv.PAGEOUT, True]
+    check(machine)
+
+
+def test_pageout_splits_huge_pages_for_swap_that_is_not_there() -> None:
+    machine = two_nodes()
+    task = new_task(machine)
+    addr = huge(machine, task, is_split=False)
+    madvise(machine, task, addr, HUGE, Madv.PAGEOUT)
+    assert frame_of(machine, pfn_at(task, addr)).order == 0
+    assert nodes_of(machine, task, addr, "2MiB") == [[512, 0]]
+
+
+@pytest.mark.parametrize("size", [HUGE, 8 * PAGE], ids=["all", "a part"])
+def test_advice_leaves_a_huge_page_that_is_shared_or_held(size: int) -> None:
+    machine = two_nodes()
+    task = new_task(machine)
+    addr = huge(machine, task, is_split=False)
+    fork(machine, task, "b")
+    for advice in (Madv.FREE, Madv.COLD, Madv.PAGEOUT):
+        madvise(machine, task, addr, size, advice)
+    assert frame_of(machine, pfn_at(task, addr)).order == 9
+    other = huge(machine, task, is_split=False)
+    hold(machine, task, other)
+    madvise(machine, task, other, 8 * PAGE, Madv.COLD)
+    assert frame_of(machine, pfn_at(task, other)).order == 9
+
+
+def test_advice_passes_over_what_lies_on_a_device(machine: Machine, task: Task) -> None:
+    add_device(machine, "gpu", 8)
+    addr = touched(machine, task, "16KiB")
+    migrate_vma(machine, task, addr + PAGE, PAGE, "gpu")
+    madvise(machine, task, addr, 4 * PAGE, Madv.FREE)
+    dirty = [bool(flags_at(task, addr + i * PAGE) & Pte.DIRTY) for i in range(4)]
+    assert dirty == [False] * 4

@@ -479,3 +479,15 @@ def test_a_disk_file_that_fills_the_machine_kills(advice: Madv) -> None:
     madvise(machine, task, addr, 8 << 20, advice)
     assert touch(machine, task, addr, 8 << 20, write=False) == "SIGKILL"
     check(machine)
+
+
+def test_a_page_that_was_populated_is_zero_until_it_is_stored_into(
+    machine: Machine, task: Task
+) -> None:
+    addr = mapped(machine, task, "8KiB")
+    madvise(machine, task, addr, 2 * PAGE, Madv.POPULATE_WRITE)
+    exit_task(machine, fork(machine, task, "b"))
+    madvise(machine, task, addr, PAGE, Madv.POPULATE_WRITE)
+    touch(machine, task, addr + PAGE, PAGE)
+    frames = [frame_of(machine, pfn_at(task, addr + i * PAGE)) for i in (0, 1)]
+    assert [bool(frame.flags & FrameFlag.ZEROED) for frame in frames] == [True, False]

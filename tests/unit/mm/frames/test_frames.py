@@ -2,7 +2,7 @@
 
 import pytest
 
-from pymigrate.mm.base.memmap import Frame, FrameRun
+from pymigrate.mm.base.memmap import Frame, FrameFlag, FrameRun
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.frames.frames import (
@@ -14,7 +14,7 @@ from pymigrate.mm.frames.frames import (
     update_frames,
 )
 from pymigrate.mm.frames.page_alloc import alloc_run
-from pymigrate.mm.frames.placement import Cycle
+from pymigrate.mm.frames.placement import Cycle, ThisNode
 from pymigrate.mm.state.machine import Machine
 from tests.conftest import new_task, two_nodes
 
@@ -99,3 +99,17 @@ def test_uniform_parts(
     found = list(uniform_parts(machine, run))
     assert [(part.start, part.nr, states.each) for part, states in found] == parts
     assert sum((part.pfns() for part, _ in found), ()) == run.pfns()
+
+
+def test_huge_pages_that_differ_inside_are_parts_of_their_own() -> None:
+    machine = two_nodes("16MiB")
+    huge = PteRun(0, 2048, (0,), 9)
+    alloc_run(machine, new_task(machine), ThisNode(0), huge)
+    new_frames(machine, [huge], A._replace(order=9))
+    update_frames(machine, [(512 + 7, 1)], lambda frame: frame._replace(pins=1))
+    update_frames(machine, [(1024, 512)], lambda frame: frame._replace(owner=2))
+    found = [(part.start, part.nr, states.first) for part, states in uniform_parts(machine, huge)]
+    plain, other = A._replace(order=9), B._replace(order=9)
+    pinned = plain._replace(pins=1, flags=FrameFlag.MIXED)
+    expected = [(0, 512, plain), (512, 512, pinned), (1024, 512, other), (1536, 512, plain)]
+    assert found == expected
