@@ -1,23 +1,35 @@
 # `make` on a machine with make and Python 3.11 or newer: the rest is installed into .venv.
 
 PYTHON ?= python3
+PYTHON311 ?= python3.11
 VENV := .venv
-RUN := $(VENV)/bin/python -m
-PYTEST := $(RUN) pytest --ignore=tests/bench
+LOCK := tests/constraints.txt
+# What is installed: the versions of the lock, the newest, or the lowest of pyproject.toml.
+VERSIONS := locked
+CONSTRAINTS_locked = cat $(LOCK)
+CONSTRAINTS_newest = true
+CONSTRAINTS_oldest = $(VENV)/bin/python -c "$$LOWEST"
+RUN = $(VENV)/bin/python -m
+PIP = $(RUN) pip --quiet --disable-pip-version-check
+INSTALL = $(PIP) install --constraint $(VENV)/constraints.txt
+PYTEST = $(RUN) pytest --ignore=tests/bench
 BENCHES := $(sort $(wildcard tests/bench/bench_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint bench conformance cov mutants clean
+.PHONY: help demo test test-long test-newest test-oldest lint bench conformance cov mutants lock python311 clean
 
 help:
 	@echo 'make demo         move the pages of a simulated process, and look at them'
 	@echo 'make test         lint, then all tests but the slow ones (what CI runs)'
 	@echo 'make test-long    the slow tests; with RUNS=10 ten times as many programs'
+	@echo 'make test-newest  `make test` with the newest versions of what it needs'
+	@echo 'make test-oldest  `make test` with the lowest that pyproject.toml allows, on Python 3.11'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make conformance  the recorded cases, with the matches of each group'
 	@echo 'make bench        measurements'
 	@echo 'make cov          branch coverage of mm/ and syscalls/'
 	@echo 'make mutants      how many random mutants of mm/ the unit tests kill (N=20 SEED=1 JOBS=2)'
+	@echo 'make lock         renew $(LOCK), the versions that are installed'
 	@echo 'make clean        remove .venv and all that is made'
 
 define OLD_PYTHON
@@ -25,6 +37,22 @@ pymigrate needs Python 3.11 or newer; `$(PYTHON)` is not. Name another: make PYT
 endef
 define NO_ENSUREPIP
 `$(PYTHON)` cannot make environments. On Debian or Ubuntu: apt-get install python3-venv
+endef
+define NO_PYTHON311
+This needs Python 3.11, the oldest that is allowed; `$(PYTHON311)` is not. Name it: make PYTHON311=/path/to/it ...
+endef
+define LOWEST
+import tomllib
+with open('pyproject.toml', 'rb') as file:
+    settings = tomllib.load(file)
+project = settings['project']
+extras = project['optional-dependencies'].values()
+for needs in (settings['build-system']['requires'], project['dependencies'], *extras):
+    print('\n'.join(need.replace('>=', '==') for need in needs))
+endef
+define LOCK_HEADER
+# What `make demo`, `make test` and `.ci/run` install: constraints for pip.
+# Made by `make lock`, of the newest versions that Python 3.11 can have; not to be edited.
 endef
 define DEMO
 set -eu
@@ -42,13 +70,17 @@ run 'pymigrate vmstat --migration | diff before - || true'
 run 'pymigrate numa_maps 4321'
 run 'pymigrate show'
 endef
-export OLD_PYTHON NO_ENSUREPIP DEMO
+export OLD_PYTHON NO_ENSUREPIP NO_PYTHON311 LOWEST LOCK_HEADER DEMO
 
-$(VENV)/.stamp: pyproject.toml
+# The build backend is installed first, so that it is of the same versions: pip's own environment
+# for a build would take the newest, or need another option in each of pip's versions.
+$(VENV)/.stamp: pyproject.toml $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "$$OLD_PYTHON" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$$NO_ENSUREPIP" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(RUN) pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(CONSTRAINTS_$(VERSIONS)) > $(VENV)/constraints.txt
+	$(INSTALL) hatchling editables
+	$(INSTALL) --no-build-isolation --editable '.[dev]'
 	@touch $@
 
 demo: $(VENV)/.stamp
@@ -59,6 +91,13 @@ test: lint
 
 test-long: $(VENV)/.stamp
 	$(PYTEST) -n auto -m slow
+
+test-newest:
+	rm -rf .venv-newest
+	$(MAKE) test VENV=.venv-newest VERSIONS=newest
+
+test-oldest: python311
+	$(MAKE) test VENV=.venv-oldest VERSIONS=oldest PYTHON='$(PYTHON311)'
 
 lint: $(VENV)/.stamp
 	$(RUN) ruff format --check .
@@ -78,6 +117,16 @@ cov: $(VENV)/.stamp
 mutants: $(VENV)/.stamp
 	$(RUN) tests.mutants $(or $(N),20) $(or $(SEED),1) $(or $(JOBS),2)
 
+lock: python311
+	rm -rf .venv-lock
+	$(MAKE) .venv-lock/.stamp VENV=.venv-lock VERSIONS=newest PYTHON='$(PYTHON311)'
+	{ echo "$$LOCK_HEADER" && .venv-lock/bin/python -m pip freeze --exclude-editable; } > $(LOCK).new
+	mv $(LOCK).new $(LOCK)
+	rm -rf .venv-lock
+
+python311:
+	@$(PYTHON311) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { echo "$$NO_PYTHON311" >&2; exit 1; }
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* dist build
+	rm -rf $(VENV) .venv .venv-newest .venv-oldest .venv-lock .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* dist build
 	find pymigrate tests -name __pycache__ -type d -prune -exec rm -rf {} +
