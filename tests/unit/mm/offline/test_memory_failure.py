@@ -4,7 +4,8 @@ import pytest
 
 from pymigrate.errors import UnsupportedError
 from pymigrate.mm.base.advice import Madv
-from pymigrate.mm.base.memmap import POISON_FRAME, Frame, FrameFlag, FrameRun
+from pymigrate.mm.base.memmap import POISON_FRAME, Busy, Frame, FrameFlag, FrameRun
+from pymigrate.mm.frames.busy import begin
 from pymigrate.mm.frames.page_alloc import reserve_pages
 from pymigrate.mm.offline.memory_failure import num_poisoned_pages, soft_offline_page
 from pymigrate.mm.offline.memory_hotplug import memory_blocks, offline_pages, online_pages
@@ -246,3 +247,21 @@ def test_block_with_a_bad_page_goes_offline_and_does_not_come_back() -> None:
     assert num_poisoned_pages(machine) == 1
     assert errno_of(soft_offline_page, machine, block.start + 9) == "EIO"
     assert errno_of(online_pages, machine, block) == "EHWPOISON"
+
+
+@pytest.mark.parametrize("kind", [Busy.LOCKED, Busy.READING, Busy.WRITEBACK])
+def test_work_on_the_page_is_waited_for(machine: Machine, task: Task, kind: Busy) -> None:
+    addr = touched(machine, task, "4KiB")
+    pfn = frame_at(task, addr)
+    begin(machine, pfn, kind, passes=3)
+    soft_offline_page(machine, pfn)
+    assert is_bad(machine, pfn)
+    assert machine.busy == {}
+
+
+def test_work_without_an_end_would_be_waited_for_for_ever(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "4KiB")
+    begin(machine, frame_at(task, addr), Busy.LOCKED)
+    with pytest.raises(UnsupportedError, match="for ever"):
+        soft_offline_page(machine, frame_at(task, addr))
+    assert not is_bad(machine, frame_at(task, addr))

@@ -1,7 +1,10 @@
 """Memory blocks that go offline and come back."""
 
+from collections.abc import Callable
+
 import pytest
 
+from pymigrate.errors import KernelError
 from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import Busy, Frame, FrameFlag, FrameRun
 from pymigrate.mm.base.pageblock import BlockRun, MigrateType
@@ -23,12 +26,14 @@ from pymigrate.mm.state.task import Cpuset, Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.gup import pin, unpin, work_on
 from pymigrate.syscalls.madvise import madvise
+from pymigrate.syscalls.mmap import memfd_secret
 from pymigrate.syscalls.process import fork, touch
 from pymigrate.uapi import MPOL
 from tests.conftest import (
     MIB,
     PAGE,
     errno_of,
+    hold,
     mapped,
     new_file,
     new_task,
@@ -201,16 +206,20 @@ def test_block_of_the_only_node_is_emptied_into_its_others(task: Task) -> None:
 
 
 @pytest.mark.parametrize(
-    ("memory", "number"),
+    ("memory", "number", "why"),
     [
-        pytest.param(("256MiB",), 0, id="it lies in two zones"),
-        pytest.param(("192MiB", "192MiB"), 1, id="it lies on two nodes"),
-        pytest.param(("256MiB", "192MiB"), 3, id="it has a hole"),
+        pytest.param(("256MiB",), 0, "it lies in several zones", id="it lies in two zones"),
+        pytest.param(
+            ("192MiB", "192MiB"), 1, "it lies in several zones", id="it lies on two nodes"
+        ),
+        pytest.param(("256MiB", "192MiB"), 3, "it has a hole", id="it has a hole"),
     ],
 )
-def test_some_blocks_never_go_offline(memory: tuple[str, ...], number: int) -> None:
+def test_some_blocks_never_go_offline(memory: tuple[str, ...], number: int, why: str) -> None:
     machine = nodes_with(*memory)
-    assert errno_of(offline_pages, machine, block(machine, number)) == "EINVAL"
+    with pytest.raises(KernelError) as failure:
+        offline_pages(machine, block(machine, number))
+    assert (failure.value.errno, failure.value.why) == ("EINVAL", why)
     check(machine)
 
 
@@ -321,4 +330,37 @@ def test_memory_comes_back_free(machine: Machine, task: Task) -> None:
         online_pages(machine, each)
     assert machine.nodes[1].nr_free == 65536
     assert machine.memory_nodes == Nodemask.parse("0-2")
+    check(machine)
+
+
+def pinned(machine: Machine, task: Task, addr: int) -> None:
+    pin(machine, task, addr, 3 * PAGE, is_long=True)
+
+
+def referenced(machine: Machine, task: Task, addr: int) -> None:
+    hold(machine, task, addr, pins=0)
+
+
+def secret(machine: Machine, task: Task, addr: int) -> None:
+    with placed_on(task, 1):
+        addr = mapped(machine, task, "8KiB", space=memfd_secret(machine, 2 * PAGE), is_shared=True)
+        touch(machine, task, addr, 2 * PAGE)
+
+
+@pytest.mark.parametrize(
+    ("keep", "why"),
+    [
+        (pinned, "pinned by a (3 pages)"),
+        (referenced, "referenced (1 page)"),
+        (secret, "kept by secretmem (2 pages)"),
+    ],
+)
+def test_what_keeps_a_block_is_told(
+    machine: Machine, task: Task, keep: Callable[[Machine, Task, int], None], why: str
+) -> None:
+    keep(machine, task, touched(machine, task, "32KiB", node=1))
+    with pytest.raises(KernelError) as failure:
+        empty(machine, 1)
+    assert failure.value.errno == "EINTR"
+    assert why in str(failure.value.why)
     check(machine)

@@ -376,3 +376,14 @@ def test_shared_pages_are_not_made_cold_by_one_of_those_who_map_them() -> None:
     madvise(machine, task, second, 1 << 20, Madv.COLD)
     assert take(machine, "1MiB") == 256
     assert nodes_of(machine, task, first, "1MiB") == [[256, 1]]
+
+
+def test_dropped_pages_leave_their_page_table() -> None:
+    machine = tiers("64MiB")
+    machine.thp = "never"
+    addr = touched(machine, task := new_task(machine), "2MiB")
+    madvise(machine, task, addr, 2 << 20, Madv.FREE)
+    assert take(machine, "2MiB") == 512
+    machine.thp = "always"
+    touch(machine, task, addr, PAGE_SIZE)
+    assert nodes_of(machine, task, addr, "2MiB") == [[1, 0], [511, -1]]
