@@ -335,7 +335,9 @@ def test_read_only_state(shell: Shell) -> None:
 @PERMISSIONS
 def test_unreadable_scenario(unbooted: Shell) -> None:
     unbooted.scenario.chmod(0)
-    expected = f"pymigrate: {unbooted.scenario}: cannot be read: Permission denied\n"
+    expected = (
+        f"pymigrate: {unbooted.scenario}: cannot be read: Permission denied; expected a file\n"
+    )
     assert unbooted("vmstat") == Outcome(2, "", expected)
 
 
