@@ -265,3 +265,12 @@ def test_children_see_what_was_freed_too(machine: Machine, task: Task) -> None:
     assert nodes_of(machine, child, addr, "16KiB") == [[4, 0]]
     assert machine.nodes[0].nr_free == 1020
     check(machine)
+
+
+def test_what_is_dropped_leaves_its_page_table(machine: Machine, task: Task) -> None:
+    addr = mapped(machine, task, "2MiB")
+    touch(machine, task, addr, PAGE)
+    madvise(machine, task, addr, PAGE, Madv.DONTNEED)
+    machine.thp = "always"
+    touch(machine, task, addr, PAGE)
+    assert nodes_of(machine, task, addr, "2MiB") == [[1, 0], [511, -1]]

@@ -7,6 +7,7 @@ from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.compact.compaction import (
     compact_zone,
     compaction_suitable,
+    fragmentation_score_wmark,
     reset_isolation_suitable,
 )
 from pymigrate.mm.compact.control import WHOLE_ZONE, CompactControl
@@ -183,3 +184,15 @@ def test_kcompactd_polls_where_it_is_proactive(proactiveness: int, when: int) ->
     machine.now = 1000
     poll(machine)
     assert machine.nodes[0].next_proactive == when
+
+
+@pytest.mark.parametrize(
+    ("proactiveness", "low", "high"), [(0, 100, 100), (20, 80, 90), (95, 5, 15), (100, 5, 15)]
+)
+def test_proactive_runs_begin_at_a_score_and_end_ten_below(
+    proactiveness: int, low: int, high: int
+) -> None:
+    machine = two_nodes()
+    machine.compact_knobs = machine.compact_knobs._replace(proactiveness=proactiveness)
+    found = [fragmentation_score_wmark(machine, is_low=is_low) for is_low in (True, False)]
+    assert found == [low, high]

@@ -65,6 +65,8 @@ def test_huge_pages_are_found_whole(machine: Machine, task: Task) -> None:
     assert found(machine) == [(pfn, 512, 9)]
     munmap(machine, task, addr, 100 * PAGE)
     assert found(machine) == [(pfn, 512, 9)]
+    [part] = isolate_range(machine, pfn, pfn + 512).queue
+    assert part.run.start == addr // PAGE
 
 
 def test_merged_pages_and_what_is_only_held_are_found(machine: Machine, task: Task) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
+from pymigrate.mm.spaces.hugetlb_pool import dissolve_free_huge_pages
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
@@ -207,3 +208,15 @@ def test_private_memory_that_becomes_writable_is_dirty_once_it_is_populated(
     mprotect(machine, task, addr, HUGE, "rw")
     mlock(machine, task, addr, HUGE)
     assert [row.dirty for row in numa_maps.rows(machine, task)] == [1]
+
+
+def test_a_free_page_that_is_dissolved_is_a_surplus_one_first(machine: Machine, task: Task) -> None:
+    addr = mapped(machine, task, "4MiB", hugetlb=True)
+    set_nr_hugepages(machine, 1, 0)
+    munmap(machine, task, addr, 2 * HUGE)
+    pool = machine.nodes[0].hugetlb
+    assert (pool.nr, pool.surplus) == (2, 1)
+    start = pool.free.runs[0].start
+    dissolve_free_huge_pages(machine, start + 3, start + 4)
+    assert (pool.nr, pool.surplus, pool.nr_free) == (1, 0, 1)
+    assert pools(machine) == (1, 0)
