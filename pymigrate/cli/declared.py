@@ -77,8 +77,9 @@ def command_of(words: str) -> click.Command:
 
     own = [argument.name for argument in call.arguments if argument.kind.name == "flags"]
     leaves = bool(call.leaves)
+    acts = any(argument.kind.name in ("caller", "shell", "own") for argument in call.arguments)
     decorated: Any = common_options(
-        changes=True, calls=True, leaves=leaves, strict=leaves and not own
+        changes=True, calls=acts, leaves=leaves, strict=leaves and not own
     )(function)
     for argument in reversed(call.arguments):
         for option in reversed(_options(argument)):

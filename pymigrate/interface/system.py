@@ -162,7 +162,7 @@ def alloc(
     return {"ret": got, "nodes": runs([nid_of(pfn) for pfn in machine.allocations[name].pfns])}
 
 
-def free(machine: Machine, caller: Task, name: str) -> Answer:
+def free(machine: Machine, name: str) -> Answer:
     """Free blocks; `ret` is how many there were."""
     return {"ret": kernel_pages.free(machine, name)}
 

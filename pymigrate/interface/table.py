@@ -464,7 +464,7 @@ _FREE_MEMORY = (
     Call(
         "free",
         "Let the kernel free the blocks of an `alloc`.",
-        (_ROOT, Argument("name", NAME, "what they are called", metavar="NAME")),
+        (Argument("name", NAME, "what they are called", metavar="NAME"),),
         "interface.system.free",
         more="Prints how many there were.",
         says="{ret} blocks",

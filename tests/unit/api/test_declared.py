@@ -49,9 +49,14 @@ LOOKS = {
 }
 
 
+def context_of(command: click.Command) -> click.Context:
+    """A context as the group gives it; click keeps the help option that is made for the first."""
+    return click.Context(command, **cli.context_settings)
+
+
 def command_of(call: Call) -> click.Command:
     """The command that makes *call*."""
-    ctx = click.Context(cli)
+    ctx = context_of(cli)
     found: click.Command = cli
     for word in (call.command or call.op).split():
         assert isinstance(found, click.Group)
@@ -121,7 +126,7 @@ def test_command_takes_what_is_declared(call: Call) -> None:
     options = {
         name for param in command.params if isinstance(param, click.Option) for name in param.opts
     }
-    usage = " ".join(command.collect_usage_pieces(click.Context(command)))
+    usage = " ".join(command.collect_usage_pieces(context_of(command)))
     for argument in call.arguments if not call.is_written_out else ():
         kind, name = argument.kind, f"--{argument.name.replace('_', '-')}"
         if kind.name in ("caller", "shell"):
@@ -148,7 +153,8 @@ def test_written_out_commands_know_the_same_words() -> None:
     }
     assert {op for op, call in CALLS.items() if call.is_written_out} == set(words)
     for op, known in words.items():
-        text = command_of(CALLS[op]).get_help(click.Context(command_of(CALLS[op])))
+        command = command_of(CALLS[op])
+        text = command.get_help(context_of(command))
         text = " ".join(text.upper().split())
         assert [word for word in known if word.upper() not in text] == []
 

@@ -216,16 +216,6 @@ def test_clean_page_cache_is_dropped(machine: Machine, task: Task) -> None:
     check(machine)
 
 
-def test_free_huge_page_of_the_pool_is_replaced() -> None:
-    machine = with_cma("128MiB", hugetlb={1: 60})
-    zone = zone_of(machine)
-    inside = sum(e.nr for e in machine.nodes[1].hugetlb.free.between(zone.end - 32768, zone.end))
-    assert inside
-    cma_alloc(machine, 1, "a", 512)
-    assert machine.nodes[1].hugetlb.nr == 60
-    check(machine)
-
-
 def test_huge_page_in_use_moves(machine: Machine) -> None:
     task = new_task(machine)
     set_nr_hugepages(machine, 70, 1)
