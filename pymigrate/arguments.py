@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.state.machine import regions_of
+from pymigrate.mm.state.machine import Machine, regions_of
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.tools.program import strtoul, to_signed
 from pymigrate.uapi import MODE_FLAG_TEXTS, MODE_FLAGS, MODE_TEXTS, MODES
 from pymigrate.units import PAGE_SHIFT, parse_size
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
 
 # Without 0x it begins with a digit, for a region's name does not.
 _ADDRESS = re.compile(r"(?:0[xX](?=[0-9a-fA-F])|(?=[0-9]))0*([0-9a-fA-F]{0,16})")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from pymigrate.api.machine import Machine
+from pymigrate.api.machine import Machine
 
 MARK = "numa_scenario"
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pymigrate.errors import KernelError, ScenarioError, StoreError
+from pymigrate.mm.state.machine import Machine
 from pymigrate.store.store import Boot, Store
 from pymigrate.version import __version__
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pymigrate.mm.state.machine import Machine
 
 BUILT_IN = "two-node.yaml"
 INLINE = "<text>"  # stands for the path of a scenario that is in no file

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from pymigrate import arguments
 from pymigrate.api.results import Region
+from pymigrate.mm.state import machine as core
+from pymigrate.mm.state import task as core_task
 from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
 from pymigrate.units import parse_size
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state import machine as core
-    from pymigrate.mm.state import task as core_task
 
 Who = int | str  # a pid, a task's name, or a comm that just one task has
 Place = int | str | Region  # an address, or REGION[+OFFSET[:LENGTH]] as the commands take it

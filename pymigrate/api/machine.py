@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Mapping as AnyMapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from pymigrate.api.arguments import (
+    Place,
+    Set,
+    Size,
+    Who,
     cpus_of,
     nodes_of,
     place_of,
@@ -39,9 +45,15 @@ from pymigrate.errors import KernelError
 from pymigrate.interface import memory
 from pymigrate.interface.made import acting_as
 from pymigrate.interface.noted import Noted
+from pymigrate.mm.base.why import Stay
+from pymigrate.mm.state import machine as core
+from pymigrate.mm.state import task as core_task
+from pymigrate.mm.state.events import Event, Step
 from pymigrate.mm.state.machine import is_mapped, regions_of, watching
+from pymigrate.scenario.record import Record
 from pymigrate.session import save_state
 from pymigrate.store.codec import copy_machine
+from pymigrate.store.store import Boot
 from pymigrate.syscalls import cpuset, gup, madvise, mempolicy, migrate, mmap, process, sysctl
 from pymigrate.syscalls.credentials import check_access
 from pymigrate.uapi import MPOL_F_ADDR, MPOL_F_NODE, MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT
@@ -50,21 +62,9 @@ from pymigrate.views import entries, tree
 from pymigrate.views.pages import placement
 from pymigrate.views.pictures import ps, show
 from pymigrate.views.proc import numa_maps, vmstat
+from pymigrate.views.proc.numa_maps import NumaMapsRow
 from pymigrate.views.told import trace
 from pymigrate.views.why import explain, stayed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from collections.abc import Mapping as AnyMapping
-
-    from pymigrate.api.arguments import Place, Set, Size, Who
-    from pymigrate.mm.base.why import Stay
-    from pymigrate.mm.state import machine as core
-    from pymigrate.mm.state import task as core_task
-    from pymigrate.mm.state.events import Event, Step
-    from pymigrate.scenario.record import Record
-    from pymigrate.store.store import Boot
-    from pymigrate.views.proc.numa_maps import NumaMapsRow
 
 T = TypeVar("T")
 

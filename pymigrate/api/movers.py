@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from pymigrate.api.arguments import place_of, range_of, task_of
+from pymigrate.api.arguments import Place, Size, Who, place_of, range_of, task_of
 from pymigrate.api.results import Placed
 from pymigrate.interface import memory, system
 from pymigrate.interface.made import Access, acting_as, meanwhile
@@ -18,6 +19,8 @@ from pymigrate.mm.clock import balance as balancing
 from pymigrate.mm.faults.migrate_device import Moved as DeviceMoved
 from pymigrate.mm.offline.memory_failure import num_poisoned_pages
 from pymigrate.mm.offline.memory_hotplug import physical
+from pymigrate.mm.state import machine as core
+from pymigrate.mm.state import task as core_task
 from pymigrate.mm.state.cost import Estimate
 from pymigrate.mm.state.driver import Called
 from pymigrate.mm.state.machine import watching
@@ -40,13 +43,6 @@ from pymigrate.views.told import accesses, balance, cost, memory_tiering
 from pymigrate.views.told.accesses import AccessRow as Reach
 from pymigrate.views.told.balance import BalanceRow as Balanced
 from pymigrate.views.told.memory_tiering import TierRow
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from pymigrate.api.arguments import Place, Size, Who
-    from pymigrate.mm.state import machine as core
-    from pymigrate.mm.state import task as core_task
 
 
 class Compacted(NamedTuple):

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pymigrate.errors import ERRNO, KernelError
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Node
+from pymigrate.mm.state.task import Left
+from pymigrate.syscalls.mempolicy import PolicyAnswer
 from pymigrate.uapi import MODE_FLAG_TEXTS, MODE_TEXTS, words_of
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 from pymigrate.views.pictures.ps import PsRow as Process
 from pymigrate.views.proc import numa_maps
 from pymigrate.views.why.explain import Refusal as Refusal
+from pymigrate.views.why.explain import Verdict
 from pymigrate.views.why.reasons import REASONS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.node import Node
-    from pymigrate.mm.state.task import Left
-    from pymigrate.syscalls.mempolicy import PolicyAnswer
-    from pymigrate.views.why.explain import Verdict
 
 __all__ = ["Process", "Refusal"]
 

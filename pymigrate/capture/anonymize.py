@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pymigrate.capture.memory import DELETED, HUGEPAGE, IN_MEMORY, ZERO
-
-if TYPE_CHECKING:
-    from pymigrate.capture.process import Mapping, Process
+from pymigrate.capture.process import Mapping, Process
 
 _FIRST_UID = 1000
 

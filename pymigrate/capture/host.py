@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from pymigrate.capture.tree import Tree
 from pymigrate.errors import ScenarioError
 from pymigrate.nodemask import Cpumask
-
-if TYPE_CHECKING:
-    from pymigrate.capture.tree import Tree
 
 NODES = "sys/devices/system/node"
 MEMORY = "sys/devices/system/memory"

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping as AnyMapping
 
 from pymigrate.capture.pagemap import Run
 from pymigrate.capture.place import CachedFile, spread
+from pymigrate.capture.process import Mapping, Process
 from pymigrate.scenario.text.dump import Hex, Line
 from pymigrate.units import format_size
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping as AnyMapping
-
-    from pymigrate.capture.process import Mapping, Process
 
 Region = dict[str, object]
 _OTHER = re.compile(r"[^A-Za-z0-9_-]+")

@@ -6,13 +6,11 @@ import os
 from array import array
 from bisect import bisect_right
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pymigrate.capture.process import Mapping
-    from pymigrate.capture.tree import Tree
+from pymigrate.capture.process import Mapping
+from pymigrate.capture.tree import Tree
 
 _CHUNK = 1 << 16  # entries that are read at once
 _MAX_PAGES = 1 << 24  # of a mapping that is read: 64 GiB

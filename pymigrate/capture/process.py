@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from pymigrate.capture.tree import Tree
 from pymigrate.errors import ScenarioError
 from pymigrate.nodemask import Cpumask, Nodemask
-
-if TYPE_CHECKING:
-    from pymigrate.capture.tree import Tree
 
 _MAPS = re.compile(
     r"([0-9a-f]+)-([0-9a-f]+) ([r-][w-][x-][sp]) ([0-9a-f]+) (\S+) (\d+)(?:\s+(.*))?"

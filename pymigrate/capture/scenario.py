@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from pymigrate.capture.host import Host
 from pymigrate.capture.memory import Memory
+from pymigrate.capture.pagemap import Run
+from pymigrate.capture.process import Process
 from pymigrate.nodemask import Cpumask, Nodemask
-
-if TYPE_CHECKING:
-    from pymigrate.capture.host import Host
-    from pymigrate.capture.pagemap import Run
-    from pymigrate.capture.process import Process
 
 Data = dict[str, object]
 _CAPS = {19: "sys_ptrace", 23: "sys_nice"}

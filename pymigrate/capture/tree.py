@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from pymigrate.errors import ScenarioError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class Tree:

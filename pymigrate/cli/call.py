@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import click
 
@@ -14,14 +13,11 @@ from pymigrate.cli.common import Options, print_json, say
 from pymigrate.cli.watch import watch_of, write_chrome
 from pymigrate.errors import KernelError
 from pymigrate.interface.noted import Noted
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.scope import Watch
+from pymigrate.mm.state.task import Left, Task
 from pymigrate.views.told import changes, cost, trace
 from pymigrate.views.why import stayed
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.scope import Watch
-    from pymigrate.mm.state.task import Left, Task
-
 
 PAGES_STAYED = 4  # the exit code with --strict
 _MISNAMED = ("ESRCH", "ENOENT")  # what was named is not there: then it is said which

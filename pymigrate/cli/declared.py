@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import click
 
@@ -23,17 +24,22 @@ from pymigrate.cli.common import (
 from pymigrate.cli.meanwhile import access_of, meanwhile_option
 from pymigrate.cli.mode import POLICY
 from pymigrate.interface import declare
-from pymigrate.interface.declare import INTEGER, ITSELF, MEANWHILE, REQUIRED, Range
+from pymigrate.interface.declare import (
+    INTEGER,
+    ITSELF,
+    MEANWHILE,
+    REQUIRED,
+    Answer,
+    Argument,
+    Call,
+    Kind,
+    Range,
+)
 from pymigrate.interface.made import acting_as, find_left, made_of, make, meanwhile
 from pymigrate.interface.table import COMMANDS
 from pymigrate.mm.base.advice import ADVICE
 from pymigrate.mm.state.machine import find_file, is_mapped
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pymigrate.interface.declare import Answer, Argument, Call, Kind
-    from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.task import Task
 
 _TYPES: dict[str, click.ParamType[Any]] = {
     "size": SIZE,

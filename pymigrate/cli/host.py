@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pymigrate.cli.shim_files import is_shim, write_shims
 from pymigrate.errors import KernelError
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.programs.simulated import Simulated, end, name_region
 from pymigrate.session import Request, Session, state_path
 from pymigrate.tools import programs
 from pymigrate.tools.program import SIGNALLED, Exit
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
 
 DEFAULT_SIZE = 16 << 20  # that a real command's task touches
 _READERS = frozenset({"numastat", "pidof", "pgrep", "ps"})

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import click
 
 from pymigrate.cli.call import find_range
 from pymigrate.cli.common import find_task, shorten
 from pymigrate.interface.made import Access
+from pymigrate.mm.state.machine import Machine
 from pymigrate.units import PAGE_SHIFT
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pymigrate.mm.state.machine import Machine
 
 
 def meanwhile_option() -> Callable[[Any], Any]:

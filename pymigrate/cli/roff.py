@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import click
 
 from pymigrate.cli.main import EXIT_CODES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 ENVIRONMENT = {
     "PYMIGRATE_SCENARIO": "The scenario, where --scenario names none.",

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 import click
 
 from pymigrate.cli.common import shorten
+from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.tally import Tally
 from pymigrate.views.told import trace
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pymigrate.mm.state.machine import Machine
 
 
 def watch_of(trace: bool, steps: bool, chrome: str | None, times: bool) -> Watch:

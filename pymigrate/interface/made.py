@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pymigrate.arguments import ModeAndNodes
-from pymigrate.interface.declare import MEANWHILE, Range
-from pymigrate.mm.state.machine import telling
-from pymigrate.mm.state.task import Meanwhile
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from pymigrate.interface.declare import Answer, Argument, Call
-    from pymigrate.mm.base.why import Stay
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Left, Task
-
-    FindLeft = Callable[[list[Stay]], list[Left]]
+from pymigrate.interface.declare import MEANWHILE, Answer, Argument, Call, Range
+from pymigrate.mm.state.machine import Machine, telling
+from pymigrate.mm.state.task import FindLeft, Meanwhile, Task
 
 
 class Access(NamedTuple):

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pymigrate.errors import KernelError
+from pymigrate.interface.declare import Answer
 from pymigrate.mm.base.memmap import Busy
-from pymigrate.mm.state.machine import find_file
+from pymigrate.mm.state.machine import Machine, find_file
+from pymigrate.mm.state.task import Task
+from pymigrate.nodemask import Cpumask
 from pymigrate.syscalls import devices, gup, process
 from pymigrate.syscalls import mmap as _mmap
-
-if TYPE_CHECKING:
-    from pymigrate.interface.declare import Answer
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
-    from pymigrate.nodemask import Cpumask
 
 
 def mmap(  # its arguments are those that a step has

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.state.machine import watching
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pymigrate.interface.made import FindLeft
-    from pymigrate.mm.base.why import Stay
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.scope import Watch
-    from pymigrate.mm.state.task import Left
+from pymigrate.mm.base.why import Stay
+from pymigrate.mm.state.machine import Machine, watching
+from pymigrate.mm.state.scope import Watch
+from pymigrate.mm.state.task import FindLeft, Left
 
 _HALFWAY = ("ENOMEM", "EIO")  # errors of a call that has begun to move pages
 

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from pymigrate.interface.answers import runs
+from pymigrate.interface.declare import Answer
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import FindLeft, Task
+from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls import mempolicy as _mempolicy
 from pymigrate.syscalls import migrate as _migrate
 from pymigrate.uapi import MODE_FLAGS, MODE_WORDS, MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, words_of
 from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.why import stayed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from pymigrate.interface.declare import Answer
-    from pymigrate.mm.base.why import Stay
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Left, Task
-    from pymigrate.nodemask import Nodemask
-
-    FindLeft = Callable[[list[Stay]], list[Left]]
 
 
 def left_by_mbind(

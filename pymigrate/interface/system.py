@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil
-from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
 from pymigrate.interface.answers import runs
+from pymigrate.interface.declare import Answer
 from pymigrate.mm.base.gfp import Gfp
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.calls import ksm as _ksm
@@ -18,7 +19,8 @@ from pymigrate.mm.reclaim.damon import Kind as DamonKind
 from pymigrate.mm.reclaim.kernel_alloc import Blocks
 from pymigrate.mm.state.driver import Called
 from pymigrate.mm.state.events import MigrateMode
-from pymigrate.mm.state.machine import watching
+from pymigrate.mm.state.machine import Machine, watching
+from pymigrate.mm.state.task import FindLeft, Task
 from pymigrate.nodemask import Bitmap
 from pymigrate.syscalls import cma, cpuset, drivers, kernel_pages, memory_blocks, memory_failure
 from pymigrate.syscalls import compact as _compact
@@ -28,16 +30,6 @@ from pymigrate.syscalls import sysctl as _sysctl
 from pymigrate.units import PAGE_SHIFT, pages_of
 from pymigrate.views.told import balance as balance_view
 from pymigrate.views.why import stayed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from pymigrate.interface.declare import Answer
-    from pymigrate.mm.base.why import Stay
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Left, Task
-
-    FindLeft = Callable[[list[Stay]], list[Left]]
 
 WHOLE = (0, 1 << 47)  # bytes of addresses
 

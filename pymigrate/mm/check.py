@@ -5,22 +5,17 @@ The kernel checks such things under CONFIG_DEBUG_VM: page_table_check, VM_BUG_ON
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from pymigrate.mm.base.memmap import POOL_FRAME, FrameFlag
-from pymigrate.mm.base.runs import coalesce
+from pymigrate.mm.base.memmap import POOL_FRAME, FrameFlag, FrameRun
+from pymigrate.mm.base.runs import RunMap, coalesce
 from pymigrate.mm.frames.frames import extents_of
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.mm import Mm
+from pymigrate.mm.state.node import Device, Node, Zone
 from pymigrate.units import HPAGE_PMD_ORDER
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from pymigrate.mm.base.memmap import FrameRun
-    from pymigrate.mm.base.runs import RunMap
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.mm import Mm
-    from pymigrate.mm.state.node import Device, Node, Zone
 
 # What a check can meet in a state that no kernel has left.
 _MISFITS = (LookupError, ValueError, TypeError, AttributeError, AssertionError, RuntimeError)

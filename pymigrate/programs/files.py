@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pymigrate.errors import KernelError
 from pymigrate.mm.spaces.hugetlb_pool import nr_available
 from pymigrate.mm.state.address_space import UNNAMED, AddressSpace
+from pymigrate.mm.state.machine import Machine
 from pymigrate.tools.system import Shared
 from pymigrate.units import HPAGE_PMD_ORDER, HPAGE_SIZE, PAGE_SIZE, pages_of
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.machine import Machine
 
 _DIRECTORIES = frozenset({"", "/tmp", "/dev/shm", "/run"})  # that are there in any case
 _ROOT_INODE, _DEVICE = 1, 0x1A  # of the tmpfs that new files are on

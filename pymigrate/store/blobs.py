@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 import zlib
 from array import array
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from itertools import accumulate, chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pymigrate.mm.base.memmap import Frame, FrameRun
 from pymigrate.mm.base.pageblock import BlockRun, MigrateType
@@ -17,9 +18,6 @@ from pymigrate.mm.state.address_space import PolicyRun
 from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.nodemask import Nodemask
 from pymigrate.uapi import MPOL
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 
 class Kind(NamedTuple):

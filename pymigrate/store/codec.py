@@ -6,16 +6,14 @@ is a blob, see KINDS.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pymigrate.errors import StoreError
 from pymigrate.mm.base.runs import RunMap
 from pymigrate.mm.state.machine import Machine
 from pymigrate.store.blobs import KINDS
+from pymigrate.store.table import MapKey, Maps, Rows
 from pymigrate.store.tables import TABLES
-
-if TYPE_CHECKING:
-    from pymigrate.store.table import MapKey, Maps, Rows
 
 # What reading raises where something else stands than was once written.
 MISFITS = (ValueError, TypeError, LookupError, AttributeError)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeVar
 
 from pymigrate.errors import StoreError
+from pymigrate.mm.base.runs import RunMap
+from pymigrate.mm.state.machine import Machine
 from pymigrate.store.codec import (
     MISFITS,
     DamagedError,
@@ -16,14 +19,8 @@ from pymigrate.store.codec import (
     rows_of,
     stored_map,
 )
+from pymigrate.store.table import MapKey, Row, Rows
 from pymigrate.store.tables import TABLES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from pymigrate.mm.base.runs import RunMap
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.store.table import MapKey, Row, Rows
 
 T = TypeVar("T")
 APPLICATION_ID = 0x4E4D4947  # "NMIG", in the header of the file

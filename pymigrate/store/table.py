@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from pymigrate.mm.base.runs import RunMap
 from pymigrate.mm.base.vmstat import Counters
+from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.store.blobs import pack, policy_of, policy_text, unpack
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-
-    from pymigrate.mm.base.runs import RunMap
-    from pymigrate.mm.state.machine import Machine
-
-    Row = tuple[Any, ...]  # ints, floats, texts, bytes and None, by the table's columns
-    Rows = dict[str, list[Row]]  # of each table, in the order of the machine
-    MapKey = tuple[str, int]  # kind of the run map, and what its owner is called
-    Maps = Mapping[MapKey, RunMap[Any]]  # runs of the kind's type
-    Held = tuple[Any, ...]  # a value of a table's type, and the keys that say whose it is
+Row = tuple[Any, ...]  # ints, floats, texts, bytes and None, by the table's columns
+Rows = dict[str, list[Row]]  # of each table, in the order of the machine
+MapKey = tuple[str, int]  # kind of the run map, and what its owner is called
+Maps = Mapping[MapKey, RunMap[Any]]  # runs of the kind's type
+Held = tuple[Any, ...]  # a value of a table's type, and the keys that say whose it is
 
 
 class Codec(NamedTuple):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from operator import setitem
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pymigrate.mm.base.memmap import Busy, FolioWork
 from pymigrate.mm.base.release import RELEASES
@@ -19,6 +20,7 @@ from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.node import Allocation, Device, HugePool, Node, Zone
 from pymigrate.mm.state.numa import (
     Faults,
+    FaultTable,
     NumaGroup,
     NumaKnobs,
     NumaMm,
@@ -47,11 +49,6 @@ from pymigrate.store.table import (
     numbers_of,
     optional,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pymigrate.mm.state.numa import FaultTable
 
 # The fields of Machine that are not kept.
 DERIVED = frozenset(("hopeless", "scope", "tiers", "watch", "zonelists"))

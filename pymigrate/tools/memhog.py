@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Sequence
+from typing import NoReturn
 
 from pymigrate.errors import KernelError
 from pymigrate.nodemask import Nodemask
@@ -11,13 +12,10 @@ from pymigrate.tools.program import SIGNALLED, Exit, StoppedError, atoi, memsize
 from pymigrate.tools.system import (
     Policy,
     Region,
+    Shared,
+    System,
 )
 from pymigrate.uapi import MPOL
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pymigrate.tools.system import Shared, System
 
 _POLICIES = {
     "preferred-many": MPOL.PREFERRED_MANY,

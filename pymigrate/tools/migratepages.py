@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
 from pymigrate.nodemask import Nodemask
 from pymigrate.tools.getopt import Option, getopt_long
 from pymigrate.tools.nodestring import parse_nodestring
 from pymigrate.tools.program import Exit, Libnuma, strtoul, to_signed
-
-if TYPE_CHECKING:
-    from pymigrate.tools.system import System
+from pymigrate.tools.system import System
 
 USAGE = """\
 usage: migratepages pid from-nodes to-nodes

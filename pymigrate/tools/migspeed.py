@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Sequence
+from typing import NoReturn
 
 from pymigrate.errors import KernelError
+from pymigrate.nodemask import Nodemask
 from pymigrate.tools.getopt import Argument, Option, getopt_long
 from pymigrate.tools.nodestring import parse_nodestring
 from pymigrate.tools.numactl_show import printmask
 from pymigrate.tools.program import SIGNALLED, Exit, StoppedError, strtoul
-from pymigrate.tools.system import Policy, Region
+from pymigrate.tools.system import Policy, Region, System
 from pymigrate.uapi import MPOL, MPOL_MF_MOVE
 from pymigrate.units import PAGE_SIZE
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pymigrate.nodemask import Nodemask
-    from pymigrate.tools.system import System
 
 _OPTIONS = [Option("", "h"), Option("", "v"), Option("", "p", Argument.REQUIRED)]
 _DEFAULT_PAGES = 1000

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from pymigrate.errors import KernelError
-from pymigrate.nodemask import Cpumask
+from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.tools import numactl_shm
-from pymigrate.tools.getopt import Argument, Option, getopt_long
+from pymigrate.tools.getopt import Argument, Option, Parsed, getopt_long
 from pymigrate.tools.nodestring import parse_cpustring, parse_nodestring
 from pymigrate.tools.numactl_show import hardware, show
 from pymigrate.tools.program import Exit, StoppedError, memsize, strtoul, to_signed
 from pymigrate.tools.system import (
     Policy,
+    System,
 )
 from pymigrate.uapi import BALANCING, MPOL, MPOL_MF_STRICT
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from pymigrate.nodemask import Nodemask
-    from pymigrate.tools.getopt import Parsed
-    from pymigrate.tools.system import System
 
 VERSION = "2.0.19"
 USAGE = """\

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 from pymigrate.errors import KernelError
 from pymigrate.tools.numactl_show import printmask
@@ -11,14 +12,12 @@ from pymigrate.tools.program import SIGNALLED, StoppedError
 from pymigrate.tools.system import (
     Policy,
     Region,
+    Run,
+    Shared,
+    System,
 )
 from pymigrate.uapi import INTERLEAVING, MPOL
 from pymigrate.units import PAGE_SIZE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from pymigrate.tools.system import Run, Shared, System
 
 T = TypeVar("T")
 _MEGABYTE = 1 << 20

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from pymigrate.nodemask import Bitmap, Cpumask
 from pymigrate.tools.program import Exit
 from pymigrate.tools.system import (
     Policy,
+    System,
 )
 from pymigrate.uapi import INTERLEAVING, MPOL
-
-if TYPE_CHECKING:
-    from pymigrate.nodemask import Bitmap, Cpumask
-    from pymigrate.tools.system import System
 
 _KILOBYTE, _MEGABYTE_SHIFT = 1024, 20
 

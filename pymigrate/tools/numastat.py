@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 from pymigrate.errors import KernelError
-from pymigrate.tools.getopt import Argument, Option, getopt_long
+from pymigrate.nodemask import Nodemask
+from pymigrate.tools.getopt import Argument, Option, Parsed, getopt_long
 from pymigrate.tools.program import Exit, StoppedError, atoi
+from pymigrate.tools.system import System
 from pymigrate.tools.vtab import RULE, Cell, Row, Table
 from pymigrate.units import HPAGE_SIZE, PAGE_SIZE
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from pymigrate.nodemask import Nodemask
-    from pymigrate.tools.getopt import Parsed
-    from pymigrate.tools.system import System
 
 VERSION, DATE = "2.0.19", "Nov 12 2024"
 

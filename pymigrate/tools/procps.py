@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from pymigrate.tools.getopt import Argument, Option, Parsed, getopt_long
 from pymigrate.tools.program import Exit
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from pymigrate.tools.system import Process, System
+from pymigrate.tools.system import Process, System
 
 _COMM_LENGTH = 15
 _LIST = re.compile(r"[,\s]+")

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from pymigrate.tools.program import Exit
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from pymigrate.tools.system import System
+from pymigrate.tools.system import System
 
 # Program -> the module and the function that it is; a module is imported when its program runs.
 PROGRAMS = {

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
 
+from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.tools.program import Libnuma
 from pymigrate.uapi import MODE_WORDS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pymigrate.nodemask import Cpumask, Nodemask
-    from pymigrate.tools.program import Libnuma
 
 
 class Policy(NamedTuple):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeAlias
 
 from pymigrate.errors import KernelError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 
 class File(NamedTuple):

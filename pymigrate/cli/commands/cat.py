@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from pymigrate.cli.common import Options, common_options
 from pymigrate.errors import KernelError
-from pymigrate.views.entries import read
+from pymigrate.views.entries import Dir, read
 from pymigrate.views.tree import tree
-
-if TYPE_CHECKING:
-    from pymigrate.views.entries import Dir
 
 
 @click.command()

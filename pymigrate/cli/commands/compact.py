@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from pymigrate.cli.call import system_call
 from pymigrate.cli.common import Options, common_options
+from pymigrate.mm.state.machine import Machine
 from pymigrate.syscalls.compact import compact
 from pymigrate.views.pictures import zone_picture
 from pymigrate.views.told import compaction
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.machine import Machine
 
 
 @click.command()

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from pymigrate.cli.common import Options, common_options, print_json
 from pymigrate.cli.declared import TableGroup
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.machine import Machine
 
 command = TableGroup(
     "cpuset",

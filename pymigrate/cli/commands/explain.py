@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from pymigrate.cli.call import find_range
 from pymigrate.cli.common import Options, common_options, find_task, print_json
+from pymigrate.mm.state.machine import Machine
 from pymigrate.syscalls.ranges import checked_range
 from pymigrate.views.why import explain, stayed
 from pymigrate.views.why.reasons import REASONS
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.machine import Machine
 
 
 @click.command()

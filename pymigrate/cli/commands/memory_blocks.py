@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 import click
 
 from pymigrate.cli.call import Call, system_call
+from pymigrate.cli.common import Options
 from pymigrate.errors import KernelError
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Bitmap
 from pymigrate.syscalls.memory_blocks import Outcome
 from pymigrate.views.sysfs import memory_blocks
 
-if TYPE_CHECKING:
-    from pymigrate.cli.common import Options
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
-
-    Change = Callable[[Machine, Task, int, Sequence[int] | None], list[Outcome]]
+Change = Callable[[Machine, Task, int, Sequence[int] | None], list[Outcome]]
 
 
 def change_blocks(

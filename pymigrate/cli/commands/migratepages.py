@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from pymigrate.cli.call import system_call
 from pymigrate.cli.common import Options, common_options, find_task
 from pymigrate.cli.meanwhile import access_of, meanwhile_option
 from pymigrate.interface import made
+from pymigrate.mm.state.machine import Machine
+from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls import migrate
 from pymigrate.tools.nodestring import parse_nodestring
 from pymigrate.views.why import stayed
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.nodemask import Nodemask
 
 
 @click.command()

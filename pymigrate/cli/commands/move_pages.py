@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import click
 
@@ -20,15 +19,13 @@ from pymigrate.cli.common import (
 from pymigrate.cli.meanwhile import access_of, meanwhile_option
 from pymigrate.errors import ERRNO, KernelError
 from pymigrate.interface import made
+from pymigrate.mm.calls.move_pages_loop import MovePagesResult
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.syscalls import migrate
 from pymigrate.uapi import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 from pymigrate.views.why import stayed
-
-if TYPE_CHECKING:
-    from pymigrate.mm.calls.move_pages_loop import MovePagesResult
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
 
 _NAMES = {-number: f"-{name}" for name, number in ERRNO.items()}
 _MEANING = {

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from pymigrate.cli.common import Options, common_options, find_task, print_json
 from pymigrate.errors import KernelError
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.credentials import check_access
 from pymigrate.views.proc import numa_maps
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
 
 
 @click.command()

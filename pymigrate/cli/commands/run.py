@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -19,8 +20,6 @@ from pymigrate.views.told import balance, cost
 from pymigrate.views.told import trace as traces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from pymigrate.scenario.record import Record
     from pymigrate.scenario.spec.step_base import Step
 

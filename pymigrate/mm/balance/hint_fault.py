@@ -6,7 +6,7 @@ should_numa_migrate_memory() and migrate_misplaced_folio().
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from pymigrate.mm.balance.placement import (
     NO_CPUPID,
@@ -31,18 +31,13 @@ from pymigrate.mm.frames.page_alloc import available
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.reclaim.vmscan import can_demote, wakeup_kswapd
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
-from pymigrate.mm.state.vma import Vm
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Node
+from pymigrate.mm.state.policy import Mempolicy
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.uapi import BALANCING
 from pymigrate.units import huge_ceil, huge_floor
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.node import Node
-    from pymigrate.mm.state.policy import Mempolicy
-    from pymigrate.mm.state.task import Task
-    from pymigrate.mm.state.vma import Vma
 
 _EARLY_ROUNDS = 4  # of scans, in which the first fault of a page is believed
 _GROUP_FRACTION = 3  # ACTIVE_NODE_FRACTION

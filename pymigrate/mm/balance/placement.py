@@ -6,18 +6,15 @@ kernel/sched/fair.c. That the scheduler moves tasks to their preferred nodes is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pymigrate.mm.balance.scan import scan_max, scan_min
 from pymigrate.mm.frames.hot_pages import TIERING
 from pymigrate.mm.frames.memory_tiers import node_is_toptier
-from pymigrate.mm.state.numa import Faults, NumaGroup
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.numa import Faults, FaultTable, NumaGroup
 from pymigrate.mm.state.numa_group import leave_group
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.numa import FaultTable
-    from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.task import Task
 
 NO_CPUPID = -1
 

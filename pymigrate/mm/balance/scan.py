@@ -5,26 +5,20 @@ Mirrors task_tick_numa() and task_numa_work(), kernel/sched/fair.c, and change_p
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from pymigrate.mm.base.memmap import FrameFlag, nid_of
+from pymigrate.mm.base.memmap import Folio, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.base.runs import Edit
 from pymigrate.mm.frames.frames import folio_of, uniform_parts, update_frames, whole_folios
 from pymigrate.mm.frames.hot_pages import NORMAL, access_time, uses_access_time
 from pymigrate.mm.frames.memory_tiers import node_is_toptier
+from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.numa import NumaVma
-from pymigrate.mm.state.vma import Vm, is_migratable
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm, Vma, is_migratable
 from pymigrate.uapi import BALANCING
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT, huge_ceil
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pymigrate.mm.base.memmap import Folio
-    from pymigrate.mm.base.runs import Edit
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
-    from pymigrate.mm.state.vma import Vma
 
 TICK = 4  # ms: HZ is 250
 _MAX_SCAN_WINDOW = 2560  # MB that are scanned in a second at most

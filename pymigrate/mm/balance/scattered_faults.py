@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import cycle
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pymigrate.mm.balance.hint_fault import balanced_room, fault_alike, hint_fault, note_fault
 from pymigrate.mm.balance.placement import is_placement_due
@@ -11,13 +12,9 @@ from pymigrate.mm.base.memmap import Frame, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.frames.frames import uniform_parts
 from pymigrate.mm.frames.hot_pages import TIERING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
-    from pymigrate.mm.state.vma import Vma
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vma
 
 _FEW = 4  # runs, for which it does not pay
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.calls.migrate_pages import do_migrate_pages
+from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.policy import rebind
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Cpuset, Task
-    from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.mm.state.task import Cpuset, Task
+from pymigrate.nodemask import Cpumask, Nodemask
 
 
 def cpuset_of(machine: Machine, task: Task) -> Cpuset:

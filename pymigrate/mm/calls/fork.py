@@ -6,11 +6,11 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 from itertools import cycle
-from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import Frame, States
-from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.faults.anon_fault import map_anon
 from pymigrate.mm.faults.hugetlb_fault import access_huge_page
 from pymigrate.mm.faults.vm_fault import VmFault
@@ -26,16 +26,11 @@ from pymigrate.mm.frames.page_alloc import alloc_run
 from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.spaces.exit import free_mm
 from pymigrate.mm.spaces.huge_pmd import split_huge_pmds
+from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.numa import NumaMm, NumaTask
-from pymigrate.mm.state.vma import Vm
-
-if TYPE_CHECKING:
-    from pymigrate.mm.base.pte import PteRun
-    from pymigrate.mm.base.runs import Extent
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
-    from pymigrate.mm.state.vma import Vma
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm, Vma
 
 _ON_COPY = ~(Pte.WRITE | Pte.EXCLUSIVE)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.engine.folio_list import Slice, mapped_folio
@@ -16,15 +16,9 @@ from pymigrate.mm.reclaim.room import FOR_THE_KERNEL
 from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.spaces.pins import change_references, drop_pin, is_secretmem
 from pymigrate.mm.state.events import MigrateReason
-from pymigrate.mm.state.machine import telling
-from pymigrate.mm.state.task import Pin
+from pymigrate.mm.state.machine import Machine, telling
+from pymigrate.mm.state.task import Pin, Task
 from pymigrate.mm.state.vma import Vm
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
 
 
 def pin_pages(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> None:

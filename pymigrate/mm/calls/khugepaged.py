@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.gfp import TRANSHUGE
@@ -15,13 +14,11 @@ from pymigrate.mm.frames.placement import Within
 from pymigrate.mm.reclaim.direct_alloc import alloc_large_folio
 from pymigrate.mm.spaces.anon_pages import anon_page_state
 from pymigrate.mm.spaces.rmap import remove_rmap
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vma
 from pymigrate.nodemask import Nodemask
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_ceil, huge_floor
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
-    from pymigrate.mm.state.vma import Vma
 
 
 class ScanError(Exception):

@@ -7,10 +7,11 @@ stored into it, and then it holds what every such page holds.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults.vm_fault import VmFault
 from pymigrate.mm.faults.wp_fault import wp_page_copy
@@ -18,17 +19,11 @@ from pymigrate.mm.frames.frames import folio_of, frame_of, update_folio
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio
 from pymigrate.mm.spaces.merged import page_of
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.stable_tree import RmapItem
-from pymigrate.mm.state.vma import Vm
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pymigrate.mm.base.memmap import Frame
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.mm import Mm
-    from pymigrate.mm.state.task import Task
-    from pymigrate.mm.state.vma import Vma
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm, Vma
 
 MAX_PAGE_SHARING = 256  # /sys/kernel/mm/ksm/max_page_sharing
 

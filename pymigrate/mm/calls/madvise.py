@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from pymigrate.mm.base.memmap import FrameFlag
-from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.base.memmap import Folio, Frame, FrameFlag
+from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.frames.frames import extents_of, folio_of, update_folio, update_frames
 from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio
 from pymigrate.mm.spaces.zap import zap
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pymigrate.mm.base.memmap import Folio, Frame
-    from pymigrate.mm.base.pte import PteRun
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
-    from pymigrate.mm.state.vma import Vma
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vma
 
 
 def madvise_free(machine: Machine, task: Task, a: int, b: int) -> None:

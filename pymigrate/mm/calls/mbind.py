@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pymigrate.errors import KernelError
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.queue_folios import Queue, Walk
@@ -12,14 +10,11 @@ from pymigrate.mm.frames.placement import from_index, placement
 from pymigrate.mm.reclaim.room import FOR_CALLS
 from pymigrate.mm.spaces.huge_pmd import prepare_split
 from pymigrate.mm.state.events import MigrateReason
-from pymigrate.mm.state.machine import note_left
+from pymigrate.mm.state.machine import Machine, note_left
 from pymigrate.mm.state.policy import Mempolicy, mpol_equal
+from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vma, is_migratable
 from pymigrate.uapi import MPOL
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
 
 
 def do_mbind(

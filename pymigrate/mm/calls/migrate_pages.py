@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.why import Why
@@ -12,17 +12,12 @@ from pymigrate.mm.engine.queue_folios import Queue, Walk
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.reclaim.room import FOR_CALLS
-from pymigrate.mm.state.machine import note_left
+from pymigrate.mm.state.machine import Machine, note_left
+from pymigrate.mm.state.mm import Mm
+from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import is_migratable
+from pymigrate.nodemask import Nodemask
 from pymigrate.units import END_OF_MEMORY
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.mm import Mm
-    from pymigrate.mm.state.task import Task
-    from pymigrate.nodemask import Nodemask
 
 
 def do_migrate_pages(

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from pymigrate.mm.base.memmap import FrameFlag, nid_of
 from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
 from pymigrate.mm.calls.move_pages_bulk import planned
 from pymigrate.mm.calls.move_pages_loop import EFAULT, ENOMEM, Loop, MovePagesResult, without_frame
-from pymigrate.mm.engine.folio_list import mapped_folio
+from pymigrate.mm.engine.folio_list import Slice, mapped_folio
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.frames.frames import folio_of, frame_of
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.reclaim.room import FOR_CALLS
-from pymigrate.mm.state.machine import note_left
+from pymigrate.mm.state.machine import Machine, note_left
+from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vma, is_migratable
+from pymigrate.nodemask import Nodemask
 from pymigrate.units import MAX_NUMNODES
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pymigrate.mm.engine.folio_list import Slice
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
-    from pymigrate.nodemask import Nodemask
 
 
 def do_pages_stat(machine: Machine, target: Task, pages: Sequence[int]) -> list[int]:

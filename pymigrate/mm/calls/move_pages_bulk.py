@@ -10,25 +10,20 @@ have found meanwhile is the node that a page has moved to, and nothing else.
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 from pymigrate.mm.base.memmap import NODE_SHIFT, Frame, FrameFlag, FrameRun
 from pymigrate.mm.base.pte import Pte, PteRun
-from pymigrate.mm.base.runs import pages_to_extents
+from pymigrate.mm.base.runs import Extent, pages_to_extents
 from pymigrate.mm.calls.move_pages_loop import EFAULT, without_frame
 from pymigrate.mm.frames.frames import FrameEdits, states_of
 from pymigrate.mm.frames.hot_pages import TIERING
 from pymigrate.mm.frames.page_alloc import alloc_run, free_extents, room_for
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import is_migratable
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from pymigrate.mm.base.runs import Extent
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
 
 # Below this the page by page loop is fast enough, and tried far more often.
 MIN_PAGES = 64

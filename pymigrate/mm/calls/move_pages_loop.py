@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from pymigrate.errors import ERRNO
 from pymigrate.mm.base.memmap import nid_of
-from pymigrate.mm.base.pte import Pte
-from pymigrate.mm.state.vma import Vm
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from pymigrate.mm.base.pte import PteRun
-    from pymigrate.mm.base.release import Release
-    from pymigrate.mm.state.vma import Vma
+from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.base.release import Release
+from pymigrate.mm.state.vma import Vm, Vma
 
 EACCES, EBUSY, EFAULT, ENOENT, ENOMEM = (
     -ERRNO[name] for name in ("EACCES", "EBUSY", "EFAULT", "ENOENT", "ENOMEM")

@@ -7,22 +7,17 @@ nothing is random, and nothing has to be remembered.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pymigrate.mm.balance.promotion import decided_until
 from pymigrate.mm.faults.memory import access
 from pymigrate.mm.frames.hot_pages import TIERING
 from pymigrate.mm.spaces.anon_pages import Fault
-from pymigrate.mm.state.access import accessed
-from pymigrate.mm.state.machine import region_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pymigrate.mm.state.access import AccessPattern
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.access import AccessPattern, accessed
+from pymigrate.mm.state.machine import Machine, region_of
+from pymigrate.mm.state.task import Task
 
 _SHARES = 1000  # the whole, where shares are whole numbers
 _UNIT = 1_000_000  # rates are in so many parts of an access a ms

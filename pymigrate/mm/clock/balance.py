@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pymigrate.mm.clock.access_sweep import Accessing
-from pymigrate.mm.clock.simulated_time import Clock
-
-if TYPE_CHECKING:
-    from pymigrate.mm.clock.simulated_time import Done, Scan
-    from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.clock.simulated_time import Clock, Done, Scan
+from pymigrate.mm.state.machine import Machine
 
 
 class Ended(NamedTuple):

@@ -7,18 +7,15 @@ looks at the nodes after each scan, and at the end.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from pymigrate.mm.balance.scan import TICK, task_numa_work, task_tick_numa
 from pymigrate.mm.compact.kcompactd import poll
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 
 
 class Program(Protocol):

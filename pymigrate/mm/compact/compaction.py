@@ -7,10 +7,11 @@ free or they meet. Mirrors compact_zone() and what calls it, mm/compaction.c.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, PAGEBLOCK_ORDER, MigrateType, block_floor
+from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.compact.control import WHOLE_ZONE, CompactControl, CompactResult
 from pymigrate.mm.compact.free_scanner import release_freepages
 from pymigrate.mm.compact.migrate_scanner import isolate_migratepages
@@ -30,12 +31,9 @@ from pymigrate.mm.frames.lru_batches import (
 )
 from pymigrate.mm.frames.pageblocks import migratetype_of, set_pageblocks
 from pymigrate.mm.state.events import MigrateMode
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Node, Zone
 from pymigrate.mm.state.trace import call_event
-
-if TYPE_CHECKING:
-    from pymigrate.mm.base.runs import Extent
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.node import Node, Zone
 
 COSTLY_ORDER = 3  # PAGE_ALLOC_COSTLY_ORDER
 ZONE_NAMES = {"dma": "DMA", "dma32": "DMA32", "normal": "Normal", "movable": "Movable"}

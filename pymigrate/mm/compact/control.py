@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING
 
 from pymigrate.mm.base.pageblock import MigrateType, block_floor
+from pymigrate.mm.compact.owners import Owners
 from pymigrate.mm.frames.buddy import NR_PAGE_ORDERS
 from pymigrate.mm.state.events import MigrateMode
-
-if TYPE_CHECKING:
-    from pymigrate.mm.compact.owners import Owners
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.node import Node, Zone
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Node, Zone
 
 WHOLE_ZONE = -1  # the order of a run that wants no block of some order
 CLUSTER = 32  # COMPACT_CLUSTER_MAX: pages that are isolated and moved together

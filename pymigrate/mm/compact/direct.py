@@ -6,7 +6,8 @@ try_to_compact_pages(), mm/compaction.c. No memory is reclaimed in between.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 from pymigrate.mm.base.gfp import Gfp
 from pymigrate.mm.base.pageblock import MigrateType
@@ -22,13 +23,9 @@ from pymigrate.mm.compact.kcompactd import wakeup_kcompactd
 from pymigrate.mm.compact.owners import Owners
 from pymigrate.mm.frames.page_alloc import freed_on_error
 from pymigrate.mm.state.events import MigrateMode
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Node, Zone
 from pymigrate.mm.state.trace import call_event
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.node import Node, Zone
 
 MAX_COMPACT_RETRIES = 16
 _VAIN = (CompactResult.SKIPPED, CompactResult.DEFERRED)

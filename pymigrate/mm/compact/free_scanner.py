@@ -6,7 +6,6 @@ Mirrors isolate_freepages() and compaction_alloc(), mm/compaction.c.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING
 
 from pymigrate.mm.base.pageblock import (
     PAGEBLOCK_NR,
@@ -16,13 +15,10 @@ from pymigrate.mm.base.pageblock import (
     block_floor,
 )
 from pymigrate.mm.base.runs import Extent, coalesce
-from pymigrate.mm.compact.control import CLUSTER
+from pymigrate.mm.compact.control import CLUSTER, CompactControl
 from pymigrate.mm.frames.buddy import block_at, blocks_in
 from pymigrate.mm.frames.pageblocks import migratetype_of, set_pageblocks
 from pymigrate.mm.state.trace import call_event
-
-if TYPE_CHECKING:
-    from pymigrate.mm.compact.control import CompactControl
 
 
 def find_free_block(cc: CompactControl) -> tuple[int, int] | None:

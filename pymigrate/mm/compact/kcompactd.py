@@ -6,8 +6,6 @@ of its own here: it works at once when it is woken.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pymigrate.mm.compact.compaction import (
     ZONE_NAMES,
     ZoneRun,
@@ -24,12 +22,9 @@ from pymigrate.mm.compact.owners import Owners
 from pymigrate.mm.frames.buddy import MAX_PAGE_ORDER
 from pymigrate.mm.state.compact import MAX_DEFER_SHIFT
 from pymigrate.mm.state.events import MigrateMode
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Node, Zone
 from pymigrate.mm.state.trace import call_event
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.node import Node, Zone
-
 
 _POLL = 500  # ms: HPAGE_FRAG_CHECK_INTERVAL_MSEC
 

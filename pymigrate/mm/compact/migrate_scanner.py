@@ -6,9 +6,10 @@ Mirrors isolate_migratepages() and isolate_migratepages_block(), mm/compaction.c
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, MigrateType, block_ceil, block_floor
 from pymigrate.mm.compact.control import CLUSTER, CompactControl
 from pymigrate.mm.engine.migrate_ops import OPS, Method
@@ -17,11 +18,6 @@ from pymigrate.mm.frames.driver_pages import looks_movable
 from pymigrate.mm.frames.pageblocks import set_pageblocks
 from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.trace import call_event
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pymigrate.mm.base.memmap import Frame
 
 _NOT_LRU = FrameFlag.HUGETLB | FrameFlag.KERNEL | FrameFlag.MOVABLE | FrameFlag.CLEARED
 _NOT_LRU |= FrameFlag.HWPOISON | FrameFlag.CONTIG

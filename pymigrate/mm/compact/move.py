@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from pymigrate.mm.base.memmap import Frame
 from pymigrate.mm.base.pageblock import PAGEBLOCK_ORDER, MigrateType
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import extents_in_order
+from pymigrate.mm.compact.control import CompactControl
 from pymigrate.mm.compact.free_scanner import compaction_alloc, compaction_free
-from pymigrate.mm.compact.migrate_scanner import put_back
+from pymigrate.mm.compact.migrate_scanner import Isolated, put_back
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.migrate_bulk import Moves
@@ -19,11 +21,6 @@ from pymigrate.mm.frames.pageblocks import migratetype_of
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.state.events import MigrateReason
 from pymigrate.mm.state.trace import call_event
-
-if TYPE_CHECKING:
-    from pymigrate.mm.base.memmap import Frame
-    from pymigrate.mm.compact.control import CompactControl
-    from pymigrate.mm.compact.migrate_scanner import Isolated
 
 
 class Moved(NamedTuple):

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-from pymigrate.mm.base.memmap import FrameFlag
-from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.base.memmap import Frame, FrameFlag
+from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.spaces.merged import page_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pymigrate.mm.base.memmap import Frame
-    from pymigrate.mm.base.pte import PteRun
-    from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.machine import Machine
 
 
 class _Lane(NamedTuple):

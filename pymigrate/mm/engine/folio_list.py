@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag, States
 from pymigrate.mm.base.pte import PteRun
@@ -11,12 +12,8 @@ from pymigrate.mm.base.why import Stay, Why
 from pymigrate.mm.frames.frames import extents_of, folio_of
 from pymigrate.mm.spaces.rmap import rmap_index
 from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.vma import Vma
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.vma import Vma
 
 
 class Slice(NamedTuple):

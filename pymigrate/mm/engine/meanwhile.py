@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from pymigrate.mm.engine.work import Work
 from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.state.events import Step
+from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.trace import step_event
-
-if TYPE_CHECKING:
-    from pymigrate.mm.engine.work import Work
-    from pymigrate.mm.state.machine import Machine
 
 
 def wait_on(machine: Machine, unmapped: list[Work]) -> None:

@@ -7,35 +7,27 @@ only then do passes and batches show.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import FrameFlag
-from pymigrate.mm.base.runs import RunMap, coalesce
+from pymigrate.mm.base.runs import Extent, RunMap, coalesce
 from pymigrate.mm.base.why import Stay, Why
-from pymigrate.mm.engine.folio_list import batches, stays_of
+from pymigrate.mm.engine.folio_list import Slice, batches, stays_of
 from pymigrate.mm.engine.meanwhile import wait_on, wake
 from pymigrate.mm.engine.migrate_bulk import BulkMover, is_plain
 from pymigrate.mm.engine.migrate_folio import FolioMover, Outcome
-from pymigrate.mm.engine.room import AS_IT_IS, InFrames
+from pymigrate.mm.engine.room import AS_IT_IS, InFrames, Room
 from pymigrate.mm.engine.waits import check_waits
 from pymigrate.mm.engine.work import Work, is_hugetlb, works_of
 from pymigrate.mm.frames.frames import folio_of
-from pymigrate.mm.frames.placement import OWN_NODE, ThisNode
+from pymigrate.mm.frames.placement import OWN_NODE, Placement, ThisNode
 from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio
 from pymigrate.mm.state.events import MigrateMode, MigrateReason, mode_text
-from pymigrate.mm.state.machine import telling
+from pymigrate.mm.state.machine import Machine, telling
+from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.trace import call_event
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from pymigrate.mm.base.runs import Extent
-    from pymigrate.mm.engine.folio_list import Slice
-    from pymigrate.mm.engine.room import Room
-    from pymigrate.mm.frames.placement import Placement
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
 
 ASYNC_PASSES, SYNC_PASSES = 3, 7  # NR_MAX_MIGRATE_ASYNC_RETRY, NR_MAX_MIGRATE_SYNC_RETRY
 _ENOMEM = -1

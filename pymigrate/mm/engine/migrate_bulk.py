@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun, weave
-from pymigrate.mm.base.runs import Extent, coalesce, pages_to_extents, take_extents
+from pymigrate.mm.base.runs import Edit, Extent, RunMap, coalesce, pages_to_extents, take_extents
+from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate_ops import surely_moves
 from pymigrate.mm.frames.frames import FrameEdits, update_frames, whole_folios
 from pymigrate.mm.frames.hot_pages import forget_cpupids
 from pymigrate.mm.frames.page_alloc import alloc_run, room_for
-from pymigrate.mm.frames.placement import Cycle, from_index, turns_of
+from pymigrate.mm.frames.placement import Cycle, Placement, from_index, turns_of
 from pymigrate.mm.spaces.rmap import mappings
 from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.tally import Tally
+from pymigrate.mm.state.task import Task
 from pymigrate.units import HPAGE_PMD_ORDER
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pymigrate.mm.base.runs import Edit, RunMap
-    from pymigrate.mm.engine.folio_list import Slice
-    from pymigrate.mm.frames.placement import Placement
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.tally import Tally
-    from pymigrate.mm.state.task import Task
 
 _SCATTERED = 4  # folios an extent on average, below which a table is made quicker than runs
 

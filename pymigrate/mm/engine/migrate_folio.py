@@ -7,8 +7,8 @@ runs between the two, and what the kernel would write there is told to those who
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from pymigrate.mm.base.memmap import POISON_FRAME, Busy, Folio, Frame, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
@@ -18,26 +18,19 @@ from pymigrate.mm.engine.migrate_bulk import Moves
 from pymigrate.mm.engine.migrate_ops import holder, refusal, try_to_have
 from pymigrate.mm.engine.movable_ops import migrate_movable_page, moved_frame
 from pymigrate.mm.engine.progress import Progress
-from pymigrate.mm.engine.room import AS_IT_IS
+from pymigrate.mm.engine.room import AS_IT_IS, Room
+from pymigrate.mm.engine.work import Work
 from pymigrate.mm.frames.busy import end
 from pymigrate.mm.frames.driver_pages import is_movable
 from pymigrate.mm.frames.frames import folio_of, update_folio
 from pymigrate.mm.frames.page_alloc import free_pages
-from pymigrate.mm.frames.placement import OWN_NODE, Prefer, from_index
+from pymigrate.mm.frames.placement import OWN_NODE, Placement, Prefer, from_index
 from pymigrate.mm.spaces.hugetlb_pool import give_back, settle_temporary
 from pymigrate.mm.spaces.rmap import defer_split, mappings
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.trace import REMOVE, SET, entry_events
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pymigrate.mm.engine.room import Room
-    from pymigrate.mm.engine.work import Work
-    from pymigrate.mm.frames.placement import Placement
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
-
 
 # Reasons that may break the pools' shares of nodes: htlb_allow_alloc_fallback().
 _FALLS_BACK = (

@@ -5,21 +5,17 @@ Mirrors move_to_new_folio() and the methods that it calls, mm/migrate.c.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from pymigrate.mm.base.memmap import Busy, FrameFlag
+from pymigrate.mm.base.memmap import Busy, Folio, Frame, FrameFlag
 from pymigrate.mm.base.why import Why
 from pymigrate.mm.frames.busy import wait_for
 from pymigrate.mm.frames.frames import update_folio
 from pymigrate.mm.state.events import MigrateMode
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pymigrate.mm.base.memmap import Folio, Frame
-    from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.machine import Machine
 
 
 class Method(Enum):

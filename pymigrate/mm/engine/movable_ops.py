@@ -7,21 +7,15 @@ migrate_movable_ops_page() and putback_movable_pages(), mm/migrate.c.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
-from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.frames.driver_pages import is_movable, looks_movable
 from pymigrate.mm.frames.frames import frame_of, update_folio, update_frames
-from pymigrate.mm.state.driver import Called
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pymigrate.mm.base.memmap import Frame
-    from pymigrate.mm.state.driver import Driver
-    from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.driver import Called, Driver
+from pymigrate.mm.state.machine import Machine
 
 AGAIN = "EAGAIN"
 

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from itertools import compress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from pymigrate.mm.base.memmap import NODE_SHIFT, FrameFlag, nid_of
+from pymigrate.mm.base.memmap import NODE_SHIFT, Folio, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Extent, RunMap
-from pymigrate.mm.base.why import Why
+from pymigrate.mm.base.why import Stay, Why
 from pymigrate.mm.engine.folio_list import Slice, named, stays_of
 from pymigrate.mm.frames.frames import folio_of, frame_of, states_of, uniform_parts
-from pymigrate.mm.state.vma import is_migratable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from pymigrate.mm.base.memmap import Folio
-    from pymigrate.mm.base.why import Stay
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.mm import Mm
-    from pymigrate.mm.state.vma import Vma
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.mm import Mm
+from pymigrate.mm.state.vma import Vma, is_migratable
 
 
 class Walk(NamedTuple):

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
+from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.frames.page_alloc import alloc_folio, free_pages
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pymigrate.mm.engine.folio_list import Slice
-    from pymigrate.mm.frames.placement import Placement
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
+from pymigrate.mm.frames.placement import Placement
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 
 
 class Room(Protocol):

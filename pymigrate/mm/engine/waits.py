@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from pymigrate.mm.base.memmap import Busy, FrameFlag
+from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate_ops import holder, may_wait, obstacle
 from pymigrate.mm.frames.busy import endless
 from pymigrate.mm.frames.frames import folio_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pymigrate.mm.engine.folio_list import Slice
-    from pymigrate.mm.state.events import MigrateMode
-    from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.events import MigrateMode
+from pymigrate.mm.state.machine import Machine
 
 
 def check_waits(machine: Machine, queue: Sequence[Slice], mode: MigrateMode) -> None:

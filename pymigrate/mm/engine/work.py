@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pte import PteRun
+from pymigrate.mm.base.why import Why
+from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.frames.driver_pages import looks_movable
-
-if TYPE_CHECKING:
-    from pymigrate.mm.base.why import Why
-    from pymigrate.mm.engine.folio_list import Slice
 
 
 @dataclass(slots=True, eq=False)

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.faults.filemap import last_pfns
+from pymigrate.mm.faults.vm_fault import VmFault
 from pymigrate.mm.frames.frames import new_frames
 from pymigrate.mm.frames.lru_batches import folio_add_lru
-from pymigrate.mm.frames.placement import placement
+from pymigrate.mm.frames.placement import Placement, placement
 from pymigrate.mm.reclaim.slowpath import alloc_run_slowpath
 from pymigrate.mm.spaces.anon_pages import anon_page_state, kill_for_memory, vma_policies
 from pymigrate.mm.spaces.rmap import anon_vma_prepare
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pymigrate.mm.faults.vm_fault import VmFault
-    from pymigrate.mm.frames.placement import Placement
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
-
-    Take = Callable[[Machine, Task, Placement, PteRun], list[PteRun]]
+Take = Callable[[Machine, Task, Placement, PteRun], list[PteRun]]
 
 
 def map_anon(

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pymigrate.mm.base.memmap import FrameFlag
-from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults import filemap
 from pymigrate.mm.faults.anon_fault import map_anon
+from pymigrate.mm.faults.vm_fault import VmFault
 from pymigrate.mm.frames.frames import extents_of, update_frames
 from pymigrate.mm.spaces.anon_pages import NEW, kill_for_memory
-from pymigrate.mm.state.vma import Vm
-
-if TYPE_CHECKING:
-    from pymigrate.mm.base.pte import PteRun
-    from pymigrate.mm.faults.vm_fault import VmFault
-    from pymigrate.mm.state.address_space import AddressSpace
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
-    from pymigrate.mm.state.vma import Vma
+from pymigrate.mm.state.address_space import AddressSpace
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm, Vma
 
 
 def read_fault(vmf: VmFault, space: AddressSpace, a: int, b: int) -> int:

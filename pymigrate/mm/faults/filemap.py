@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.frames.frames import extents_of, new_frames, update_frames, whole_folios
 from pymigrate.mm.frames.lru_batches import PAGEVEC_SIZE, folio_add_lru
 from pymigrate.mm.frames.page_alloc import alloc_run
-from pymigrate.mm.frames.placement import cursor_placement, from_index, placement
+from pymigrate.mm.frames.placement import Placement, cursor_placement, from_index, placement
 from pymigrate.mm.reclaim.slowpath import alloc_run_slowpath, have_room
-from pymigrate.mm.state.vma import Vm
+from pymigrate.mm.state.address_space import AddressSpace
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.units import HPAGE_PMD_NR
-
-if TYPE_CHECKING:
-    from pymigrate.mm.frames.placement import Placement
-    from pymigrate.mm.state.address_space import AddressSpace
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
-    from pymigrate.mm.state.vma import Vma
 
 RA_PAGES = 32  # read-ahead of a disk file: 128 KiB
 FAULT_AROUND = 16  # pages that a read fault maps if they are cached: 64 KiB

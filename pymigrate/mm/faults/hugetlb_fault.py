@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
-from pymigrate.mm.faults.vm_fault import STORED
+from pymigrate.mm.faults.vm_fault import STORED, VmFault
 from pymigrate.mm.frames.frames import folio_of, new_frames, update_folio
 from pymigrate.mm.spaces.hugetlb_pool import alloc_for_fault
 from pymigrate.mm.spaces.rmap import anon_vma_prepare, mappings, remove_rmap
+from pymigrate.mm.state.address_space import AddressSpace
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_floor
-
-if TYPE_CHECKING:
-    from pymigrate.mm.faults.vm_fault import VmFault
-    from pymigrate.mm.state.address_space import AddressSpace
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
 
 
 def access_huge_page(vmf: VmFault, space: AddressSpace, page: int) -> bool:

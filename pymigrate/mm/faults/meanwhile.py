@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pymigrate.mm.faults.memory import access
 from pymigrate.mm.spaces.anon_pages import Fault
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Meanwhile
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Meanwhile
 
 
 def finish(machine: Machine, other: Meanwhile) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pymigrate.mm.balance.hint_fault import hint_fault
 from pymigrate.mm.balance.scattered_faults import hint_faults
 from pymigrate.mm.base.pte import Pte, PteRun
@@ -24,14 +22,11 @@ from pymigrate.mm.reclaim.slowpath import have_room_to_copy, reclaimed
 from pymigrate.mm.spaces.anon_pages import NEW, SIGBUS, SIGSEGV, Fault
 from pymigrate.mm.spaces.huge_pmd import split_huge_pmds
 from pymigrate.mm.spaces.rmap import anon_vma_prepare
-from pymigrate.mm.state.vma import Vm
+from pymigrate.mm.state.address_space import AddressSpace
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.units import HPAGE_PMD_NR, huge_floor
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.address_space import AddressSpace
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
-    from pymigrate.mm.state.vma import Vma
 
 
 def access(

@@ -11,14 +11,15 @@ driver brings it back. All devices have one driver.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntFlag
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.base.memmap import Busy, FrameFlag
+from pymigrate.mm.base.memmap import Busy, Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
-from pymigrate.mm.base.runs import Extent, RunMap
+from pymigrate.mm.base.runs import Edit, Extent, RunMap
 from pymigrate.mm.frames.busy import wait_for
 from pymigrate.mm.frames.frames import (
     FrameEdits,
@@ -39,18 +40,11 @@ from pymigrate.mm.spaces.anon_pages import anon_page_state, kill_for_memory, vma
 from pymigrate.mm.spaces.huge_pmd import split_huge_pmds
 from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio
 from pymigrate.mm.spaces.rmap import anon_vma_prepare
-from pymigrate.mm.state.vma import Vm
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pymigrate.mm.base.memmap import Frame
-    from pymigrate.mm.base.runs import Edit
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.mm import Mm
-    from pymigrate.mm.state.node import Device
-    from pymigrate.mm.state.task import Task
-    from pymigrate.mm.state.vma import Vma
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.mm import Mm
+from pymigrate.mm.state.node import Device
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm, Vma
 
 _BUSY = FrameFlag.LOCKED | FrameFlag.WRITEBACK | FrameFlag.LOCKED_BUFFER
 _KEPT = Pte.WRITE | Pte.EXCLUSIVE  # what an entry still says when its page is on a device

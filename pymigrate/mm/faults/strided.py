@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pymigrate.mm.faults.anon_fault import fill_anon
 from pymigrate.mm.faults.memory import access
 from pymigrate.mm.faults.vm_fault import VmFault
@@ -12,11 +10,9 @@ from pymigrate.mm.reclaim.slowpath import alloc_run_above_low
 from pymigrate.mm.spaces.anon_pages import vma_policies
 from pymigrate.mm.spaces.huge_pmd import is_thp_allowed
 from pymigrate.mm.spaces.rmap import anon_vma_prepare
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
 
 MIN_PAGES = 16  # fewer are faulted in one by one
 

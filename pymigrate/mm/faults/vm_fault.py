@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from pymigrate.mm.base.pte import Pte
-
-if TYPE_CHECKING:
-    from pymigrate.mm.base.pte import PteRun
-    from pymigrate.mm.base.runs import RunMap
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
-    from pymigrate.mm.state.vma import Vma
+from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.base.runs import RunMap
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vma
 
 
 class Access(Enum):

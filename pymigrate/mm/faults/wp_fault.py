@@ -5,24 +5,17 @@ Mirrors do_wp_page() and what it calls, mm/memory.c.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from pymigrate.mm.base.memmap import FrameFlag
-from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.base.memmap import Frame, FrameFlag
+from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults import filemap
 from pymigrate.mm.faults.anon_fault import map_anon
-from pymigrate.mm.faults.vm_fault import STORED
+from pymigrate.mm.faults.vm_fault import STORED, VmFault
 from pymigrate.mm.frames.frames import alike_parts, extents_between, extents_of, update_frames
 from pymigrate.mm.frames.lru_batches import lru_add_drain
 from pymigrate.mm.frames.page_alloc import alloc_run
 from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.spaces.rmap import anon_vma_prepare, remove_rmap
-
-if TYPE_CHECKING:
-    from pymigrate.mm.base.memmap import Frame
-    from pymigrate.mm.base.pte import PteRun
-    from pymigrate.mm.faults.vm_fault import VmFault
-    from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.machine import Machine
 
 
 def do_wp_page(vmf: VmFault, run: PteRun) -> None:

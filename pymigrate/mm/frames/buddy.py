@@ -6,16 +6,13 @@ way, so that its free blocks are the largest aligned ones that an extent can be 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, MigrateType
+from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.frames.pageblocks import migratetype_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pymigrate.mm.base.runs import Extent
-    from pymigrate.mm.state.node import Zone
+from pymigrate.mm.state.node import Zone
 
 MAX_PAGE_ORDER = 10
 NR_PAGE_ORDERS = MAX_PAGE_ORDER + 1

@@ -6,15 +6,10 @@ wait finds it ended.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pymigrate.errors import UnsupportedError
 from pymigrate.mm.base.memmap import Busy, FolioWork, FrameFlag
 from pymigrate.mm.frames.frames import folio_of, update_folio
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.machine import Machine
-
+from pymigrate.mm.state.machine import Machine
 
 _FLAGS = {
     Busy.LOCKED: FrameFlag.LOCKED,

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from pymigrate.mm.base.memmap import FrameFlag
-
-if TYPE_CHECKING:
-    from pymigrate.mm.base.memmap import Frame
+from pymigrate.mm.base.memmap import Frame, FrameFlag
 
 MAPPING_ANON, MAPPING_MOVABLE = 1, 2  # the low bits of page->mapping; both: KSM
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pymigrate.mm.base.memmap import (
     NODE_SHIFT,
@@ -15,17 +15,11 @@ from pymigrate.mm.base.memmap import (
     States,
     nid_of,
 )
-from pymigrate.mm.base.pte import Pte
-from pymigrate.mm.base.runs import Extent, pages_to_extents
+from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.base.runs import Edit, Extent, pages_to_extents
 from pymigrate.mm.frames.page_alloc import free_pages
+from pymigrate.mm.state.machine import Machine
 from pymigrate.units import HPAGE_PMD_ORDER, MAX_NUMNODES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from pymigrate.mm.base.pte import PteRun
-    from pymigrate.mm.base.runs import Edit
-    from pymigrate.mm.state.machine import Machine
 
 
 class FrameEdits:

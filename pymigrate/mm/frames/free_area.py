@@ -5,18 +5,14 @@ Mirrors __rmqueue(), and what __zone_watermark_unusable_free() leaves out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.base.pageblock import MigrateType
 from pymigrate.mm.base.runs import Extent, coalesce
 from pymigrate.mm.frames.pageblocks import migratetype_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.node import Zone
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Zone
 
 
 def cma_ranges(zone: Zone) -> list[tuple[int, int]]:

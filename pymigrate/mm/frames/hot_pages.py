@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pymigrate.mm.base.memmap import nid_of
+from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.frames.frames import extents_of, update_frames
 from pymigrate.mm.frames.memory_tiers import node_is_toptier
-
-if TYPE_CHECKING:
-    from pymigrate.mm.base.pte import PteRun
-    from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.machine import Machine
 
 NORMAL, TIERING = 1, 2  # the bits of kernel.numa_balancing
 

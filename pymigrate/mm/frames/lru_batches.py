@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
+from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.state.lru_batch import LruBatch
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pymigrate.mm.base.runs import Extent
-    from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.machine import Machine
 
 PAGEVEC_SIZE = 31  # folios: a batch that holds so many is emptied
 

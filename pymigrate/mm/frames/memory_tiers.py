@@ -5,17 +5,12 @@ Mirrors mm/memory-tiers.c, with the abstract distances of drivers/acpi/numa/hmat
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from pymigrate.mm.frames.page_alloc import find_next_best_node, node_load
-from pymigrate.mm.state.tiers import Demotion, MemoryTier, MemoryTiers
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.tiers import AccessCoordinate, Demotion, MemoryTier, MemoryTiers
 from pymigrate.nodemask import Nodemask
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.tiers import AccessCoordinate
 
 CHUNK_BITS = 7  # MEMTIER_CHUNK_BITS: distances of one tier are alike but for these bits
 ADISTANCE_DRAM = (4 << CHUNK_BITS) + (1 << CHUNK_BITS >> 1)

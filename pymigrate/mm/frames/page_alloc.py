@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import nid_of
-from pymigrate.mm.base.pte import weave
+from pymigrate.mm.base.pte import PteRun, weave
 from pymigrate.mm.base.runs import Extent, coalesce
 from pymigrate.mm.frames.free_area import nr_available, take
 from pymigrate.mm.frames.lru_batches import forget
 from pymigrate.mm.frames.placement import Cycle, Demote, Placement, ThisNode, rounds_of, turns_of
-from pymigrate.mm.state.node import Zone
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Isolated, Node, Zone
+from pymigrate.mm.state.task import Task
+from pymigrate.nodemask import Nodemask
 from pymigrate.units import MAX_NUMNODES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from pymigrate.mm.base.pte import PteRun
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.node import Isolated, Node
-    from pymigrate.mm.state.task import Task
-    from pymigrate.nodemask import Nodemask
 
 
 class Lane(NamedTuple):

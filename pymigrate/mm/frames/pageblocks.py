@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pymigrate.mm.base.pageblock import BlockRun, MigrateType, block_ceil, block_floor
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.node import Zone
+from pymigrate.mm.state.node import Zone
 
 
 def migratetype_of(zone: Zone, pfn: int) -> MigrateType:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from math import gcd
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.policy import Mempolicy
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.uapi import MPOL
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.policy import Mempolicy
-    from pymigrate.mm.state.task import Task
 
 # Which of them one is, its class says: as tuples, ThisNode(1) and Prefer(1) are equal.
 

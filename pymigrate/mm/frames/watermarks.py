@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from math import isqrt
-from typing import TYPE_CHECKING
 
 from pymigrate.mm.base.memmap import NODE_SHIFT
 from pymigrate.mm.base.runs import Extent, RunMap
-from pymigrate.mm.state.node import Zone
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Node, Zone
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.node import Node
 
 # The model's physical memory: nodes one behind the other from address 0, without holes.
 _ZONE_ENDS = (("dma", 1 << 24), ("dma32", 1 << 32), ("normal", 1 << 62))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import Frame, FrameFlag, FrameRun, nid_of
 from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, MigrateType, block_ceil, block_floor
 from pymigrate.mm.base.runs import Extent
+from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.migrate_bulk import is_plain
 from pymigrate.mm.frames.free_area import cma_areas, cma_ranges
@@ -16,6 +15,7 @@ from pymigrate.mm.frames.page_alloc import free_pages
 from pymigrate.mm.frames.pageblocks import set_pageblocks
 from pymigrate.mm.frames.placement import Prefer
 from pymigrate.mm.offline.page_isolation import (
+    InRange,
     has_unmovable_pages,
     isolate_range,
     isolated_page_range,
@@ -26,12 +26,8 @@ from pymigrate.mm.reclaim.hugetlb import replace_free_huge_pages
 from pymigrate.mm.reclaim.lru import drop, is_file_lru
 from pymigrate.mm.reclaim.room import FOR_THE_KERNEL
 from pymigrate.mm.state.events import MigrateReason
-
-if TYPE_CHECKING:
-    from pymigrate.mm.engine.folio_list import Slice
-    from pymigrate.mm.offline.page_isolation import InRange
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.node import Node
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Node
 
 MAX_ALIGN = 8  # CONFIG_CMA_ALIGNMENT: no allocation is aligned to more than so many pages' order
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pymigrate.errors import KernelError
-from pymigrate.mm.base.memmap import POISON_FRAME, POOL_FRAME, Busy, FrameFlag, FrameRun, nid_of
+from pymigrate.mm.base.memmap import (
+    POISON_FRAME,
+    POOL_FRAME,
+    Busy,
+    Folio,
+    FrameFlag,
+    FrameRun,
+    nid_of,
+)
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.migrate_ops import ops_of
 from pymigrate.mm.frames.busy import wait_for
@@ -17,10 +23,7 @@ from pymigrate.mm.reclaim.room import FOR_THE_KERNEL
 from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio
 from pymigrate.mm.spaces.hugetlb_pool import dissolve_free_huge_pages
 from pymigrate.mm.state.events import MigrateReason
-
-if TYPE_CHECKING:
-    from pymigrate.mm.base.memmap import Folio
-    from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.machine import Machine
 
 
 def num_poisoned_pages(machine: Machine) -> int:

@@ -6,10 +6,10 @@ A block is 128 MiB of physical addresses, in which the nodes lie one behind the 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.base.memmap import NODE_SHIFT, FrameFlag, nid_of
+from pymigrate.mm.base.memmap import NODE_SHIFT, FrameFlag, FrameRun, nid_of
 from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.calls.cpuset import track_memory_nodes
 from pymigrate.mm.engine.migrate import migrate_pages
@@ -27,13 +27,10 @@ from pymigrate.mm.offline.page_isolation import (
 from pymigrate.mm.reclaim.room import FOR_THE_KERNEL
 from pymigrate.mm.spaces.hugetlb_pool import dissolve_free_huge_pages
 from pymigrate.mm.state.events import MigrateReason
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Zone
 from pymigrate.nodemask import Nodemask
 from pymigrate.units import PAGE_SHIFT
-
-if TYPE_CHECKING:
-    from pymigrate.mm.base.memmap import FrameRun
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.node import Zone
 
 BLOCK_SIZE = 1 << 27
 BLOCK_NR = BLOCK_SIZE >> PAGE_SHIFT

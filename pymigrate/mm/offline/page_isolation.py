@@ -5,10 +5,11 @@ Mirrors mm/page_isolation.c, and how its users find what lies in a range.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from pymigrate.mm.base.memmap import POOL_FRAME, FrameFlag, States, nid_of
+from pymigrate.mm.base.memmap import POOL_FRAME, Frame, FrameFlag, FrameRun, States, nid_of
 from pymigrate.mm.base.pageblock import MigrateType
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Extent, RunMap
@@ -22,15 +23,9 @@ from pymigrate.mm.engine.movable_ops import (
 from pymigrate.mm.frames.driver_pages import looks_movable
 from pymigrate.mm.frames.frames import folio_of
 from pymigrate.mm.spaces.merged import page_of
-from pymigrate.mm.state.machine import telling
+from pymigrate.mm.state.driver import Driver
+from pymigrate.mm.state.machine import Machine, telling
 from pymigrate.mm.state.node import Isolated
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pymigrate.mm.base.memmap import Frame, FrameRun
-    from pymigrate.mm.state.driver import Driver
-    from pymigrate.mm.state.machine import Machine
 
 _FIXED = FrameFlag.HWPOISON  # what no migration looks at
 

@@ -6,14 +6,17 @@ if an entry of them was used since they were last looked at.
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterator
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.frames.page_alloc import available
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.reclaim.lru import (
+    Range,
     cached_folios,
     first_frame,
     is_file_lru,
@@ -25,14 +28,8 @@ from pymigrate.mm.reclaim.lru import (
 )
 from pymigrate.mm.reclaim.vmscan import wakeup_kswapd
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
+from pymigrate.mm.state.machine import Machine
 from pymigrate.units import END_OF_MEMORY
-
-if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
-
-    from pymigrate.mm.engine.folio_list import Slice
-    from pymigrate.mm.reclaim.lru import Range
-    from pymigrate.mm.state.machine import Machine
 
 
 class Action(Enum):

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pymigrate.mm.base.gfp import Gfp
 from pymigrate.mm.base.pte import PteRun
+from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.compact.direct import Request, SlowPath
-from pymigrate.mm.frames.page_alloc import fill_run, get_page_from_freelist, lanes_of
-from pymigrate.mm.frames.placement import ThisNode
-
-if TYPE_CHECKING:
-    from pymigrate.mm.base.runs import Extent
-    from pymigrate.mm.frames.page_alloc import Lane
-    from pymigrate.mm.frames.placement import Placement
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
+from pymigrate.mm.frames.page_alloc import Lane, fill_run, get_page_from_freelist, lanes_of
+from pymigrate.mm.frames.placement import Placement, ThisNode
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 
 
 def alloc_large_folio(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.gfp import HUGETLB
@@ -13,14 +13,10 @@ from pymigrate.mm.frames.page_alloc import alloc_run, free_pages, room_for
 from pymigrate.mm.frames.placement import Placement, ThisNode, rounds_of, turns_of
 from pymigrate.mm.reclaim.direct_alloc import alloc_large_folio
 from pymigrate.mm.spaces.hugetlb_pool import dequeue, nr_available
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Node
+from pymigrate.mm.state.task import Task
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_ceil, huge_floor
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.node import Node
-    from pymigrate.mm.state.task import Task
 
 
 def set_nr_hugepages(machine: Machine, count: int, nid: int | None = None) -> None:

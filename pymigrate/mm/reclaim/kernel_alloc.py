@@ -5,7 +5,7 @@ Mirrors rmqueue_smallest() and what is stolen in __rmqueue_fallback(), mm/page_a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pymigrate.mm.base.gfp import Gfp
 from pymigrate.mm.base.memmap import Frame, FrameFlag
@@ -17,11 +17,8 @@ from pymigrate.mm.frames.frames import FrameEdits
 from pymigrate.mm.frames.free_area import free_regular, nr_free_cma
 from pymigrate.mm.frames.page_alloc import freed_on_error, zonelist
 from pymigrate.mm.frames.pageblocks import migratetype_of, set_pageblocks
-from pymigrate.mm.state.node import Allocation
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.node import Node, Zone
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Allocation, Node, Zone
 
 # Where a request looks next, if no block of its type is free.
 FALLBACKS = {

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
-from typing import TYPE_CHECKING
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
-from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.queue_folios import Queue, Walk
 from pymigrate.mm.frames.frames import uniform_parts, update_frames
 from pymigrate.mm.spaces.rmap import mappings, remove_rmap
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.mm import Mm
+from pymigrate.mm.state.node import Node
 from pymigrate.mm.state.vma import Vm, is_migratable
 from pymigrate.units import END_OF_MEMORY
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from pymigrate.mm.base.pte import PteRun
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.mm import Mm
-    from pymigrate.mm.state.node import Node
 
 _UNEVICTABLE_FS = ("ramfs", "secretmem", "hugetlbfs", "hugetlb")
 _OFF_LRU = FrameFlag.HUGETLB | FrameFlag.MOVABLE | FrameFlag.CLEARED  # of a pool or a driver

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pymigrate.mm.base.gfp import TRANSHUGE
+from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.frames.page_alloc import alloc_folio, free_pages
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pymigrate.mm.engine.folio_list import Slice
-    from pymigrate.mm.frames.placement import Placement
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
+from pymigrate.mm.frames.placement import Placement
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 
 
 class MakesRoom:

@@ -6,25 +6,18 @@ reclaimed only between accesses and calls of the engine, never while somebody ha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
 from pymigrate.mm.base.memmap import FrameFlag
-from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import RunMap, coalesce
+from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.frames.page_alloc import allowed_nodes, available, fill_run, lanes_of
-from pymigrate.mm.frames.placement import placement
+from pymigrate.mm.frames.placement import Placement, placement
 from pymigrate.mm.reclaim.vmscan import kswapd_shrink_node, try_to_free_pages, wake_all_kswapds
-from pymigrate.mm.state.machine import telling
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from pymigrate.mm.base.pte import PteRun
-    from pymigrate.mm.engine.folio_list import Slice
-    from pymigrate.mm.frames.placement import Placement
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
-    from pymigrate.mm.state.vma import Vma
+from pymigrate.mm.state.machine import Machine, telling
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vma
 
 
 def may_reclaim(machine: Machine) -> bool:

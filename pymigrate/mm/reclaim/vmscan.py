@@ -10,9 +10,10 @@ of since it last came by. New pages come to lie behind it, where the old ones we
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from enum import Enum
-from typing import TYPE_CHECKING
 
+from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.frames.memory_tiers import demotion_of, next_demotion_node
@@ -29,15 +30,10 @@ from pymigrate.mm.reclaim.lru import (
     was_used,
 )
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from pymigrate.mm.engine.folio_list import Slice
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.mm import Mm
-    from pymigrate.mm.state.node import Node
-    from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.mm import Mm
+from pymigrate.mm.state.node import Node
+from pymigrate.mm.state.task import Task
 
 SWAP_CLUSTER_MAX = 32  # base pages that direct reclaim wants
 LIST_NR = 64  # MIN_LRU_BATCH: base pages that are isolated together

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.spaces.exit import out_of_memory
-from pymigrate.mm.state.vma import Vm
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.policy import Mempolicy
-    from pymigrate.mm.state.task import Task
-    from pymigrate.mm.state.vma import Vma
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.policy import Mempolicy
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm, Vma
 
 SIGSEGV, SIGBUS, SIGKILL = "SIGSEGV", "SIGBUS", "SIGKILL"
 

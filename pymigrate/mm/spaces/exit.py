@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pymigrate.mm.frames.lru_batches import lru_add_drain
 from pymigrate.mm.spaces.hugetlb_pool import unreserve
 from pymigrate.mm.spaces.pins import unpin_all
 from pymigrate.mm.spaces.zap import drop_unmapped_shm, zap
+from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.numa_group import leave_group
+from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
 
 
 def exit_task(machine: Machine, task: Task) -> None:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.frames.frames import extents_of, update_frames
 from pymigrate.mm.spaces.hugetlb_pool import check_split
-from pymigrate.mm.state.vma import Vm
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.mm import Mm
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.units import HPAGE_PMD_NR, huge_ceil, huge_floor
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pymigrate.mm.base.memmap import Frame
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.mm import Mm
-    from pymigrate.mm.state.task import Task
-    from pymigrate.mm.state.vma import Vma
 
 
 def is_thp_allowed(machine: Machine, vma: Vma) -> bool:

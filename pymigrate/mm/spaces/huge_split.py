@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pymigrate.mm.base.memmap import Folio, Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.frames.frames import FrameEdits, folio_of, update_frames
 from pymigrate.mm.spaces.huge_pmd import split_huge_pmds
 from pymigrate.mm.spaces.rmap import mappings
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.trace import REMOVE, SET, entry_events
 from pymigrate.mm.state.vma import Vm
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.mm import Mm
 
 
 def split_folio(machine: Machine, folio: Folio, page: int) -> bool:

@@ -6,26 +6,20 @@ page allocator. Sizes and counts here are huge pages of 2 MiB, unless they are n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import nid_of
-from pymigrate.mm.base.runs import Extent
+from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.frames.frames import folio_of
 from pymigrate.mm.frames.free_area import is_longterm_pinnable
 from pymigrate.mm.frames.page_alloc import free_pages, zonelist
 from pymigrate.mm.frames.placement import placement, rounds_of, turns_of
-from pymigrate.mm.state.vma import Vm
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import HugePool
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm, Vma
+from pymigrate.nodemask import Nodemask
 from pymigrate.uapi import MPOL
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_ceil, huge_floor
-
-if TYPE_CHECKING:
-    from pymigrate.mm.base.runs import RunMap
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.node import HugePool
-    from pymigrate.mm.state.task import Task
-    from pymigrate.mm.state.vma import Vma
-    from pymigrate.nodemask import Nodemask
 
 
 def check_split(vma: Vma, at: int) -> None:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from pymigrate.mm.base.memmap import FrameFlag
-
-if TYPE_CHECKING:
-    from pymigrate.mm.base.memmap import Frame
-    from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.base.memmap import Frame, FrameFlag
+from pymigrate.mm.state.machine import Machine
 
 
 def page_of(machine: Machine, node: int) -> tuple[int, Frame | None]:

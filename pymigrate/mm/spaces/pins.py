@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from pymigrate.mm.base.memmap import nid_of
+from pymigrate.mm.base.memmap import Frame, nid_of
 from pymigrate.mm.frames.frames import folio_of, frame_of, update_folio, update_frames
-
-if TYPE_CHECKING:
-    from pymigrate.mm.base.memmap import Frame
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Pin, Task
-    from pymigrate.mm.state.vma import Vma
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Pin, Task
+from pymigrate.mm.state.vma import Vma
 
 
 def unpin_all(machine: Machine, task: Task) -> None:

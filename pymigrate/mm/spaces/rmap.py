@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-from pymigrate.mm.base.memmap import FrameFlag
-from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.base.memmap import Folio, Frame, FrameFlag, FrameRun
+from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.base.runs import RunMap
 from pymigrate.mm.frames.frames import FrameEdits, extents_of, folio_of, frame_of, update_folio
-from pymigrate.mm.state.vma import prepare_anon_vma
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from pymigrate.mm.base.memmap import Folio, Frame, FrameRun
-    from pymigrate.mm.base.pte import PteRun
-    from pymigrate.mm.base.runs import RunMap
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.mm import Mm
-    from pymigrate.mm.state.task import Task
-    from pymigrate.mm.state.vma import Vma
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.mm import Mm
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vma, prepare_anon_vma
 
 
 def anon_vma_prepare(machine: Machine, task: Task, vma: Vma) -> None:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.frames.frames import extents_of, folio_of, update_frames
 from pymigrate.mm.spaces.huge_pmd import split_huge_pmd_at
 from pymigrate.mm.spaces.hugetlb_pool import unreserve
 from pymigrate.mm.spaces.rmap import remove_rmap
 from pymigrate.mm.state.address_space import UNNAMED
-from pymigrate.mm.state.vma import Vm
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.units import HPAGE_PMD_NR
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
-    from pymigrate.mm.state.vma import Vma
 
 
 def zap(machine: Machine, task: Task, vma: Vma, a: int, b: int, keep_tables: bool = False) -> None:

@@ -7,13 +7,12 @@ two sockets, of which the copy is a quarter for base pages.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.units import MAX_NUMNODES, PAGE_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pymigrate.mm.state.tally import Tally
 
 NR_MAX_BATCHED_MIGRATION = 512  # base pages that migrate_pages() unmaps, flushes and moves at once

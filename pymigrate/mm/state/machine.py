@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.base.memmap import nid_of
-from pymigrate.mm.base.release import RELEASES
+from pymigrate.mm.base.memmap import FolioWork, FrameRun, nid_of
+from pymigrate.mm.base.release import RELEASES, Release
 from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.base.vmstat import Counters
+from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.compact import CompactKnobs
 from pymigrate.mm.state.cost import Costs
+from pymigrate.mm.state.driver import Driver
+from pymigrate.mm.state.lru_batch import LruBatch
 from pymigrate.mm.state.mm import Mm
-from pymigrate.mm.state.node import Device
-from pymigrate.mm.state.numa import NumaKnobs
+from pymigrate.mm.state.node import Allocation, Device, Node
+from pymigrate.mm.state.numa import NumaGroup, NumaKnobs
 from pymigrate.mm.state.scope import OUTERMOST, UNWATCHED, Scope, Watch
 from pymigrate.mm.state.stable_tree import StableTree
-from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.task import Cpuset, Left, Pin, Region, Task
+from pymigrate.mm.state.tiers import MemoryTiers
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from pymigrate.mm.base.memmap import FolioWork, FrameRun
-    from pymigrate.mm.base.release import Release
     from pymigrate.mm.base.why import Stay
-    from pymigrate.mm.state.address_space import AddressSpace
-    from pymigrate.mm.state.driver import Driver
-    from pymigrate.mm.state.lru_batch import LruBatch
-    from pymigrate.mm.state.node import Allocation, Node
-    from pymigrate.mm.state.numa import NumaGroup
-    from pymigrate.mm.state.task import Cpuset, Left, Pin, Region
-    from pymigrate.mm.state.tiers import MemoryTiers
 
 FIRST_REGION = 0x200004000000 >> PAGE_SHIFT
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from pymigrate.mm.base.memmap import NODE_SHIFT
-from pymigrate.mm.base.runs import RunMap
+from pymigrate.mm.base.memmap import NODE_SHIFT, FrameRun
+from pymigrate.mm.base.pageblock import BlockRun
+from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.base.vmstat import Counters
 from pymigrate.mm.state.compact import CompactState
 from pymigrate.mm.state.numa import Promotion
+from pymigrate.mm.state.tiers import AccessCoordinate
+from pymigrate.nodemask import Cpumask
 from pymigrate.units import HPAGE_PMD_ORDER, MAX_NUMNODES
-
-if TYPE_CHECKING:
-    from pymigrate.mm.base.memmap import FrameRun
-    from pymigrate.mm.base.pageblock import BlockRun
-    from pymigrate.mm.base.runs import Extent
-    from pymigrate.mm.state.tiers import AccessCoordinate
-    from pymigrate.nodemask import Cpumask
 
 
 @dataclass(slots=True, eq=False)

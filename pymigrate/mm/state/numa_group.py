@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.numa import Faults
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.task import Task
 
 
 def leave_group(machine: Machine, task: Task) -> None:

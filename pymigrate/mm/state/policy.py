@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.base.release import Release
 from pymigrate.nodemask import Nodemask
 from pymigrate.uapi import (
     BALANCING,
@@ -16,9 +17,6 @@ from pymigrate.uapi import (
     STATIC,
     words_of,
 )
-
-if TYPE_CHECKING:
-    from pymigrate.mm.base.release import Release
 
 _MODE_FLAGS = STATIC | RELATIVE | BALANCING
 _TEXT_LIMIT = 63  # show_numa_map() prints into a buffer of 64 characters

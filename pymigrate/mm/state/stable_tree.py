@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.base.runs import RunMap
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-
-    from pymigrate.mm.base.memmap import Frame
-    from pymigrate.mm.state.mm import Mm
+from pymigrate.mm.state.mm import Mm
 
 
 class RmapItem(NamedTuple):

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from pymigrate.mm.base.memmap import nid_of
-
-if TYPE_CHECKING:
-    from pymigrate.mm.base.memmap import Frame
-    from pymigrate.mm.base.pte import PteRun
+from pymigrate.mm.base.memmap import Frame, nid_of
+from pymigrate.mm.base.pte import PteRun
 
 
 @dataclass(slots=True)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from pymigrate.mm.base.cred import CAP_FULL, CAP_NONE
-from pymigrate.mm.state.numa import NumaTask
-from pymigrate.nodemask import Cpumask
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pymigrate.mm.base.cred import Cap
-    from pymigrate.mm.state.access import AccessPattern
-    from pymigrate.mm.state.mm import Mm
-    from pymigrate.mm.state.numa import FaultTable
-    from pymigrate.mm.state.policy import Mempolicy
-    from pymigrate.nodemask import Nodemask
+from pymigrate.mm.base.cred import CAP_FULL, CAP_NONE, Cap
+from pymigrate.mm.base.why import Stay
+from pymigrate.mm.state.access import AccessPattern
+from pymigrate.mm.state.mm import Mm
+from pymigrate.mm.state.numa import FaultTable, NumaTask
+from pymigrate.mm.state.policy import Mempolicy
+from pymigrate.nodemask import Cpumask, Nodemask
 
 
 class Region(NamedTuple):
@@ -61,6 +56,9 @@ class Left(NamedTuple):
     node: int
     nr: int
     why: str
+
+
+FindLeft = Callable[[list[Stay]], list[Left]]
 
 
 @dataclass(slots=True, eq=False)

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
-from pymigrate.mm.base.memmap import FrameFlag
-from pymigrate.mm.base.pte import Pte
-from pymigrate.mm.state.events import Event
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pymigrate.mm.base.memmap import Folio
-    from pymigrate.mm.base.pte import PteRun
-    from pymigrate.mm.state.events import Step
-    from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.base.memmap import Folio, FrameFlag
+from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.state.events import Event, Step
+from pymigrate.mm.state.machine import Machine
 
 SET, REMOVE = "set_migration", "remove_migration"
 

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from random import Random
-from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError, ScenarioError
 from pymigrate.mm.faults.memory import access
 from pymigrate.mm.spaces.anon_pages import Fault
+from pymigrate.mm.state.address_space import AddressSpace
+from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.policy import Mempolicy
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vma
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.spec.models import RandomPages, RegionSpec
 from pymigrate.syscalls.mmap import mmap
 from pymigrate.uapi import MPOL
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pymigrate.mm.state.address_space import AddressSpace
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
-    from pymigrate.mm.state.vma import Vma
 
 
 def map_hugetlb(

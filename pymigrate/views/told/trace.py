@@ -7,16 +7,13 @@ were asked for. The core has no clock: an event's time is its number, in microse
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.state.events import Event, Step
+from pymigrate.mm.state.machine import Machine
 from pymigrate.units import PAGE_SHIFT
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from pymigrate.mm.state.machine import Machine
 
 START, END = "mm_migrate_pages_start", "mm_migrate_pages"
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.cred import Cap
-from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.base.memmap import Folio, FrameFlag
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.base.why import Why
 from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
@@ -14,22 +15,15 @@ from pymigrate.mm.engine.migrate_ops import obstacle, ops_of
 from pymigrate.mm.frames.page_alloc import room_for
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.spaces.rmap import mappings, rmap_index
-from pymigrate.mm.state.vma import is_migratable
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vma, is_migratable
 from pymigrate.syscalls.credentials import check_access
 from pymigrate.units import END_OF_MEMORY
-from pymigrate.views.pages.pieces import pieces
+from pymigrate.views.pages.pieces import Piece, pieces
 from pymigrate.views.pages.regions import region_offsets
 from pymigrate.views.proc.numa_maps import policy_text
 from pymigrate.views.why.reasons import ABSENT, REASONS, THERE, ZERO
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pymigrate.mm.base.memmap import Folio
-    from pymigrate.mm.state.machine import Machine
-    from pymigrate.mm.state.task import Task
-    from pymigrate.mm.state.vma import Vma
-    from pymigrate.views.pages.pieces import Piece
 
 _NO_PAGES = (ABSENT, ZERO)  # reasons of pages that no frame is behind
 _NAMED = 5  # processes of a list that are named
