@@ -43,8 +43,7 @@ from pymigrate.api.results import (
 from pymigrate.arguments import parse_mode
 from pymigrate.errors import KernelError
 from pymigrate.interface import memory
-from pymigrate.interface.made import acting_as
-from pymigrate.interface.noted import Noted
+from pymigrate.interface.made import Noted, acting_as
 from pymigrate.mm.base.why import Stay
 from pymigrate.mm.state import machine as core
 from pymigrate.mm.state import task as core_task
@@ -55,7 +54,7 @@ from pymigrate.session import save_state
 from pymigrate.store.codec import copy_machine
 from pymigrate.store.store import Boot
 from pymigrate.syscalls import cpuset, gup, madvise, mempolicy, migrate, mmap, process, sysctl
-from pymigrate.syscalls.credentials import check_access
+from pymigrate.syscalls.checks import check_access
 from pymigrate.uapi import MPOL_F_ADDR, MPOL_F_NODE, MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, pages_of, parse_size
 from pymigrate.views import entries, tree

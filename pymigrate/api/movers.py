@@ -21,10 +21,9 @@ from pymigrate.mm.offline.memory_failure import num_poisoned_pages
 from pymigrate.mm.offline.memory_hotplug import physical
 from pymigrate.mm.state import machine as core
 from pymigrate.mm.state import task as core_task
-from pymigrate.mm.state.cost import Estimate
-from pymigrate.mm.state.driver import Called
+from pymigrate.mm.state.cost import Estimate, Tally
 from pymigrate.mm.state.machine import watching
-from pymigrate.mm.state.tally import Tally
+from pymigrate.mm.state.node import Called
 from pymigrate.syscalls import (
     cma,
     compact,

@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import click
 
 from pymigrate import arguments
-from pymigrate.cli.common import Options, print_json, say
-from pymigrate.cli.watch import watch_of, write_chrome
+from pymigrate.cli.common import Options, find_task, print_json, say, shorten
 from pymigrate.errors import KernelError
-from pymigrate.interface.noted import Noted
+from pymigrate.interface.made import Access, Noted
+from pymigrate.mm.state.cost import Tally
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Left, Task
+from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.told import changes, cost, trace
 from pymigrate.views.why import stayed
 
 PAGES_STAYED = 4  # the exit code with --strict
 _MISNAMED = ("ESRCH", "ENOENT")  # what was named is not there: then it is said which
+
+
+def watch_of(trace: bool, steps: bool, chrome: str | None, times: bool) -> Watch:
+    """What is to be noted, for these options, and, if *times*, what takes time."""
+    is_traced = trace or steps or chrome
+    return Watch([] if is_traced else None, steps, Tally() if times else None)
+
+
+def write_chrome(machine: Machine, path: str, parts: Iterable[trace.Part]) -> None:
+    """Write a trace file. Raises click.BadParameter if that cannot be done."""
+    import json
+
+    text = json.dumps(trace.chrome(machine, parts), separators=(",", ":"))
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(f"{text}\n")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise click.BadParameter(
+            f"{shorten(path)} cannot be written: {reason}", param_hint="--chrome"
+        ) from None
 
 
 @dataclass(slots=True)
@@ -158,3 +181,24 @@ def find_range(machine: Machine, task: Task, text: str) -> tuple[int, int | None
         return arguments.find_range(machine, task, text)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def meanwhile_option() -> Callable[[Any], Any]:
+    """Another task's access in the middle of a call; access_of() reads it."""
+    return click.option(
+        "--meanwhile",
+        nargs=3,
+        metavar="PID ADDR|REGION[+OFFSET] read|write",
+        help="Let that process access the page as soon as it is unmapped.",
+    )
+
+
+def access_of(machine: Machine, value: tuple[str, str, str] | None) -> Access | None:
+    """The access that --meanwhile asks for. Raises click.BadParameter."""
+    if value is None:
+        return None
+    who, place, way = value
+    if way not in ("read", "write"):
+        raise click.BadParameter(f"{shorten(way)} is neither read nor write")
+    task = find_task(machine, who)
+    return Access(task, find_range(machine, task, place)[0] >> PAGE_SHIFT, way == "write")

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import click
 
 from pymigrate.cli.call import Call as Made
-from pymigrate.cli.call import find_range, system_call
+from pymigrate.cli.call import access_of, find_range, meanwhile_option, system_call
 from pymigrate.cli.common import (
     CPUMASK,
     NAME,
@@ -21,7 +21,6 @@ from pymigrate.cli.common import (
     find_task,
     shorten,
 )
-from pymigrate.cli.meanwhile import access_of, meanwhile_option
 from pymigrate.cli.mode import POLICY
 from pymigrate.interface import declare
 from pymigrate.interface.declare import (

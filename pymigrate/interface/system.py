@@ -17,9 +17,9 @@ from pymigrate.mm.offline.memory_hotplug import physical
 from pymigrate.mm.reclaim.damon import Action, Scheme
 from pymigrate.mm.reclaim.damon import Kind as DamonKind
 from pymigrate.mm.reclaim.kernel_alloc import Blocks
-from pymigrate.mm.state.driver import Called
 from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.machine import Machine, watching
+from pymigrate.mm.state.node import Called
 from pymigrate.mm.state.task import FindLeft, Task
 from pymigrate.nodemask import Bitmap
 from pymigrate.syscalls import cma, cpuset, drivers, kernel_pages, memory_blocks, memory_failure

@@ -7,16 +7,15 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.state.cost import estimate
+from pymigrate.mm.state.cost import Tally, estimate
 from pymigrate.mm.state.machine import Machine, watching
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.numa import NumaMm, NumaTask
 from pymigrate.mm.state.policy import Mempolicy
-from pymigrate.mm.state.tally import Tally
 from pymigrate.mm.state.task import Region as NamedRegion
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Cpumask, Nodemask
-from pymigrate.syscalls.credentials import check_access
+from pymigrate.syscalls.checks import check_access
 from pymigrate.syscalls.mempolicy import PolicyAnswer
 from pymigrate.tools.program import Libnuma
 from pymigrate.tools.system import Policy, Process, Region, Run, Shared

@@ -9,15 +9,21 @@ from typing import Any, NamedTuple
 from pymigrate.mm.base.memmap import Busy, FolioWork
 from pymigrate.mm.base.release import RELEASES
 from pymigrate.mm.base.runs import Extent
-from pymigrate.mm.state.access import AccessPattern
 from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.compact import CompactKnobs, CompactState
 from pymigrate.mm.state.cost import Costs
-from pymigrate.mm.state.driver import Driver
-from pymigrate.mm.state.lru_batch import LruBatch
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
-from pymigrate.mm.state.node import Allocation, Device, HugePool, Node, Zone
+from pymigrate.mm.state.node import (
+    AccessCoordinate,
+    Allocation,
+    Device,
+    Driver,
+    HugePool,
+    LruBatch,
+    Node,
+    Zone,
+)
 from pymigrate.mm.state.numa import (
     Faults,
     FaultTable,
@@ -29,8 +35,7 @@ from pymigrate.mm.state.numa import (
     Promotion,
 )
 from pymigrate.mm.state.stable_tree import RmapItem
-from pymigrate.mm.state.task import Cpuset, Left, Pin, Region, Task
-from pymigrate.mm.state.tiers import AccessCoordinate
+from pymigrate.mm.state.task import AccessPattern, Cpuset, Left, Pin, Region, Task
 from pymigrate.mm.state.vma import Vma
 from pymigrate.store.table import (
     BOOL,

@@ -6,7 +6,7 @@ from pymigrate.mm.frames.free_area import cma_areas
 from pymigrate.mm.offline.contig import cma_alloc, cma_release
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
-from pymigrate.syscalls.credentials import check_root
+from pymigrate.syscalls.checks import check_root
 from pymigrate.units import pages_of
 
 _ONLY_ROOT = "only root may use CMA's files"

@@ -11,7 +11,7 @@ from pymigrate.mm.calls.cpuset import (
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Cpuset, Task
 from pymigrate.nodemask import Cpumask, Nodemask
-from pymigrate.syscalls.credentials import check_root
+from pymigrate.syscalls.checks import check_root
 
 _ONLY_ROOT = "the files of a cpuset belong to root"
 

@@ -4,7 +4,7 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.reclaim.damon import Scheme, apply_scheme
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
-from pymigrate.syscalls.credentials import check_root
+from pymigrate.syscalls.checks import check_root
 from pymigrate.units import page_range
 
 

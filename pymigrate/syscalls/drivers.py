@@ -6,9 +6,9 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.movable_ops import isolate_movable_page, putback_movable_page, queue_of
 from pymigrate.mm.frames.placement import ThisNode
-from pymigrate.mm.state.driver import Driver
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Driver
 
 
 def migrate_driver(

@@ -17,9 +17,9 @@ from pymigrate.mm.spaces.zap import zap
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
+from pymigrate.syscalls.checks import checked_range
 from pymigrate.syscalls.memory_failure import soft_offline
 from pymigrate.syscalls.mmap import set_vma_flags
-from pymigrate.syscalls.ranges import checked_range
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SIZE, huge_ceil, huge_floor
 
 # What advice that only changes flags clears and sets.

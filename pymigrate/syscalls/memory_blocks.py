@@ -12,7 +12,7 @@ from pymigrate.mm.offline.memory_hotplug import (
 )
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
-from pymigrate.syscalls.credentials import check_root
+from pymigrate.syscalls.checks import check_root
 
 
 class Outcome(NamedTuple):

@@ -1,7 +1,6 @@
 """Taking pages out of use: MADV_SOFT_OFFLINE, and the file soft_offline_page in sysfs."""
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.base.cred import Cap
 from pymigrate.mm.faults.memory import access
 from pymigrate.mm.faults.vm_fault import Access
 from pymigrate.mm.frames.frames import frame_of
@@ -10,9 +9,9 @@ from pymigrate.mm.offline.memory_hotplug import model_pfn
 from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.spaces.pins import is_secretmem
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.task import Cap, Task
 from pymigrate.mm.state.vma import Vm
-from pymigrate.syscalls.credentials import check_root
+from pymigrate.syscalls.checks import check_root
 from pymigrate.units import PAGE_SHIFT, page_range
 
 

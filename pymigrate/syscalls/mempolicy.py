@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.base.cred import Cap
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.calls.mbind import do_mbind, set_home_node
 from pymigrate.mm.engine.queue_folios import Walk
@@ -14,9 +13,9 @@ from pymigrate.mm.frames.placement import cursor_placement, turns_of
 from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.policy import Mempolicy, new_policy, set_nodemask, split_mode
-from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.task import Cap, Task
 from pymigrate.nodemask import Nodemask
-from pymigrate.syscalls.ranges import checked_range
+from pymigrate.syscalls.checks import checked_range
 from pymigrate.uapi import (
     MPOL,
     MPOL_F_ADDR,

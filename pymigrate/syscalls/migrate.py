@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.base.cred import Cap
 from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
 from pymigrate.mm.calls.migrate_pages import do_migrate_pages
 from pymigrate.mm.calls.move_pages import do_pages_move, do_pages_stat
 from pymigrate.mm.calls.move_pages_loop import MovePagesResult
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.task import Cap, Task
 from pymigrate.nodemask import Nodemask
-from pymigrate.syscalls.credentials import check_access
+from pymigrate.syscalls.checks import check_access
 from pymigrate.uapi import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL
 from pymigrate.units import PAGE_SHIFT
 

@@ -18,7 +18,7 @@ from pymigrate.mm.state.address_space import UNNAMED, AddressSpace
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Region, Task
 from pymigrate.mm.state.vma import Vm, Vma
-from pymigrate.syscalls.ranges import checked_range
+from pymigrate.syscalls.checks import checked_range
 from pymigrate.units import HPAGE_SIZE, PAGE_SHIFT, PAGE_SIZE, page_range, pages_of
 
 TASK_SIZE = (1 << 47) - PAGE_SIZE

@@ -6,7 +6,7 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.reclaim.vmscan import memory_reclaim
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
-from pymigrate.syscalls.credentials import check_root
+from pymigrate.syscalls.checks import check_root
 from pymigrate.units import PAGE_SHIFT
 
 

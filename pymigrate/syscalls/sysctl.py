@@ -13,7 +13,7 @@ from pymigrate.mm.frames.watermarks import setup_watermarks
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
-from pymigrate.syscalls.credentials import check_root
+from pymigrate.syscalls.checks import check_root
 from pymigrate.uapi import THP, THP_DEFRAG
 
 MAX_WEIGHT = 255

@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from pymigrate.mm.base.memmap import POOL_FRAME, Frame, FrameFlag, nid_of
+from pymigrate.mm.base.memmap import POOL_FRAME, Frame, FrameFlag, is_movable, looks_movable, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import RunMap
 from pymigrate.mm.base.vmstat import EVENTS, NUMA_EVENTS
 from pymigrate.mm.check import problems
-from pymigrate.mm.frames.driver_pages import is_movable, looks_movable
 from pymigrate.mm.frames.lru_batches import PAGEVEC_SIZE
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm

@@ -1,14 +1,13 @@
 """migrate_pages() and move_pages() one page at a time, as the manual pages tell them."""
 
 from pymigrate.errors import ERRNO
-from pymigrate.mm.base.cred import Cap
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
 from pymigrate.mm.calls.migrate_pages import node_pairs
 from pymigrate.mm.frames.page_alloc import available
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.task import Cap, Task
 from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Nodemask
 from tests.property.invariants import mapped_pages, used_frames

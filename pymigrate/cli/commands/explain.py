@@ -7,7 +7,7 @@ import click
 from pymigrate.cli.call import find_range
 from pymigrate.cli.common import Options, common_options, find_task, print_json
 from pymigrate.mm.state.machine import Machine
-from pymigrate.syscalls.ranges import checked_range
+from pymigrate.syscalls.checks import checked_range
 from pymigrate.views.why import explain, stayed
 from pymigrate.views.why.reasons import REASONS
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from pymigrate.cli.call import system_call
+from pymigrate.cli.call import access_of, meanwhile_option, system_call
 from pymigrate.cli.common import Options, common_options, find_task
-from pymigrate.cli.meanwhile import access_of, meanwhile_option
 from pymigrate.interface import made
 from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Nodemask

@@ -7,7 +7,7 @@ from collections import Counter
 import click
 
 from pymigrate.arguments import parse_address
-from pymigrate.cli.call import find_range, system_call
+from pymigrate.cli.call import access_of, find_range, meanwhile_option, system_call
 from pymigrate.cli.common import (
     TEXT_FILE,
     Options,
@@ -16,7 +16,6 @@ from pymigrate.cli.common import (
     parse_number,
     shorten,
 )
-from pymigrate.cli.meanwhile import access_of, meanwhile_option
 from pymigrate.errors import ERRNO, KernelError
 from pymigrate.interface import made
 from pymigrate.mm.calls.move_pages_loop import MovePagesResult

@@ -8,7 +8,7 @@ from pymigrate.cli.common import Options, common_options, find_task, print_json
 from pymigrate.errors import KernelError
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
-from pymigrate.syscalls.credentials import check_access
+from pymigrate.syscalls.checks import check_access
 from pymigrate.views.proc import numa_maps
 
 

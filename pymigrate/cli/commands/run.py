@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from pymigrate.cli.call import watch_of, write_chrome
 from pymigrate.cli.common import say, trace_options
-from pymigrate.cli.watch import watch_of, write_chrome
 from pymigrate.errors import ScenarioError
 from pymigrate.mm.base.release import RELEASES
 from pymigrate.mm.state.machine import watching

@@ -1,8 +1,12 @@
 """What struct page and struct folio hold, as runs of frames that are alike."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import NamedTuple
+
+MAPPING_ANON, MAPPING_MOVABLE = 1, 2  # the low bits of page->mapping; both: KSM
 
 NODE_SHIFT = 32  # a model pfn is the node's id and the frame's number in the node
 
@@ -83,20 +87,20 @@ class Frame(NamedTuple):
         """Whether nobody holds it or works on it: only its filesystem can keep it where it is."""
         return not self.flags & ~FrameFlag.PLAIN and not self.is_held
 
-    def with_flags(self, flags: int) -> "Frame":
+    def with_flags(self, flags: int) -> Frame:
         """The same frame with *flags* set too."""
         return self if self.flags & flags == flags else self._replace(flags=self.flags | flags)
 
-    def without_flags(self, flags: int) -> "Frame":
+    def without_flags(self, flags: int) -> Frame:
         """The same frame with *flags* cleared."""
         return self._replace(flags=self.flags & ~flags) if self.flags & flags else self
 
-    def mapped(self, times: int) -> "Frame":
+    def mapped(self, times: int) -> Frame:
         """The same frame with *times* more (or fewer) entries that map it."""
         owner, flags, pte_maps, pmd_maps, order, pins, extra_refs, cpupid = self
         return Frame(owner, flags, pte_maps + times, pmd_maps, order, pins, extra_refs, cpupid)
 
-    def pmd_mapped(self, times: int) -> "Frame":
+    def pmd_mapped(self, times: int) -> Frame:
         """The same frame with *times* more (or fewer) huge entries that map its folio."""
         return self._replace(pmd_maps=self.pmd_maps + times)
 
@@ -112,13 +116,13 @@ class States(NamedTuple):
     distinct: tuple[Frame, ...]  # those that differ, each once, as they come first
 
     @classmethod
-    def of(cls, frames: Iterable[Frame]) -> "States":
+    def of(cls, frames: Iterable[Frame]) -> States:
         """The states *frames*."""
         each = tuple(frames)
         return cls(each, tuple(dict.fromkeys(each)))
 
     @classmethod
-    def same(cls, frame: Frame, nr: int = 1) -> "States":
+    def same(cls, frame: Frame, nr: int = 1) -> States:
         """The state *frame*, *nr* times."""
         distinct = (frame,)
         return cls(distinct * nr, distinct)
@@ -133,7 +137,7 @@ class States(NamedTuple):
         """The state of the first frame."""
         return self.each[0]
 
-    def at(self, places: Sequence[int]) -> "States":
+    def at(self, places: Sequence[int]) -> States:
         """The states at *places*."""
         if len(self.distinct) == 1:
             return States.same(self.distinct[0], len(places))
@@ -151,12 +155,12 @@ class FrameRun(NamedTuple):
         """It can be cut anywhere."""
         return at, at
 
-    def split(self, at: int) -> tuple["FrameRun", "FrameRun"]:
+    def split(self, at: int) -> tuple[FrameRun, FrameRun]:
         """Cut before frame *at*."""
         start, nr, frame = self
         return FrameRun(start, at - start, frame), FrameRun(at, start + nr - at, frame)
 
-    def without(self, pfns: Sequence[int]) -> list["FrameRun"]:
+    def without(self, pfns: Sequence[int]) -> list[FrameRun]:
         """What is left of the run without single *pfns* (sorted)."""
         start, nr, frame = self
         out: list[FrameRun] = []
@@ -169,7 +173,7 @@ class FrameRun(NamedTuple):
             out.append(FrameRun(at, start + nr - at, frame))
         return out
 
-    def join(self, tail: "FrameRun") -> "FrameRun | None":
+    def join(self, tail: FrameRun) -> FrameRun | None:
         """Both as one, if they are alike."""
         if self.frame == tail.frame:
             return FrameRun(self.start, self.nr + tail.nr, self.frame)
@@ -276,3 +280,25 @@ class FolioWork(NamedTuple):
 
     kind: Busy
     left: int
+
+
+def mapping_bits(frame: Frame) -> int:
+    """The low bits of page->mapping: 1 anonymous, 2 movable, 3 merged by KSM, 0 a file's."""
+    if frame.flags & (FrameFlag.MOVABLE | FrameFlag.CLEARED):
+        return MAPPING_MOVABLE
+    if frame.flags & FrameFlag.KSM:
+        return MAPPING_ANON | MAPPING_MOVABLE
+    return MAPPING_ANON if frame.is_anon else 0
+
+
+def looks_movable(frame: Frame) -> bool:
+    """What may be asked without the page's lock: the low bits. Mirrors __PageMovable().
+
+    It may be stale: a page that its driver has cleared still looks so.
+    """
+    return mapping_bits(frame) == MAPPING_MOVABLE
+
+
+def is_movable(frame: Frame) -> bool:
+    """What may be asked under the page's lock: whether it has an owner. Mirrors PageMovable()."""
+    return looks_movable(frame) and bool(frame.flags & FrameFlag.MOVABLE)

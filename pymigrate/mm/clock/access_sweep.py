@@ -15,9 +15,8 @@ from pymigrate.mm.balance.promotion import decided_until
 from pymigrate.mm.faults.memory import access
 from pymigrate.mm.frames.hot_pages import TIERING
 from pymigrate.mm.spaces.anon_pages import Fault
-from pymigrate.mm.state.access import AccessPattern, accessed
 from pymigrate.mm.state.machine import Machine, region_of
-from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.task import AccessPattern, Task, accessed
 
 _SHARES = 1000  # the whole, where shares are whole numbers
 _UNIT = 1_000_000  # rates are in so many parts of an access a ms

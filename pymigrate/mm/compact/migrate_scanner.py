@@ -9,12 +9,11 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pymigrate.mm.base.memmap import Frame, FrameFlag
+from pymigrate.mm.base.memmap import Frame, FrameFlag, looks_movable
 from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, MigrateType, block_ceil, block_floor
 from pymigrate.mm.compact.control import CLUSTER, CompactControl
 from pymigrate.mm.engine.migrate_ops import OPS, Method
 from pymigrate.mm.engine.movable_ops import isolate_movable_page, putback_movable_page
-from pymigrate.mm.frames.driver_pages import looks_movable
 from pymigrate.mm.frames.pageblocks import set_pageblocks
 from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.trace import call_event

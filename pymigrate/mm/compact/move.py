@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pymigrate.mm.base.memmap import Frame
+from pymigrate.mm.base.memmap import Frame, looks_movable
 from pymigrate.mm.base.pageblock import PAGEBLOCK_ORDER, MigrateType
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import extents_in_order
@@ -16,7 +16,6 @@ from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.migrate_bulk import Moves
 from pymigrate.mm.engine.migrate_ops import surely_moves
 from pymigrate.mm.engine.room import InFrames
-from pymigrate.mm.frames.driver_pages import looks_movable
 from pymigrate.mm.frames.pageblocks import migratetype_of
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.state.events import MigrateReason

@@ -15,12 +15,11 @@ from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.runs import Extent, RunMap, coalesce
 from pymigrate.mm.base.why import Stay, Why
 from pymigrate.mm.engine.folio_list import Slice, batches, stays_of
-from pymigrate.mm.engine.meanwhile import wait_on, wake
 from pymigrate.mm.engine.migrate_bulk import BulkMover, is_plain
 from pymigrate.mm.engine.migrate_folio import FolioMover, Outcome
 from pymigrate.mm.engine.room import AS_IT_IS, InFrames, Room
 from pymigrate.mm.engine.waits import check_waits
-from pymigrate.mm.engine.work import Work, is_hugetlb, works_of
+from pymigrate.mm.engine.work import Work, is_hugetlb, wait_on, wake, works_of
 from pymigrate.mm.frames.frames import folio_of
 from pymigrate.mm.frames.placement import OWN_NODE, Placement, ThisNode
 from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio

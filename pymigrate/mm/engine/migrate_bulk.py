@@ -15,9 +15,8 @@ from pymigrate.mm.frames.hot_pages import forget_cpupids
 from pymigrate.mm.frames.page_alloc import alloc_run, room_for
 from pymigrate.mm.frames.placement import Cycle, Placement, from_index, turns_of
 from pymigrate.mm.spaces.rmap import mappings
-from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
+from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION, Tally
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.tally import Tally
 from pymigrate.mm.state.task import Task
 from pymigrate.units import HPAGE_PMD_ORDER
 

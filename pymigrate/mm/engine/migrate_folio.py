@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from enum import Enum
 
-from pymigrate.mm.base.memmap import POISON_FRAME, Busy, Folio, Frame, FrameFlag, nid_of
+from pymigrate.mm.base.memmap import POISON_FRAME, Busy, Folio, Frame, FrameFlag, is_movable, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.base.why import Why
@@ -21,7 +21,6 @@ from pymigrate.mm.engine.progress import Progress
 from pymigrate.mm.engine.room import AS_IT_IS, Room
 from pymigrate.mm.engine.work import Work
 from pymigrate.mm.frames.busy import end
-from pymigrate.mm.frames.driver_pages import is_movable
 from pymigrate.mm.frames.frames import folio_of, update_folio
 from pymigrate.mm.frames.page_alloc import free_pages
 from pymigrate.mm.frames.placement import OWN_NODE, Placement, Prefer, from_index

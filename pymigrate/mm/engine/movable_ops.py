@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pymigrate.mm.base.memmap import Frame, FrameFlag
+from pymigrate.mm.base.memmap import Frame, FrameFlag, is_movable, looks_movable
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.engine.folio_list import Slice
-from pymigrate.mm.frames.driver_pages import is_movable, looks_movable
 from pymigrate.mm.frames.frames import frame_of, update_folio, update_frames
-from pymigrate.mm.state.driver import Called, Driver
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Called, Driver
 
 AGAIN = "EAGAIN"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pymigrate.mm.base.memmap import Busy, Folio, FrameFlag, nid_of
 from pymigrate.mm.engine.migrate_ops import expected_refs, ops_of, refcount
 from pymigrate.mm.engine.work import Work
+from pymigrate.mm.state.cost import Tally
 from pymigrate.mm.state.events import MigrateMode, Step
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.tally import Tally
 from pymigrate.mm.state.trace import REMOVE, entry_events, step_event
 
 # The steps as the kernel's documentation numbers them, with those before and between its own.

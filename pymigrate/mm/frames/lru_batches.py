@@ -6,8 +6,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from pymigrate.mm.base.runs import Extent
-from pymigrate.mm.state.lru_batch import LruBatch
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import LruBatch
 
 PAGEVEC_SIZE = 31  # folios: a batch that holds so many is emptied
 

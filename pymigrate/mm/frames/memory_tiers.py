@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from pymigrate.mm.frames.page_alloc import find_next_best_node, node_load
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.tiers import AccessCoordinate, Demotion, MemoryTier, MemoryTiers
+from pymigrate.mm.state.node import AccessCoordinate, Demotion, MemoryTier, MemoryTiers
 from pymigrate.nodemask import Nodemask
 
 CHUNK_BITS = 7  # MEMTIER_CHUNK_BITS: distances of one tier are alike but for these bits

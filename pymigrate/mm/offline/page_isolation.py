@@ -9,7 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from pymigrate.mm.base.memmap import POOL_FRAME, Frame, FrameFlag, FrameRun, States, nid_of
+from pymigrate.mm.base.memmap import (
+    POOL_FRAME,
+    Frame,
+    FrameFlag,
+    FrameRun,
+    States,
+    looks_movable,
+    nid_of,
+)
 from pymigrate.mm.base.pageblock import MigrateType
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Extent, RunMap
@@ -20,12 +28,10 @@ from pymigrate.mm.engine.movable_ops import (
     putback_movable_page,
     queue_of,
 )
-from pymigrate.mm.frames.driver_pages import looks_movable
 from pymigrate.mm.frames.frames import folio_of
 from pymigrate.mm.spaces.merged import page_of
-from pymigrate.mm.state.driver import Driver
 from pymigrate.mm.state.machine import Machine, telling
-from pymigrate.mm.state.node import Isolated
+from pymigrate.mm.state.node import Driver, Isolated
 
 _FIXED = FrameFlag.HWPOISON  # what no migration looks at
 

@@ -39,7 +39,7 @@ class PolicyRun(NamedTuple):
         return None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class AddressSpace:
     """A file or a shared memory object: its cached pages by index, and its policies."""
 

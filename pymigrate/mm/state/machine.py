@@ -15,15 +15,12 @@ from pymigrate.mm.base.vmstat import Counters
 from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.compact import CompactKnobs
 from pymigrate.mm.state.cost import Costs
-from pymigrate.mm.state.driver import Driver
-from pymigrate.mm.state.lru_batch import LruBatch
 from pymigrate.mm.state.mm import Mm
-from pymigrate.mm.state.node import Allocation, Device, Node
+from pymigrate.mm.state.node import Allocation, Device, Driver, LruBatch, MemoryTiers, Node
 from pymigrate.mm.state.numa import NumaGroup, NumaKnobs
 from pymigrate.mm.state.scope import OUTERMOST, UNWATCHED, Scope, Watch
 from pymigrate.mm.state.stable_tree import StableTree
 from pymigrate.mm.state.task import Cpuset, Left, Pin, Region, Task
-from pymigrate.mm.state.tiers import MemoryTiers
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
 
@@ -33,7 +30,7 @@ if TYPE_CHECKING:
 FIRST_REGION = 0x200004000000 >> PAGE_SHIFT
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Machine:
     """All state. Nothing else in the core is remembered between calls."""
 

@@ -12,7 +12,7 @@ from pymigrate.mm.state.vma import Vma, can_join, joined_anon_vma
 from pymigrate.units import HPAGE_PMD_NR, huge_ceil, huge_floor
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Mm:
     """VMAs in ascending order, and the entries of all of them."""
 

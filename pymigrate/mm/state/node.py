@@ -11,12 +11,103 @@ from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.base.vmstat import Counters
 from pymigrate.mm.state.compact import CompactState
 from pymigrate.mm.state.numa import Promotion
-from pymigrate.mm.state.tiers import AccessCoordinate
-from pymigrate.nodemask import Cpumask
+from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.units import HPAGE_PMD_ORDER, MAX_NUMNODES
 
 
-@dataclass(slots=True, eq=False)
+class AccessCoordinate(NamedTuple):
+    """How fast the nearest CPUs reach a node's memory, as the firmware's HMAT says."""
+
+    read_latency: int  # ns
+    write_latency: int
+    read_bandwidth: int  # MiB/s
+    write_bandwidth: int
+
+    @property
+    def latency(self) -> int:
+        """Of a read and a write together, in ns."""
+        return self.read_latency + self.write_latency
+
+    @property
+    def bandwidth(self) -> int:
+        """Of reads and writes together, in MiB/s."""
+        return self.read_bandwidth + self.write_bandwidth
+
+
+class MemoryTier(NamedTuple):
+    """Nodes whose memory is about as fast: ``memory_tierN``."""
+
+    number: int
+    nodes: Nodemask
+
+    @property
+    def name(self) -> str:
+        """What its directory in sysfs is called."""
+        return f"memory_tier{self.number}"
+
+
+class Demotion(NamedTuple):
+    """Where pages of a node are demoted to."""
+
+    preferred: Nodemask = Nodemask()  # the nearest nodes of the next tier
+    fallback: Nodemask = Nodemask()  # all nodes of all lower tiers
+
+
+class MemoryTiers(NamedTuple):
+    """The tiers, fastest first, and what each node that has memory makes of them."""
+
+    tiers: tuple[MemoryTier, ...]
+    demotion: dict[int, Demotion]
+    top: Nodemask  # from whose nodes nothing is promoted
+
+
+INTERFACES = {"2016": "migratepage", "movable_operations": "migrate_page"}
+
+
+class Called(NamedTuple):
+    """One call of a driver: what it was asked, for which of its pages, and the answer."""
+
+    call: str
+    page: int
+    answer: str
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Driver:
+    """A driver with pages of its own.
+
+    *isolates* and *migrates* are the answers that are still to be given, in order; the last of
+    them is given again and again.
+    """
+
+    driver_id: int
+    name: str
+    kind: str  # zsmalloc, virtio-balloon or scripted
+    interface: str = "movable_operations"
+    isolates: list[str] = field(default_factory=list)  # true, false, or free
+    migrates: list[str] = field(default_factory=list)  # success, or an errno
+    pages: list[int] = field(default_factory=list)  # the frame of each page, -1: it was freed
+    isolated: int = 0  # pages that the balloon's device counts as such
+
+    @property
+    def migrate_name(self) -> str:
+        """What the call that moves a page is called."""
+        return INTERFACES[self.interface]
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class LruBatch:
+    """Frames that one CPU has faulted in and not yet put on a list, oldest first.
+
+    They hold a reference, and under the multi-generational LRU they count as active. Mlocked
+    ones wait apart; those count as unevictable only once they are on their list.
+    """
+
+    waiting: list[int] = field(default_factory=list)
+    mlocked: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False, repr=False)
 class Zone:
     """A part of a node's memory: *nr* frames from pfn *start*, of which *free* are."""
 
@@ -63,7 +154,7 @@ class Zone:
         return nr
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class HugePool:
     """A node's pool of hugetlb pages: *nr* of them, of which *surplus* go when they are freed."""
 
@@ -77,7 +168,7 @@ class HugePool:
         return sum(extent.nr for extent in self.free.runs) >> HPAGE_PMD_ORDER
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Node:
     """A NUMA node: its CPUs, its zones (lowest first), and the frames in use."""
 
@@ -111,7 +202,7 @@ class Node:
         raise AssertionError(f"pfn {pfn:#x} lies in no zone of node {self.nid}")
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Device:
     """Memory of a device, *nr* frames, that no CPU can reach: those free, and those in use."""
 
@@ -140,7 +231,7 @@ class Allocation(NamedTuple):
     pfns: tuple[int, ...]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Isolated:
     """Frames [start, end) that nobody may allocate now, and those of them that are free."""
 

@@ -76,7 +76,7 @@ class Faults(NamedTuple):
 FaultTable = dict[tuple[int, int], Faults]  # by node and whether they are private
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class NumaGroup:
     """Tasks that were seen to share memory. Mirrors struct numa_group."""
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.mm.base.runs import Extent, RunMap
-from pymigrate.mm.state.driver import Called
-from pymigrate.mm.state.node import Isolated
+from pymigrate.mm.state.node import Called, Isolated
 from pymigrate.mm.state.task import Meanwhile
 
 if TYPE_CHECKING:
     from pymigrate.mm.base.why import Stay
+    from pymigrate.mm.state.cost import Tally
     from pymigrate.mm.state.events import Event, Step
-    from pymigrate.mm.state.tally import Tally
 
 
 class Scope(NamedTuple):

@@ -20,7 +20,7 @@ class RmapItem(NamedTuple):
     page: int
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class StableTree:
     """A node for each merged page: its frame, and the virtual pages that were merged into it.
 

@@ -4,15 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import IntFlag
 from typing import NamedTuple
 
-from pymigrate.mm.base.cred import CAP_FULL, CAP_NONE, Cap
 from pymigrate.mm.base.why import Stay
-from pymigrate.mm.state.access import AccessPattern
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.numa import FaultTable, NumaTask
 from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.units import PAGE_SHIFT
+
+
+class Cap(IntFlag):
+    """Capabilities as bits, numbered as in linux/capability.h."""
+
+    SYS_PTRACE = 1 << 19  # inspect any process
+    SYS_ADMIN = 1 << 21  # take pages out of use
+    SYS_NICE = 1 << 23  # move shared pages, and pages to nodes outside the target's cpuset
+
+
+CAP_NONE = 0
+CAP_FULL = (1 << 41) - 1  # what root has
+CAPABILITIES = {"sys_ptrace": Cap.SYS_PTRACE, "sys_nice": Cap.SYS_NICE}
+
+
+class AccessPattern(NamedTuple):
+    """Accesses of a task to a region of its memory, evenly over its pages but for the hot ones."""
+
+    region: str  # what the task calls it
+    rate: float  # accesses a second
+    writes: float = 0.0  # the share of them that are stores
+    hot: float = 0.0  # the share of the region's pages that is hot
+    hot_rate: float = 0.0  # the share of the accesses that goes to the hot pages
+    hot_at: int = 0  # bytes: where in the region they begin
+
+
+class Accessed(NamedTuple):
+    """Pages [start, end), which get *rate* accesses a second in all."""
+
+    start: int
+    end: int
+    rate: float
+
+
+def accessed(pattern: AccessPattern, start: int, nr: int) -> list[Accessed]:
+    """The parts of a region of *nr* pages from *start*, as *pattern* accesses them."""
+    nr_hot = min(max(round(pattern.hot * nr), 1), nr) if pattern.hot else 0
+    if not nr_hot or nr_hot == nr:
+        return [Accessed(start, start + nr, pattern.rate)]
+    first = start + min(pattern.hot_at >> PAGE_SHIFT, nr - nr_hot)
+    cold = pattern.rate * (1 - pattern.hot_rate) / (nr - nr_hot)
+    parts = [
+        Accessed(start, first, cold * (first - start)),
+        Accessed(first, first + nr_hot, pattern.rate * pattern.hot_rate),
+        Accessed(first + nr_hot, start + nr, cold * (start + nr - first - nr_hot)),
+    ]
+    return [part for part in parts if part.end > part.start]
 
 
 class Region(NamedTuple):
@@ -24,7 +71,7 @@ class Region(NamedTuple):
     nr: int
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Cpuset:
     """A group of tasks that share nodes and CPUs.
 
@@ -61,7 +108,7 @@ class Left(NamedTuple):
 FindLeft = Callable[[list[Stay]], list[Left]]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Task:
     """A process with one thread, and its credentials."""
 
@@ -101,7 +148,7 @@ class Task:
         return bool(self.capabilities & cap)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Meanwhile:
     """An access that a task makes in the middle of a migration."""
 

@@ -32,7 +32,7 @@ class Vm:
     SPECIAL = IO | DONTEXPAND | PFNMAP | MIXEDMAP
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Vma:
     """Pages [start, end) of an address space; page *start* is page *pgoff* of what is mapped.
 

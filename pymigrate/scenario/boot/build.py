@@ -1,7 +1,6 @@
 """From a scenario's text to a booted machine."""
 
 from pymigrate.errors import ScenarioError
-from pymigrate.mm.base.cred import NAMES
 from pymigrate.mm.base.memmap import Busy, Frame
 from pymigrate.mm.base.release import RELEASES
 from pymigrate.mm.engine.movable_ops import new_pages
@@ -14,12 +13,10 @@ from pymigrate.mm.frames.watermarks import add_memory, setup_watermarks
 from pymigrate.mm.offline.contig import declare_cma
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.state.address_space import AddressSpace
-from pymigrate.mm.state.driver import Driver
 from pymigrate.mm.state.machine import Machine, add_device, find_file
 from pymigrate.mm.state.mm import Mm
-from pymigrate.mm.state.node import Node
-from pymigrate.mm.state.task import Cpuset, Task
-from pymigrate.mm.state.tiers import AccessCoordinate
+from pymigrate.mm.state.node import AccessCoordinate, Driver, Node
+from pymigrate.mm.state.task import CAPABILITIES, Cpuset, Task
 from pymigrate.scenario.boot.fragmentation import fragment
 from pymigrate.scenario.boot.memory import declare, policy_of
 from pymigrate.scenario.spec.models import (
@@ -81,7 +78,7 @@ def _caps(task: TaskSpec) -> int | None:
     """The capabilities that a task declares."""
     if task.capabilities is None:
         return None
-    return sum(NAMES[name] for name in set(task.capabilities))
+    return sum(CAPABILITIES[name] for name in set(task.capabilities))
 
 
 def _declare_memory(machine: Machine, scenario: Scenario) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pymigrate.mm.state.access import AccessPattern
+from pymigrate.mm.state.task import AccessPattern
 from pymigrate.scenario.text.fields import Model, Name, Size
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

@@ -13,9 +13,8 @@ from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.base.pte import Pte
-from pymigrate.mm.state.driver import Driver
 from pymigrate.mm.state.machine import Machine, region_of
-from pymigrate.mm.state.node import Node
+from pymigrate.mm.state.node import Driver, Node
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vma
 from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT

@@ -6,9 +6,8 @@ spent no time and got no signal. The highest sizes that it ever had are those th
 
 from typing import NamedTuple
 
-from pymigrate.mm.base.cred import CAP_FULL
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.task import CAP_FULL, Task
 from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.proc.masks import cpumap, nodemap

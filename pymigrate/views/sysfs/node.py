@@ -2,8 +2,7 @@
 
 from pymigrate.mm.frames.memory_tiers import memory_tiers
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.node import Node
-from pymigrate.mm.state.tiers import AccessCoordinate
+from pymigrate.mm.state.node import AccessCoordinate, Node
 from pymigrate.nodemask import Nodemask
 from pymigrate.views.entries import Dir, Entries, Entry, File, Link, dir_of, file_of
 from pymigrate.views.proc import meminfo, vmstat

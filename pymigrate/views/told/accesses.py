@@ -4,9 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pymigrate.mm.state.access import Accessed, accessed
 from pymigrate.mm.state.machine import Machine, regions_of
-from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.task import Accessed, Task, accessed
 from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
 from pymigrate.views.columns import aligned
 from pymigrate.views.pages.placement import NOT_PRESENT, runs

@@ -1,8 +1,7 @@
 """The estimated time of what a call did."""
 
-from pymigrate.mm.state.cost import Estimate, estimate
+from pymigrate.mm.state.cost import Estimate, Tally, estimate
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.tally import Tally
 
 _UNITS = ((1e6, "s"), (1e3, "ms"))
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.base.cred import Cap
 from pymigrate.mm.base.memmap import Folio, FrameFlag
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.base.why import Why
@@ -16,9 +15,9 @@ from pymigrate.mm.frames.page_alloc import room_for
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.spaces.rmap import mappings, rmap_index
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.task import Cap, Task
 from pymigrate.mm.state.vma import Vma, is_migratable
-from pymigrate.syscalls.credentials import check_access
+from pymigrate.syscalls.checks import check_access
 from pymigrate.units import END_OF_MEMORY
 from pymigrate.views.pages.pieces import Piece, pieces
 from pymigrate.views.pages.regions import region_offsets

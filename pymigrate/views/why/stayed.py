@@ -12,7 +12,7 @@ from pymigrate.mm.calls.move_pages_loop import MovePagesResult
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Left, Task
 from pymigrate.mm.state.vma import Vma
-from pymigrate.syscalls.ranges import checked_range
+from pymigrate.syscalls.checks import checked_range
 from pymigrate.units import END_OF_MEMORY, PAGE_SHIFT
 from pymigrate.views.pages.regions import region_names
 from pymigrate.views.why.reasons import KEPT, REASONS

@@ -7,7 +7,7 @@ from pymigrate.api.machine import Machine
 from pymigrate.api.movers import DriverMoved
 from pymigrate.api.results import Placed
 from pymigrate.errors import KernelError
-from pymigrate.mm.state.driver import Called
+from pymigrate.mm.state.node import Called
 
 SCENARIO = """\
 machine:

@@ -10,10 +10,9 @@ from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.check import problems
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.state.address_space import AddressSpace
-from pymigrate.mm.state.lru_batch import LruBatch
 from pymigrate.mm.state.machine import Machine, add_device
 from pymigrate.mm.state.mm import Mm
-from pymigrate.mm.state.node import HugePool
+from pymigrate.mm.state.node import HugePool, LruBatch
 from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.mm.state.task import Pin, Task
 from pymigrate.mm.state.vma import Vma

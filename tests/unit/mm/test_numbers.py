@@ -11,7 +11,6 @@ import pytest
 
 from pymigrate.mm import base, state
 from pymigrate.mm.base.advice import Madv
-from pymigrate.mm.base.cred import Cap
 from pymigrate.mm.base.gfp import Gfp, thp_fault
 from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pageblock import MigrateType
@@ -19,6 +18,7 @@ from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.base.release import RELEASES
 from pymigrate.mm.compact.control import CompactPriority, CompactResult
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
+from pymigrate.mm.state.task import Cap
 from pymigrate.mm.state.vma import Vm
 
 ENUMS: dict[type[IntEnum], str] = {

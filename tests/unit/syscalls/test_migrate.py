@@ -2,8 +2,8 @@
 
 import pytest
 
-from pymigrate.mm.base.cred import Cap
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Cap
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.migrate import check_flags, migrate_pages, move_pages
 from pymigrate.syscalls.process import fork

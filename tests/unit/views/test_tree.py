@@ -5,7 +5,7 @@ import pytest
 from pymigrate.errors import KernelError
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.tiers import AccessCoordinate
+from pymigrate.mm.state.node import AccessCoordinate
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.syscalls import cpuset, sysctl
 from pymigrate.views.entries import read, walk

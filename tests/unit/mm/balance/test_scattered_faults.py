@@ -4,9 +4,9 @@ import pytest
 
 from pymigrate.mm.balance.scan import task_numa_work
 from pymigrate.mm.faults import memory
+from pymigrate.mm.state.cost import Tally
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch
-from pymigrate.mm.state.tally import Tally
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import set_mempolicy

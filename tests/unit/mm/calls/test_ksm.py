@@ -4,13 +4,12 @@ import pytest
 
 from pymigrate.mm.balance.scan import task_numa_work
 from pymigrate.mm.base.advice import Madv
-from pymigrate.mm.base.memmap import Busy, Frame, FrameFlag, nid_of
+from pymigrate.mm.base.memmap import Busy, Frame, FrameFlag, mapping_bits, nid_of
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.calls import ksm
 from pymigrate.mm.compact.compaction import compact_memory
 from pymigrate.mm.faults.migrate_device import Select, migrate_to_device, migrate_vma_setup
 from pymigrate.mm.frames.busy import begin
-from pymigrate.mm.frames.driver_pages import mapping_bits
 from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.state.events import Event, Step
 from pymigrate.mm.state.machine import Machine, add_device

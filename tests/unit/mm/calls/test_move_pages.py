@@ -3,9 +3,9 @@
 import pytest
 
 from pymigrate.mm.calls.move_pages_loop import MovePagesResult
+from pymigrate.mm.state.cost import Tally
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch
-from pymigrate.mm.state.tally import Tally
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Nodemask

@@ -4,9 +4,8 @@ import pytest
 
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.clock.access_sweep import Accessing, Sweep, run_sweep, sweeps
-from pymigrate.mm.state.access import AccessPattern
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.task import Region, Task
+from pymigrate.mm.state.task import AccessPattern, Region, Task
 from tests.conftest import PAGE, mapped, touched, two_nodes
 
 

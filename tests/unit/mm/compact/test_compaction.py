@@ -6,10 +6,10 @@ from pymigrate.mm.base.memmap import Frame
 from pymigrate.mm.engine.movable_ops import new_pages
 from pymigrate.mm.frames.frames import FrameEdits
 from pymigrate.mm.frames.page_alloc import reserve_pages
-from pymigrate.mm.state.driver import Driver
+from pymigrate.mm.state.cost import Tally
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Driver
 from pymigrate.mm.state.scope import Watch
-from pymigrate.mm.state.tally import Tally
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.mmap import munmap
 from pymigrate.syscalls.process import fork, touch

@@ -4,13 +4,12 @@ from typing import Any
 
 import pytest
 
-from pymigrate.mm.base.memmap import Frame, FrameFlag
+from pymigrate.mm.base.memmap import Frame, FrameFlag, is_movable, looks_movable, mapping_bits
 from pymigrate.mm.engine.movable_ops import (
     clear_movable,
     isolate_movable_page,
     putback_movable_page,
 )
-from pymigrate.mm.frames.driver_pages import is_movable, looks_movable, mapping_bits
 from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch

@@ -8,9 +8,9 @@ from pymigrate.mm.base.memmap import Busy
 from pymigrate.mm.base.why import Why, merged
 from pymigrate.mm.frames.busy import begin
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
+from pymigrate.mm.state.cost import Tally
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch
-from pymigrate.mm.state.tally import Tally
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.migrate import migrate_pages

@@ -13,9 +13,9 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.base.runs import RunMap
 from pymigrate.mm.compact.compaction import compact_memory
+from pymigrate.mm.state.cost import Tally
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch
-from pymigrate.mm.state.tally import Tally
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.syscalls.cpuset import attach_task, create

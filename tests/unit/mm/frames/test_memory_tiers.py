@@ -13,7 +13,7 @@ from pymigrate.mm.frames.memory_tiers import (
     perf_to_adistance,
 )
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.tiers import AccessCoordinate
+from pymigrate.mm.state.node import AccessCoordinate
 from pymigrate.scenario.boot.build import boot
 from pymigrate.scenario.spec.models import MachineSpec
 

@@ -4,10 +4,9 @@ from collections import Counter
 
 import pytest
 
-from pymigrate.mm.state.cost import Costs, Estimate, estimate
+from pymigrate.mm.state.cost import Costs, Estimate, Tally, estimate
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch
-from pymigrate.mm.state.tally import Tally
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.migrate import migrate_pages, move_pages
 from pymigrate.syscalls.process import fork, touch

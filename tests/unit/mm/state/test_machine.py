@@ -2,10 +2,8 @@
 
 import pytest
 
-from pymigrate.mm.base.cred import Cap
-from pymigrate.mm.state.access import AccessPattern, accessed
 from pymigrate.mm.state.machine import find_file, owners_of, region_of, regions_of
-from pymigrate.mm.state.task import Region
+from pymigrate.mm.state.task import AccessPattern, Cap, Region, accessed
 from pymigrate.nodemask import Cpumask, Nodemask
 from tests.conftest import errno_of, new_file, new_task, nodes_with, two_nodes
 

@@ -1,6 +1,6 @@
 """How declared accesses spread over the pages of a region."""
 
-from pymigrate.mm.state.access import Accessed, AccessPattern, accessed
+from pymigrate.mm.state.task import Accessed, AccessPattern, accessed
 
 
 def test_accesses_are_even_without_a_hot_set() -> None:

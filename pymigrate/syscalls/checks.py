@@ -1,8 +1,10 @@
-"""What a caller may do: to files that are root's, and to other processes."""
+"""What calls check first: what the caller may do, and the range of addresses that it gives."""
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.base.cred import Cap
-from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.task import Cap, Task
+from pymigrate.units import PAGE_SHIFT, pages_of
+
+_ADDRESS_BITS = 64
 
 
 def check_root(caller: Task, why: str) -> None:
@@ -28,3 +30,15 @@ def check_access(caller: Task, target: Task) -> None:
     else:
         return
     raise KernelError("EPERM", f"{why} (ptrace access; CAP_SYS_PTRACE would allow it)")
+
+
+def checked_range(addr: int, length: int) -> tuple[int, int]:
+    """The pages [a, b) that a call is given: *length* bytes from *addr*, which is aligned.
+
+    Raises KernelError EINVAL if the range wraps; a length that wraps when it is rounded is 0.
+    """
+    nr = pages_of(length) & ((1 << (_ADDRESS_BITS - PAGE_SHIFT)) - 1)
+    a = addr >> PAGE_SHIFT
+    if (a + nr) << PAGE_SHIFT >= 1 << _ADDRESS_BITS:
+        raise KernelError("EINVAL", "the range wraps around the end of the address space")
+    return a, a + nr

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pymigrate.mm.base.cred import Cap
-from pymigrate.syscalls.credentials import check_access, check_root
+from pymigrate.mm.state.task import Cap
+from pymigrate.syscalls.checks import check_access, check_root
 from tests.conftest import errno_of, new_task, two_nodes
 
 ALICE, BOB = 1000, 1001
