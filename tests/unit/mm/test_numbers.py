@@ -28,7 +28,7 @@ ENUMS: dict[type[IntEnum], str] = {
     MigrateMode: "async sync_light sync",
     MigrateReason: "compaction memory_failure memory_hotplug syscall mempolicy_mbind"
     " numa_misplaced contig_range longterm_pin demotion damon",
-    MigrateType: "unmovable movable reclaimable - cma",
+    MigrateType: "unmovable movable reclaimable - cma isolate",
     Madv: "normal random sequential willneed dontneed - - - free remove dontfork dofork mergeable"
     " unmergeable hugepage nohugepage dontdump dodump wipeonfork keeponfork cold pageout"
     " populate_read populate_write dontneed_locked collapse" + " -" * 74 + " hwpoison soft_offline",

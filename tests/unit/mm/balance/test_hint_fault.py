@@ -90,12 +90,14 @@ def test_local_small_pages_are_left_alone(machine: Machine, task: Task) -> None:
     assert running(machine, task, addr, 8 * MIB, 10) == {}
 
 
-@pytest.mark.parametrize(("flag", "node"), [(0, 1), (BALANCING, 0)])
-def test_bound_pages_come_only_with_the_flag(
-    machine: Machine, task: Task, flag: int, node: int
+@pytest.mark.parametrize(
+    ("flag", "nodes", "node"), [(0, (0, 1), 1), (BALANCING, (0, 1), 0), (BALANCING, (1,), 1)]
+)
+def test_bound_pages_come_only_with_the_flag_and_to_its_nodes(
+    machine: Machine, task: Task, flag: int, nodes: tuple[int, ...], node: int
 ) -> None:
     addr = touched(machine, task, "1MiB", node=1)
-    mbind(machine, task, addr, MIB, MPOL.BIND | flag, Nodemask.of(0, 1), 0)
+    mbind(machine, task, addr, MIB, MPOL.BIND | flag, Nodemask.of(*nodes), 0)
     running(machine, task, addr, MIB, 5)
     assert nodes_of(machine, task, addr, "1MiB") == [[256, node]]
 
@@ -167,17 +169,12 @@ def test_what_others_do_ends_a_hint(machine: Machine, task: Task) -> None:
 
 def test_large_folio_that_is_mapped_by_pages_takes_one_fault(machine: Machine, task: Task) -> None:
     machine.thp = "always"
-    addr = touched(machine, task, "2MiB", node=1)
-    mprotect(machine, task, addr + 4 * PAGE, PAGE, "r")  # the huge entry is split
-    counted = running(machine, task, addr, 4 * PAGE, 1.1)
-    assert counted == {
-        "pte": 512,
-        "faults": 1,
-        "migrated": 512,
-        "success": 512,
-        "thp": 1,
-    }
-    assert nodes_of(machine, task, addr, "2MiB") == [[512, 0]]
+    addr = touched(machine, task, "6MiB", node=1)
+    for page, prot in [(511, "r"), (511, "rw"), (1023, "r"), (1023, "rw")]:
+        mprotect(machine, task, addr + page * PAGE, 2 * PAGE, prot)  # huge entries are split
+    counted = running(machine, task, addr, 6 * MIB, 1.1)
+    assert counted == {"pte": 1536, "faults": 3, "migrated": 1536, "success": 1536, "thp": 3}
+    assert nodes_of(machine, task, addr, "6MiB") == [[1536, 0]]
 
 
 def test_refused_large_folio_is_accessible_again_as_far_as_its_mapping(

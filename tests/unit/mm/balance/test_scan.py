@@ -248,6 +248,19 @@ def test_after_two_rounds_a_scan_forces_just_one_mapping_that_is_not_used(
     assert scanned(machine, task, at=20_000) == 8 + 4
 
 
+def test_a_mark_of_use_grows_old_after_four_delays(machine: Machine, task: Task) -> None:
+    touched(machine, task, "16KiB", node=1)
+    scanned(machine, task)
+    [vma] = task.mm.vmas
+    assert vma.numab is not None
+    vma.numab = vma.numab._replace(faulted=1)
+    marks = []
+    for at in (5000, 5001, 9000, 9001):
+        scanned(machine, task, at)
+        marks.append((vma.numab.reset, vma.numab.faulted, vma.numab.faulted_before))
+    assert marks == [(5000, 1, 0), (9000, 0, 1), (9000, 0, 1), (13000, 0, 0)]
+
+
 def test_mapping_that_nobody_uses_is_scanned_if_nothing_else_is_left(
     machine: Machine, task: Task
 ) -> None:

@@ -84,6 +84,16 @@ def test_counters_places_and_what_was_learned_are_the_same(
     assert at_once[2] == [[5, 0], [1, 1], [506, 0]]
 
 
+def test_who_watches_sees_the_faults_in_their_order() -> None:
+    machine, task, addr = scattered()
+    machine.watch, machine.now = Watch(events := []), 5000
+    task_numa_work(machine, task)
+    touch(machine, task, addr, 512 * PAGE, write=False)
+    pages = [event.page for event in events if event.name == "remove_migration_pte"]
+    assert pages == sorted(pages)
+    assert len(pages) == machine.counters["numa_hint_faults"] == 227
+
+
 def test_pages_of_several_processes_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     def shared() -> Case:
         machine, task, addr = scattered()

@@ -90,6 +90,7 @@ def test_what_was_cut_from_a_block_is_used_before_more_is_scanned() -> None:
     assert scanned(cc, 2) == (4, [3585, 3586])
     assert scanned(cc, 1) == (4, [3587])
     compaction_free(cc, [3587])
+    assert cc.nr_freepages == 1
     assert scanned(cc, 1) == (4, [3587])
 
 
@@ -103,11 +104,14 @@ def test_what_is_left_over_goes_back() -> None:
     assert release_freepages(cc) == -1
 
 
-def test_memory_below_the_watermark_is_left() -> None:
-    machine = declared(EVEN, memory="16MiB")
+@pytest.mark.parametrize(
+    ("pattern", "expected"), [(EVEN, (7, [3585, 3587])), ("stride: 4", (4, [3585]))]
+)
+def test_memory_below_the_watermark_is_left(pattern: str, expected: tuple[int, list[int]]) -> None:
+    machine = declared(pattern, memory="16MiB")
     zone = machine.nodes[0].zones[0]
     zone.watermark_min = zone.nr_free - 3
-    assert scanned(scanner(machine), 3) == (7, [3585, 3587])
+    assert scanned(scanner(machine), 3) == expected
 
 
 # Blocks that are passed over

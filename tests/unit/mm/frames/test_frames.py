@@ -90,6 +90,7 @@ def test_extents_are_as_few_as_possible(run: PteRun, extents: list[tuple[int, in
         pytest.param(PteRun(0, 3, (5, NODE1, 7)), [(0, 3, (A, A, A))], id="table on two nodes"),
         pytest.param(PteRun(0, 3, (5, 41, 7)), [(0, 3, (A, B, A))], id="table that differs"),
         pytest.param(PteRun(0, 3, (39, 60, 7)), [(0, 3, (A, A, A))], id="table around others"),
+        pytest.param(PteRun(0, 3, (39, 40, 7)), [(0, 3, (A, B, A))], id="table up to another"),
     ],
 )
 def test_uniform_parts(

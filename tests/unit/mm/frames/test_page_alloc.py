@@ -349,8 +349,8 @@ def test_freed_extents_are_cut_where_zones_meet() -> None:
     task = new_task(machine)
     alloc_run(machine, task, Prefer(0), pages(4096 - 112 + 10))
     reserve_pages(machine.nodes[0], 8000)
-    free_pages(machine, [(4000, 200), (10, 2), (5000, 5)])
+    free_pages(machine, [(4000, 200), (10, 2), (20, 2), (5000, 5)])
     assert [zone.free.runs for zone in machine.nodes[0].zones] == [
-        [Extent(10, 2), Extent(4000, 96)],
+        [Extent(10, 2), Extent(20, 2), Extent(4000, 96)],
         [Extent(4096, 104), Extent(5000, 5)],
     ]
