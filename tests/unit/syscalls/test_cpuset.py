@@ -84,10 +84,10 @@ def test_a_v1_cpuset_without_nodes_takes_no_task() -> None:
     assert errno_of(attach, machine, new_task(machine), "x") == "ENOSPC"
 
 
-def test_a_v2_cpuset_without_nodes_has_its_parents(machine: Machine, task: Task) -> None:
-    make(machine, "x", "")
+def test_a_v2_cpuset_without_nodes_and_cpus_has_its_parents(machine: Machine, task: Task) -> None:
+    make(machine, "x", "", cpus="")
     attach(machine, task, "x")
-    assert task.mems_allowed == N("0-3")
+    assert (task.mems_allowed, task.cpus) == (N("0-3"), C("0"))
 
 
 # Attaching

@@ -17,7 +17,7 @@ from pymigrate.mm.frames.pageblocks import is_skipped, migratetype_of
 from pymigrate.mm.reclaim.kernel_alloc import Blocks, alloc_kernel_pages, free_kernel_pages
 from pymigrate.mm.state.compact import MAX_DEFER_SHIFT, CompactState
 from pymigrate.mm.state.machine import Machine, telling
-from pymigrate.mm.state.scope import Scope
+from pymigrate.mm.state.scope import Scope, Watch
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.boot.build import build
 from pymigrate.scenario.read.loader import load_bytes
@@ -145,6 +145,16 @@ def test_failures_that_were_not_async_put_later_runs_off() -> None:
     alloc_kernel_pages(machine, "y", 0, 0, Blocks(9, 1, KERNEL & ~Gfp.KSWAPD_RECLAIM | Gfp.NORETRY))
     assert machine.counters["compact_migrate_scanned"] == scanned
     assert counted(machine, "stall", "fail") == [3, 3]  # a deferred one counts, too
+
+
+def test_a_block_ends_the_putting_off_once_it_is_allocated(machine: Machine) -> None:
+    state = machine.nodes[0].zones[0].compact
+    state.defer_shift = state.considered = 1
+    machine.watch = Watch(events := [])
+    alloc_kernel_pages(machine, "x", 0, 0, Blocks(9, 1, KERNEL & ~Gfp.KSWAPD_RECLAIM | Gfp.MOVABLE))
+    told = [event.text[29:] for event in events if event.name == "mm_compaction_defer_reset"]
+    assert told == ["order_failed=10 consider=2 limit=2", "order_failed=10 consider=0 limit=1"]
+    assert (state.defer_shift, state.order_failed) == (0, 10)
 
 
 def test_deferral_doubles_up_to_64_requests() -> None:

@@ -6,7 +6,12 @@ import pytest
 
 from pymigrate.mm.base.pageblock import MigrateType
 from pymigrate.mm.compact.control import WHOLE_ZONE, CompactControl
-from pymigrate.mm.compact.free_scanner import compaction_alloc, compaction_free, release_freepages
+from pymigrate.mm.compact.free_scanner import (
+    compaction_alloc,
+    compaction_free,
+    find_free_block,
+    release_freepages,
+)
 from pymigrate.mm.compact.owners import Owners
 from pymigrate.mm.frames.pageblocks import set_pageblocks
 from pymigrate.mm.state.events import MigrateMode
@@ -193,3 +198,8 @@ def test_only_the_upper_half_between_the_scanners_is_searched() -> None:
     cc = scanner(machine, ASYNC, order=9)
     cc.is_direct = True
     assert scanned(cc, 1) == (7 * 16, [])
+
+
+def test_the_lowest_listed_block_is_found_too() -> None:
+    machine = declared("run: 3600, stride: 4097", FULL.format("14404KiB"), memory="16MiB")
+    assert find_free_block(scanner(machine, order=9)) == (3600, 0)

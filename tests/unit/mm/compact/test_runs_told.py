@@ -17,7 +17,7 @@ from pymigrate.mm.frames.pageblocks import set_pageblocks
 from pymigrate.mm.state.events import Event, MigrateMode
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch
-from tests.conftest import two_nodes
+from tests.conftest import hold, new_file, new_task, touched, two_nodes
 from tests.unit.mm.compact.conftest import declared
 
 SYNC, ASYNC = MigrateMode.SYNC_LIGHT, MigrateMode.ASYNC
@@ -139,6 +139,19 @@ def test_a_run_is_told(
     patterns: list[str], mode: MigrateMode, how: dict[str, object], lines: list[str]
 ) -> None:
     assert told(declared(*patterns, memory="8MiB"), mode, **how) == lines
+
+
+@pytest.mark.parametrize(
+    ("size", "between"), [("64KiB", ["finished"]), ("256KiB", [])], ids=["at its end", "inside"]
+)
+def test_a_block_in_which_a_page_stays_is_scanned_to_its_end_at_once(
+    size: str, between: list[str]
+) -> None:
+    machine = declared("run: 1, stride: 4096", "stride: 2, offset: 6MiB", memory="8MiB")
+    task, file = new_task(machine), new_file(machine, size)
+    hold(machine, task, touched(machine, task, size, space=file, is_shared=True))
+    names = [line.partition(" ")[0] for line in told(machine, SYNC, order=WHOLE_ZONE)]
+    assert names[5 : 6 + len(between)] == [*between, "isolate_migratepages"]
 
 
 def test_blocks_without_anything_to_move_are_passed_by_later_runs() -> None:

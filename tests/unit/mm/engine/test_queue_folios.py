@@ -2,6 +2,7 @@
 
 import pytest
 
+from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import FrameFlag, nid_of
 from pymigrate.mm.calls.migrate_pages import do_migrate_pages, node_pairs
 from pymigrate.mm.engine.migrate import migrate_pages
@@ -13,6 +14,7 @@ from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Nodemask
+from pymigrate.syscalls.madvise import madvise
 from pymigrate.syscalls.process import fork, touch
 from pymigrate.uapi import MPOL
 from tests.conftest import (
@@ -157,6 +159,15 @@ def test_pages_in_device_memory_are_skipped(machine: Machine, task: Task) -> Non
     task.mm.vmas[0].flags |= Vm.PFNMAP
     assert migrate(machine, task, "0", "1", move_all=True) == 0
     assert nodes_of(machine, task, addr, "16KiB") == [[4, 0]]
+
+
+def test_a_large_folio_that_is_mapped_by_pages_fails_once(machine: Machine, task: Task) -> None:
+    machine.thp = "always"
+    addr = touched(machine, task, "2MiB")
+    madvise(machine, task, addr, PAGE, Madv.DONTNEED)
+    queue = Queue(machine, Walk(lambda _: True, move=False))
+    queue.add_vma(task.mm, task.mm.vmas[0], addr >> 12, (addr >> 12) + 512)
+    assert queue.failed == 1
 
 
 def test_a_nonexistent_source_node_takes_part_in_the_ranks(machine: Machine, task: Task) -> None:

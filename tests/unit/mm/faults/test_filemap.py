@@ -156,6 +156,7 @@ def test_a_write_maps_no_page_around(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "64KiB", space=file, is_shared=True)
     touch(machine, task, addr + PAGE, PAGE)
     assert present(machine, task, addr, 16) == [1]
+    assert machine.counters["pgfault"] == 16 + 1
 
 
 def test_shared_memory_reads_nothing_ahead(machine: Machine, task: Task) -> None:

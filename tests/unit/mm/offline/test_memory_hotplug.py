@@ -347,9 +347,15 @@ def secret(machine: Machine, task: Task, addr: int) -> None:
         touch(machine, task, addr, 2 * PAGE)
 
 
+def large(machine: Machine, task: Task, addr: int) -> None:
+    machine.thp = "always"
+    hold(machine, task, touched(machine, task, "2MiB", node=1))
+
+
 @pytest.mark.parametrize(
     ("keep", "why"),
     [
+        (large, "of a large folio that is held, or finds no memory elsewhere (511 pages)"),
         (pinned, "pinned by a (3 pages)"),
         (referenced, "referenced (1 page)"),
         (secret, "kept by secretmem (2 pages)"),
