@@ -11,7 +11,7 @@ from pymigrate.mm.frames.lru_batches import (
     mlocked_pfns,
     waiting_pfns,
 )
-from tests.conftest import two_nodes
+from pymigrate.mm.state.machine import Machine
 
 
 @pytest.mark.parametrize(
@@ -27,21 +27,18 @@ from tests.conftest import two_nodes
         (20, 12, 1),
     ],
 )
-def test_a_batch_is_emptied_when_it_holds_31(before: int, nr: int, left: int) -> None:
-    machine = two_nodes()
+def test_a_batch_is_emptied_at_31(machine: Machine, before: int, nr: int, left: int) -> None:
     folio_add_lru(machine, 0, before, list(range(before)))
     folio_add_lru(machine, 0, nr, list(range(100, 100 + nr)))
     assert len(waiting_pfns(machine)) == left
 
 
-def test_the_last_pages_are_those_that_wait() -> None:
-    machine = two_nodes()
+def test_the_last_pages_are_those_that_wait(machine: Machine) -> None:
     folio_add_lru(machine, 0, 33, list(range(33)))
     assert waiting_pfns(machine) == {31, 32}
 
 
-def test_each_cpu_has_a_batch_of_its_own() -> None:
-    machine = two_nodes()
+def test_each_cpu_has_a_batch_of_its_own(machine: Machine) -> None:
     folio_add_lru(machine, 0, 20, list(range(20)))
     folio_add_lru(machine, 1, 20, list(range(50, 70)))
     lru_add_drain(machine, 0)
@@ -50,15 +47,13 @@ def test_each_cpu_has_a_batch_of_its_own() -> None:
     assert waiting_pfns(machine) == set()
 
 
-def test_mlocked_pages_wait_apart() -> None:
-    machine = two_nodes()
+def test_mlocked_pages_wait_apart(machine: Machine) -> None:
     folio_add_lru(machine, 0, 20, list(range(20)))
     folio_add_lru(machine, 0, 20, list(range(50, 70)), is_mlocked=True)
     assert (len(waiting_pfns(machine)), len(mlocked_pfns(machine))) == (20, 20)
 
 
-def test_pages_that_are_freed_wait_no_longer() -> None:
-    machine = two_nodes()
+def test_pages_that_are_freed_wait_no_longer(machine: Machine) -> None:
     folio_add_lru(machine, 0, 5, [3, 4, 5, 6, 7])
     folio_add_lru(machine, 0, 2, [8, 9], is_mlocked=True)
     forget(machine, [Extent(0, 4), Extent(6, 1), Extent(9, 9)])

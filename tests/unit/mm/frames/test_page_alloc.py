@@ -27,11 +27,18 @@ from pymigrate.mm.frames.placement import (
 from pymigrate.mm.frames.watermarks import setup_watermarks
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Zone
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.boot.build import boot
 from pymigrate.scenario.spec.models import MachineSpec
 from pymigrate.units import HPAGE_PMD_ORDER
 from tests.conftest import four_nodes, new_task, nodes_with, two_nodes
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return two_nodes("4MiB")
+
 
 PAIRS = ((10, 12, 30, 30), (12, 10, 30, 30), (30, 30, 10, 12), (30, 30, 12, 10))
 # A node of 4 MiB beside an equal one: 1024 pages, "min" at 45 and "low" at 56.
@@ -195,15 +202,7 @@ def test_where_pages_come_from(where: Placement, nr: int, expected: list[int]) -
     assert taken(two_nodes("4MiB"), where, nr) == expected
 
 
-def test_turns_go_by_the_index_in_the_object() -> None:
-    machine = four_nodes("4MiB")
-    where = from_index(Cycle((0, 1, 2)), 4)
-    [run] = alloc_run(machine, new_task(machine), where, pages(3))
-    assert [nid_of(pfn) for pfn in run.pfns()] == [1, 2, 0]
-
-
-def test_runs_lie_where_they_are_wanted() -> None:
-    machine = two_nodes("4MiB")
+def test_runs_lie_where_they_are_wanted(machine: Machine) -> None:
     wanted = PteRun(1024, 1024, (), HPAGE_PMD_ORDER, Pte.PRESENT | Pte.WRITE)
     [run] = alloc_run(machine, new_task(machine), Cycle((1, 0)), wanted)
     assert run == wanted._replace(lanes=((1 << 32) + 512, 512))
@@ -236,16 +235,12 @@ def test_a_run_is_what_as_many_folios_would_be(where: Placement, order: int) -> 
         assert alloc_folio(one_by_one, task, from_index(where, len(nodes)), order) is None
 
 
-def test_a_folio_comes_from_the_first_turn() -> None:
-    machine = two_nodes("4MiB")
-    task = new_task(machine)
+def test_a_folio_comes_from_the_first_turn(machine: Machine, task: Task) -> None:
     assert alloc_folio(machine, task, Cycle((1, 0))) == 1 << 32
     assert alloc_folio(machine, task, Prefer(0), HPAGE_PMD_ORDER) == 512
 
 
-def test_there_is_no_folio_where_no_block_is_free() -> None:
-    machine = two_nodes("4MiB")
-    task = new_task(machine)
+def test_there_is_no_folio_where_no_block_is_free(machine: Machine, task: Task) -> None:
     taken(machine, ThisNode(0), 600)
     assert alloc_folio(machine, task, ThisNode(0), HPAGE_PMD_ORDER) is None
 
@@ -257,54 +252,41 @@ def test_nodes_that_the_task_may_not_use_are_passed_over() -> None:
     assert alloc_folio(machine, task, Prefer(0)) == 2 << 32
 
 
-def test_preferred_many_of_nodes_that_are_not_allowed_takes_any() -> None:
-    machine = two_nodes("4MiB")
-    task = new_task(machine)
+def test_preferred_many_takes_any_if_its_are_not_allowed(machine: Machine, task: Task) -> None:
     task.mems_allowed = Nodemask.of(0)
     where = PreferMany(0, Nodemask.of(1))
     assert alloc_run(machine, task, where, pages(1)) == [PteRun(0, 1, (0,))]
 
 
-def test_a_mask_without_an_allowed_node_gives_nothing() -> None:
-    machine = two_nodes("4MiB")
-    task = new_task(machine)
+def test_a_mask_without_an_allowed_node_gives_nothing(machine: Machine, task: Task) -> None:
     task.mems_allowed = Nodemask.of(0)
     where = Within(0, Nodemask.of(1))
     assert alloc_run(machine, task, where, pages(1)) == []
     assert room_for(machine, task, where) == 0
 
 
-def test_hits_and_misses_are_counted_by_node() -> None:
-    machine = two_nodes("4MiB")
+def test_hits_and_misses_are_counted_by_node(machine: Machine) -> None:
     taken(machine, Prefer(0), LOW + 2, cpu=1)
     assert machine.nodes[0].numa == {"numa_hit": LOW, "numa_other": LOW, "numa_foreign": 2}
     assert machine.nodes[1].numa == {"numa_miss": 2, "numa_local": 2}
 
 
-def test_pages_that_get_their_turn_count_as_interleaved() -> None:
-    machine = two_nodes("4MiB")
+def test_pages_that_get_their_turn_count_as_interleaved(machine: Machine) -> None:
     taken(machine, Cycle((0, 1)), 4)
     assert machine.nodes[1].numa == {"numa_hit": 2, "numa_interleave": 2, "numa_other": 2}
 
 
-def test_a_miss_does_not_count_as_interleaved() -> None:
-    machine = two_nodes("4MiB")
+def test_a_miss_does_not_count_as_interleaved(machine: Machine) -> None:
     taken(machine, ThisNode(1), MIN)
     machine.nodes[0].numa.clear()
     taken(machine, Cycle((1,)), 1)
     assert machine.nodes[0].numa == {"numa_miss": 1, "numa_local": 1}
 
 
-def test_freed_frames_join_their_neighbours() -> None:
-    machine = two_nodes("4MiB")
-    task = new_task(machine)
+def test_freed_frames_join_their_neighbours(machine: Machine, task: Task) -> None:
     alloc_run(machine, task, Prefer(0), pages(10))
     free_pages(machine, [(3, 2), (7, 1)])
-    assert machine.nodes[0].zones[0].free.runs == [
-        Extent(3, 2),
-        Extent(7, 1),
-        Extent(10, 1014),
-    ]
+    assert machine.nodes[0].zones[0].free.runs == [Extent(3, 2), Extent(7, 1), Extent(10, 1014)]
     free_pages(machine, [(8, 2), (5, 2), (0, 3)])
     assert machine.nodes[0].zones[0].free.runs == [Extent(0, 1024)]
     assert machine.nodes[0].nr_free == 1024
@@ -322,14 +304,12 @@ def test_frames_go_back_to_their_zone() -> None:
     assert machine.nodes[1].nr_free == 1024
 
 
-def test_what_is_available_stops_at_the_watermarks() -> None:
-    machine = two_nodes("4MiB")
+def test_what_is_available_stops_at_the_watermarks(machine: Machine) -> None:
     assert available(machine.nodes[0], to_min=False) == LOW
     assert available(machine.nodes[0], to_min=True) == MIN
 
 
-def test_room_is_that_of_the_fullest_node_asked_for() -> None:
-    machine = two_nodes("4MiB")
+def test_room_is_that_of_the_fullest_node_asked_for(machine: Machine) -> None:
     taken(machine, Prefer(1), 100)
     task = new_task(machine)
     assert room_for(machine, task, Cycle((0, 1))) == LOW - 100

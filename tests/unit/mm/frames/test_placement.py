@@ -20,6 +20,8 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.uapi import MPOL
 from tests.conftest import four_nodes, new_task
 
+INTERLEAVE, WEIGHTED = MPOL.INTERLEAVE, MPOL.WEIGHTED_INTERLEAVE
+
 
 def mask(text: str) -> Nodemask:
     return Nodemask.parse(text)
@@ -41,17 +43,11 @@ def policy(mode: MPOL, nodes: str, home: int = -1) -> Mempolicy:
         ),
         pytest.param(policy(MPOL.BIND, "7"), Prefer(2), id="bind, disjoint from mems"),
         pytest.param(
-            policy(MPOL.PREFERRED_MANY, "0-1"),
-            PreferMany(2, mask("0-1")),
-            id="preferred-many",
+            policy(MPOL.PREFERRED_MANY, "0-1"), PreferMany(2, mask("0-1")), id="preferred-many"
         ),
+        pytest.param(policy(INTERLEAVE, "0,3"), Cycle((0, 3)), id="interleave"),
         pytest.param(
-            policy(MPOL.INTERLEAVE, "0,3"),
-            Cycle((0, 3)),
-            id="interleave",
-        ),
-        pytest.param(
-            policy(MPOL.WEIGHTED_INTERLEAVE, "0-2"),
+            policy(WEIGHTED, "0-2"),
             Cycle((0, 1, 1, 1, 2)),
             id="weighted-interleave",
         ),
@@ -67,22 +63,12 @@ def test_where_a_policy_puts_pages(found: Mempolicy | None, expected: Placement)
 @pytest.mark.parametrize(
     ("found", "before", "turns", "after"),
     [
-        pytest.param(
-            policy(MPOL.INTERLEAVE, "0-2"), (-1, 0), (0, 1, 2, 0), (0, 0), id="from reset"
-        ),
-        pytest.param(policy(MPOL.INTERLEAVE, "0-2"), (1, 0), (2, 0, 1, 2), (2, 0), id="goes on"),
-        pytest.param(
-            policy(MPOL.INTERLEAVE, "1,3"), (2, 0), (3, 1, 3, 1), (1, 0), id="not a member"
-        ),
-        pytest.param(
-            policy(MPOL.WEIGHTED_INTERLEAVE, "0-2"), (-1, 0), (0, 1, 1, 2), (2, 0), id="weighted"
-        ),
-        pytest.param(
-            policy(MPOL.WEIGHTED_INTERLEAVE, "0-2"), (1, 1), (1, 2, 0, 1), (1, 1), id="weight left"
-        ),
-        pytest.param(
-            policy(MPOL.WEIGHTED_INTERLEAVE, "0,2"), (1, 1), (2, 0, 2, 0), (0, 0), id="weight gone"
-        ),
+        pytest.param(policy(INTERLEAVE, "0-2"), (-1, 0), (0, 1, 2, 0), (0, 0), id="from reset"),
+        pytest.param(policy(INTERLEAVE, "0-2"), (1, 0), (2, 0, 1, 2), (2, 0), id="goes on"),
+        pytest.param(policy(INTERLEAVE, "1,3"), (2, 0), (3, 1, 3, 1), (1, 0), id="not a member"),
+        pytest.param(policy(WEIGHTED, "0-2"), (-1, 0), (0, 1, 1, 2), (2, 0), id="weighted"),
+        pytest.param(policy(WEIGHTED, "0-2"), (1, 1), (1, 2, 0, 1), (1, 1), id="weight left"),
+        pytest.param(policy(WEIGHTED, "0,2"), (1, 1), (2, 0, 2, 0), (0, 0), id="weight gone"),
     ],
 )
 def test_the_cursor(
