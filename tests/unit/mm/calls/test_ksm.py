@@ -1,17 +1,18 @@
 """KSM: which pages become one, who maps them then, and how they come apart again."""
 
+from collections.abc import Callable
+
 import pytest
 
 from pymigrate.mm.balance.scan import task_numa_work
 from pymigrate.mm.base.advice import Madv
-from pymigrate.mm.base.memmap import Busy, Frame, FrameFlag, mapping_bits, nid_of
+from pymigrate.mm.base.memmap import Busy, FrameFlag, mapping_bits, nid_of
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.calls import ksm
 from pymigrate.mm.compact.compaction import compact_memory
 from pymigrate.mm.faults.migrate_device import Select, migrate_to_device, migrate_vma_setup
 from pymigrate.mm.frames.busy import begin
-from pymigrate.mm.frames.frames import frame_of
-from pymigrate.mm.state.events import Event, Step
+from pymigrate.mm.state.events import Step
 from pymigrate.mm.state.machine import Machine, add_device
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
@@ -26,6 +27,7 @@ from pymigrate.uapi import MPOL_MF_MOVE_ALL
 from tests.conftest import (
     PAGE,
     errno_of,
+    flags_at,
     hold,
     kernel_page,
     mapped,
@@ -38,15 +40,12 @@ from tests.conftest import (
     two_nodes,
 )
 from tests.property.invariants import check
+from tests.unit.mm.conftest import entry_events, frame_at
 
 
 @pytest.fixture
 def machine() -> Machine:
     return two_nodes("16MiB")
-
-
-def frame_at(machine: Machine, task: Task, addr: int) -> Frame:
-    return frame_of(machine, pfn_at(task, addr))
 
 
 def scan(machine: Machine) -> tuple[int, int, int]:
@@ -65,6 +64,13 @@ def advised(machine: Machine, task: Task, nr: int, node: int = 0, write: bool = 
         else:
             madvise(machine, task, addr, nr * PAGE, Madv.POPULATE_WRITE)
     madvise(machine, task, addr, nr * PAGE, Madv.MERGEABLE)
+    return addr
+
+
+def merged(machine: Machine, task: Task, nr: int) -> int:
+    """The address of *nr* pages that have become one."""
+    addr = advised(machine, task, nr)
+    scan(machine)
     return addr
 
 
@@ -100,9 +106,7 @@ def test_second_of_two_equal_pages_is_the_one_that_stays(machine: Machine, task:
 def test_page_without_a_twin_stays_as_it_is(machine: Machine, task: Task) -> None:
     addr = advised(machine, task, 1)
     assert scan(machine) == (0, 0, 1)
-    run = task.mm.page_table.at(addr >> 12)
-    assert run is not None
-    assert run.flags & Pte.WRITE
+    assert flags_at(task, addr) & Pte.WRITE
 
 
 def test_tasks_of_different_families_share_a_merged_page(machine: Machine, task: Task) -> None:
@@ -118,16 +122,14 @@ def test_merged_page_stands_for_256_at_most(machine: Machine, task: Task) -> Non
 
 
 def test_new_pages_join_those_that_are_merged_already(machine: Machine, task: Task) -> None:
-    addr = advised(machine, task, 3)
-    scan(machine)
+    addr = merged(machine, task, 3)
     again = advised(machine, task, 2)
     assert scan(machine) == (1, 4, 0)
     assert pfn_at(task, addr) == pfn_at(task, again)
 
 
 def test_scanning_twice_changes_nothing(machine: Machine, task: Task) -> None:
-    addr = advised(machine, task, 300)
-    scan(machine)
+    addr = merged(machine, task, 300)
     items = {node: list(items) for node, items in machine.stable_tree.items.items()}
     before = [pfn_at(task, addr + i * PAGE) for i in range(300)]
     scan(machine)
@@ -135,10 +137,25 @@ def test_scanning_twice_changes_nothing(machine: Machine, task: Task) -> None:
     assert machine.stable_tree.items == items
 
 
-def test_page_that_somebody_holds_is_not_merged(machine: Machine, task: Task) -> None:
-    addr = advised(machine, task, 3)
+def referenced(machine: Machine, task: Task, addr: int) -> None:
     hold(machine, task, addr, pins=0)
-    assert scan(machine) == (1, 1, 1)
+
+
+def worked_on(machine: Machine, task: Task, addr: int) -> None:
+    begin(machine, pfn_at(task, addr), Busy.LOCKED)
+
+
+def on_a_device(machine: Machine, task: Task, addr: int) -> None:
+    add_device(machine, "gpu", 16)
+    migrate_to_device(machine, task, machine.devices["gpu"], addr >> 12, (addr >> 12) + 1)
+
+
+@pytest.mark.parametrize(("keep", "single"), [(referenced, 1), (worked_on, 1), (on_a_device, 0)])
+def test_page_that_is_in_use_otherwise_is_not_merged(
+    machine: Machine, task: Task, keep: Callable[[Machine, Task, int], None], single: int
+) -> None:
+    keep(machine, task, advised(machine, task, 3))
+    assert scan(machine) == (1, 1, single)
 
 
 def test_huge_page_is_split_and_merged(machine: Machine, task: Task) -> None:
@@ -173,23 +190,19 @@ def test_pages_shared_by_fork_merge_in_all_tasks(machine: Machine, task: Task) -
 
 
 def test_fork_maps_merged_pages_in_the_child_too(machine: Machine, task: Task) -> None:
-    addr = advised(machine, task, 4)
-    scan(machine)
+    addr = merged(machine, task, 4)
     child = fork(machine, task, "b")
     check(machine)
     assert frame_at(machine, child, addr).mapcount == 8
     exit_task(machine, task)
-    check(machine)
     assert frame_at(machine, child, addr).mapcount == 4
     assert migrate_pages(machine, child, child, Nodemask.of(0), Nodemask.of(1)) == 3
-    check(machine)
     assert nodes_of(machine, child, addr, "16KiB") == [[4, 1]]
 
 
 def test_last_entry_that_goes_frees_a_merged_page(machine: Machine, task: Task) -> None:
     free = machine.nodes[0].nr_free
-    addr = advised(machine, task, 4)
-    scan(machine)
+    addr = merged(machine, task, 4)
     munmap(machine, task, addr, 2 * PAGE)
     check(machine)
     assert frame_at(machine, task, addr + 2 * PAGE).mapcount == 2
@@ -200,88 +213,68 @@ def test_last_entry_that_goes_frees_a_merged_page(machine: Machine, task: Task) 
 
 
 def test_store_into_a_merged_page_copies_it(machine: Machine, task: Task) -> None:
-    addr = advised(machine, task, 4)
-    scan(machine)
+    addr = merged(machine, task, 4)
     with placed_on(task, 1):
         touch(machine, task, addr, PAGE)
-    check(machine)
     assert machine.counters["cow_ksm"] == 1
     assert nodes_of(machine, task, addr, "16KiB") == [[1, 1], [3, 0]]
     assert frame_at(machine, task, addr + PAGE).mapcount == 3
 
 
-def test_store_into_the_last_mapping_of_a_merged_page_copies_it(
-    machine: Machine, task: Task
-) -> None:
-    addr = advised(machine, task, 2)
-    scan(machine)
+def test_store_into_the_last_mapping_copies_a_merged_page(machine: Machine, task: Task) -> None:
+    addr = merged(machine, task, 2)
     touch(machine, task, addr, 2 * PAGE)
-    check(machine)
     assert machine.counters["cow_ksm"] == 2
     assert not frame_at(machine, task, addr + PAGE).flags & FrameFlag.KSM
     assert scan(machine) == (1, 1, 0)
 
 
 def test_long_pin_is_taken_on_a_copy(machine: Machine, task: Task) -> None:
-    addr = advised(machine, task, 4)
-    scan(machine)
+    addr = merged(machine, task, 4)
     gup.pin(machine, task, addr, PAGE, True)
-    check(machine)
     assert machine.counters["cow_ksm"] == 1
     assert frame_at(machine, task, addr).pins == 1
     assert frame_at(machine, task, addr + PAGE).mapcount == 3
 
 
 def test_unmergeable_memory_is_copied_but_not_stored_into(machine: Machine, task: Task) -> None:
-    addr = advised(machine, task, 4)
-    scan(machine)
+    addr = merged(machine, task, 4)
     madvise(machine, task, addr, 2 * PAGE, Madv.UNMERGEABLE)
-    check(machine)
     assert frame_at(machine, task, addr).mapcount == 1
     assert frame_at(machine, task, addr + 2 * PAGE).mapcount == 2
     assert machine.counters["cow_ksm"] == 2
-    run = task.mm.page_table.at(addr >> 12)
-    assert run is not None
-    assert run.flags == Pte.PRESENT | Pte.YOUNG | Pte.EXCLUSIVE
+    assert flags_at(task, addr) == Pte.PRESENT | Pte.YOUNG | Pte.EXCLUSIVE
 
 
 def test_unmerging_without_memory_is_enomem() -> None:
     machine = two_nodes("4MiB")
     task = new_task(machine)
-    addr = advised(machine, task, 1000)
-    scan(machine)
+    addr = merged(machine, task, 1000)
     touched(machine, task, "6MiB")
     assert errno_of(madvise, machine, task, addr, 1000 * PAGE, Madv.UNMERGEABLE) == "ENOMEM"
 
 
-def test_merged_page_stays_read_only_when_memory_becomes_writable(
-    machine: Machine, task: Task
-) -> None:
-    addr = advised(machine, task, 4)
-    scan(machine)
+def test_merged_page_is_read_only_in_memory_made_writable(machine: Machine, task: Task) -> None:
+    addr = merged(machine, task, 4)
     mprotect(machine, task, addr, 4 * PAGE, "r")
     mprotect(machine, task, addr, 4 * PAGE, "rw")
-    check(machine)
     assert frame_at(machine, task, addr).mapcount == 4
 
 
-def test_locking_writable_memory_takes_merged_pages_apart(machine: Machine, task: Task) -> None:
+@pytest.mark.parametrize(("prot", "copies"), [("rw", 4), ("r", 0)])
+def test_locking_takes_merged_pages_apart_that_may_be_written(
+    machine: Machine, task: Task, prot: str, copies: int
+) -> None:
     addr = advised(machine, task, 4)
+    mprotect(machine, task, addr, 4 * PAGE, prot)
     scan(machine)
     mlock(machine, task, addr, 4 * PAGE)
-    check(machine)
-    assert machine.counters["cow_ksm"] == 4
-    assert frame_at(machine, task, addr).mapcount == 1
-
-
-def test_locked_read_only_memory_keeps_its_merged_page(machine: Machine, task: Task) -> None:
-    addr = advised(machine, task, 4)
-    mprotect(machine, task, addr, 4 * PAGE, "r")
-    scan(machine)
-    mlock(machine, task, addr, 4 * PAGE)
-    check(machine)
     frame = frame_at(machine, task, addr)
-    assert (frame.mapcount, frame.flags & FrameFlag.MLOCKED) == (4, FrameFlag.MLOCKED)
+    assert machine.counters["cow_ksm"] == copies
+    assert (frame.mapcount, frame.flags & FrameFlag.MLOCKED) == (
+        1 if copies else 4,
+        FrameFlag.MLOCKED,
+    )
 
 
 def test_page_merged_into_locked_memory_is_mlocked(machine: Machine, task: Task) -> None:
@@ -292,8 +285,7 @@ def test_page_merged_into_locked_memory_is_mlocked(machine: Machine, task: Task)
 
 
 def test_numa_maps_counts_merged_pages_as_anonymous(machine: Machine, task: Task) -> None:
-    advised(machine, task, 4)
-    scan(machine)
+    merged(machine, task, 4)
     line = "default anon=4 dirty=4 mapmax=4 active=0 N0=4 kernelpagesize_kB=4"
     assert maps(machine, task) == [line]
 
@@ -302,10 +294,8 @@ def test_numa_maps_counts_merged_pages_as_anonymous(machine: Machine, task: Task
 
 
 def test_merged_page_moves_as_one_folio_for_all(machine: Machine, task: Task) -> None:
-    addr = advised(machine, task, 3)
-    scan(machine)
-    addrs = [addr]
-    assert move_pages(machine, task, task, addrs, [1], MPOL_MF_MOVE_ALL).ret == 0
+    addr = merged(machine, task, 3)
+    assert move_pages(machine, task, task, [addr], [1], MPOL_MF_MOVE_ALL).ret == 0
     check(machine)
     assert nodes_of(machine, task, addr, "12KiB") == [[3, 1]]
     assert machine.counters["pgmigrate_success"] == 1
@@ -315,30 +305,24 @@ def test_merged_page_moves_as_one_folio_for_all(machine: Machine, task: Task) ->
 
 
 def test_merged_page_is_busy_when_it_is_named_again(machine: Machine, task: Task) -> None:
-    addr = advised(machine, task, 3)
-    scan(machine)
+    addr = merged(machine, task, 3)
     addrs = [addr, addr + PAGE, addr + 2 * PAGE]
     result = move_pages(machine, task, task, addrs, [1] * 3, MPOL_MF_MOVE_ALL)
     assert result.status == [1, -16, 1]
 
 
 def test_merged_page_is_shared_even_in_one_process(machine: Machine, task: Task) -> None:
-    addr = advised(machine, task, 3)
-    scan(machine)
+    addr = merged(machine, task, 3)
     assert move_pages(machine, task, task, [addr], [1], 2).status == [-13]
     task.caps = 0
     assert migrate_pages(machine, task, task, Nodemask.of(0), Nodemask.of(1)) == 0
     assert nodes_of(machine, task, addr, "12KiB") == [[3, 0]]
 
 
-def test_merged_page_with_one_mapping_left_moves_without_move_all(
-    machine: Machine, task: Task
-) -> None:
-    addr = advised(machine, task, 2)
-    scan(machine)
+def test_merged_page_that_one_entry_maps_needs_no_move_all(machine: Machine, task: Task) -> None:
+    addr = merged(machine, task, 2)
     touch(machine, task, addr, PAGE)
     assert move_pages(machine, task, task, [addr + PAGE], [1], 2).status == [1]
-    check(machine)
     assert frame_at(machine, task, addr + PAGE).flags & FrameFlag.KSM
 
 
@@ -349,14 +333,11 @@ def test_every_mapping_of_a_merged_page_has_its_trace_line(machine: Machine, tas
     scan(machine)
     machine.watch = Watch([])
     move_pages(machine, task, task, [addr], [1], MPOL_MF_MOVE_ALL)
-    names = [event.name for event in machine.watch.events if isinstance(event, Event)]
-    assert names.count("set_migration_pte") == 4
-    assert names.count("remove_migration_pte") == 4
+    assert entry_events(machine) == ["set_migration_pte"] * 4 + ["remove_migration_pte"] * 4
 
 
 def test_merged_page_with_a_reference_stays(machine: Machine, task: Task) -> None:
-    addr = advised(machine, task, 3)
-    scan(machine)
+    addr = merged(machine, task, 3)
     gup.pin(machine, task, addr, PAGE, False)
     assert move_pages(machine, task, task, [addr], [1], MPOL_MF_MOVE_ALL).ret == 1
     assert machine.counters["pgmigrate_fail"] == 1
@@ -364,11 +345,9 @@ def test_merged_page_with_a_reference_stays(machine: Machine, task: Task) -> Non
 
 
 def test_mbind_moves_merged_and_other_pages(machine: Machine, task: Task) -> None:
-    addr = advised(machine, task, 3)
-    scan(machine)
+    addr = merged(machine, task, 3)
     touch(machine, task, addr + PAGE, PAGE)
     mbind(machine, task, addr, 3 * PAGE, 3, Nodemask.of(1), MPOL_MF_MOVE_ALL)
-    check(machine)
     assert nodes_of(machine, task, addr, "12KiB") == [[3, 1]]
     assert machine.counters["pgmigrate_success"] == 2
 
@@ -387,36 +366,29 @@ def test_numa_scan_passes_merged_pages_over(machine: Machine, task: Task) -> Non
 @pytest.mark.parametrize("is_watched", [False, True], ids=["at once", "watched"])
 def test_compaction_moves_merged_pages(machine: Machine, task: Task, is_watched: bool) -> None:
     touched(machine, task, "4KiB")
-    addr = advised(machine, task, 3)
-    scan(machine)
+    addr = merged(machine, task, 3)
     before = pfn_at(task, addr)
     kernel_page(machine, 1024)
     machine.watch = Watch([] if is_watched else None)
     compact_memory(machine)
     machine.watch = Watch()
-    check(machine)
     assert pfn_at(task, addr) == pfn_at(task, addr + 2 * PAGE) > before
     assert machine.counters["pgmigrate_success"] == 2
 
 
 def test_merged_pages_do_not_go_to_devices(machine: Machine, task: Task) -> None:
-    addr = advised(machine, task, 3)
-    scan(machine)
+    addr = merged(machine, task, 3)
     work = migrate_vma_setup(machine, task, addr >> 12, (addr >> 12) + 3, Select.SYSTEM)
     assert work.collected == 0
 
 
 def test_low_bits_of_a_merged_pages_mapping_are_both_set(machine: Machine, task: Task) -> None:
-    addr = advised(machine, task, 3)
-    scan(machine)
+    addr = merged(machine, task, 3)
     assert mapping_bits(frame_at(machine, task, addr)) == 3
 
 
-def test_steps_of_a_merged_page_are_told_of_where_it_comes_from(
-    machine: Machine, task: Task
-) -> None:
-    addr = advised(machine, task, 3)
-    scan(machine)
+def test_steps_of_a_merged_page_tell_where_it_comes_from(machine: Machine, task: Task) -> None:
+    addr = merged(machine, task, 3)
     machine.watch = Watch([], steps=True)
     move_pages(machine, task, task, [addr], [1], MPOL_MF_MOVE_ALL)
     pages = {event.page for event in machine.watch.events if isinstance(event, Step)}
@@ -435,23 +407,8 @@ def test_page_in_the_swap_cache_is_merged_and_stays_there(machine: Machine, task
     assert machine.counters["cow_ksm"] == 1
 
 
-def test_page_that_somebody_works_on_is_not_merged(machine: Machine, task: Task) -> None:
-    addr = advised(machine, task, 3)
-    begin(machine, pfn_at(task, addr), Busy.LOCKED)
-    assert scan(machine)[:2] == (1, 1)
-
-
-def test_pages_on_a_device_are_not_merged(machine: Machine, task: Task) -> None:
-    addr = advised(machine, task, 3)
-    add_device(machine, "gpu", 16)
-    migrate_to_device(machine, task, machine.devices["gpu"], addr >> 12, (addr >> 12) + 1)
-    assert scan(machine) == (1, 1, 0)
-
-
 def test_merged_pages_of_other_nodes_are_not_meant(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "12KiB")
-    madvise(machine, task, addr, 3 * PAGE, Madv.MERGEABLE)
-    ksm.scan(machine)
+    addr = merged(machine, task, 3)
     pfn = pfn_at(task, addr)
     assert migrate_pages(machine, task, task, Nodemask.of(1), Nodemask.of(0)) == 0
     assert pfn_at(task, addr) == pfn

@@ -29,33 +29,35 @@ from tests.conftest import (
     two_nodes,
 )
 from tests.property.invariants import check
+from tests.unit.mm.conftest import frame_at
+
+
+def freed(machine: Machine, task: Task, nr: int) -> int:
+    """The address of four pages, the first *nr* of which may be freed lazily."""
+    addr = touched(machine, task, "16KiB")
+    madvise(machine, task, addr, nr * PAGE, Madv.FREE)
+    return addr
 
 
 def test_freed_memory_stays_and_is_clean(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "16KiB")
-    madvise(machine, task, addr, 2 * PAGE, Madv.FREE)
+    freed(machine, task, 2)
     assert maps(machine, task) == ["default anon=4 dirty=2 active=0 N0=4 kernelpagesize_kB=4"]
 
 
 def test_freed_memory_is_dirty_again_when_written(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "16KiB")
-    madvise(machine, task, addr, 4 * PAGE, Madv.FREE)
+    addr = freed(machine, task, 4)
     touch(machine, task, addr, PAGE)
-    run = task.mm.page_table.at(addr >> 12)
-    assert run is not None
-    assert run.flags & (Pte.WRITE | Pte.DIRTY) == Pte.WRITE | Pte.DIRTY
+    assert flags_at(task, addr) & (Pte.WRITE | Pte.DIRTY) == Pte.WRITE | Pte.DIRTY
 
 
 def test_freed_memory_is_dirty_again_when_it_is_locked(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "16KiB")
-    madvise(machine, task, addr, 4 * PAGE, Madv.FREE)
+    addr = freed(machine, task, 4)
     mlock(machine, task, addr, PAGE)
     assert maps(machine, task)[0] == "default anon=1 dirty=1 N0=1 kernelpagesize_kB=4"
 
 
 def test_clean_memory_stays_clean_when_it_is_moved(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "16KiB")
-    madvise(machine, task, addr, 2 * PAGE, Madv.FREE)
+    freed(machine, task, 2)
     migrate_pages(machine, task, task, Nodemask.of(0), Nodemask.of(1))
     assert maps(machine, task) == ["default anon=4 dirty=2 active=0 N1=4 kernelpagesize_kB=4"]
 
@@ -66,7 +68,6 @@ def test_absent_and_zero_pages_are_passed_over(machine: Machine, task: Task) -> 
     touch(machine, task, addr + 2 * PAGE, PAGE)
     madvise(machine, task, addr, 4 * PAGE, Madv.FREE)
     assert not frame_of(machine, 0).flags & FrameFlag.SWAPBACKED
-    check(machine)
 
 
 def test_a_dirty_folio_that_is_shared_stays_dirty(machine: Machine, task: Task) -> None:
@@ -86,18 +87,14 @@ def test_pageout_leaves_anonymous_memory_for_there_is_no_swap(machine: Machine, 
 
 
 def test_pageout_drops_lazily_freed_memory_that_is_clean(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "16KiB")
-    madvise(machine, task, addr, 4 * PAGE, Madv.FREE)
+    addr = freed(machine, task, 4)
     touch(machine, task, addr, PAGE)
     madvise(machine, task, addr, 4 * PAGE, Madv.PAGEOUT)
     assert nodes_of(machine, task, addr, "16KiB") == [[1, 0], [3, -1]]
     assert machine.nodes[0].nr_free == 1024 - 1
-    check(machine)
 
 
-def test_pageout_drops_clean_pages_of_disk_files_and_unmaps_dirty_ones(
-    machine: Machine, task: Task
-) -> None:
+def test_pageout_drops_clean_file_pages_and_unmaps_dirty(machine: Machine, task: Task) -> None:
     file = new_file(machine, "16KiB", "ext4")
     addr = mapped(machine, task, "16KiB", space=file, is_shared=True)
     touch(machine, task, addr, 4 * PAGE, write=False)
@@ -106,7 +103,6 @@ def test_pageout_drops_clean_pages_of_disk_files_and_unmaps_dirty_ones(
     assert nodes_of(machine, task, addr, "16KiB") == [[3, -1], [1, 0]]
     assert [run.start for run in file.pages.runs] == [0, 3]
     assert frame_of(machine, file.pages.runs[0].pfn(0)).flags & FrameFlag.DIRTY
-    check(machine)
 
 
 def test_pageout_leaves_what_is_shared_or_held(machine: Machine, task: Task) -> None:
@@ -119,7 +115,6 @@ def test_pageout_leaves_what_is_shared_or_held(machine: Machine, task: Task) -> 
     hold(machine, task, addr)
     madvise(machine, task, addr, 4 * PAGE, Madv.PAGEOUT)
     assert nodes_of(machine, task, addr, "16KiB") == [[1, 0], [1, -1], [2, 0]]
-    check(machine)
 
 
 def test_pageout_passes_over_zero_pages(machine: Machine, task: Task) -> None:
@@ -136,7 +131,6 @@ def test_the_zero_page_ends_what_maps_a_folio_page_by_page(machine: Machine, tas
     madvise(machine, task, last, PAGE, Madv.DONTNEED)
     touch(machine, task, last, PAGE, write=False)
     madvise(machine, task, addr, 2 << 20, Madv.COLD)
-    check(machine)
     assert nodes_of(machine, task, addr, "2MiB") == [[511, 0], [1, -1]]
 
 
@@ -157,14 +151,12 @@ def huge(machine: Machine, task: Task, is_split: bool) -> int:
 @pytest.mark.parametrize(
     ("advice", "flag"), [(Madv.FREE, Pte.DIRTY), (Madv.COLD, Pte.YOUNG)], ids=["free", "cold"]
 )
-def test_advice_for_all_of_a_huge_page_leaves_it_whole(
-    is_split: bool, advice: Madv, flag: int
-) -> None:
+def test_advice_for_a_whole_page_keeps_it(is_split: bool, advice: Madv, flag: int) -> None:
     machine = two_nodes()
     task = new_task(machine)
     addr = huge(machine, task, is_split)
     madvise(machine, task, addr, HUGE, advice)
-    assert frame_of(machine, pfn_at(task, addr)).order == 9
+    assert frame_at(machine, task, addr).order == 9
     assert not any(run.flags & flag for run in task.mm.page_table.runs)
     check(machine)
 
@@ -176,7 +168,7 @@ def test_advice_for_a_part_of_a_huge_page_splits_it(advice: Madv, is_split: bool
     task = new_task(machine)
     addr = huge(machine, task, is_split)
     madvise(machine, task, addr + 16 * PAGE, 8 * PAGE, advice)
-    assert frame_of(machine, pfn_at(task, addr)).order == 0
+    assert frame_at(machine, task, addr).order == 0
     young = [bool(flags_at(task, addr + i * PAGE) & Pte.YOUNG) for i in (15, 16, 23, 24)]
     assert young == [True, advice == Madv.PAGEOUT, advice == Madv.PAGEOUT, True]
     check(machine)
@@ -187,7 +179,7 @@ def test_pageout_splits_huge_pages_for_swap_that_is_not_there() -> None:
     task = new_task(machine)
     addr = huge(machine, task, is_split=False)
     madvise(machine, task, addr, HUGE, Madv.PAGEOUT)
-    assert frame_of(machine, pfn_at(task, addr)).order == 0
+    assert frame_at(machine, task, addr).order == 0
     assert nodes_of(machine, task, addr, "2MiB") == [[512, 0]]
 
 
@@ -199,7 +191,7 @@ def test_advice_leaves_a_huge_page_that_is_shared_or_held(size: int) -> None:
     fork(machine, task, "b")
     for advice in (Madv.FREE, Madv.COLD, Madv.PAGEOUT):
         madvise(machine, task, addr, size, advice)
-    assert frame_of(machine, pfn_at(task, addr)).order == 9
+    assert frame_at(machine, task, addr).order == 9
     other = huge(machine, task, is_split=False)
     hold(machine, task, other)
     madvise(machine, task, other, 8 * PAGE, Madv.COLD)
