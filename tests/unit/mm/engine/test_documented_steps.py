@@ -1,11 +1,12 @@
 """The 18 steps of a folio's migration that the kernel's page_migration.rst lists."""
 
+import pytest
+
 from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import Busy, FrameFlag
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.queue_folios import Queue, Walk
 from pymigrate.mm.frames.busy import begin
-from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.state.events import MigrateMode, MigrateReason, Step
 from pymigrate.mm.state.machine import Machine
@@ -26,6 +27,7 @@ from tests.conftest import (
     touched,
     two_nodes,
 )
+from tests.unit.mm.conftest import frame_at
 
 ASYNC, SYNC = MigrateMode.ASYNC, MigrateMode.SYNC
 
@@ -56,18 +58,20 @@ def found(machine: Machine, task: Task, number: str, mode: MigrateMode = SYNC) -
     return [f"{step.found} {step.failed}".strip() for step in told]
 
 
-def test_anonymous_memory_skips_the_index(machine: Machine, task: Task) -> None:
-    page_of(machine, task)
-    numbers = [step.number for step in steps(machine, task)]
-    assert numbers == "0a 0b 1 2 3 4 4b 6 12 6 8 13 14 15 18 16 17".split()
-
-
-def test_a_files_page_goes_through_all_steps_in_the_order_of_6_12(
-    machine: Machine, task: Task
+@pytest.mark.parametrize(
+    ("fs", "numbers"),
+    [
+        pytest.param("", "0a 0b 1 2 3 4 4b 6 12 6 8 13 14 15 18 16 17", id="anonymous: no index"),
+        pytest.param(
+            "tmpfs", "0a 0b 1 2 3 4 4b 6 12 5 6 8 9 10 11 13 14 15 18 16 17", id="a file's: all"
+        ),
+    ],
+)
+def test_a_page_goes_through_the_steps_in_the_order_of_6_12(
+    machine: Machine, task: Task, fs: str, numbers: str
 ) -> None:
-    page_of(machine, task, "tmpfs")
-    numbers = [step.number for step in steps(machine, task)]
-    assert numbers == "0a 0b 1 2 3 4 4b 6 12 5 6 8 9 10 11 13 14 15 18 16 17".split()
+    page_of(machine, task, fs)
+    assert [step.number for step in steps(machine, task)] == numbers.split()
 
 
 def test_step_0a_takes_the_folio_off_the_lru_once(machine: Machine, task: Task) -> None:
@@ -78,9 +82,7 @@ def test_step_0a_takes_the_folio_off_the_lru_once(machine: Machine, task: Task) 
     assert found(machine, task, "0a") == []
 
 
-def test_step_0b_chooses_the_destination_or_ends_the_call(machine: Machine, task: Task) -> None:
-    page_of(machine, task)
-    assert found(machine, task, "0b") == ["node 1"]
+def test_step_0b_ends_the_call_where_there_is_no_memory(machine: Machine, task: Task) -> None:
     page_of(machine, task)
     [zone] = machine.nodes[1].zones
     zone.watermark_min = zone.watermark_low = 1 << 20
@@ -98,26 +100,38 @@ def test_step_2_wants_writeback_done(machine: Machine, task: Task) -> None:
     assert found(machine, task, "2") == ["under writeback EBUSY", "none"]
 
 
-def test_step_3_locks_the_new_folio_which_is_never_busy(machine: Machine, task: Task) -> None:
-    page_of(machine, task)
-    assert found(machine, task, "3") == ["free"]
-
-
-def test_step_4_sets_migration_entries_but_not_of_a_pinned_page(
-    machine: Machine, task: Task
+@pytest.mark.parametrize(
+    ("number", "fs", "write", "expected"),
+    [
+        pytest.param("0b", "", True, ["node 1"], id="0b: chooses the destination"),
+        pytest.param("3", "", True, ["free"], id="3: locks the new folio, which is never busy"),
+        pytest.param("5", "xfs", False, ["locked"], id="5: locks the index of what has one"),
+        pytest.param("7", "tmpfs", True, [], id="7: is gone"),
+        pytest.param("8", "", True, ["index, mapping"], id="8: prepares the new folio"),
+        pytest.param("10", "tmpfs", True, ["1 to the new folio"], id="10: moves the references"),
+        pytest.param("11", "tmpfs", True, ["unlocked"], id="11: unlocks the index"),
+        pytest.param("14", "", True, ["cleared"], id="14: clears the old flags"),
+        pytest.param("15", "", True, ["none"], id="15: starts queued writeback"),
+        pytest.param("17", "", True, ["unlocked"], id="17: unlocks both"),
+    ],
+)
+def test_what_a_step_finds(
+    machine: Machine, task: Task, number: str, fs: str, write: bool, expected: list[str]
 ) -> None:
+    page_of(machine, task, fs, write)
+    assert found(machine, task, number) == expected
+
+
+def test_step_4_sets_migration_entries_but_of_pinned_pages(machine: Machine, task: Task) -> None:
     hold(machine, task, page_of(machine, task))
-    assert found(machine, task, "4") == ["pinned and exclusive EAGAIN"] * 10
+    told = [step for step in steps(machine, task) if step.number == "4"]
+    assert {f"{step.found} {step.failed}" for step in told} == {"pinned and exclusive EAGAIN"}
+    assert [step.attempt for step in told] == list(range(1, 11))
 
 
 def test_step_4b_flushes_the_tlb_once_for_a_batch(machine: Machine, task: Task) -> None:
     touched(machine, task, "32KiB")
     assert found(machine, task, "4b") == ["once for 8 folios"]
-
-
-def test_step_5_locks_the_index_of_what_has_one(machine: Machine, task: Task) -> None:
-    page_of(machine, task, "xfs", write=False)
-    assert found(machine, task, "5") == ["locked"]
 
 
 def test_step_6_counts_the_references(machine: Machine, task: Task) -> None:
@@ -126,31 +140,11 @@ def test_step_6_counts_the_references(machine: Machine, task: Task) -> None:
     assert found(machine, task, "6") == ["refcount 3, expected 2 EAGAIN"] * 10
 
 
-def test_step_7_is_gone(machine: Machine, task: Task) -> None:
-    page_of(machine, task, "tmpfs")
-    assert found(machine, task, "7") == []
-
-
-def test_step_8_prepares_the_new_folio(machine: Machine, task: Task) -> None:
-    page_of(machine, task)
-    assert found(machine, task, "8") == ["index, mapping"]
-
-
 def test_step_9_lets_the_index_name_the_new_folio(machine: Machine, task: Task) -> None:
     addr = page_of(machine, task, "tmpfs")
     assert found(machine, task, "9") == ["1 entries name the new folio"]
     assert [run.lanes[0] >> 32 for s in machine.spaces.values() for run in s.pages.runs] == [1]
     assert nodes_of(machine, task, addr, "4KiB") == [[1, 1]]
-
-
-def test_step_10_moves_the_references_of_the_cache(machine: Machine, task: Task) -> None:
-    page_of(machine, task, "tmpfs")
-    assert found(machine, task, "10") == ["1 to the new folio"]
-
-
-def test_step_11_unlocks_the_index(machine: Machine, task: Task) -> None:
-    page_of(machine, task, "tmpfs")
-    assert found(machine, task, "11") == ["unlocked"]
 
 
 def test_step_12_copies_or_the_method_refuses(machine: Machine, task: Task) -> None:
@@ -163,18 +157,8 @@ def test_step_13_copies_the_flags(machine: Machine, task: Task) -> None:
     addr = page_of(machine, task, "tmpfs")
     mlock(machine, task, addr, PAGE)
     assert found(machine, task, "13") == ["dirty, mlocked, swapbacked"]
-    flags = frame_of(machine, pfn_at(task, addr)).flags
+    flags = frame_at(machine, task, addr).flags
     assert flags == FrameFlag.DIRTY | FrameFlag.MLOCKED | FrameFlag.SWAPBACKED
-
-
-def test_step_14_clears_the_old_flags(machine: Machine, task: Task) -> None:
-    page_of(machine, task)
-    assert found(machine, task, "14") == ["cleared"]
-
-
-def test_step_15_starts_queued_writeback(machine: Machine, task: Task) -> None:
-    page_of(machine, task)
-    assert found(machine, task, "15") == ["none"]
 
 
 def test_step_16_makes_the_entries_real_again(machine: Machine, task: Task) -> None:
@@ -184,20 +168,7 @@ def test_step_16_makes_the_entries_real_again(machine: Machine, task: Task) -> N
     assert nodes_of(machine, machine.task("b"), addr, "4KiB") == [[1, 1]]
 
 
-def test_step_17_unlocks_both(machine: Machine, task: Task) -> None:
-    page_of(machine, task)
-    assert found(machine, task, "17") == ["unlocked"]
-
-
-def test_step_18_puts_the_new_folio_on_the_lru_before_16(machine: Machine, task: Task) -> None:
-    page_of(machine, task)
-    numbers = [step.number for step in steps(machine, task)]
-    assert numbers.index("18") < numbers.index("16")
-
-
-def test_the_piece_of_a_split_folio_that_nobody_holds_is_freed(
-    machine: Machine, task: Task
-) -> None:
+def test_the_piece_of_a_split_that_nobody_holds_is_freed(machine: Machine, task: Task) -> None:
     machine = two_nodes("16MiB")
     machine.thp = "always"
     task = new_task(machine)
@@ -205,9 +176,3 @@ def test_the_piece_of_a_split_folio_that_nobody_holds_is_freed(
     madvise(machine, task, addr, PAGE, Madv.DONTNEED)
     isolated = found(machine, task, "0a")
     assert isolated == ["isolated"] * 511 + ["nobody else holds it: freed"]
-
-
-def test_the_attempts_are_numbered(machine: Machine, task: Task) -> None:
-    hold(machine, task, page_of(machine, task))
-    attempts = [step.attempt for step in steps(machine, task) if step.number == "4"]
-    assert attempts == list(range(1, 11))

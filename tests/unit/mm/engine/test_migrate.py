@@ -6,7 +6,7 @@ from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import Frame, FrameFlag, States
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.engine.folio_list import Slice
-from pymigrate.mm.engine.migrate import MigrateReason, migrate_pages
+from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.queue_folios import Queue, Walk
 from pymigrate.mm.frames.frames import frame_of, update_frames
 from pymigrate.mm.frames.placement import Cycle, Placement, ThisNode, from_index
@@ -113,24 +113,22 @@ def test_a_folio_that_was_unmapped_in_vain_is_dirty(machine: Machine, task: Task
     assert frame_of(machine, cached.lanes[0]).flags & FrameFlag.DIRTY
 
 
-def test_a_full_node_fails_one_page_however_many_there_are(machine: Machine, task: Task) -> None:
+@pytest.mark.parametrize(
+    ("room", "expected"),
+    [
+        pytest.param(0, (0, 1, 0, True), id="a full node fails one page, however many there are"),
+        pytest.param(10, (10, 1, 0, True), id="what there was room for stays moved"),
+        pytest.param(16, (16, 0, 0, False), id="room for all is enough"),
+    ],
+)
+def test_a_node_takes_what_it_has_room_for(
+    machine: Machine, task: Task, room: int, expected: tuple[int, int, int, bool]
+) -> None:
     addr = touched(machine, task, "64KiB")
-    fill(machine, task, 0)
-    assert engine(machine, task) == (0, 1, 0, True)
-    assert nodes_of(machine, task, addr, "64KiB") == [[16, 0]]
-
-
-def test_what_there_was_room_for_stays_moved(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "64KiB")
-    fill(machine, task, 10)
-    assert engine(machine, task) == (10, 1, 0, True)
-    assert nodes_of(machine, task, addr, "64KiB") == [[10, 1], [6, 0]]
-
-
-def test_room_for_all_is_enough(machine: Machine, task: Task) -> None:
-    touched(machine, task, "64KiB")
-    fill(machine, task, 16)
-    assert engine(machine, task) == (16, 0, 0, False)
+    fill(machine, task, room)
+    assert engine(machine, task) == expected
+    found = [node for nr, node in nodes_of(machine, task, addr, "64KiB") for _ in range(nr)]
+    assert found == [1] * room + [0] * (16 - room)
 
 
 def test_several_slices_fill_the_node_in_their_order(machine: Machine, task: Task) -> None:
@@ -174,18 +172,13 @@ def test_held_pages_find_no_target_on_a_full_node(machine: Machine, task: Task) 
     assert engine(machine, task) == (0, 1, 0, True)
 
 
-def test_a_pinned_file_page_keeps_its_target_as_a_reference_does(
-    machine: Machine, task: Task
+@pytest.mark.parametrize("is_file", [True, False], ids=["a file's", "not exclusive"])
+def test_some_pinned_pages_keep_their_target_as_a_reference_does(
+    machine: Machine, task: Task, is_file: bool
 ) -> None:
-    addr = touched(machine, task, "32KiB", is_shared=True)
-    fill(machine, task, 3)
-    hold(machine, task, addr, 2)
-    assert engine(machine, task) == (1, 3, 0, True)
-
-
-def test_a_pinned_page_that_is_not_exclusive_does_too(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "32KiB")
-    fork(machine, task, "b")
+    addr = touched(machine, task, "32KiB", is_shared=is_file)
+    if not is_file:
+        fork(machine, task, "b")
     fill(machine, task, 3)
     hold(machine, task, addr, 2)
     assert engine(machine, task) == (1, 3, 0, True)
@@ -199,9 +192,7 @@ def test_targets_of_a_batch_that_ended_are_free_for_the_next(machine: Machine, t
     assert engine(machine, task) == (596, 4, 4, False)
 
 
-def test_memory_that_runs_out_in_the_second_batch_counts_its_own_failures(
-    machine: Machine, task: Task
-) -> None:
+def test_a_second_batch_without_memory_counts_its_failures(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "2400KiB")
     fill(machine, task, 540)
     hold(machine, task, addr, 3, pins=0)
@@ -217,18 +208,14 @@ def test_a_held_page_behind_full_batches_does_not_slow_those(machine: Machine, t
     assert engine(machine, task) == (749, 1, 1, False)
 
 
-def test_an_entrys_dirty_bit_becomes_the_folios(machine: Machine, task: Task) -> None:
-    touched(machine, task, "4KiB")
+@pytest.mark.parametrize("is_dirty", [True, False])
+def test_an_entrys_dirt_becomes_the_folios(machine: Machine, task: Task, is_dirty: bool) -> None:
+    addr = touched(machine, task, "4KiB")
+    if not is_dirty:
+        madvise(machine, task, addr, PAGE, Madv.FREE)
     assert not frame_of(machine, 0).flags & FrameFlag.DIRTY
     engine(machine, task)
-    assert frame_of(machine, 1 << 32).flags & FrameFlag.DIRTY
-
-
-def test_clean_entries_leave_the_folio_clean(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "16KiB")
-    madvise(machine, task, addr, 4 * PAGE, Madv.FREE)
-    engine(machine, task)
-    assert not frame_of(machine, 1 << 32).flags & FrameFlag.DIRTY
+    assert bool(frame_of(machine, 1 << 32).flags & FrameFlag.DIRTY) == is_dirty
 
 
 def test_one_dirty_entry_of_another_process_is_enough(machine: Machine, task: Task) -> None:
@@ -243,14 +230,6 @@ def test_one_dirty_entry_of_another_process_is_enough(machine: Machine, task: Ta
     assert maps(machine, task) == [
         "default file=/data dirty=1 mapped=4 mapmax=2 active=0 N1=4 kernelpagesize_kB=4"
     ]
-
-
-def test_two_dirty_entries_of_other_processes_are_as_good(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "16KiB")
-    fork(machine, task, "b")
-    fork(machine, task, "c")
-    madvise(machine, task, addr, 4 * PAGE, Madv.FREE)
-    engine(machine, task)
 
 
 def test_scattered_pages_keep_their_order(machine: Machine, task: Task) -> None:
@@ -289,11 +268,8 @@ def test_a_target_that_takes_turns_counts_from_the_base() -> None:
     machine = four_nodes()
     task = new_task(machine)
     start = touched(machine, task, "4KiB") >> 12
-    run = task.mm.page_table.at(start)
-    assert run is not None
-    queue = [
-        Slice.whole(PteRun(start, 1, run.lanes, 0, run.flags), frame_of(machine, run.lanes[0]), 0)
-    ]
+    [run] = task.mm.page_table.runs
+    queue = [Slice.whole(run, frame_of(machine, run.lanes[0]), 0)]
     result = migrate_pages(machine, task, queue, from_index(Cycle((2, 3)), 1))
     assert result.succeeded == 1
     assert nodes_of(machine, task, start << 12, "4KiB") == [[1, 3]]
@@ -307,10 +283,6 @@ def test_a_slice_counts_and_cuts_what_is_picked() -> None:
     assert (head.run.nr, head.nr, head.first) == (4, 3, 100)
     assert (tail.run.nr, tail.nr, tail.first) == (6, 4, 104)
     assert [page.run.start for page in part.folios()] == [0, 2, 3, 5, 6, 8, 9]
-
-
-def test_reasons_have_the_kernels_numbers() -> None:
-    assert (MigrateReason.SYSCALL, MigrateReason.MEMPOLICY_MBIND, MigrateReason.DAMON) == (3, 4, 9)
 
 
 @pytest.mark.parametrize("pages", [511, 512, 513, 1024])

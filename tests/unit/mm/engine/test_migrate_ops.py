@@ -8,22 +8,15 @@ from pymigrate.mm.engine.migrate import MigrateResult, migrate_pages
 from pymigrate.mm.engine.migrate_ops import OPS, Method, expected_refs, surely_moves
 from pymigrate.mm.engine.queue_folios import Queue, Walk
 from pymigrate.mm.frames.busy import begin, end, work_on
-from pymigrate.mm.frames.frames import folio_of, frame_of, update_frames
+from pymigrate.mm.frames.frames import folio_of, update_frames
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.process import touch
-from tests.conftest import (
-    PAGE,
-    hold,
-    mapped,
-    new_file,
-    nodes_of,
-    pfn_at,
-    touched,
-)
+from tests.conftest import PAGE, hold, mapped, new_file, nodes_of, pfn_at, touched
+from tests.unit.mm.conftest import frame_at
 
 ASYNC, LIGHT, SYNC = MigrateMode.ASYNC, MigrateMode.SYNC_LIGHT, MigrateMode.SYNC
 MOVED, STAYED = (1, 0, 0), (0, 1, 1)  # succeeded, failed, what the call returns
@@ -67,21 +60,25 @@ def test_every_file_system_of_a_scenario_has_its_row() -> None:
 
 @pytest.mark.parametrize("mode", [ASYNC, LIGHT, SYNC])
 @pytest.mark.parametrize("fs", FILE_SYSTEMS)
-def test_a_clean_folio_moves_but_secretmems(
-    machine: Machine, task: Task, fs: str, mode: MigrateMode
-) -> None:
+def test_any_clean_folio_moves(machine: Machine, task: Task, fs: str, mode: MigrateMode) -> None:
     cached(machine, task, fs)
     assert moving(machine, task, mode) == (STAYED if fs == "secretmem" else MOVED)
 
 
 @pytest.mark.parametrize("mode", [ASYNC, LIGHT, SYNC])
 @pytest.mark.parametrize("fs", FILE_SYSTEMS)
-def test_a_dirty_folio_moves_where_there_is_a_method(
-    machine: Machine, task: Task, fs: str, mode: MigrateMode
+@pytest.mark.parametrize(
+    ("flag", "without"),
+    [(FrameFlag.DIRTY, {"nfs", "ramfs", "secretmem"}), (FrameFlag.PRIVATE, {"nfs", "secretmem"})],
+    ids=["dirty", "with private data"],
+)
+def test_a_folio_in_use_moves_where_there_is_a_method(
+    machine: Machine, task: Task, fs: str, mode: MigrateMode, flag: int, without: set[str]
 ) -> None:
-    cached(machine, task, fs, FrameFlag.DIRTY)
-    stays = {"nfs", "ramfs", "secretmem"} | ({"other"} if mode != SYNC else set())
-    assert moving(machine, task, mode) == (STAYED if fs in stays else MOVED)
+    cached(machine, task, fs, flag)
+    is_written = flag == FrameFlag.DIRTY and fs == "other"  # which only a synchronous move may
+    stays = fs in without or (is_written and mode != SYNC)
+    assert moving(machine, task, mode) == (STAYED if stays else MOVED)
 
 
 @pytest.mark.parametrize("flag", [0, FrameFlag.DIRTY, FrameFlag.PRIVATE, FrameFlag.WRITEBACK])
@@ -90,7 +87,7 @@ def test_what_surely_moves_does_so_at_the_first_attempt_when_it_goes_alone(
     machine: Machine, task: Task, fs: str, flag: int
 ) -> None:
     addr = cached(machine, task, fs, flag)
-    is_sure = surely_moves(machine, frame_of(machine, pfn_at(task, addr)))
+    is_sure = surely_moves(machine, frame_at(machine, task, addr))
     machine.watch = Watch([])  # as somebody watches, each folio takes all the steps
     assert moving(machine, task, ASYNC) == MOVED or not is_sure
 
@@ -107,79 +104,49 @@ def test_only_a_synchronous_move_waits_for_writeback(
     assert nodes_of(machine, task, addr, "4KiB") == [[1, 0 if stays else 1]]
 
 
-@pytest.mark.parametrize("mode", [ASYNC, LIGHT, SYNC])
-@pytest.mark.parametrize("fs", FILE_SYSTEMS)
-def test_private_data_moves_along_or_is_released(
-    machine: Machine, task: Task, fs: str, mode: MigrateMode
-) -> None:
-    cached(machine, task, fs, FrameFlag.PRIVATE)
-    stays = fs in ("nfs", "secretmem")
-    assert moving(machine, task, mode) == (STAYED if stays else MOVED)
-
-
 def test_a_dirty_page_without_a_method_is_written_out_first(machine: Machine, task: Task) -> None:
     addr = cached(machine, task, "other", FrameFlag.DIRTY)
     assert moving(machine, task, SYNC) == MOVED
-    assert not frame_of(machine, pfn_at(task, addr)).flags & FrameFlag.DIRTY
+    assert not frame_at(machine, task, addr).flags & FrameFlag.DIRTY
 
 
 @pytest.mark.parametrize(
-    ("fs", "mode", "outcome"),
+    ("fs", "kind", "passes", "mode", "outcome"),
     [
-        ("ext4", ASYNC, STAYED),
-        ("ext4", LIGHT, MOVED),
-        ("ext4", SYNC, MOVED),
-        ("blockdev", ASYNC, STAYED),
-        ("blockdev", SYNC, MOVED),
-        ("xfs", ASYNC, MOVED),
+        # A locked buffer is waited for by who may wait.
+        ("ext4", Busy.BUFFER, 30, ASYNC, STAYED),
+        ("ext4", Busy.BUFFER, 30, LIGHT, MOVED),
+        ("ext4", Busy.BUFFER, 30, SYNC, MOVED),
+        ("blockdev", Busy.BUFFER, 30, ASYNC, STAYED),
+        ("blockdev", Busy.BUFFER, 30, SYNC, MOVED),
+        ("xfs", Busy.BUFFER, 30, ASYNC, MOVED),
+        # A buffer in use holds a block device's pages.
+        ("blockdev", Busy.BUFFER_REF, 30, SYNC, STAYED),
+        ("blockdev", Busy.BUFFER_REF, 4, SYNC, MOVED),
+        ("ext4", Busy.BUFFER_REF, 30, SYNC, MOVED),
+        ("other", Busy.BUFFER_REF, 30, SYNC, STAYED),
+        # A locked folio is waited for by mode; ten passes try for its lock.
+        ("tmpfs", Busy.LOCKED, 9, ASYNC, MOVED),
+        ("tmpfs", Busy.LOCKED, 10, ASYNC, STAYED),
+        ("tmpfs", Busy.LOCKED, 30, LIGHT, MOVED),
+        ("tmpfs", Busy.LOCKED, 30, SYNC, MOVED),
+        ("tmpfs", Busy.READING, 30, ASYNC, STAYED),
+        ("tmpfs", Busy.READING, 30, LIGHT, STAYED),
+        ("tmpfs", Busy.READING, 30, SYNC, MOVED),
     ],
+    ids=str,
 )
-def test_a_locked_buffer_is_waited_for_by_who_may_wait(
-    machine: Machine, task: Task, fs: str, mode: MigrateMode, outcome: tuple[int, int, int]
+def test_who_waits_for_what(
+    machine: Machine,
+    task: Task,
+    fs: str,
+    kind: Busy,
+    passes: int,
+    mode: MigrateMode,
+    outcome: tuple[int, int, int],
 ) -> None:
-    addr = cached(machine, task, fs)
-    begin(machine, pfn_at(task, addr), Busy.BUFFER, passes=30)
+    begin(machine, pfn_at(task, cached(machine, task, fs)), kind, passes)
     assert moving(machine, task, mode) == outcome
-
-
-@pytest.mark.parametrize(
-    ("fs", "passes", "outcome"),
-    [("blockdev", 30, STAYED), ("blockdev", 4, MOVED), ("ext4", 30, MOVED), ("other", 30, STAYED)],
-)
-def test_a_buffer_in_use_holds_a_block_devices_pages(
-    machine: Machine, task: Task, fs: str, passes: int, outcome: tuple[int, int, int]
-) -> None:
-    addr = cached(machine, task, fs)
-    begin(machine, pfn_at(task, addr), Busy.BUFFER_REF, passes)
-    assert moving(machine, task, SYNC) == outcome
-
-
-@pytest.mark.parametrize(
-    ("kind", "mode", "outcome"),
-    [
-        (Busy.LOCKED, ASYNC, STAYED),
-        (Busy.LOCKED, LIGHT, MOVED),
-        (Busy.LOCKED, SYNC, MOVED),
-        (Busy.READING, ASYNC, STAYED),
-        (Busy.READING, LIGHT, STAYED),
-        (Busy.READING, SYNC, MOVED),
-    ],
-)
-def test_a_locked_folio_is_waited_for_by_mode(
-    machine: Machine, task: Task, kind: Busy, mode: MigrateMode, outcome: tuple[int, int, int]
-) -> None:
-    addr = touched(machine, task, "4KiB")
-    begin(machine, pfn_at(task, addr), kind, passes=30)
-    assert moving(machine, task, mode) == outcome
-
-
-@pytest.mark.parametrize(("passes", "outcome"), [(9, MOVED), (10, STAYED)])
-def test_ten_passes_try_for_a_lock(
-    machine: Machine, task: Task, passes: int, outcome: tuple[int, int, int]
-) -> None:
-    addr = touched(machine, task, "4KiB")
-    begin(machine, pfn_at(task, addr), Busy.LOCKED, passes)
-    assert moving(machine, task, ASYNC) == outcome
 
 
 def test_work_that_never_ends_is_not_waited_for(machine: Machine, task: Task) -> None:

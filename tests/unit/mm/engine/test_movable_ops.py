@@ -93,11 +93,7 @@ def test_a_balloon_whose_lock_stays_taken_gets_its_page_back() -> None:
     step = "  - {op: migrate_driver, driver: d, to: 1, pages: [0]}\n"
     machine, [record] = booted("kind: virtio-balloon, migrate: [EAGAIN]", step)
     assert (record["ret"], record["nodes"]) == (1, [[4, 0]])
-    assert calls(record) == [
-        "isolate_page true",
-        *["migrate_page EAGAIN"] * 10,
-        "putback_page",
-    ]
+    assert calls(record) == ["isolate_page true", *["migrate_page EAGAIN"] * 10, "putback_page"]
     assert machine.drivers["d"].isolated == 0
 
 
@@ -173,11 +169,7 @@ def test_putback_of_a_page_that_was_given_up_frees_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "errno"),
-    [
-        ("driver: d, to: 7", "ENODEV"),
-        ("driver: d, to: 1, pages: [4]", "EINVAL"),
-    ],
+    ("step", "errno"), [("driver: d, to: 7", "ENODEV"), ("driver: d, to: 1, pages: [4]", "EINVAL")]
 )
 def test_refusals(step: str, errno: str) -> None:
     _, [record] = booted("kind: zsmalloc", f"  - {{op: migrate_driver, {step}}}\n")

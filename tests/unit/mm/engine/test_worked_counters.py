@@ -4,7 +4,6 @@ import pytest
 
 from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.calls import ksm
-from pymigrate.mm.state.events import Event
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.mm.state.scope import Watch
@@ -12,14 +11,13 @@ from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.madvise import madvise
 from pymigrate.syscalls.migrate import migrate_pages, move_pages
-from pymigrate.syscalls.mmap import memfd_secret, mprotect, munmap
+from pymigrate.syscalls.mmap import mprotect, munmap
 from pymigrate.syscalls.process import fork, touch
 from pymigrate.syscalls.sysctl import write
 from pymigrate.uapi import MPOL, MPOL_MF_MOVE_ALL
 from tests.conftest import (
     HUGE,
     PAGE,
-    errno_of,
     hold,
     mapped,
     new_file,
@@ -28,6 +26,7 @@ from tests.conftest import (
     two_nodes,
 )
 from tests.property.invariants import check
+from tests.unit.mm.conftest import entry_events
 
 ZERO, ONE = Nodemask.of(0), Nodemask.of(1)
 PINS = pytest.mark.parametrize("pins", [0, 1], ids=["reference", "pin"])
@@ -38,12 +37,6 @@ def machine() -> Machine:
     machine = two_nodes("64MiB")
     machine.thp = "madvise"
     return machine
-
-
-def told(machine: Machine) -> list[str]:
-    """The events of entries."""
-    events = machine.watch.events or ()
-    return [event.name for event in events if isinstance(event, Event) and event.page]
 
 
 def huge(machine: Machine, task: Task, pages: int = 512) -> int:
@@ -86,35 +79,22 @@ def fill(machine: Machine, task: Task) -> None:
     task.policy, machine.thp = saved, "madvise"
 
 
-def test_eight_small_pages(machine: Machine, task: Task) -> None:
-    touched(machine, task, "32KiB")
-    assert (moving(machine, task), counts(machine)) == (0, (8, 0, (0, 0, 0)))
-
-
 def test_one_thp_mapped_whole(machine: Machine, task: Task) -> None:
     addr = huge(machine, task)
     fork(machine, task, "b")
     machine.watch = Watch([])
     assert (moving(machine, task), counts(machine)) == (0, (512, 0, (1, 0, 0)))
-    names = [
-        event.name for event in machine.watch.events if isinstance(event, Event) and event.page
-    ]
-    assert names == ["set_migration_pmd"] * 2 + ["remove_migration_pmd"] * 2
+    assert entry_events(machine) == ["set_migration_pmd"] * 2 + ["remove_migration_pmd"] * 2
     assert nodes_of(machine, task, addr, "2MiB") == [[512, 1]]
 
 
 @PINS
-def test_four_small_pages_one_of_them_held(machine: Machine, task: Task, pins: int) -> None:
-    addr = touched(machine, task, "16KiB")
+@pytest.mark.parametrize("is_huge", [False, True], ids=["four small pages", "a THP"])
+def test_one_page_is_held(machine: Machine, task: Task, is_huge: bool, pins: int) -> None:
+    addr = huge(machine, task) if is_huge else touched(machine, task, "16KiB")
     hold(machine, task, addr + PAGE, pins=pins)
-    assert (moving(machine, task), counts(machine)) == (1, (3, 1, (0, 0, 0)))
-
-
-@PINS
-def test_a_thp_with_one_page_held(machine: Machine, task: Task, pins: int) -> None:
-    addr = huge(machine, task)
-    hold(machine, task, addr + 7 * PAGE, pins=pins)
-    assert (moving(machine, task), counts(machine)) == (1, (0, 512, (0, 1, 0)))
+    expected = (0, 512, (0, 1, 0)) if is_huge else (3, 1, (0, 0, 0))
+    assert (moving(machine, task), counts(machine)) == (1, expected)
     assert machine.counters["thp_split_page"] == 0
 
 
@@ -130,9 +110,7 @@ def test_a_thp_partially_mapped(machine: Machine, task: Task, how: str) -> None:
 
 
 @pytest.mark.parametrize(("pins", "tries"), [(0, 2), (1, 10)], ids=["reference", "pin"])
-def test_a_thp_partially_mapped_and_held(
-    machine: Machine, task: Task, pins: int, tries: int
-) -> None:
+def test_a_thp_in_part_mapped_and_held(machine: Machine, task: Task, pins: int, tries: int) -> None:
     addr = huge(machine, task)
     madvise(machine, task, addr, PAGE, Madv.DONTNEED)
     hold(machine, task, addr + PAGE, pins=pins)
@@ -157,14 +135,6 @@ def test_a_thp_and_a_target_without_any_room(machine: Machine, task: Task) -> No
     assert nodes_of(machine, task, addr, "2MiB") == [[100, 0], [412, -1]]
 
 
-def test_small_pages_and_a_target_without_room(machine: Machine, task: Task) -> None:
-    touched(machine, task, "64KiB")
-    fill(machine, task)
-    machine.counters.clear()
-    assert errno_of(migrate_pages, machine, task, task, ZERO, ONE) == "ENOMEM"
-    assert counts(machine) == (0, 1, (0, 0, 0))
-
-
 @pytest.mark.parametrize(("pool", "fresh"), [(1, 0), (0, 1)])
 def test_a_hugetlb_page(machine: Machine, task: Task, pool: int, fresh: int) -> None:
     write(machine, machine.shell_of(0), "nr_hugepages", "1", 0)
@@ -182,15 +152,7 @@ def test_a_hugetlb_page_with_an_extra_reference(machine: Machine, task: Task) ->
     hold(machine, task, addr, pins=0)
     machine.watch = Watch([])
     assert (moving(machine, task), counts(machine)) == (1, (0, 512, (0, 0, 0)))
-    names = [
-        event.name for event in machine.watch.events if isinstance(event, Event) and event.page
-    ]
-    assert names == ["set_migration_pte", "remove_migration_pte"] * 10
-
-
-def test_a_page_of_secretmem(machine: Machine, task: Task) -> None:
-    touched(machine, task, "4KiB", space=memfd_secret(machine, PAGE), is_shared=True)
-    assert (moving(machine, task), counts(machine)) == (1, (0, 1, (0, 0, 0)))
+    assert entry_events(machine) == ["set_migration_pte", "remove_migration_pte"] * 10
 
 
 def test_three_pages_that_ksm_has_merged(machine: Machine, task: Task) -> None:
@@ -201,10 +163,7 @@ def test_three_pages_that_ksm_has_merged(machine: Machine, task: Task) -> None:
     machine.counters.clear()
     result = move_pages(machine, task, task, [addr], [1], MPOL_MF_MOVE_ALL)
     assert (result.ret, counts(machine)) == (0, (1, 0, (0, 0, 0)))
-    names = [
-        event.name for event in machine.watch.events if isinstance(event, Event) and event.page
-    ]
-    assert names == ["set_migration_pte"] * 3 + ["remove_migration_pte"] * 3
+    assert entry_events(machine) == ["set_migration_pte"] * 3 + ["remove_migration_pte"] * 3
     assert nodes_of(machine, task, addr, "12KiB") == [[3, 1]]
 
 
@@ -224,16 +183,12 @@ def test_batches_of_small_pages_and_a_thp(machine: Machine, task: Task) -> None:
     touched(machine, task, "2400KiB")
     machine.watch = Watch([])
     assert (moving(machine, task), counts(machine)) == (0, (513 + 512 + 600, 0, (1, 0, 0)))
-    kinds = [
-        event.name[0] for event in machine.watch.events if isinstance(event, Event) and event.page
-    ]
+    kinds = [name[0] for name in entry_events(machine)]
     lengths = [len(part) for part in "".join(kinds).replace("rs", "r s").split()]
     assert lengths == [2 * 512, 2 * (1 + 1), 2 * 512, 2 * 88]
 
 
-def test_a_thp_split_for_want_of_memory_moves_its_highest_pieces(
-    machine: Machine, task: Task
-) -> None:
+def test_a_thp_split_for_memory_moves_its_highest_pieces(machine: Machine, task: Task) -> None:
     addr = huge(machine, task)
     fill(machine, task)
     [zone] = machine.nodes[1].zones
