@@ -3,9 +3,7 @@
 import pytest
 
 from pymigrate.mm.base.advice import Madv
-from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.faults.filemap import drop_caches
-from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
@@ -15,6 +13,7 @@ from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.syscalls.mmap import mmap, munmap
 from pymigrate.syscalls.process import sched_setaffinity, touch
 from tests.conftest import PAGE, hold, mapped, new_file, nodes_of, touched
+from tests.unit.mm.conftest import file_mapped
 
 INTERLEAVE, WEIGHTED = 3, 6
 
@@ -41,22 +40,35 @@ def present(machine: Machine, task: Task, addr: int, pages: int) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("page", "window"),
+    ("accesses", "ranges"),
     [
-        pytest.param(0, (0, 32), id="at the start"),
-        pytest.param(10, (0, 32), id="near the start"),
-        pytest.param(100, (84, 116), id="in the middle"),
-        pytest.param(195, (179, 200), id="near the end"),
+        pytest.param([(0, 1)], [(0, 32)], id="around, at the start"),
+        pytest.param([(10, 1)], [(0, 32)], id="near the start"),
+        pytest.param([(100, 1)], [(84, 116)], id="in the middle"),
+        pytest.param([(195, 1)], [(179, 200)], id="near the end"),
+        pytest.param([(0, 24)], [(0, 32)], id="not yet the next window"),
+        pytest.param([(0, 24), (24, 1)], [(0, 64)], id="the next before the last is used up"),
+        pytest.param([(0, 24), (24, 1), (25, 10)], [(0, 96)], id="and the next"),
+        pytest.param([(0, 1), (150, 1), (24, 1)], [(0, 32), (134, 166)], id="out of turn: nothing"),
+        pytest.param([(40, 1), (60, 1)], [(24, 76)], id="only what is missing"),
     ],
 )
-def test_the_first_access_to_a_disk_file_reads_around(
-    machine: Machine, task: Task, page: int, window: tuple[int, int]
+def test_accesses_to_a_disk_file_read_ahead(
+    machine: Machine, task: Task, accesses: list[tuple[int, int]], ranges: list[tuple[int, int]]
 ) -> None:
     file = new_file(machine, "800KiB", "ext4")
     addr = mapped(machine, task, "800KiB", space=file, is_shared=True)
-    touch(machine, task, addr + page * PAGE, PAGE, write=False)
-    assert cached(file) == [window]
-    assert present(machine, task, addr, 200) == [page]
+    free = machine.nodes[0].nr_free
+    for page, nr in accesses:
+        touch(machine, task, addr + page * PAGE, nr * PAGE, write=False)
+    assert cached(file) == ranges
+    assert machine.nodes[0].nr_free == free - sum(b - a for a, b in ranges)
+
+
+def test_the_first_access_to_a_disk_file_maps_its_page_alone(machine: Machine, task: Task) -> None:
+    addr = file_mapped(machine, task, "800KiB", "ext4")
+    touch(machine, task, addr + 100 * PAGE, PAGE, write=False)
+    assert present(machine, task, addr, 200) == [100]
 
 
 @pytest.mark.parametrize(
@@ -73,58 +85,28 @@ def test_advice_changes_the_window(
 
 
 def test_read_ahead_places_all_its_pages_now(machine: Machine, task: Task) -> None:
-    file = new_file(machine, "128KiB", "ext4")
-    addr = mapped(machine, task, "128KiB", space=file, is_shared=True)
+    addr = file_mapped(machine, task, "128KiB", "ext4")
     touch(machine, task, addr, PAGE, write=False)
     sched_setaffinity(machine, task, Cpumask.of(1))
     touch(machine, task, addr, 32 * PAGE, write=False)
     assert nodes_of(machine, task, addr, "128KiB") == [[32, 0]]
 
 
-def test_reading_on_begins_the_next_window_before_the_last_is_used_up(
-    machine: Machine, task: Task
-) -> None:
-    file = new_file(machine, "1MiB", "ext4")
-    addr = mapped(machine, task, "1MiB", space=file, is_shared=True)
-    touch(machine, task, addr, 24 * PAGE, write=False)
-    assert cached(file) == [(0, 32)]
-    touch(machine, task, addr + 24 * PAGE, PAGE, write=False)
-    assert cached(file) == [(0, 64)]
-    touch(machine, task, addr + 25 * PAGE, 10 * PAGE, write=False)
-    assert cached(file) == [(0, 96)]
-
-
-def test_a_mark_that_is_used_out_of_turn_reads_nothing(machine: Machine, task: Task) -> None:
-    file = new_file(machine, "1MiB", "ext4")
-    addr = mapped(machine, task, "1MiB", space=file, is_shared=True)
-    touch(machine, task, addr, PAGE, write=False)
-    touch(machine, task, addr + 200 * PAGE, PAGE, write=False)
-    touch(machine, task, addr + 24 * PAGE, PAGE, write=False)
-    assert cached(file) == [(0, 32), (184, 216)]
-
-
-def test_only_missing_pages_are_read(machine: Machine, task: Task) -> None:
-    file = new_file(machine, "400KiB", "ext4")
-    addr = mapped(machine, task, "400KiB", space=file, is_shared=True)
-    touch(machine, task, addr + 40 * PAGE, PAGE, write=False)
-    free = machine.nodes[0].nr_free
-    touch(machine, task, addr + 60 * PAGE, PAGE, write=False)
-    assert cached(file) == [(24, 76)]
-    assert machine.nodes[0].nr_free == free - 20
+def mapped_again(machine: Machine, task: Task, size: str) -> int:
+    """The address of another mapping of a file that is cached."""
+    file = new_file(machine, size)
+    touched(machine, task, size, space=file, is_shared=True)
+    return mapped(machine, task, size, space=file, is_shared=True)
 
 
 def test_a_read_maps_cached_pages_of_the_64_kib_around_it(machine: Machine, task: Task) -> None:
-    file = new_file(machine, "256KiB")
-    touched(machine, task, "256KiB", space=file, is_shared=True)
-    addr = mapped(machine, task, "256KiB", space=file, is_shared=True)
+    addr = mapped_again(machine, task, "256KiB")
     touch(machine, task, addr + 20 * PAGE, PAGE, write=False)
     assert present(machine, task, addr, 64) == list(range(16, 32))
 
 
 def test_fault_around_is_clipped_to_the_vma(machine: Machine, task: Task) -> None:
-    file = new_file(machine, "256KiB")
-    touched(machine, task, "256KiB", space=file, is_shared=True)
-    addr = mapped(machine, task, "256KiB", space=file, is_shared=True)
+    addr = mapped_again(machine, task, "256KiB")
     munmap(machine, task, addr, 18 * PAGE)
     munmap(machine, task, addr + 22 * PAGE, 40 * PAGE)
     touch(machine, task, addr + 20 * PAGE, PAGE, write=False)
@@ -140,20 +122,15 @@ def test_fault_around_maps_no_more_than_is_cached(machine: Machine, task: Task) 
     assert present(machine, task, addr, 16) == [3, 4, 8]
 
 
-def test_a_page_that_begins_the_next_window_is_not_mapped_around(
-    machine: Machine, task: Task
-) -> None:
-    file = new_file(machine, "1MiB", "ext4")
-    addr = mapped(machine, task, "1MiB", space=file, is_shared=True)
+def test_the_mark_of_the_next_window_is_not_mapped_around(machine: Machine, task: Task) -> None:
+    addr = file_mapped(machine, task, "1MiB", "ext4")
     touch(machine, task, addr, PAGE, write=False)
     touch(machine, task, addr + 17 * PAGE, PAGE, write=False)
     assert present(machine, task, addr, 32) == [0, *range(16, 24), *range(25, 32)]
 
 
 def test_a_write_maps_no_page_around(machine: Machine, task: Task) -> None:
-    file = new_file(machine, "64KiB")
-    touched(machine, task, "64KiB", space=file, is_shared=True)
-    addr = mapped(machine, task, "64KiB", space=file, is_shared=True)
+    addr = mapped_again(machine, task, "64KiB")
     touch(machine, task, addr + PAGE, PAGE)
     assert present(machine, task, addr, 16) == [1]
     assert machine.counters["pgfault"] == 16 + 1
@@ -178,8 +155,7 @@ def test_a_disk_files_pages_take_turns_by_the_tasks_cursor(
 ) -> None:
     machine.weights = {0: 3}
     set_mempolicy(machine, task, mode, Nodemask.of(0, 1))
-    file = new_file(machine, "32KiB", "ext4")
-    addr = mapped(machine, task, "32KiB", space=file, is_shared=True)
+    addr = file_mapped(machine, task, "32KiB", "ext4")
     touch(machine, task, addr, 8 * PAGE, write=False)
     assert nodes_of(machine, task, addr, "32KiB") == expected
     assert task.il_prev == 1
@@ -197,23 +173,13 @@ def test_drop_caches_drops_what_is_clean_and_unmapped(machine: Machine, task: Ta
 
 
 def test_drop_caches_leaves_shared_memory(machine: Machine, task: Task) -> None:
-    file = new_file(machine, "16KiB")
-    addr = mapped(machine, task, "16KiB", space=file, is_shared=True)
+    addr = file_mapped(machine, task, "16KiB")
     touch(machine, task, addr, 4 * PAGE, write=False)
     munmap(machine, task, addr, 4 * PAGE)
     assert drop_caches(machine) == 0
 
 
-def test_a_stored_page_is_dirty_in_the_cache(machine: Machine, task: Task) -> None:
-    file = new_file(machine, "8KiB")
-    addr = mapped(machine, task, "8KiB", space=file, is_shared=True)
-    touch(machine, task, addr, PAGE)
-    assert frame_of(machine, file.pages.runs[0].pfn(0)).flags & FrameFlag.DIRTY
-
-
-def test_a_fault_near_a_mappings_start_maps_as_many_pages_as_any(
-    machine: Machine, task: Task
-) -> None:
+def test_fault_around_near_a_mappings_start_is_as_wide(machine: Machine, task: Task) -> None:
     space = new_file(machine, "256KiB")
     touch(machine, task, mapped(machine, task, "256KiB", space=space, is_shared=True), 256 << 10)
     addr = mapped(machine, task, "4KiB") + 3 * PAGE

@@ -25,7 +25,7 @@ from tests.conftest import (
     pfn_at,
     two_nodes,
 )
-from tests.property.invariants import check
+from tests.unit.mm.conftest import frame_at, huge_pages
 
 READ = Pte.PRESENT | Pte.YOUNG
 STORED = READ | Pte.WRITE | Pte.DIRTY
@@ -39,27 +39,18 @@ def machine() -> Machine:
     return machine
 
 
-def pools(machine: Machine) -> tuple[int, int]:
-    """How many huge pages are free, and how many are reserved."""
-    check(machine)
-    free = sum(node.hugetlb.nr_free for node in machine.nodes.values())
-    return free, machine.resv_huge_pages
-
-
 def test_a_store_maps_a_reserved_page_with_one_fault(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "4MiB", hugetlb=True)
-    assert pools(machine) == (2, 2)
+    assert huge_pages(machine) == (2, 2)
     machine.counters.clear()
     assert touch(machine, task, addr + 5 * PAGE, PAGE) is None
     assert flags_at(task, addr) == STORED | Pte.EXCLUSIVE
-    assert frame_of(machine, pfn_at(task, addr)).flags == FrameFlag.ANON | FrameFlag.HUGETLB
+    assert frame_at(machine, task, addr).flags == FrameFlag.ANON | FrameFlag.HUGETLB
     assert machine.counters["pgfault"] == 1
-    assert pools(machine) == (1, 1)
+    assert huge_pages(machine) == (1, 1)
 
 
-def test_a_load_maps_private_memory_for_reading_and_the_store_keeps_the_page(
-    machine: Machine, task: Task
-) -> None:
+def test_a_load_maps_private_memory_for_reading(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "2MiB", hugetlb=True)
     machine.counters.clear()
     touch(machine, task, addr, PAGE, write=False)
@@ -71,7 +62,7 @@ def test_a_load_maps_private_memory_for_reading_and_the_store_keeps_the_page(
     assert (pfn_at(task, addr), flags_at(task, addr)) == (pfn, STORED | Pte.EXCLUSIVE)
     touch(machine, task, addr, PAGE)
     assert machine.counters["pgfault"] == 2
-    assert pools(machine) == (1, 0)
+    assert huge_pages(machine) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -84,8 +75,8 @@ def test_a_load_maps_shared_memory_as_it_may_be_used(
     touch(machine, task, addr, PAGE, write=False)
     assert flags_at(task, addr) == flags
     expected = FrameFlag.HUGETLB | FrameFlag.DIRTY
-    assert frame_of(machine, pfn_at(task, addr)).flags == expected
-    assert pools(machine) == (1, 0)
+    assert frame_at(machine, task, addr).flags == expected
+    assert huge_pages(machine) == (1, 0)
 
 
 def test_mappings_of_a_file_share_its_page(machine: Machine, task: Task) -> None:
@@ -96,8 +87,8 @@ def test_mappings_of_a_file_share_its_page(machine: Machine, task: Task) -> None
     touch(machine, task, addr, PAGE)
     touch(machine, other, there, PAGE)
     assert pfn_at(task, addr) == pfn_at(other, there)
-    assert frame_of(machine, pfn_at(task, addr)).pmd_maps == 2
-    assert pools(machine) == (1, 0)
+    assert frame_at(machine, task, addr).pmd_maps == 2
+    assert huge_pages(machine) == (1, 0)
 
 
 def test_a_store_into_a_private_mapping_copies_the_files_page(machine: Machine, task: Task) -> None:
@@ -112,7 +103,7 @@ def test_a_store_into_a_private_mapping_copies_the_files_page(machine: Machine, 
     assert pfn_at(task, addr) != cached
     assert flags_at(task, addr) == STORED | Pte.EXCLUSIVE
     assert frame_of(machine, cached).pmd_maps == 1
-    assert pools(machine) == (0, 0)
+    assert huge_pages(machine) == (0, 0)
 
 
 def test_a_store_that_has_no_page_for_the_copy_is_sigbus(machine: Machine, task: Task) -> None:
@@ -128,7 +119,7 @@ def test_a_store_that_has_no_page_for_the_copy_is_sigbus(machine: Machine, task:
     copier = fork(machine, task, "copier")
     assert touch(machine, copier, there, PAGE) == "SIGBUS"  # what is left is its parent's
     assert touch(machine, task, there, PAGE) is None
-    assert pools(machine) == (0, 0)
+    assert huge_pages(machine) == (0, 0)
 
 
 def test_beyond_the_end_of_a_file_is_sigbus(machine: Machine, task: Task) -> None:
@@ -154,8 +145,8 @@ def test_a_child_that_stores_gets_a_copy(machine: Machine, task: Task) -> None:
     touch(machine, child, addr, PAGE)
     assert pfn_at(child, addr) != pfn_at(task, addr)
     assert flags_at(child, addr) == STORED | Pte.EXCLUSIVE
-    assert frame_of(machine, pfn_at(task, addr)).pmd_maps == 1
-    assert pools(machine) == (0, 0)
+    assert frame_at(machine, task, addr).pmd_maps == 1
+    assert huge_pages(machine) == (0, 0)
 
 
 def test_a_child_is_killed_where_only_reserved_pages_are_left(machine: Machine, task: Task) -> None:
@@ -163,7 +154,7 @@ def test_a_child_is_killed_where_only_reserved_pages_are_left(machine: Machine, 
     assert touch(machine, child, addr, PAGE) == "SIGBUS"
     assert touch(machine, child, addr + HUGE, PAGE, write=False) == "SIGBUS"
     assert touch(machine, task, addr + HUGE, PAGE) is None
-    assert pools(machine) == (0, 0)
+    assert huge_pages(machine) == (0, 0)
 
 
 def test_a_parent_that_stores_copies_to_what_is_not_reserved(machine: Machine, task: Task) -> None:
@@ -171,12 +162,10 @@ def test_a_parent_that_stores_copies_to_what_is_not_reserved(machine: Machine, t
     old = pfn_at(task, addr)
     touch(machine, task, addr, PAGE)
     assert pfn_at(child, addr) == old != pfn_at(task, addr)
-    assert pools(machine) == (0, 0)
+    assert huge_pages(machine) == (0, 0)
 
 
-def test_a_parent_takes_the_page_away_from_its_children_where_there_is_no_other(
-    machine: Machine, task: Task
-) -> None:
+def test_a_parent_takes_the_last_page_from_its_children(machine: Machine, task: Task) -> None:
     addr, child = forked(machine, task, "4MiB")
     other = fork(machine, task, "other")
     munmap(machine, other, addr, 2 * HUGE)
@@ -184,7 +173,7 @@ def test_a_parent_takes_the_page_away_from_its_children_where_there_is_no_other(
     assert touch(machine, task, addr, PAGE) is None
     assert (pfn_at(task, addr), flags_at(task, addr)) == (pfn, STORED | Pte.EXCLUSIVE)
     assert child.mm.page_table.at(addr // PAGE) is None
-    assert pools(machine) == (1, 1)  # the other page is still reserved
+    assert huge_pages(machine) == (1, 1)  # the other page is still reserved
     assert touch(machine, child, addr, PAGE) == "SIGBUS"
 
 
@@ -235,10 +224,8 @@ def test_an_empty_pool_is_passed_over(machine: Machine, task: Task) -> None:
     assert nodes_of(machine, task, addr, "6MiB") == [[1024, 0], [512, 1]]
 
 
-def test_where_the_policy_has_no_page_a_reserved_one_does_not_help(
-    machine: Machine, task: Task
-) -> None:
+def test_a_reserved_page_of_another_node_does_not_help(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "2MiB", hugetlb=True)
     set_mempolicy(machine, task, MPOL.BIND, Nodemask.of(1))
     assert touch(machine, task, addr, PAGE) == "SIGBUS"
-    assert pools(machine) == (2, 1)
+    assert huge_pages(machine) == (2, 1)

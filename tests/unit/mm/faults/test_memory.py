@@ -30,6 +30,7 @@ from tests.conftest import (
     two_nodes,
 )
 from tests.property.invariants import check
+from tests.unit.mm.conftest import file_mapped, frame_at
 
 BIND, INTERLEAVE, WEIGHTED = 2, 3, 6
 
@@ -81,9 +82,7 @@ def test_the_protection_decides(
     assert touch(machine, task, addr, PAGE, write) == signal
 
 
-def test_an_access_ends_at_a_hole_with_what_lies_before_it_done(
-    machine: Machine, task: Task
-) -> None:
+def test_an_access_ends_at_a_hole_with_the_rest_done(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "16KiB")
     munmap(machine, task, addr + 2 * PAGE, PAGE)
     assert touch(machine, task, addr, 4 * PAGE) == "SIGSEGV"
@@ -111,32 +110,25 @@ def test_anonymous_pages_go_by_address(mode: int, nodes: str, expected: list[lis
     machine.weights = {0: 2}
     task = new_task(machine, cpu=2)
     set_mempolicy(machine, task, mode, Nodemask.parse(nodes))
-    addr = touched_as_policy(machine, task, "24KiB")
+    addr = mapped(machine, task, "24KiB")
+    touch(machine, task, addr, 6 * PAGE)
     assert nodes_of(machine, task, addr, "24KiB") == expected
 
 
-def touched_as_policy(machine: Machine, task: Task, size: str) -> int:
-    addr = mapped(machine, task, size)
-    assert touch(machine, task, addr, 24576) is None
-    return addr
-
-
-def test_three_nodes_begin_where_the_address_says() -> None:
-    machine = four_nodes()
+@pytest.mark.parametrize(
+    ("kernel", "blocks", "nodes"),
+    [("6.12", 0, [0, 1, 2]), ("6.12", 1, [2, 0, 1]), ("6.1", 0, [1, 2, 0])],
+    ids=["page 0 modulo 3", "page 512", "an index of 32 bits"],
+)
+def test_three_nodes_begin_where_the_address_says(
+    kernel: str, blocks: int, nodes: list[int]
+) -> None:
+    machine = four_nodes(kernel=kernel)
     task = new_task(machine)
     set_mempolicy(machine, task, INTERLEAVE, Nodemask.of(0, 1, 2))
-    mapped(machine, task, "4KiB")
-    addr = touched_as_policy(machine, task, "24KiB")
-    assert addr == BASE + (2 << 20)  # page 512, which is 2 modulo 3
-    assert nodes_of(machine, task, addr, "12KiB") == [[1, 2], [1, 0], [1, 1]]
-
-
-def test_6_1_cuts_the_interleave_index_to_32_bits() -> None:
-    machine = four_nodes(kernel="6.1")
-    task = new_task(machine)
-    set_mempolicy(machine, task, INTERLEAVE, Nodemask.of(0, 1, 2))
-    addr = touched_as_policy(machine, task, "24KiB")
-    assert nodes_of(machine, task, addr, "12KiB") == [[1, 1], [1, 2], [1, 0]]
+    addr = mapped(machine, task, "4MiB") + (blocks << 21)
+    touch(machine, task, addr, 3 * PAGE)
+    assert nodes_of(machine, task, addr, "12KiB") == [[1, nid] for nid in nodes]
 
 
 def test_the_vmas_policy_precedes_the_tasks(machine: Machine, task: Task) -> None:
@@ -161,8 +153,7 @@ def test_a_child_that_writes_gets_a_copy_on_its_own_node(machine: Machine, task:
     touch(machine, child, addr, 2 * PAGE)
     assert nodes_of(machine, child, addr, "16KiB") == [[2, 1], [2, 0]]
     assert nodes_of(machine, task, addr, "16KiB") == [[4, 0]]
-    assert frame_of(machine, pfn_at(task, addr)).mapcount == 1
-    check(machine)
+    assert frame_at(machine, task, addr).mapcount == 1
 
 
 def test_the_last_one_to_write_keeps_the_page(machine: Machine, task: Task) -> None:
@@ -187,25 +178,16 @@ def test_a_page_that_somebody_holds_is_copied(machine: Machine, task: Task, pins
     assert frame_of(machine, before).mapcount == 0
 
 
-def test_a_page_that_waits_on_this_cpu_is_reused(machine: Machine, task: Task) -> None:
+@pytest.mark.parametrize("cpu", [0, 1], ids=["this CPU", "another CPU"])
+def test_a_page_that_waits_on_this_cpu_is_reused(machine: Machine, task: Task, cpu: int) -> None:
     addr = touched(machine, task, "4KiB")
     child = fork(machine, task, "b")
     child.cpus = Cpumask.of(1)
     exit_task(machine, child)
     kept = pfn_at(task, addr)
+    task.cpus = Cpumask.of(cpu)
     touch(machine, task, addr, PAGE)
-    assert pfn_at(task, addr) == kept
-
-
-def test_a_page_that_waits_on_another_cpu_is_copied(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "4KiB")
-    child = fork(machine, task, "b")
-    child.cpus = Cpumask.of(1)
-    exit_task(machine, child)
-    before = pfn_at(task, addr)
-    task.cpus = Cpumask.of(1)
-    touch(machine, task, addr, PAGE)
-    assert pfn_at(task, addr) != before
+    assert (pfn_at(task, addr) == kept) is (cpu == 0)
 
 
 def test_a_page_gives_up_its_place_in_swap_when_it_is_reused(machine: Machine, task: Task) -> None:
@@ -225,7 +207,6 @@ def test_pages_shared_in_part_are_copied_in_part(machine: Machine, task: Task) -
     with placed_on(task, 1):
         touch(machine, task, addr, 64 * PAGE)
     assert nodes_of(machine, task, addr, "256KiB") == [[8, 1], [4, 0], [52, 1]]
-    check(machine)
 
 
 def test_pages_of_a_table_are_copied_one_by_one(machine: Machine, task: Task) -> None:
@@ -238,12 +219,9 @@ def test_pages_of_a_table_are_copied_one_by_one(machine: Machine, task: Task) ->
     with placed_on(task, 1):
         touch(machine, task, addr, 8 * PAGE)
     assert nodes_of(machine, task, addr, "32KiB") == [[2, 1], [1, 0], [2, 1], [2, 0], [1, 1]]
-    check(machine)
 
 
-def test_a_store_into_read_only_memory_that_became_writable_is_in_place(
-    machine: Machine, task: Task
-) -> None:
+def test_a_store_into_memory_made_writable_is_in_place(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "4KiB")
     mprotect(machine, task, addr, PAGE, "r")
     assert touch(machine, task, addr, PAGE) == "SIGSEGV"
@@ -265,25 +243,22 @@ def test_a_shared_write_maps_just_that_page(machine: Machine, task: Task) -> Non
     assert maps(machine, task) == ["default file=/data dirty=1 N0=1 kernelpagesize_kB=4"]
 
 
-def test_a_read_of_writable_shared_memory_is_writable_and_clean(
-    machine: Machine, task: Task
-) -> None:
+def test_a_read_of_shared_memory_is_writable_and_clean(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "4KiB", is_shared=True)
     touch(machine, task, addr, PAGE, write=False)
     assert flags_at(task, addr) == Pte.PRESENT | Pte.YOUNG | Pte.WRITE
     touch(machine, task, addr, PAGE)
     assert flags_at(task, addr) & Pte.DIRTY
-    assert not frame_of(machine, pfn_at(task, addr)).flags & FrameFlag.DIRTY
+    assert not frame_at(machine, task, addr).flags & FrameFlag.DIRTY
 
 
 def test_a_read_of_a_disk_file_is_not_writable(machine: Machine, task: Task) -> None:
-    file = new_file(machine, "4KiB", "ext4")
-    addr = mapped(machine, task, "4KiB", space=file, is_shared=True)
+    addr = file_mapped(machine, task, "4KiB", "ext4")
     touch(machine, task, addr, PAGE, write=False)
     assert not flags_at(task, addr) & Pte.WRITE
     touch(machine, task, addr, PAGE)
     assert flags_at(task, addr) & (Pte.WRITE | Pte.DIRTY) == Pte.WRITE | Pte.DIRTY
-    assert frame_of(machine, pfn_at(task, addr)).flags & FrameFlag.DIRTY
+    assert frame_at(machine, task, addr).flags & FrameFlag.DIRTY
 
 
 @pytest.mark.parametrize("fs", ["tmpfs", "ext4"])
@@ -297,7 +272,6 @@ def test_an_access_behind_the_files_end_is_a_sigbus(
     assert touch(machine, task, addr, 16 * PAGE, write) == "SIGBUS"
     assert nodes_of(machine, task, addr, "64KiB") == [[3, 0], [13, -1]]
     assert touch(machine, task, addr + 3 * PAGE, PAGE, write) == "SIGBUS"
-    check(machine)
 
 
 def test_a_private_write_copies_and_leaves_the_file_clean(machine: Machine, task: Task) -> None:
@@ -309,7 +283,6 @@ def test_a_private_write_copies_and_leaves_the_file_clean(machine: Machine, task
         "default file=/data anon=4 dirty=4 mapped=10 N0=10 kernelpagesize_kB=4"
     ]
     assert sum(run.nr for run in file.pages.runs) == 10
-    check(machine)
 
 
 @pytest.mark.parametrize("fs", ["tmpfs", "ext4"])
@@ -321,9 +294,7 @@ def test_a_first_private_write_caches_the_page_too(machine: Machine, task: Task,
     assert machine.nodes[0].nr_free == 16384 - 2
 
 
-def test_a_private_copy_goes_by_the_objects_policy_where_it_has_one(
-    machine: Machine, task: Task
-) -> None:
+def test_a_private_copy_goes_by_the_objects_policy(machine: Machine, task: Task) -> None:
     file = new_file(machine, "16KiB")
     shared = mapped(machine, task, "16KiB", space=file, is_shared=True)
     mbind(machine, task, shared + PAGE, PAGE, BIND, Nodemask.of(1), 0)
@@ -364,9 +335,7 @@ def test_a_disk_files_pages_ignore_the_vmas_policy(machine: Machine, task: Task)
     assert nodes_of(machine, task, addr, "16KiB") == [[4, 0]]
 
 
-def test_a_private_copy_of_a_disk_files_page_obeys_the_vmas_policy(
-    machine: Machine, task: Task
-) -> None:
+def test_a_copy_of_a_disk_files_page_obeys_the_vma(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "8KiB", space=new_file(machine, "8KiB", "ext4"))
     mbind(machine, task, addr, 2 * PAGE, BIND, Nodemask.of(1), 0)
     touch(machine, task, addr, PAGE)
@@ -393,9 +362,7 @@ def test_unmapped_pages_of_a_file_stay_cached_and_dirty(machine: Machine, task: 
     assert (frame.mapcount, bool(frame.flags & FrameFlag.DIRTY)) == (0, True)
 
 
-def test_shared_anonymous_memory_is_freed_with_its_last_mapping(
-    machine: Machine, task: Task
-) -> None:
+def test_shared_anonymous_memory_goes_with_its_last_mapping(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "64KiB", is_shared=True)
     child = fork(machine, task, "b")
     munmap(machine, task, addr, 16 * PAGE)
@@ -410,12 +377,10 @@ def test_pages_that_are_held_outlive_their_mapping(machine: Machine, task: Task)
     hold(machine, task, addr + PAGE)
     munmap(machine, task, addr, 4 * PAGE)
     assert machine.nodes[0].nr_free == 16384 - 1
-    check(machine)
 
 
 def test_a_page_of_locked_memory_is_unlocked_with_it(machine: Machine, task: Task) -> None:
-    file = new_file(machine, "4KiB")
-    addr = mapped(machine, task, "4KiB", space=file, is_shared=True)
+    addr = file_mapped(machine, task, "4KiB")
     mlock(machine, task, addr, PAGE)
     pfn = pfn_at(task, addr)
     assert frame_of(machine, pfn).flags & FrameFlag.MLOCKED
@@ -481,13 +446,11 @@ def test_a_disk_file_that_fills_the_machine_kills(advice: Madv) -> None:
     check(machine)
 
 
-def test_a_page_that_was_populated_is_zero_until_it_is_stored_into(
-    machine: Machine, task: Task
-) -> None:
+def test_a_populated_page_is_zero_until_it_is_stored_into(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "8KiB")
     madvise(machine, task, addr, 2 * PAGE, Madv.POPULATE_WRITE)
     exit_task(machine, fork(machine, task, "b"))
     madvise(machine, task, addr, PAGE, Madv.POPULATE_WRITE)
     touch(machine, task, addr + PAGE, PAGE)
-    frames = [frame_of(machine, pfn_at(task, addr + i * PAGE)) for i in (0, 1)]
+    frames = [frame_at(machine, task, addr + i * PAGE) for i in (0, 1)]
     assert [bool(frame.flags & FrameFlag.ZEROED) for frame in frames] == [True, False]

@@ -1,5 +1,7 @@
 """Device-private memory: pages that move there, and come back when a CPU touches them."""
 
+from collections.abc import Callable
+
 import pytest
 
 from pymigrate.mm.base.advice import Madv
@@ -30,6 +32,7 @@ from tests.conftest import (
     HUGE,
     PAGE,
     errno_of,
+    flags_at,
     hold,
     mapped,
     maps,
@@ -41,6 +44,7 @@ from tests.conftest import (
     two_nodes,
 )
 from tests.property.invariants import check
+from tests.unit.mm.conftest import frame_at
 from tests.unit.store.conftest import plain
 
 MIGRATION = (
@@ -77,13 +81,6 @@ def touches(machine: Machine, task: Task, addr: int, length: int, write: bool = 
     return machine.counters["pgfault"]
 
 
-def flags_of(task: Task, addr: int) -> int:
-    """The flags of one entry."""
-    run = task.mm.page_table.at(addr >> PAGE_SHIFT)
-    assert run is not None
-    return run.flags
-
-
 def fill(machine: Machine, task: Task) -> None:
     """Leave no memory that *task* could have."""
     nr = sum(available(node, to_min=True) for node in machine.nodes.values())
@@ -95,30 +92,34 @@ def used(device: Device) -> int:
     return device.nr - device.nr_free
 
 
-def test_pages_go_to_the_device_and_free_their_frames(
-    machine: Machine, task: Task, gpu: Device
-) -> None:
+def on_gpu(machine: Machine, task: Task, nr: int = 4) -> int:
+    """The address of *nr* pages that were stored into and lie on the device."""
+    addr = touched(machine, task, f"{nr * 4}KiB")
+    assert moved(machine, task, addr, nr * PAGE) == (nr, nr)
+    return addr
+
+
+def test_pages_go_there_and_free_their_frames(machine: Machine, task: Task, gpu: Device) -> None:
     free = machine.nodes[1].nr_free
     addr = touched(machine, task, "64KiB", node=1)
     assert moved(machine, task, addr, 16 * PAGE) == (16, 16)
     assert used(gpu) == 16
     assert machine.nodes[1].nr_free == free
-    assert flags_of(task, addr) == Pte.DEVICE | Pte.WRITE | Pte.EXCLUSIVE
+    assert flags_at(task, addr) == Pte.DEVICE | Pte.WRITE | Pte.EXCLUSIVE
 
 
 @pytest.mark.parametrize("write", [False, True], ids=["load", "store"])
 def test_touch_brings_pages_back_by_the_tasks_policy(
     machine: Machine, task: Task, gpu: Device, write: bool
 ) -> None:
-    addr = touched(machine, task, "64KiB", node=0)
-    moved(machine, task, addr, 16 * PAGE)
+    addr = on_gpu(machine, task, 16)
     with placed_on(task, 1):
         assert touches(machine, task, addr + PAGE, 4 * PAGE, write) == 4
     assert nodes_of(machine, task, addr, "64KiB") == [[1, -1], [4, 1], [11, -1]]
     assert used(gpu) == 12
     dirty = Pte.DIRTY if write else 0
     there = Pte.PRESENT | Pte.YOUNG | Pte.WRITE | Pte.EXCLUSIVE
-    assert flags_of(task, addr + PAGE) == there | dirty
+    assert flags_at(task, addr + PAGE) == there | dirty
 
 
 def test_interleaved_pages_come_back_interleaved(machine: Machine, task: Task) -> None:
@@ -135,19 +136,16 @@ def test_interleaved_pages_come_back_interleaved(machine: Machine, task: Task) -
 
 
 def test_step_brings_pages_back_unused(machine: Machine, task: Task, gpu: Device) -> None:
-    addr = touched(machine, task, "64KiB")
-    moved(machine, task, addr, 16 * PAGE)
+    addr = on_gpu(machine, task, 16)
     assert moved(machine, task, addr, 16 * PAGE, "ram") == (16, 16)
     assert nodes_of(machine, task, addr, "64KiB") == [[16, 0]]
     assert used(gpu) == 0
-    assert flags_of(task, addr) == Pte.PRESENT | Pte.WRITE | Pte.EXCLUSIVE
+    assert flags_at(task, addr) == Pte.PRESENT | Pte.WRITE | Pte.EXCLUSIVE
     assert touches(machine, task, addr, 16 * PAGE, write=True) == 0
 
 
 def test_dirty_state_goes_there_and_back(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "16KiB")
-    moved(machine, task, addr, 4 * PAGE)
-    moved(machine, task, addr, 4 * PAGE, "ram")
+    moved(machine, task, on_gpu(machine, task), 4 * PAGE, "ram")
     assert maps(machine, task) == ["default anon=4 dirty=4 active=0 N0=4 kernelpagesize_kB=4"]
 
 
@@ -191,7 +189,6 @@ def test_move_pages_finds_nothing(machine: Machine, task: Task) -> None:
     addrs = [addr + i * PAGE for i in range(4)]
     assert move_pages(machine, task, task, addrs, None, 0).status == [-2, -2, 0, 0]
     assert move_pages(machine, task, task, addrs, (1,) * 4, 2).status == [-2, -2, 1, 1]
-    check(machine)
 
 
 def test_walks_pass_pages_on_the_device(machine: Machine, task: Task) -> None:
@@ -199,41 +196,38 @@ def test_walks_pass_pages_on_the_device(machine: Machine, task: Task) -> None:
     moved(machine, task, addr, 2 * PAGE)
     assert migrate_pages(machine, task, task, Nodemask.of(0), Nodemask.of(1)) == 0
     mbind(machine, task, addr, 4 * PAGE, MPOL.BIND, Nodemask.of(0), 3)
-    check(machine)
     assert nodes_of(machine, task, addr, "16KiB") == [[2, -1], [2, 0]]
 
 
-def test_get_mempolicy_brings_the_page_back(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "4KiB", node=1)
-    moved(machine, task, addr, PAGE)
-    assert get_mempolicy(machine, task, addr, MPOL_F_NODE | MPOL_F_ADDR).node == 0
-
-
-def test_pin_brings_pages_back(machine: Machine, task: Task, gpu: Device) -> None:
-    addr = touched(machine, task, "16KiB")
-    moved(machine, task, addr, 4 * PAGE)
-    pin(machine, task, addr, 4 * PAGE, True)
-    check(machine)
-    assert used(gpu) == 0
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda machine, task, addr: get_mempolicy(machine, task, addr, MPOL_F_NODE | MPOL_F_ADDR),
+        lambda machine, task, addr: pin(machine, task, addr, PAGE, True),
+        lambda machine, task, addr: mlock(machine, task, addr, PAGE),
+    ],
+    ids=["get_mempolicy", "pin", "mlock"],
+)
+def test_what_needs_a_page_brings_it_back(
+    machine: Machine, task: Task, gpu: Device, use: Callable[[Machine, Task, int], object]
+) -> None:
+    addr = on_gpu(machine, task)
+    use(machine, task, addr)
+    assert nodes_of(machine, task, addr, "16KiB") == [[1, 0], [3, -1]]
+    assert used(gpu) == 3
 
 
 def test_store_after_mprotect_is_noticed(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "8KiB")
-    moved(machine, task, addr, 2 * PAGE)
+    addr = on_gpu(machine, task, 2)
     mprotect(machine, task, addr, 2 * PAGE, "r")
     mprotect(machine, task, addr, 2 * PAGE, "rw")
-    assert flags_of(task, addr) == Pte.DEVICE | Pte.EXCLUSIVE
+    assert flags_at(task, addr) == Pte.DEVICE | Pte.EXCLUSIVE
     assert touches(machine, task, addr, 2 * PAGE, write=True) == 4
 
 
-def test_mlock_brings_pages_back_and_munlock_unlocks_only_what_is_there(
-    machine: Machine, task: Task
-) -> None:
+def test_munlock_unlocks_only_what_is_there(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "16KiB")
-    moved(machine, task, addr, 4 * PAGE)
     mlock(machine, task, addr, 4 * PAGE)
-    assert nodes_of(machine, task, addr, "16KiB") == [[4, 0]]
-    assert vmstat.rows(machine)["nr_mlock"] == 4
     assert moved(machine, task, addr, 2 * PAGE) == (2, 2)
     munlock(machine, task, addr, 4 * PAGE)
     touches(machine, task, addr, 4 * PAGE)
@@ -249,13 +243,10 @@ def test_locked_memory_stays_locked(machine: Machine, task: Task) -> None:
 
 
 @pytest.mark.parametrize("advice", [Madv.FREE, Madv.COLD, Madv.PAGEOUT])
-def test_advice_passes_pages_on_the_device(
-    machine: Machine, task: Task, gpu: Device, advice: Madv
-) -> None:
+def test_advice_passes_devices(machine: Machine, task: Task, gpu: Device, advice: Madv) -> None:
     addr = touched(machine, task, "16KiB")
     moved(machine, task, addr, 2 * PAGE)
     madvise(machine, task, addr, 4 * PAGE, advice)
-    check(machine)
     assert used(gpu) == 2
 
 
@@ -263,7 +254,6 @@ def test_collapse_brings_pages_back(machine: Machine, task: Task, gpu: Device) -
     addr = touched(machine, task, "2MiB")
     moved(machine, task, addr, 7 * PAGE)
     madvise(machine, task, addr, HUGE, Madv.COLLAPSE)
-    check(machine)
     assert used(gpu) == 0
     assert [run.order for run in task.mm.page_table.runs] == [9]
 
@@ -273,7 +263,6 @@ def test_collapse_needs_memory_for_what_comes_back(machine: Machine, task: Task)
     moved(machine, task, addr, 511 * PAGE)
     fill(machine, task)
     assert errno_of(madvise, machine, task, addr, HUGE, Madv.COLLAPSE) == "EINVAL"
-    check(machine)
 
 
 def test_scans_pass_pages_on_the_device(machine: Machine, task: Task) -> None:
@@ -282,16 +271,14 @@ def test_scans_pass_pages_on_the_device(machine: Machine, task: Task) -> None:
     moved(machine, task, addr, 4 * PAGE)
     other = touched(machine, task, "16KiB", node=1)
     assert touch(machine, task, other, PAGE, seconds=3) is None
-    check(machine)
-    assert flags_of(task, addr) & Pte.DEVICE
+    assert flags_at(task, addr) & Pte.DEVICE
 
 
 # Ends of mappings, and forks
 
 
 def test_what_is_unmapped_is_free_on_the_device(machine: Machine, task: Task, gpu: Device) -> None:
-    addr = touched(machine, task, "64KiB")
-    moved(machine, task, addr, 16 * PAGE)
+    addr = on_gpu(machine, task, 16)
     munmap(machine, task, addr, 4 * PAGE)
     assert used(gpu) == 12
     madvise(machine, task, addr + 4 * PAGE, 4 * PAGE, Madv.DONTNEED)
@@ -299,16 +286,13 @@ def test_what_is_unmapped_is_free_on_the_device(machine: Machine, task: Task, gp
     check(machine)
     exit_task(machine, task)
     assert used(gpu) == 0
-    check(machine)
 
 
 def test_fork_shares_pages_on_the_device(machine: Machine, task: Task, gpu: Device) -> None:
-    addr = touched(machine, task, "16KiB")
-    moved(machine, task, addr, 4 * PAGE)
+    addr = on_gpu(machine, task)
     child = fork(machine, task, "child")
-    check(machine)
     assert used(gpu) == 4
-    assert flags_of(task, addr) == flags_of(child, addr) == Pte.DEVICE
+    assert flags_at(task, addr) == flags_at(child, addr) == Pte.DEVICE
     assert touches(machine, child, addr, 4 * PAGE) == 4
     assert nodes_of(machine, task, addr, "16KiB") == [[4, 0]]
     assert touches(machine, child, addr, 4 * PAGE, write=True) == 4
@@ -324,13 +308,10 @@ def test_shared_pages_go_with_all_their_entries(machine: Machine, task: Task, gp
     assert nodes_of(machine, child, addr, "16KiB") == [[1, -1], [1, 0], [2, -1]]
     assert used(gpu) == 4
     exit_task(machine, task)
-    check(machine)
     assert used(gpu) == 3
 
 
-def test_entries_are_found_where_processes_share_different_pages(
-    machine: Machine, task: Task, gpu: Device
-) -> None:
+def test_entries_of_different_pages_are_found(machine: Machine, task: Task, gpu: Device) -> None:
     addr = touched(machine, task, "16KiB")
     first, second = fork(machine, task, "first"), fork(machine, task, "second")
     touch(machine, first, addr, PAGE)
@@ -370,9 +351,9 @@ def test_store_after_a_hint_fault_that_never_came_is_noticed(machine: Machine, t
     addr = touched(machine, task, "8KiB", node=1)
     other = touched(machine, task, "8KiB", node=1)
     assert touch(machine, task, other, PAGE, seconds=3) is None
-    assert flags_of(task, addr) & Pte.HINT
+    assert flags_at(task, addr) & Pte.HINT
     assert moved(machine, task, addr, 2 * PAGE) == (2, 2)
-    assert flags_of(task, addr) == Pte.DEVICE | Pte.EXCLUSIVE
+    assert flags_at(task, addr) == Pte.DEVICE | Pte.EXCLUSIVE
     assert touches(machine, task, addr, 2 * PAGE, write=True) == 4
 
 
@@ -395,13 +376,13 @@ def test_holes_and_zero_pages_become_new_pages(machine: Machine, task: Task, gpu
     touch(machine, task, addr, 2 * PAGE, write=False)
     assert moved(machine, task, addr, 4 * PAGE) == (4, 4)
     assert used(gpu) == 4
-    assert flags_of(task, addr) == Pte.DEVICE | Pte.WRITE | Pte.EXCLUSIVE
+    assert flags_at(task, addr) == Pte.DEVICE | Pte.WRITE | Pte.EXCLUSIVE
 
 
 def test_new_pages_of_readable_memory_are_not_writable(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "8KiB", prot="r")
     assert moved(machine, task, addr, 2 * PAGE) == (2, 2)
-    assert flags_of(task, addr) == Pte.DEVICE | Pte.EXCLUSIVE
+    assert flags_at(task, addr) == Pte.DEVICE | Pte.EXCLUSIVE
 
 
 def test_way_back_takes_holes_for_movable_and_leaves_them(machine: Machine, task: Task) -> None:
@@ -415,15 +396,21 @@ def test_way_back_takes_holes_for_movable_and_leaves_them(machine: Machine, task
 def test_held_pages_are_passed_over(machine: Machine, task: Task, pins: int) -> None:
     addr = touched(machine, task, "16KiB")
     hold(machine, task, addr + PAGE, pins=pins)
-    answer = migrate_vma(machine, task, addr, 4 * PAGE, "gpu")
-    assert answer == Moved(3, 3)
+    assert migrate_vma(machine, task, addr, 4 * PAGE, "gpu") == Moved(3, 3)
     assert nodes_of(machine, task, addr, "16KiB") == [[1, -1], [1, 0], [2, -1]]
+
+
+def test_huge_page_that_cannot_be_split_is_passed_over(machine: Machine, task: Task) -> None:
+    machine.thp = "always"
+    addr = touched(machine, task, "4MiB")
+    hold(machine, task, addr)
+    assert migrate_vma(machine, task, addr, 2 * HUGE, "gpu") == Moved(512, 512)
+    assert nodes_of(machine, task, addr, "4MiB") == [[512, 0], [512, -1]]
 
 
 def test_locked_page_is_passed_over_until_it_is_unlocked(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "16KiB")
-    page = addr >> PAGE_SHIFT
-    work_on(machine, task, page << 12, 1 << 12, Busy.LOCKED, 1)
+    work_on(machine, task, addr, PAGE, Busy.LOCKED, 1)
     assert moved(machine, task, addr, 4 * PAGE) == (3, 3)
     assert moved(machine, task, addr, 4 * PAGE) == (1, 1)
 
@@ -439,34 +426,24 @@ def test_pages_that_wait_for_their_lru_list_are_collected(machine: Machine, task
 
 def test_page_in_the_swap_cache_gives_its_place_up(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "8KiB")
-    page = addr >> PAGE_SHIFT
-    add_to_swap_cache(machine, task, page << 12, 1 << 12)
+    add_to_swap_cache(machine, task, addr, PAGE)
     assert moved(machine, task, addr, 2 * PAGE) == (2, 2)
-    add_to_swap_cache(machine, task, page << 12, 2 << 12)
-    check(machine)
-    run = task.mm.page_table.at(page)
-    assert run is not None
-    assert not frame_of(machine, run.pfn(page)).flags & FrameFlag.SWAPCACHE
+    add_to_swap_cache(machine, task, addr, 2 * PAGE)
+    assert not frame_at(machine, task, addr).flags & FrameFlag.SWAPCACHE
 
 
 def test_files_pages_are_collected_and_stay(machine: Machine, task: Task, gpu: Device) -> None:
-    file = new_file(machine, "16KiB")
-    addr = touched(machine, task, "16KiB", space=file, is_shared=True)
+    addr = touched(machine, task, "16KiB", space=new_file(machine, "16KiB"), is_shared=True)
     assert moved(machine, task, addr, 4 * PAGE) == (4, 0)
     assert nodes_of(machine, task, addr, "16KiB") == [[4, 0]]
     assert used(gpu) == 0
 
 
-def test_private_copies_of_a_files_pages_go(machine: Machine, task: Task) -> None:
-    file = new_file(machine, "16KiB")
-    addr = touched(machine, task, "8KiB", space=file)
-    assert moved(machine, task, addr, 2 * PAGE) == (2, 2)
-    assert touches(machine, task, addr, 2 * PAGE, write=True) == 2
-
-
-def test_absent_pages_of_a_file_are_not_collected(machine: Machine, task: Task) -> None:
+def test_private_copies_go_and_absent_pages_do_not(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "16KiB", space=new_file(machine, "16KiB"))
-    assert moved(machine, task, addr, 4 * PAGE) == (0, 0)
+    touch(machine, task, addr, 2 * PAGE)
+    assert moved(machine, task, addr, 4 * PAGE) == (2, 2)
+    assert touches(machine, task, addr, 2 * PAGE, write=True) == 2
 
 
 def test_page_on_another_device_is_not_collected(machine: Machine, task: Task) -> None:
@@ -493,15 +470,6 @@ def test_huge_zero_page_is_split_first(machine: Machine, task: Task) -> None:
     assert moved(machine, task, addr, 2 * PAGE) == (2, 2)
 
 
-def test_huge_page_that_cannot_be_split_is_passed_over(machine: Machine, task: Task) -> None:
-    machine.thp = "always"
-    addr = touched(machine, task, "4MiB")
-    hold(machine, task, addr)
-    answer = migrate_vma(machine, task, addr, 2 * HUGE, "gpu")
-    assert answer == Moved(512, 512)
-    assert nodes_of(machine, task, addr, "4MiB") == [[512, 0], [512, -1]]
-
-
 def test_huge_page_mapped_by_pages_is_passed_over(machine: Machine, task: Task) -> None:
     machine.thp = "always"
     addr = touched(machine, task, "2MiB")
@@ -519,17 +487,11 @@ def test_what_is_not_a_part_of_one_mapping_is_refused(machine: Machine, task: Ta
         assert errno_of(migrate_vma, machine, task, at, length, "gpu") == "EINVAL"
 
 
-def test_hugetlb_memory_is_refused(machine: Machine, task: Task) -> None:
+def test_hugetlb_memory_and_unknown_devices_are_refused(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "16KiB")
-    vma = task.mm.find_vma(addr >> PAGE_SHIFT)
-    assert vma is not None
-    vma.flags |= Vm.HUGETLB
-    assert errno_of(migrate_vma, machine, task, addr, PAGE, "gpu") == "EINVAL"
-
-
-def test_unknown_device_is_enodev(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "16KiB")
     assert errno_of(migrate_vma, machine, task, addr, PAGE, "npu") == "ENODEV"
+    task.mm.vmas[0].flags |= Vm.HUGETLB
+    assert errno_of(migrate_vma, machine, task, addr, PAGE, "gpu") == "EINVAL"
 
 
 # Memory that runs out
@@ -543,25 +505,21 @@ def test_full_device_leaves_pages_where_they_are(machine: Machine, task: Task) -
 
 
 def test_full_nodes_leave_pages_on_the_device(machine: Machine, task: Task, gpu: Device) -> None:
-    addr = touched(machine, task, "16KiB")
-    moved(machine, task, addr, 4 * PAGE)
+    addr = on_gpu(machine, task)
     fill(machine, task)
     assert moved(machine, task, addr, 4 * PAGE, "ram") == (4, 0)
     assert used(gpu) == 4
 
 
 def test_touch_without_memory_kills(machine: Machine, task: Task, gpu: Device) -> None:
-    addr = touched(machine, task, "16KiB")
-    moved(machine, task, addr, 4 * PAGE)
+    addr = on_gpu(machine, task)
     fill(machine, task)
     assert touch(machine, task, addr, PAGE, write=False) == "SIGKILL"
-    check(machine)
     assert used(gpu) == 0
 
 
 def test_device_survives_the_store(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "16KiB")
-    moved(machine, task, addr, 4 * PAGE)
+    on_gpu(machine, task)
     again = copy_machine(machine)
     check(again)
     assert plain(again) == plain(machine)
