@@ -12,7 +12,6 @@ from pymigrate.mm.frames.buddy import nr_free
 from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Zone
-from pymigrate.mm.state.scope import Watch
 from pymigrate.views.proc import vmstat
 from tests.conftest import kernel_page
 from tests.property.invariants import check
@@ -56,17 +55,6 @@ def test_a_declared_checkerboard_zone_is_packed_to_at_most_two_pageblocks_short_
     for zone in machine.nodes[0].zones:
         possible = possible_pageblocks(zone)
         assert possible - 2 <= free_pageblocks(zone) <= possible
-
-
-def test_compaction_is_the_same_whether_somebody_watches_or_not() -> None:
-    patterns = ("stride: 3, size: 20MiB", "pages: unmovable, stride: 1024, offset: 1MiB")
-    plain, watched = declared(*patterns), declared(*patterns)
-    watched.watch = Watch([])
-    compact_memory(plain)
-    compact_memory(watched)
-    assert plain.counters == watched.counters
-    assert plain.nodes[0].memmap.runs == watched.nodes[0].memmap.runs
-    assert plain.nodes[0].zones[0].free.runs == watched.nodes[0].zones[0].free.runs
 
 
 def test_the_cost_grows_with_runs_not_with_pages(monkeypatch: pytest.MonkeyPatch) -> None:

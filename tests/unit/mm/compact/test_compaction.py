@@ -1,5 +1,7 @@
 """Compaction of whole zones: what moves, where the scanners meet, and what is counted."""
 
+from typing import Any
+
 import pytest
 
 from pymigrate.mm.base.memmap import Frame
@@ -22,6 +24,7 @@ from tests.conftest import (
     mapped,
     new_file,
     new_task,
+    pfn_at,
     touched,
     two_nodes,
 )
@@ -87,16 +90,11 @@ def test_it_is_the_same_whether_somebody_watches_or_not(kernel: str) -> None:
 def test_what_somebody_holds_and_what_is_huge_stays(machine: Machine, task: Task) -> None:
     addr = checkerboard(machine, task, 100)
     hold(machine, task, addr)
-    held = task.mm.page_table.at(addr >> 12)
-    assert held is not None
     machine.thp = "always"
     huge = touched(machine, task, "2MiB")
-    before = task.mm.page_table.at(huge >> 12)
+    before = [pfn_at(task, at) for at in (addr, huge)]
     compacted(machine)
-    assert task.mm.page_table.at(huge >> 12) == before
-    after = task.mm.page_table.at(addr >> 12)
-    assert after is not None
-    assert after.pfn(addr >> 12) == held.pfn(addr >> 12)
+    assert [pfn_at(task, at) for at in (addr, huge)] == before
 
 
 def test_shared_pages_and_files_keep_all_their_mappings(machine: Machine, task: Task) -> None:
@@ -125,15 +123,20 @@ def test_an_empty_machine_has_nothing_to_move(machine: Machine) -> None:
     assert machine.counters["pgmigrate_success"] == 0
 
 
-def test_pages_of_drivers_move_too(machine: Machine, task: Task) -> None:
-    driver = Driver(machine.new_id(), "pool", "zsmalloc")
-    machine.drivers["pool"] = driver
-    [extent] = reserve_pages(machine.nodes[0], 8)
+def with_driver(machine: Machine, kind: str, nr: int, **how: Any) -> Driver:
+    """A driver with *nr* pages, and a page of the kernel's behind them."""
+    driver = machine.drivers["pool"] = Driver(machine.new_id(), "pool", kind, **how)
+    [extent] = reserve_pages(machine.nodes[0], nr)
     edits = FrameEdits(machine)
     edits.set([extent], Frame(driver.driver_id, 0))
     edits.commit()
-    new_pages(machine, driver, range(extent.start, extent.start + extent.nr))
+    new_pages(machine, driver, range(extent.start, extent.start + nr))
     kernel_page(machine, 1024)
+    return driver
+
+
+def test_pages_of_drivers_move_too(machine: Machine) -> None:
+    driver = with_driver(machine, "zsmalloc", 8)
     machine.watch = Watch(driver_calls=[])
     compacted(machine)
     assert driver.pages == [*range(1025, 1033)][::-1]
@@ -142,14 +145,8 @@ def test_pages_of_drivers_move_too(machine: Machine, task: Task) -> None:
 
 
 def test_a_driver_that_refuses_keeps_its_page(machine: Machine) -> None:
-    driver = Driver(machine.new_id(), "pool", "scripted", isolates=["false"])
-    machine.drivers["pool"] = driver
-    [extent] = reserve_pages(machine.nodes[0], 1)
-    edits = FrameEdits(machine)
-    edits.set([extent], Frame(driver.driver_id, 0))
-    edits.commit()
-    new_pages(machine, driver, [extent.start])
-    kernel_page(machine, 1024)
+    driver = with_driver(machine, "scripted", 1, isolates=["false"])
+    before = list(driver.pages)
     compacted(machine)
-    assert driver.pages == [extent.start]
+    assert driver.pages == before
     assert machine.counters["compact_isolated"] == 0

@@ -3,7 +3,7 @@
 import pytest
 
 from pymigrate.mm.base.advice import Madv
-from pymigrate.mm.base.gfp import KERNEL, NOWAIT, TRANSHUGE, TRANSHUGE_LIGHT, Gfp, thp_fault
+from pymigrate.mm.base.gfp import KERNEL, NOWAIT, TRANSHUGE, Gfp
 from pymigrate.mm.base.pageblock import MigrateType
 from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.compact.control import CompactResult
@@ -18,6 +18,7 @@ from pymigrate.mm.reclaim.kernel_alloc import Blocks, alloc_kernel_pages, free_k
 from pymigrate.mm.state.compact import MAX_DEFER_SHIFT, CompactState
 from pymigrate.mm.state.machine import Machine, telling
 from pymigrate.mm.state.scope import Scope, Watch
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.boot.build import build
 from pymigrate.scenario.read.loader import load_bytes
@@ -45,30 +46,12 @@ def counted(machine: Machine, *names: str) -> list[int]:
 # Faults of huge pages
 
 
-@pytest.mark.parametrize(
-    ("defrag", "plain", "madvised"),
-    [
-        ("always", TRANSHUGE | Gfp.NORETRY, TRANSHUGE),
-        ("defer", TRANSHUGE_LIGHT | Gfp.KSWAPD_RECLAIM, TRANSHUGE_LIGHT | Gfp.KSWAPD_RECLAIM),
-        ("defer+madvise", TRANSHUGE_LIGHT | Gfp.KSWAPD_RECLAIM, TRANSHUGE),
-        ("madvise", TRANSHUGE_LIGHT, TRANSHUGE),
-        ("never", TRANSHUGE_LIGHT, TRANSHUGE_LIGHT),
-    ],
-)
-def test_what_a_huge_fault_may_do_follows_from_defrag(
-    defrag: str, plain: Gfp, madvised: Gfp
-) -> None:
-    assert (thp_fault(defrag, False), thp_fault(defrag, True)) == (plain, madvised)
-
-
 @pytest.mark.parametrize(("defrag", "huge"), [("always", 2), ("madvise", 0), ("never", 0)])
-def test_a_huge_fault_compacts_where_defrag_says_so(
-    machine: Machine, defrag: str, huge: int
+def test_huge_faults_compact_where_defrag_says_so(
+    machine: Machine, task: Task, defrag: str, huge: int
 ) -> None:
     machine.thp, machine.defrag = "always", defrag
-    task = new_task(machine)
     addr = touched(machine, task, "4MiB")
-    check(machine)
     assert machine.counters["thp_fault_alloc"] == huge
     assert machine.counters["thp_fault_fallback"] == 2 - huge
     assert counted(machine, "stall", "success", "fail") == [huge, huge, 0]
@@ -78,7 +61,6 @@ def test_a_huge_fault_compacts_where_defrag_says_so(
 def test_a_fault_that_defers_wakes_kcompactd(machine: Machine) -> None:
     machine.thp, machine.defrag = "always", "defer"
     touched(machine, new_task(machine), "2MiB")
-    check(machine)
     assert [machine.counters[name] for name in ("thp_fault_fallback", "thp_fault_alloc")] == [1, 0]
     assert counted(machine, "stall", "daemon_wake") == [0, 1]
 
@@ -109,31 +91,29 @@ def two_with_scattered_target() -> Machine:
 # Stalls
 
 
-def test_an_async_run_keeps_to_pageblocks_of_the_requests_type(machine: Machine) -> None:
-    assert alloc_kernel_pages(machine, "x", 0, 0, Blocks(9, 1, KERNEL)) == 1
-    check(machine)
-    # All pageblocks are movable: the first attempt looks at none, the second is not async.
-    assert counted(machine, "stall", "success", "fail") == [2, 1, 1]
+PACKED, UNMOVABLE = "stride: 3", "pages: unmovable, stride: 3"
 
 
-def test_a_stall_that_ends_well_is_a_success(machine: Machine) -> None:
-    assert alloc_kernel_pages(machine, "x", 0, 0, Blocks(9, 1, KERNEL | Gfp.MOVABLE)) == 1
+@pytest.mark.parametrize(
+    ("pattern", "flags", "got", "counts"),
+    [
+        # All pageblocks are movable: the first attempt looks at none, the second is not async.
+        pytest.param(PACKED, KERNEL, 1, [2, 1, 1], id="async keeps to pageblocks of its type"),
+        pytest.param(PACKED, KERNEL | Gfp.MOVABLE, 1, [1, 1, 0], id="a stall that ends well"),
+        pytest.param(UNMOVABLE, KERNEL, 0, [2, 0, 2], id="memory that cannot be packed"),
+    ],
+)
+def test_stalls(pattern: str, flags: Gfp, got: int, counts: list[int]) -> None:
+    machine = declared(pattern, memory="16MiB")
+    assert alloc_kernel_pages(machine, "x", 0, 0, Blocks(9, 1, flags)) == got
     check(machine)
-    assert counted(machine, "stall", "success", "fail") == [1, 1, 0]
+    assert counted(machine, "stall", "success", "fail") == counts
 
 
 def test_too_little_free_memory_is_no_stall() -> None:
     machine = declared("stride: 2, size: 2MiB", "stride: 1, run: 1, offset: 2MiB", memory="16MiB")
     assert alloc_kernel_pages(machine, "x", 0, 0, Blocks(9, 1, KERNEL)) == 0
     assert counted(machine, "stall", "success", "fail", "migrate_scanned") == [0, 0, 0, 0]
-
-
-def test_memory_that_cannot_be_packed_is_a_stall_that_fails() -> None:
-    machine = declared("pages: unmovable, stride: 3", memory="16MiB")
-    assert alloc_kernel_pages(machine, "x", 0, 0, Blocks(9, 1, KERNEL)) == 0
-    check(machine)
-    stalls, successes, fails = counted(machine, "stall", "success", "fail")
-    assert (stalls, successes, fails) == (2, 0, 2)
 
 
 def test_failures_that_were_not_async_put_later_runs_off() -> None:
@@ -185,7 +165,6 @@ def test_who_does_not_wait_leaves_it_to_kcompactd(machine: Machine) -> None:
 def test_a_captured_block_is_handed_over_in_the_middle_of_a_pageblock(machine: Machine) -> None:
     flags = (KERNEL | Gfp.MOVABLE) & ~Gfp.KSWAPD_RECLAIM
     assert alloc_kernel_pages(machine, "x", 0, 0, Blocks(4, 1, flags)) == 1
-    check(machine)
     assert counted(machine, "stall", "success") == [1, 1]
     assert machine.counters["compact_migrate_scanned"] < 512
 
@@ -214,7 +193,6 @@ def test_a_proactive_round_goes_on_until_the_score_is_low(machine: Machine) -> N
     node = machine.nodes[0]
     assert fragmentation_score_node(node) == 99
     assert proactive_compact_node(machine, node)
-    check(machine)
     assert 60 <= fragmentation_score_node(node) <= 80
     assert counted(machine, "daemon_wake", "stall") == [0, 0]
     assert machine.counters["compact_daemon_migrate_scanned"] > 0
@@ -226,17 +204,14 @@ def test_a_low_score_starts_no_round() -> None:
     assert machine.counters["compact_migrate_scanned"] == 0
 
 
-def test_while_time_passes_kcompactd_looks_at_scattered_memory(machine: Machine) -> None:
-    task = new_task(machine)
+def test_as_time_passes_kcompactd_looks_for_scattered_memory(machine: Machine, task: Task) -> None:
     start = touched(machine, task, "4KiB")
     touch(machine, task, start, 4096, seconds=0.4)
     assert machine.counters["compact_daemon_migrate_scanned"] > 0
-    check(machine)
     assert machine.nodes[0].next_proactive == 400 + 500
 
 
-def test_after_a_round_in_vain_kcompactd_waits_for_32_seconds(machine: Machine) -> None:
-    task = new_task(machine)
+def test_after_a_round_in_vain_kcompactd_waits_for_32_seconds(machine: Machine, task: Task) -> None:
     start = touched(machine, task, "4KiB")
     node = machine.nodes[0]
     for run in node.memmap.runs:  # nothing can be isolated
@@ -246,9 +221,7 @@ def test_after_a_round_in_vain_kcompactd_waits_for_32_seconds(machine: Machine) 
 
 
 @pytest.mark.parametrize(("value", "starts"), [("0", False), ("20", True)])
-def test_writing_the_proactiveness_starts_a_round(
-    machine: Machine, value: str, starts: bool
-) -> None:
+def test_proactiveness_starts_a_round(machine: Machine, value: str, starts: bool) -> None:
     write(machine, machine.shell_of(0), "compaction_proactiveness", value)
     assert (machine.counters["compact_migrate_scanned"] > 0) == starts
 
@@ -273,10 +246,8 @@ def test_a_stolen_pageblock_changes_its_type() -> None:
 def test_blocks_are_given_back(machine: Machine) -> None:
     before = machine.nodes[0].nr_free
     alloc_kernel_pages(machine, "x", 0, 0, Blocks(4, 5, KERNEL))
-    check(machine)
     assert machine.nodes[0].nr_free == before - 80
     assert free_kernel_pages(machine, "x") == 5
-    check(machine)
     assert machine.nodes[0].nr_free == before
 
 
@@ -302,9 +273,7 @@ def test_the_kernel_gets_nothing_of_zone_movable() -> None:
 # What the scanners take
 
 
-def test_mlocked_pages_move_if_that_is_allowed() -> None:
-    machine = declared("stride: 3", memory="16MiB")
-    task = new_task(machine)
+def test_mlocked_pages_move_if_that_is_allowed(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "64KiB")
     mlock(machine, task, addr, 65536)
     write(machine, machine.shell_of(0), "compact_unevictable_allowed", "0")
@@ -313,7 +282,6 @@ def test_mlocked_pages_move_if_that_is_allowed() -> None:
     write(machine, machine.shell_of(0), "compact_unevictable_allowed", "1")
     assert [run.lanes for run in task.mm.page_table.runs] == before
     write(machine, machine.shell_of(0), "compact_memory", "1")
-    check(machine)
     assert [run.lanes for run in task.mm.page_table.runs] != before
 
 
@@ -322,17 +290,14 @@ def test_mlocked_pages_move_if_that_is_allowed() -> None:
 
 def test_the_hugetlb_pool_is_filled_out_of_scattered_memory(machine: Machine) -> None:
     write(machine, machine.shell_of(0), "nr_hugepages", "2")
-    check(machine)
     assert machine.nodes[0].hugetlb.nr == 2
     # The first one wakes kcompactd, too, which makes room for the second.
     assert counted(machine, "stall", "success", "daemon_wake") == [1, 1, 1]
 
 
-def test_collapse_makes_room_for_its_huge_page(machine: Machine) -> None:
-    task = new_task(machine)
+def test_collapse_makes_room_for_its_huge_page(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "2MiB")
     madvise(machine, task, addr, 2 << 20, Madv.COLLAPSE)
-    check(machine)
     assert machine.counters["thp_collapse_alloc"] == 1
     assert counted(machine, "success") == [1]
 
@@ -340,19 +305,16 @@ def test_collapse_makes_room_for_its_huge_page(machine: Machine) -> None:
 def test_pages_that_a_migration_has_isolated_stay(machine: Machine) -> None:
     with telling(machine, Scope(off_lru=RunMap([Extent(0, 7)]))):
         write(machine, machine.shell_of(0), "compact_memory", "1")
-    check(machine)
     memmap = machine.nodes[0].memmap
     assert [pfn for pfn in range(12) if memmap.at(pfn)] == [0, 3, 6]
 
 
-def test_a_touch_finds_pages_that_its_own_huge_faults_have_moved(machine: Machine) -> None:
-    task = new_task(machine)
+def test_a_touch_finds_pages_that_its_huge_faults_moved(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "6MiB")
     assert touch(machine, task, addr + (2 << 20), 2 << 20) is None
     fork(machine, task, "b")  # so that the next stores copy them
     machine.thp, machine.defrag = "always", "always"
     assert touch(machine, task, addr, 6 << 20) is None
-    check(machine)
     assert machine.counters["thp_fault_alloc"] > 0
 
 
@@ -365,9 +327,8 @@ def spoilt() -> Machine:
 
 
 def stalls(machine: Machine, order: int, flags: Gfp) -> int:
-    assert (
-        alloc_kernel_pages(machine, "x", 0, 0, Blocks(order, 1, flags & ~Gfp.KSWAPD_RECLAIM)) == 0
-    )
+    blocks = Blocks(order, 1, flags & ~Gfp.KSWAPD_RECLAIM)
+    assert alloc_kernel_pages(machine, "x", 0, 0, blocks) == 0
     check(machine)
     return machine.counters["compact_stall"]
 
@@ -388,9 +349,8 @@ def test_retries_depend_on_the_order_and_the_flags(order: int, flags: Gfp, tried
 
 
 def test_an_allocation_without_files_leaves_their_pages(machine: Machine) -> None:
-    assert (
-        alloc_kernel_pages(machine, "x", 0, 0, Blocks(9, 1, Gfp.DIRECT_RECLAIM | Gfp.MOVABLE)) == 0
-    )
+    blocks = Blocks(9, 1, Gfp.DIRECT_RECLAIM | Gfp.MOVABLE)
+    assert alloc_kernel_pages(machine, "x", 0, 0, blocks) == 0
     assert counted(machine, "stall", "fail", "isolated") == [2, 2, 0]
 
 

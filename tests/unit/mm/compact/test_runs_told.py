@@ -17,7 +17,7 @@ from pymigrate.mm.frames.pageblocks import set_pageblocks
 from pymigrate.mm.state.events import Event, MigrateMode
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch
-from tests.conftest import hold, new_file, new_task, touched, two_nodes
+from tests.conftest import hold, new_file, new_task, touched
 from tests.unit.mm.compact.conftest import declared
 
 SYNC, ASYNC = MigrateMode.SYNC_LIGHT, MigrateMode.ASYNC
@@ -191,8 +191,7 @@ def test_only_costly_orders_ask_whether_memory_is_scattered(order: int, suits: b
 
 
 @pytest.mark.parametrize(("proactiveness", "when"), [(0, 0), (20, 1500)])
-def test_kcompactd_polls_where_it_is_proactive(proactiveness: int, when: int) -> None:
-    machine = two_nodes()
+def test_kcompactd_polls_if_proactive(machine: Machine, proactiveness: int, when: int) -> None:
     machine.compact_knobs = machine.compact_knobs._replace(proactiveness=proactiveness)
     machine.now = 1000
     poll(machine)
@@ -203,9 +202,8 @@ def test_kcompactd_polls_where_it_is_proactive(proactiveness: int, when: int) ->
     ("proactiveness", "low", "high"), [(0, 100, 100), (20, 80, 90), (95, 5, 15), (100, 5, 15)]
 )
 def test_proactive_runs_begin_at_a_score_and_end_ten_below(
-    proactiveness: int, low: int, high: int
+    machine: Machine, proactiveness: int, low: int, high: int
 ) -> None:
-    machine = two_nodes()
     machine.compact_knobs = machine.compact_knobs._replace(proactiveness=proactiveness)
     found = [fragmentation_score_wmark(machine, is_low=is_low) for is_low in (True, False)]
     assert found == [low, high]
