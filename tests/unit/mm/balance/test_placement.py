@@ -19,15 +19,7 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import mbind
 from pymigrate.syscalls.process import exit_task, touch
 from pymigrate.uapi import BALANCING, MPOL
-from tests.conftest import (
-    PAGE,
-    mapped,
-    new_file,
-    new_task,
-    nodes_of,
-    nodes_with,
-    touched,
-)
+from tests.conftest import PAGE, mapped, new_file, new_task, nodes_of, nodes_with, touched
 
 
 def fault(nid: int, pages: int = 1, **how: int | bool) -> HintFault:
@@ -47,9 +39,7 @@ def judged(machine: Machine, task: Task, *faults: HintFault) -> None:
     task_numa_placement(machine, task)
 
 
-def test_round_is_judged_before_the_first_fault_of_the_next_counts(
-    machine: Machine, task: Task
-) -> None:
+def test_round_is_judged_before_a_fault_of_the_next_counts(machine: Machine, task: Task) -> None:
     task_numa_fault(machine, task, fault(1, 8))
     begin_round(task)
     task_numa_fault(machine, task, fault(0, 5, is_local=True))
@@ -68,9 +58,7 @@ def test_faults_decay_by_half_from_round_to_round(machine: Machine, task: Task) 
     assert task.numa_faults[1, 1].mem == 30
 
 
-def test_preferred_node_is_that_of_most_faults_and_stays_without_any(
-    machine: Machine, task: Task
-) -> None:
+def test_preferred_node_is_that_of_most_faults_and_stays(machine: Machine, task: Task) -> None:
     judged(machine, task, fault(0, 10), fault(1, 20))
     assert task.numa.preferred == 1
     judged(machine, task)
@@ -118,9 +106,7 @@ def test_scan_period_follows_from_the_shares_of_a_round(
     assert task.numa.period == period
 
 
-def test_period_that_doubles_puts_off_the_next_scan_and_keeps_the_counts(
-    machine: Machine, task: Task
-) -> None:
+def test_period_that_doubles_puts_off_the_next_scan(machine: Machine, task: Task) -> None:
     machine.now, task.numa = 5000, task.numa._replace(period=3000)
     judged(machine, task, fault(1, 10))
     assert task.mm.numa.next_scan == 11000
@@ -192,9 +178,7 @@ def test_group_has_the_faults_of_its_tasks(machine: Machine, task: Task) -> None
     assert (machine.numa_groups[9].nr_tasks, task.numa.group) == (1, 0)
 
 
-def test_page_of_two_nodes_moves_only_after_two_faults_in_a_row_from_one(
-    machine: Machine, task: Task
-) -> None:
+def test_page_of_two_nodes_moves_after_two_faults_from_one(machine: Machine, task: Task) -> None:
     other = new_task(machine, "b", cpu=1)
     task.numa = other.numa = task.numa._replace(preferred=0, seq=5)
     [ours, theirs] = shared_memory(machine, task, other)

@@ -6,7 +6,7 @@ from pymigrate.mm.balance.promotion import may_promote
 from pymigrate.mm.balance.scan import task_numa_work
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.clock.access_sweep import Sweep, run_sweep
-from pymigrate.mm.frames.frames import frame_of, update_frames
+from pymigrate.mm.frames.frames import update_frames
 from pymigrate.mm.frames.hot_pages import reset_memory_tiering
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
@@ -14,6 +14,7 @@ from pymigrate.syscalls.migrate import move_pages
 from pymigrate.syscalls.process import touch
 from tests.conftest import MIB, PAGE, nodes_of, nodes_with, touched
 from tests.property.invariants import check
+from tests.unit.mm.conftest import frame_at
 
 GIB_PAGES = 1 << 18
 
@@ -46,15 +47,8 @@ def test_slow_pages_that_are_used_at_once_are_promoted(machine: Machine, task: T
     machine.counters.clear()
     touch(machine, task, addr, 8 * MIB, seconds=1.1)
     check(machine)
-    counted = {
-        name: machine.counters[name]
-        for name in ("numa_pte_updates", "numa_hint_faults", "numa_pages_migrated")
-    }
-    assert counted == {
-        "numa_pte_updates": 2048,
-        "numa_hint_faults": 2048,
-        "numa_pages_migrated": 2048,
-    }
+    for name in ("numa_pte_updates", "numa_hint_faults", "numa_pages_migrated"):
+        assert machine.counters[name] == 2048, name
     assert promoted(machine) == (2048, 2048)
     assert nodes_of(machine, task, addr, "8MiB") == [[2048, 0]]
 
@@ -69,9 +63,7 @@ def test_huge_page_is_promoted_whole(machine: Machine, task: Task) -> None:
 
 
 @pytest.mark.parametrize(("wait", "node"), [(999, 0), (1000, 1)])
-def test_page_that_was_not_used_for_the_threshold_stays(
-    machine: Machine, task: Task, wait: int, node: int
-) -> None:
+def test_page_not_used_in_time_stays(machine: Machine, task: Task, wait: int, node: int) -> None:
     addr = touched(machine, task, "16KiB", node=1)
     machine.now = 5000
     task_numa_work(machine, task)
@@ -80,9 +72,7 @@ def test_page_that_was_not_used_for_the_threshold_stays(
     assert nodes_of(machine, task, addr, "16KiB") == [[4, node]]
 
 
-def test_latency_is_taken_from_the_scan_and_not_from_an_older_one(
-    machine: Machine, task: Task
-) -> None:
+def test_latency_is_taken_from_the_scan_not_an_older_one(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "16KiB", node=1)
     for machine.now in (5000, 90000):
         task_numa_work(machine, task)
@@ -190,7 +180,6 @@ def test_full_node_wakes_kswapd_which_makes_room_by_demotion(
     touch(machine, task, addr, 64 * PAGE)
     # The first page is refused, but kswapd is woken; the others find room.
     assert machine.nodes[0].numa["pgpromote_success"] == promoted_pages
-    check(machine)
 
 
 def test_switching_tiering_on_begins_anew(machine: Machine) -> None:
@@ -211,19 +200,14 @@ def test_page_that_leaves_slow_memory_forgets_when_it_was_used(
     machine.now = 5000
     task_numa_work(machine, task)
     move_pages(machine, task, task, [addr], [to], 2)
-    run = task.mm.page_table.at(addr // PAGE)
-    assert run is not None
-    assert frame_of(machine, run.lanes[0]).cpupid == cpupid
+    assert frame_at(machine, task, addr).cpupid == cpupid
 
 
-def test_pages_of_a_long_list_forget_their_time_like_one_alone(
-    machine: Machine, task: Task
-) -> None:
+def test_pages_of_a_long_list_forget_their_time_as_well(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "400KiB", node=1)
     machine.now = 5000
-    for run in task.mm.page_table.between(addr // PAGE, addr // PAGE + 100):
-        for start, nr in run.extents():
-            update_frames(machine, [(start, nr)], lambda frame: frame._replace(cpupid=7))
+    for run in task.mm.page_table.runs:
+        update_frames(machine, run.extents(), lambda frame: frame._replace(cpupid=7))
     move_pages(machine, task, task, [addr + i * PAGE for i in range(100)], [0] * 100, 2)
     assert {run.frame.cpupid for run in machine.nodes[0].memmap.runs} == {-1}
 
@@ -238,4 +222,3 @@ def test_hot_set_is_promoted_and_of_the_rest_what_happens_to_be_used_in_time(
     sweep = Sweep(addr // PAGE, 2048, 204_800, 0)
     run_sweep(machine, task, sweep, 5000, 15000)
     assert nodes_of(machine, task, addr, "8MiB") == [[1024, 1], [204, 0], [820, 1]]
-    check(machine)

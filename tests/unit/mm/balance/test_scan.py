@@ -12,9 +12,9 @@ from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import mbind, set_mempolicy
 from pymigrate.syscalls.mmap import mprotect, munmap
-from pymigrate.syscalls.process import fork, touch
+from pymigrate.syscalls.process import touch
 from pymigrate.uapi import BALANCING, MPOL
-from tests.conftest import MIB, PAGE, hold, mapped, new_file, new_task, touched
+from tests.conftest import MIB, PAGE, flags_at, mapped, new_file, new_task, touched
 
 
 def scanned(machine: Machine, task: Task, at: int = 0) -> int:
@@ -24,9 +24,7 @@ def scanned(machine: Machine, task: Task, at: int = 0) -> int:
 
 
 def hinted(task: Task, addr: int) -> bool:
-    run = task.mm.page_table.at(addr // PAGE)
-    assert run is not None
-    return bool(run.flags & Pte.HINT)
+    return bool(flags_at(task, addr) & Pte.HINT)
 
 
 def set_knobs(machine: Machine, **knobs: int) -> None:
@@ -42,9 +40,7 @@ def test_first_scan_is_due_when_cpu_time_exceeds_the_delay(
     assert task.numa.stamp == (1000 if is_due else 0)
 
 
-def test_scan_that_comes_before_next_scan_waits_for_another_period(
-    machine: Machine, task: Task
-) -> None:
+def test_scan_before_next_scan_waits_for_another_period(machine: Machine, task: Task) -> None:
     machine.now, task.numa = 1004, task.numa._replace(runtime=1_004_000)
     task.mm.numa = task.mm.numa._replace(next_scan=1005)
     assert not task_tick_numa(machine, task)
@@ -91,9 +87,7 @@ def test_group_that_shares_much_scans_more_slowly(machine: Machine, task: Task) 
     assert scan_max(machine, task) == 60000 * 4 * 301 // 400
 
 
-def test_remote_pages_are_hinted_and_local_ones_of_private_memory_not(
-    machine: Machine, task: Task
-) -> None:
+def test_of_private_memory_remote_pages_alone_are_hinted(machine: Machine, task: Task) -> None:
     far, near = touched(machine, task, "32KiB", node=1), touched(machine, task, "16KiB")
     assert scanned(machine, task) == 8
     assert (hinted(task, far), hinted(task, near)) == (True, False)
@@ -121,16 +115,12 @@ def test_local_huge_pages_are_not_hinted_in_tiering_mode(machine: Machine, task:
     assert scanned(machine, task) == 0
 
 
-def test_shared_objects_without_a_policy_of_their_own_are_passed_over(
-    machine: Machine, task: Task
-) -> None:
+def test_shared_objects_without_a_policy_are_passed_over(machine: Machine, task: Task) -> None:
     touched(machine, task, "16KiB", node=1, is_shared=True, space=new_file(machine, "16KiB"))
     assert scanned(machine, task) == 0
 
 
-def test_local_pages_of_shared_objects_are_hinted_for_others_may_use_them(
-    machine: Machine, task: Task
-) -> None:
+def test_local_pages_of_shared_objects_are_hinted(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "16KiB", is_shared=True, space=new_file(machine, "16KiB"))
     mbind(machine, task, addr, 4 * PAGE, MPOL.BIND | BALANCING, Nodemask.of(0, 1), 0)
     assert scanned(machine, task) == 4
@@ -147,9 +137,7 @@ def test_policy_of_the_task_keeps_its_pages(machine: Machine, task: Task, policy
 
 
 @pytest.mark.parametrize("prot", ["none", "r"])
-def test_private_memory_that_cannot_be_accessed_is_passed_over(
-    machine: Machine, task: Task, prot: str
-) -> None:
+def test_inaccessible_memory_is_passed_over(machine: Machine, task: Task, prot: str) -> None:
     addr = touched(machine, task, "16KiB", node=1)
     mprotect(machine, task, addr, 4 * PAGE, prot)
     assert scanned(machine, task) == (4 if prot == "r" else 0)
@@ -163,24 +151,6 @@ def test_read_only_mappings_of_files_are_passed_over(machine: Machine, task: Tas
     assert scanned(machine, new_home) == scanned(machine, task) == 0
 
 
-def test_shared_and_pinned_pages_of_private_memory_are_passed_over(
-    machine: Machine, task: Task
-) -> None:
-    addr = touched(machine, task, "16KiB", node=1)
-    pinned = touched(machine, task, "8KiB", node=1)
-    hold(machine, task, pinned)
-    fork(machine, task, "b")
-    touch(machine, task, addr, PAGE)  # its own copy
-    machine.counters.clear()
-    own = sum(1 for page in range(4) if hinted_after_scan(machine, task, addr + page * PAGE))
-    assert own == 0  # the copy was made on the task's own node
-
-
-def hinted_after_scan(machine: Machine, task: Task, addr: int) -> bool:
-    scanned(machine, task, at=machine.now + 5000)
-    return hinted(task, addr)
-
-
 def test_scan_stops_after_its_size_and_goes_on_there(machine: Machine, task: Task) -> None:
     set_knobs(machine, scan_size_mb=2)
     touched(machine, task, "5MiB", node=1)
@@ -188,9 +158,7 @@ def test_scan_stops_after_its_size_and_goes_on_there(machine: Machine, task: Tas
     assert task.mm.numa.seq == 1
 
 
-def test_memory_without_changes_is_looked_at_eight_times_as_far(
-    machine: Machine, task: Task
-) -> None:
+def test_unchanged_memory_is_looked_at_eight_times_as_far(machine: Machine, task: Task) -> None:
     set_knobs(machine, scan_size_mb=1)
     mapped(machine, task, "10MiB")
     start = task.mm.vmas[0].start
@@ -199,9 +167,7 @@ def test_memory_without_changes_is_looked_at_eight_times_as_far(
     assert (task.mm.numa.offset - start, task.mm.numa.seq) == (8 * MIB // PAGE, 0)
 
 
-def test_scan_that_begins_behind_the_last_mapping_starts_a_new_round(
-    machine: Machine, task: Task
-) -> None:
+def test_scan_behind_the_last_mapping_starts_a_new_round(machine: Machine, task: Task) -> None:
     touched(machine, task, "16KiB", node=1)
     high = touched(machine, task, "16KiB", node=1)
     assert rounds(machine, task, range(1)) == [8]
@@ -211,9 +177,7 @@ def test_scan_that_begins_behind_the_last_mapping_starts_a_new_round(
     assert task.mm.numa.seq == 3  # one round had ended before the scan, one ends with it
 
 
-def test_new_mapping_waits_for_the_delay_but_in_the_first_round(
-    machine: Machine, task: Task
-) -> None:
+def test_new_mapping_waits_but_in_the_first_round(machine: Machine, task: Task) -> None:
     touched(machine, task, "16KiB", node=1)
     assert scanned(machine, task, at=1000) == 4
     late = touched(machine, task, "16KiB", node=1)
@@ -234,9 +198,7 @@ def rounds(machine: Machine, task: Task, numbers: range) -> list[int]:
     return found
 
 
-def test_after_two_rounds_a_scan_forces_just_one_mapping_that_is_not_used(
-    machine: Machine, task: Task
-) -> None:
+def test_later_scans_force_just_one_unused_mapping(machine: Machine, task: Task) -> None:
     touched(machine, task, "16KiB", node=1)
     touched(machine, task, "16KiB", node=1)
     other = touched(machine, task, "32KiB", node=1)
@@ -261,9 +223,7 @@ def test_a_mark_of_use_grows_old_after_four_delays(machine: Machine, task: Task)
     assert marks == [(5000, 1, 0), (9000, 0, 1), (9000, 0, 1), (13000, 0, 0)]
 
 
-def test_mapping_that_nobody_uses_is_scanned_if_nothing_else_is_left(
-    machine: Machine, task: Task
-) -> None:
+def test_unused_mapping_is_scanned_if_no_other_is_left(machine: Machine, task: Task) -> None:
     touched(machine, task, "16KiB", node=1)
     assert rounds(machine, task, range(5)) == [4, 4, 4, 4, 4]
 

@@ -75,9 +75,7 @@ def test_faults_of_pages_that_take_turns_are_the_same(monkeypatch: pytest.Monkey
     assert at_once[2] == [[512, 0]]
 
 
-def test_counters_places_and_what_was_learned_are_the_same(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_counters_places_and_what_was_learned_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     at_once = outcome(*scattered())
     one_by_one(monkeypatch)
     assert outcome(*scattered()) == at_once
@@ -108,9 +106,7 @@ def test_pages_of_several_processes_are_told_apart(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("free", [50, 2000])
-def test_node_without_room_for_all_takes_what_it_can(
-    monkeypatch: pytest.MonkeyPatch, free: int
-) -> None:
+def test_node_without_room_takes_what_it_can(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     def crowded() -> Case:
         machine, task, addr = scattered()
         for zone in machine.nodes[0].zones:

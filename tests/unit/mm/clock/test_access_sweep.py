@@ -87,9 +87,7 @@ def test_region_that_is_not_mapped_is_not_accessed(machine: Machine, task: Task)
     assert [*sweeps(machine, task, AccessPattern("heap", 1000))] == []
 
 
-def test_use_of_a_region_ends_with_a_signal_that_of_others_goes_on(
-    machine: Machine, task: Task
-) -> None:
+def test_a_signal_ends_the_use_of_one_region_alone(machine: Machine, task: Task) -> None:
     named(machine, task, "code", mapped(machine, task, "8KiB", "r"), 2)
     heap = mapped(machine, task, "8KiB")
     named(machine, task, "heap", heap, 2)

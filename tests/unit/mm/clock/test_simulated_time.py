@@ -29,17 +29,13 @@ def scans(machine: Machine, seconds: int, *programs: Using) -> list[Scan]:
     return clock.scans
 
 
-def test_remote_small_pages_fault_at_the_first_scan_and_never_again(
-    machine: Machine, task: Task
-) -> None:
+def test_remote_small_pages_fault_at_the_first_scan_alone(machine: Machine, task: Task) -> None:
     found = scans(machine, 10, Using(task, touched(machine, task, "8MiB", node=1), 2048))
     assert found[0] == Scan(1004, 1000, 2048, 0, 2048, 0, 2048, period=2000)
     assert {scan[2:7] for scan in found[1:]} == {(0, 0, 0, 0, 0)}
 
 
-def test_huge_pages_fault_at_each_scan_locally_once_they_have_come(
-    machine: Machine, task: Task
-) -> None:
+def test_huge_pages_fault_at_each_scan_locally_later(machine: Machine, task: Task) -> None:
     machine.thp = "always"
     found = scans(machine, 40, Using(task, touched(machine, task, "8MiB", node=1), 2048))
     assert found[0] == Scan(1004, 1000, 2048, 4, 4, 0, 2048, period=2000)
@@ -66,9 +62,7 @@ def test_time_of_a_cpu_is_shared_by_those_who_run_on_it(machine: Machine, task: 
     assert task.numa.runtime == other.numa.runtime == 2_000_000
 
 
-def test_tasks_on_their_own_cpus_scan_at_the_same_time_in_the_order_of_pids(
-    machine: Machine, task: Task
-) -> None:
+def test_tasks_on_their_own_cpus_scan_by_pid(machine: Machine, task: Task) -> None:
     other = new_task(machine, "b", cpu=1)
     programs = [
         Using(other, touched(machine, other, "4KiB"), 1),
