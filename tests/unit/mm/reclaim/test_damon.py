@@ -45,18 +45,12 @@ def on_range(machine: Machine, task: Task, addr: int, size: str, scheme: Scheme 
 def looked_at(machine: Machine, task: Task) -> None:
     """Let nothing that *task* maps be young."""
     apply_to_range(
-        machine,
-        machine.shell_of(0),
-        COLD._replace(excluded=frozenset(Kind)),
-        task,
-        0,
-        1 << 47,
+        machine, machine.shell_of(0), COLD._replace(excluded=frozenset(Kind)), task, 0, 1 << 47
     )
 
 
-def test_folios_of_the_region_are_what_migrates() -> None:
-    machine = two_nodes()
-    addr = touched(machine, task := new_task(machine), "4MiB")
+def test_folios_of_the_region_are_what_migrates(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "4MiB")
     assert on_range(machine, task, addr + (1 << 20), "2MiB") == 512
     assert nodes_of(machine, task, addr, "4MiB") == [[256, 0], [512, 1], [256, 0]]
     assert machine.counters["pgmigrate_success"] == 512
@@ -74,8 +68,7 @@ def test_mode_is_async_and_reason_damon_one_list_for_each_node() -> None:
     assert starts == ["mode=MIGRATE_ASYNC reason=damon"] * 3
 
 
-def test_node_is_a_region_with_page_cache_that_nobody_maps() -> None:
-    machine = two_nodes()
+def test_node_is_a_region_with_page_cache_that_nobody_maps(machine: Machine) -> None:
     task, file = new_task(machine), new_file(machine, "1MiB", "ext4")
     cached = mapped(machine, task, "1MiB", space=file, prot="r")
     touch(machine, task, cached, 1 << 20, write=False)
@@ -85,26 +78,23 @@ def test_node_is_a_region_with_page_cache_that_nobody_maps() -> None:
     assert {run.lanes[0] >> 32 for run in file.pages.runs} == {1}
 
 
-def test_what_lies_on_the_target_is_untouched() -> None:
-    machine = two_nodes()
+def test_what_lies_on_the_target_is_untouched(machine: Machine) -> None:
     touched(machine, new_task(machine), "1MiB", node=1)
     machine.watch = Watch([])
     assert on_node(machine, 1) == 0
     assert machine.watch.events == []
 
 
-def test_mlocked_and_shared_folios_move() -> None:
-    machine = two_nodes()
-    addr = touched(machine, task := new_task(machine), "1MiB")
+def test_mlocked_and_shared_folios_move(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "1MiB")
     mlock(machine, task, addr, 1 << 19)
     child = fork(machine, task, "child")
     assert on_range(machine, task, addr, "1MiB") == 256
     assert nodes_of(machine, child, addr, "1MiB") == [[256, 1]]
 
 
-def test_pinned_folio_stays_and_is_counted() -> None:
-    machine = two_nodes()
-    addr = touched(machine, task := new_task(machine), "64KiB")
+def test_pinned_folio_stays_and_is_counted(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "64KiB")
     hold(machine, task, addr + 3 * PAGE_SIZE)
     assert apply_to_range(machine, machine.shell_of(0), COLD, task, addr, 1 << 16) == 15
     assert nodes_of(machine, task, addr, "64KiB") == [[3, 1], [1, 0], [12, 1]]
@@ -124,9 +114,9 @@ def test_only_the_target_will_do() -> None:
 @pytest.mark.parametrize(
     ("action", "first"), [(Action.MIGRATE_COLD, 0), (Action.MIGRATE_HOT, 1)], ids=["cold", "hot"]
 )
-def test_quota_begins_with_the_coldest_or_the_hottest(action: Action, first: int) -> None:
-    machine = two_nodes()
-    task = new_task(machine)
+def test_quota_begins_with_the_coldest_or_the_hottest(
+    machine: Machine, task: Task, action: Action, first: int
+) -> None:
     regions = [touched(machine, task, "1MiB"), touched(machine, task, "1MiB")]
     looked_at(machine, task)
     touch(machine, task, regions[1], 1 << 20, write=False)
@@ -144,9 +134,7 @@ def test_quota_begins_with_the_coldest_or_the_hottest(action: Action, first: int
         pytest.param(Kind.FILE, [True, True, False], id="file"),
     ],
 )
-def test_filters(kind: Kind, moved: list[bool]) -> None:
-    machine = two_nodes()
-    task = new_task(machine)
+def test_filters(machine: Machine, task: Task, kind: Kind, moved: list[bool]) -> None:
     hot, cold = touched(machine, task, "1MiB"), touched(machine, task, "1MiB")
     file = mapped(machine, task, "1MiB", space=new_file(machine, "1MiB", "ext4"), prot="r")
     touch(machine, task, file, 1 << 20, write=False)
@@ -157,15 +145,13 @@ def test_filters(kind: Kind, moved: list[bool]) -> None:
     assert found == [[[256, int(has)]] for has in moved]
 
 
-def test_young_pages_are_not_young_once_a_filter_has_seen_them() -> None:
-    machine = two_nodes()
+def test_young_pages_are_not_young_once_a_filter_has_seen_them(machine: Machine) -> None:
     touched(machine, new_task(machine), "1MiB")
     scheme = COLD._replace(excluded=frozenset({Kind.YOUNG}))
     assert [on_node(machine, 0, scheme), on_node(machine, 0, scheme)] == [0, 256]
 
 
-def test_huge_pages_move_whole() -> None:
-    machine = two_nodes()
+def test_huge_pages_move_whole(machine: Machine) -> None:
     machine.thp = "always"
     addr = touched(machine, task := new_task(machine), "8MiB")
     assert on_node(machine, 0, COLD._replace(quota=600)) == 1024
@@ -182,8 +168,7 @@ def refusals(machine: Machine) -> list[tuple[Any, ...]]:
     ]
 
 
-def test_refusals_leave_all_as_it_was() -> None:
-    machine = two_nodes()
+def test_refusals_leave_all_as_it_was(machine: Machine) -> None:
     touched(machine, new_task(machine), "1MiB")
     found = [errno_of(apply_to_node, machine, *call) for call in refusals(machine)]
     assert found == ["EACCES", "EINVAL", "EINVAL"]
@@ -195,8 +180,7 @@ def test_linux_6_1_has_no_such_schemes() -> None:
     assert errno_of(apply_to_node, machine, machine.shell_of(0), COLD, 0) == "EINVAL"
 
 
-def test_it_takes_no_tiers_and_no_reclaim() -> None:
-    machine = two_nodes()
+def test_it_takes_no_tiers_and_no_reclaim(machine: Machine) -> None:
     touched(machine, new_task(machine), "1MiB")
     assert errno_of(reclaim, machine, machine.shell_of(0), 1 << 20) == "EAGAIN"
     assert on_node(machine) == 256

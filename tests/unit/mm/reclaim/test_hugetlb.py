@@ -44,27 +44,51 @@ def pools(machine: Machine) -> list[tuple[int, int, int]]:
 # How many
 
 
-def test_pages_are_shared_out_over_the_nodes(machine: Machine) -> None:
-    set_nr_hugepages(machine, 5)
-    assert pools(machine) == [(3, 3, 0), (2, 2, 0)]
-    assert machine.counters["htlb_buddy_alloc_success"] == 5
-    set_nr_hugepages(machine, 8)
-    assert pools(machine) == [(4, 4, 0), (4, 4, 0)]
-
-
-def test_one_nodes_pool_is_set_for_itself(machine: Machine) -> None:
-    set_nr_hugepages(machine, 3, 1)
-    assert pools(machine) == [(0, 0, 0), (3, 3, 0)]
-    set_nr_hugepages(machine, 4, 0)
-    set_nr_hugepages(machine, 1, 1)
-    assert pools(machine) == [(4, 4, 0), (1, 1, 0)]
+@pytest.mark.parametrize(
+    ("before", "used", "after", "expected"),
+    [
+        pytest.param([(5,)], "0", [], [(3, 3, 0), (2, 2, 0)], id="shared out over the nodes"),
+        pytest.param([(5,), (8,)], "0", [], [(4, 4, 0), (4, 4, 0)], id="to the smaller pool first"),
+        pytest.param([(3, 1)], "0", [], [(0, 0, 0), (3, 3, 0)], id="one node's for itself"),
+        pytest.param(
+            [(3, 1), (4, 0), (1, 1)], "0", [], [(4, 4, 0), (1, 1, 0)], id="it shrinks for itself"
+        ),
+        pytest.param(
+            [(2, 0), (4, 1), (3,)], "0", [], [(1, 1, 0), (2, 2, 0)], id="the fullest shrinks first"
+        ),
+        pytest.param([(3, 0)], "4MiB", [(0, 0)], [(2, 0, 2), (0, 0, 0)], id="in use: surplus"),
+        pytest.param(
+            [(3, 0)], "4MiB", [(0, 0), (1, 0)], [(2, 0, 1), (0, 0, 0)], id="taken back in part"
+        ),
+        pytest.param(
+            [(3, 0)], "4MiB", [(0, 0), (3, 0)], [(3, 1, 0), (0, 0, 0)], id="taken back, and more"
+        ),
+        pytest.param(
+            [(1, 0), (2, 1)], "6MiB", [(1,)], [(1, 0, 1), (2, 0, 1)], id="the most: the surplus"
+        ),
+    ],
+)
+def test_pools_grow_and_shrink(
+    machine: Machine,
+    task: Task,
+    before: list[tuple[int, ...]],
+    used: str,
+    after: list[tuple[int, ...]],
+    expected: list[tuple[int, int, int]],
+) -> None:
+    for count in before:
+        set_nr_hugepages(machine, *count)
+    if used != "0":
+        touched(machine, task, used, hugetlb=True)
+    for count in after:
+        set_nr_hugepages(machine, *count)
+    assert pools(machine) == expected
 
 
 def test_the_frames_of_a_pool_are_in_use(machine: Machine) -> None:
     before = machine.nodes[0].nr_free
     set_nr_hugepages(machine, 2, 0)
     assert machine.nodes[0].nr_free == before - 1024
-    [extent] = machine.nodes[0].hugetlb.free.runs
     [extent] = machine.nodes[0].hugetlb.free.runs
     assert frame_of(machine, extent.start) == POOL_FRAME
     set_nr_hugepages(machine, 0, 0)
@@ -84,34 +108,6 @@ def test_a_full_node_leaves_its_share_to_the_others(machine: Machine, task: Task
     touched(machine, task, "62MiB", node=0)
     set_nr_hugepages(machine, 6)
     assert pools(machine) == [(0, 0, 0), (6, 6, 0)]
-
-
-def test_the_fullest_pool_shrinks_first(machine: Machine) -> None:
-    set_nr_hugepages(machine, 2, 0)
-    set_nr_hugepages(machine, 4, 1)
-    set_nr_hugepages(machine, 3)
-    assert pools(machine) == [(1, 1, 0), (2, 2, 0)]
-
-
-def test_pages_in_use_become_surplus_which_a_higher_count_takes_back(
-    machine: Machine, task: Task
-) -> None:
-    set_nr_hugepages(machine, 3, 0)
-    touched(machine, task, "4MiB", hugetlb=True)
-    set_nr_hugepages(machine, 0, 0)
-    assert pools(machine) == [(2, 0, 2), (0, 0, 0)]
-    set_nr_hugepages(machine, 1, 0)
-    assert pools(machine) == [(2, 0, 1), (0, 0, 0)]
-    set_nr_hugepages(machine, 3, 0)
-    assert pools(machine) == [(3, 1, 0), (0, 0, 0)]
-
-
-def test_the_pool_with_the_most_pages_has_the_surplus(machine: Machine, task: Task) -> None:
-    set_nr_hugepages(machine, 1, 0)
-    set_nr_hugepages(machine, 2, 1)
-    touched(machine, task, "6MiB", hugetlb=True)
-    set_nr_hugepages(machine, 1)
-    assert pools(machine) == [(1, 0, 1), (2, 0, 1)]
 
 
 def test_reserved_pages_stay_when_the_pool_shrinks(machine: Machine, task: Task) -> None:
@@ -185,9 +181,7 @@ def test_a_page_moves_to_a_free_one_of_the_target(machine: Machine, task: Task) 
     assert pools(machine) == [(1, 1, 0), (1, 0, 0)]
 
 
-def test_a_fresh_page_takes_the_place_of_the_old_one_in_another_pool(
-    machine: Machine, task: Task
-) -> None:
+def test_a_fresh_page_joins_the_pool_of_its_node(machine: Machine, task: Task) -> None:
     set_nr_hugepages(machine, 1, 0)
     addr = touched(machine, task, "2MiB", hugetlb=True)
     free = [node.nr_free for node in machine.nodes.values()]
@@ -250,7 +244,6 @@ def test_a_free_page_in_the_way_is_replaced_on_its_node(machine: Machine) -> Non
     [extent] = machine.nodes[1].hugetlb.free.runs
     machine.counters.clear()
     alloc_contig_range(machine, extent.start, extent.start + 512)
-    check(machine)
     left = [(run.start, run.nr) for run in machine.nodes[1].hugetlb.free.runs]
     assert sum(nr for _, nr in left) == 1024
     assert all(nid_of(start) == 1 for start, _ in left)
@@ -279,9 +272,7 @@ def test_a_page_in_use_moves_out_of_the_way(machine: Machine, task: Task) -> Non
     assert nodes_of(machine, task, addr, "2MiB") == [[512, 1]]
 
 
-def test_a_task_takes_pages_from_the_pools_of_its_cpuset_alone(
-    machine: Machine, task: Task
-) -> None:
+def test_a_task_takes_pages_of_its_cpusets_nodes_alone(machine: Machine, task: Task) -> None:
     set_nr_hugepages(machine, 1, 0)
     set_nr_hugepages(machine, 1, 1)
     create(machine, machine.shell_of(0), "one", task.cpus, Nodemask.of(1), False)

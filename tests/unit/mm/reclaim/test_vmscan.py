@@ -37,6 +37,11 @@ def tiers(*memory: str, kernel: str = "6.12", **more: Any) -> Machine:
     return boot(MachineSpec.model_validate(spec), kernel)
 
 
+@pytest.fixture
+def machine() -> Machine:
+    return tiers("64MiB", "64MiB")
+
+
 def counted(machine: Machine, *names: str) -> list[int]:
     values = vmstat.rows(machine)
     return [values.get(name, 0) for name in names]
@@ -57,9 +62,8 @@ def all_but(machine: Machine, task: Task, nid: int, left: int) -> None:
     mlock(machine, task, addr, nr << PAGE_SHIFT)
 
 
-def test_demotion_totals_for_a_given_list_are_what_was_asked_for() -> None:
-    machine = tiers("64MiB", "64MiB")
-    addr = touched(machine, task := new_task(machine), "32MiB")
+def test_demotion_totals_are_what_was_asked_for(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "32MiB")
     assert take(machine, "16MiB") == 4096
     assert nodes_of(machine, task, addr, "32MiB") == [[4096, 1], [4096, 0]]
     names = ("pgmigrate_success", "pgmigrate_fail", "pgdemote_direct", "pgdemote_kswapd")
@@ -68,9 +72,9 @@ def test_demotion_totals_for_a_given_list_are_what_was_asked_for() -> None:
     assert machine.nodes[1].numa["pgdemote_direct"] == 0
 
 
-def test_demotion_totals_of_huge_pages_are_whole_ones() -> None:
-    machine = tiers("64MiB", "64MiB", thp="always")
-    addr = touched(machine, task := new_task(machine), "16MiB")
+def test_demotion_totals_of_huge_pages_are_whole_ones(machine: Machine, task: Task) -> None:
+    machine.thp = "always"
+    addr = touched(machine, task, "16MiB")
     assert take(machine, "5MiB") == 3 * HPAGE_PMD_NR
     assert nodes_of(machine, task, addr, "16MiB") == [[1536, 1], [2560, 0]]
     names = ("thp_migration_success", "thp_migration_split", "pgdemote_direct")
@@ -80,15 +84,15 @@ def test_demotion_totals_of_huge_pages_are_whole_ones() -> None:
 @pytest.mark.parametrize(
     ("size", "pages"), [("0", 0), ("4KiB", 64), ("256KiB", 64), ("260KiB", 128)]
 )
-def test_demotion_totals_are_those_of_lists_of_64_pages(size: str, pages: int) -> None:
-    machine = tiers("64MiB", "64MiB")
+def test_demotion_goes_by_lists_of_64_pages(machine: Machine, size: str, pages: int) -> None:
     touched(machine, new_task(machine), "8MiB")
     assert take(machine, size) == pages
 
 
 @pytest.mark.parametrize("is_watched", [False, True])
-def test_demotion_is_asynchronous_and_counts_the_same_when_it_is_watched(is_watched: bool) -> None:
-    machine = tiers("64MiB", "64MiB")
+def test_demotion_is_asynchronous_and_counts_the_same_when_it_is_watched(
+    machine: Machine, is_watched: bool
+) -> None:
     touched(machine, new_task(machine), "8MiB")
     machine.watch = Watch([] if is_watched else None)
     assert take(machine, "1MiB") == 256
@@ -97,9 +101,8 @@ def test_demotion_is_asynchronous_and_counts_the_same_when_it_is_watched(is_watc
     assert calls == ["mode=MIGRATE_ASYNC reason=demotion"] * (4 if is_watched else 0)
 
 
-def test_when_nothing_is_left_to_demote_it_fails_with_eagain() -> None:
-    machine = tiers("64MiB", "64MiB")
-    addr = touched(machine, task := new_task(machine), "4MiB")
+def test_when_nothing_is_left_to_demote_it_fails_with_eagain(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "4MiB")
     assert errno_of(take, machine, "8MiB") == "EAGAIN"
     assert nodes_of(machine, task, addr, "4MiB") == [[1024, 1]]
     assert errno_of(take, machine, "4KiB") == "EAGAIN"
@@ -113,17 +116,17 @@ def test_proactive_reclaim_has_counters_of_its_own_in_7_2() -> None:
     assert counted(machine, "pgdemote_proactive", "pgdemote_direct") == [256, 0]
 
 
-def test_without_demotion_anonymous_memory_stays() -> None:
-    machine = tiers("64MiB", "64MiB", demotion=False)
-    addr = touched(machine, task := new_task(machine), "4MiB")
+def test_without_demotion_anonymous_memory_stays(machine: Machine, task: Task) -> None:
+    machine.demotion = False
+    addr = touched(machine, task, "4MiB")
     assert errno_of(take, machine, "1MiB") == "EAGAIN"
     assert nodes_of(machine, task, addr, "4MiB") == [[1024, 0]]
     assert counted(machine, "pgscan_anon", "pgmigrate_success") == [0, 0]
 
 
-def test_without_demotion_clean_page_cache_is_dropped() -> None:
-    machine = tiers("64MiB", "64MiB", demotion=False)
-    task, file = new_task(machine), new_file(machine, "4MiB", "ext4")
+def test_without_demotion_clean_page_cache_is_dropped(machine: Machine, task: Task) -> None:
+    machine.demotion = False
+    file = new_file(machine, "4MiB", "ext4")
     addr = mapped(machine, task, "4MiB", space=file, is_shared=True)
     touch(machine, task, addr, 4 << 20, write=False)
     assert take(machine, "1MiB") == 256
@@ -132,9 +135,11 @@ def test_without_demotion_clean_page_cache_is_dropped() -> None:
     assert counted(machine, "pgsteal_file", "pgscan_file", "pgmigrate_success") == [256, 256, 0]
 
 
-def test_page_cache_that_an_entry_has_dirtied_is_unmapped_and_stays() -> None:
-    machine = tiers("64MiB", "64MiB", demotion=False)
-    task, file = new_task(machine), new_file(machine, "1MiB", "ext4")
+def test_page_cache_that_an_entry_has_dirtied_is_unmapped_and_stays(
+    machine: Machine, task: Task
+) -> None:
+    machine.demotion = False
+    file = new_file(machine, "1MiB", "ext4")
     addr = mapped(machine, task, "1MiB", space=file, is_shared=True)
     touch(machine, task, addr, 1 << 20, write=True)
     for run in file.pages.runs:
@@ -145,9 +150,9 @@ def test_page_cache_that_an_entry_has_dirtied_is_unmapped_and_stays() -> None:
     assert counted(machine, "nr_dirty") == [256]
 
 
-def test_what_was_freed_lazily_and_is_clean_is_dropped() -> None:
-    machine = tiers("64MiB", "64MiB", demotion=False)
-    addr = touched(machine, task := new_task(machine), "2MiB")
+def test_what_was_freed_lazily_and_is_clean_is_dropped(machine: Machine, task: Task) -> None:
+    machine.demotion = False
+    addr = touched(machine, task, "2MiB")
     madvise(machine, task, addr, 2 << 20, Madv.FREE)
     touch(machine, task, addr, 1 << 20, write=True)
     assert errno_of(take, machine, "2MiB") == "EAGAIN"
@@ -155,9 +160,8 @@ def test_what_was_freed_lazily_and_is_clean_is_dropped() -> None:
     assert counted(machine, "pglazyfreed") == [256]
 
 
-def test_page_cache_goes_before_anonymous_memory() -> None:
-    machine = tiers("64MiB", "64MiB")
-    addr = touched(machine, task := new_task(machine), "1MiB")
+def test_page_cache_goes_before_anonymous_memory(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "1MiB")
     file = mapped(machine, task, "1MiB", space=new_file(machine, "1MiB", "ext4"), prot="r")
     touch(machine, task, file, 1 << 20, write=False)
     assert take(machine, "1280KiB") == 320
@@ -167,9 +171,8 @@ def test_page_cache_goes_before_anonymous_memory() -> None:
     assert counted(machine, *names) == [256, 64, 256, 64, 0]  # a cgroup's own pgsteal_direct
 
 
-def test_page_cache_that_nobody_maps_is_demoted_too() -> None:
-    machine = tiers("64MiB", "64MiB")
-    task, file = new_task(machine), new_file(machine, "1MiB", "ext4")
+def test_page_cache_that_nobody_maps_is_demoted_too(machine: Machine, task: Task) -> None:
+    file = new_file(machine, "1MiB", "ext4")
     addr = mapped(machine, task, "1MiB", space=file, prot="r")
     touch(machine, task, addr, 1 << 20, write=False)
     munmap(machine, task, addr, 1 << 20)
@@ -178,9 +181,7 @@ def test_page_cache_that_nobody_maps_is_demoted_too() -> None:
 
 
 @pytest.mark.parametrize(("fs", "stays"), [("ext4", True), ("tmpfs", False)], ids=["ext4", "tmpfs"])
-def test_dirty_pages_of_a_disk_stay_those_of_tmpfs_go(fs: str, stays: bool) -> None:
-    machine = tiers("64MiB", "64MiB")
-    task = new_task(machine)
+def test_dirty_pages_of_a_disk_stay(machine: Machine, task: Task, fs: str, stays: bool) -> None:
     addr = mapped(machine, task, "1MiB", space=new_file(machine, "1MiB", fs), is_shared=True)
     touch(machine, task, addr, 1 << 20, write=True)
     if stays:
@@ -190,31 +191,24 @@ def test_dirty_pages_of_a_disk_stay_those_of_tmpfs_go(fs: str, stays: bool) -> N
     assert nodes_of(machine, task, addr, "1MiB") == [[256, 0 if stays else 1]]
 
 
-def test_mlocked_memory_stays_and_is_not_scanned() -> None:
-    machine = tiers("64MiB", "64MiB")
-    addr = touched(machine, task := new_task(machine), "1MiB")
+def test_mlocked_memory_stays_and_is_not_scanned(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "1MiB")
     mlock(machine, task, addr, 1 << 19)
     assert errno_of(take, machine, "1MiB") == "EAGAIN"
     assert nodes_of(machine, task, addr, "1MiB") == [[128, 0], [128, 1]]
     assert counted(machine, "pgscan_anon") == [128]
 
 
-def test_pinned_page_stays_and_is_counted_as_failed() -> None:
-    machine = tiers("64MiB", "64MiB")
-    addr = touched(machine, task := new_task(machine), "256KiB")
-    page = addr + 5 * PAGE_SIZE
-    run = task.mm.page_table.at(page >> PAGE_SHIFT)
-    assert run is not None
-    machine.pins.clear()
-    hold(machine, task, page)
+def test_pinned_page_stays_and_is_counted_as_failed(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "256KiB")
+    hold(machine, task, addr + 5 * PAGE_SIZE)
     assert errno_of(reclaim, machine, machine.shell_of(0), 1 << 18) == "EAGAIN"
     assert nodes_of(machine, task, addr, "256KiB") == [[5, 1], [1, 0], [58, 1]]
     assert counted(machine, "pgmigrate_success", "pgmigrate_fail") == [63, 1]
 
 
-def test_shared_pages_are_demoted_for_all_who_map_them() -> None:
-    machine = tiers("64MiB", "64MiB")
-    addr = touched(machine, task := new_task(machine), "1MiB")
+def test_shared_pages_are_demoted_for_all_who_map_them(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "1MiB")
     child = fork(machine, task, "child")
     assert take(machine, "1MiB") == 256
     for each in (task, child):
@@ -222,9 +216,8 @@ def test_shared_pages_are_demoted_for_all_who_map_them() -> None:
     assert counted(machine, "pgmigrate_success") == [256]
 
 
-def test_policies_are_ignored() -> None:
-    machine = tiers("64MiB", "64MiB")
-    addr = touched(machine, task := new_task(machine), "1MiB")
+def test_policies_are_ignored(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "1MiB")
     only = Nodemask.of(0)
     task.policy = Mempolicy(MPOL.BIND, 0, only, only)
     task.mems_allowed = only
@@ -232,16 +225,14 @@ def test_policies_are_ignored() -> None:
     assert nodes_of(machine, task, addr, "1MiB") == [[256, 1]]
 
 
-def test_madv_pageout_never_demotes() -> None:
-    machine = tiers("64MiB", "64MiB")
-    addr = touched(machine, task := new_task(machine), "1MiB")
+def test_madv_pageout_never_demotes(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "1MiB")
     madvise(machine, task, addr, 1 << 20, Madv.PAGEOUT)
     assert nodes_of(machine, task, addr, "1MiB") == [[256, 0]]
 
 
-def test_what_was_used_since_the_last_look_goes_last() -> None:
-    machine = tiers("64MiB", "64MiB")
-    hot = touched(machine, task := new_task(machine), "1MiB")
+def test_what_was_used_since_the_last_look_goes_last(machine: Machine, task: Task) -> None:
+    hot = touched(machine, task, "1MiB")
     cold = touched(machine, task, "2MiB")
     take(machine, "256KiB")  # all was looked at
     touch(machine, task, hot + (1 << 18), 3 << 18, write=False)
@@ -263,8 +254,7 @@ def test_hand_goes_on_at_the_nodes_first_frame_behind_its_last() -> None:
     assert nodes_of(machine, task, again, "1MiB") == [[256, 1]]
 
 
-def test_only_what_some_tasks_map_is_reclaimed() -> None:
-    machine = tiers("64MiB", "64MiB")
+def test_only_what_some_tasks_map_is_reclaimed(machine: Machine) -> None:
     a, b = new_task(machine, "a"), new_task(machine, "b")
     first, second = touched(machine, a, "1MiB"), touched(machine, b, "1MiB")
     assert take(machine, "512KiB", tasks=[b]) == 128
@@ -283,8 +273,7 @@ def test_one_node_can_be_named() -> None:
     assert errno_of(take, machine, "1MiB", node=3) == "ENOENT"
 
 
-def test_only_root_may_ask_for_it() -> None:
-    machine = tiers("64MiB", "64MiB")
+def test_only_root_may_ask_for_it(machine: Machine) -> None:
     task = new_task(machine, uid=5)
     assert errno_of(reclaim, machine, task, 4096) == "EACCES"
 
@@ -303,9 +292,8 @@ def test_kswapd_of_the_target_makes_room_there() -> None:
     assert zone.nr_free >= zone.watermark_low
     direct, kswapd = counted(machine, "pgdemote_direct", "pgdemote_kswapd")
     assert direct - before == 1024
-    assert (
-        kswapd == counted(machine, "pgsteal_kswapd")[0] == machine.nodes[1].numa["pgdemote_kswapd"]
-    )
+    assert counted(machine, "pgsteal_kswapd") == [kswapd]
+    assert machine.nodes[1].numa["pgdemote_kswapd"] == kswapd
 
 
 def test_what_the_target_has_no_room_for_goes_to_any_lower_tier() -> None:
@@ -345,9 +333,7 @@ def test_each_list_goes_to_one_of_several_nearest_nodes() -> None:
     assert all(nr % 64 == 0 for nr, _ in found)
 
 
-def test_kswapd_stops_at_the_high_watermark() -> None:
-    machine = tiers("64MiB", "64MiB")
-    task = new_task(machine)
+def test_kswapd_stops_at_the_high_watermark(machine: Machine, task: Task) -> None:
     zone = machine.nodes[0].zones[-1]
     touched(machine, task, f"{available(machine.nodes[0], to_min=False) * 4}KiB", node=0)
     lacking = zone.watermark_high + 1 - zone.watermark_low
@@ -355,12 +341,9 @@ def test_kswapd_stops_at_the_high_watermark() -> None:
     assert wakeup_kswapd(machine, 0) == lists
     assert counted(machine, "pgdemote_kswapd", "pgsteal_kswapd", "pageoutrun") == [lists, lists, 1]
     assert wakeup_kswapd(machine, 0) == 0
-    check(machine)
 
 
-def test_what_is_said_to_be_cold_goes_first() -> None:
-    machine = tiers("64MiB", "64MiB")
-    task = new_task(machine)
+def test_what_is_said_to_be_cold_goes_first(machine: Machine, task: Task) -> None:
     first, second = touched(machine, task, "1MiB"), touched(machine, task, "1MiB")
     madvise(machine, task, second, 1 << 20, Madv.COLD)
     assert take(machine, "1MiB") == 256
@@ -368,9 +351,7 @@ def test_what_is_said_to_be_cold_goes_first() -> None:
     assert nodes_of(machine, task, second, "1MiB") == [[256, 1]]
 
 
-def test_shared_pages_are_not_made_cold_by_one_of_those_who_map_them() -> None:
-    machine = tiers("64MiB", "64MiB")
-    task = new_task(machine)
+def test_shared_pages_are_not_made_cold_by_one_task(machine: Machine, task: Task) -> None:
     first, second = touched(machine, task, "1MiB"), touched(machine, task, "1MiB")
     fork(machine, task, "child")
     madvise(machine, task, second, 1 << 20, Madv.COLD)

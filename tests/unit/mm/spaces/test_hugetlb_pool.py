@@ -15,17 +15,8 @@ from pymigrate.syscalls.mmap import mlock, mprotect, munmap
 from pymigrate.syscalls.process import exit_task, fork, touch
 from pymigrate.uapi import MPOL
 from pymigrate.views.proc import numa_maps
-from tests.conftest import (
-    HUGE,
-    PAGE,
-    errno_of,
-    mapped,
-    new_file,
-    new_task,
-    touched,
-    two_nodes,
-)
-from tests.property.invariants import check
+from tests.conftest import HUGE, PAGE, errno_of, mapped, new_file, new_task, touched, two_nodes
+from tests.unit.mm.conftest import huge_pages
 
 
 def with_pools(*nr: int, kernel: str = "6.12") -> Machine:
@@ -42,52 +33,43 @@ def machine() -> Machine:
     return with_pools(2)
 
 
-def pools(machine: Machine) -> tuple[int, int]:
-    """How many huge pages are free, and how many of them are reserved."""
-    check(machine)
-    free = sum(node.hugetlb.nr_free for node in machine.nodes.values())
-    return free, machine.resv_huge_pages
-
-
-def test_a_mapping_reserves_its_pages_and_the_next_one_finds_none(
-    machine: Machine, task: Task
-) -> None:
+def test_a_mapping_reserves_its_pages(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "4MiB", hugetlb=True)
-    assert pools(machine) == (2, 2)
+    assert huge_pages(machine) == (2, 2)
     assert errno_of(mapped, machine, task, "2MiB", hugetlb=True) == "ENOMEM"
     munmap(machine, task, addr, 2 * HUGE)
-    assert pools(machine) == (2, 0)
+    assert huge_pages(machine) == (2, 0)
 
 
 def test_a_refused_mapping_leaves_nothing_behind(machine: Machine, task: Task) -> None:
     assert errno_of(mapped, machine, task, "6MiB", hugetlb=True) == "ENOMEM"
-    assert (pools(machine), machine.spaces, task.mm.vmas) == ((2, 0), {}, [])
+    assert (huge_pages(machine), machine.spaces, task.mm.vmas) == ((2, 0), {}, [])
 
 
 def test_what_is_reserved_goes_with_its_process(machine: Machine, task: Task) -> None:
     mapped(machine, task, "4MiB", hugetlb=True)
     new_task(machine, "b")
     exit_task(machine, task)
-    assert pools(machine) == (2, 0)
+    assert huge_pages(machine) == (2, 0)
 
 
 def test_the_part_that_is_unmapped_is_given_back(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "4MiB", hugetlb=True)
     touch(machine, task, addr, PAGE)
     munmap(machine, task, addr + HUGE, HUGE)
-    assert pools(machine) == (1, 0)
+    assert huge_pages(machine) == (1, 0)
 
 
 def test_mappings_of_a_file_reserve_its_pages_once(machine: Machine, task: Task) -> None:
     file = new_file(machine, "4MiB", "hugetlbfs")
     first = mapped(machine, task, "2MiB", is_shared=True, space=file)
-    assert pools(machine) == (2, 1)
+    assert huge_pages(machine) == (2, 1)
     mapped(machine, task, "4MiB", is_shared=True, space=file)
-    assert pools(machine) == (2, 2)
+    assert huge_pages(machine) == (2, 2)
     touch(machine, task, first, PAGE)
-    assert pools(machine) == (1, 1)
+    assert huge_pages(machine) == (1, 1)
     mapped(machine, new_task(machine, "b"), "4MiB", is_shared=True, space=file)
-    assert pools(machine) == (1, 1)
+    assert huge_pages(machine) == (1, 1)
 
 
 def test_a_bound_task_needs_pages_on_the_nodes_of_its_policy(machine: Machine, task: Task) -> None:
@@ -99,12 +81,10 @@ def test_a_bound_task_needs_pages_on_the_nodes_of_its_policy(machine: Machine, t
 
 
 @pytest.mark.parametrize("policy", [MPOL.PREFERRED, MPOL.INTERLEAVE])
-def test_other_policies_do_not_matter_for_reserving(
-    machine: Machine, task: Task, policy: int
-) -> None:
+def test_other_policies_reserve_anywhere(machine: Machine, task: Task, policy: int) -> None:
     set_mempolicy(machine, task, policy, Nodemask.of(1))
     mapped(machine, task, "4MiB", hugetlb=True)
-    assert pools(machine) == (2, 2)
+    assert huge_pages(machine) == (2, 2)
 
 
 @pytest.mark.parametrize(
@@ -116,12 +96,10 @@ def test_other_policies_do_not_matter_for_reserving(
     ],
     ids=["munmap", "mprotect", "mbind"],
 )
-def test_a_mapping_is_not_cut_inside_of_a_huge_page(
-    machine: Machine, task: Task, cut: object
-) -> None:
+def test_no_mapping_is_cut_inside_a_page(machine: Machine, task: Task, cut: object) -> None:
     addr = mapped(machine, task, "4MiB", hugetlb=True)
     assert errno_of(cut, machine, task, addr + HUGE) == "EINVAL"
-    assert pools(machine) == (2, 2)
+    assert huge_pages(machine) == (2, 2)
 
 
 def test_a_mapping_is_cut_between_huge_pages(machine: Machine, task: Task) -> None:
@@ -136,7 +114,7 @@ def test_a_mapping_is_cut_between_huge_pages(machine: Machine, task: Task) -> No
 def dropped(machine: Machine, task: Task, addr: int) -> tuple[int, int]:
     """The pools once the first huge page is dropped."""
     madvise(machine, task, addr, HUGE, Madv.DONTNEED)
-    return pools(machine)
+    return huge_pages(machine)
 
 
 def test_a_page_that_its_owner_drops_is_reserved_again(machine: Machine, task: Task) -> None:
@@ -144,7 +122,7 @@ def test_a_page_that_its_owner_drops_is_reserved_again(machine: Machine, task: T
     assert dropped(machine, task, addr) == (1, 1)
     assert errno_of(mapped, machine, task, "2MiB", hugetlb=True) == "ENOMEM"
     touch(machine, task, addr, PAGE)
-    assert pools(machine) == (0, 0)
+    assert huge_pages(machine) == (0, 0)
 
 
 def test_older_kernels_do_not_reserve_it_again() -> None:
@@ -164,7 +142,7 @@ def test_a_page_that_a_child_maps_does_not_come_back(machine: Machine, task: Tas
     child = fork(machine, task, "child")
     assert dropped(machine, task, addr) == (0, 0)
     exit_task(machine, child)
-    assert pools(machine) == (1, 0)
+    assert huge_pages(machine) == (1, 0)
 
 
 def test_what_a_child_drops_is_not_reserved_for_it(machine: Machine, task: Task) -> None:
@@ -179,7 +157,7 @@ def test_a_pinned_page_is_not_reserved_again(machine: Machine, task: Task) -> No
     pin(machine, task, addr, PAGE, is_long=True)
     assert dropped(machine, task, addr) == (0, 0)
     unpin(machine, task, addr, PAGE, is_long=True)
-    assert pools(machine) == (1, 0)
+    assert huge_pages(machine) == (1, 0)
 
 
 def test_a_files_page_that_is_dropped_stays_cached(machine: Machine, task: Task) -> None:
@@ -189,20 +167,16 @@ def test_a_files_page_that_is_dropped_stays_cached(machine: Machine, task: Task)
 
 
 @pytest.mark.parametrize("is_long", [True, False], ids=["long", "short"])
-def test_a_pinned_page_outlives_its_shared_memory(
-    machine: Machine, task: Task, is_long: bool
-) -> None:
+def test_a_pinned_page_outlives_its_file(machine: Machine, task: Task, is_long: bool) -> None:
     addr = mapped(machine, task, "2MiB", hugetlb=True, is_shared=True)
     pin(machine, task, addr + HUGE // 2, PAGE, is_long)
     munmap(machine, task, addr, HUGE)
-    assert pools(machine) == (1, 0)
+    assert huge_pages(machine) == (1, 0)
     unpin(machine, task, addr + HUGE // 2, PAGE, is_long)
-    assert pools(machine) == (2, 0)
+    assert huge_pages(machine) == (2, 0)
 
 
-def test_private_memory_that_becomes_writable_is_dirty_once_it_is_populated(
-    machine: Machine, task: Task
-) -> None:
+def test_memory_made_writable_is_dirty_once_populated(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "2MiB", "r", hugetlb=True)
     touch(machine, task, addr, PAGE, write=False)
     mprotect(machine, task, addr, HUGE, "rw")
@@ -219,4 +193,4 @@ def test_a_free_page_that_is_dissolved_is_a_surplus_one_first(machine: Machine, 
     start = pool.free.runs[0].start
     dissolve_free_huge_pages(machine, start + 3, start + 4)
     assert (pool.nr, pool.surplus, pool.nr_free) == (1, 0, 1)
-    assert pools(machine) == (1, 0)
+    assert huge_pages(machine) == (1, 0)

@@ -15,10 +15,7 @@ def test_an_anonymous_page_lies_at_one_address_in_each_process_of_its_family() -
     frame = frame_of(machine, 0)
     assert [
         (m.table, m.start, m.end, m.shift) for m in mappings(machine, frame, page, page + 1)
-    ] == [
-        (task.mm.page_table, page, page + 1, 0),
-        (child.mm.page_table, page, page + 1, 0),
-    ]
+    ] == [(task.mm.page_table, page, page + 1, 0), (child.mm.page_table, page, page + 1, 0)]
 
 
 def test_a_files_page_lies_in_the_cache_and_in_each_vma_that_covers_its_index() -> None:
