@@ -136,9 +136,7 @@ def test_each_flag_has_a_bit_of_its_own(kind: Any) -> None:
         ("never", 0, 0),
     ],
 )
-def test_a_fault_of_a_huge_page_may_reclaim_as_it_was_set(
-    defrag: str, plain: int, madvised: int
-) -> None:
+def test_a_huge_fault_may_reclaim_as_was_set(defrag: str, plain: int, madvised: int) -> None:
     light = Gfp.MOVABLE | Gfp.FS
     assert thp_fault(defrag, is_madvised=False) == light | plain
     assert thp_fault(defrag, is_madvised=True) == light | madvised

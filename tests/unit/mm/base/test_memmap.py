@@ -23,11 +23,7 @@ def test_a_base_page_is_likely_shared_when_two_entries_map_it() -> None:
 def test_pins_and_references_hold_a_frame() -> None:
     assert [
         frame.is_held for frame in (Frame(1, 0), Frame(1, 0, pins=1), Frame(1, 0, extra_refs=1))
-    ] == [
-        False,
-        True,
-        True,
-    ]
+    ] == [False, True, True]
 
 
 def test_frames_that_are_alike_are_one_run() -> None:

@@ -7,24 +7,16 @@ import pytest
 from pymigrate.mm.state.cost import Costs, Estimate, Tally, estimate
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.migrate import migrate_pages, move_pages
-from pymigrate.syscalls.process import fork, touch
+from pymigrate.syscalls.process import touch
 from pymigrate.units import PAGE_SIZE
 from pymigrate.views.told import cost
 from tests.conftest import four_nodes, hold, new_task, touched, two_nodes
 
 GIB = 1 << 18  # base pages
 NEAR = {0: {0: 10, 1: 20}, 1: {0: 20, 1: 10}}
-
-
-def moved_from_0_to_1(machine: Machine, size: str) -> Tally:
-    """What is noted while a task's memory goes from node 0 to node 1."""
-    task = new_task(machine)
-    touched(machine, task, size)
-    machine.watch = Watch(tally=Tally())
-    migrate_pages(machine, task, task, Nodemask.of(0), Nodemask.of(1))
-    return machine.watch.tally
 
 
 def test_base_pages_move_at_the_published_rate_of_about_800_000_a_second() -> None:
@@ -37,45 +29,19 @@ def test_huge_pages_move_at_the_published_rate_of_about_5000_a_second() -> None:
     assert 512e6 / estimate(tally, Costs(), NEAR).total == pytest.approx(5112, abs=1)
 
 
-def test_a_batch_of_512_base_pages_is_one_flush() -> None:
-    tally = moved_from_0_to_1(two_nodes("64MiB"), "4MiB")
-    assert (tally.pages, tally.flushes) == ({(0, 1): 1024}, 2)
-
-
-def test_before_6_3_each_entry_is_a_flush() -> None:
-    tally = moved_from_0_to_1(two_nodes("64MiB", kernel="6.1"), "4MiB")
-    assert (tally.pages, tally.flushes) == ({(0, 1): 1024}, 1024)
-
-
-def test_huge_page_is_unmapped_flushed_and_mapped_as_one() -> None:
-    machine = two_nodes("64MiB")
-    machine.thp = "always"
-    tally = moved_from_0_to_1(machine, "4MiB")
-    assert (tally.pages, tally.folios, tally.flushes) == ({}, {(0, 1, 9): 2}, 2)
-
-
-@pytest.mark.parametrize("thp", ["never", "always"])
-@pytest.mark.parametrize("kernel", ["6.12", "6.1"])
-def test_shared_memory_that_moves_at_once_costs_what_it_does_folio_by_folio(
-    kernel: str, thp: str
-) -> None:
-    tallies = []
-    for events in (None, []):
-        machine = two_nodes(kernel=kernel)
-        machine.thp = thp
-        task = new_task(machine)
-        touched(machine, task, "4MiB")
-        fork(machine, task, "b")
-        machine.watch = Watch(events, tally=Tally())
-        migrate_pages(machine, machine.shell_of(0), task, Nodemask.of(0), Nodemask.of(1))
-        tallies.append(machine.watch.tally)
-    assert tallies[0] == tallies[1]
-    assert tallies[0].flushes
-
-
-def test_page_that_somebody_holds_costs_its_ten_attempts() -> None:
-    machine = two_nodes()
+@pytest.mark.parametrize(
+    ("kernel", "flushes"), [("6.12", 2), ("6.1", 1024)], ids=["each batch", "each entry before 6.3"]
+)
+def test_what_is_a_flush(kernel: str, flushes: int) -> None:
+    machine = two_nodes(kernel=kernel)
     task = new_task(machine)
+    touched(machine, task, "4MiB")
+    machine.watch = Watch(tally=Tally())
+    migrate_pages(machine, task, task, Nodemask.of(0), Nodemask.of(1))
+    assert machine.watch.tally == Tally(pages=Counter({(0, 1): 1024}), flushes=flushes)
+
+
+def test_page_that_somebody_holds_costs_its_ten_attempts(machine: Machine, task: Task) -> None:
     hold(machine, task, touched(machine, task, "4KiB"))
     machine.watch = Watch(tally=Tally())
     migrate_pages(machine, task, task, Nodemask.of(0), Nodemask.of(1))
@@ -103,8 +69,7 @@ def test_long_list_of_addresses_is_told_by_its_pairs_of_nodes() -> None:
     assert machine.watch.tally.flushes == 2
 
 
-def test_hint_faults_of_balancing_are_told() -> None:
-    machine = two_nodes()
+def test_hint_faults_of_balancing_are_told(machine: Machine) -> None:
     machine.numa_balancing = 1
     task = new_task(machine, cpu=1)
     start = touched(machine, task, "1MiB")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pymigrate.mm.state.machine import find_file, owners_of, region_of, regions_of
-from pymigrate.mm.state.task import AccessPattern, Cap, Region, accessed
+from pymigrate.mm.state.machine import Machine, find_file, owners_of, region_of, regions_of
+from pymigrate.mm.state.task import Cap, Region
 from pymigrate.nodemask import Cpumask, Nodemask
 from tests.conftest import errno_of, new_file, new_task, nodes_with, two_nodes
 
@@ -30,8 +30,7 @@ def test_the_shell_is_root_on_the_first_cpu() -> None:
     assert shell.mems_allowed == Nodemask.of(0, 1)
 
 
-def test_a_task_is_found_by_pid_and_by_name() -> None:
-    machine = two_nodes()
+def test_a_task_is_found_by_pid_and_by_name(machine: Machine) -> None:
     task = new_task(machine, "a")
     assert machine.task(task.pid) is task
     assert machine.task("a") is task
@@ -47,21 +46,18 @@ def test_sizes_of_a_node() -> None:
     assert (node.nr_pages, node.nr_free) == (8192, 8192)
 
 
-def test_ids_are_never_used_twice() -> None:
-    machine = two_nodes()
+def test_ids_are_never_used_twice(machine: Machine) -> None:
     assert machine.new_id() < machine.new_id()
 
 
-def test_a_file_is_found_by_its_name() -> None:
-    machine = two_nodes()
+def test_a_file_is_found_by_its_name(machine: Machine) -> None:
     file = new_file(machine, "4KiB")
     assert find_file(machine, "data") is file
     assert find_file(machine, "other") is None
     assert find_file(machine, "") is None
 
 
-def test_region_is_the_tasks_own_or_its_nearest_parents() -> None:
-    machine = two_nodes()
+def test_region_is_the_tasks_own_or_its_nearest_parents(machine: Machine) -> None:
     tasks = [new_task(machine, name) for name in "abc"]
     tasks[1].parent, tasks[2].parent = "a", "b"
     far, near, own = (Region(who, "x", page, 1) for page, who in enumerate("abc"))
@@ -76,8 +72,7 @@ def test_region_is_the_tasks_own_or_its_nearest_parents() -> None:
     assert regions_of(machine, tasks[0]) == {"x": far, "y": other}
 
 
-def test_strangers_and_children_name_nothing_of_a_task() -> None:
-    machine = two_nodes()
+def test_strangers_and_children_name_nothing_of_a_task(machine: Machine) -> None:
     parent, child, stranger = (new_task(machine, name) for name in "abc")
     child.parent = parent.name
     machine.regions["b", "x"] = Region("b", "x", 1, 1)
@@ -85,28 +80,7 @@ def test_strangers_and_children_name_nothing_of_a_task() -> None:
     assert region_of(machine, stranger, "x") is None
 
 
-def test_parent_that_has_exited_is_still_an_owner() -> None:
-    machine = two_nodes()
+def test_parent_that_has_exited_is_still_an_owner(machine: Machine) -> None:
     child = new_task(machine, "b")
     child.parent = "a"
     assert owners_of(machine, child) == ["b", "a"]
-
-
-@pytest.mark.parametrize(
-    ("hot", "hot_rate", "hot_at", "parts"),
-    [
-        (0, 0.9, 0, [(100, 110, 1000)]),
-        (1, 0.9, 0, [(100, 110, 1000)]),
-        (0.01, 0.9, 0, [(100, 101, 900), (101, 110, 100)]),
-        (0.2, 0.5, 8191, [(100, 101, 62.5), (101, 103, 500), (103, 110, 437.5)]),
-        (0.2, 0.5, 1 << 30, [(100, 108, 500), (108, 110, 500)]),
-    ],
-    ids=["even", "all hot", "a page at least", "in the middle", "at the end"],
-)
-def test_accesses_go_to_the_hot_pages_of_a_region_and_to_the_others(
-    hot: float, hot_rate: float, hot_at: int, parts: list[tuple[int, int, float]]
-) -> None:
-    pattern = AccessPattern("heap", 1000, 0, hot, hot_rate, hot_at)
-    found = accessed(pattern, 100, 10)
-    assert [(a, b) for a, b, _ in found] == [(a, b) for a, b, _ in parts]
-    assert [rate for *_, rate in found] == pytest.approx([rate for *_, rate in parts])

@@ -36,13 +36,9 @@ def set_policy(mm: Mm, a: int, b: int, policy: Mempolicy | None) -> Vma:
 
 def test_find_vma_finds_what_contains_a_page() -> None:
     mm = mm_with((10, 20), (20, 25))
-    assert [mm.find_vma(page) for page in (9, 10, 19, 20, 25)] == [
-        None,
-        mm.vmas[0],
-        mm.vmas[0],
-        mm.vmas[1],
-        None,
-    ]
+    lower, upper = mm.vmas
+    assert [mm.find_vma(page) for page in (9, 10, 19)] == [None, lower, lower]
+    assert [mm.find_vma(page) for page in (20, 25)] == [upper, None]
 
 
 @pytest.mark.parametrize(
@@ -126,52 +122,36 @@ def test_a_changed_part_is_split_off(a: int, b: int, expected: list[tuple[int, i
     assert (vma.start, vma.end, vma.policy, vma.pgoff) == (a, b, BIND, a)
 
 
-def test_a_part_restored_merges_with_both_sides_again() -> None:
-    mm = mm_with((10, 40), anon_vmas=(5,))
-    set_policy(mm, 20, 30, BIND)
-    set_policy(mm, 20, 30, None)
-    assert layout(mm) == [(10, 40)]
-
-
-def test_a_part_at_the_end_goes_over_to_the_next_one() -> None:
+@pytest.mark.parametrize(
+    ("first", "anon_vmas", "then", "expected"),
+    [
+        pytest.param((20, 30, BIND), (5, 5, 5), (20, 30, None), [(10, 40)], id="restored"),
+        pytest.param((30, 40, BIND), (0, 0), (20, 30, BIND), [(10, 20), (20, 40)], id="at its end"),
+        pytest.param((10, 20, BIND), (0, 0), (20, 30, BIND), [(10, 30), (30, 40)], id="its start"),
+        pytest.param(
+            (20, 40, BIND), (5, 6), (20, 40, None), [(10, 20), (20, 40)], id="both touched"
+        ),
+        pytest.param(
+            (20, 40, BIND), (0, 5), (20, 40, None), [(10, 20), (20, 40)], id="it is touched"
+        ),
+        pytest.param((20, 40, BIND), (5, 0), (20, 40, None), [(10, 40)], id="the other is touched"),
+    ],
+)
+def test_a_part_goes_over_to_a_neighbour_that_is_alike(
+    first: tuple[int, int, Mempolicy],
+    anon_vmas: tuple[int, ...],
+    then: tuple[int, int, Mempolicy | None],
+    expected: list[tuple[int, int]],
+) -> None:
     mm = mm_with((10, 40))
-    set_policy(mm, 30, 40, BIND)
-    vma = set_policy(mm, 20, 30, BIND)
-    assert layout(mm) == [(10, 20), (20, 40)]
-    assert (vma.start, vma.pgoff) == (20, 20)
-
-
-def test_a_part_at_the_start_goes_over_to_the_one_before() -> None:
-    mm = mm_with((10, 40))
-    set_policy(mm, 10, 20, BIND)
-    set_policy(mm, 20, 30, BIND)
-    assert layout(mm) == [(10, 30), (30, 40)]
-    assert mm.vmas[1].pgoff == 30
-
-
-def test_halves_touched_apart_stay_two_with_one_policy() -> None:
-    mm = mm_with((10, 40))
-    set_policy(mm, 20, 40, BIND)
-    mm.vmas[0].anon_vma, mm.vmas[1].anon_vma = 5, 6
-    set_policy(mm, 20, 40, None)
-    assert layout(mm) == [(10, 20), (20, 40)]
-
-
-def test_a_touched_part_does_not_merge_with_an_untouched_neighbour() -> None:
-    mm = mm_with((10, 40))
-    set_policy(mm, 20, 40, BIND)
-    mm.vmas[1].anon_vma = 5
-    set_policy(mm, 20, 40, None)
-    assert layout(mm) == [(10, 20), (20, 40)]
-
-
-def test_an_untouched_part_merges_with_a_touched_neighbour() -> None:
-    mm = mm_with((10, 40))
-    set_policy(mm, 20, 40, BIND)
-    mm.vmas[0].anon_vma = 5
-    set_policy(mm, 20, 40, None)
-    assert layout(mm) == [(10, 40)]
-    assert mm.vmas[0].anon_vma == 5
+    set_policy(mm, *first)
+    for vma, anon_vma in zip(mm.vmas, anon_vmas, strict=True):
+        vma.anon_vma = anon_vma
+    changed = set_policy(mm, *then)
+    assert layout(mm) == expected
+    assert changed in mm.vmas
+    assert all(vma.pgoff == vma.start for vma in mm.vmas)
+    assert mm.vmas[0].anon_vma == anon_vmas[0]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.uapi import BALANCING, MPOL, RELATIVE, STATIC
 from tests.conftest import errno_of
 
-MODES = list(MPOL)
+PREFERRED, BIND, INTERLEAVE = MPOL.PREFERRED, MPOL.BIND, MPOL.INTERLEAVE
 NAMED = [MPOL.PREFERRED, MPOL.BIND, MPOL.INTERLEAVE, MPOL.PREFERRED_MANY, MPOL.WEIGHTED_INTERLEAVE]
 
 
@@ -44,58 +44,30 @@ def outcome(mode: int, nodes: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("mode", "plain", "static", "relative", "balancing", "empty"),
+    ("mode", "text", "nodes", "may_balance", "empty"),
     [
-        pytest.param(0, "EINVAL", "EINVAL", "EINVAL", "EINVAL", "None", id="default"),
-        pytest.param(
-            1, "prefer:1", "prefer=static:1", "prefer=relative:1", "EINVAL", "local", id="preferred"
-        ),
-        pytest.param(
-            2,
-            "bind:1-2",
-            "bind=static:1-2",
-            "bind=relative:1-2",
-            "bind=balancing:1-2",
-            "EINVAL",
-            id="bind",
-        ),
-        pytest.param(
-            3,
-            "interleave:1-2",
-            "interleave=static:1-2",
-            "interleave=relative:1-2",
-            "EINVAL",
-            "EINVAL",
-            id="interleave",
-        ),
-        pytest.param(4, "EINVAL", "EINVAL", "EINVAL", "EINVAL", "local", id="local"),
-        pytest.param(
-            5,
-            "prefer (many):1-2",
-            "prefer (many)=static:1-2",
-            "prefer (many)=relative:1-2",
-            "prefer (many)=balancing:1-2",
-            "EINVAL",
-            id="preferred-many",
-        ),
-        pytest.param(
-            6,
-            "weighted interleave:1-2",
-            "weighted interleave=static:1-2",
-            "weighted interleave=relative:1-2",
-            "EINVAL",
-            "EINVAL",
-            id="weighted-interleave",
-        ),
+        (1, "prefer", "1", False, "local"),
+        (2, "bind", "1-2", True, "EINVAL"),
+        (3, "interleave", "1-2", False, "EINVAL"),
+        (5, "prefer (many)", "1-2", True, "EINVAL"),
+        (6, "weighted interleave", "1-2", False, "EINVAL"),
     ],
 )
-def test_the_table_of_modes(
-    mode: int, plain: str, static: str, relative: str, balancing: str, empty: str
+def test_modes_that_name_nodes(
+    mode: int, text: str, nodes: str, may_balance: bool, empty: str
 ) -> None:
-    assert outcome(mode, "1-2") == plain
-    assert outcome(mode | STATIC, "1-2") == static
-    assert outcome(mode | RELATIVE, "1-2") == relative
-    assert outcome(mode | BALANCING, "1-2") == balancing
+    assert outcome(mode, "1-2") == f"{text}:{nodes}"
+    assert outcome(mode | STATIC, "1-2") == f"{text}=static:{nodes}"
+    assert outcome(mode | RELATIVE, "1-2") == f"{text}=relative:{nodes}"
+    balancing = outcome(mode | BALANCING, "1-2")
+    assert balancing == (f"{text}=balancing:{nodes}" if may_balance else "EINVAL")
+    assert outcome(mode, "") == empty
+
+
+@pytest.mark.parametrize(("mode", "empty"), [(0, "None"), (4, "local")], ids=["default", "local"])
+def test_modes_that_name_none(mode: int, empty: str) -> None:
+    for flags in (0, STATIC, RELATIVE, BALANCING):
+        assert outcome(mode | flags, "1-2") == "EINVAL"
     assert outcome(mode, "") == empty
 
 
@@ -107,8 +79,8 @@ def test_the_table_of_modes(
         pytest.param(MPOL.DEFAULT | BALANCING, "EINVAL", id="default, balancing"),
         pytest.param(MPOL.LOCAL | STATIC, "EINVAL", id="local, static"),
         pytest.param(MPOL.LOCAL | RELATIVE, "EINVAL", id="local, relative"),
-        pytest.param(MPOL.PREFERRED | STATIC, "EINVAL", id="preferred, static"),
-        pytest.param(MPOL.PREFERRED | RELATIVE, "EINVAL", id="preferred, relative"),
+        pytest.param(PREFERRED | STATIC, "EINVAL", id="preferred, static"),
+        pytest.param(PREFERRED | RELATIVE, "EINVAL", id="preferred, relative"),
     ],
 )
 def test_flags_with_an_empty_mask(mode: int, answer: str) -> None:
@@ -116,7 +88,7 @@ def test_flags_with_an_empty_mask(mode: int, answer: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "mode", [7, 8, -1, MPOL.BIND | STATIC | RELATIVE, MPOL.BIND | 0x1000, MPOL.BIND | 0x10000]
+    "mode", [7, 8, -1, BIND | STATIC | RELATIVE, BIND | 0x1000, BIND | 0x10000]
 )
 def test_unknown_modes_and_both_kinds_of_masks_are_refused(mode: int) -> None:
     assert errno_of(split_mode, mode, RELEASES["6.12"]) == "EINVAL"
@@ -126,7 +98,7 @@ def test_6_1_knows_no_weights_and_balances_only_bind() -> None:
     old = RELEASES["6.1"]
     assert errno_of(split_mode, 6, old) == "EINVAL"
     assert errno_of(split_mode, 5 | BALANCING, old) == "EINVAL"
-    assert split_mode(2 | BALANCING, old) == (MPOL.BIND, BALANCING)
+    assert split_mode(2 | BALANCING, old) == (BIND, BALANCING)
 
 
 @pytest.mark.parametrize("mode", NAMED)
@@ -138,7 +110,7 @@ def test_nodes_that_are_not_allowed_are_dropped_and_none_left_is_einval(mode: MP
 
 
 def test_preferred_keeps_the_lowest_node_that_is_allowed() -> None:
-    found = built(MPOL.PREFERRED, "0-2", "1-3")
+    found = built(PREFERRED, "0-2", "1-3")
     assert found is not None
     assert (str(found), found.user_nodes) == ("prefer:1", mask("1"))
 
@@ -146,10 +118,10 @@ def test_preferred_keeps_the_lowest_node_that_is_allowed() -> None:
 @pytest.mark.parametrize(
     ("mode", "user_nodes"),
     [
-        (MPOL.BIND, "1"),
-        (MPOL.BIND | STATIC, "1,7"),
-        (MPOL.BIND | BALANCING, "1,7"),
-        (MPOL.PREFERRED | STATIC, "1,7"),
+        (BIND, "1"),
+        (BIND | STATIC, "1,7"),
+        (BIND | BALANCING, "1,7"),
+        (PREFERRED | STATIC, "1,7"),
     ],
 )
 def test_with_a_flag_the_nodes_asked_for_are_remembered(mode: int, user_nodes: str) -> None:
@@ -159,7 +131,7 @@ def test_with_a_flag_the_nodes_asked_for_are_remembered(mode: int, user_nodes: s
 
 
 def test_relative_nodes_are_ranks_among_the_allowed() -> None:
-    found = built(MPOL.BIND | RELATIVE, "0", "1-2")
+    found = built(BIND | RELATIVE, "0", "1-2")
     assert found is not None
     assert (str(found), found.user_nodes) == ("bind=relative:1", mask("0"))
 
@@ -167,15 +139,15 @@ def test_relative_nodes_are_ranks_among_the_allowed() -> None:
 @pytest.mark.parametrize(
     ("found", "text"),
     [
-        (policy(MPOL.PREFERRED, "1"), "prefer:1"),
-        (policy(MPOL.BIND, "0-1"), "bind:0-1"),
-        (policy(MPOL.INTERLEAVE, "0,2", STATIC), "interleave=static:0,2"),
-        (policy(MPOL.BIND, "1", RELATIVE | BALANCING), "bind=relative|balancing:1"),
-        (policy(MPOL.BIND, "1", STATIC | BALANCING), "bind=static|balancing:1"),
+        (policy(PREFERRED, "1"), "prefer:1"),
+        (policy(BIND, "0-1"), "bind:0-1"),
+        (policy(INTERLEAVE, "0,2", STATIC), "interleave=static:0,2"),
+        (policy(BIND, "1", RELATIVE | BALANCING), "bind=relative|balancing:1"),
+        (policy(BIND, "1", STATIC | BALANCING), "bind=static|balancing:1"),
         (policy(MPOL.PREFERRED_MANY, "0-1"), "prefer (many):0-1"),
         (policy(MPOL.WEIGHTED_INTERLEAVE, "0-3"), "weighted interleave:0-3"),
         (policy(MPOL.LOCAL, ""), "local"),
-        (policy(MPOL.BIND, "0", home=1), "bind:0"),
+        (policy(BIND, "0", home=1), "bind:0"),
     ],
 )
 def test_text(found: Mempolicy, text: str) -> None:
@@ -184,7 +156,7 @@ def test_text(found: Mempolicy, text: str) -> None:
 
 def test_text_is_cut_at_63_characters() -> None:
     nodes = ",".join(str(nid) for nid in range(0, 60, 2))
-    text = str(policy(MPOL.BIND, nodes))
+    text = str(policy(BIND, nodes))
     assert text == f"bind:{nodes}"[:63]
 
 
@@ -193,22 +165,20 @@ def test_text_is_cut_at_63_characters() -> None:
     [
         pytest.param(None, None, True, id="both default"),
         pytest.param(None, policy(MPOL.LOCAL, ""), False, id="default and local"),
-        pytest.param(policy(MPOL.BIND, "1"), policy(MPOL.BIND, "1"), True, id="same"),
+        pytest.param(policy(BIND, "1"), policy(BIND, "1"), True, id="same"),
+        pytest.param(policy(BIND, "1"), policy(BIND, "1", origin="1"), True, id="other mems"),
         pytest.param(
-            policy(MPOL.BIND, "1"), policy(MPOL.BIND, "1", origin="1"), True, id="other mems"
-        ),
-        pytest.param(
-            policy(MPOL.BIND, "1", STATIC, "1"),
-            policy(MPOL.BIND, "1", STATIC, "1,7"),
+            policy(BIND, "1", STATIC, "1"),
+            policy(BIND, "1", STATIC, "1,7"),
             False,
             id="other nodes asked for",
         ),
-        pytest.param(policy(MPOL.BIND, "1"), policy(MPOL.BIND, "2"), False, id="nodes"),
-        pytest.param(policy(MPOL.BIND, "1"), policy(MPOL.INTERLEAVE, "1"), False, id="modes"),
-        pytest.param(policy(MPOL.BIND, "1"), policy(MPOL.BIND, "1", home=0), False, id="home"),
+        pytest.param(policy(BIND, "1"), policy(BIND, "2"), False, id="nodes"),
+        pytest.param(policy(BIND, "1"), policy(INTERLEAVE, "1"), False, id="modes"),
+        pytest.param(policy(BIND, "1"), policy(BIND, "1", home=0), False, id="home"),
         pytest.param(
-            policy(MPOL.BIND, "1", STATIC, "1"),
-            policy(MPOL.BIND, "1", RELATIVE, "1"),
+            policy(BIND, "1", STATIC, "1"),
+            policy(BIND, "1", RELATIVE, "1"),
             False,
             id="flags",
         ),
@@ -221,20 +191,18 @@ def test_equality(a: Mempolicy | None, b: Mempolicy | None, answer: bool) -> Non
 @pytest.mark.parametrize(
     ("before", "mems", "nodes", "origin"),
     [
-        pytest.param(policy(MPOL.BIND, "1", origin="0-1"), "2-3", "3", "2-3", id="bind"),
-        pytest.param(policy(MPOL.INTERLEAVE, "0-1", origin="0-1"), "1", "1", "1", id="shrinks"),
-        pytest.param(policy(MPOL.INTERLEAVE, "1", origin="1"), "0-1", "0", "0-1", id="grows"),
-        pytest.param(policy(MPOL.BIND, "1", STATIC, "1"), "0-1", "1", "1", id="static"),
+        pytest.param(policy(BIND, "1", origin="0-1"), "2-3", "3", "2-3", id="bind"),
+        pytest.param(policy(INTERLEAVE, "0-1", origin="0-1"), "1", "1", "1", id="shrinks"),
+        pytest.param(policy(INTERLEAVE, "1", origin="1"), "0-1", "0", "0-1", id="grows"),
+        pytest.param(policy(BIND, "1", STATIC, "1"), "0-1", "1", "1", id="static"),
+        pytest.param(policy(BIND, "1", STATIC, "1"), "2-3", "2-3", "1", id="static, none left"),
+        pytest.param(policy(BIND, "1", RELATIVE, "1"), "2-3", "3", "1", id="relative"),
         pytest.param(
-            policy(MPOL.BIND, "1", STATIC, "1"), "2-3", "2-3", "1", id="static, none left"
+            policy(BIND, "1", BALANCING, "1"), "2-3", "2", "2-3", id="balancing, by own mask"
         ),
-        pytest.param(policy(MPOL.BIND, "1", RELATIVE, "1"), "2-3", "3", "1", id="relative"),
+        pytest.param(policy(PREFERRED, "1", origin="0-1"), "2-3", "1", "2-3", id="preferred"),
         pytest.param(
-            policy(MPOL.BIND, "1", BALANCING, "1"), "2-3", "2", "2-3", id="balancing, by own mask"
-        ),
-        pytest.param(policy(MPOL.PREFERRED, "1", origin="0-1"), "2-3", "1", "2-3", id="preferred"),
-        pytest.param(
-            policy(MPOL.PREFERRED, "1", STATIC, "1"), "2-3", "1", "2-3", id="preferred, static"
+            policy(PREFERRED, "1", STATIC, "1"), "2-3", "1", "2-3", id="preferred, static"
         ),
         pytest.param(
             policy(MPOL.PREFERRED_MANY, "0-1", RELATIVE, "0-1"),
@@ -252,7 +220,7 @@ def test_rebind(before: Mempolicy, mems: str, nodes: str, origin: str) -> None:
 
 @pytest.mark.parametrize(
     "before",
-    [None, policy(MPOL.LOCAL, "", origin=""), policy(MPOL.BIND, "2", origin="2-3")],
+    [None, policy(MPOL.LOCAL, "", origin=""), policy(BIND, "2", origin="2-3")],
     ids=["default", "local", "mems are the same"],
 )
 def test_rebind_leaves_alone(before: Mempolicy | None) -> None:

@@ -1,28 +1,25 @@
 """How declared accesses spread over the pages of a region."""
 
-from pymigrate.mm.state.task import Accessed, AccessPattern, accessed
+import pytest
+
+from pymigrate.mm.state.task import AccessPattern, accessed
 
 
-def test_accesses_are_even_without_a_hot_set() -> None:
-    assert accessed(AccessPattern("heap", 500.0), 10, 100) == [Accessed(10, 110, 500.0)]
-
-
-def test_hot_pages_get_their_share_and_the_others_what_is_left() -> None:
-    pattern = AccessPattern("heap", 1000.0, hot=0.1, hot_rate=0.75)
-    assert accessed(pattern, 0, 100) == [Accessed(0, 10, 750.0), Accessed(10, 100, 250.0)]
-
-
-def test_hot_pages_may_begin_anywhere() -> None:
-    pattern = AccessPattern("heap", 900.0, hot=0.1, hot_rate=0.0, hot_at=80 * 4096)
-    assert [(part.start, part.end) for part in accessed(pattern, 0, 100)] == [
-        (0, 80),
-        (80, 90),
-        (90, 100),
-    ]
-    late = pattern._replace(hot_at=1 << 30)
-    assert accessed(late, 0, 100)[-1] == Accessed(90, 100, 0.0)
-
-
-def test_smallest_hot_set_is_a_page() -> None:
-    pattern = AccessPattern("heap", 100.0, hot=0.001, hot_rate=0.5)
-    assert accessed(pattern, 0, 100)[0] == Accessed(0, 1, 50.0)
+@pytest.mark.parametrize(
+    ("hot", "hot_rate", "hot_at", "parts"),
+    [
+        (0, 0.9, 0, [(100, 110, 1000)]),
+        (1, 0.9, 0, [(100, 110, 1000)]),
+        (0.01, 0.9, 0, [(100, 101, 900), (101, 110, 100)]),
+        (0.2, 0.5, 8191, [(100, 101, 62.5), (101, 103, 500), (103, 110, 437.5)]),
+        (0.2, 0.5, 1 << 30, [(100, 108, 500), (108, 110, 500)]),
+    ],
+    ids=["even", "all hot", "a page at least", "in the middle", "at the end"],
+)
+def test_accesses_go_to_the_hot_pages_of_a_region_and_to_the_others(
+    hot: float, hot_rate: float, hot_at: int, parts: list[tuple[int, int, float]]
+) -> None:
+    pattern = AccessPattern("heap", 1000, 0, hot, hot_rate, hot_at)
+    found = accessed(pattern, 100, 10)
+    assert [(a, b) for a, b, _ in found] == [(a, b) for a, b, _ in parts]
+    assert [rate for *_, rate in found] == pytest.approx([rate for *_, rate in parts])

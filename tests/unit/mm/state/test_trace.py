@@ -13,15 +13,7 @@ from pymigrate.syscalls.mempolicy import mbind
 from pymigrate.syscalls.migrate import migrate_pages
 from pymigrate.syscalls.mmap import mprotect
 from pymigrate.syscalls.process import fork, touch
-from tests.conftest import (
-    PAGE,
-    errno_of,
-    hold,
-    mapped,
-    new_file,
-    touched,
-    two_nodes,
-)
+from tests.conftest import PAGE, errno_of, hold, mapped, new_file, touched, two_nodes
 
 THP = "nr_thp_succeeded=0 nr_thp_failed=0 nr_thp_split=0 nr_split=0"
 
@@ -75,9 +67,23 @@ def test_a_call_that_queues_nothing_says_nothing(machine: Machine, task: Task) -
     assert moving(machine, task) == []
 
 
-def test_a_batch_is_unmapped_before_any_of_it_is_moved(machine: Machine, task: Task) -> None:
+@pytest.mark.parametrize(
+    ("pins", "expected", "counts"),
+    [
+        pytest.param(None, "+0 +1 +2 -0 -1 -2", (3, 0), id="it is unmapped before any is moved"),
+        pytest.param(0, "+0 +1 +2 -0 -2 -1 +1 -1", (2, 1), id="a page with a reference: twice"),
+        pytest.param(1, "+0 +2 -0 -2", (2, 1), id="a pinned page is not even unmapped"),
+    ],
+)
+def test_what_is_told_of_a_batch(
+    machine: Machine, task: Task, pins: int | None, expected: str, counts: tuple[int, int]
+) -> None:
     addr = touched(machine, task, "12KiB")
-    assert entries(moving(machine, task), addr) == ["+0", "+1", "+2", "-0", "-1", "-2"]
+    if pins is not None:
+        hold(machine, task, addr + PAGE, pins=pins)
+    events = moving(machine, task)
+    assert entries(events, addr) == expected.split()
+    assert events[-1].text.startswith("nr_succeeded={} nr_failed={} ".format(*counts))
 
 
 def test_batches_are_512_pages(machine: Machine, task: Task) -> None:
@@ -85,20 +91,6 @@ def test_batches_are_512_pages(machine: Machine, task: Task) -> None:
     found = entries(moving(machine, task), addr)
     changes = [i for i, (a, b) in enumerate(pairwise(found), 1) if a[0] != b[0]]
     assert changes == [512, 1024, 1112]
-
-
-def test_a_page_with_a_reference_is_tried_twice(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "12KiB")
-    hold(machine, task, addr + PAGE, pins=0)
-    events = moving(machine, task)
-    assert entries(events, addr) == ["+0", "+1", "+2", "-0", "-2", "-1", "+1", "-1"]
-    assert events[-1].text.startswith("nr_succeeded=2 nr_failed=1 ")
-
-
-def test_a_pinned_page_is_not_even_unmapped(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "12KiB")
-    hold(machine, task, addr + PAGE)
-    assert entries(moving(machine, task), addr) == ["+0", "+2", "-0", "-2"]
 
 
 def test_memory_that_runs_out_ends_the_batch(machine: Machine, task: Task) -> None:
@@ -119,10 +111,8 @@ def test_all_entries_of_a_page_follow_each_other_parent_first(machine: Machine, 
     child = fork(machine, task, "b")
     events = moving(machine, child)
     assert entries(events, addr) == ["+0", "+0", "+1", "+1", "-0", "-0", "-1", "-1"]
-    assert [event.text for event in events[1:3]] == [
-        "pte=read,young,dirty order=0",
-        "pte=read,dirty order=0",
-    ]
+    texts = [event.text for event in events[1:3]]
+    assert texts == ["pte=read,young,dirty order=0", "pte=read,dirty order=0"]
 
 
 def test_read_only_exclusive_entries_say_so(machine: Machine, task: Task) -> None:
@@ -142,7 +132,5 @@ def test_a_files_entries_come_in_the_order_of_its_mappings(machine: Machine, tas
     pages = [e.page for e in events if e.name == "set_migration_pte"]
     a, b = first >> 12, second >> 12
     assert pages == [a, b, a + 1, b + 1]
-    assert [e.text for e in events[1:3]] == [
-        "pte=write,young order=0",
-        "pte=write,young,dirty order=0",
-    ]
+    texts = [event.text for event in events[1:3]]
+    assert texts == ["pte=write,young order=0", "pte=write,young,dirty order=0"]
