@@ -1,6 +1,6 @@
 """The state of a frame."""
 
-from pymigrate.mm.base.memmap import Frame, FrameFlag, FrameRun, nid_of
+from pymigrate.mm.base.memmap import Folio, Frame, FrameFlag, FrameRun, nid_of
 
 
 def test_a_pfn_names_its_node() -> None:
@@ -32,3 +32,12 @@ def test_frames_that_are_alike_are_one_run() -> None:
     assert (head, tail) == (FrameRun(4, 2, Frame(1, 0)), FrameRun(6, 4, Frame(1, 0)))
     assert head.join(tail) == run
     assert head.join(FrameRun(6, 4, Frame(2, 0))) is None
+
+
+def test_one_frame_stands_for_a_folio_whose_pages_differ() -> None:
+    frame = Frame(1, FrameFlag.ANON | FrameFlag.ZEROED, 2, order=1)
+    first, second = FrameRun(4, 1, frame), FrameRun(5, 1, frame._replace(pte_maps=1, pins=1))
+    mixed = frame.with_flags(FrameFlag.MIXED)._replace(pins=1)
+    assert Folio(4, 1, (first, second)).merged() == mixed
+    stored = second._replace(frame=second.frame.without_flags(FrameFlag.ZEROED))
+    assert Folio(4, 1, (first, stored)).merged() == mixed.without_flags(FrameFlag.ZEROED)

@@ -120,3 +120,8 @@ def test_change_loads_a_map_first(change: Callable[[RunMap[Extent]], object]) ->
     change(lazy)
     assert lazy.runs == plain.runs
     assert lazy.changed
+
+
+def test_runs_are_read_when_they_are_looked_at() -> None:
+    found = RunMap(load=lambda: runs((2, 3)))
+    assert (found.is_unread, found.between(0, 4), found.is_unread) == (True, runs((2, 2)), False)

@@ -7,11 +7,24 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.syscalls.gup import pin
 from pymigrate.syscalls.madvise import madvise
 from pymigrate.syscalls.mempolicy import mbind, set_mempolicy
 from pymigrate.syscalls.mmap import mlock
 from pymigrate.syscalls.process import exit_task, fork, sched_setaffinity, touch
-from tests.conftest import PAGE, flags_at, hold, mapped, new_file, new_task, nodes_of, touched
+from tests.conftest import (
+    PAGE,
+    errno_of,
+    flags_at,
+    hold,
+    mapped,
+    new_file,
+    new_task,
+    nodes_of,
+    nodes_with,
+    touched,
+    two_nodes,
+)
 from tests.property.invariants import entries
 
 
@@ -143,3 +156,23 @@ def test_pinned_pages_among_others_of_a_table_are_copied(machine: Machine, task:
     shared = [frame_of(machine, e.lanes[0]).mapcount == 2 for e in entries(task.mm)]
     assert shared == [True, True, False, True, True, False, True, True]
     assert nodes_of(machine, child, addr, "32KiB") == [[8, 0]]
+
+
+def test_a_huge_page_that_is_pinned_is_split_and_its_neighbour_is_not() -> None:
+    machine = two_nodes("16MiB")
+    machine.thp = "always"
+    task = new_task(machine)
+    addr = touched(machine, task, "4MiB")
+    pin(machine, task, addr, PAGE, is_long=True)
+    fork(machine, task, "b")
+    assert machine.counters["thp_split_pmd"] == 1
+    assert [(run.order, run.nr) for run in task.mm.page_table.runs] == [(0, 512), (9, 512)]
+
+
+def test_without_memory_for_copies_there_is_no_child() -> None:
+    machine = nodes_with("2MiB")
+    task = new_task(machine)
+    hold(machine, task, touched(machine, task, "1200KiB"), 300)
+    assert errno_of(fork, machine, task, "b") == "ENOMEM"
+    assert (machine.tasks, machine.mms) == ({}, {})  # the parent was killed for memory
+    assert machine.nodes[0].nr_free == 512 - 300

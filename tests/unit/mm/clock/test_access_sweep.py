@@ -4,9 +4,11 @@ import pytest
 
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.clock.access_sweep import Accessing, Sweep, run_sweep, sweeps
+from pymigrate.mm.clock.balance import balance
+from pymigrate.mm.clock.simulated_time import Scan
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import AccessPattern, Region, Task
-from tests.conftest import PAGE, mapped, touched, two_nodes
+from tests.conftest import PAGE, balancing_nodes, mapped, new_task, touched, two_nodes
 
 
 @pytest.fixture
@@ -101,3 +103,14 @@ def test_a_signal_ends_the_use_of_one_region_alone(machine: Machine, task: Task)
 
 def named(machine: Machine, task: Task, name: str, addr: int, nr: int) -> None:
     machine.regions[task.name, name] = Region(task.name, name, addr // PAGE, nr)
+
+
+def test_declared_accesses_draw_pages_while_time_passes() -> None:
+    machine = balancing_nodes()
+    new_task(machine, "idle")
+    task = new_task(machine)
+    named(machine, task, "heap", touched(machine, task, "16KiB", node=1), 4)
+    task.accesses = [AccessPattern("heap", 100)]
+    scan = Scan(1004, task.pid, 4, 0, 4, 0, 4, period=2000)
+    assert balance(machine, 1100) == ({task.pid: (4, 0, 4)}, [scan], [])
+    assert machine.now == 1100

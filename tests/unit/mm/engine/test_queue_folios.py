@@ -4,6 +4,7 @@ import pytest
 
 from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import FrameFlag, nid_of
+from pymigrate.mm.base.why import Why
 from pymigrate.mm.calls.migrate_pages import do_migrate_pages, node_pairs
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.queue_folios import Queue, Walk
@@ -11,6 +12,7 @@ from pymigrate.mm.frames.frames import update_frames
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.policy import Mempolicy
+from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Nodemask
@@ -176,6 +178,16 @@ def test_a_full_target_ends_the_call_with_what_moved_moved(machine: Machine, tas
     assert errno_of(migrate, machine, task, "0", "1") == "ENOMEM"
     assert nodes_of(machine, task, addr, "1MiB") == [[979 - 768, 1], [256 - 211, 0]]
     assert machine.counters == machine.counters | {"pgmigrate_success": 211, "pgmigrate_fail": 1}
+
+
+def test_pages_that_a_call_did_not_come_to_are_told() -> None:
+    machine = four_nodes("4MiB")
+    task = new_task(machine)
+    for size, node in [("1MiB", 0), ("16KiB", 1), ("3MiB", 2)]:
+        touched(machine, task, size, node)
+    machine.watch = Watch(left=(left := []))
+    assert errno_of(migrate, machine, task, "0-1", "2-3") == "ENOMEM"
+    assert [(nr, why) for _, nr, why in left] == [(32, Why.FULL), (4, Why.ENDED)]
 
 
 def test_private_and_file_pages_in_one_table_move_together(machine: Machine, task: Task) -> None:

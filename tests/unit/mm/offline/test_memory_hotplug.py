@@ -212,6 +212,15 @@ def test_cpuset_uses_what_is_left_and_its_own_again(machine: Machine, task: Task
     assert nodes_of(machine, task, addr, "1MiB") == [[256, 1]]
 
 
+def test_v1_cpuset_that_loses_its_last_node_loses_its_tasks() -> None:
+    machine = nodes_with("256MiB", "256MiB", "256MiB", kernel="6.1")
+    task, only = new_task(machine), Nodemask.of(1)
+    batch = machine.cpusets["batch"] = Cpuset("batch", task.cpus, only, True, only)
+    task.cpuset, task.mems_allowed = "batch", only
+    empty(machine, 1)
+    assert (task.cpuset, str(task.mems_allowed), batch.mems) == ("", "0,2", Nodemask())
+
+
 def test_free_huge_pages_of_the_pool_are_dissolved(machine: Machine) -> None:
     set_nr_hugepages(machine, 3, 1)
     empty(machine, 1)

@@ -52,10 +52,9 @@ def test_page_that_somebody_holds_costs_its_ten_attempts(machine: Machine, task:
 
 
 def test_farther_nodes_are_copied_to_more_slowly() -> None:
-    far = {0: {0: 10, 1: 40}, 1: {0: 40, 1: 10}}
     tally = Tally(pages=Counter({(0, 1): 1000}))
-    near, slow = (estimate(tally, Costs(), distances).copy for distances in (NEAR, far))
-    assert slow == pytest.approx(2 * near)
+    rates = [4096 / estimate(tally, Costs(), {0: {1: d}}).copy for d in (10, 15, 20, 40)]
+    assert rates == pytest.approx([12, 11.5, 11, 5.5])
 
 
 def test_long_list_of_addresses_is_told_by_its_pairs_of_nodes() -> None:

@@ -2,10 +2,18 @@
 
 import pytest
 
-from pymigrate.mm.state.machine import Machine, find_file, owners_of, region_of, regions_of
+from pymigrate.mm.state.machine import (
+    Machine,
+    find_file,
+    is_mapped,
+    owners_of,
+    region_of,
+    regions_of,
+)
 from pymigrate.mm.state.task import Cap, Region
 from pymigrate.nodemask import Cpumask, Nodemask
-from tests.conftest import errno_of, new_file, new_task, nodes_with, two_nodes
+from pymigrate.syscalls.mmap import munmap
+from tests.conftest import errno_of, mapped, new_file, new_task, nodes_with, two_nodes
 
 
 def test_memory_nodes_are_those_with_memory() -> None:
@@ -84,3 +92,14 @@ def test_parent_that_has_exited_is_still_an_owner(machine: Machine) -> None:
     child = new_task(machine, "b")
     child.parent = "a"
     assert owners_of(machine, child) == ["b", "a"]
+
+
+def test_a_name_is_of_what_is_still_mapped() -> None:
+    machine = two_nodes()
+    task = new_task(machine)
+    addr = mapped(machine, task, "8KiB")
+    machine.regions["a", "heap"] = Region("a", "heap", addr >> 12, 2)
+    munmap(machine, task, addr, 4096)
+    found = [is_mapped(machine, task, "heap"), is_mapped(machine, task, "stack")]
+    munmap(machine, task, addr + 4096, 4096)
+    assert [*found, is_mapped(machine, task, "heap")] == [True, False, False]

@@ -175,3 +175,19 @@ def test_no_vma_meets_an_empty_range() -> None:
     mm = Mm(1, 1, [Vma(0, 8, Vm.READ, 0)])
     assert mm.vmas_between(4, 4) == []
     assert list(mm.parts(4, 4)) == []
+
+
+def test_a_mapping_may_stay_apart() -> None:
+    mm = mm_with((10, 20))
+    mm.insert_apart(Vma(20, 30, RW, 20))
+    assert layout(mm) == [(10, 20), (20, 30)]
+
+
+def test_page_tables_go_with_the_last_mapping_of_their_block() -> None:
+    mm = mm_with((0, 600), (600, 2048))
+    mm.note_tables([(0, 2048)])
+    left = []
+    for a, b in [(600, 1024), (0, 600), (1536, 1540)]:
+        mm.remove(a, b)
+        left += [tuple(extent) for extent in mm.tables.runs]
+    assert left == [(0, 2048), (1024, 1024), (1024, 1024)]
