@@ -1,15 +1,19 @@
 """What tests of mm ask of a machine."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from pymigrate.mm.base.memmap import Frame
 from pymigrate.mm.frames.frames import frame_of
+from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.events import Event
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
-from tests.conftest import mapped, new_file, pfn_at
+from pymigrate.syscalls.process import touch
+from pymigrate.units import parse_size
+from tests.conftest import mapped, new_file, new_task, pfn_at, touched
 from tests.property.invariants import check
 
 
@@ -27,21 +31,41 @@ def frame_at(machine: Machine, task: Task, addr: int) -> Frame:
     return frame_of(machine, pfn_at(task, addr))
 
 
-def file_mapped(machine: Machine, task: Task, size: str, fs: str = "tmpfs", **how: object) -> int:
+def file_mapped(machine: Machine, task: Task, size: str, fs: str = "tmpfs") -> int:
     """Map all of a new file, shared; give the address."""
-    return mapped(machine, task, size, space=new_file(machine, size, fs), is_shared=True, **how)
+    return file_of(machine, task, size, fs)[1]
+
+
+def file_of(
+    machine: Machine, task: Task, size: str, fs: str = "tmpfs", **how: Any
+) -> tuple[AddressSpace, int]:
+    """A new file, and the address where all of it is mapped, shared unless *how* says otherwise."""
+    file = new_file(machine, size, fs)
+    return file, mapped(machine, task, size, **{"space": file, "is_shared": True, **how})
+
+
+def loaded(machine: Machine, task: Task, size: str, prot: str = "rw", **how: Any) -> int:
+    """Map *size* and load from all of it; give the address."""
+    addr = mapped(machine, task, size, prot, **how)
+    assert touch(machine, task, addr, parse_size(size), write=False) is None
+    return addr
+
+
+def huge(machine: Machine, task: Task, size: str = "2MiB", **how: Any) -> int:
+    """Map *size* and write to all of it, with huge pages from now on; give the address."""
+    machine.thp = "always"
+    return touched(machine, task, size, **how)
+
+
+def with_task(machine: Machine) -> tuple[Machine, Task]:
+    """A machine of a test's own, and a task there."""
+    return machine, new_task(machine)
 
 
 def entry_events(machine: Machine) -> list[str]:
     """The names of the noted events that are about entries."""
     events = machine.watch.events or ()
     return [event.name for event in events if isinstance(event, Event) and event.page]
-
-
-def starts(machine: Machine) -> list[str]:
-    """What the noted calls of the engine say of their mode and reason."""
-    events = machine.watch.events or ()
-    return [event.text for event in events if event.name == "mm_migrate_pages_start"]
 
 
 def huge_pages(machine: Machine) -> tuple[int, int]:

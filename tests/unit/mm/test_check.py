@@ -19,7 +19,8 @@ from pymigrate.mm.state.vma import Vma
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.uapi import MPOL
 from pymigrate.units import PAGE_SHIFT
-from tests.conftest import BASE, new_file, new_task, touched, two_nodes
+from tests.conftest import BASE, new_file, touched, two_nodes
+from tests.unit.mm.conftest import with_task
 
 PAGE = BASE >> PAGE_SHIFT
 ANON = Frame(2, FrameFlag.ANON)
@@ -28,8 +29,7 @@ GONE = Mempolicy(MPOL.BIND, 0, Nodemask.of(7), Nodemask.of(7))
 
 @pytest.fixture
 def machine() -> Machine:
-    machine = two_nodes()
-    task = new_task(machine)
+    machine, task = with_task(two_nodes())
     touched(machine, task, "16KiB")
     touched(machine, task, "16KiB", node=1, is_shared=True)
     touched(machine, task, "16KiB", is_shared=True, space=new_file(machine, "16KiB"))

@@ -32,6 +32,7 @@ from tests.conftest import (
     touched,
 )
 from tests.property.invariants import check
+from tests.unit.mm.conftest import huge
 
 NAMES = {
     "pte": "numa_pte_updates",
@@ -123,8 +124,7 @@ def test_what_others_do_ends_a_hint(machine: Machine, task: Task) -> None:
 
 
 def test_large_folio_that_is_mapped_by_pages_takes_one_fault(machine: Machine, task: Task) -> None:
-    machine.thp = "always"
-    addr = touched(machine, task, "6MiB", node=1)
+    addr = huge(machine, task, "6MiB", node=1)
     for page, prot in [(511, "r"), (511, "rw"), (1023, "r"), (1023, "rw")]:
         mprotect(machine, task, addr + page * PAGE, 2 * PAGE, prot)  # huge entries are split
     counted = running(machine, task, addr, 6 * MIB, 1.1)
@@ -133,8 +133,7 @@ def test_large_folio_that_is_mapped_by_pages_takes_one_fault(machine: Machine, t
 
 
 def test_refused_large_folio_is_accessible_as_far_as_mapped(machine: Machine, task: Task) -> None:
-    machine.thp = "always"
-    addr = touched(machine, task, "2MiB", node=1)
+    addr = huge(machine, task, "2MiB", node=1)
     mprotect(machine, task, addr + 256 * PAGE, PAGE, "r")
     for zone in machine.nodes[0].zones:
         zone.watermark_high = zone.nr_free

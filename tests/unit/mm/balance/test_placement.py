@@ -20,6 +20,7 @@ from pymigrate.syscalls.mempolicy import mbind
 from pymigrate.syscalls.process import exit_task, touch
 from pymigrate.uapi import BALANCING, MPOL
 from tests.conftest import PAGE, mapped, new_file, new_task, nodes_of, nodes_with, touched
+from tests.unit.mm.conftest import with_task
 
 
 def fault(nid: int, pages: int = 1, **how: int | bool) -> HintFault:
@@ -69,8 +70,7 @@ def test_preferred_node_is_that_of_most_faults_and_stays(machine: Machine, task:
 
 
 def test_preferred_node_has_cpus() -> None:
-    machine = nodes_with("64MiB", "64MiB", "64MiB", cpus=("0", "", "1"))
-    task = new_task(machine)
+    machine, task = with_task(nodes_with("64MiB", "64MiB", "64MiB", cpus=("0", "", "1")))
     judged(machine, task, fault(1, 20))
     assert task.numa.preferred == 0
 

@@ -14,7 +14,7 @@ from pymigrate.syscalls.migrate import move_pages
 from pymigrate.syscalls.process import touch
 from tests.conftest import MIB, PAGE, nodes_of, nodes_with, touched
 from tests.property.invariants import check
-from tests.unit.mm.conftest import frame_at
+from tests.unit.mm.conftest import frame_at, huge
 
 GIB_PAGES = 1 << 18
 
@@ -54,8 +54,7 @@ def test_slow_pages_that_are_used_at_once_are_promoted(machine: Machine, task: T
 
 
 def test_huge_page_is_promoted_whole(machine: Machine, task: Task) -> None:
-    machine.thp = "always"
-    addr = touched(machine, task, "4MiB", node=1)
+    addr = huge(machine, task, "4MiB", node=1)
     touch(machine, task, addr, 4 * MIB, stride=2 * MIB, seconds=1.1)
     assert promoted(machine) == (1024, 1024)
     assert machine.counters["numa_hint_faults"] == 2

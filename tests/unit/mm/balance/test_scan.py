@@ -12,9 +12,9 @@ from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import mbind, set_mempolicy
 from pymigrate.syscalls.mmap import mprotect, munmap
-from pymigrate.syscalls.process import touch
 from pymigrate.uapi import BALANCING, MPOL
 from tests.conftest import MIB, PAGE, flags_at, mapped, new_file, new_task, touched
+from tests.unit.mm.conftest import loaded
 
 
 def scanned(machine: Machine, task: Task, at: int = 0) -> int:
@@ -145,8 +145,7 @@ def test_inaccessible_memory_is_passed_over(machine: Machine, task: Task, prot: 
 
 def test_read_only_mappings_of_files_are_passed_over(machine: Machine, task: Task) -> None:
     space = new_file(machine, "16KiB", fs="ext4")
-    addr = mapped(machine, task, "16KiB", "r", space=space, is_shared=True)
-    touch(machine, task, addr, 4 * PAGE, write=False)
+    loaded(machine, task, "16KiB", "r", space=space, is_shared=True)
     new_home = new_task(machine, "b", cpu=1)
     assert scanned(machine, new_home) == scanned(machine, task) == 0
 

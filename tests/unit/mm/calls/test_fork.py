@@ -26,6 +26,7 @@ from tests.conftest import (
     two_nodes,
 )
 from tests.property.invariants import entries
+from tests.unit.mm.conftest import loaded
 
 
 def test_written_memory_is_mapped_twice_and_write_protected(machine: Machine, task: Task) -> None:
@@ -50,8 +51,7 @@ def test_memory_that_was_never_written_is_not_copied(machine: Machine, task: Tas
 
 
 def test_one_written_page_brings_all_entries_of_its_vma(machine: Machine, task: Task) -> None:
-    addr = mapped(machine, task, "16KiB", space=new_file(machine, "16KiB"))
-    touch(machine, task, addr, 4 * PAGE, write=False)
+    addr = loaded(machine, task, "16KiB", space=new_file(machine, "16KiB"))
     touch(machine, task, addr, PAGE)
     child = fork(machine, task, "b")
     assert nodes_of(machine, child, addr, "16KiB") == [[4, 0]]

@@ -17,7 +17,6 @@ from tests.conftest import (
     errno_of,
     hold,
     mapped,
-    new_task,
     nodes_of,
     pfn_at,
     placed_on,
@@ -25,6 +24,7 @@ from tests.conftest import (
     two_nodes,
 )
 from tests.property.invariants import check
+from tests.unit.mm.conftest import with_task
 
 
 @pytest.fixture
@@ -97,8 +97,7 @@ def test_a_held_page_is_eagain_and_the_next_block_is_done(machine: Machine, task
 
 
 def test_a_node_without_a_huge_page_is_enomem(machine: Machine, task: Task) -> None:
-    machine = two_nodes("4MiB")
-    task = new_task(machine)
+    machine, task = with_task(two_nodes("4MiB"))
     addr = touched(machine, task, "2MiB")
     assert errno_of(collapse, machine, task, addr) == "ENOMEM"
     assert machine.counters["thp_collapse_alloc_failed"] == 1

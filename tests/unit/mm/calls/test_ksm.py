@@ -40,7 +40,7 @@ from tests.conftest import (
     two_nodes,
 )
 from tests.property.invariants import check
-from tests.unit.mm.conftest import entry_events, frame_at
+from tests.unit.mm.conftest import entry_events, frame_at, with_task
 
 
 @pytest.fixture
@@ -247,8 +247,7 @@ def test_unmergeable_memory_is_copied_but_not_stored_into(machine: Machine, task
 
 
 def test_unmerging_without_memory_is_enomem() -> None:
-    machine = two_nodes("4MiB")
-    task = new_task(machine)
+    machine, task = with_task(two_nodes("4MiB"))
     addr = merged(machine, task, 1000)
     touched(machine, task, "6MiB")
     assert errno_of(madvise, machine, task, addr, 1000 * PAGE, Madv.UNMERGEABLE) == "ENOMEM"
@@ -288,9 +287,6 @@ def test_numa_maps_counts_merged_pages_as_anonymous(machine: Machine, task: Task
     merged(machine, task, 4)
     line = "default anon=4 dirty=4 mapmax=4 active=0 N0=4 kernelpagesize_kB=4"
     assert maps(machine, task) == [line]
-
-
-# Migration
 
 
 def test_merged_page_moves_as_one_folio_for_all(machine: Machine, task: Task) -> None:
@@ -350,9 +346,6 @@ def test_mbind_moves_merged_and_other_pages(machine: Machine, task: Task) -> Non
     mbind(machine, task, addr, 3 * PAGE, 3, Nodemask.of(1), MPOL_MF_MOVE_ALL)
     assert nodes_of(machine, task, addr, "12KiB") == [[3, 1]]
     assert machine.counters["pgmigrate_success"] == 2
-
-
-# Others who look at it
 
 
 def test_numa_scan_passes_merged_pages_over(machine: Machine, task: Task) -> None:

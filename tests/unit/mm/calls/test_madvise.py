@@ -21,15 +21,13 @@ from tests.conftest import (
     hold,
     mapped,
     maps,
-    new_file,
-    new_task,
     nodes_of,
     pfn_at,
     touched,
     two_nodes,
 )
 from tests.property.invariants import check
-from tests.unit.mm.conftest import frame_at
+from tests.unit.mm.conftest import file_of, frame_at, loaded, with_task
 
 
 def freed(machine: Machine, task: Task, nr: int) -> int:
@@ -95,8 +93,7 @@ def test_pageout_drops_lazily_freed_memory_that_is_clean(machine: Machine, task:
 
 
 def test_pageout_drops_clean_file_pages_and_unmaps_dirty(machine: Machine, task: Task) -> None:
-    file = new_file(machine, "16KiB", "ext4")
-    addr = mapped(machine, task, "16KiB", space=file, is_shared=True)
+    file, addr = file_of(machine, task, "16KiB", "ext4")
     touch(machine, task, addr, 4 * PAGE, write=False)
     touch(machine, task, addr, PAGE)
     madvise(machine, task, addr, 3 * PAGE, Madv.PAGEOUT)
@@ -106,8 +103,7 @@ def test_pageout_drops_clean_file_pages_and_unmaps_dirty(machine: Machine, task:
 
 
 def test_pageout_leaves_what_is_shared_or_held(machine: Machine, task: Task) -> None:
-    file = new_file(machine, "16KiB", "ext4")
-    addr = mapped(machine, task, "16KiB", space=file, is_shared=True)
+    file, addr = file_of(machine, task, "16KiB", "ext4")
     other = mapped(machine, task, "16KiB", space=file, is_shared=True)
     touch(machine, task, addr, 4 * PAGE, write=False)
     touch(machine, task, other, 4 * PAGE, write=False)
@@ -118,8 +114,7 @@ def test_pageout_leaves_what_is_shared_or_held(machine: Machine, task: Task) -> 
 
 
 def test_pageout_passes_over_zero_pages(machine: Machine, task: Task) -> None:
-    addr = mapped(machine, task, "4KiB")
-    touch(machine, task, addr, PAGE, write=False)
+    addr = loaded(machine, task, "4KiB")
     madvise(machine, task, addr, PAGE, Madv.PAGEOUT)
     assert task.mm.page_table.at(addr >> 12) is not None
 
@@ -132,9 +127,6 @@ def test_the_zero_page_ends_what_maps_a_folio_page_by_page(machine: Machine, tas
     touch(machine, task, last, PAGE, write=False)
     madvise(machine, task, addr, 2 << 20, Madv.COLD)
     assert nodes_of(machine, task, addr, "2MiB") == [[511, 0], [1, -1]]
-
-
-# Huge pages
 
 
 def huge(machine: Machine, task: Task, is_split: bool) -> int:
@@ -152,8 +144,7 @@ def huge(machine: Machine, task: Task, is_split: bool) -> int:
     ("advice", "flag"), [(Madv.FREE, Pte.DIRTY), (Madv.COLD, Pte.YOUNG)], ids=["free", "cold"]
 )
 def test_advice_for_a_whole_page_keeps_it(is_split: bool, advice: Madv, flag: int) -> None:
-    machine = two_nodes()
-    task = new_task(machine)
+    machine, task = with_task(two_nodes())
     addr = huge(machine, task, is_split)
     madvise(machine, task, addr, HUGE, advice)
     assert frame_at(machine, task, addr).order == 9
@@ -164,8 +155,7 @@ def test_advice_for_a_whole_page_keeps_it(is_split: bool, advice: Madv, flag: in
 @pytest.mark.parametrize("is_split", [False, True], ids=["huge entry", "base entries"])
 @pytest.mark.parametrize("advice", [Madv.FREE, Madv.COLD, Madv.PAGEOUT])
 def test_advice_for_a_part_of_a_huge_page_splits_it(advice: Madv, is_split: bool) -> None:
-    machine = two_nodes()
-    task = new_task(machine)
+    machine, task = with_task(two_nodes())
     addr = huge(machine, task, is_split)
     madvise(machine, task, addr + 16 * PAGE, 8 * PAGE, advice)
     assert frame_at(machine, task, addr).order == 0
@@ -175,8 +165,7 @@ def test_advice_for_a_part_of_a_huge_page_splits_it(advice: Madv, is_split: bool
 
 
 def test_pageout_splits_huge_pages_for_swap_that_is_not_there() -> None:
-    machine = two_nodes()
-    task = new_task(machine)
+    machine, task = with_task(two_nodes())
     addr = huge(machine, task, is_split=False)
     madvise(machine, task, addr, HUGE, Madv.PAGEOUT)
     assert frame_at(machine, task, addr).order == 0
@@ -185,8 +174,7 @@ def test_pageout_splits_huge_pages_for_swap_that_is_not_there() -> None:
 
 @pytest.mark.parametrize("size", [HUGE, 8 * PAGE], ids=["all", "a part"])
 def test_advice_leaves_a_huge_page_that_is_shared_or_held(size: int) -> None:
-    machine = two_nodes()
-    task = new_task(machine)
+    machine, task = with_task(two_nodes())
     addr = huge(machine, task, is_split=False)
     fork(machine, task, "b")
     for advice in (Madv.FREE, Madv.COLD, Madv.PAGEOUT):

@@ -26,6 +26,7 @@ from tests.conftest import (
     two_nodes,
 )
 from tests.property.invariants import check
+from tests.unit.mm.conftest import file_of, with_task
 
 DEFAULT, PREFERRED, BIND, INTERLEAVE, LOCAL, MANY, WEIGHTED = range(7)
 STATIC, RELATIVE = 0x8000, 0x4000
@@ -49,9 +50,6 @@ def outcome(*call: Any) -> str | None:
         return mbind(*call)
     except KernelError as error:
         return error.errno
-
-
-# The walk
 
 
 def test_a_hole_is_efault_and_no_policy_is_set(machine: Machine, task: Task) -> None:
@@ -120,9 +118,6 @@ def test_strict_counts_shared_pages_and_device_memory(machine: Machine, task: Ta
     assert nodes_of(machine, task, addr, "4KiB") == [[1, 0]]
 
 
-# The policy
-
-
 def test_policies_split_and_join_vmas(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "32KiB")
     mbind(machine, task, addr + 2 * PAGE, 2 * PAGE, BIND, N(1), 0)
@@ -141,8 +136,7 @@ def test_the_same_policy_again_changes_nothing(machine: Machine, task: Task) -> 
 
 
 def test_shared_memorys_policy_outlives_the_mapping(machine: Machine, task: Task) -> None:
-    file = new_file(machine, "16KiB")
-    addr = mapped(machine, task, "16KiB", space=file, is_shared=True)
+    file, addr = file_of(machine, task, "16KiB")
     mbind(machine, task, addr, 4 * PAGE, BIND, N(1), 0)
     munmap(machine, task, addr, 4 * PAGE)
     other = new_task(machine, "b")
@@ -150,9 +144,6 @@ def test_shared_memorys_policy_outlives_the_mapping(machine: Machine, task: Task
     assert maps(machine, other) == ["bind:1 file=/data"]
     mbind(machine, other, addr, 2 * PAGE, DEFAULT, N(), 0)
     assert maps(machine, other) == ["bind:1 file=/data"]  # its VMA has none, so nothing changes
-
-
-# The move: which pages lie wrong by each mode, and where they go
 
 
 @pytest.mark.parametrize(
@@ -293,8 +284,7 @@ def test_a_full_target_shows_only_with_strict(
 
 
 def test_to_fall_back_onto_the_source_counts_as_moved() -> None:
-    machine = two_nodes("4MiB")
-    task = new_task(machine)
+    machine, task = with_task(two_nodes("4MiB"))
     addr = touched(machine, task, "1MiB")
     touched(machine, task, "3800KiB", node=1)
     mbind(machine, task, addr, 1 << 20, PREFERRED, N(1), STRICT | MOVE)

@@ -19,13 +19,12 @@ from tests.conftest import (
     hold,
     mapped,
     new_file,
-    new_task,
     nodes_of,
     touched,
     two_nodes,
 )
 from tests.property.invariants import check
-from tests.unit.mm.conftest import file_mapped
+from tests.unit.mm.conftest import file_mapped, with_task
 
 EPERM, ENOENT, EACCES, EFAULT, EBUSY = -1, -2, -13, -14, -16
 MOVE, MOVE_ALL = 2, 4
@@ -48,9 +47,6 @@ def move(
     return result.errno or result.ret, result.status
 
 
-# One page
-
-
 def test_device_memory_is_efault(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "16KiB")
     task.mm.vmas[0].flags |= Vm.IO
@@ -59,8 +55,7 @@ def test_device_memory_is_efault(machine: Machine, task: Task) -> None:
 
 @pytest.mark.parametrize(("kernel", "anonymous"), [("6.12", ENOENT), ("6.1", EFAULT)])
 def test_an_absent_page_is_enoent(kernel: str, anonymous: int) -> None:
-    machine = two_nodes(kernel=kernel)
-    task = new_task(machine)
+    machine, task = with_task(two_nodes(kernel=kernel))
     addr = mapped(machine, task, "4KiB")
     for nodes in ([0], None):
         assert move(machine, task, addr, [0], nodes) == (0, [anonymous])
@@ -69,8 +64,7 @@ def test_an_absent_page_is_enoent(kernel: str, anonymous: int) -> None:
 
 @pytest.mark.parametrize(("kernel", "status"), [("6.12", 1), ("6.1", ENOENT)])
 def test_prot_none_memory_moves_since_6_2(kernel: str, status: int) -> None:
-    machine = two_nodes(kernel=kernel)
-    task = new_task(machine)
+    machine, task = with_task(two_nodes(kernel=kernel))
     addr = touched(machine, task, "4KiB")
     mprotect(machine, task, addr, PAGE, "none")
     assert move(machine, task, addr, [0], 1) == (0, [status])
@@ -93,9 +87,6 @@ def test_a_file_page_mapped_twice(machine: Machine, task: Task, flags: int, stat
 def test_flags_0_mean_move(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "4KiB")
     assert move(machine, task, addr, [0], 1, 0) == (0, [1])
-
-
-# The loop: runs of pages that go to one node are moved together, and each answer is written then
 
 
 @pytest.mark.parametrize(
@@ -156,8 +147,7 @@ def test_a_page_in_place_ends_the_batch_that_fails(machine: Machine, task: Task)
 
 
 def test_a_new_target_ends_the_batch_that_fails(machine: Machine) -> None:
-    machine = four_nodes()
-    task = new_task(machine)
+    machine, task = with_task(four_nodes())
     addr = touched(machine, task, "16KiB")
     hold(machine, task, addr)
     assert move(machine, task, addr, [0, 1, 2, 3], [1, 1, 2, 2]) == (3, [None] * 4)
@@ -193,11 +183,10 @@ def test_a_full_target_is_enomem_with_what_moved_moved(machine: Machine, task: T
     assert machine.counters["pgmigrate_fail"] == 1
 
 
-# Long lists are played through first: they must answer as the loop does
-
-
 @pytest.mark.parametrize("size", [10, 100], ids=["short", "long"])
 class TestListsOfAnyLength:
+    """Long lists are played through first: they must answer as the loop does."""
+
     def test_all_move(self, machine: Machine, task: Task, size: int) -> None:
         addr = touched(machine, task, "400KiB")
         assert move(machine, task, addr, list(range(size)), 1) == (0, [1] * size)
@@ -275,9 +264,6 @@ class TestListsOfAnyLength:
         mprotect(machine, task, addr + 3 * PAGE, 2 * PAGE, "r")
         madvise(machine, task, addr + 6 * PAGE, PAGE, Madv.FREE)
         assert move(machine, task, addr, list(range(size)), 1) == (0, [1] * size)
-
-
-# Queries
 
 
 def test_a_query_moves_nothing(machine: Machine, task: Task) -> None:

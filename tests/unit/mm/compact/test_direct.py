@@ -31,6 +31,7 @@ from pymigrate.syscalls.sysctl import write
 from tests.conftest import errno_of, mapped, new_task, nodes_of, touched
 from tests.property.invariants import check
 from tests.unit.mm.compact.conftest import declared
+from tests.unit.mm.conftest import huge, with_task
 
 
 @pytest.fixture
@@ -41,9 +42,6 @@ def machine() -> Machine:
 
 def counted(machine: Machine, *names: str) -> list[int]:
     return [machine.counters[f"compact_{name}"] for name in names]
-
-
-# Faults of huge pages
 
 
 @pytest.mark.parametrize(("defrag", "huge"), [("always", 2), ("madvise", 0), ("never", 0)])
@@ -65,14 +63,9 @@ def test_a_fault_that_defers_wakes_kcompactd(machine: Machine) -> None:
     assert counted(machine, "stall", "daemon_wake") == [0, 1]
 
 
-# Migration of huge pages
-
-
 def test_room_is_made_where_a_huge_page_is_to_go() -> None:
-    machine = two_with_scattered_target()
-    task = new_task(machine)
-    machine.thp = "always"
-    addr = touched(machine, task, "2MiB", node=0)
+    machine, task = with_task(two_with_scattered_target())
+    addr = huge(machine, task, "2MiB", node=0)
     assert migrate_pages(machine, machine.shell_of(0), task, Nodemask.of(0), Nodemask.of(1)) == 0
     check(machine)
     assert nodes_of(machine, task, addr, "2MiB") == [[512, 1]]
@@ -86,9 +79,6 @@ def two_with_scattered_target() -> Machine:
         ' 1: {cpus: "1", memory: 16MiB, fragmentation: [{stride: 3}]}}}'
     )
     return build(load_bytes(text.encode(), "x.yaml"))
-
-
-# Stalls
 
 
 PACKED, UNMOVABLE = "stride: 3", "pages: unmovable, stride: 3"
@@ -169,9 +159,6 @@ def test_a_captured_block_is_handed_over_in_the_middle_of_a_pageblock(machine: M
     assert machine.counters["compact_migrate_scanned"] < 512
 
 
-# kcompactd
-
-
 def test_kcompactds_share_is_counted_twice(machine: Machine) -> None:
     node = machine.nodes[0]
     wakeup_kcompactd(machine, node, 9, node.zones)
@@ -184,9 +171,6 @@ def test_kcompactd_is_not_woken_for_what_is_there(machine: Machine) -> None:
     node = machine.nodes[0]
     wakeup_kcompactd(machine, node, 1, node.zones)
     assert counted(machine, "daemon_wake") == [0]
-
-
-# Proactive compaction
 
 
 def test_a_proactive_round_goes_on_until_the_score_is_low(machine: Machine) -> None:
@@ -224,9 +208,6 @@ def test_after_a_round_in_vain_kcompactd_waits_for_32_seconds(machine: Machine, 
 def test_proactiveness_starts_a_round(machine: Machine, value: str, starts: bool) -> None:
     write(machine, machine.shell_of(0), "compaction_proactiveness", value)
     assert (machine.counters["compact_migrate_scanned"] > 0) == starts
-
-
-# What the kernel allocates
 
 
 def test_unmovable_blocks_come_from_unmovable_pageblocks_first() -> None:
@@ -270,9 +251,6 @@ def test_the_kernel_gets_nothing_of_zone_movable() -> None:
     assert got > 3000
 
 
-# What the scanners take
-
-
 def test_mlocked_pages_move_if_that_is_allowed(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "64KiB")
     mlock(machine, task, addr, 65536)
@@ -283,9 +261,6 @@ def test_mlocked_pages_move_if_that_is_allowed(machine: Machine, task: Task) -> 
     assert [run.lanes for run in task.mm.page_table.runs] == before
     write(machine, machine.shell_of(0), "compact_memory", "1")
     assert [run.lanes for run in task.mm.page_table.runs] != before
-
-
-# Other huge pages
 
 
 def test_the_hugetlb_pool_is_filled_out_of_scattered_memory(machine: Machine) -> None:
@@ -316,9 +291,6 @@ def test_a_touch_finds_pages_that_its_huge_faults_moved(machine: Machine, task: 
     machine.thp, machine.defrag = "always", "always"
     assert touch(machine, task, addr, 6 << 20) is None
     assert machine.counters["thp_fault_alloc"] > 0
-
-
-# How hard is tried
 
 
 def spoilt() -> Machine:

@@ -119,9 +119,6 @@ def test_memory_below_the_watermark_is_left(pattern: str, expected: tuple[int, l
     assert scanned(scanner(machine), 3) == expected
 
 
-# Blocks that are passed over
-
-
 def skip(cc: CompactControl) -> None:
     set_pageblocks(cc.zone, 3584, 4096, skip=True)
 
@@ -170,9 +167,6 @@ def test_a_pageblock_that_was_scanned_to_its_end_is_marked() -> None:
     left = zone.pageblocks.at(3072)
     assert left is None or not left.skip
     assert zone.compact.cached_free == 3072
-
-
-# A run for an order looks at the free lists first
 
 
 def test_a_run_for_an_order_takes_the_highest_listed_block_and_what_is_around_it() -> None:

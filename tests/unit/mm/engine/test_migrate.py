@@ -32,6 +32,7 @@ from tests.conftest import (
     touched,
     two_nodes,
 )
+from tests.unit.mm.conftest import file_of, with_task
 
 TO_1 = ThisNode(1)
 FREE = 979  # pages that an empty node of 4 MiB gives
@@ -102,8 +103,7 @@ def test_a_held_page_stays_and_counts_as_failed(machine: Machine, task: Task, pi
 
 
 def test_a_folio_that_was_unmapped_in_vain_is_dirty(machine: Machine, task: Task) -> None:
-    file = new_file(machine, "4KiB")
-    addr = mapped(machine, task, "4KiB", space=file, is_shared=True)
+    file, addr = file_of(machine, task, "4KiB")
     touch(machine, task, addr, PAGE, write=False)
     hold(machine, task, addr)
     touch(machine, task, addr, PAGE)
@@ -219,8 +219,7 @@ def test_an_entrys_dirt_becomes_the_folios(machine: Machine, task: Task, is_dirt
 
 
 def test_one_dirty_entry_of_another_process_is_enough(machine: Machine, task: Task) -> None:
-    file = new_file(machine, "16KiB")
-    addr = mapped(machine, task, "16KiB", space=file, is_shared=True)
+    file, addr = file_of(machine, task, "16KiB")
     other = new_task(machine, "b")
     theirs = mapped(machine, other, "16KiB", space=file, is_shared=True)
     touch(machine, task, addr, 4 * PAGE, write=False)
@@ -242,8 +241,7 @@ def test_scattered_pages_keep_their_order(machine: Machine, task: Task) -> None:
 
 
 def test_an_interleaved_range_loses_one_lane() -> None:
-    machine = four_nodes()
-    task = new_task(machine)
+    machine, task = with_task(four_nodes())
     addr = mapped(machine, task, "2MiB")
     set_mempolicy(machine, task, 3, Nodemask.parse("0-2"))
     touch(machine, task, addr, 2 << 20)
@@ -265,8 +263,7 @@ def test_frames_that_differ_keep_their_own_state(machine: Machine, task: Task) -
 
 
 def test_a_target_that_takes_turns_counts_from_the_base() -> None:
-    machine = four_nodes()
-    task = new_task(machine)
+    machine, task = with_task(four_nodes())
     start = touched(machine, task, "4KiB") >> 12
     [run] = task.mm.page_table.runs
     queue = [Slice.whole(run, frame_of(machine, run.lanes[0]), 0)]
@@ -287,8 +284,7 @@ def test_a_slice_counts_and_cuts_what_is_picked() -> None:
 
 @pytest.mark.parametrize("pages", [511, 512, 513, 1024])
 def test_batches_that_are_just_full(pages: int) -> None:
-    machine = two_nodes("16MiB")
-    task = new_task(machine)
+    machine, task = with_task(two_nodes("16MiB"))
     addr = touched(machine, task, str(pages * PAGE))
     hold(machine, task, addr + 5 * PAGE)
     assert engine(machine, task) == (pages - 1, 1, 1, False)

@@ -14,9 +14,8 @@ from pymigrate.mm.state.events import MigrateMode, MigrateReason
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
-from pymigrate.syscalls.process import touch
-from tests.conftest import PAGE, hold, mapped, new_file, nodes_of, pfn_at, touched
-from tests.unit.mm.conftest import frame_at
+from tests.conftest import hold, new_file, nodes_of, pfn_at, touched
+from tests.unit.mm.conftest import frame_at, loaded
 
 ASYNC, LIGHT, SYNC = MigrateMode.ASYNC, MigrateMode.SYNC_LIGHT, MigrateMode.SYNC
 MOVED, STAYED = (1, 0, 0), (0, 1, 1)  # succeeded, failed, what the call returns
@@ -25,8 +24,7 @@ FILE_SYSTEMS = ["tmpfs", "ext4", "xfs", "btrfs", "nfs", "ramfs", "other", "block
 
 def cached(machine: Machine, task: Task, fs: str, *flags: int) -> int:
     """A page of a file, mapped for reading; give its address."""
-    addr = mapped(machine, task, "4KiB", "r", space=new_file(machine, "4KiB", fs), is_shared=True)
-    touch(machine, task, addr, PAGE, write=False)
+    addr = loaded(machine, task, "4KiB", "r", space=new_file(machine, "4KiB", fs), is_shared=True)
     for flag in flags:
         update_frames(machine, [(pfn_at(task, addr), 1)], lambda f, flag=flag: f.with_flags(flag))
     return addr

@@ -33,6 +33,7 @@ from tests.conftest import (
     two_nodes,
 )
 from tests.property.invariants import check, entries
+from tests.unit.mm.conftest import file_of, huge, loaded, with_task
 
 
 @pytest.mark.parametrize(
@@ -77,8 +78,7 @@ def test_only_pages_on_the_source_move(machine: Machine, task: Task) -> None:
 
 
 def test_pages_of_several_nodes_move_pair_by_pair() -> None:
-    machine = four_nodes()
-    task = new_task(machine)
+    machine, task = with_task(four_nodes())
     nodes = Nodemask.parse("0-3")
     task.policy = Mempolicy(MPOL.INTERLEAVE, 0, nodes, nodes)
     addr = mapped(machine, task, "32KiB")
@@ -112,8 +112,7 @@ def test_shared_pages_move_for_everybody_with_move_all(machine: Machine, task: T
     ],
 )
 def test_a_file_mapped_twice_by_one(kernel: str, move_all: bool, moved: int, stayed: int) -> None:
-    machine = two_nodes("4MiB", kernel)
-    task = new_task(machine)
+    machine, task = with_task(two_nodes("4MiB", kernel))
     file = new_file(machine, "16KiB")
     first = touched(machine, task, "16KiB", space=file, is_shared=True)
     second = touched(machine, task, "16KiB", space=file, is_shared=True)
@@ -156,8 +155,7 @@ def test_pages_in_device_memory_are_skipped(machine: Machine, task: Task) -> Non
 
 
 def test_a_large_folio_that_is_mapped_by_pages_fails_once(machine: Machine, task: Task) -> None:
-    machine.thp = "always"
-    addr = touched(machine, task, "2MiB")
+    addr = huge(machine, task)
     madvise(machine, task, addr, PAGE, Madv.DONTNEED)
     queue = Queue(machine, Walk(lambda _: True, move=False))
     queue.add_vma(task.mm, task.mm.vmas[0], addr >> 12, (addr >> 12) + 512)
@@ -165,8 +163,7 @@ def test_a_large_folio_that_is_mapped_by_pages_fails_once(machine: Machine, task
 
 
 def test_folios_that_fail_are_added_up_over_the_pairs() -> None:
-    machine = four_nodes("4MiB")
-    task = new_task(machine)
+    machine, task = with_task(four_nodes("4MiB"))
     for node in (0, 1):
         hold(machine, task, touched(machine, task, "16KiB", node=node), 2)
     assert migrate(machine, task, "0-1", "2-3") == 4
@@ -191,8 +188,7 @@ def test_pages_that_a_call_did_not_come_to_are_told() -> None:
 
 
 def test_private_and_file_pages_in_one_table_move_together(machine: Machine, task: Task) -> None:
-    file = new_file(machine, "32KiB")
-    addr = mapped(machine, task, "32KiB", space=file)
+    file, addr = file_of(machine, task, "32KiB", is_shared=False)
     touch(machine, task, addr, 8 * PAGE, write=False)
     for page in (1, 4, 6):
         touch(machine, task, addr + page * PAGE, PAGE)
@@ -211,8 +207,7 @@ def scattered(machine: Machine, task: Task, size: int) -> int:
 
 
 def test_zero_pages_are_passed_over(machine: Machine, task: Task) -> None:
-    addr = mapped(machine, task, "16KiB")
-    touch(machine, task, addr, 4 * PAGE, write=False)
+    addr = loaded(machine, task, "16KiB")
     touch(machine, task, addr + PAGE, PAGE)
     assert migrate(machine, task, "0", "1") == 0
     assert nodes_of(machine, task, addr, "16KiB") == [[1, -1], [1, 1], [2, -1]]
@@ -261,8 +256,7 @@ def test_a_run_that_was_partly_seen_is_isolated_page_by_page(machine: Machine, t
     ],
 )
 def test_misplaced_pages_are_picked_from_a_table(wrong: set[int], expected: list[int]) -> None:
-    machine = four_nodes("4MiB")
-    task = new_task(machine)
+    machine, task = with_task(four_nodes("4MiB"))
     addr = mapped(machine, task, "24KiB")
     for page in (5, 0, 3, 1, 4, 2):
         with placed_on(task, page % 3):

@@ -17,6 +17,7 @@ from pymigrate.syscalls.migrate import migrate_pages
 from pymigrate.syscalls.mmap import memfd_secret, mprotect, munmap
 from pymigrate.syscalls.process import fork
 from tests.conftest import PAGE, hold, new_task, pfn_at, touched, two_nodes
+from tests.unit.mm.conftest import with_task
 
 Setting = Callable[[Machine, Task], object]
 
@@ -102,8 +103,7 @@ def test_what_a_call_comes_to(
     stays: list[tuple[int, Why]],
     is_watched: bool,
 ) -> None:
-    machine = two_nodes("16MiB")
-    task = new_task(machine)
+    machine, task = with_task(two_nodes("16MiB"))
     setting(machine, task)
     tally = Tally(**expected)
     if isinstance(moved, tuple):

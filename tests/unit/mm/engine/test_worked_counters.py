@@ -26,7 +26,7 @@ from tests.conftest import (
     two_nodes,
 )
 from tests.property.invariants import check
-from tests.unit.mm.conftest import entry_events
+from tests.unit.mm.conftest import entry_events, loaded
 
 ZERO, ONE = Nodemask.of(0), Nodemask.of(1)
 PINS = pytest.mark.parametrize("pins", [0, 1], ids=["reference", "pin"])
@@ -171,8 +171,7 @@ def test_three_pages_that_ksm_has_merged(machine: Machine, task: Task) -> None:
 def test_two_dirty_pages_and_a_clean_one(
     machine: Machine, task: Task, fs: str, left: int, moved: int
 ) -> None:
-    addr = mapped(machine, task, "12KiB", space=new_file(machine, "12KiB", fs), is_shared=True)
-    touch(machine, task, addr, 3 * PAGE, write=False)
+    addr = loaded(machine, task, "12KiB", space=new_file(machine, "12KiB", fs), is_shared=True)
     touch(machine, task, addr, 2 * PAGE)
     assert (moving(machine, task), counts(machine)) == (left, (moved, left, (0, 0, 0)))
 

@@ -13,7 +13,7 @@ from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.syscalls.mmap import mmap, munmap
 from pymigrate.syscalls.process import sched_setaffinity, touch
 from tests.conftest import PAGE, hold, mapped, new_file, nodes_of, touched
-from tests.unit.mm.conftest import file_mapped
+from tests.unit.mm.conftest import file_mapped, file_of
 
 INTERLEAVE, WEIGHTED = 3, 6
 
@@ -56,8 +56,7 @@ def present(machine: Machine, task: Task, addr: int, pages: int) -> list[int]:
 def test_accesses_to_a_disk_file_read_ahead(
     machine: Machine, task: Task, accesses: list[tuple[int, int]], ranges: list[tuple[int, int]]
 ) -> None:
-    file = new_file(machine, "800KiB", "ext4")
-    addr = mapped(machine, task, "800KiB", space=file, is_shared=True)
+    file, addr = file_of(machine, task, "800KiB", "ext4")
     free = machine.nodes[0].nr_free
     for page, nr in accesses:
         touch(machine, task, addr + page * PAGE, nr * PAGE, write=False)
@@ -77,8 +76,7 @@ def test_the_first_access_to_a_disk_file_maps_its_page_alone(machine: Machine, t
 def test_advice_changes_the_window(
     machine: Machine, task: Task, advice: Madv, window: tuple[int, int]
 ) -> None:
-    file = new_file(machine, "800KiB", "ext4")
-    addr = mapped(machine, task, "800KiB", space=file, is_shared=True)
+    file, addr = file_of(machine, task, "800KiB", "ext4")
     madvise(machine, task, addr, 800 << 10, advice)
     touch(machine, task, addr + 100 * PAGE, PAGE, write=False)
     assert cached(file) == [window]
@@ -137,8 +135,7 @@ def test_a_write_maps_no_page_around(machine: Machine, task: Task) -> None:
 
 
 def test_shared_memory_reads_nothing_ahead(machine: Machine, task: Task) -> None:
-    file = new_file(machine, "256KiB")
-    addr = mapped(machine, task, "256KiB", space=file, is_shared=True)
+    file, addr = file_of(machine, task, "256KiB")
     touch(machine, task, addr + 20 * PAGE, PAGE, write=False)
     assert cached(file) == [(20, 21)]
 
@@ -162,8 +159,7 @@ def test_a_disk_files_pages_take_turns_by_the_tasks_cursor(
 
 
 def test_drop_caches_drops_what_is_clean_and_unmapped(machine: Machine, task: Task) -> None:
-    file = new_file(machine, "128KiB", "ext4")
-    addr = mapped(machine, task, "128KiB", space=file, is_shared=True)
+    file, addr = file_of(machine, task, "128KiB", "ext4")
     touch(machine, task, addr + 5 * PAGE, PAGE, write=False)
     touch(machine, task, addr, 2 * PAGE)
     hold(machine, task, addr + PAGE)

@@ -24,6 +24,7 @@ from tests.conftest import (
     two_nodes,
 )
 from tests.property.invariants import check
+from tests.unit.mm.conftest import loaded
 
 
 @pytest.fixture
@@ -128,17 +129,13 @@ def test_an_access_that_meets_a_block_in_part_sees_its_table_too(
 
 
 def test_reading_maps_the_huge_zero_page(machine: Machine, task: Task) -> None:
-    addr = mapped(machine, task, "4MiB")
-    touch(machine, task, addr, 2 * HUGE, write=False)
+    addr = loaded(machine, task, "4MiB")
     assert orders(task) == [(1024, 9)]
     assert nodes_of(machine, task, addr, "4MiB") == [[1024, -1]]
     assert counted(machine) == (0, 0, 2)
     assert machine.counters["thp_zero_page_alloc"] == 1
     touch(machine, new_task(machine, "b"), addr, PAGE, write=False)
     assert machine.counters["thp_zero_page_alloc"] == 1
-
-
-# Where there is no huge page
 
 
 @pytest.mark.parametrize(
@@ -192,9 +189,6 @@ def test_who_may_reclaim_asks_its_own_node_first(machine: Machine, task: Task) -
     assert nodes_of(machine, task, addr, "4MiB") == [[512, 0], [512, 1]]
 
 
-# Stores into what is mapped read-only
-
-
 @pytest.mark.parametrize(
     ("kernel", "expected", "faults"), [("7.2", [(512, 9)], 2), ("6.12", [(512, 0)], 2)]
 )
@@ -204,8 +198,7 @@ def test_a_store_into_the_huge_zero_page(
     machine = two_nodes(kernel=kernel)
     machine.thp = "always"
     task = new_task(machine)
-    addr = mapped(machine, task, "2MiB")
-    touch(machine, task, addr, HUGE, write=False)
+    addr = loaded(machine, task, "2MiB")
     touch(machine, task, addr + PAGE, PAGE)
     assert orders(task) == expected
     assert machine.counters["pgfault"] == faults
@@ -216,8 +209,7 @@ def test_a_store_into_the_huge_zero_page_that_finds_no_huge_page_splits_it() -> 
     machine = two_nodes(kernel="7.2")
     machine.thp, machine.defrag = "always", "never"
     task = new_task(machine)
-    addr = mapped(machine, task, "2MiB")
-    touch(machine, task, addr, HUGE, write=False)
+    addr = loaded(machine, task, "2MiB")
     scatter(machine, 0)
     scatter(machine, 1)
     touch(machine, task, addr + PAGE, PAGE)

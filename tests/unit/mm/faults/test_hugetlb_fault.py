@@ -130,9 +130,6 @@ def test_beyond_the_end_of_a_file_is_sigbus(machine: Machine, task: Task) -> Non
     assert touch(machine, task, addr + HUGE, PAGE) == "SIGBUS"
 
 
-# After fork()
-
-
 def forked(machine: Machine, task: Task, size: str = "2MiB") -> tuple[int, Task]:
     """Private memory of which the first huge page was stored into before a fork."""
     addr = mapped(machine, task, size, hugetlb=True)
@@ -192,9 +189,6 @@ def test_a_pinned_page_is_copied_by_the_fork(machine: Machine, task: Task) -> No
     child = fork(machine, task, "child")
     assert pfn_at(child, addr) != pfn_at(task, addr)
     assert flags_at(task, addr) == STORED | Pte.EXCLUSIVE
-
-
-# Which pool
 
 
 @pytest.mark.parametrize(

@@ -30,22 +30,20 @@ from tests.conftest import (
     two_nodes,
 )
 from tests.property.invariants import check
-from tests.unit.mm.conftest import file_mapped, frame_at
+from tests.unit.mm.conftest import file_mapped, file_of, frame_at, loaded, with_task
 
 BIND, INTERLEAVE, WEIGHTED = 2, 3, 6
 
 
 def test_a_read_of_untouched_memory_maps_the_zero_page(machine: Machine, task: Task) -> None:
-    addr = mapped(machine, task, "16KiB")
-    touch(machine, task, addr, 4 * PAGE, write=False)
+    addr = loaded(machine, task, "16KiB")
     assert flags_at(task, addr) == Pte.PRESENT | Pte.YOUNG
     assert nodes_of(machine, task, addr, "16KiB") == [[4, -1]]
     assert machine.nodes[0].nr_free == 16384
 
 
 def test_a_write_to_the_zero_page_allocates(machine: Machine, task: Task) -> None:
-    addr = mapped(machine, task, "16KiB")
-    touch(machine, task, addr, 4 * PAGE, write=False)
+    addr = loaded(machine, task, "16KiB")
     touch(machine, task, addr + PAGE, PAGE)
     assert nodes_of(machine, task, addr, "16KiB") == [[1, -1], [1, 0], [2, -1]]
     assert machine.counters["pgfault"] == 5
@@ -123,8 +121,7 @@ def test_anonymous_pages_go_by_address(mode: int, nodes: str, expected: list[lis
 def test_three_nodes_begin_where_the_address_says(
     kernel: str, blocks: int, nodes: list[int]
 ) -> None:
-    machine = four_nodes(kernel=kernel)
-    task = new_task(machine)
+    machine, task = with_task(four_nodes(kernel=kernel))
     set_mempolicy(machine, task, INTERLEAVE, Nodemask.of(0, 1, 2))
     addr = mapped(machine, task, "4MiB") + (blocks << 21)
     touch(machine, task, addr, 3 * PAGE)
@@ -140,8 +137,7 @@ def test_the_vmas_policy_precedes_the_tasks(machine: Machine, task: Task) -> Non
 
 
 def test_a_full_node_falls_back() -> None:
-    machine = two_nodes("4MiB")
-    task = new_task(machine)
+    machine, task = with_task(two_nodes("4MiB"))
     addr = touched(machine, task, "5MiB")
     assert nodes_of(machine, task, addr, "5MiB") == [[968, 0], [312, 1]]
 
@@ -231,12 +227,8 @@ def test_a_store_into_memory_made_writable_is_in_place(machine: Machine, task: T
     assert pfn_at(task, addr) == kept
 
 
-# Files and shared memory
-
-
 def test_a_shared_write_maps_just_that_page(machine: Machine, task: Task) -> None:
-    file = new_file(machine, "64KiB")
-    addr = mapped(machine, task, "64KiB", space=file, is_shared=True)
+    file, addr = file_of(machine, task, "64KiB")
     touch(machine, task, addr + 3 * PAGE, PAGE)
     assert nodes_of(machine, task, addr, "64KiB") == [[3, -1], [1, 0], [12, -1]]
     assert [run.start for run in file.pages.runs] == [3]
@@ -244,8 +236,7 @@ def test_a_shared_write_maps_just_that_page(machine: Machine, task: Task) -> Non
 
 
 def test_a_read_of_shared_memory_is_writable_and_clean(machine: Machine, task: Task) -> None:
-    addr = mapped(machine, task, "4KiB", is_shared=True)
-    touch(machine, task, addr, PAGE, write=False)
+    addr = loaded(machine, task, "4KiB", is_shared=True)
     assert flags_at(task, addr) == Pte.PRESENT | Pte.YOUNG | Pte.WRITE
     touch(machine, task, addr, PAGE)
     assert flags_at(task, addr) & Pte.DIRTY
@@ -275,8 +266,7 @@ def test_an_access_behind_the_files_end_is_a_sigbus(
 
 
 def test_a_private_write_copies_and_leaves_the_file_clean(machine: Machine, task: Task) -> None:
-    file = new_file(machine, "40KiB")
-    addr = mapped(machine, task, "40KiB", space=file)
+    file, addr = file_of(machine, task, "40KiB", is_shared=False)
     touch(machine, task, addr, 10 * PAGE, write=False)
     touch(machine, task, addr, 4 * PAGE)
     assert maps(machine, task) == [
@@ -287,8 +277,7 @@ def test_a_private_write_copies_and_leaves_the_file_clean(machine: Machine, task
 
 @pytest.mark.parametrize("fs", ["tmpfs", "ext4"])
 def test_a_first_private_write_caches_the_page_too(machine: Machine, task: Task, fs: str) -> None:
-    file = new_file(machine, "4KiB", fs)
-    addr = mapped(machine, task, "4KiB", space=file)
+    _, addr = file_of(machine, task, "4KiB", fs, is_shared=False)
     touch(machine, task, addr, PAGE)
     assert maps(machine, task) == ["default file=/data anon=1 dirty=1 N0=1 kernelpagesize_kB=4"]
     assert machine.nodes[0].nr_free == 16384 - 2
@@ -342,9 +331,6 @@ def test_a_copy_of_a_disk_files_page_obeys_the_vma(machine: Machine, task: Task)
     assert nodes_of(machine, task, addr, "4KiB") == [[1, 1]]
 
 
-# Unmapping
-
-
 def test_unmapped_anonymous_memory_is_freed(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "64KiB")
     munmap(machine, task, addr + PAGE, 4 * PAGE)
@@ -353,8 +339,7 @@ def test_unmapped_anonymous_memory_is_freed(machine: Machine, task: Task) -> Non
 
 
 def test_unmapped_pages_of_a_file_stay_cached_and_dirty(machine: Machine, task: Task) -> None:
-    file = new_file(machine, "8KiB")
-    addr = mapped(machine, task, "8KiB", space=file, is_shared=True)
+    file, addr = file_of(machine, task, "8KiB")
     touch(machine, task, addr, PAGE, write=False)
     touch(machine, task, addr, PAGE)
     munmap(machine, task, addr, 2 * PAGE)
@@ -388,9 +373,6 @@ def test_a_page_of_locked_memory_is_unlocked_with_it(machine: Machine, task: Tas
     assert not frame_of(machine, pfn).flags & FrameFlag.MLOCKED
 
 
-# When memory runs out in the middle of it
-
-
 def test_a_task_that_is_killed_while_it_copies_lets_its_old_pages_go() -> None:
     machine = two_nodes("2MiB")
     parent = new_task(machine)
@@ -414,8 +396,7 @@ def test_a_task_goes_on_copying_when_another_one_was_killed() -> None:
 
 @pytest.mark.parametrize(("kernel", "is_writable"), [("6.12", True), ("6.1", False)])
 def test_a_clean_exclusive_page_is_stored_into_in_place(kernel: str, is_writable: bool) -> None:
-    machine = two_nodes("4MiB", kernel)
-    task = new_task(machine)
+    machine, task = with_task(two_nodes("4MiB", kernel))
     addr = touched(machine, task, "4KiB")
     madvise(machine, task, addr, PAGE, Madv.FREE)
     mprotect(machine, task, addr, PAGE, "r")
@@ -438,8 +419,7 @@ def test_an_anon_vma_is_borrowed_from_the_neighbour(machine: Machine, task: Task
 
 @pytest.mark.parametrize("advice", [Madv.NORMAL, Madv.RANDOM])
 def test_a_disk_file_that_fills_the_machine_kills(advice: Madv) -> None:
-    machine = two_nodes("2MiB")
-    task = new_task(machine)
+    machine, task = with_task(two_nodes("2MiB"))
     addr = mapped(machine, task, "8MiB", space=new_file(machine, "8MiB", "ext4"), is_shared=True)
     madvise(machine, task, addr, 8 << 20, advice)
     assert touch(machine, task, addr, 8 << 20, write=False) == "SIGKILL"

@@ -44,7 +44,7 @@ from tests.conftest import (
     two_nodes,
 )
 from tests.property.invariants import check
-from tests.unit.mm.conftest import frame_at
+from tests.unit.mm.conftest import frame_at, huge
 from tests.unit.store.conftest import plain
 
 MIGRATION = (
@@ -169,9 +169,6 @@ def test_no_counter_of_migration_and_no_event_tells_of_it(machine: Machine, task
     assert machine.watch.events == []
 
 
-# What the rest of the kernel sees of such pages
-
-
 def test_views_do_not_see_pages_on_the_device(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "64KiB")
     moved(machine, task, addr, 4 * PAGE)
@@ -274,9 +271,6 @@ def test_scans_pass_pages_on_the_device(machine: Machine, task: Task) -> None:
     assert flags_at(task, addr) & Pte.DEVICE
 
 
-# Ends of mappings, and forks
-
-
 def test_what_is_unmapped_is_free_on_the_device(machine: Machine, task: Task, gpu: Device) -> None:
     addr = on_gpu(machine, task, 16)
     munmap(machine, task, addr, 4 * PAGE)
@@ -368,9 +362,6 @@ def test_page_is_dirty_or_locked_if_one_entry_was(machine: Machine, task: Task) 
     assert vmstat.rows(machine)["nr_mlock"] == 1
 
 
-# What is collected
-
-
 def test_holes_and_zero_pages_become_new_pages(machine: Machine, task: Task, gpu: Device) -> None:
     addr = mapped(machine, task, "16KiB")
     touch(machine, task, addr, 2 * PAGE, write=False)
@@ -401,8 +392,7 @@ def test_held_pages_are_passed_over(machine: Machine, task: Task, pins: int) -> 
 
 
 def test_huge_page_that_cannot_be_split_is_passed_over(machine: Machine, task: Task) -> None:
-    machine.thp = "always"
-    addr = touched(machine, task, "4MiB")
+    addr = huge(machine, task, "4MiB")
     hold(machine, task, addr)
     assert migrate_vma(machine, task, addr, 2 * HUGE, "gpu") == Moved(512, 512)
     assert nodes_of(machine, task, addr, "4MiB") == [[512, 0], [512, -1]]
@@ -455,8 +445,7 @@ def test_page_on_another_device_is_not_collected(machine: Machine, task: Task) -
 
 
 def test_huge_page_is_split_first(machine: Machine, task: Task) -> None:
-    machine.thp = "always"
-    addr = touched(machine, task, "4MiB")
+    addr = huge(machine, task, "4MiB")
     machine.counters.clear()
     assert moved(machine, task, addr + PAGE, 2 * PAGE) == (2, 2)
     assert machine.counters["thp_split_page"] == 1
@@ -471,13 +460,9 @@ def test_huge_zero_page_is_split_first(machine: Machine, task: Task) -> None:
 
 
 def test_huge_page_mapped_by_pages_is_passed_over(machine: Machine, task: Task) -> None:
-    machine.thp = "always"
-    addr = touched(machine, task, "2MiB")
+    addr = huge(machine, task)
     madvise(machine, task, addr, PAGE, Madv.DONTNEED)
     assert moved(machine, task, addr, 4 * PAGE) == (1, 1)
-
-
-# What is refused
 
 
 def test_what_is_not_a_part_of_one_mapping_is_refused(machine: Machine, task: Task) -> None:
@@ -492,9 +477,6 @@ def test_hugetlb_memory_and_unknown_devices_are_refused(machine: Machine, task: 
     assert errno_of(migrate_vma, machine, task, addr, PAGE, "npu") == "ENODEV"
     task.mm.vmas[0].flags |= Vm.HUGETLB
     assert errno_of(migrate_vma, machine, task, addr, PAGE, "gpu") == "EINVAL"
-
-
-# Memory that runs out
 
 
 def test_full_device_leaves_pages_where_they_are(machine: Machine, task: Task) -> None:

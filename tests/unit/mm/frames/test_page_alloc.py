@@ -33,6 +33,7 @@ from pymigrate.scenario.boot.build import boot
 from pymigrate.scenario.spec.models import MachineSpec
 from pymigrate.units import HPAGE_PMD_ORDER
 from tests.conftest import four_nodes, new_task, nodes_with, two_nodes
+from tests.unit.mm.conftest import with_task
 
 
 @pytest.fixture
@@ -162,15 +163,14 @@ def test_a_memory_only_node_is_no_nearer_than_others() -> None:
 
 
 def test_highest_zone_and_lowest_frame_come_first() -> None:
-    machine = nodes_with("32MiB")
-    task = new_task(machine)
+    machine, task = with_task(nodes_with("32MiB"))
     assert alloc_run(machine, task, Prefer(0), pages(3)) == [PteRun(0, 3, (4096,))]
     assert machine.counters["pgalloc_dma32"] == 3
 
 
 def test_lower_zones_keep_a_reserve_and_are_used_last() -> None:
-    machine = nodes_with("32MiB")  # each zone: min 90, low 112; the dma zone keeps 16 more
-    task = new_task(machine)
+    # Each zone: min 90, low 112; the dma zone keeps 16 more.
+    machine, task = with_task(nodes_with("32MiB"))
     alloc_run(machine, task, Prefer(0), pages(4096 - 112))
     assert machine.counters["pgalloc_dma"] == 0
     runs = alloc_run(machine, task, Prefer(0), pages(8192))
@@ -246,8 +246,7 @@ def test_there_is_no_folio_where_no_block_is_free(machine: Machine, task: Task) 
 
 
 def test_nodes_that_the_task_may_not_use_are_passed_over() -> None:
-    machine = four_nodes("4MiB")
-    task = new_task(machine)
+    machine, task = with_task(four_nodes("4MiB"))
     task.mems_allowed = Nodemask.of(2, 3)
     assert alloc_folio(machine, task, Prefer(0)) == 2 << 32
 
@@ -294,8 +293,7 @@ def test_freed_frames_join_their_neighbours(machine: Machine, task: Task) -> Non
 
 
 def test_frames_go_back_to_their_zone() -> None:
-    machine = nodes_with("32MiB", "4MiB")
-    task = new_task(machine)
+    machine, task = with_task(nodes_with("32MiB", "4MiB"))
     alloc_run(machine, task, ThisNode(0), pages(4100))
     alloc_run(machine, task, ThisNode(1), pages(1))
     assert [zone.nr_free for zone in machine.nodes[0].zones] == [3986, 106]
@@ -325,8 +323,7 @@ def test_reserved_frames_are_taken_below_the_watermarks() -> None:
 
 
 def test_freed_extents_are_cut_where_zones_meet() -> None:
-    machine = nodes_with("32MiB")
-    task = new_task(machine)
+    machine, task = with_task(nodes_with("32MiB"))
     alloc_run(machine, task, Prefer(0), pages(4096 - 112 + 10))
     reserve_pages(machine.nodes[0], 8000)
     free_pages(machine, [(4000, 200), (10, 2), (20, 2), (5000, 5)])

@@ -19,6 +19,7 @@ from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.nodemask import Nodemask
 from pymigrate.uapi import MPOL
 from tests.conftest import four_nodes, new_task
+from tests.unit.mm.conftest import with_task
 
 INTERLEAVE, WEIGHTED = MPOL.INTERLEAVE, MPOL.WEIGHTED_INTERLEAVE
 
@@ -83,8 +84,7 @@ def test_the_cursor(
 
 
 def test_a_policy_that_takes_no_turns_leaves_the_cursor() -> None:
-    machine = four_nodes()
-    task = new_task(machine)
+    machine, task = with_task(four_nodes())
     task.il_prev = 2
     assert cursor_placement(machine, task, 4, policy(MPOL.BIND, "1")) == (
         Within(0, mask("1")),

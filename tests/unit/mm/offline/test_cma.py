@@ -34,6 +34,7 @@ from tests.conftest import (
     placed_on,
     touched,
 )
+from tests.unit.mm.conftest import file_mapped
 
 LONG, SHORT = True, False
 
@@ -177,8 +178,7 @@ def test_long_pin_takes_pages_out_of_cma(machine: Machine, task: Task) -> None:
 
 def test_page_that_its_file_system_keeps_is_tried_five_times(machine: Machine, task: Task) -> None:
     touched(machine, task, "128MiB", node=1)
-    file = new_file(machine, "8KiB", "ramfs")
-    addr = mapped(machine, task, "8KiB", space=file, is_shared=True)
+    addr = file_mapped(machine, task, "8KiB", "ramfs")
     with placed_on(task, 1):
         touch(machine, task, addr, 2 * PAGE)
     [page] = in_cma(machine, task, addr, 2)

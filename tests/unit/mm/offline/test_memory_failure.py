@@ -33,6 +33,7 @@ from tests.conftest import (
     touched,
 )
 from tests.property.invariants import check
+from tests.unit.mm.conftest import huge, loaded, with_task
 
 LONG, SHORT = True, False
 
@@ -102,8 +103,7 @@ def test_pinned_page_stays(machine: Machine, task: Task, kind: bool) -> None:
 
 
 def test_huge_page_is_split_first(machine: Machine, task: Task) -> None:
-    machine.thp = "always"
-    addr = touched(machine, task, "2MiB")
+    addr = huge(machine, task)
     pfn = pfn_at(task, addr)
     madvise(machine, task, addr, PAGE, Madv.SOFT_OFFLINE)
     assert is_bad(machine, pfn)
@@ -130,8 +130,7 @@ def test_zeroed_page_of_a_huge_page_becomes_the_zero_page(machine: Machine, task
 
 
 def test_pinned_huge_page_is_not_split(machine: Machine, task: Task) -> None:
-    machine.thp = "always"
-    addr = touched(machine, task, "2MiB")
+    addr = huge(machine, task)
     pin(machine, task, addr + PAGE, PAGE, LONG)
     assert errno_of(offline, machine, task, addr) == "EBUSY"
     assert machine.counters["thp_split_page_failed"] == 1
@@ -140,8 +139,7 @@ def test_pinned_huge_page_is_not_split(machine: Machine, task: Task) -> None:
 @pytest.mark.parametrize("is_mapped", [False, True], ids=["dropped", "moves if it is mapped"])
 def test_clean_page_cache(machine: Machine, task: Task, is_mapped: bool) -> None:
     file = new_file(machine, "16KiB", "ext4")
-    addr = mapped(machine, task, "16KiB", "r", space=file)
-    touch(machine, task, addr, 4 * PAGE, write=False)
+    addr = loaded(machine, task, "16KiB", "r", space=file)
     pfn = pfn_at(task, addr)
     if not is_mapped:
         munmap(machine, task, addr, 4 * PAGE)
@@ -219,8 +217,7 @@ def test_hwpoison_is_refused(machine: Machine, task: Task) -> None:
 
 
 def test_block_with_a_bad_page_goes_offline_and_does_not_come_back() -> None:
-    machine = nodes_with("256MiB", "256MiB")
-    task = new_task(machine)
+    machine, task = with_task(nodes_with("256MiB", "256MiB"))
     addr = touched(machine, task, "4KiB", node=1)
     with placed_on(task, 1):
         madvise(machine, task, addr, PAGE, Madv.SOFT_OFFLINE)

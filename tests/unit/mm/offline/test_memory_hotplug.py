@@ -39,6 +39,7 @@ from tests.conftest import (
     touched,
 )
 from tests.property.invariants import check
+from tests.unit.mm.conftest import with_task
 
 LONG = True
 
@@ -141,8 +142,7 @@ def test_full_machine_keeps_its_memory() -> None:
 
 
 def test_block_of_the_only_node_is_emptied_into_its_others(task: Task) -> None:
-    machine = nodes_with("512MiB")
-    task = new_task(machine)
+    machine, task = with_task(nodes_with("512MiB"))
     addr = touched(machine, task, "300MiB")
     offline_pages(machine, block(machine, 1))
     assert nodes_of(machine, task, addr, "300MiB") == [[76800, 0]]

@@ -25,6 +25,7 @@ from pymigrate.syscalls.mmap import munmap
 from pymigrate.syscalls.process import touch
 from pymigrate.uapi import MPOL
 from tests.conftest import PAGE, kernel_page, mapped, new_file, pfn_at, touched
+from tests.unit.mm.conftest import huge
 
 ALL = (0, 16384)  # the frames of node 0
 
@@ -59,8 +60,7 @@ def test_interleaved_pages_are_found_on_their_node_alone(machine: Machine, task:
 
 
 def test_huge_pages_are_found_whole(machine: Machine, task: Task) -> None:
-    machine.thp = "always"
-    addr = touched(machine, task, "2MiB")
+    addr = huge(machine, task)
     pfn = pfn_at(task, addr)
     assert found(machine) == [(pfn, 512, 9)]
     munmap(machine, task, addr, 100 * PAGE)
@@ -93,9 +93,6 @@ drivers: {d: {node: 0, pages: 4, kind: zsmalloc}, keeps: {node: 0, pages: 2, kin
         assert [pfn for part in taken.queue for pfn in part.run.lanes] == sorted(driver.pages)[::-1]
         assert all(frame_of(machine, pfn).flags & FrameFlag.ISOLATED for pfn in driver.pages)
     assert not any(frame_of(machine, pfn).flags & FrameFlag.ISOLATED for pfn in driver.pages)
-
-
-# Whether it can be emptied
 
 
 @pytest.mark.parametrize("nr", [1, 2])

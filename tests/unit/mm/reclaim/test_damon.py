@@ -26,6 +26,7 @@ from tests.conftest import (
     two_nodes,
 )
 from tests.property.invariants import check
+from tests.unit.mm.conftest import with_task
 
 COLD = Scheme(Action.MIGRATE_COLD, 1)
 
@@ -58,8 +59,7 @@ def test_folios_of_the_region_are_what_migrates(machine: Machine, task: Task) ->
 
 
 def test_mode_is_async_and_reason_damon_one_list_for_each_node() -> None:
-    machine = four_nodes()
-    task = new_task(machine)
+    machine, task = with_task(four_nodes())
     for nid in range(4):
         touched(machine, task, "16KiB", node=nid)
     machine.watch = Watch([])

@@ -41,9 +41,6 @@ def pools(machine: Machine) -> list[tuple[int, int, int]]:
     return [(pool.nr, pool.nr_free, pool.surplus) for pool in found]
 
 
-# How many
-
-
 @pytest.mark.parametrize(
     ("before", "used", "after", "expected"),
     [
@@ -165,9 +162,6 @@ def test_it_ends_as_page_by_page(
     assert ends[0] == ends[1]
 
 
-# Migration
-
-
 def moved(machine: Machine, task: Task) -> int:
     return migrate_pages(machine, task, task, Nodemask.of(0), Nodemask.of(1))
 
@@ -234,9 +228,6 @@ def test_a_destination_that_was_not_used_is_given_back(
     assert moved(machine, task) == 1
     assert pools(machine) == after
     assert machine.nodes[1].nr_free == free
-
-
-# Memory that is wanted in one piece
 
 
 def test_a_free_page_in_the_way_is_replaced_on_its_node(machine: Machine) -> None:

@@ -25,6 +25,7 @@ from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT, PAGE_SIZE, parse_size
 from pymigrate.views.proc import vmstat
 from tests.conftest import errno_of, hold, mapped, new_file, new_task, nodes_of, touched
 from tests.property.invariants import check
+from tests.unit.mm.conftest import file_of, huge, loaded, with_task
 
 
 def tiers(*memory: str, kernel: str = "6.12", **more: Any) -> Machine:
@@ -73,8 +74,7 @@ def test_demotion_totals_are_what_was_asked_for(machine: Machine, task: Task) ->
 
 
 def test_demotion_totals_of_huge_pages_are_whole_ones(machine: Machine, task: Task) -> None:
-    machine.thp = "always"
-    addr = touched(machine, task, "16MiB")
+    addr = huge(machine, task, "16MiB")
     assert take(machine, "5MiB") == 3 * HPAGE_PMD_NR
     assert nodes_of(machine, task, addr, "16MiB") == [[1536, 1], [2560, 0]]
     names = ("thp_migration_success", "thp_migration_split", "pgdemote_direct")
@@ -126,8 +126,7 @@ def test_without_demotion_anonymous_memory_stays(machine: Machine, task: Task) -
 
 def test_without_demotion_clean_page_cache_is_dropped(machine: Machine, task: Task) -> None:
     machine.demotion = False
-    file = new_file(machine, "4MiB", "ext4")
-    addr = mapped(machine, task, "4MiB", space=file, is_shared=True)
+    file, addr = file_of(machine, task, "4MiB", "ext4")
     touch(machine, task, addr, 4 << 20, write=False)
     assert take(machine, "1MiB") == 256
     assert nodes_of(machine, task, addr, "4MiB") == [[256, -1], [768, 0]]
@@ -139,8 +138,7 @@ def test_page_cache_that_an_entry_has_dirtied_is_unmapped_and_stays(
     machine: Machine, task: Task
 ) -> None:
     machine.demotion = False
-    file = new_file(machine, "1MiB", "ext4")
-    addr = mapped(machine, task, "1MiB", space=file, is_shared=True)
+    file, addr = file_of(machine, task, "1MiB", "ext4")
     touch(machine, task, addr, 1 << 20, write=True)
     for run in file.pages.runs:
         update_frames(machine, run.extents(), lambda f: f.without_flags(FrameFlag.DIRTY))
@@ -173,8 +171,7 @@ def test_page_cache_goes_before_anonymous_memory(machine: Machine, task: Task) -
 
 def test_page_cache_that_nobody_maps_is_demoted_too(machine: Machine, task: Task) -> None:
     file = new_file(machine, "1MiB", "ext4")
-    addr = mapped(machine, task, "1MiB", space=file, prot="r")
-    touch(machine, task, addr, 1 << 20, write=False)
+    addr = loaded(machine, task, "1MiB", space=file, prot="r")
     munmap(machine, task, addr, 1 << 20)
     assert take(machine, "1MiB") == 256
     assert {run.lanes[0] >> 32 for run in file.pages.runs} == {1}
@@ -242,8 +239,7 @@ def test_what_was_used_since_the_last_look_goes_last(machine: Machine, task: Tas
 
 
 def test_hand_goes_on_at_the_nodes_first_frame_behind_its_last() -> None:
-    machine = tiers("64MiB", "128MiB")
-    task = new_task(machine)
+    machine, task = with_task(tiers("64MiB", "128MiB"))
     nr = available(machine.nodes[0], to_min=False)
     addr = touched(machine, task, f"{nr * 4}KiB", node=0)
     take(machine, f"{nr * 4}KiB")
@@ -263,8 +259,7 @@ def test_only_what_some_tasks_map_is_reclaimed(machine: Machine) -> None:
 
 
 def test_one_node_can_be_named() -> None:
-    machine = tiers("64MiB", "64MiB", "64MiB")
-    task = new_task(machine)
+    machine, task = with_task(tiers("64MiB", "64MiB", "64MiB"))
     first, second = touched(machine, task, "1MiB", node=0), touched(machine, task, "1MiB", node=1)
     assert take(machine, "1MiB", node=1) == 256
     assert nodes_of(machine, task, first, "1MiB") == [[256, 0]]
@@ -279,8 +274,7 @@ def test_only_root_may_ask_for_it(machine: Machine) -> None:
 
 
 def test_kswapd_of_the_target_makes_room_there() -> None:
-    machine = tiers("64MiB", "8MiB", "64MiB")
-    task = new_task(machine)
+    machine, task = with_task(tiers("64MiB", "8MiB", "64MiB"))
     old = touched(machine, task, "6MiB", node=1)
     new = touched(machine, task, "16MiB", node=0)
     reclaim(machine, machine.shell_of(0), 4096, node=1)
@@ -309,8 +303,7 @@ def test_what_the_target_has_no_room_for_goes_to_any_lower_tier() -> None:
 
 
 def test_when_no_lower_tier_has_room_the_rest_stays() -> None:
-    machine = tiers("64MiB", "8MiB")
-    task = new_task(machine)
+    machine, task = with_task(tiers("64MiB", "8MiB"))
     all_but(machine, task, 1, 100)
     addr = touched(machine, task, "2MiB", node=0)
     assert errno_of(take, machine, "2MiB") == "EAGAIN"

@@ -6,6 +6,7 @@ from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.syscalls.process import touch
 from tests.conftest import mapped, new_task, nodes_of, touched, two_nodes
 from tests.property.invariants import check
+from tests.unit.mm.conftest import with_task
 
 
 def test_the_task_with_the_most_pages_is_killed_and_its_memory_freed() -> None:
@@ -21,15 +22,13 @@ def test_the_task_with_the_most_pages_is_killed_and_its_memory_freed() -> None:
 
 
 def test_the_zero_page_is_nobodys_memory() -> None:
-    machine = two_nodes()
-    task = new_task(machine)
+    machine, task = with_task(two_nodes())
     touch(machine, task, mapped(machine, task, "1MiB"), 1 << 20, write=False)
     assert resident_pages(task) == 0
 
 
 def test_a_task_that_fills_the_machine_is_killed() -> None:
-    machine = two_nodes("2MiB")
-    task = new_task(machine)
+    machine, task = with_task(two_nodes("2MiB"))
     addr = mapped(machine, task, "16MiB")
     assert touch(machine, task, addr, 16 << 20) == "SIGKILL"
     assert machine.tasks == {}
@@ -48,16 +47,14 @@ def test_a_task_goes_on_when_a_larger_one_was_killed() -> None:
 
 
 def test_bind_kills_rather_than_fall_back() -> None:
-    machine = two_nodes("2MiB")
-    task = new_task(machine)
+    machine, task = with_task(two_nodes("2MiB"))
     set_mempolicy(machine, task, 2, Nodemask.of(1))
     assert touch(machine, task, mapped(machine, task, "4MiB"), 4 << 20) == "SIGKILL"
     assert machine.counters["oom_kill"] == 1
 
 
 def test_shared_memory_that_fills_the_machine_kills_too() -> None:
-    machine = two_nodes("2MiB")
-    task = new_task(machine)
+    machine, task = with_task(two_nodes("2MiB"))
     addr = mapped(machine, task, "16MiB", is_shared=True)
     assert touch(machine, task, addr, 16 << 20) == "SIGKILL"
     check(machine)

@@ -16,7 +16,7 @@ from pymigrate.syscalls.process import exit_task, fork, touch
 from pymigrate.uapi import MPOL
 from pymigrate.views.proc import numa_maps
 from tests.conftest import HUGE, PAGE, errno_of, mapped, new_file, new_task, touched, two_nodes
-from tests.unit.mm.conftest import huge_pages
+from tests.unit.mm.conftest import huge_pages, with_task
 
 
 def with_pools(*nr: int, kernel: str = "6.12") -> Machine:
@@ -108,9 +108,6 @@ def test_a_mapping_is_cut_between_huge_pages(machine: Machine, task: Task) -> No
     assert [vma.nr for vma in task.mm.vmas] == [512, 512]
 
 
-# What its owner drops
-
-
 def dropped(machine: Machine, task: Task, addr: int) -> tuple[int, int]:
     """The pools once the first huge page is dropped."""
     madvise(machine, task, addr, HUGE, Madv.DONTNEED)
@@ -126,8 +123,7 @@ def test_a_page_that_its_owner_drops_is_reserved_again(machine: Machine, task: T
 
 
 def test_older_kernels_do_not_reserve_it_again() -> None:
-    machine = with_pools(2, kernel="6.1")
-    task = new_task(machine)
+    machine, task = with_task(with_pools(2, kernel="6.1"))
     assert dropped(machine, task, touched(machine, task, "4MiB", hugetlb=True)) == (1, 0)
 
 

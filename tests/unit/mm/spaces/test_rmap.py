@@ -4,11 +4,11 @@ from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.spaces.rmap import mappings
 from pymigrate.syscalls.process import fork
 from tests.conftest import mapped, new_file, new_task, touched, two_nodes
+from tests.unit.mm.conftest import with_task
 
 
 def test_an_anonymous_page_lies_at_one_address_in_each_process_of_its_family() -> None:
-    machine = two_nodes("4MiB")
-    task = new_task(machine)
+    machine, task = with_task(two_nodes("4MiB"))
     page = touched(machine, task, "4KiB") >> 12
     new_task(machine, "stranger")
     child = fork(machine, task, "b")
@@ -19,8 +19,7 @@ def test_an_anonymous_page_lies_at_one_address_in_each_process_of_its_family() -
 
 
 def test_a_files_page_lies_in_the_cache_and_in_each_vma_that_covers_its_index() -> None:
-    machine = two_nodes("4MiB")
-    task = new_task(machine)
+    machine, task = with_task(two_nodes("4MiB"))
     file = new_file(machine, "64KiB")
     whole = touched(machine, task, "64KiB", space=file, is_shared=True) >> 12
     tail = mapped(machine, task, "32KiB", space=file, is_shared=True, offset=32768) >> 12

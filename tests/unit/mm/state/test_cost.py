@@ -14,6 +14,7 @@ from pymigrate.syscalls.process import touch
 from pymigrate.units import PAGE_SIZE
 from pymigrate.views.told import cost
 from tests.conftest import four_nodes, hold, new_task, touched, two_nodes
+from tests.unit.mm.conftest import with_task
 
 GIB = 1 << 18  # base pages
 NEAR = {0: {0: 10, 1: 20}, 1: {0: 20, 1: 10}}
@@ -33,8 +34,7 @@ def test_huge_pages_move_at_the_published_rate_of_about_5000_a_second() -> None:
     ("kernel", "flushes"), [("6.12", 2), ("6.1", 1024)], ids=["each batch", "each entry before 6.3"]
 )
 def test_what_is_a_flush(kernel: str, flushes: int) -> None:
-    machine = two_nodes(kernel=kernel)
-    task = new_task(machine)
+    machine, task = with_task(two_nodes(kernel=kernel))
     touched(machine, task, "4MiB")
     machine.watch = Watch(tally=Tally())
     migrate_pages(machine, task, task, Nodemask.of(0), Nodemask.of(1))
@@ -58,8 +58,7 @@ def test_farther_nodes_are_copied_to_more_slowly() -> None:
 
 
 def test_long_list_of_addresses_is_told_by_its_pairs_of_nodes() -> None:
-    machine = four_nodes()
-    task = new_task(machine)
+    machine, task = with_task(four_nodes())
     start = touched(machine, task, "1MiB")
     machine.watch = Watch(tally=Tally())
     addrs = [start + i * PAGE_SIZE for i in range(256)]
