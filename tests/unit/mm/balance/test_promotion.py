@@ -130,8 +130,14 @@ def test_all_are_taken_only_while_there_is_much_free() -> None:
 
 @pytest.mark.parametrize(
     ("candidates", "before", "after"),
-    [(0, 0, 1125), (16000, 1000, 1000), (17000, 0, 875), (13000, 1000, 1125), (0, 2000, 2000)],
-    ids=["too few", "about right", "too many", "90 % is too few", "twice the default at most"],
+    [
+        pytest.param(0, 0, 1125, id="too few"),
+        pytest.param(16000, 1000, 1000, id="about right"),
+        pytest.param(17000, 0, 875, id="too many"),
+        pytest.param(13000, 1000, 1125, id="90 % is too few"),
+        pytest.param(0, 2000, 2000, id="twice the default at most"),
+        pytest.param(99999, 125, 125, id="a step at least"),
+    ],
 )
 def test_threshold_follows_the_number_of_candidates(
     machine: Machine, candidates: int, before: int, after: int
@@ -144,16 +150,6 @@ def test_threshold_follows_the_number_of_candidates(
     may_promote(machine, 0, 0, 1, 1)
     assert node.promotion.threshold == after
     assert node.promotion.threshold_start == 60_001
-
-
-def test_threshold_is_never_less_than_a_step(machine: Machine) -> None:
-    node = machine.nodes[0]
-    set_knobs(machine, promote_rate_limit_mbps=1)
-    node.promotion = node.promotion._replace(threshold=125)
-    node.numa.add("pgpromote_candidate", 99999)
-    machine.now = 60_001
-    may_promote(machine, 0, 0, 1, 1)
-    assert node.promotion.threshold == 125
 
 
 def test_threshold_is_looked_at_once_in_the_longest_period(machine: Machine) -> None:

@@ -283,12 +283,6 @@ def test_page_merged_into_locked_memory_is_mlocked(machine: Machine, task: Task)
     assert frame_at(machine, task, addr).flags & FrameFlag.MLOCKED
 
 
-def test_numa_maps_counts_merged_pages_as_anonymous(machine: Machine, task: Task) -> None:
-    merged(machine, task, 4)
-    line = "default anon=4 dirty=4 mapmax=4 active=0 N0=4 kernelpagesize_kB=4"
-    assert maps(machine, task) == [line]
-
-
 def test_merged_page_moves_as_one_folio_for_all(machine: Machine, task: Task) -> None:
     addr = merged(machine, task, 3)
     assert move_pages(machine, task, task, [addr], [1], MPOL_MF_MOVE_ALL).ret == 0

@@ -118,11 +118,6 @@ def test_only_1_may_be_written(machine: Machine) -> None:
     assert errno_of(write, machine, machine.shell_of(0), "compact_memory", "0") == "EINVAL"
 
 
-def test_an_empty_machine_has_nothing_to_move(machine: Machine) -> None:
-    compacted(machine)
-    assert machine.counters["pgmigrate_success"] == 0
-
-
 def with_driver(machine: Machine, kind: str, nr: int, **how: Any) -> Driver:
     """A driver with *nr* pages, and a page of the kernel's behind them."""
     driver = machine.drivers["pool"] = Driver(machine.new_id(), "pool", kind, **how)

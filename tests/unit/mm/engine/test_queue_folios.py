@@ -124,17 +124,6 @@ def test_a_file_mapped_twice_by_one(kernel: str, move_all: bool, moved: int, sta
     check(machine)
 
 
-def test_second_sightings_of_some_pages_count_those(machine: Machine, task: Task) -> None:
-    file = new_file(machine, "32KiB")
-    touched(machine, task, "32KiB", space=file, is_shared=True)
-    mapped(machine, task, "16KiB", space=file, is_shared=True, offset=16384, populate=True)
-    tail = mapped(machine, task, "32KiB", space=file, is_shared=True)
-    touch(machine, task, tail + 16384, 16384)
-    child = fork(machine, task, "b")
-    assert migrate(machine, child, "0", "1", move_all=True) == 0  # it has mapped none
-    assert migrate(machine, task, "0", "1", move_all=True) == 8
-
-
 def test_a_window_partly_seen_is_looked_at_page_by_page(machine: Machine, task: Task) -> None:
     file = new_file(machine, "64KiB")
     first = mapped(machine, task, "64KiB", space=file, is_shared=True)

@@ -3,30 +3,28 @@
 import pytest
 
 from pymigrate.mm.base.advice import Madv
-from pymigrate.mm.calls import ksm
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.madvise import madvise
-from pymigrate.syscalls.migrate import migrate_pages, move_pages
+from pymigrate.syscalls.migrate import migrate_pages
 from pymigrate.syscalls.mmap import mprotect, munmap
 from pymigrate.syscalls.process import fork, touch
 from pymigrate.syscalls.sysctl import write
-from pymigrate.uapi import MPOL, MPOL_MF_MOVE_ALL
+from pymigrate.uapi import MPOL
 from tests.conftest import (
     HUGE,
     PAGE,
     hold,
     mapped,
-    new_file,
     nodes_of,
     touched,
     two_nodes,
 )
 from tests.property.invariants import check
-from tests.unit.mm.conftest import entry_events, loaded
+from tests.unit.mm.conftest import entry_events
 
 ZERO, ONE = Nodemask.of(0), Nodemask.of(1)
 PINS = pytest.mark.parametrize("pins", [0, 1], ids=["reference", "pin"])
@@ -153,27 +151,6 @@ def test_a_hugetlb_page_with_an_extra_reference(machine: Machine, task: Task) ->
     machine.watch = Watch([])
     assert (moving(machine, task), counts(machine)) == (1, (0, 512, (0, 0, 0)))
     assert entry_events(machine) == ["set_migration_pte", "remove_migration_pte"] * 10
-
-
-def test_three_pages_that_ksm_has_merged(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "12KiB")
-    madvise(machine, task, addr, 3 * PAGE, Madv.MERGEABLE)
-    ksm.scan(machine)
-    machine.watch = Watch([])
-    machine.counters.clear()
-    result = move_pages(machine, task, task, [addr], [1], MPOL_MF_MOVE_ALL)
-    assert (result.ret, counts(machine)) == (0, (1, 0, (0, 0, 0)))
-    assert entry_events(machine) == ["set_migration_pte"] * 3 + ["remove_migration_pte"] * 3
-    assert nodes_of(machine, task, addr, "12KiB") == [[3, 1]]
-
-
-@pytest.mark.parametrize(("fs", "left", "moved"), [("ramfs", 2, 1), ("tmpfs", 0, 3)])
-def test_two_dirty_pages_and_a_clean_one(
-    machine: Machine, task: Task, fs: str, left: int, moved: int
-) -> None:
-    addr = loaded(machine, task, "12KiB", space=new_file(machine, "12KiB", fs), is_shared=True)
-    touch(machine, task, addr, 2 * PAGE)
-    assert (moving(machine, task), counts(machine)) == (left, (moved, left, (0, 0, 0)))
 
 
 def test_batches_of_small_pages_and_a_thp(machine: Machine, task: Task) -> None:

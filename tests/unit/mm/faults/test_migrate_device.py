@@ -329,17 +329,6 @@ def test_huge_page_of_another_process_stays(machine: Machine, task: Task) -> Non
     assert nodes_of(machine, third, addr, "2MiB") == [[1, 0], [2, -1], [509, 0]]
 
 
-def test_scattered_pages_of_different_states_go(machine: Machine, task: Task, gpu: Device) -> None:
-    addr = touched(machine, task, "64KiB")
-    addrs = [addr + i * PAGE for i in (1, 2, 5, 9, 10, 14)]
-    move_pages(machine, task, task, addrs, (1,) * 6, 2)
-    child = fork(machine, task, "child")
-    munmap(machine, child, addr + 3 * PAGE, 4 * PAGE)
-    assert moved(machine, task, addr, 16 * PAGE) == (16, 16)
-    assert nodes_of(machine, child, addr, "64KiB") == [[16, -1]]
-    assert used(gpu) == 16
-
-
 def test_store_after_a_hint_fault_that_never_came_is_noticed(machine: Machine, task: Task) -> None:
     machine.numa_balancing = 1
     addr = touched(machine, task, "8KiB", node=1)

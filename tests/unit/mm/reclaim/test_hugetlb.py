@@ -166,15 +166,6 @@ def moved(machine: Machine, task: Task) -> int:
     return migrate_pages(machine, task, task, Nodemask.of(0), Nodemask.of(1))
 
 
-def test_a_page_moves_to_a_free_one_of_the_target(machine: Machine, task: Task) -> None:
-    set_nr_hugepages(machine, 1, 0)
-    set_nr_hugepages(machine, 1, 1)
-    addr = touched(machine, task, "2MiB", hugetlb=True)
-    assert moved(machine, task) == 0
-    assert nodes_of(machine, task, addr, "2MiB") == [[512, 1]]
-    assert pools(machine) == [(1, 1, 0), (1, 0, 0)]
-
-
 def test_a_fresh_page_joins_the_pool_of_its_node(machine: Machine, task: Task) -> None:
     set_nr_hugepages(machine, 1, 0)
     addr = touched(machine, task, "2MiB", hugetlb=True)

@@ -336,20 +336,15 @@ def test_kswapd_stops_at_the_high_watermark(machine: Machine, task: Task) -> Non
     assert wakeup_kswapd(machine, 0) == 0
 
 
-def test_what_is_said_to_be_cold_goes_first(machine: Machine, task: Task) -> None:
+@pytest.mark.parametrize("is_shared", [False, True], ids=["goes first", "not if it is shared"])
+def test_what_one_task_says_is_cold(machine: Machine, task: Task, is_shared: bool) -> None:
     first, second = touched(machine, task, "1MiB"), touched(machine, task, "1MiB")
+    if is_shared:
+        fork(machine, task, "child")
     madvise(machine, task, second, 1 << 20, Madv.COLD)
     assert take(machine, "1MiB") == 256
-    assert nodes_of(machine, task, first, "1MiB") == [[256, 0]]
-    assert nodes_of(machine, task, second, "1MiB") == [[256, 1]]
-
-
-def test_shared_pages_are_not_made_cold_by_one_task(machine: Machine, task: Task) -> None:
-    first, second = touched(machine, task, "1MiB"), touched(machine, task, "1MiB")
-    fork(machine, task, "child")
-    madvise(machine, task, second, 1 << 20, Madv.COLD)
-    assert take(machine, "1MiB") == 256
-    assert nodes_of(machine, task, first, "1MiB") == [[256, 1]]
+    assert nodes_of(machine, task, first, "1MiB") == [[256, int(is_shared)]]
+    assert nodes_of(machine, task, second, "1MiB") == [[256, int(not is_shared)]]
 
 
 def test_dropped_pages_leave_their_page_table() -> None:
