@@ -209,14 +209,16 @@ def test_code_that_others_map_too_stays(machine: Machine, task: Task) -> None:
     for who in (task, other):
         addr = mapped(machine, who, "16KiB", "rwx", space=space, is_shared=True)
         touch(machine, who, addr, 4 * PAGE, write=False)
-    places = []
+    places, moved = [], []
     for machine.now in (5000, 10000):
         task_numa_work(machine, other)
         touch(machine, other, addr, 4 * PAGE, write=False)
         places.append(nodes_of(machine, other, addr, "16KiB"))
+        moved.append((machine.counters["numa_pages_migrated"], other.numa.migrated))
         if task.pid in machine.tasks:
             exit_task(machine, task)
     assert places == [[[4, 0]], [[4, 1]]]
+    assert moved == [(0, 0), (4, 4)]
 
 
 def test_room_is_what_a_zone_has_above_its_high_watermark_with_what_lies_above() -> None:

@@ -5,9 +5,13 @@ from typing import Any
 import pytest
 
 from pymigrate.mm.base.memmap import Frame
+from pymigrate.mm.base.pageblock import MigrateType
+from pymigrate.mm.base.runs import Extent, RunMap
+from pymigrate.mm.compact.compaction import suitable_block
 from pymigrate.mm.engine.movable_ops import new_pages
 from pymigrate.mm.frames.frames import FrameEdits
 from pymigrate.mm.frames.page_alloc import reserve_pages
+from pymigrate.mm.frames.pageblocks import set_pageblocks
 from pymigrate.mm.state.cost import Tally
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Driver
@@ -145,3 +149,22 @@ def test_a_driver_that_refuses_keeps_its_page(machine: Machine) -> None:
     compacted(machine)
     assert driver.pages == before
     assert machine.counters["compact_isolated"] == 0
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kind", "order", "suits"),
+    [
+        (MigrateType.MOVABLE, MigrateType.CMA, 3, True),
+        (MigrateType.UNMOVABLE, MigrateType.CMA, 3, False),
+        (MigrateType.UNMOVABLE, MigrateType.MOVABLE, 3, True),
+        (MigrateType.MOVABLE, MigrateType.UNMOVABLE, 3, False),
+        (MigrateType.MOVABLE, MigrateType.UNMOVABLE, 4, True),
+    ],
+)
+def test_blocks_of_another_type_suit_if_they_would_be_stolen(
+    wanted: MigrateType, kind: MigrateType, order: int, suits: bool
+) -> None:
+    zone = two_nodes("16MiB").nodes[0].zones[0]
+    zone.free = RunMap([Extent(512, 1 << order)])
+    set_pageblocks(zone, 512, 1024, migratetype=kind)
+    assert bool(suitable_block(zone, 3, wanted, 0, zone.end)) is suits

@@ -28,7 +28,7 @@ from pymigrate.syscalls.migrate import migrate_pages
 from pymigrate.syscalls.mmap import mlock
 from pymigrate.syscalls.process import fork, touch
 from pymigrate.syscalls.sysctl import write
-from tests.conftest import errno_of, mapped, new_task, nodes_of, touched
+from tests.conftest import errno_of, mapped, new_task, nodes_of, touched, two_nodes
 from tests.property.invariants import check
 from tests.unit.mm.compact.conftest import declared
 from tests.unit.mm.conftest import huge, with_task
@@ -222,6 +222,34 @@ def test_a_stolen_pageblock_changes_its_type() -> None:
     alloc_kernel_pages(machine, "x", 0, 0, Blocks(0, 1, KERNEL))
     [pfn] = machine.allocations["x"].pfns
     assert migratetype_of(zone, pfn) == MigrateType.UNMOVABLE
+
+
+@pytest.mark.parametrize(
+    ("pattern", "gfp", "kind"),
+    [
+        ("run: 312, stride: 512", KERNEL, MigrateType.MOVABLE),
+        ("run: 256, stride: 512", KERNEL, MigrateType.UNMOVABLE),
+        ("stride: 2, type: unmovable", KERNEL | Gfp.MOVABLE, MigrateType.UNMOVABLE),
+        ("run: 16, stride: 32, type: unmovable", KERNEL | Gfp.MOVABLE, MigrateType.MOVABLE),
+    ],
+    ids=["less than half is free", "half of it is", "small blocks", "larger ones"],
+)
+def test_a_pageblock_is_stolen_that_is_free_for_the_most(
+    pattern: str, gfp: Gfp, kind: MigrateType
+) -> None:
+    machine = declared(pattern, memory="16MiB")
+    alloc_kernel_pages(machine, "x", 0, 0, Blocks(0, 1, gfp))
+    [pfn] = machine.allocations["x"].pfns
+    assert migratetype_of(machine.nodes[0].zones[0], pfn) == kind
+
+
+def test_what_the_kernel_gets_elsewhere_is_a_miss() -> None:
+    machine = two_nodes("16MiB")
+    assert alloc_kernel_pages(machine, "x", 0, 0, Blocks(0, 5000, KERNEL)) == 5000
+    near, far = (node.numa for node in machine.nodes.values())
+    hit, missed = near["numa_hit"], near["numa_foreign"]
+    assert near == {"numa_hit": hit, "numa_local": hit, "numa_foreign": 5000 - hit}
+    assert far == {"numa_miss": missed, "numa_other": missed}
 
 
 def test_blocks_are_given_back(machine: Machine) -> None:

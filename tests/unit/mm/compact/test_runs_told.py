@@ -173,10 +173,10 @@ def test_skip_bits_are_forgotten_when_that_was_asked_for(flush: bool) -> None:
     zone.compact.cached_free, zone.compact.blockskip_flush = 512, flush
     reset_isolation_suitable(zone)
     assert [(run.start, run.nr) for run in zone.pageblocks.runs] == [] if flush else [(0, 1024)]
-    assert (zone.compact.cached_free, zone.compact.init_free) == (
-        (1536, 1536) if flush else (512, -1)
-    )
-    assert not zone.compact.blockskip_flush
+    state = zone.compact
+    found = (state.cached_free, state.init_free, state.init_migrate)
+    assert found == ((1536, 1536, 0) if flush else (512, -1, -1))
+    assert not state.blockskip_flush
 
 
 @pytest.mark.parametrize(("order", "suits"), [(3, True), (4, False)])

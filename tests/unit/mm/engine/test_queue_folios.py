@@ -91,8 +91,10 @@ def test_shared_pages_stay_uncounted_without_move_all(machine: Machine, task: Ta
     addr = touched(machine, task, "16KiB")
     child = fork(machine, task, "b")
     touch(machine, child, addr, PAGE)
+    machine.watch = Watch(left=(left := []))
     assert migrate(machine, task, "0", "1") == 0
     assert nodes_of(machine, task, addr, "16KiB") == [[1, 1], [3, 0]]
+    assert [(nr, why) for _, nr, why in left] == [(3, Why.SHARED)]
 
 
 def test_shared_pages_move_for_everybody_with_move_all(machine: Machine, task: Task) -> None:

@@ -7,7 +7,7 @@ from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.compact.compaction import compact_memory
 from pymigrate.mm.frames.free_area import nr_free_cma, take
 from pymigrate.mm.frames.page_alloc import available
-from pymigrate.mm.offline.contig import alloc_contig_range, cma_alloc, cma_release
+from pymigrate.mm.offline.contig import alloc_contig_range, cma_alloc, cma_release, declare_cma
 from pymigrate.mm.offline.memory_hotplug import memory_blocks, offline_pages
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.reclaim.kernel_alloc import Blocks, alloc_kernel_pages
@@ -27,6 +27,7 @@ from tests.conftest import (
     PAGE,
     check,
     errno_of,
+    kernel_page,
     mapped,
     new_file,
     nodes_of,
@@ -109,6 +110,18 @@ def test_allocations_follow_each_other_and_are_aligned(machine: Machine) -> None
     assert first.start % 8 == 0
     assert second.start == first.start + 256
     assert cma_alloc(machine, 1, "c", 3).start == first.start + 8
+
+
+def test_no_allocation_reaches_beyond_the_area(machine: Machine) -> None:
+    cma_alloc(machine, 1, "a", 1024)
+    assert errno_of(cma_alloc, machine, 1, "b", 16384 - 1023) == "ENOMEM"
+    assert not declare_cma(machine.nodes[0], 1 << 20)
+
+
+def test_memory_elsewhere_is_to_be_had_unless_the_kernel_uses_it(machine: Machine) -> None:
+    kernel_page(machine, 70)
+    assert errno_of(alloc_contig_range, machine, 64, 72) == "EBUSY"
+    alloc_contig_range(machine, 71, 80)
 
 
 def test_released_memory_is_free_again(machine: Machine) -> None:

@@ -93,6 +93,14 @@ def test_full_node_lets_the_page_go_to_another(machine: Machine, task: Task) -> 
     assert nodes_of(machine, task, addr, "4KiB") == [[1, 0]]
 
 
+def test_full_machine_keeps_the_page(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "4KiB")
+    for node in machine.nodes.values():
+        for zone in node.zones:
+            zone.watermark_min = zone.watermark_low = 1 << 20
+    assert errno_of(offline, machine, task, addr) == "ENOMEM"
+
+
 @pytest.mark.parametrize("kind", [LONG, SHORT], ids=["long", "short"])
 def test_pinned_page_stays(machine: Machine, task: Task, kind: bool) -> None:
     addr = touched(machine, task, "4KiB")
