@@ -260,10 +260,10 @@ def test_an_access_behind_the_files_end_is_a_sigbus(
 ) -> None:
     file = new_file(machine, "10000", fs)
     addr = mapped(machine, task, "64KiB", space=file, is_shared=is_shared)
-    assert touch(machine, task, addr, 16 * PAGE, write) == "SIGBUS"
-    assert nodes_of(machine, task, addr, "64KiB") == [[3, 0], [13, -1]]
     assert touch(machine, task, addr + 3 * PAGE, PAGE, write) == "SIGBUS"
     assert bool(task.mm.vmas[0].anon_vma) is (write and not is_shared)
+    assert touch(machine, task, addr, 16 * PAGE, write) == "SIGBUS"
+    assert nodes_of(machine, task, addr, "64KiB") == [[3, 0], [13, -1]]
 
 
 def test_a_private_write_copies_and_leaves_the_file_clean(machine: Machine, task: Task) -> None:

@@ -108,7 +108,7 @@ def test_huge_pages_that_differ_inside_are_parts_of_their_own() -> None:
     huge = PteRun(0, 2048, (0,), 9)
     alloc_run(machine, new_task(machine), ThisNode(0), huge)
     new_frames(machine, [huge], A._replace(order=9))
-    assert whole_folios(machine, [(0, 1), (5, 600)]) == [Extent(0, 1024)]
+    assert whole_folios(machine, [(512, 1), (517, 600)]) == [Extent(512, 1024)]
     update_frames(machine, [(512 + 7, 1)], lambda frame: frame._replace(pins=1))
     update_frames(machine, [(1024, 512)], lambda frame: frame._replace(owner=2))
     found = [(part.start, part.nr, states.first) for part, states in uniform_parts(machine, huge)]

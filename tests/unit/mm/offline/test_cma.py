@@ -118,10 +118,15 @@ def test_no_allocation_reaches_beyond_the_area(machine: Machine) -> None:
     assert not declare_cma(machine.nodes[0], 1 << 20)
 
 
-def test_memory_elsewhere_is_to_be_had_unless_the_kernel_uses_it(machine: Machine) -> None:
-    kernel_page(machine, 70)
-    assert errno_of(alloc_contig_range, machine, 64, 72) == "EBUSY"
-    alloc_contig_range(machine, 71, 80)
+def test_memory_elsewhere_is_to_be_had_unless_the_kernel_uses_it(
+    machine: Machine, task: Task
+) -> None:
+    pfn = pfn_at(task, touched(machine, task, "4KiB"))
+    kernel_page(machine, pfn + 2)
+    assert errno_of(alloc_contig_range, machine, pfn, pfn + 4) == "EBUSY"
+    assert machine.counters["pgmigrate_success"] == 0
+    alloc_contig_range(machine, pfn, pfn + 2)
+    assert machine.counters["pgmigrate_success"] == 1
 
 
 def test_released_memory_is_free_again(machine: Machine) -> None:
