@@ -42,14 +42,10 @@ def add_to_page_cache(machine: Machine, task: Task, space: AddressSpace, a: int,
 
 
 def fault_in_page(machine: Machine, task: Task, vma: Vma, space: AddressSpace, index: int) -> bool:
-    """Have page *index* in the cache; False if there is no memory.
+    """Have page *index*, not of shmem, in the cache; False if there is no memory.
 
-    Mirrors filemap_fault() with its read-ahead, and shmem_fault().
+    Mirrors filemap_fault() with its read-ahead.
     """
-    if space.is_shmem:
-        if space.pages.at(index) is not None:
-            return True
-        return add_to_page_cache(machine, task, space, index, index + 1) == 1
     # What is read in is not on the LRU lists until it is used: room for it is made before.
     have_room(machine, task, placement(machine, task, task.policy), 2 * RA_PAGES)
     cached = space.pages.at(index)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pymigrate.mm.balance.promotion import may_promote
+from pymigrate.mm.balance.promotion import decided_until, may_promote
 from pymigrate.mm.balance.scan import task_numa_work
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.clock.access_sweep import Sweep, run_sweep
@@ -217,3 +217,12 @@ def test_hot_set_is_promoted_and_of_the_rest_what_happens_to_be_used_in_time(
     sweep = Sweep(addr // PAGE, 2048, 204_800, 0)
     run_sweep(machine, task, sweep, 5000, 15000)
     assert nodes_of(machine, task, addr, "8MiB") == [[1024, 1], [204, 0], [820, 1]]
+
+
+def test_accesses_are_alike_up_to_the_next_hint(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "16KiB", node=1)
+    page, machine.now = addr // PAGE, 5000
+    task_numa_work(machine, task)
+    touch(machine, task, addr, 2 * PAGE)
+    found = [decided_until(machine, task, page, page + nr) for nr in (2, 4)]
+    assert found == [(page + 2, 6000)] * 2

@@ -6,6 +6,7 @@ import pytest
 
 from pymigrate.mm.balance.scan import scan_max, scan_min, scan_start, task_numa_work, task_tick_numa
 from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.numa import Faults, NumaGroup
 from pymigrate.mm.state.task import Task
@@ -233,3 +234,20 @@ def test_part_of_a_mapping_that_is_split_off_is_new(machine: Machine, task: Task
     mprotect(machine, task, addr + 2 * PAGE, 2 * PAGE, "r")
     states: list[Any] = [vma.numab is not None for vma in task.mm.vmas]
     assert states == [False, True, False]
+
+
+def test_mapping_that_was_scanned_in_this_round_is_passed_over(
+    machine: Machine, task: Task
+) -> None:
+    touched(machine, task, "16KiB", node=1)
+    assert scanned(machine, task) == 4
+    [vma] = task.mm.vmas
+    assert vma.numab is not None
+    vma.numab = vma.numab._replace(prev_seq=1)
+    assert (scanned(machine, task, at=10_000), task.mm.numa.seq) == (0, 2)
+
+
+def test_hugetlb_memory_is_passed_over(machine: Machine, task: Task) -> None:
+    set_nr_hugepages(machine, 1, 1)
+    touched(machine, task, "2MiB", node=1, hugetlb=True)
+    assert scanned(machine, task) == 0

@@ -167,13 +167,16 @@ def test_huge_page_is_split_and_merged(machine: Machine, task: Task) -> None:
     assert machine.counters["thp_split_pmd"] == 1
 
 
-def test_huge_page_that_somebody_holds_stays_huge(machine: Machine, task: Task) -> None:
+@pytest.mark.parametrize(("keep", "failed"), [(referenced, 1), (worked_on, 0)])
+def test_huge_page_that_is_in_use_otherwise_stays_huge(
+    machine: Machine, task: Task, keep: Callable[[Machine, Task, int], None], failed: int
+) -> None:
     machine.thp = "always"
     addr = advised(machine, task, 512)
-    gup.pin(machine, task, addr, PAGE, False)
+    keep(machine, task, addr)
     ksm.scan(machine)
     assert frame_at(machine, task, addr).order == 9
-    assert machine.counters["thp_split_page_failed"] == 1
+    assert machine.counters["thp_split_page_failed"] == failed
 
 
 def test_page_shared_by_fork_is_no_twin_of_itself(machine: Machine, task: Task) -> None:

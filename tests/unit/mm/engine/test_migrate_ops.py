@@ -147,9 +147,10 @@ def test_who_waits_for_what(
     assert moving(machine, task, mode) == outcome
 
 
-def test_work_that_never_ends_is_not_waited_for(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "4KiB")
-    begin(machine, pfn_at(task, addr), Busy.LOCKED)
+@pytest.mark.parametrize("kind", [Busy.LOCKED, Busy.BUFFER])
+def test_work_that_never_ends_is_not_waited_for(machine: Machine, task: Task, kind: Busy) -> None:
+    addr = cached(machine, task, "ext4")
+    begin(machine, pfn_at(task, addr), kind)
     with pytest.raises(UnsupportedError, match="for ever"):
         moving(machine, task, SYNC)
     end(machine, pfn_at(task, addr))

@@ -74,6 +74,7 @@ def test_pageblocks_as_at_boot_cost_nothing() -> None:
     assert len(zone.pageblocks.runs) == 1
     set_pageblocks(zone, 0, 8192, skip=False)
     assert zone.pageblocks.runs == []
+    assert nr_free_by_type(zone)[MigrateType.MOVABLE] == nr_free(zone) == [0] * 10 + [8]
 
 
 @pytest.mark.parametrize(

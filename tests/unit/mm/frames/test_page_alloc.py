@@ -10,6 +10,7 @@ from pymigrate.mm.frames.page_alloc import (
     alloc_run,
     available,
     free_pages,
+    freed_on_error,
     reserve_pages,
     room_for,
     zonelist,
@@ -331,3 +332,11 @@ def test_freed_extents_are_cut_where_zones_meet() -> None:
         [Extent(10, 2), Extent(20, 2), Extent(4000, 96)],
         [Extent(4096, 104), Extent(5000, 5)],
     ]
+
+
+def test_what_was_taken_is_given_back_if_something_fails() -> None:
+    machine = two_nodes("4MiB")
+    taken = reserve_pages(machine.nodes[0], 8)
+    with pytest.raises(KeyError), freed_on_error(machine, [taken]):
+        raise KeyError
+    assert machine.nodes[0].nr_free == 1024

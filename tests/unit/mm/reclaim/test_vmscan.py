@@ -8,6 +8,7 @@ from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.frames.frames import update_frames
 from pymigrate.mm.frames.page_alloc import available
+from pymigrate.mm.reclaim.lru import evictable, first_frame, in_lru_order
 from pymigrate.mm.reclaim.vmscan import wakeup_kswapd
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.policy import Mempolicy
@@ -17,6 +18,7 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.boot.build import boot
 from pymigrate.scenario.spec.models import MachineSpec
 from pymigrate.syscalls.madvise import madvise
+from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.syscalls.mmap import mlock, munmap
 from pymigrate.syscalls.process import fork, touch
 from pymigrate.syscalls.reclaim import reclaim
@@ -356,3 +358,13 @@ def test_dropped_pages_leave_their_page_table() -> None:
     machine.thp = "always"
     touch(machine, task, addr, PAGE_SIZE)
     assert nodes_of(machine, task, addr, "2MiB") == [[1, 0], [511, -1]]
+
+
+def test_pages_that_take_turns_are_looked_at_together(machine: Machine, task: Task) -> None:
+    machine.weights = {0: 2}
+    set_mempolicy(machine, task, MPOL.WEIGHTED_INTERLEAVE, Nodemask.of(0, 1))
+    touch(machine, task, mapped(machine, task, "1MiB"), 1 << 20)
+    first, second = evictable(machine, 0)
+    node, start = machine.nodes[0], first_frame(first)
+    assert in_lru_order(node, [first, second], start) == [first, second]
+    assert in_lru_order(node, [first, second], start + 1) == [second, first]

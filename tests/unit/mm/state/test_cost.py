@@ -55,6 +55,8 @@ def test_farther_nodes_are_copied_to_more_slowly() -> None:
     tally = Tally(pages=Counter({(0, 1): 1000}))
     rates = [4096 / estimate(tally, Costs(), {0: {1: d}}).copy for d in (10, 15, 20, 40)]
     assert rates == pytest.approx([12, 11.5, 11, 5.5])
+    device = Tally(pages=Counter({(0, 1024): 1000}))
+    assert estimate(device, Costs(), {}).copy == pytest.approx(4096 / 11)
 
 
 def test_long_list_of_addresses_is_told_by_its_pairs_of_nodes() -> None:
