@@ -13,14 +13,8 @@ def runs(*extents: tuple[int, int]) -> list[Extent]:
 
 def test_at_finds_the_run_that_covers_a_number() -> None:
     found = RunMap(runs((2, 3), (8, 1)))
-    assert [found.at(x) for x in (1, 2, 4, 5, 8, 9)] == [
-        None,
-        Extent(2, 3),
-        Extent(2, 3),
-        None,
-        Extent(8, 1),
-        None,
-    ]
+    told = [found.at(x) for x in (1, 2, 4, 5, 8, 9)]
+    assert told == [None, Extent(2, 3), Extent(2, 3), None, Extent(8, 1), None]
 
 
 def test_between_clips_at_both_ends() -> None:
@@ -29,12 +23,8 @@ def test_between_clips_at_both_ends() -> None:
 
 
 def test_spans_name_what_is_missing_too() -> None:
-    assert RunMap(runs((2, 2), (4, 3))).spans(1, 9) == [
-        (1, 2, None),
-        (2, 4, Extent(2, 2)),
-        (4, 7, Extent(4, 3)),
-        (7, 9, None),
-    ]
+    found = RunMap(runs((2, 2), (4, 3))).spans(1, 9)
+    assert found == [(1, 2, None), (2, 4, Extent(2, 2)), (4, 7, Extent(4, 3)), (7, 9, None)]
 
 
 def test_put_replaces_what_lies_there() -> None:

@@ -274,10 +274,8 @@ def test_locking_takes_merged_pages_apart_that_may_be_written(
     mlock(machine, task, addr, 4 * PAGE)
     frame = frame_at(machine, task, addr)
     assert machine.counters["cow_ksm"] == copies
-    assert (frame.mapcount, frame.flags & FrameFlag.MLOCKED) == (
-        1 if copies else 4,
-        FrameFlag.MLOCKED,
-    )
+    found = (frame.mapcount, frame.flags & FrameFlag.MLOCKED)
+    assert found == (1 if copies else 4, FrameFlag.MLOCKED)
 
 
 def test_page_merged_into_locked_memory_is_mlocked(machine: Machine, task: Task) -> None:

@@ -73,9 +73,8 @@ def test_a_dirty_folio_that_is_shared_stays_dirty(machine: Machine, task: Task) 
     migrate_pages(machine, task, task, Nodemask.of(0), Nodemask.of(1))  # dirty is the folio's now
     fork(machine, task, "b")
     madvise(machine, task, addr, 2 * PAGE, Madv.FREE)
-    assert maps(machine, task) == [
-        "default anon=2 dirty=2 mapmax=2 active=0 N1=2 kernelpagesize_kB=4"
-    ]
+    line = "default anon=2 dirty=2 mapmax=2 active=0 N1=2 kernelpagesize_kB=4"
+    assert maps(machine, task) == [line]
 
 
 def test_pageout_leaves_anonymous_memory_for_there_is_no_swap(machine: Machine, task: Task) -> None:

@@ -226,9 +226,8 @@ def test_one_dirty_entry_of_another_process_is_enough(machine: Machine, task: Ta
     touch(machine, other, theirs, 4 * PAGE, write=False)
     touch(machine, other, theirs, PAGE)
     engine(machine, task)
-    assert maps(machine, task) == [
-        "default file=/data dirty=1 mapped=4 mapmax=2 active=0 N1=4 kernelpagesize_kB=4"
-    ]
+    line = "default file=/data dirty=1 mapped=4 mapmax=2 active=0 N1=4 kernelpagesize_kB=4"
+    assert maps(machine, task) == [line]
 
 
 def test_scattered_pages_keep_their_order(machine: Machine, task: Task) -> None:
@@ -256,10 +255,8 @@ def test_frames_that_differ_keep_their_own_state(machine: Machine, task: Task) -
             touch(machine, task, addr, 1 << 20, stride=(2 - nid) * PAGE)
     update_frames(machine, [(40, 10)], lambda f: f.with_flags(FrameFlag.WRITEBACK))
     assert engine(machine, task)[0] == 128
-    flagged = [
-        run.nr for run in machine.nodes[1].memmap.runs if run.frame.flags & FrameFlag.WRITEBACK
-    ]
-    assert flagged == [10]
+    runs = machine.nodes[1].memmap.runs
+    assert [run.nr for run in runs if run.frame.flags & FrameFlag.WRITEBACK] == [10]
 
 
 def test_a_target_that_takes_turns_counts_from_the_base() -> None:

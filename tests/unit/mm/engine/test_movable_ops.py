@@ -56,10 +56,8 @@ def test_zsmalloc_always_isolates_and_moves() -> None:
 
 def test_there_are_no_events_of_entries() -> None:
     record = moved("kind: zsmalloc")
-    assert [line.split(":")[0] for line in record["trace"]] == [
-        "mm_migrate_pages_start",
-        "mm_migrate_pages",
-    ]
+    found = [line.split(":")[0] for line in record["trace"]]
+    assert found == ["mm_migrate_pages_start", "mm_migrate_pages"]
     assert "nr_succeeded=1 nr_failed=0" in record["trace"][1]
 
 
@@ -75,25 +73,22 @@ def test_zsmallocs_pages_are_counted() -> None:
     assert rows(booted("kind: zsmalloc")[0])["nr_zspages"] == 4
 
 
-def test_the_balloon_is_asked_again_while_its_lock_is_taken() -> None:
+@pytest.mark.parametrize(
+    ("migrate", "ret", "answers"),
+    [
+        pytest.param("EAGAIN, EAGAIN, success", 0, ["EAGAIN", "EAGAIN", "0"], id="for a while"),
+        pytest.param("EAGAIN", 1, ["EAGAIN"] * 10, id="it stays taken, and the page goes back"),
+    ],
+)
+def test_the_balloon_is_asked_again_while_its_lock_is_taken(
+    migrate: str, ret: int, answers: list[str]
+) -> None:
     step = "  - {op: migrate_driver, driver: d, to: 1, pages: [0]}\n"
-    driver = "kind: virtio-balloon, migrate: [EAGAIN, EAGAIN, success]"
-    machine, [record] = booted(driver, step)
-    assert calls(record) == [
-        "isolate_page true",
-        "migrate_page EAGAIN",
-        "migrate_page EAGAIN",
-        "migrate_page 0",
-    ]
-    assert machine.counters["balloon_migrate"] == 1
-    assert machine.drivers["d"].isolated == 0
-
-
-def test_a_balloon_whose_lock_stays_taken_gets_its_page_back() -> None:
-    step = "  - {op: migrate_driver, driver: d, to: 1, pages: [0]}\n"
-    machine, [record] = booted("kind: virtio-balloon, migrate: [EAGAIN]", step)
-    assert (record["ret"], record["nodes"]) == (1, [[4, 0]])
-    assert calls(record) == ["isolate_page true", *["migrate_page EAGAIN"] * 10, "putback_page"]
+    machine, [record] = booted(f"kind: virtio-balloon, migrate: [{migrate}]", step)
+    assert (record["ret"], record["nodes"][0]) == (ret, [4, 0] if ret else [1, 1])
+    moves = [f"migrate_page {answer}" for answer in answers]
+    assert calls(record) == ["isolate_page true", *moves, *["putback_page"] * ret]
+    assert machine.counters["balloon_migrate"] == 1 - ret
     assert machine.drivers["d"].isolated == 0
 
 

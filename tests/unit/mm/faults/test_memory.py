@@ -165,8 +165,7 @@ def test_the_last_one_to_write_keeps_the_page(machine: Machine, task: Task) -> N
 @pytest.mark.parametrize("pins", [0, 1])
 def test_a_page_that_somebody_holds_is_copied(machine: Machine, task: Task, pins: int) -> None:
     addr = touched(machine, task, "4KiB")
-    child = fork(machine, task, "b")
-    exit_task(machine, child)
+    exit_task(machine, fork(machine, task, "b"))
     before = pfn_at(task, addr)
     hold(machine, task, addr, pins=pins)
     touch(machine, task, addr, PAGE)
@@ -270,9 +269,8 @@ def test_a_private_write_copies_and_leaves_the_file_clean(machine: Machine, task
     file, addr = file_of(machine, task, "40KiB", is_shared=False)
     touch(machine, task, addr, 10 * PAGE, write=False)
     touch(machine, task, addr, 4 * PAGE)
-    assert maps(machine, task) == [
-        "default file=/data anon=4 dirty=4 mapped=10 N0=10 kernelpagesize_kB=4"
-    ]
+    line = "default file=/data anon=4 dirty=4 mapped=10 N0=10 kernelpagesize_kB=4"
+    assert maps(machine, task) == [line]
     assert sum(run.nr for run in file.pages.runs) == 10
 
 

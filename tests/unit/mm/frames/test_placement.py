@@ -86,11 +86,8 @@ def test_the_cursor(
 def test_a_policy_that_takes_no_turns_leaves_the_cursor() -> None:
     machine, task = with_task(four_nodes())
     task.il_prev = 2
-    assert cursor_placement(machine, task, 4, policy(MPOL.BIND, "1")) == (
-        Within(0, mask("1")),
-        2,
-        0,
-    )
+    found = cursor_placement(machine, task, 4, policy(MPOL.BIND, "1"))
+    assert found == (Within(0, mask("1")), 2, 0)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def is_bad(machine: Machine, pfn: int) -> bool:
 def test_page_moves_within_its_node_and_leaves_a_bad_frame(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "16KiB", node=1)
     pfn, free = pfn_at(task, addr), machine.nodes[1].nr_free
-    madvise(machine, task, addr, PAGE, Madv.SOFT_OFFLINE)
+    offline(machine, task, addr)
     assert nodes_of(machine, task, addr, "16KiB") == [[4, 1]]
     assert pfn_at(task, addr) != pfn
     assert is_bad(machine, pfn)
@@ -72,7 +72,7 @@ def test_what_is_out_of_use_is_counted(machine: Machine, task: Task) -> None:
 def test_its_migration_is_told_as_such(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "4KiB")
     machine.watch = Watch([])
-    madvise(machine, task, addr, PAGE, Madv.SOFT_OFFLINE)
+    offline(machine, task, addr)
     texts = [event.text for event in machine.watch.events if hasattr(event, "text")]
     assert texts[0] == "mode=MIGRATE_SYNC reason=memory_failure"
 
@@ -113,7 +113,7 @@ def test_pinned_page_stays(machine: Machine, task: Task, kind: bool) -> None:
 def test_huge_page_is_split_first(machine: Machine, task: Task) -> None:
     addr = huge(machine, task)
     pfn = pfn_at(task, addr)
-    madvise(machine, task, addr, PAGE, Madv.SOFT_OFFLINE)
+    offline(machine, task, addr)
     assert is_bad(machine, pfn)
     assert num_poisoned_pages(machine) == 1
     assert machine.counters["thp_split_page"] == 1
@@ -175,7 +175,7 @@ def test_huge_page_is_dissolved_but_for_its_bad_page(machine: Machine, task: Tas
     addr = mapped(machine, task, "2MiB", hugetlb=True)
     touch(machine, task, addr, PAGE)
     pfn, free = pfn_at(task, addr), machine.nodes[0].nr_free
-    madvise(machine, task, addr, PAGE, Madv.SOFT_OFFLINE)
+    offline(machine, task, addr)
     assert is_bad(machine, pfn)
     assert pfn_at(task, addr) != pfn
     assert machine.nodes[0].hugetlb.nr == 1

@@ -56,6 +56,8 @@ def test_what_is_reserved_goes_with_its_process(machine: Machine, task: Task) ->
 def test_the_part_that_is_unmapped_is_given_back(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "4MiB", hugetlb=True)
     touch(machine, task, addr, PAGE)
+    mprotect(machine, task, addr + HUGE, HUGE, "r")
+    assert [vma.nr for vma in task.mm.vmas] == [512, 512]
     munmap(machine, task, addr + HUGE, HUGE)
     assert huge_pages(machine) == (1, 0)
 
@@ -100,12 +102,6 @@ def test_no_mapping_is_cut_inside_a_page(machine: Machine, task: Task, cut: obje
     addr = mapped(machine, task, "4MiB", hugetlb=True)
     assert errno_of(cut, machine, task, addr + HUGE) == "EINVAL"
     assert huge_pages(machine) == (2, 2)
-
-
-def test_a_mapping_is_cut_between_huge_pages(machine: Machine, task: Task) -> None:
-    addr = mapped(machine, task, "4MiB", hugetlb=True)
-    mprotect(machine, task, addr + HUGE, HUGE, "r")
-    assert [vma.nr for vma in task.mm.vmas] == [512, 512]
 
 
 def dropped(machine: Machine, task: Task, addr: int) -> tuple[int, int]:

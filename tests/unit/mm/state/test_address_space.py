@@ -38,11 +38,8 @@ def test_new_ranges_overwrite_old_ones_and_default_erases() -> None:
     space.set_policy(0, 10, ONE)
     space.set_policy(4, 2, TWO)
     space.set_policy(8, 5, None)
-    assert [(run.start, run.nr, run.policy) for run in space.policies.runs] == [
-        (0, 4, ONE),
-        (4, 2, TWO),
-        (6, 2, ONE),
-    ]
+    found = [(run.start, run.nr, run.policy) for run in space.policies.runs]
+    assert found == [(0, 4, ONE), (4, 2, TWO), (6, 2, ONE)]
     assert [space.policy_at(index) for index in (3, 4, 8)] == [ONE, TWO, None]
 
 
