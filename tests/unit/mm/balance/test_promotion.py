@@ -36,6 +36,12 @@ def set_knobs(machine: Machine, **knobs: int) -> None:
     machine.numa_knobs = machine.numa_knobs._replace(**knobs)
 
 
+def scan(machine: Machine, task: Task, now: int = 5000) -> None:
+    """Let *task* scan at that time."""
+    machine.now = now
+    task_numa_work(machine, task)
+
+
 def promoted(machine: Machine) -> tuple[int, int]:
     """Candidates and promotions on node 0."""
     numa = machine.nodes[0].numa
@@ -64,8 +70,7 @@ def test_huge_page_is_promoted_whole(machine: Machine, task: Task) -> None:
 @pytest.mark.parametrize(("wait", "node"), [(999, 0), (1000, 1)])
 def test_page_not_used_in_time_stays(machine: Machine, task: Task, wait: int, node: int) -> None:
     addr = touched(machine, task, "16KiB", node=1)
-    machine.now = 5000
-    task_numa_work(machine, task)
+    scan(machine, task)
     machine.now += wait
     touch(machine, task, addr, 4 * PAGE)
     assert nodes_of(machine, task, addr, "16KiB") == [[4, node]]
@@ -78,8 +83,7 @@ def test_latency_is_taken_from_the_scan_not_an_older_one(machine: Machine, task:
     machine.now += 10
     touch(machine, task, addr, 4 * PAGE)  # the second scan has found it inaccessible already
     assert nodes_of(machine, task, addr, "16KiB") == [[4, 1]]
-    machine.now = 95000
-    task_numa_work(machine, task)
+    scan(machine, task, 95000)
     machine.now += 10
     touch(machine, task, addr, 4 * PAGE)
     assert nodes_of(machine, task, addr, "16KiB") == [[4, 0]]
@@ -88,8 +92,7 @@ def test_latency_is_taken_from_the_scan_not_an_older_one(machine: Machine, task:
 def test_limit_lets_so_many_pages_pass_in_a_second(machine: Machine, task: Task) -> None:
     set_knobs(machine, promote_rate_limit_mbps=1)
     addr = touched(machine, task, "4MiB", node=1)
-    machine.now = 5000
-    task_numa_work(machine, task)
+    scan(machine, task)
     touch(machine, task, addr, 4 * MIB)
     # The first one opens the window; the 256th candidate behind it is one too many. All count.
     assert promoted(machine) == (1024, 256)
@@ -170,8 +173,7 @@ def test_full_node_wakes_kswapd_which_makes_room_by_demotion(
     for zone in machine.nodes[0].zones:
         zone.watermark_low = zone.watermark_min = zone.nr_free - 300
         zone.watermark_high = zone.nr_free
-    machine.now = 5000
-    task_numa_work(machine, task)
+    scan(machine, task)
     touch(machine, task, addr, 64 * PAGE)
     # The first page is refused, but kswapd is woken; the others find room.
     assert machine.nodes[0].numa["pgpromote_success"] == promoted_pages
@@ -192,8 +194,7 @@ def test_page_that_leaves_slow_memory_forgets_when_it_was_used(
     machine: Machine, task: Task, to: int, cpupid: int
 ) -> None:
     addr = touched(machine, task, "4KiB", node=1)
-    machine.now = 5000
-    task_numa_work(machine, task)
+    scan(machine, task)
     move_pages(machine, task, task, [addr], [to], 2)
     assert frame_at(machine, task, addr).cpupid == cpupid
 
@@ -211,8 +212,7 @@ def test_hot_set_is_promoted_and_of_the_rest_what_happens_to_be_used_in_time(
     machine: Machine, task: Task
 ) -> None:
     addr = touched(machine, task, "8MiB", node=1)
-    machine.now = 5000
-    task_numa_work(machine, task)
+    scan(machine, task)
     # 2048 pages in 10 s, half of them before: a tenth within the threshold of 1000 ms.
     sweep = Sweep(addr // PAGE, 2048, 204_800, 0)
     run_sweep(machine, task, sweep, 5000, 15000)

@@ -92,9 +92,9 @@ def used(device: Device) -> int:
     return device.nr - device.nr_free
 
 
-def on_gpu(machine: Machine, task: Task, nr: int = 4) -> int:
-    """The address of *nr* pages that were stored into and lie on the device."""
-    addr = touched(machine, task, f"{nr * 4}KiB")
+def on_gpu(machine: Machine, task: Task, nr: int = 4, of: int = 0) -> int:
+    """The address of *of* pages that were stored into, of which *nr* (or all) lie on the device."""
+    addr = touched(machine, task, f"{(of or nr) * 4}KiB")
     assert moved(machine, task, addr, nr * PAGE) == (nr, nr)
     return addr
 
@@ -170,8 +170,7 @@ def test_no_counter_of_migration_and_no_event_tells_of_it(machine: Machine, task
 
 
 def test_views_do_not_see_pages_on_the_device(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "64KiB")
-    moved(machine, task, addr, 4 * PAGE)
+    addr = on_gpu(machine, task, 4, of=16)
     assert nodes_of(machine, task, addr, "64KiB") == [[4, -1], [12, 0]]
     [row] = numa_maps.rows(machine, task)
     assert (row.anon, row.nodes) == (12, {0: 12})
@@ -181,16 +180,14 @@ def test_views_do_not_see_pages_on_the_device(machine: Machine, task: Task) -> N
 
 
 def test_move_pages_finds_nothing(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "16KiB")
-    moved(machine, task, addr, 2 * PAGE)
+    addr = on_gpu(machine, task, 2, of=4)
     addrs = [addr + i * PAGE for i in range(4)]
     assert move_pages(machine, task, task, addrs, None, 0).status == [-2, -2, 0, 0]
     assert move_pages(machine, task, task, addrs, (1,) * 4, 2).status == [-2, -2, 1, 1]
 
 
 def test_walks_pass_pages_on_the_device(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "16KiB")
-    moved(machine, task, addr, 2 * PAGE)
+    addr = on_gpu(machine, task, 2, of=4)
     assert migrate_pages(machine, task, task, Nodemask.of(0), Nodemask.of(1)) == 0
     mbind(machine, task, addr, 4 * PAGE, MPOL.BIND, Nodemask.of(0), 3)
     assert nodes_of(machine, task, addr, "16KiB") == [[2, -1], [2, 0]]
@@ -241,23 +238,20 @@ def test_locked_memory_stays_locked(machine: Machine, task: Task) -> None:
 
 @pytest.mark.parametrize("advice", [Madv.FREE, Madv.COLD, Madv.PAGEOUT])
 def test_advice_passes_devices(machine: Machine, task: Task, gpu: Device, advice: Madv) -> None:
-    addr = touched(machine, task, "16KiB")
-    moved(machine, task, addr, 2 * PAGE)
+    addr = on_gpu(machine, task, 2, of=4)
     madvise(machine, task, addr, 4 * PAGE, advice)
     assert used(gpu) == 2
 
 
 def test_collapse_brings_pages_back(machine: Machine, task: Task, gpu: Device) -> None:
-    addr = touched(machine, task, "2MiB")
-    moved(machine, task, addr, 7 * PAGE)
+    addr = on_gpu(machine, task, 7, of=512)
     madvise(machine, task, addr, HUGE, Madv.COLLAPSE)
     assert used(gpu) == 0
     assert [run.order for run in task.mm.page_table.runs] == [9]
 
 
 def test_collapse_needs_memory_for_what_comes_back(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "2MiB")
-    moved(machine, task, addr, 511 * PAGE)
+    addr = on_gpu(machine, task, 511, of=512)
     fill(machine, task)
     assert errno_of(madvise, machine, task, addr, HUGE, Madv.COLLAPSE) == "EINVAL"
 
