@@ -1,11 +1,15 @@
-"""The command line as a user runs it, with a small scenario and a state of its own."""
+"""The command line as a user runs it, with a state of its own.
+
+The machine is that of SCENARIO: the one here, or that of the test file if it has one.
+"""
 
 import json
 import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,7 +90,7 @@ class Shell:
     def __init__(self, folder: Path, run: Callable[[list[str]], Outcome]) -> None:
         self.folder, self._run = folder, run
         self.scenario, self.state = folder / "machine.yaml", folder / "state.db"
-        self.scenario.write_text(SCENARIO, encoding="utf-8")
+        self.write("machine.yaml", SCENARIO)
 
     def __call__(self, line: str | list[str]) -> Outcome:
         """Run a command in this process; *line* is what follows `pymigrate`."""
@@ -98,14 +102,33 @@ class Shell:
         assert (exit_code, stderr) == (0, "")
         return stdout
 
+    def err(self, line: str | list[str], code: int = 2) -> str:
+        """The stderr of a command that fails and prints nothing else."""
+        exit_code, stdout, stderr = self(line)
+        assert (exit_code, stdout) == (code, "")
+        return stderr
+
     def json(self, line: str) -> Any:
         """What a command prints with --json: the rows of a table, or all but the schema."""
         return body(self.out(f"{line} --json"))
 
     def boot(self, scenario: str = SCENARIO) -> None:
         """Boot the machine, of another scenario if one is given."""
-        self.scenario.write_text(scenario, encoding="utf-8")
+        self.write("machine.yaml", scenario)
         self.out("boot")
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file of the folder."""
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """What is run meanwhile leaves the state as it was, byte by byte."""
+        before = self.state.read_bytes()
+        yield
+        assert self.state.read_bytes() == before
 
     def maps(self, task: str) -> list[str]:
         """The lines of numa_maps, without their addresses."""
@@ -167,9 +190,9 @@ def unbooted(
 
 
 @pytest.fixture
-def shell(unbooted: Shell) -> Shell:
+def shell(unbooted: Shell, request: pytest.FixtureRequest) -> Shell:
     """A shell whose machine is booted."""
-    unbooted.boot()
+    unbooted.boot(getattr(request.module, "SCENARIO", SCENARIO))
     return unbooted
 
 
@@ -206,16 +229,21 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
-def imported(shell: Shell, line: str, **environment: str) -> set[str]:
-    """The costly modules that a command imports."""
+def imported(shell: Shell, *args: str, **environment: str) -> set[str]:
+    """The modules that Python imports, run with *args*."""
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "pymigrate", *line.split()],
+        [sys.executable, "-X", "importtime", *args],
         env=shell.environment(**environment),
         cwd=shell.folder,
         capture_output=True,
         encoding="utf-8",
         check=True,
     )
-    names = {row.rpartition("|")[2].strip().partition(".")[0] for row in done.stderr.splitlines()}
+    return {row.rpartition("|")[2].strip() for row in done.stderr.splitlines()}
+
+
+def costly(shell: Shell, line: str, **environment: str) -> set[str]:
+    """The costly modules that a command imports."""
+    names = imported(shell, "-m", "pymigrate", *line.split(), **environment)
     assert "click" in names
-    return names & COSTLY
+    return {name.partition(".")[0] for name in names} & COSTLY

@@ -1,7 +1,5 @@
 """``pymigrate accesses``."""
 
-import pytest
-
 from tests.cli.conftest import Shell
 
 SCENARIO = """\
@@ -27,12 +25,6 @@ tasks:
       - {region: buf, rate: 100, hot: 0.2, hot_rate: 0.5, hot_at: 16KiB}
   idle: {pid: 300}
 """
-
-
-@pytest.fixture
-def shell(unbooted: Shell) -> Shell:
-    unbooted.boot(SCENARIO)
-    return unbooted
 
 
 def test_table(shell: Shell) -> None:
@@ -64,18 +56,13 @@ def test_log_has_the_hottest_remote_pages_first_for_move_pages_to_read(shell: Sh
     start = int(hot[0].split()[0], 16) - 4 * 4096
     assert hot == [f"{start + 0x4000:x} 0", f"{start + 0x5000:x} 0"]
     assert cold == {"address": f"{start:#x}", "node": 0, "rate": 6.25}
-    (shell.folder / "log").write_text(shell.out("accesses b --log --top 2"), encoding="utf-8")
+    shell.write("log", shell.out("accesses b --log --top 2"))
     shell.out("move_pages b --from-file log")
     assert shell.json("accesses b")[0]["nodes"] == {"0": 50, "1": 50}
 
 
-def test_options_that_need_others(shell: Shell) -> None:
-    assert shell("accesses --log").exit == 2
-    assert shell("accesses a --top 3").exit == 2
-
-
 def test_region_that_is_never_there_is_a_mistake(shell: Shell) -> None:
-    (shell.folder / "bad.yaml").write_text(SCENARIO.replace("region: buf", "region: bu"))
-    assert shell("boot bad.yaml").stderr == (
+    shell.write("bad.yaml", SCENARIO.replace("region: buf", "region: bu"))
+    assert shell.err("boot bad.yaml") == (
         "pymigrate: bad.yaml:20:18: unknown region 'bu'; expected buf; nearest valid region 'buf'\n"
     )

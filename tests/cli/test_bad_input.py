@@ -224,16 +224,6 @@ def test_offset_beyond_a_region(shell: Shell) -> None:
         assert shell(f"task {line}").exit == 2
 
 
-def test_name_that_is_taken(shell: Shell) -> None:
-    assert shell("task mmap a heap 4KiB").exit == 2
-    assert shell("task fork a b").exit == 2
-    assert shell("cpuset create / --cpus 0 --mems 0").exit in (1, 2)
-
-
-def test_the_first_cpuset_cannot_be_changed(shell: Shell) -> None:
-    assert shell("cpuset set / --mems 0") == Outcome(1, "", "cpuset: Permission denied\n")
-
-
 @pytest.mark.parametrize(
     "text",
     [

@@ -37,13 +37,3 @@ def test_what_is_missing_is_said_and_the_others_are_printed(shell: Shell) -> Non
 def test_what_can_only_be_written_is_refused(shell: Shell) -> None:
     path = "proc/sys/vm/compact_memory"
     assert shell(f"cat {path}") == Outcome(1, "", f"cat: {path}: Permission denied\n")
-
-
-def test_a_path_is_needed(shell: Shell) -> None:
-    exit_code, stdout, stderr = shell("cat")
-    assert (exit_code, stdout) == (2, "")
-    assert "Missing argument 'PATH...'" in stderr
-
-
-def test_help(shell: Shell) -> None:
-    assert shell.out("cat --help").startswith("Usage: pymigrate cat [OPTIONS] PATH...\n")

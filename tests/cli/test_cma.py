@@ -1,7 +1,5 @@
 """`pymigrate cma`."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.cli.conftest import Shell
@@ -16,27 +14,18 @@ tasks:
 """
 
 
-@pytest.fixture
-def kept(unbooted: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
-    path = tmp_path / "cma.yaml"
-    path.write_text(SCENARIO)
-    monkeypatch.setenv("PYMIGRATE_SCENARIO", str(path))
-    assert unbooted("boot").exit == 0
-    return unbooted
-
-
-def test_memory_is_allocated_listed_and_given_back(kept: Shell) -> None:
-    assert kept("cma list") == (0, "node 1  0x1c000000  64MiB, 48MiB free\n", "")
-    assert kept("cma alloc camera 16MiB") == (0, "0x1c000000\n", "")
-    assert kept("cma list").stdout == (
+def test_memory_is_allocated_listed_and_given_back(shell: Shell) -> None:
+    assert shell("cma list") == (0, "node 1  0x1c000000  64MiB, 48MiB free\n", "")
+    assert shell("cma alloc camera 16MiB") == (0, "0x1c000000\n", "")
+    assert shell("cma list").stdout == (
         "node 1  0x1c000000  64MiB, 40MiB free\nnode 1  0x1c000000  16MiB  camera\n"
     )
-    assert kept("cma release camera") == (0, "", "")
-    assert kept("cma list").stdout == "node 1  0x1c000000  64MiB, 56MiB free\n"
+    assert shell("cma release camera") == (0, "", "")
+    assert shell("cma list").stdout == "node 1  0x1c000000  64MiB, 56MiB free\n"
 
 
-def test_trace_shows_the_engine(kept: Shell) -> None:
-    text = kept("cma alloc camera 1MiB --trace").stdout
+def test_trace_shows_the_engine(shell: Shell) -> None:
+    text = shell("cma alloc camera 1MiB --trace").stdout
     assert "mm_migrate_pages_start: mode=MIGRATE_SYNC reason=contig_range\n" in text
 
 
@@ -50,10 +39,10 @@ def test_trace_shows_the_engine(kept: Shell) -> None:
         ("cma release a", "cma: No such file or directory: nothing is called a\n"),
     ],
 )
-def test_refused(kept: Shell, command: str, message: str) -> None:
-    assert kept(command) == (1, "", message)
+def test_refused(shell: Shell, command: str, message: str) -> None:
+    assert shell(command) == (1, "", message)
 
 
-def test_names_are_used_once(kept: Shell) -> None:
-    kept("cma alloc a 1MiB")
-    assert kept("cma alloc a 1MiB").exit == 1
+def test_names_are_used_once(shell: Shell) -> None:
+    shell("cma alloc a 1MiB")
+    assert shell("cma alloc a 1MiB").exit == 1

@@ -1,6 +1,4 @@
-import pytest
-
-from tests.cli.conftest import SCENARIO, Outcome, Shell, refused
+from tests.cli.conftest import SCENARIO, Outcome, Shell
 
 
 def test_list(shell: Shell) -> None:
@@ -67,65 +65,3 @@ def test_pages_that_do_not_follow(shell: Shell) -> None:
     shell.out("task pin a heap+4KiB:4KiB")
     assert shell("cpuset set right --mems 0 --strict -q") == Outcome(4)
     assert shell("cpuset set right --cpus 2 -v").stderr == "pymigrate: no page had to move\n"
-
-
-def test_dry_run_names_what_else_changes(shell: Shell) -> None:
-    assert shell("cpuset create right --cpus 2-3 --mems 1 --dry-run") == Outcome(
-        0, "cpuset right: none -> CPUs 2-3, nodes 1, memory_migrate\n"
-    )
-
-
-def test_dry_run_keeps_nothing(shell: Shell) -> None:
-    shell.out("cpuset create right --cpus 2-3 --mems 1")
-    before = shell.state.read_bytes()
-    assert shell("cpuset attach right a --dry-run") == Outcome(
-        0,
-        "100 heap: N0 6 -> 0, N1 2 -> 8 pages\n"
-        "100 buf: N0 4 -> 0, N1 0 -> 4 pages\n"
-        "100 lib: N0 16 -> 0, N1 0 -> 16 pages\n"
-        "200 buf: N0 4 -> 0, N1 0 -> 4 pages\n"
-        "100 cpuset: / -> right\n"
-        "100 CPUs: 0-1 -> 2-3\n"
-        "100 nodes: 0-1 -> 1\n"
-        "numa_hit +26\n"
-        "numa_other +26\n"
-        "pgalloc_dma32 +26\n"
-        "pgfree +26\n"
-        "pgmigrate_success +26\n",
-    )
-    assert shell.state.read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("line", "errno", "why"),
-    [
-        ("create left --cpus 0 --mems 0", "File exists", "cpuset left exists"),
-        ("create x --cpus 0 --mems 0 --as 5", "Permission denied", "the files of a cpuset"),
-        ("create x --cpus 99 --mems 0", "Invalid argument", "CPUs 99 do not exist"),
-        ("set x --mems 0", "No such file or directory", "there is no cpuset x"),
-        ("attach x a", "No such file or directory", "there is no cpuset x"),
-        ("attach left 7", "No such process", "there is no process 7"),
-        ("attach left a --as 27", "Permission denied", "uid 27 may not move a process of uid 26"),
-    ],
-)
-def test_refusals(shell: Shell, line: str, errno: str, why: str) -> None:
-    shell.out("cpuset create left --cpus 0-1 --mems 0")
-    exit_code, stdout, stderr = shell(f"cpuset {line} -v")
-    assert (exit_code, stdout) == (1, "")
-    assert stderr.startswith(refused("cpuset", errno, why, verbose=True).rstrip())
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("create x --mems 0", "Missing option '--cpus'."),
-        ("create x --cpus a --mems 0", "'a' is not a list of CPUs; expected one such as 0-3,5"),
-        ("create x --cpus 0 --mems 1024", "node 1024 is out of range; the highest is 1023"),
-        ("attach x", "Missing argument 'PID'."),
-        ("remove x", "No such command 'remove'."),
-    ],
-)
-def test_usage_errors(shell: Shell, line: str, message: str) -> None:
-    exit_code, stdout, stderr = shell(f"cpuset {line}")
-    assert (exit_code, stdout) == (2, "")
-    assert message in stderr

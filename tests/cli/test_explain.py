@@ -181,16 +181,3 @@ def test_last(shell: Shell) -> None:
     shell("migratepages a 1 0 --dry-run")
     answer = shell.json("explain --last")
     assert (answer["call"], [row["nr"] for row in answer["stayed"]]) == ("migrate_pages", [4])
-
-
-def test_nothing_is_changed(shell: Shell) -> None:
-    before = shell.state.read_bytes()
-    shell.out("explain a --to 1")
-    assert shell.state.read_bytes() == before
-
-
-@pytest.mark.parametrize("args", ["", "a --last", "--last --to 1"])
-def test_usage_errors(shell: Shell, args: str) -> None:
-    exit_code, stdout, stderr = shell(f"explain {args}")
-    assert (exit_code, stdout) == (2, "")
-    assert stderr.endswith("Error: expected PID or --last\n")

@@ -147,12 +147,6 @@ def test_a_file_in_the_place_of_the_directory(shell: Shell) -> None:
     assert stderr.startswith("Error: cannot write ")
 
 
-def test_watching_needs_a_state(shell: Shell) -> None:
-    exit_code, _, stderr = shell("export tree --watch --ephemeral")
-    assert exit_code == 2
-    assert "--watch follows a state, and with --ephemeral there is none" in stderr
-
-
 @pytest.fixture
 def watcher(shell: Shell) -> Iterator["subprocess.Popen[str]"]:
     """An export that watches, and has written the first tree."""
@@ -186,10 +180,6 @@ def test_a_reader_never_sees_half_a_file(shell: Shell, watcher: "subprocess.Pope
     while time.monotonic() < end:
         assert len(path.read_text().splitlines()) == lines
     assert watcher.poll() is None
-
-
-def test_help(shell: Shell) -> None:
-    assert shell.out("export --help").startswith("Usage: pymigrate export [OPTIONS] DIR\n")
 
 
 def test_the_tree_is_of_the_scenario_alone(shell: Shell, tmp_path: Path) -> None:

@@ -68,13 +68,6 @@ def test_pages_are_roff_that_groff_takes(pages: dict[str, str], unbooted: Shell)
         assert done.stdout.count("\n") > 30
 
 
-def test_a_directory_that_cannot_be_made(unbooted: Shell) -> None:
-    (unbooted.folder / "file").write_text("")
-    exit_code, stdout, stderr = unbooted("man file")
-    assert (exit_code, stdout) == (2, "")
-    assert stderr.endswith("Invalid value for DIR: 'file' cannot be written: File exists\n")
-
-
 @pytest.mark.parametrize(
     ("shell", "text"),
     [

@@ -1,8 +1,6 @@
 """set_mempolicy, get_mempolicy and set_mempolicy_home_node."""
 
-import pytest
-
-from tests.cli.conftest import Outcome, Shell, refused
+from tests.cli.conftest import Outcome, Shell
 
 
 def test_policy_of_a_process(shell: Shell) -> None:
@@ -78,62 +76,3 @@ def test_home_node(shell: Shell) -> None:
     assert shell("set_mempolicy_home_node a new 16KiB 1") == Outcome(0)
     shell.out("task touch a new")
     assert shell.out("move_pages a new --query").endswith("4 pages on node 1\n")
-
-
-def test_dry_run_keeps_nothing(shell: Shell) -> None:
-    before = shell.state.read_bytes()
-    assert shell("set_mempolicy a bind:1 --dry-run") == Outcome(
-        0, "100 policy: default -> bind:1\n"
-    )
-    shell.out("task mmap a new 4KiB --dry-run")
-    assert shell.state.read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("line", "errno", "why"),
-    [
-        ("set_mempolicy a bind", "Invalid argument", "bind needs a node"),
-        (
-            "set_mempolicy a bind:9",
-            "Invalid argument",
-            "none of the nodes 9 is allowed and has memory",
-        ),
-        ("set_mempolicy 7 default", "No such process", "there is no process 7"),
-        (
-            "get_mempolicy a --node",
-            "Invalid argument",
-            "the task's policy does not interleave",
-        ),
-        ("get_mempolicy a --node --mems-allowed", "Invalid argument", "mems_allowed goes alone"),
-        (
-            "set_mempolicy_home_node a heap 32KiB 1",
-            "No such file or directory",
-            "no part of the range has a policy",
-        ),
-        ("set_mempolicy_home_node a heap 32KiB 9", "Invalid argument", "node 9 is not online"),
-    ],
-)
-def test_refusals(shell: Shell, line: str, errno: str, why: str) -> None:
-    name = line.split(" ")[0]
-    assert shell(line) == Outcome(1, "", refused(name, errno, why))
-    assert shell(f"{line} -v").stderr == refused(name, errno, why, verbose=True)
-
-
-def test_address_that_is_not_mapped(shell: Shell) -> None:
-    assert shell("get_mempolicy a 0x5000") == Outcome(1, "", "get_mempolicy: Bad address\n")
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("set_mempolicy a", "Missing argument 'MODE[=FLAGS][:NODES]'."),
-        ("set_mempolicy a intrleave:0", "did you mean 'interleave'?"),
-        ("get_mempolicy", "Missing argument 'PID'."),
-        ("get_mempolicy a hep", "'hep' is neither an address nor a region"),
-        ("set_mempolicy_home_node a heap 32KiB x", "'x' is not a valid integer."),
-    ],
-)
-def test_usage_errors(shell: Shell, line: str, message: str) -> None:
-    exit_code, stdout, stderr = shell(line)
-    assert (exit_code, stdout) == (2, "")
-    assert message in stderr

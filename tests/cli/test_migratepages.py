@@ -1,12 +1,9 @@
-import json
-
 import pytest
 
 from tests.cli.conftest import Outcome, Shell
 
 NONE_7 = Outcome(1, "", "migrate_pages: No such process: there is no process 7\n")
 NOBODY = Outcome(1, "", "migrate_pages: No such process: there is no process called nobody\n")
-EINVAL = Outcome(1, "", "migrate_pages: Invalid argument\n")
 HEAP = "default heap anon=8 dirty=8 active=0 {} kernelpagesize_kB=4"
 FULL_TARGET = """\
 machine:
@@ -35,20 +32,7 @@ def test_pid_is_a_number_as_c_reads_it_or_a_name(shell: Shell, pid: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("nodes", "placed"),
-    [
-        ("0 1", "N1=8"),
-        ("all 0", "N0=8"),
-        ("!0 0", "N0=8"),
-        ("+1 +0", "N0=8"),
-        ("!+1 !+0", "N1=8"),
-        ("0x0 01", "N1=8"),
-        ("0-1 1-0", "N1=8"),
-        ("0,1 1,0", "N0=6 N1=2"),
-        ("0,0 1", "N1=8"),
-        ("'' 1", "N0=6 N1=2"),
-        ("all all", "N0=6 N1=2"),
-    ],
+    ("nodes", "placed"), [("all 0", "N0=8"), ("!+1 !+0", "N1=8"), ("'' 1", "N0=6 N1=2")]
 )
 def test_node_strings(shell: Shell, nodes: str, placed: str) -> None:
     assert shell(f"migratepages 100 {nodes}") == Outcome(0)
@@ -58,33 +42,16 @@ def test_node_strings(shell: Shell, nodes: str, placed: str) -> None:
 @pytest.mark.parametrize(
     ("args", "invalid", "warning"),
     [
-        ("9 1", "9", "node argument 9 is out of range\n"),
-        ("0 9", "9", "node argument 9 is out of range\n"),
-        ("9 8", "9", "node argument 9 is out of range\n"),
-        ("0 0-9", "0-9", "node argument 9 out of range\n"),
-        ("0 +7", "+7", "node argument 1024 is out of range\n"),
-        ("x 1", "x", "unparseable node description `x'\n"),
-        ("'all ' 1", "all ", "unparseable node description `all '\n"),
-        ("0, 1", "0,", "unparseable node description `'\n"),
-        ("! 1", "!", "unparseable node description `'\n"),
-        ("0- 1", "0-", "missing node argument \n"),
-        ("same 1", "same", "unparseable node description `same'\n"),
-        ("99999999999999999999 1", "99999999999999999999", "node argument -1 is out of range\n"),
-        ("netdev:eth0 1", "netdev:eth0", "Cannot read node mask for net device `eth0'"),
+        ("0 9", "9", "libnuma: Warning: node argument 9 is out of range\n\n"),
+        ("x 1", "x", "libnuma: Warning: unparseable node description `x'\n\n"),
+        ("1x 1", "1x", ""),
     ],
 )
 def test_wrong_nodes_are_answered_as_numactl_does(
     shell: Shell, args: str, invalid: str, warning: str
 ) -> None:
-    expected = Outcome(1, f"<{invalid}> is invalid\n", f"libnuma: Warning: {warning}\n")
-    assert shell(f"migratepages 100 {args}") == expected
-    assert shell.counted("pgmigrate_success") == [0]
-
-
-@pytest.mark.parametrize("nodes", ["1x", "'1 '", "0:2", "08"])
-def test_trailing_text_after_a_node_gets_no_warning(shell: Shell, nodes: str) -> None:
-    invalid = nodes.strip("'")
-    assert shell(f"migratepages 100 {nodes} 1") == Outcome(1, f"<{invalid}> is invalid\n")
+    with shell.unchanged():
+        assert shell(f"migratepages 100 {args}") == Outcome(1, f"<{invalid}> is invalid\n", warning)
 
 
 @pytest.mark.parametrize(
@@ -95,9 +62,10 @@ def test_trailing_text_after_a_node_gets_no_warning(shell: Shell, nodes: str) ->
         ("nobody 0 1 -v", NOBODY),
         ("7 0 1 -q", Outcome(1, "", "migrate_pages: No such process\n")),
         ("-- -1 0 1", Outcome(1, "", NONE_7.stderr.replace("7", "-1"))),
-        ("100 0 ''", EINVAL),
+        ("100 0 ''", Outcome(1, "", "migrate_pages: Invalid argument\n")),
+        ("100 0 1 --as 27", Outcome(1, "", "migrate_pages: Operation not permitted\n")),
     ],
-    ids=["pid", "name", "verbose", "quiet", "negative", "no target"],
+    ids=["pid", "name", "verbose", "quiet", "negative", "no target", "of another user"],
 )
 def test_refusals(shell: Shell, args: str, outcome: Outcome) -> None:
     assert shell(f"migratepages {args}") == outcome
@@ -110,16 +78,6 @@ def test_pid_0_is_the_caller_itself(shell: Shell) -> None:
 
 def test_nodes_are_looked_at_before_the_process(shell: Shell) -> None:
     assert shell("migratepages 7 9 1").stdout == "<9> is invalid\n"
-
-
-def test_another_user_is_refused(shell: Shell) -> None:
-    expected = Outcome(1, "", "migrate_pages: Operation not permitted\n")
-    assert shell("migratepages 100 0 1 --as 27") == expected
-    assert shell("migratepages 100 0 1 --as 27 -v").stderr == (
-        "migrate_pages: Operation not permitted\n"
-        "pymigrate: uid 27 may not inspect process 100 of uid 26"
-        " (ptrace access; CAP_SYS_PTRACE would allow it)\n"
-    )
 
 
 def test_owner_leaves_shared_pages_and_verbose_says_so(shell: Shell) -> None:
@@ -166,11 +124,6 @@ def test_strict_makes_it_a_failure(shell: Shell) -> None:
     assert shell("migratepages 100 0 1 --strict") == Outcome(0)
 
 
-def test_json_names_what_stayed(shell: Shell) -> None:
-    [row] = json.loads(shell("migratepages 100 0 1 --as 26 --json").stdout)["stayed"]
-    assert (row["pid"], row["mapping"], row["node"], row["nr"]) == (100, "buf", 0, 4)
-
-
 def test_verbose_names_pinned_pages(shell: Shell) -> None:
     shell.out("task pin 100 heap+4KiB:8KiB")
     assert shell("migratepages 100 0 1 -v") == Outcome(
@@ -194,9 +147,8 @@ def test_verbose_names_pages_that_are_held(shell: Shell) -> None:
 
 def test_full_target_keeps_what_moved(unbooted: Shell) -> None:
     unbooted.boot(FULL_TARGET)
-    exit_code, stdout, stderr = unbooted("migratepages 100 0 1 -v")
+    stderr = unbooted.err("migratepages 100 0 1 -v", 1)
     moved, failed = unbooted.counted("pgmigrate_success", "pgmigrate_fail")
-    assert (exit_code, stdout) == (1, "")
     assert stderr == (
         "migrate_pages: Cannot allocate memory\npymigrate: node 1 is full\n"
         f"pymigrate: {8192 - moved} pages of process 100 stayed: the target node is full:"
@@ -209,34 +161,6 @@ def test_full_target_keeps_what_moved(unbooted: Shell) -> None:
         f"default heap anon=8192 dirty=8192 active=0 N0={8192 - moved} N1={moved}"
         " kernelpagesize_kB=4"
     ]
-
-
-def test_dry_run_keeps_nothing(shell: Shell) -> None:
-    before = shell.state.read_bytes()
-    assert shell("migratepages 100 0 1 --dry-run") == Outcome(
-        0,
-        "100 heap: N0 6 -> 0, N1 2 -> 8 pages\n"
-        "100 buf: N0 4 -> 0, N1 0 -> 4 pages\n"
-        "100 lib: N0 16 -> 0, N1 0 -> 16 pages\n"
-        "200 buf: N0 4 -> 0, N1 0 -> 4 pages\n"
-        "numa_hit +26\n"
-        "numa_other +26\n"
-        "pgalloc_dma32 +26\n"
-        "pgfree +26\n"
-        "pgmigrate_success +26\n",
-    )
-    assert shell.state.read_bytes() == before
-
-
-def test_dry_run_says_what_would_stay(shell: Shell) -> None:
-    assert shell.out("migratepages 100 0 1 --as 26 --dry-run").splitlines()[0] == (
-        "4 pages of process 100 would stay: mapped more than once (only a caller with"
-        " CAP_SYS_NICE moves such pages): 4 of buf on node 0"
-    )
-
-
-def test_dry_run_without_effect(shell: Shell) -> None:
-    assert shell("migratepages 100 0 0 --dry-run") == Outcome(0, "no change\n")
 
 
 def test_json(shell: Shell) -> None:
@@ -291,10 +215,3 @@ def test_json_of_a_dry_run(shell: Shell) -> None:
 def test_ret_counts_folios_that_stayed(shell: Shell) -> None:
     shell.out("task pin 100 heap+0:8KiB")
     assert shell.json("migratepages 100 0 1 -q")["ret"] == 2
-
-
-@pytest.mark.parametrize("args", ["", "100", "100 0", "100 0 1 2", "100 0 1 --bogus", "-1 0 1"])
-def test_usage_error(shell: Shell, args: str) -> None:
-    exit_code, stdout, stderr = shell(f"migratepages {args}")
-    assert (exit_code, stdout) == (2, "")
-    assert stderr.startswith("Usage: pymigrate migratepages [OPTIONS] PID FROM_NODES TO_NODES\n")

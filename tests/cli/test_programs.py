@@ -284,21 +284,6 @@ def test_shims_leave_other_programs_alone(shell: Shell) -> None:
     assert (mine.read_text(), os.listdir(mine.parent)) == ("mine", ["ps"])
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("shims machine.yaml", "Error: machine.yaml cannot be written: File exists"),
-        (
-            "shims bin --ephemeral",
-            "Error: shims need a machine that is kept; expected no --ephemeral",
-        ),
-    ],
-)
-def test_shims_that_cannot_be(shell: Shell, line: str, message: str) -> None:
-    exit_code, stdout, stderr = shell(line)
-    assert (exit_code, stdout, stderr.splitlines()[-1]) == (2, "", message)
-
-
 def test_state_that_cannot_be_used(shell: Shell) -> None:
     shell.out("shims bin")
     shell.state.write_text("no database at all, but a text of some length")
