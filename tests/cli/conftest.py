@@ -6,6 +6,7 @@ The machine is that of SCENARIO: the one here, or that of the test file if it ha
 import json
 import os
 import shlex
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -227,6 +228,13 @@ class Project:
 def project(tmp_path: Path) -> Project:
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     return Project(tmp_path)
+
+
+def execute(shell: Shell, sql: str) -> None:
+    """Change the state behind the back of pymigrate."""
+    with sqlite3.connect(shell.state) as database:
+        database.execute(sql)
+    database.close()
 
 
 def imported(shell: Shell, *args: str, **environment: str) -> set[str]:

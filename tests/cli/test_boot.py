@@ -2,13 +2,11 @@ import pytest
 
 from tests.cli.conftest import SCENARIO, Outcome, Shell
 
-STEPS = (
-    SCENARIO
-    + """\
+STEPS = f"""\
+{SCENARIO}
 steps:
-  - {op: migrate_pages, task: a, from: "0", to: "1"}
+  - {{op: migrate_pages, task: a, from: "0", to: "1"}}
 """
-)
 
 
 def test_output(unbooted: Shell) -> None:
@@ -18,7 +16,7 @@ def test_output(unbooted: Shell) -> None:
 
 def test_scenario_as_argument_wins(unbooted: Shell) -> None:
     other = 'machine: {nodes: {0: {cpus: "0", memory: 64MiB}}}\nkernel: "6.1"\n'
-    (unbooted.folder / "other.yaml").write_text(other, encoding="utf-8")
+    unbooted.write("other.yaml", other)
     text = "booted other.yaml: Linux 6.1, 1 node, 64MiB, 0 tasks\n"
     assert unbooted("boot other.yaml") == Outcome(0, text)
 
@@ -30,7 +28,7 @@ def test_starts_afresh(shell: Shell) -> None:
 
 
 def test_replaces_a_machine_of_another_scenario(shell: Shell) -> None:
-    (shell.folder / "other.yaml").write_text(SCENARIO, encoding="utf-8")
+    shell.write("other.yaml", SCENARIO)
     shell.out("boot other.yaml")
     assert shell("--scenario other.yaml numa_maps a").exit == 0
     assert shell("numa_maps a").exit == 3
@@ -54,31 +52,23 @@ def test_json(unbooted: Shell) -> None:
 
 
 def test_wrong_scenario_leaves_what_was_booted(shell: Shell) -> None:
-    before = shell.state.read_bytes()
-    shell.scenario.write_text("machne: {}\ntasks: []\n", encoding="utf-8")
-    assert shell("boot") == Outcome(
-        2,
-        "",
-        f"pymigrate: {shell.scenario}:1:1: missing key 'machine'; expected the machine\n"
-        f"pymigrate: {shell.scenario}:1:1: unknown key 'machne'; expected about, kernel, machine,"
-        " files, tasks, cpusets, drivers or steps; nearest valid key 'machine'\n"
-        f"pymigrate: {shell.scenario}:2:8: wrong value an empty list; expected a mapping\n",
-    )
-    assert shell.state.read_bytes() == before
+    shell.write("machine.yaml", "machne: {}\ntasks: []\n")
+    with shell.unchanged():
+        assert shell.err("boot") == (
+            f"pymigrate: {shell.scenario}:1:1: missing key 'machine'; expected the machine\n"
+            f"pymigrate: {shell.scenario}:1:1: unknown key 'machne'; expected about, kernel,"
+            " machine, files, tasks, cpusets, drivers or steps; nearest valid key 'machine'\n"
+            f"pymigrate: {shell.scenario}:2:8: wrong value an empty list; expected a mapping\n"
+        )
 
 
-def test_missing_scenario(unbooted: Shell) -> None:
-    expected = Outcome(
-        2, "", "pymigrate: none.yaml: cannot be read: No such file or directory; expected a file\n"
-    )
-    assert unbooted("boot none.yaml") == expected
+@pytest.mark.parametrize(
+    ("name", "why"), [("none.yaml", "No such file or directory"), (".", "Is a directory")]
+)
+def test_scenario_that_cannot_be_read(unbooted: Shell, name: str, why: str) -> None:
+    expected = f"pymigrate: {name}: cannot be read: {why}; expected a file\n"
+    assert unbooted.err(f"boot {name}") == expected
     assert not unbooted.state.exists()
-
-
-def test_directory_as_scenario(unbooted: Shell) -> None:
-    assert unbooted("boot .") == Outcome(
-        2, "", "pymigrate: .: cannot be read: Is a directory; expected a file\n"
-    )
 
 
 def test_ephemeral_keeps_nothing(unbooted: Shell) -> None:
@@ -88,10 +78,8 @@ def test_ephemeral_keeps_nothing(unbooted: Shell) -> None:
 
 def test_without_state_file_and_directory(unbooted: Shell) -> None:
     missing = unbooted.folder / "none"
-    assert unbooted(f"--state {missing}/state.db boot") == Outcome(
-        3,
-        "",
-        f"pymigrate: {missing}/state.db: cannot be opened: there is no directory {missing}\n",
+    assert unbooted.err(f"--state {missing}/state.db boot", 3) == (
+        f"pymigrate: {missing}/state.db: cannot be opened: there is no directory {missing}\n"
     )
 
 
@@ -102,5 +90,5 @@ def test_a_built_in_scenario_is_booted_by_name(unbooted: Shell, name: str) -> No
 
 
 def test_a_file_wins_over_a_built_in_scenario(unbooted: Shell) -> None:
-    (unbooted.folder / "fork-server").write_text(SCENARIO, encoding="utf-8")
+    unbooted.write("fork-server", SCENARIO)
     assert unbooted.out("boot fork-server").endswith("2 nodes, 128MiB, 2 tasks\n")

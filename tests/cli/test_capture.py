@@ -24,6 +24,13 @@ sys.stdin.read()
 LIVE = Path("/proc/self/numa_maps")
 
 
+@pytest.fixture
+def exported(unbooted: Shell) -> Shell:
+    """A shell whose folder holds the tree of a machine with two nodes."""
+    unbooted.out("--ephemeral --scenario two-node export tree")
+    return unbooted
+
+
 def maps_of(shell: Shell, scenario: str, who: str) -> str:
     return shell.out(f"--ephemeral --scenario {scenario} numa_maps {who}")
 
@@ -46,26 +53,23 @@ def test_an_exported_tree_comes_back(unbooted: Shell, name: str) -> None:
         assert maps_of(unbooted, "captured.yaml", pid) == exported
 
 
-def test_what_is_captured_again_is_the_same(unbooted: Shell) -> None:
-    unbooted.out("--ephemeral --scenario two-node export tree")
-    unbooted.out("capture --root tree -o one.yaml")
-    unbooted.out("--ephemeral --scenario one.yaml export again")
-    assert unbooted.out("capture --root again") == (unbooted.folder / "one.yaml").read_text()
+def test_what_is_captured_again_is_the_same(exported: Shell) -> None:
+    exported.out("capture --root tree -o one.yaml")
+    exported.out("--ephemeral --scenario one.yaml export again")
+    assert exported.out("capture --root again") == (exported.folder / "one.yaml").read_text()
 
 
-def test_anonymized_it_is_the_same_machine(unbooted: Shell) -> None:
-    unbooted.out("--ephemeral --scenario two-node export tree")
-    unbooted.out("capture --root tree --anonymize -o captured.yaml")
-    text = (unbooted.folder / "captured.yaml").read_text()
+def test_anonymized_it_is_the_same_machine(exported: Shell) -> None:
+    exported.out("capture --root tree --anonymize -o captured.yaml")
+    text = (exported.folder / "captured.yaml").read_text()
     assert not re.search("postgres|libc|26", text)
-    known = (unbooted.folder / "tree/proc/4321/numa_maps").read_text()
+    known = (exported.folder / "tree/proc/4321/numa_maps").read_text()
     hidden = known.replace("/usr/lib/x86_64-linux-gnu/libc.so.6", "/file1")
-    assert maps_of(unbooted, "captured.yaml", "4321") == hidden
+    assert maps_of(exported, "captured.yaml", "4321") == hidden
 
 
-def test_only_the_processes_that_are_named(unbooted: Shell) -> None:
-    unbooted.out("--ephemeral --scenario two-node export tree")
-    text = unbooted("capture 4400 --root tree").stdout
+def test_only_the_processes_that_are_named(exported: Shell) -> None:
+    text = exported("capture 4400 --root tree").stdout
     assert "pid: 4400" in text
     assert "pid: 4321" not in text
 
@@ -87,20 +91,17 @@ def test_a_process_of_this_host_comes_back(unbooted: Shell) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "exit_code", "message"),
+    ("line", "message"),
     [
-        ("capture x", 2, "Error: Invalid value for PID: 'x' is not a pid\n"),
-        ("capture 0", 2, "Error: Invalid value for PID: '0' is not a pid\n"),
-        ("capture --root none", 2, "none/sys/devices/system/node: there are no NUMA nodes;"),
-        ("capture 7 --root tree", 2, "tree/proc/7: there is no process 7\n"),
-        ("capture --root tree -o none/x", 2, "none/x: cannot be written: No such file or dir"),
+        ("capture x", "Error: Invalid value for PID: 'x' is not a pid\n"),
+        ("capture 0", "Error: Invalid value for PID: '0' is not a pid\n"),
+        ("capture --root none", "none/sys/devices/system/node: there are no NUMA nodes;"),
+        ("capture 7 --root tree", "tree/proc/7: there is no process 7\n"),
+        ("capture --root tree -o none/x", "none/x: cannot be written: No such file or dir"),
     ],
 )
-def test_mistakes(unbooted: Shell, line: str, exit_code: int, message: str) -> None:
-    unbooted.out("--ephemeral --scenario two-node export tree")
-    outcome = unbooted(line)
-    assert (outcome.exit, outcome.stdout) == (exit_code, "")
-    assert message in outcome.stderr
+def test_mistakes(exported: Shell, line: str, message: str) -> None:
+    assert message in exported.err(line)
 
 
 @pytest.mark.skipif(not LIVE.exists(), reason="this kernel has no numa_maps")
@@ -108,8 +109,7 @@ def test_another_users_process_is_refused_in_a_line(unbooted: Shell) -> None:
     for line in ("capture 1", "capture --root none"):  # all is imported that may not be read then
         unbooted(line)
     with as_nobody():
-        exit_code, stdout, stderr = unbooted("capture 1")
-    assert (exit_code, stdout) == (2, "")
+        stderr = unbooted.err("capture 1")
     assert stderr.endswith("/proc/1/numa_maps: cannot be read: Permission denied\n")
 
 

@@ -1,31 +1,23 @@
 """doctor: a sound state is told apart from each kind of broken one."""
 
 import json
-import sqlite3
 
 import pytest
 
-from tests.cli.conftest import SCENARIO, Outcome, Shell
-
-
-def alter(shell: Shell, sql: str) -> None:
-    with sqlite3.connect(shell.state) as db:
-        db.execute(sql)
-    db.close()
+from tests.cli.conftest import SCENARIO, Shell, execute
 
 
 def test_a_sound_state(shell: Shell) -> None:
     shell.out("migratepages a 0 1")
     shell.out("task pin a heap")
-    before = shell.state.read_bytes()
-    assert shell("doctor") == Outcome(0, f"{shell.state}: nothing is wrong\n")
-    assert shell.state.read_bytes() == before
+    for line in ("doctor", "doctor --reset"):
+        with shell.unchanged():
+            assert shell.out(line) == f"{shell.state}: nothing is wrong\n"
 
 
 def test_no_state_yet(unbooted: Shell) -> None:
-    assert unbooted("doctor") == Outcome(
-        0,
-        f"{unbooted.state}: 1 found\nnote: there is no state yet; the first command boots it\n",
+    assert unbooted.out("doctor") == (
+        f"{unbooted.state}: 1 found\nnote: there is no state yet; the first command boots it\n"
     )
     assert not unbooted.state.exists()
 
@@ -43,13 +35,12 @@ def test_no_state_yet(unbooted: Shell) -> None:
     ],
 )
 def test_a_broken_state_is_told_and_not_touched(shell: Shell, sql: str, line: str) -> None:
-    alter(shell, sql)
-    before = shell.state.read_bytes()
-    exit_code, stdout, stderr = shell("doctor")
+    execute(shell, sql)
+    with shell.unchanged():
+        exit_code, stdout, stderr = shell("doctor")
     assert (exit_code, stderr) == (3, "")
     assert line in stdout
     assert all(each.startswith("broken: ") for each in stdout.splitlines()[1:])
-    assert shell.state.read_bytes() == before
 
 
 def test_a_file_that_is_garbage(shell: Shell) -> None:
@@ -70,7 +61,7 @@ def test_a_page_of_the_file_is_damaged(shell: Shell) -> None:
 
 
 def test_a_changed_scenario(shell: Shell) -> None:
-    shell.scenario.write_text(SCENARIO.replace("alpha", "gamma"), encoding="utf-8")
+    shell.write("machine.yaml", SCENARIO.replace("alpha", "gamma"))
     exit_code, stdout, _ = shell("doctor")
     assert exit_code == 3
     assert f"the scenario {shell.scenario} was changed since it was booted" in stdout
@@ -85,24 +76,17 @@ def test_a_scenario_that_is_gone_is_no_fault(shell: Shell) -> None:
 
 def test_reset_boots_the_scenario_afresh(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYMIGRATE_SCENARIO")
-    alter(shell, "DELETE FROM task")
+    execute(shell, "DELETE FROM task")
     assert shell("doctor --reset").stdout.endswith(f"booted {shell.scenario} afresh\n")
     assert shell("doctor").exit == 0
     assert shell.maps("a")
-
-
-def test_reset_leaves_a_sound_state_alone(shell: Shell) -> None:
-    shell.out("migratepages a 0 1")
-    before = shell.state.read_bytes()
-    assert shell("doctor --reset") == Outcome(0, f"{shell.state}: nothing is wrong\n")
-    assert shell.state.read_bytes() == before
 
 
 def test_reset_of_a_damaged_file_needs_the_scenario(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PYMIGRATE_SCENARIO")
-    alter(shell, "DROP TABLE vma")
+    execute(shell, "DROP TABLE vma")
     exit_code, _, stderr = shell("doctor --reset")
     assert (exit_code, "name it with --scenario" in stderr) == (3, True)
     assert shell(f"doctor --reset --scenario {shell.scenario}").exit == 0
@@ -110,7 +94,7 @@ def test_reset_of_a_damaged_file_needs_the_scenario(
 
 def test_json(shell: Shell) -> None:
     assert shell.json("doctor") == {"state": str(shell.state), "broken": False, "findings": []}
-    alter(shell, "DELETE FROM task")
+    execute(shell, "DELETE FROM task")
     answer = json.loads(shell("doctor --json").stdout)
     assert answer["broken"] is True
     assert answer["findings"][0] == {

@@ -2,7 +2,7 @@
 
 from tests.cli.conftest import Shell
 
-FRAGMENTED = """\
+SCENARIO = """\
 machine:
   nodes:
     0:
@@ -13,7 +13,6 @@ machine:
 
 
 def test_a_checkerboard_has_single_pages(shell: Shell) -> None:
-    shell.boot(FRAGMENTED)
     assert shell.out("buddyinfo") == (
         "Node 0, zone      DMA "
         "  1793      1      1      1      1      1      1      1      1      0      0 \n"
@@ -24,7 +23,6 @@ def test_a_checkerboard_has_single_pages(shell: Shell) -> None:
 
 
 def test_pagetypeinfo_tells_the_types(shell: Shell) -> None:
-    shell.boot(FRAGMENTED)
     assert "Node 0, zone      DMA            1            7" in shell.out("pagetypeinfo")
     [zone] = shell.json("pagetypeinfo")
     assert zone["pageblocks"] == {
@@ -37,13 +35,7 @@ def test_pagetypeinfo_tells_the_types(shell: Shell) -> None:
 
 
 def test_extfrag_prints_both_indexes(shell: Shell) -> None:
-    shell.boot(FRAGMENTED)
     assert shell.out("extfrag").endswith("-1.000 -1.000  0.997  0.999 \n")
     assert shell.out("extfrag --unusable").startswith("Node 0, zone      DMA 0.000 0.778 ")
     [zone] = shell.json("extfrag")
     assert zone["extfrag_index"][9] == 997
-
-
-def test_they_have_help(shell: Shell) -> None:
-    for name in ("buddyinfo", "pagetypeinfo", "extfrag"):
-        assert "--json" in shell.out(f"{name} --help")

@@ -66,21 +66,12 @@ def test_version(unbooted: Shell) -> None:
     assert unbooted("--version") == Outcome(0, f"pymigrate, version {__version__}\n")
 
 
-@pytest.mark.parametrize(
-    ("name", "hint"),
-    [
-        ("migratepage", " Did you mean 'migratepages'?"),
-        ("vmstats", " Did you mean 'vmstat'?"),
-        ("xyz", ""),
-    ],
-)
+@pytest.mark.parametrize(("name", "hint"), [("vmstats", " Did you mean 'vmstat'?"), ("xyz", "")])
 def test_unknown_command(unbooted: Shell, name: str, hint: str) -> None:
-    assert unbooted(name) == Outcome(
-        2,
-        "",
+    assert unbooted.err(name) == (
         "Usage: pymigrate [OPTIONS] COMMAND [ARGS]...\n"
         "Try 'pymigrate --help' for help.\n\n"
-        f"Error: No such command '{name}'.{hint}\n",
+        f"Error: No such command '{name}'.{hint}\n"
     )
 
 
@@ -140,9 +131,8 @@ def test_ephemeral_machine_is_kept_nowhere(unbooted: Shell) -> None:
 
 
 def test_ephemeral_command_leaves_the_booted_machine(shell: Shell) -> None:
-    before = shell.state.read_bytes()
-    shell.out("--ephemeral migratepages a 0 1")
-    assert shell.state.read_bytes() == before
+    with shell.unchanged():
+        shell.out("--ephemeral migratepages a 0 1")
 
 
 def test_default_state_is_one_for_each_scenario_in_the_users_state_directory(
@@ -165,6 +155,4 @@ def test_default_state_directory_that_cannot_be_made(
     monkeypatch.delenv("PYMIGRATE_STATE")
     monkeypatch.setenv("XDG_STATE_HOME", str(unbooted.scenario))
     folder = unbooted.scenario / "pymigrate"
-    assert unbooted("vmstat") == Outcome(
-        3, "", f"pymigrate: {folder}: cannot be made: Not a directory\n"
-    )
+    assert unbooted.err("vmstat", 3) == f"pymigrate: {folder}: cannot be made: Not a directory\n"

@@ -53,19 +53,11 @@ def test_part_of_a_mapping(shell: Shell) -> None:
     ("mode", "printed"),
     [
         ("default", "default"),
-        ("local", "local"),
-        ("preferred:1", "prefer:1"),
         ("prefer:1", "prefer:1"),
         ("preferred", "local"),
-        ("bind:0-1", "bind:0-1"),
-        ("bind=static:0", "bind=static:0"),
-        ("bind=relative:0", "bind=relative:0"),
         ("interleave:0,1", "interleave:0-1"),
-        ("preferred-many:0-1", "prefer (many):0-1"),
         ("'prefer (many):0-1'", "prefer (many):0-1"),
-        ("weighted-interleave:0-1", "weighted interleave:0-1"),
         ("bind=balancing:0-1", "bind=balancing:0-1"),
-        ("'bind=static|balancing:0'", "bind=static|balancing:0"),
     ],
 )
 def test_modes(shell: Shell, mode: str, printed: str) -> None:

@@ -4,11 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import PYMIGRATE, Outcome, Shell, imported
+from tests.cli.conftest import PYMIGRATE, Outcome, Shell, costly, imported
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="runs sh")
 
@@ -127,11 +126,11 @@ def test_memory_that_the_task_touches(
 
 def test_size_that_is_none(shell: Shell) -> None:
     env = shell.environment(PYMIGRATE_SIZE="much")
-    exit_code, stdout, stderr = shell.spawn("exec -- numactl true", env=env)
-    assert (exit_code, stdout) == (2, "")
-    assert stderr == (
+    assert shell.spawn("exec -- numactl true", env=env) == Outcome(
+        2,
+        "",
         "pymigrate: PYMIGRATE_SIZE: 'much' is not a size; expected one such as 4096, 4KiB,"
-        " 64MiB, 1GiB\n"
+        " 64MiB, 1GiB\n",
     )
 
 
@@ -219,12 +218,11 @@ def test_exec_on_a_machine_for_one_command(shell: Shell) -> None:
     ],
 )
 def test_exec_of_what_is_no_command(shell: Shell, command: str, message: str) -> None:
-    exit_code, stdout, stderr = shell(f"exec {command}")
-    assert (exit_code, stdout, stderr.splitlines()[-1]) == (2, "", f"Error: {message}")
+    assert shell.err(f"exec {command}").endswith(f"\nError: {message}\n")
 
 
 def test_wrong_scenario_is_told_before_the_command_starts(unbooted: Shell) -> None:
-    unbooted.scenario.write_text("machine: 5")
+    unbooted.write("machine.yaml", "machine: 5")
     exit_code, stdout, stderr = sh(unbooted, "echo started")
     assert (exit_code, stdout) == (2, "")
     assert stderr.startswith(f"pymigrate: {unbooted.scenario}:1:1")
@@ -278,9 +276,8 @@ def test_shims_leave_other_programs_alone(shell: Shell) -> None:
     (shell.folder / "bin").mkdir()
     mine = shell.folder / "bin" / "ps"
     mine.write_text("mine")
-    exit_code, _, stderr = shell("shims bin")
-    assert exit_code == 2
-    assert stderr.splitlines()[-1] == ("Error: bin/ps is no shim; expected a directory without one")
+    expected = "\nError: bin/ps is no shim; expected a directory without one\n"
+    assert shell.err("shims bin").endswith(expected)
     assert (mine.read_text(), os.listdir(mine.parent)) == ("mine", ["ps"])
 
 
@@ -299,20 +296,13 @@ def test_output_that_nobody_takes(shell: Shell, redirection: str) -> None:
     assert "Traceback" not in outcome.stderr
 
 
-def test_shims_start_lean(shell: Shell, tmp_path: Path) -> None:
+def test_shims_start_lean(shell: Shell) -> None:
     code = "import sys; sys.argv[0] = 'x'; from pymigrate.cli.shim import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", code, "numastat"],
-        env=shell.environment(),
-        capture_output=True,
-        encoding="utf-8",
-        check=True,
-    )
-    names = {row.rpartition("|")[2].strip() for row in done.stderr.splitlines()}
+    names = imported(shell, "-c", code, "numastat")
     assert not names & {"click", "pydantic", "yaml", "rich", "json", "subprocess", "tempfile"}
     assert not names & {"pymigrate.mm.mbind", "pymigrate.tools.numactl"}
 
 
 @pytest.mark.parametrize("line", ["numastat", "numactl -s", "memhog 1m"])
 def test_commands_are_lean(shell: Shell, line: str) -> None:
-    assert imported(shell, line) == set()
+    assert costly(shell, line) == set()

@@ -1,10 +1,4 @@
-import json
-from pathlib import Path
-
-import pytest
-from click.testing import CliRunner
-
-from pymigrate.cli.main import cli
+from tests.cli.conftest import Shell
 
 SCENARIO = """\
 machine:
@@ -26,26 +20,16 @@ tasks:
 """
 
 
-@pytest.fixture
-def scenario(tmp_path: Path) -> str:
-    path = tmp_path / "machine.yaml"
-    path.write_text(SCENARIO, encoding="utf-8")
-    return str(path)
-
-
-def test_output(scenario: str) -> None:
-    result = CliRunner().invoke(cli, ["--ephemeral", "--scenario", scenario, "ps"])
-    assert (result.exit_code, result.output) == (
-        0,
+def test_output(shell: Shell) -> None:
+    assert shell.out("ps") == (
         " PID UID TASK CPUS  RSS   N0  N1 POLICY                  COMM\n"
         "  80  33 web  0-1  6144 1024 512 weighted interleave:0-1 nginx\n"
-        "1000   0 log  1    6144 1024 512 default                 log\n",
+        "1000   0 log  1    6144 1024 512 default                 log\n"
     )
 
 
-def test_json(scenario: str) -> None:
-    result = CliRunner().invoke(cli, ["--ephemeral", "--scenario", scenario, "ps", "--json"])
-    assert json.loads(result.output)["rows"][1] == {
+def test_json(shell: Shell) -> None:
+    assert shell.json("ps")[1] == {
         "pid": 1000,
         "uid": 0,
         "task": "log",
@@ -57,7 +41,7 @@ def test_json(scenario: str) -> None:
     }
 
 
-def test_help_says_the_units() -> None:
-    result = CliRunner().invoke(cli, ["ps", "--help"])
-    assert "RSS is in kB" in result.output
-    assert "base pages (4 kB)" in result.output
+def test_help_says_the_units(unbooted: Shell) -> None:
+    text = unbooted.out("ps --help")
+    assert "RSS is in kB" in text
+    assert "base pages (4 kB)" in text

@@ -2,16 +2,11 @@ import json
 import os
 import re
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from pymigrate.cli.main import cli
 from pymigrate.cli.render import progress
-from pymigrate.errors import KernelError
-from tests.cli.conftest import ROOT
+from tests.cli.conftest import PYMIGRATE, Shell, costly
 
 SCENARIO = """\
 machine:
@@ -62,36 +57,23 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*\b[34]8;[0-9;]*m")
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
-@pytest.fixture
-def scenario(tmp_path: Path) -> str:
-    path = tmp_path / "machine.yaml"
-    path.write_text(SCENARIO, encoding="utf-8")
-    return str(path)
+def shown(shell: Shell, args: str = "", columns: int = 65) -> str:
+    """What `show` prints where a terminal would have so many columns."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", str(columns))
+        return shell.out(f"show {args}")
 
 
-def show(scenario: str, *args: str, columns: int = 65) -> str:
-    command = ["--ephemeral", "--scenario", scenario, "show", *args]
-    result = CliRunner(env={"COLUMNS": str(columns)}).invoke(cli, command)
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
-def in_terminal(*args: str, **env: str) -> str:
-    """What `pymigrate ARGS` prints on a terminal of 80 columns."""
+def in_terminal(shell: Shell, **env: str) -> str:
+    """What `show` prints on a terminal of 65 columns."""
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
     program = subprocess.Popen(
-        [sys.executable, "-m", "pymigrate", *args],
+        [*PYMIGRATE, "show"],
         stdin=subprocess.DEVNULL,
         stdout=theirs,
         stderr=theirs,
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
-            "COLUMNS": "80",
-            "TERM": "xterm-256color",
-            **env,
-        },
+        env=shell.environment(COLUMNS="65", TERM="xterm-256color") | env,
     )
     os.close(theirs)
     chunks = []
@@ -105,21 +87,13 @@ def in_terminal(*args: str, **env: str) -> str:
     return b"".join(chunks).decode().replace("\r\n", "\n")
 
 
-def imported(*args: str) -> set[str]:
-    """The libraries that `pymigrate ARGS` imports when its output is piped."""
-    program = [sys.executable, "-X", "importtime", "-m", "pymigrate", *args]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run(program, capture_output=True, text=True, env=env, check=True)
-    return {line.rpartition("|")[2].strip().partition(".")[0] for line in ended.stderr.splitlines()}
+def test_plain_output(shell: Shell) -> None:
+    assert shown(shell) == NODES + WEB + LOG + LEGEND
 
 
-def test_plain_output(scenario: str) -> None:
-    assert show(scenario) == NODES + WEB + LOG + LEGEND
-
-
-def test_one_task(scenario: str) -> None:
-    text = show(scenario, "log", columns=80)
-    assert text == show(scenario, "1001", columns=80)
+def test_one_task(shell: Shell) -> None:
+    text = shown(shell, "log", columns=80)
+    assert text == shown(shell, "1001", columns=80)
     assert text.splitlines()[-5:-2] == [
         "1001 log  uid 0, CPUs 1, bind:1",
         "  buffer  12KiB  bind:1  11.",
@@ -128,54 +102,47 @@ def test_one_task(scenario: str) -> None:
     assert "nginx" not in text
 
 
-def test_unknown_task_is_refused(scenario: str) -> None:
-    result = CliRunner().invoke(cli, ["--ephemeral", "--scenario", scenario, "show", "77"])
-    assert isinstance(result.exception, KernelError)
-    assert result.exception.errno == "ESRCH"
+def test_unknown_task_is_refused(shell: Shell) -> None:
+    expected = "pymigrate: No such process: there is no process 77\n"
+    assert shell.err("show 77", 1) == expected
 
 
 @pytest.mark.parametrize("columns", [52, 65, 80, 132, 400])
-def test_width_adapts(scenario: str, columns: int) -> None:
-    text = show(scenario, columns=columns).replace(LEGEND, "")
+def test_width_adapts(shell: Shell, columns: int) -> None:
+    text = shown(shell, columns=columns).replace(LEGEND, "")
     assert max(map(len, text.splitlines())) == min(columns, 33 + 128)
 
 
-def test_plain_output_is_ascii_without_escape_codes(scenario: str) -> None:
-    assert show(scenario).isascii()
-    assert "\x1b" not in show(scenario)
+def test_plain_output_does_not_import_rich(shell: Shell) -> None:
+    assert "rich" not in costly(shell, "show")
 
 
-def test_plain_output_does_not_import_rich(scenario: str) -> None:
-    assert "rich" not in imported("--ephemeral", "--scenario", scenario, "show")
-
-
-def test_terminal_has_the_same_picture_in_colour(scenario: str) -> None:
-    text = in_terminal("--ephemeral", "--scenario", scenario, "show", COLUMNS="65")
+def test_terminal_has_the_same_picture_in_colour(shell: Shell) -> None:
+    text = in_terminal(shell)
     assert COLOUR.search(text)
     plain = ESCAPES.sub("", text).replace("\u2501", "#").replace("\u2500", "-")
     assert plain == NODES + WEB + LOG + LEGEND
 
 
-def test_no_color_is_respected_on_a_terminal(scenario: str) -> None:
-    text = in_terminal("--ephemeral", "--scenario", scenario, "show", COLUMNS="65", NO_COLOR="1")
+def test_no_color_is_respected_on_a_terminal(shell: Shell) -> None:
+    text = in_terminal(shell, NO_COLOR="1")
     assert not COLOUR.search(text)
     assert "0000000000000000" in text
 
 
-def test_dumb_terminal_gets_plain_text(scenario: str) -> None:
-    text = in_terminal("--ephemeral", "--scenario", scenario, "show", COLUMNS="65", TERM="dumb")
-    assert text == NODES + WEB + LOG + LEGEND
+def test_dumb_terminal_gets_plain_text(shell: Shell) -> None:
+    assert in_terminal(shell, TERM="dumb") == NODES + WEB + LOG + LEGEND
 
 
-def test_terminal_of_the_c_locale_gets_ascii(scenario: str) -> None:
-    text = in_terminal("--ephemeral", "--scenario", scenario, "show", COLUMNS="65", LC_ALL="C")
+def test_terminal_of_the_c_locale_gets_ascii(shell: Shell) -> None:
+    text = in_terminal(shell, LC_ALL="C")
     assert COLOUR.search(text)
     assert text.isascii()
 
 
-def test_json_does_not_depend_on_the_width(scenario: str) -> None:
-    text = show(scenario, "--json", columns=40)
-    assert text == show(scenario, "--json", columns=200)
+def test_json_does_not_depend_on_the_width(shell: Shell) -> None:
+    text = shown(shell, "--json", columns=40)
+    assert text == shown(shell, "--json", columns=200)
     heap = json.loads(text)["tasks"][0]["strips"][1]
     assert heap == {
         "name": "heap",

@@ -9,13 +9,14 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from pymigrate.session import Request, Session
-from tests.cli.conftest import SCENARIO, Outcome, Shell
+from tests.cli.conftest import SCENARIO, Outcome, Shell, execute
 from tests.property.invariants import check
 
 SIGNALS = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
@@ -164,33 +165,36 @@ def test_readers_see_whole_commands_while_writers_run(shell: Shell) -> None:
     assert shell.counted("pgalloc_dma32") == [8 * PAGES]
 
 
-def test_writer_waits_for_another(shell: Shell) -> None:
+@contextmanager
+def another_writer(shell: Shell) -> Iterator[None]:
+    """Somebody has begun to write the state, and thinks better of it in the end."""
     other = sqlite3.connect(shell.state, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    process = shell.start(mapping("r1"))
-    time.sleep(0.3)
-    assert process.poll() is None
+    yield
     other.execute("ROLLBACK")
     other.close()
+
+
+def test_writer_waits_for_another(shell: Shell) -> None:
+    with another_writer(shell):
+        process = shell.start(mapping("r1"))
+        time.sleep(0.3)
+        assert process.poll() is None
     assert reap(process) == 0
     assert_whole(shell, {"r1"}, {"r1"})
 
 
 @SIGNALS
 def test_interrupt_changes_nothing(shell: Shell) -> None:
-    before = shell.state.read_bytes()
-    other = sqlite3.connect(shell.state, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    process = shell.start(mapping("r1"))
-    time.sleep(2)  # by then it waits, even on a busy machine
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.5)
-    other.execute("ROLLBACK")
-    other.close()
-    _, stderr = process.communicate(timeout=60)
+    with shell.unchanged():
+        with another_writer(shell):
+            process = shell.start(mapping("r1"))
+            time.sleep(2)  # by then it waits, even on a busy machine
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+        _, stderr = process.communicate(timeout=60)
     assert "Traceback" not in stderr
     assert process.returncode == 130
-    assert shell.state.read_bytes() == before
 
 
 def test_nothing_lies_beside_the_state_at_rest(shell: Shell) -> None:
@@ -200,21 +204,20 @@ def test_nothing_lies_beside_the_state_at_rest(shell: Shell) -> None:
 
 
 def test_scenario_changed_since_boot(shell: Shell) -> None:
-    shell.scenario.write_text(f"{SCENARIO}# changed\n", encoding="utf-8")
-    before = shell.state.read_bytes()
+    shell.write("machine.yaml", f"{SCENARIO}# changed\n")
     expected = (
         f"pymigrate: {shell.scenario}: the scenario was changed since it was booted;"
         f" `pymigrate boot {shell.scenario}` starts afresh\n"
     )
-    assert shell("migratepages a 0 1") == Outcome(3, "", expected)
-    assert shell("vmstat") == Outcome(3, "", expected)
-    assert shell.state.read_bytes() == before
+    with shell.unchanged():
+        assert shell.err("migratepages a 0 1", 3) == expected
+        assert shell.err("vmstat", 3) == expected
     shell.out("boot")
     assert shell("migratepages a 0 1") == Outcome(0)
 
 
 def test_scenario_written_again_without_a_change(shell: Shell) -> None:
-    shell.scenario.write_text(SCENARIO, encoding="utf-8")
+    shell.write("machine.yaml", SCENARIO)
     os.utime(shell.scenario, (1, 1))
     assert shell("migratepages a 0 1") == Outcome(0)
 
@@ -227,50 +230,38 @@ def test_scenario_that_is_gone_since_boot(shell: Shell, monkeypatch: pytest.Monk
 
 
 def test_state_of_another_scenario(shell: Shell) -> None:
-    other = shell.folder / "other.yaml"
-    other.write_text(SCENARIO, encoding="utf-8")
-    before = shell.state.read_bytes()
-    assert shell("vmstat --scenario other.yaml") == Outcome(
-        3,
-        "",
-        f"pymigrate: {shell.state}: holds a machine of {shell.scenario}, not of {other};"
-        " `pymigrate boot other.yaml` would replace it\n",
-    )
-    assert shell.state.read_bytes() == before
+    other = shell.write("other.yaml", SCENARIO)
+    with shell.unchanged():
+        assert shell.err("vmstat --scenario other.yaml", 3) == (
+            f"pymigrate: {shell.state}: holds a machine of {shell.scenario}, not of {other};"
+            " `pymigrate boot other.yaml` would replace it\n"
+        )
 
 
 @pytest.mark.parametrize("content", [b"garbage\n", b"\0" * 4096, b"SQLite format 3\0 no it is not"])
 @pytest.mark.parametrize("line", ["vmstat", "migratepages a 0 1", "boot"])
 def test_file_of_somebody_else_is_left_alone(unbooted: Shell, content: bytes, line: str) -> None:
     unbooted.state.write_bytes(content)
-    exit_code, stdout, stderr = unbooted(line)
-    assert (exit_code, stdout) == (3, "")
+    with unbooted.unchanged():
+        stderr = unbooted.err(line, 3)
     assert stderr.startswith(f"pymigrate: {unbooted.state}: ")
     assert stderr.count("\n") == 1
-    assert unbooted.state.read_bytes() == content
 
 
 @pytest.mark.parametrize("line", ["vmstat", "migratepages a 0 1", "boot"])
 def test_database_of_another_application_is_left_alone(unbooted: Shell, line: str) -> None:
-    with sqlite3.connect(unbooted.state) as database:
-        database.execute("CREATE TABLE bookmark (name)")
-    database.close()
-    before = unbooted.state.read_bytes()
-    assert unbooted(line) == Outcome(
-        3,
-        "",
-        f"pymigrate: {unbooted.state}: is not a state file of pymigrate; name another file, or"
-        " remove it\n",
-    )
-    assert unbooted.state.read_bytes() == before
+    execute(unbooted, "CREATE TABLE bookmark (name)")
+    with unbooted.unchanged():
+        assert unbooted.err(line, 3) == (
+            f"pymigrate: {unbooted.state}: is not a state file of pymigrate; name another file, or"
+            " remove it\n"
+        )
 
 
 def test_directory_as_state(unbooted: Shell) -> None:
-    expected = "is not a file; expected a state file of pymigrate"
+    said = f"pymigrate: {unbooted.folder}: is not a file; expected a state file of pymigrate\n"
     for line in ("vmstat", "migratepages a 0 1", "boot"):
-        assert unbooted(f"--state {unbooted.folder} {line}") == Outcome(
-            3, "", f"pymigrate: {unbooted.folder}: {expected}\n"
-        )
+        assert unbooted.err(f"--state {unbooted.folder} {line}", 3) == said
 
 
 def test_empty_file_is_a_machine_that_was_never_booted(unbooted: Shell) -> None:
@@ -282,7 +273,7 @@ def test_empty_file_is_a_machine_that_was_never_booted(unbooted: Shell) -> None:
 def test_truncated_state_is_damaged_until_it_is_booted_afresh(shell: Shell, size: int) -> None:
     os.truncate(shell.state, size)
     damaged = f"pymigrate: {shell.state}: is damaged; `pymigrate boot` starts afresh\n"
-    assert shell("migratepages a 0 1") == Outcome(3, "", damaged)
+    assert shell.err("migratepages a 0 1", 3) == damaged
     shell.out("boot")
     assert shell.counted("pgmigrate_success") == [0]
 
@@ -297,12 +288,9 @@ def test_truncated_state_is_damaged_until_it_is_booted_afresh(shell: Shell, size
 def test_state_of_another_version_until_it_is_booted_afresh(
     shell: Shell, version: int, said: str
 ) -> None:
-    with sqlite3.connect(shell.state) as database:
-        database.execute(f"PRAGMA user_version = {version}")
-    database.close()
-    expected = f"pymigrate: {shell.state}: was made by {said}\n"
-    assert shell("vmstat") == Outcome(3, "", expected)
-    assert shell("migratepages a 0 1") == Outcome(3, "", expected)
+    execute(shell, f"PRAGMA user_version = {version}")
+    for line in ("vmstat", "migratepages a 0 1"):
+        assert shell.err(line, 3) == f"pymigrate: {shell.state}: was made by {said}\n"
     shell.out("boot")
     assert shell.counted("pgmigrate_success") == [0]
 
@@ -324,10 +312,8 @@ def test_read_only_state(shell: Shell) -> None:
     shell.state.chmod(0o444)
     shell.folder.chmod(0o555)
     assert shell("vmstat").exit == 0
-    assert shell("migratepages a 0 1") == Outcome(
-        3,
-        "",
-        f"pymigrate: {shell.state}: cannot be written: the file or its directory is read-only\n",
+    assert shell.err("migratepages a 0 1", 3) == (
+        f"pymigrate: {shell.state}: cannot be written: the file or its directory is read-only\n"
     )
     shell.folder.chmod(0o755)
 
@@ -338,13 +324,13 @@ def test_unreadable_scenario(unbooted: Shell) -> None:
     expected = (
         f"pymigrate: {unbooted.scenario}: cannot be read: Permission denied; expected a file\n"
     )
-    assert unbooted("vmstat") == Outcome(2, "", expected)
+    assert unbooted.err("vmstat") == expected
 
 
 def test_wrong_scenario_boots_nothing(unbooted: Shell) -> None:
-    unbooted.scenario.write_text("machine: 1\n", encoding="utf-8")
+    unbooted.write("machine.yaml", "machine: 1\n")
     assert unbooted("vmstat").exit == 2
-    unbooted.scenario.write_text(SCENARIO, encoding="utf-8")
+    unbooted.write("machine.yaml", SCENARIO)
     assert BOOTED.fullmatch(unbooted("vmstat").stderr)
 
 

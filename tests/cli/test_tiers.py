@@ -57,16 +57,14 @@ def test_json(shell: Shell) -> None:
 
 def test_hmat_is_wanted_of_all_dram(shell: Shell) -> None:
     hmat = "{read_latency: 80, write_latency: 80, read_bandwidth: 9, write_bandwidth: 9}"
-    shell.scenario.write_text(
+    shell.write(
+        "machine.yaml",
         "machine:\n  nodes:\n"
         "    0: {cpus: '0', memory: 64MiB}\n"
         f"    1: {{memory: 64MiB, hmat: {hmat}}}\n"
         f"    2: {{cpus: '1', memory: 0, hmat: {hmat}, adistance: 5}}\n",
-        encoding="utf-8",
     )
-    outcome = shell("boot")
-    assert outcome.exit == 2
-    lines = [line.partition("machine.yaml:")[2] for line in outcome.stderr.splitlines()]
+    lines = [line.partition("machine.yaml:")[2] for line in shell.err("boot").splitlines()]
     assert lines == [
         "3:8: node 0 has no key 'hmat', but others have; "
         "expected it on every node with CPUs and memory, to compare with",
