@@ -1,5 +1,6 @@
 """The machine of these tests, and processes on it that run the programs."""
 
+import shlex
 from collections.abc import Callable
 
 import pytest
@@ -24,9 +25,10 @@ def machine() -> Machine:
 
 @pytest.fixture
 def run(machine: Machine) -> Run:
-    """Runs one program as a new process of root's: ``run("numactl", "-s", NAME="value")``."""
+    """Runs one program as a new process of root's: ``run("numactl -s", NAME="value")``."""
 
-    def run(*argv: str, **environ: str) -> Exit:
+    def run(line: str, **environ: str) -> Exit:
+        argv = shlex.split(line)
         system = Simulated(machine, machine.shell_of(0), environ)
         outcome = program(argv[0])(argv, system)
         system.finish()

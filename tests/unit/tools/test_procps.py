@@ -25,62 +25,62 @@ def peopled(machine: Machine, run: Run) -> Callable[..., Exit]:
 @pytest.mark.parametrize(
     ("words", "outcome"),
     [
-        (["worker"], Exit(0, "1002 1000\n")),
-        (["/usr/bin/worker"], Exit(0, "1002 1000\n")),
-        (["worker", "server"], Exit(0, "1002 1000 1001\n")),
-        (["-s", "worker"], Exit(0, "1002\n")),
-        (["-x", "server"], Exit(0, "1001\n")),
-        (["-o", "1002", "worker"], Exit(0, "1000\n")),
-        (["-S", ",", "worker"], Exit(0, "1002,1000\n")),
-        (["-q", "worker"], Exit(0)),
-        (["nobody"], Exit(1)),
-        (["work"], Exit(1)),
-        ([], Exit(1)),
-        (["-Z"], Exit(1, "", "pidof: invalid option -- 'Z'\n")),
+        ("worker", Exit(0, "1002 1000\n")),
+        ("/usr/bin/worker", Exit(0, "1002 1000\n")),
+        ("worker server", Exit(0, "1002 1000 1001\n")),
+        ("-s worker", Exit(0, "1002\n")),
+        ("-x server", Exit(0, "1001\n")),
+        ("-o 1002 worker", Exit(0, "1000\n")),
+        ("-S , worker", Exit(0, "1002,1000\n")),
+        ("-q worker", Exit(0)),
+        ("nobody", Exit(1)),
+        ("work", Exit(1)),
+        ("", Exit(1)),
+        ("-Z", Exit(1, "", "pidof: invalid option -- 'Z'\n")),
     ],
 )
-def test_pidof(peopled: Run, words: list[str], outcome: Exit) -> None:
-    assert peopled("pidof", *words) == outcome
+def test_pidof(peopled: Run, words: str, outcome: Exit) -> None:
+    assert peopled(f"pidof {words}") == outcome
 
 
 @pytest.mark.parametrize(
     ("words", "outcome"),
     [
-        (["er"], Exit(0, "1000\n1001\n1002\n")),
-        (["^w"], Exit(0, "1000\n1002\n")),
-        (["-l", "server"], Exit(0, "1001 server\n")),
-        (["-a", "server"], Exit(0, "1001 server\n")),
-        (["-lf", "server"], Exit(0, "1001 server\n")),
-        (["-x", "work"], Exit(1)),
-        (["-x", "worker"], Exit(0, "1000\n1002\n")),
-        (["-n", "worker"], Exit(0, "1002\n")),
-        (["-o", "worker"], Exit(0, "1000\n")),
-        (["-c", "er"], Exit(0, "3\n")),
-        (["-c", "nobody"], Exit(1, "0\n")),
-        (["-d", ",", "worker"], Exit(0, "1000,1002\n")),
-        (["-u", "26"], Exit(0, "1001\n")),
-        (["-u", "root", "er"], Exit(0, "1000\n1002\n")),
-        (["-P", "1", "serv"], Exit(0, "1001\n")),
-        (["-v", "worker"], Exit(0, "1001\n")),
-        (["-i", "WORKER"], Exit(0, "1000\n1002\n")),
-        (["nobody"], Exit(1)),
+        ("er", Exit(0, "1000\n1001\n1002\n")),
+        ("'^w'", Exit(0, "1000\n1002\n")),
+        ("-l server", Exit(0, "1001 server\n")),
+        ("-a server", Exit(0, "1001 server\n")),
+        ("-lf server", Exit(0, "1001 server\n")),
+        ("-x work", Exit(1)),
+        ("-x worker", Exit(0, "1000\n1002\n")),
+        ("-n worker", Exit(0, "1002\n")),
+        ("-o worker", Exit(0, "1000\n")),
+        ("-c er", Exit(0, "3\n")),
+        ("-c nobody", Exit(1, "0\n")),
+        ("-d , worker", Exit(0, "1000,1002\n")),
+        ("-u 26", Exit(0, "1001\n")),
+        ("-u root er", Exit(0, "1000\n1002\n")),
+        ("-P 1 serv", Exit(0, "1001\n")),
+        ("-v worker", Exit(0, "1001\n")),
+        ("-i WORKER", Exit(0, "1000\n1002\n")),
+        ("nobody", Exit(1)),
     ],
 )
-def test_pgrep(peopled: Run, words: list[str], outcome: Exit) -> None:
-    assert peopled("pgrep", *words) == outcome
+def test_pgrep(peopled: Run, words: str, outcome: Exit) -> None:
+    assert peopled(f"pgrep {words}") == outcome
 
 
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ([], "pgrep: no matching criteria specified"),
-        (["a", "b"], "pgrep: only one pattern can be provided"),
-        (["("], "pgrep: regex error: missing ), unterminated subpattern at position 0"),
-        (["-Z"], "pgrep: invalid option -- 'Z'"),
+        ("", "pgrep: no matching criteria specified"),
+        ("a b", "pgrep: only one pattern can be provided"),
+        ("'('", "pgrep: regex error: missing ), unterminated subpattern at position 0"),
+        ("-Z", "pgrep: invalid option -- 'Z'"),
     ],
 )
-def test_pgrep_refuses(peopled: Run, words: list[str], line: str) -> None:
-    outcome = peopled("pgrep", *words)
+def test_pgrep_refuses(peopled: Run, words: str, line: str) -> None:
+    outcome = peopled(f"pgrep {words}")
     assert (outcome.exit, outcome.stdout, outcome.stderr.splitlines()[0]) == (2, "", line)
 
 
@@ -116,21 +116,21 @@ def test_pgrep_refuses(peopled: Run, words: list[str], line: str) -> None:
     ],
 )
 def test_ps(peopled: Run, line: str, text: str) -> None:
-    assert peopled("ps", *line.split()) == Exit(0, text)
+    assert peopled(f"ps {line}") == Exit(0, text)
 
 
 @pytest.mark.parametrize(
     ("words", "outcome"),
     [
-        (["-p", "99", "-o", "pid="], Exit(1)),
-        (["-C", "nobody", "-o", "pid"], Exit(1, "    PID\n")),
-        (["-p", "x"], Exit(1, "", f"error: process ID list syntax error\n{PS_USAGE}")),
+        ("-p 99 -o pid=", Exit(1)),
+        ("-C nobody -o pid", Exit(1, "    PID\n")),
+        ("-p x", Exit(1, "", f"error: process ID list syntax error\n{PS_USAGE}")),
         (
-            ["-o", "bogus"],
+            "-o bogus",
             Exit(1, "", f'error: unknown user-defined format specifier "bogus"\n{PS_USAGE}'),
         ),
-        (["-Z"], Exit(1, "", f"error: invalid option -- 'Z'\n{PS_USAGE}")),
+        ("-Z", Exit(1, "", f"error: invalid option -- 'Z'\n{PS_USAGE}")),
     ],
 )
-def test_ps_finds_none(peopled: Run, words: list[str], outcome: Exit) -> None:
-    assert peopled("ps", *words) == outcome
+def test_ps_finds_none(peopled: Run, words: str, outcome: Exit) -> None:
+    assert peopled(f"ps {words}") == outcome
