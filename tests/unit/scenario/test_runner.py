@@ -22,11 +22,12 @@ tasks:
   b: {cpus: "1", uid: 0}
 """
 MOVE = "op: migrate_pages, task: a, from: '0', to: '1'"
-MAPPED = """
+MAPPED = f"""{HEAD}{TASKS}
 steps:
-  - {op: mmap, task: a, as: buf, length: 16KiB}
-  - {op: touch, task: a, at: buf}
+  - {{op: mmap, task: a, as: buf, length: 16KiB}}
+  - {{op: touch, task: a, at: buf}}
 """
+DEVICES = MAPPED.replace("tasks:", "  devices: {gpu: {memory: 12KiB}}\ntasks:")
 
 
 def records(text: str) -> list[dict[str, Any]]:
@@ -45,7 +46,7 @@ def test_work_that_ends_is_waited_for() -> None:
   - {op: migrate_pages, task: a, from: "0", to: "1"}
   - {op: vmstat}
 """
-    *_, moved, counted = records(HEAD + TASKS + MAPPED + text)
+    *_, moved, counted = records(MAPPED + text)
     assert (moved["ret"], counted["delta"]) == (0, {"pgmigrate_success": 4})
 
 
@@ -55,7 +56,7 @@ def test_work_that_never_ends_is_said() -> None:
   - {op: migrate_pages, task: a, from: "0", to: "1"}
 """
     with pytest.raises(UnsupportedError, match="would wait for ever"):
-        records(HEAD + TASKS + MAPPED + text)
+        records(MAPPED + text)
 
 
 def test_work_can_be_ended() -> None:
@@ -65,7 +66,7 @@ def test_work_can_be_ended() -> None:
   - {op: busy, task: a, at: buf, kind: none}
   - {op: numa_maps, task: a, at: buf}
 """
-    before, _, after = records(HEAD + TASKS + MAPPED + text)[3:]
+    before, _, after = records(MAPPED + text)[3:]
     assert before["lines"][0]["writeback"] == 4
     assert "writeback" not in after["lines"][0]
 
@@ -77,7 +78,7 @@ def test_an_access_to_a_page_that_is_unmapped_waits() -> None:
   - {op: placement, task: a, at: buf}
   - {op: placement, task: c, at: buf}
 """
-    moved, ours, theirs = records(HEAD + TASKS + MAPPED + text)[3:]
+    moved, ours, theirs = records(MAPPED + text)[3:]
     assert moved["meanwhile"] == {"waited": True, "signal": None}
     assert ours["nodes"] == [[4, 1]]
     assert theirs["nodes"] == [[1, 1], [1, 0], [2, 1]]  # its store has copied the page
@@ -89,7 +90,7 @@ def test_an_access_to_another_page_does_not_wait() -> None:
   - {op: move_pages, task: a, at: buf, nodes: 1, meanwhile: {task: b, at: other}}
   - {op: placement, task: b, at: other}
 """
-    moved, theirs = records(HEAD + TASKS + MAPPED + text)[3:]
+    moved, theirs = records(MAPPED + text)[3:]
     assert moved["meanwhile"] == {"waited": False, "signal": None}
     assert theirs["nodes"] == [[1, 1]]
 
@@ -100,7 +101,7 @@ def test_the_signal_of_an_access_is_told() -> None:
   - {op: mbind, task: a, at: buf, mode: bind, nodes: "1", flags: [move],
      meanwhile: {task: b, at: other}}
 """
-    [moved] = records(HEAD + TASKS + MAPPED + text)[3:]
+    [moved] = records(MAPPED + text)[3:]
     assert (moved["ret"], moved["meanwhile"]) == (0, {"waited": False, "signal": "SIGSEGV"})
 
 
@@ -131,9 +132,6 @@ steps:
     moved, shown = records(HEAD + text)
     assert moved["ret"] == ret
     assert {key: shown["lines"][0].get(key) for key in line} == line
-
-
-DEVICES = HEAD + "  devices: {gpu: {memory: 12KiB}}\n" + TASKS + MAPPED
 
 
 def test_pages_go_to_a_device_and_come_back() -> None:
@@ -177,7 +175,7 @@ def test_migrate_vma_that_fails(what: str, errno: str) -> None:
 )
 def test_names_that_mean_nothing_are_told(step: str, message: str) -> None:
     with pytest.raises(ScenarioErrors, match=f"unknown {message}"):
-        records(f"{HEAD}{TASKS}{MAPPED}  - {{{step}}}\n")
+        records(f"{MAPPED}  - {{{step}}}\n")
 
 
 @pytest.mark.parametrize(

@@ -22,11 +22,6 @@ def step(text: str) -> Any:
     return load_text(f"{HEAD}  - {{{text}}}").steps[1]
 
 
-def given(made: CallStep, keys: str) -> tuple[object, ...]:
-    """The values of some keys."""
-    return tuple(made.given(key) for key in keys.split())
-
-
 def value(made: CallStep, name: str) -> Any:
     """What the call takes for its argument *name*."""
     return made.taken(next(each for each in made.call.arguments if each.name == name))
@@ -40,25 +35,12 @@ def mistakes(*texts: str) -> list[str]:
 
 
 # Not of the format.
-OWN = {
-    "accesses",
-    "alloc",
-    "balance",
-    "compact",
-    "free",
-    "busy",
-    "cma_alloc",
-    "cma_release",
-    "ksm",
-    "memory_offline",
-    "memory_online",
-    "damon",
-    "soft_offline",
-    "migrate_driver",
-    "reclaim",
-    "migrate_vma",
-    "swap_cache",
-}
+OWN = set(
+    """
+    accesses alloc balance busy cma_alloc cma_release compact damon free ksm memory_offline
+    memory_online migrate_driver migrate_vma reclaim soft_offline swap_cache
+    """.split()
+)
 
 
 def test_every_op_of_the_format_has_its_model() -> None:
@@ -69,21 +51,38 @@ def test_every_op_of_the_format_has_its_model() -> None:
     assert set(OPS) >= OWN
 
 
-def test_mmap_has_the_formats_defaults() -> None:
-    made = step("op: mmap, task: a, as: x, length: 8KiB")
-    assert given(made, "as length prot shared") == (
-        "x",
-        8192,
-        "rw",
-        False,
-    )
-    assert (
-        made.given("file"),
-        made.given("offset"),
-        made.given("populate"),
-        made.given("hugetlb"),
-    ) == (None, 0, False, False)
-    assert made.given("align") == 2097152
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        (
+            "op: mmap, task: a, as: x, length: 8KiB",
+            {"as": "x", "length": 8192, "prot": "rw", "shared": False, "file": None, "offset": 0}
+            | {"populate": False, "hugetlb": False, "align": 2097152},
+        ),
+        ("op: touch, task: a, at: buf", {"write": True, "stride": 4096, "seconds": None}),
+        ("op: set_mempolicy, task: a, mode: local", {"nodes": Nodemask(), "flags": ()}),
+        (
+            "op: mbind, task: a, at: buf, mode: default",
+            {"nodes": Nodemask(), "mode_flags": (), "flags": ()},
+        ),
+        ("op: get_mempolicy, task: a", {"at": None, "offset": 0}),
+        (
+            "op: migrate_pages, task: b, from: 0, to: '1-2'",
+            {"target": None, "from": Nodemask.of(0), "to": Nodemask.of(1, 2)},
+        ),
+        ("op: move_pages, task: a, at: buf", {"nodes": None, "pages": None, "stride": 4096}),
+        (
+            "op: cpuset_create, cpuset: c, cpus: '0-1', mems: 1",
+            {"task": None, "memory_migrate": False}
+            | {"cpus": Cpumask.of(0, 1), "mems": Nodemask.of(1)},
+        ),
+    ],
+)
+def test_keys_that_are_not_given_have_the_formats_defaults(
+    text: str, keys: dict[str, object]
+) -> None:
+    made = step(text)
+    assert {key: made.given(key) for key in keys} == keys
 
 
 def test_part_of_a_region_is_all_of_it_by_default() -> None:
@@ -91,49 +90,24 @@ def test_part_of_a_region_is_all_of_it_by_default() -> None:
     assert (made.at, made.offset, made.length) == ("buf", 0, None)
 
 
-def test_touch_writes_every_page_once_by_default() -> None:
-    made = step("op: touch, task: a, at: buf")
-    assert given(made, "write stride seconds") == (True, 4096, None)
-
-
-def test_set_mempolicy_has_no_nodes_and_no_flags_by_default() -> None:
-    made = step("op: set_mempolicy, task: a, mode: local")
-    assert (made.given("nodes"), made.given("flags"), value(made, "policy").mode) == (
-        Nodemask(),
-        (),
-        4,
-    )
-
-
-def test_mbind_has_no_nodes_and_no_flags_by_default() -> None:
-    made = step("op: mbind, task: a, at: buf, mode: default")
-    assert given(made, "nodes mode_flags flags") == (
-        Nodemask(),
-        (),
-        (),
-    )
-
-
-def test_get_mempolicy_asks_for_the_tasks_own_by_default() -> None:
-    made = step("op: get_mempolicy, task: a")
-    assert (value(made, "flags"), made.given("at"), made.given("offset")) == (0, None, 0)
-
-
-def test_migrate_pages_moves_the_callers_pages_by_default() -> None:
-    made = step("op: migrate_pages, task: b, from: 0, to: '1-2'")
-    assert (made.given("target"), value(made, "target")) == (None, "b")
-    assert given(made, "from to") == (Nodemask.of(0), Nodemask.of(1, 2))
-
-
-def test_move_pages_asks_about_every_page_with_move_by_default() -> None:
-    made = step("op: move_pages, task: a, at: buf")
-    assert (
-        value(made, "target"),
-        made.given("nodes"),
-        made.given("pages"),
-        made.given("stride"),
-    ) == ("a", None, None, 4096)
-    assert value(made, "flags") == 2
+@pytest.mark.parametrize(
+    ("text", "name", "taken"),
+    [
+        ("op: get_mempolicy, task: a", "flags", 0),
+        ("op: get_mempolicy, task: a, flags: [node, addr]", "flags", 3),
+        ("op: get_mempolicy, task: a, flags: [mems_allowed]", "flags", 4),
+        ("op: get_mempolicy, task: a, flags: [8]", "flags", 8),
+        ("op: migrate_pages, task: b, from: 0, to: 1", "target", "b"),
+        ("op: move_pages, task: a, at: buf", "target", "a"),
+        ("op: move_pages, task: a, at: buf", "flags", 2),
+        ("op: madvise, task: a, at: buf, advice: dontneed", "advice", 4),
+        ("op: madvise, task: a, at: buf, advice: pageout", "advice", 21),
+        ("op: madvise, task: a, at: buf, advice: collapse", "advice", 25),
+        ("op: madvise, task: a, at: buf, advice: 77", "advice", 77),
+    ],
+)
+def test_words_and_defaults_are_the_kernels_numbers(text: str, name: str, taken: object) -> None:
+    assert value(step(text), name) == taken
 
 
 @pytest.mark.parametrize(
@@ -145,26 +119,11 @@ def test_move_pages_takes_any_number_for_a_node(written: str, nodes: object) -> 
     assert made.given("nodes") == nodes
 
 
-def test_move_pages_needs_a_node_for_each_page() -> None:
-    assert mistakes("op: move_pages, task: a, at: buf, pages: [1, 2], nodes: [0]") == [
-        "f:6:62: 1 nodes; expected 2, one for each page"
-    ]
-
-
-def test_cpuset_does_not_migrate_by_default() -> None:
-    made = step("op: cpuset_create, cpuset: c, cpus: '0-1', mems: 1")
-    assert given(made, "task memory_migrate") == (None, False)
-    assert given(made, "cpus mems") == (Cpumask.of(0, 1), Nodemask.of(1))
-
-
 def test_cpuset_set_leaves_what_it_does_not_name() -> None:
     text = f"{HEAD}  - {{op: cpuset_create, cpuset: c, cpus: 0, mems: 0}}\n"
     made = load_text(text + "  - {op: cpuset_set, cpuset: c, mems: 1}").steps[2]
-    assert given(made, "cpus mems memory_migrate") == (
-        None,
-        Nodemask.of(1),
-        None,
-    )
+    keys = "cpus", "mems", "memory_migrate"
+    assert [made.given(key) for key in keys] == [None, Nodemask.of(1), None]
 
 
 @pytest.mark.parametrize(
@@ -210,20 +169,6 @@ def test_flag_bits_of_mbind_and_move_pages_are_the_kernels(flags: str, bits: int
     assert (value(bound, "flags"), value(moved, "flags")) == (bits, bits)
 
 
-@pytest.mark.parametrize(("flags", "bits"), [("node, addr", 3), ("mems_allowed", 4), ("8", 8)])
-def test_flag_bits_of_get_mempolicy_are_the_kernels(flags: str, bits: int) -> None:
-    made = step(f"op: get_mempolicy, task: a, flags: [{flags}]")
-    assert value(made, "flags") == bits
-
-
-@pytest.mark.parametrize(
-    ("advice", "number"), [("dontneed", 4), ("pageout", 21), ("collapse", 25), ("77", 77)]
-)
-def test_advice_number_is_the_kernels(advice: str, number: int) -> None:
-    made = step(f"op: madvise, task: a, at: buf, advice: {advice}")
-    assert value(made, "advice") == number
-
-
 @pytest.mark.parametrize(("written", "prot"), [("wr", "rw"), ("none", "none"), ("xr", "rx")])
 def test_prot_is_kept_in_one_order(written: str, prot: str) -> None:
     made = step(f"op: mmap, task: a, as: x, length: 1, prot: {written}")
@@ -239,9 +184,10 @@ def test_unknown_op_is_reported_with_the_nearest_one() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("op: mmap, task: a, as: x", "6:5: missing key 'length'; expected the region's length"),
         (
-            "op: mmap, task: a, as: x",
-            "6:5: missing key 'length'; expected the region's length",
+            "op: move_pages, task: a, at: buf, pages: [1, 2], nodes: [0]",
+            "6:62: 1 nodes; expected 2, one for each page",
         ),
         (
             "op: touch, task: a, at: buf, wirte: true",
@@ -290,10 +236,7 @@ def test_unknown_op_is_reported_with_the_nearest_one() -> None:
             "6:42: unknown cpuset 'c'; expected one that is declared or made before",
         ),
         ("op: exec, argv: [x, $q]", "6:26: unknown task 'q'; expected a or b"),
-        (
-            "op: fork, task: a, as: b",
-            "6:29: there is a task 'b' already; expected another name",
-        ),
+        ("op: fork, task: a, as: b", "6:29: there is a task 'b' already; expected another name"),
     ],
 )
 def test_wrong_step_is_reported_at_its_place(text: str, message: str) -> None:

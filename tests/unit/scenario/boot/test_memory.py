@@ -66,6 +66,53 @@ def test_wrong_task_is_reported_at_its_place(texts: tuple[str, ...], message: st
 
 
 @pytest.mark.parametrize(
+    ("texts", "messages"),
+    [
+        pytest.param(
+            (
+                "a: {memory: [{as: x, size: 512KiB, pages: [[128, 0]]}]}",
+                "b: {memory: [{as: x, size: 1MiB, pages: [[129, 0]]}]}",
+            ),
+            [
+                "f:6:43: 129 pages do not fit into node 0;"
+                " expected at most the 128 that earlier regions leave"
+            ],
+            id="the second overflows a node",
+        ),
+        pytest.param(
+            ("a: {memory: [{as: x, size: 4KiB}, {as: x, size: 4KiB}]}",),
+            ["f:5:42: task 'a' has a region 'x' already; expected another name"],
+            id="one name",
+        ),
+        pytest.param(
+            (
+                "a: {memory: [{as: x, size: 8KiB, address: 0x10000},"
+                " {as: y, size: 1, address: 0x11000}]}",
+            ),
+            ["f:5:81: it overlaps region 'x'; expected free addresses"],
+            id="overlap",
+        ),
+        pytest.param(
+            (
+                "a: {memory: [{as: x, kind: anon, size: 8KiB}]}",
+                "b: {memory: [{as: y, shared: a.x, kind: shmem, size: 1MiB, pages: []}]}",
+            ),
+            [
+                "f:6:43: wrong kind; expected anon, that of the region that it shares",
+                "f:6:56: wrong size; expected at most 8KiB, that of the region that it shares",
+                "f:6:62: a region that shares another has no key 'pages'; expected it there",
+            ],
+            id="shared, and contradicting",
+        ),
+    ],
+)
+def test_regions_that_do_not_go_together_are_reported(
+    texts: tuple[str, ...], messages: list[str]
+) -> None:
+    assert mistakes(*texts) == messages
+
+
+@pytest.mark.parametrize(
     ("text", "mode", "flags", "nodes"),
     [
         ("default", 0, 0, ""),
@@ -179,10 +226,7 @@ def test_files_need_no_list_if_declared_memory_says_all_about_them() -> None:
             "42: wrong value 'haep'; expected anon, heap, stack, file, shmem or hugetlb; "
             "nearest valid value 'heap'",
         ),
-        (
-            "size: 8KiB, pages: [[3, 0]]",
-            "43: 3 pages; expected at most the 2 that the region has",
-        ),
+        ("size: 8KiB, pages: [[3, 0]]", "43: 3 pages; expected at most the 2 that the region has"),
         (
             "size: 8KiB, pages: [[1, 0], [1, 2]]",
             "56: there is no memory on node 2; expected some of 0-1",
@@ -233,43 +277,7 @@ def test_wrong_region_is_reported_at_its_place(text: str, message: str) -> None:
     assert mistakes(f"a: {{memory: [{{as: x, {text}}}]}}") == [f"f:5:{message}"]
 
 
-def test_region_that_overflows_a_node_is_the_one_reported() -> None:
-    lines = mistakes(
-        "a: {memory: [{as: x, size: 512KiB, pages: [[128, 0]]}]}",
-        "b: {memory: [{as: x, size: 1MiB, pages: [[129, 0]]}]}",
-    )
-    assert lines == [
-        "f:6:43: 129 pages do not fit into node 0; "
-        "expected at most the 128 that earlier regions leave"
-    ]
-
-
 def test_file_page_that_two_tasks_map_is_counted_once() -> None:
     line = "{memory: [{as: l, kind: file, file: lib, size: 64KiB, pages: [[16, 0]]}]}"
     full = "c: {memory: [{as: x, size: 1MiB, pages: [[240, 0]]}]}"
     assert len(tasks(f"a: {line}", f"b: {line}", full)) == 3
-
-
-def test_two_regions_of_a_task_do_not_have_one_name() -> None:
-    assert mistakes("a: {memory: [{as: x, size: 4KiB}, {as: x, size: 4KiB}]}") == [
-        "f:5:42: task 'a' has a region 'x' already; expected another name"
-    ]
-
-
-def test_two_regions_of_a_task_do_not_overlap() -> None:
-    lines = mistakes(
-        "a: {memory: [{as: x, size: 8KiB, address: 0x10000}, {as: y, size: 1, address: 0x11000}]}"
-    )
-    assert lines == ["f:5:81: it overlaps region 'x'; expected free addresses"]
-
-
-def test_sharing_region_does_not_contradict_the_other() -> None:
-    lines = mistakes(
-        "a: {memory: [{as: x, kind: anon, size: 8KiB}]}",
-        "b: {memory: [{as: y, shared: a.x, kind: shmem, size: 1MiB, pages: []}]}",
-    )
-    assert lines == [
-        "f:6:43: wrong kind; expected anon, that of the region that it shares",
-        "f:6:56: wrong size; expected at most 8KiB, that of the region that it shares",
-        "f:6:62: a region that shares another has no key 'pages'; expected it there",
-    ]
