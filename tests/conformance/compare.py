@@ -10,30 +10,16 @@ from typing import Any
 
 Record = Mapping[str, Any]  # Any: JSON, of a shape that follows from the step's op
 
-COUNTERS = {
-    "pgmigrate_success",
-    "pgmigrate_fail",
-    "thp_migration_success",
-    "thp_migration_fail",
-    "thp_migration_split",
-    "numa_pages_migrated",
-    "numa_hint_faults",
-    "numa_hint_faults_local",
-    "numa_pte_updates",
-    "thp_fault_alloc",
-    "thp_split_page",
-    "thp_split_pmd",
-    "pgdemote_kswapd",
-    "pgdemote_direct",
-    "pgdemote_proactive",
-    "pgpromote_success",
-    "compact_success",
-    "compact_fail",
-    "compact_stall",
-    "compact_migrate_scanned",
-    "compact_free_scanned",
-    "compact_isolated",
-}
+COUNTERS = set(
+    """
+    pgmigrate_success pgmigrate_fail thp_migration_success thp_migration_fail thp_migration_split
+    numa_pages_migrated numa_hint_faults numa_hint_faults_local numa_pte_updates
+    thp_fault_alloc thp_split_page thp_split_pmd
+    pgdemote_kswapd pgdemote_direct pgdemote_proactive pgpromote_success
+    compact_success compact_fail compact_stall
+    compact_migrate_scanned compact_free_scanned compact_isolated
+    """.split()
+)
 _SHOWN = 400  # characters of a value in a message
 
 

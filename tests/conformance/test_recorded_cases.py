@@ -3,33 +3,18 @@
 import json
 
 import pytest
-from _pytest.mark import ParameterSet
 
 from tests.conformance.compare import first_difference
-from tests.conformance.recordings import (
-    CASES,
-    HERE,
-    expected_failures,
-    recordings,
-)
+from tests.conformance.recordings import CASES, HERE, expected_failures, marks, recordings
 from tests.conftest import run_scenario
 
-
-def parameters() -> list[ParameterSet]:
-    reasons = expected_failures()
-    return [
-        pytest.param(
-            *recording,
-            id="-".join(recording),
-            marks=[pytest.mark.xfail(strict=True, reason=reasons[recording])]
-            if recording in reasons
-            else [],
-        )
-        for recording in recordings()
-    ]
+PARAMETERS = [
+    pytest.param(*recording, id="-".join(recording), marks=marks(recording))
+    for recording in recordings()
+]
 
 
-@pytest.mark.parametrize(("case", "kernel"), parameters())
+@pytest.mark.parametrize(("case", "kernel"), PARAMETERS)
 def test_case(case: str, kernel: str) -> None:
     answer = json.loads((CASES / f"{case}.{kernel}.json").read_text(encoding="utf-8"))
     ours = run_scenario(CASES / f"{case}.yaml", kernel)

@@ -9,7 +9,7 @@ from pymigrate.mm.state.scope import Watch
 from pymigrate.scenario.boot.build import build
 from pymigrate.scenario.read.loader import load
 from pymigrate.scenario.runner import Runner
-from tests.conformance.recordings import CASES, Recording, expected_failures
+from tests.conformance.recordings import CASES, Recording, marks
 
 RUN = re.compile(r"(.*addr=.*\+)(\d+)\.\.(\d+)(?:/(\d+))?(,.*)?")
 KERNEL = "6.12"
@@ -39,16 +39,10 @@ def expand(line: str) -> list[str]:
 
 def traces() -> list[object]:
     """All of them; those of cases that we do not meet yet fail."""
-    reasons = expected_failures()
+    paths = {path.name.split(".")[0]: path for path in sorted(CASES.glob(f"*.{KERNEL}.trace"))}
     return [
-        pytest.param(
-            path,
-            id=path.name.split(".")[0],
-            marks=[pytest.mark.xfail(strict=True, reason=reasons[recording])]
-            if (recording := Recording(path.name.split(".")[0], KERNEL)) in reasons
-            else [],
-        )
-        for path in sorted(CASES.glob(f"*.{KERNEL}.trace"))
+        pytest.param(path, id=case, marks=marks(Recording(case, KERNEL)))
+        for case, path in paths.items()
     ]
 
 
@@ -66,9 +60,5 @@ def test_trace(path: Path) -> None:
 
 
 def test_a_run_of_pages_is_written_out_in_both_directions() -> None:
-    assert expand("set: addr=a+2..0, x") == [
-        "set: addr=a+2, x",
-        "set: addr=a+1, x",
-        "set: addr=a+0, x",
-    ]
+    assert expand("set: addr=a+2..0, x") == [f"set: addr=a+{page}, x" for page in (2, 1, 0)]
     assert expand("set: addr=a+1..5/2") == ["set: addr=a+1", "set: addr=a+3", "set: addr=a+5"]

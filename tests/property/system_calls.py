@@ -72,9 +72,6 @@ ADVICE = sorted({*madvise.SIMULATED.values()} - {Madv.COLLAPSE})
 MAX_TASKS = 5
 
 
-ADVICE = sorted(set(madvise.SIMULATED.values()) - {Madv.COLLAPSE})
-
-
 class SystemCalls(RuleBasedStateMachine):
     """Calls on one machine."""
 

@@ -70,32 +70,12 @@ LIBRARIES = {
 }
 
 PURE = {"mm", "syscalls", "tools", "views", "programs"}
-IMPURE_MODULES = {
-    "asyncio",
-    "ctypes",
-    "datetime",
-    "glob",
-    "http",
-    "io",
-    "logging",
-    "mmap",
-    "multiprocessing",
-    "os",
-    "pathlib",
-    "pickle",
-    "secrets",
-    "select",
-    "shutil",
-    "signal",
-    "socket",
-    "sqlite3",
-    "subprocess",
-    "sys",
-    "tempfile",
-    "threading",
-    "time",
-    "urllib",
-}
+IMPURE_MODULES = set(
+    """
+    asyncio ctypes datetime glob http io logging mmap multiprocessing os pathlib pickle secrets
+    select shutil signal socket sqlite3 subprocess sys tempfile threading time urllib
+    """.split()
+)
 PURE_RANDOM = {"random", "random.Random"}
 IMPURE_CALLS = {"open", "print", "input", "breakpoint", "exec", "eval", "__import__"}
 
@@ -321,47 +301,29 @@ def test_no_file_is_too_long() -> None:
 @pytest.mark.parametrize(
     ("module", "source", "is_wrong"),
     [
-        pytest.param(
-            "pymigrate.mm.engine.migrate", "import pymigrate.syscalls.mmap", True, id="upwards"
-        ),
-        pytest.param(
-            "pymigrate.mm.engine.migrate", "from pymigrate import views", True, id="from package"
-        ),
-        pytest.param(
-            "pymigrate.mm.engine.migrate", "from ...store import codec", True, id="relative"
-        ),
-        pytest.param(
-            "pymigrate.mm.engine.migrate", "from ..base.pte import PteRun", False, id="same layer"
-        ),
-        pytest.param(
-            "pymigrate.mm.engine.migrate", "from ...units import PAGE_SIZE", False, id="downwards"
-        ),
-        pytest.param(
-            "pymigrate.views.proc.numa_maps", "import pymigrate.store", True, id="sideways"
-        ),
-        pytest.param("pymigrate.scenario.runner", "import pymigrate.views", False, id="exception"),
-        pytest.param(
-            "pymigrate.scenario.read.loader", "import pymigrate.views", True, id="no exception"
-        ),
-        pytest.param("pymigrate.tools.getopt", "import pymigrate.mm", True, id="tools are apart"),
-        pytest.param(
-            "pymigrate.views.ps", "def f():\n    import pymigrate.cli", True, id="in a function"
-        ),
-        pytest.param(
-            "pymigrate.cli.main", "from pymigrate.version import __version__", False, id="version"
-        ),
-        pytest.param("pymigrate.mm.mm", "import click", True, id="library in the core"),
-        pytest.param("pymigrate.cli.main", "import click", False, id="click in cli"),
-        pytest.param("pymigrate.cli.main", "import rich.table", True, id="rich beside render.py"),
-        pytest.param("pymigrate.cli.render", "import rich.table", False, id="rich in render.py"),
-        pytest.param("pymigrate.session", "import platformdirs", False, id="platformdirs"),
-        pytest.param("pymigrate.cli.main", "import numpy", True, id="library of nobody"),
-        pytest.param("pymigrate.mm.mm", "import collections.abc", False, id="standard library"),
+        pytest.param("mm.engine.migrate", "import pymigrate.syscalls.mmap", True, id="upwards"),
+        pytest.param("mm.engine.migrate", "from pymigrate import views", True, id="from package"),
+        pytest.param("mm.engine.migrate", "from ...store import codec", True, id="relative"),
+        pytest.param("mm.engine.migrate", "from ..base.pte import PteRun", False, id="same layer"),
+        pytest.param("mm.engine.migrate", "from ...units import PAGE_SIZE", False, id="downwards"),
+        pytest.param("views.proc.numa_maps", "import pymigrate.store", True, id="sideways"),
+        pytest.param("scenario.runner", "import pymigrate.views", False, id="exception"),
+        pytest.param("scenario.read.loader", "import pymigrate.views", True, id="no exception"),
+        pytest.param("tools.getopt", "import pymigrate.mm", True, id="tools are apart"),
+        pytest.param("views.ps", "def f():\n    import pymigrate.cli", True, id="in a function"),
+        pytest.param("cli.main", "from pymigrate.version import __version__", False, id="version"),
+        pytest.param("mm.mm", "import click", True, id="library in the core"),
+        pytest.param("cli.main", "import click", False, id="click in cli"),
+        pytest.param("cli.main", "import rich.table", True, id="rich beside render.py"),
+        pytest.param("cli.render", "import rich.table", False, id="rich in render.py"),
+        pytest.param("session", "import platformdirs", False, id="platformdirs"),
+        pytest.param("cli.main", "import numpy", True, id="library of nobody"),
+        pytest.param("mm.mm", "import collections.abc", False, id="standard library"),
     ],
 )
 def test_arrows_and_libraries_are_told_apart(module: str, source: str, is_wrong: bool) -> None:
-    tree = ast.parse(source)
-    assert bool(wrong_arrows(module, tree) + foreign_libraries(module, tree)) is is_wrong
+    name, tree = f"pymigrate.{module}", ast.parse(source)
+    assert bool(wrong_arrows(name, tree) + foreign_libraries(name, tree)) is is_wrong
 
 
 @pytest.mark.parametrize(
@@ -390,28 +352,20 @@ def test_lines_of_a_function_are_counted_with_its_head(nr: int, is_long: bool) -
 @pytest.mark.parametrize(
     ("module", "source", "is_wrong"),
     [
+        pytest.param("mm.base.pte", "from pymigrate.mm.state import machine", True, id="up"),
+        pytest.param("mm.calls.fork", "from pymigrate.mm.base.pte import Pte", False, id="down"),
+        pytest.param("mm.calls.fork", "from pymigrate.mm.calls.gup import pin", False, id="beside"),
         pytest.param(
-            "pymigrate.mm.base.pte", "from pymigrate.mm.state import machine", True, id="up"
-        ),
-        pytest.param(
-            "pymigrate.mm.calls.fork", "from pymigrate.mm.base.pte import Pte", False, id="down"
-        ),
-        pytest.param(
-            "pymigrate.mm.calls.fork", "from pymigrate.mm.calls.gup import pin", False, id="beside"
-        ),
-        pytest.param(
-            "pymigrate.mm.base.pte",
+            "mm.base.pte",
             "if TYPE_CHECKING:\n    from pymigrate.mm.state.machine import Machine",
             True,
             id="for types",
         ),
-        pytest.param(
-            "pymigrate.views.proc.maps", "import pymigrate.views.told.trace", True, id="views"
-        ),
+        pytest.param("views.proc.maps", "import pymigrate.views.told.trace", True, id="views"),
     ],
 )
 def test_arrows_up_the_layers_are_found(module: str, source: str, is_wrong: bool) -> None:
-    assert bool(upward_arrows(module, ast.parse(source))) is is_wrong
+    assert bool(upward_arrows(f"pymigrate.{module}", ast.parse(source))) is is_wrong
 
 
 def test_circles_are_found() -> None:

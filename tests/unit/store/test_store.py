@@ -50,6 +50,15 @@ def open_store(path: str) -> Iterator[Callable[..., Store]]:
         store.close()
 
 
+@pytest.fixture
+def writer(path: str, open_store: Callable[..., Store]) -> Store:
+    """A store on a file with a machine, in a transaction that may write."""
+    booted(path)
+    store = open_store()
+    store.begin(write=True)
+    return store
+
+
 def booted(path: str, machine: Machine | None = None) -> Machine:
     """A machine with one task with memory, stored in *path*."""
     if machine is None:
@@ -100,6 +109,16 @@ def error_of(path: str, anew: bool = False) -> str:
     return failure.value.message
 
 
+def assert_replaceable(path: str) -> None:
+    """Another machine may take the place of whatever *path* holds."""
+    store, machine = Store(path, anew=True), full_machine()
+    store.begin(write=True)
+    store.replace(machine, BOOT)
+    store.commit()
+    store.close()
+    assert plain(loaded(path)) == plain(machine)
+
+
 def _open_and_load(path: str, anew: bool) -> None:
     store = Store(path, 0.05, anew=anew)
     try:
@@ -133,61 +152,49 @@ def test_new_machine_replaces_the_old_one(path: str) -> None:
     assert plain(loaded(path)) == plain(machine)
 
 
-def test_change_is_saved(path: str, open_store: Callable[..., Store]) -> None:
-    booted(path)
-    store = open_store()
-    store.begin(write=True)
-    machine = store.load()
+def test_change_is_saved(path: str, writer: Store) -> None:
+    machine = writer.load()
     child = fork(machine, first_task(machine), "child")
     touched(machine, child, "64KiB", 1)
-    store.save(machine)
-    store.commit()
+    writer.save(machine)
+    writer.commit()
     assert plain(loaded(path)) == plain(machine)
-    store.begin(write=True)
-    machine = store.load()
+    writer.begin(write=True)
+    machine = writer.load()
     exit_task(machine, first_task(machine))
-    store.save(machine)
+    writer.save(machine)
     exit_task(machine, first_task(machine))
-    store.save(machine)
-    store.commit()
+    writer.save(machine)
+    writer.commit()
     assert plain(loaded(path)) == plain(machine)
     assert not machine.tasks
 
 
-def test_rolled_back_change_is_forgotten(path: str, open_store: Callable[..., Store]) -> None:
-    before = booted(path)
-    store = open_store()
-    store.begin(write=True)
-    machine = store.load()
+def test_rolled_back_change_is_forgotten(path: str, writer: Store) -> None:
+    before = loaded(path)
+    machine = writer.load()
     touched(machine, first_task(machine), "64KiB", 1)
-    store.save(machine)
-    store.rollback()
+    writer.save(machine)
+    writer.rollback()
     assert plain(loaded(path)) == plain(before)
-    store.rollback()  # of nothing
+    writer.rollback()  # of nothing
 
 
-def test_closed_transaction_is_rolled_back(path: str, open_store: Callable[..., Store]) -> None:
-    before = booted(path)
-    store = open_store()
-    store.begin(write=True)
-    machine = store.load()
+def test_closed_transaction_is_rolled_back(path: str, writer: Store) -> None:
+    before = loaded(path)
+    machine = writer.load()
     machine.counters.add("pgfault")
-    store.save(machine)
-    store.close()
+    writer.save(machine)
+    writer.close()
     assert plain(loaded(path)) == plain(before)
 
 
-def test_machine_of_an_earlier_transaction_cannot_be_saved(
-    path: str, open_store: Callable[..., Store]
-) -> None:
-    booted(path)
-    store = open_store()
-    store.begin(write=True)
-    machine = store.load()
-    store.commit()
-    store.begin(write=True)
+def test_machine_of_an_earlier_transaction_cannot_be_saved(writer: Store) -> None:
+    machine = writer.load()
+    writer.commit()
+    writer.begin(write=True)
     with pytest.raises(AssertionError, match="neither loaded nor replaced"):
-        store.save(machine)
+        writer.save(machine)
 
 
 # What is read and written
@@ -203,27 +210,21 @@ def test_loading_decodes_nothing(path: str) -> None:
     assert [runs.is_unread for runs in maps] == [*[True] * (len(maps) - 1), False]
 
 
-def test_unchanged_machine_is_not_written(path: str, open_store: Callable[..., Store]) -> None:
-    booted(path)
-    store = open_store()
-    store.begin(write=True)
-    machine = store.load()
+def test_unchanged_machine_is_not_written(path: str, writer: Store) -> None:
+    machine = writer.load()
     assert first_task(machine).mm.page_table.runs
-    written = statements(store)
-    store.save(machine)
+    written = statements(writer)
+    writer.save(machine)
     assert written == []
 
 
-def test_only_what_changed_is_written(path: str, open_store: Callable[..., Store]) -> None:
-    booted(path)
-    store = open_store()
-    store.begin(write=True)
-    machine = store.load()
+def test_only_what_changed_is_written(path: str, writer: Store) -> None:
+    machine = writer.load()
     machine.counters.add("pgfault")
     table = first_task(machine).mm.page_table
     table.put(table.starts[0], table.starts[0] + 1)
-    written = statements(store)
-    store.save(machine)
+    written = statements(writer)
+    writer.save(machine)
     assert [" ".join(sql.split()[:4]) for sql in written] == [
         "DELETE FROM machine",
         "INSERT INTO machine VALUES",
@@ -231,30 +232,24 @@ def test_only_what_changed_is_written(path: str, open_store: Callable[..., Store
     ]
     assert "'page_table'" in written[-1]
     del written[:]
-    store.save(machine)
+    writer.save(machine)
     assert written == []
 
 
-def test_map_of_a_new_owner_is_written(path: str, open_store: Callable[..., Store]) -> None:
-    booted(path)
-    store = open_store()
-    store.begin(write=True)
-    machine = store.load()
+def test_map_of_a_new_owner_is_written(path: str, writer: Store) -> None:
+    machine = writer.load()
     child = fork(machine, first_task(machine), "child")
     child.mm.page_table.changed = False
-    store.save(machine)
-    store.commit()
+    writer.save(machine)
+    writer.commit()
     assert plain(loaded(path).tasks[child.pid]) == plain(child)
 
 
 # Concurrency
 
 
-def test_writer_waits_for_writer(path: str, open_store: Callable[..., Store]) -> None:
-    booted(path)
-    first = open_store()
-    first.begin(write=True)
-    machine = first.load()
+def test_writer_waits_for_writer(path: str, writer: Store) -> None:
+    machine = writer.load()
     faults: list[int] = []
 
     def second() -> None:
@@ -266,25 +261,19 @@ def test_writer_waits_for_writer(path: str, open_store: Callable[..., Store]) ->
     thread = threading.Thread(target=second)
     thread.start()
     machine.counters["pgfault"] = 12345
-    first.save(machine)
-    first.commit()
+    writer.save(machine)
+    writer.commit()
     thread.join()
     assert faults == [12345]
 
 
-def test_writer_gives_up_in_the_end(path: str, open_store: Callable[..., Store]) -> None:
-    booted(path)
-    open_store().begin(write=True)
+def test_writer_gives_up_in_the_end(writer: Store, open_store: Callable[..., Store]) -> None:
     with pytest.raises(StoreError, match="in use by another command, which has not ended in time"):
         open_store().begin(write=True)
 
 
-def test_reader_does_not_wait_for_a_writer_at_work(
-    path: str, open_store: Callable[..., Store]
-) -> None:
-    before = booted(path)
-    writer = open_store()
-    writer.begin(write=True)
+def test_reader_does_not_wait_for_a_writer_at_work(path: str, writer: Store) -> None:
+    before = loaded(path)
     machine = writer.load()
     machine.counters.add("pgfault")
     writer.save(machine)
@@ -379,10 +368,8 @@ def test_file_of_something_else_is_told(path: str, size: int) -> None:
 
 @pytest.mark.parametrize("application", [0, 77])
 def test_database_of_another_application_is_told(path: str, application: int) -> None:
-    with sqlite3.connect(path) as db:
-        db.execute("CREATE TABLE mails (text)")
-        db.execute(f"PRAGMA application_id = {application}")
-    db.close()
+    _run_sql("CREATE TABLE mails (text)")(path)
+    _run_sql(f"PRAGMA application_id = {application}")(path)
     assert error_of(path) == ANOTHER
     assert error_of(path, anew=True) == ANOTHER
 
@@ -391,43 +378,31 @@ def test_database_of_another_application_is_told(path: str, application: int) ->
     ("version", "message"),
     [
         (0, "was made by an older pymigrate; `pymigrate boot` starts afresh"),
-        (
-            99,
-            "was made by a newer pymigrate; upgrade to it, or let `pymigrate boot` start afresh",
-        ),
+        (99, "was made by a newer pymigrate; upgrade to it, or let `pymigrate boot` start afresh"),
     ],
 )
-def test_another_version_is_told_and_can_be_replaced(
-    path: str, open_store: Callable[..., Store], version: int, message: str
-) -> None:
+def test_another_version_is_told_and_can_be_replaced(path: str, version: int, message: str) -> None:
     booted(path)
-    with sqlite3.connect(path) as db:
-        db.execute(f"PRAGMA user_version = {version}")
-        db.execute("CREATE TABLE of_that_version (x)")
-    db.close()
+    _run_sql(f"PRAGMA user_version = {version}")(path)
+    _run_sql("CREATE TABLE of_that_version (x)")(path)
     assert error_of(path) == message
-    store = open_store(anew=True)
-    store.begin(write=True)
-    machine = full_machine()
-    store.replace(machine, BOOT)
-    store.commit()
-    assert plain(loaded(path)) == plain(machine)
+    assert_replaceable(path)
 
 
 def _cut_off(path: str) -> None:
     os.truncate(path, os.path.getsize(path) // 2)
 
 
-def _overwrite(path: str) -> None:
-    with open(path, "r+b") as file:
-        file.seek(100)
-        file.write(b"\xff" * 9000)
+def _write_at(place: int, data: bytes) -> Callable[[str], None]:
+    def spoil(path: str) -> None:
+        with open(path, "r+b") as file:
+            file.seek(place)
+            file.write(data)
+
+    return spoil
 
 
-def _spoil_header(path: str) -> None:
-    with open(path, "r+b") as file:
-        file.seek(16)
-        file.write(b"\xff" * 8)
+_spoil_header = _write_at(16, b"\xff" * 8)
 
 
 def _spoil_schema(path: str) -> None:
@@ -463,25 +438,18 @@ SPOILED_CONTENTS = [
 ]
 SPOILED_FILES = [
     pytest.param(_cut_off, id="cut off"),
-    pytest.param(_overwrite, id="overwritten"),
+    pytest.param(_write_at(100, b"\xff" * 9000), id="overwritten"),
     pytest.param(_spoil_header, id="header"),
     pytest.param(_spoil_schema, id="schema"),
 ]
 
 
 @pytest.mark.parametrize("spoil", [*SPOILED_CONTENTS, *SPOILED_FILES])
-def test_damaged_file_is_told_and_can_be_replaced(
-    path: str, open_store: Callable[..., Store], spoil: Callable[[str], None]
-) -> None:
+def test_damaged_file_is_told_and_can_be_replaced(path: str, spoil: Callable[[str], None]) -> None:
     booted(path)
     spoil(path)
     assert error_of(path) in (DAMAGED, ANOTHER)
-    store = open_store(anew=True)
-    store.begin(write=True)
-    machine = full_machine()
-    store.replace(machine, BOOT)
-    store.commit()
-    assert plain(loaded(path)) == plain(machine)
+    assert_replaceable(path)
 
 
 def test_journal_of_a_damaged_file_goes_with_it(path: str) -> None:
@@ -520,17 +488,15 @@ def test_directory_that_cannot_be_written_is_told() -> None:
     )
 
 
-def test_full_disk_is_told_and_nothing_changes(path: str, open_store: Callable[..., Store]) -> None:
-    before = booted(path)
-    store = open_store()
-    store.begin(write=True)
-    machine = store.load()
+def test_full_disk_is_told_and_nothing_changes(path: str, writer: Store) -> None:
+    before = loaded(path)
+    machine = writer.load()
     pages = os.path.getsize(path) // 4096
-    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    writer._db.execute(f"PRAGMA max_page_count = {pages}")
     scatter(first_task(machine).mm.page_table)
     with pytest.raises(StoreError, match="the disk is full; nothing was changed"):
-        store.save(machine)
-    store.rollback()
+        writer.save(machine)
+    writer.rollback()
     assert plain(loaded(path)) == plain(before)
 
 
