@@ -2,6 +2,8 @@
 
 import pytest
 
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.syscalls.process import exit_task, fork, sched_setaffinity, touch
@@ -13,7 +15,6 @@ from tests.conftest import (
     new_task,
     nodes_of,
     nodes_with,
-    two_nodes,
 )
 from tests.property.invariants import check, entries, sharing
 
@@ -27,9 +28,7 @@ def test_affinity_is_cut_to_the_cpus_that_exist() -> None:
     assert errno_of(sched_setaffinity, machine, task, Cpumask()) == "EINVAL"
 
 
-def test_pages_stay_when_the_task_moves() -> None:
-    machine = two_nodes()
-    task = new_task(machine)
+def test_pages_stay_when_the_task_moves(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "8KiB")
     touch(machine, task, addr, PAGE)
     sched_setaffinity(machine, task, Cpumask.of(1))
@@ -37,9 +36,7 @@ def test_pages_stay_when_the_task_moves() -> None:
     assert nodes_of(machine, task, addr, "8KiB") == [[1, 0], [1, 1]]
 
 
-def test_a_task_forks_and_exits() -> None:
-    machine = two_nodes()
-    task = new_task(machine)
+def test_a_task_forks_and_exits(machine: Machine, task: Task) -> None:
     child = fork(machine, task, "b")
     exit_task(machine, task)
     assert list(machine.tasks.values()) == [child]
@@ -56,17 +53,15 @@ def test_a_task_forks_and_exits() -> None:
         pytest.param(8 * PAGE, 5000, [[5, 0], [1, -1], [2, 0]], id="an odd stride"),
     ],
 )
-def test_one_access_at_each_stride(length: int, stride: int, expected: list[list[int]]) -> None:
-    machine = two_nodes()
-    task = new_task(machine)
+def test_one_access_at_each_stride(
+    machine: Machine, task: Task, length: int, stride: int, expected: list[list[int]]
+) -> None:
     addr = mapped(machine, task, "32KiB")
     assert touch(machine, task, addr, length, stride=stride) is None
     assert nodes_of(machine, task, addr, "32KiB") == expected
 
 
-def test_the_first_access_that_faults_ends_it() -> None:
-    machine = two_nodes()
-    task = new_task(machine)
+def test_the_first_access_that_faults_ends_it(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "16KiB", space=new_file(machine, "8KiB"), is_shared=True)
     assert touch(machine, task, addr, 4 * PAGE, stride=2 * PAGE) == "SIGBUS"
     assert nodes_of(machine, task, addr, "16KiB") == [[1, 0], [3, -1]]

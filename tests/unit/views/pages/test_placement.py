@@ -1,5 +1,7 @@
 """The node of each page."""
 
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.syscalls.mmap import mprotect
@@ -7,25 +9,19 @@ from pymigrate.syscalls.process import touch
 from tests.conftest import PAGE, mapped, new_task, nodes_of, touched, two_nodes
 
 
-def test_pages_that_follow_each_other_on_a_node_are_a_run() -> None:
-    machine = two_nodes()
-    task = new_task(machine)
+def test_pages_that_follow_each_other_on_a_node_are_a_run(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "16KiB", node=1)
     assert nodes_of(machine, task, addr - PAGE, "24KiB") == [[1, -1], [4, 1], [1, -1]]
 
 
-def test_interleaved_pages_are_runs_of_one() -> None:
-    machine = two_nodes()
-    task = new_task(machine)
+def test_interleaved_pages_are_runs_of_one(machine: Machine, task: Task) -> None:
     set_mempolicy(machine, task, 3, Nodemask.of(0, 1))
     addr = mapped(machine, task, "16KiB")
     touch(machine, task, addr, 4 * PAGE)
     assert nodes_of(machine, task, addr, "16KiB") == [[1, 0], [1, 1], [1, 0], [1, 1]]
 
 
-def test_the_zero_page_is_as_absent() -> None:
-    machine = two_nodes()
-    task = new_task(machine)
+def test_the_zero_page_is_as_absent(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "16KiB")
     touch(machine, task, addr, PAGE, write=False)
     touch(machine, task, addr + PAGE, PAGE)

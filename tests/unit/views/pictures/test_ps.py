@@ -1,12 +1,17 @@
 from collections import Counter
 
+import pytest
+
 from pymigrate.mm.base.pte import PteRun
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.process import fork
 from pymigrate.views.pages.tables import count_nodes
 from pymigrate.views.pictures import ps
-from tests.conftest import mapped, new_task, nodes_with, touched, two_nodes
+from tests.conftest import mapped, new_task, nodes_with, touched
 
 N0, N1, N2 = (nid << 32 for nid in range(3))
+INTERLEAVED = PteRun(100, 3_000_000_000, (N0, N1, N2))
 
 
 def count(run: PteRun, a: int, b: int) -> dict[int, int]:
@@ -15,9 +20,7 @@ def count(run: PteRun, a: int, b: int) -> dict[int, int]:
     return dict(counts)
 
 
-def test_resident_pages_are_counted_on_each_node() -> None:
-    machine = two_nodes()
-    task = new_task(machine)
+def test_resident_pages_are_counted_on_each_node(machine: Machine, task: Task) -> None:
     touched(machine, task, "64KiB", node=0)
     touched(machine, task, "16KiB", node=1)
     mapped(machine, task, "1MiB")
@@ -29,8 +32,7 @@ def test_rss_is_in_kb() -> None:
     assert ps.PsRow(1, 0, "a", "0", "default", "a", {0: 16, 1: 4}).rss_kb == 80
 
 
-def test_shared_page_counts_for_each_task_that_maps_it() -> None:
-    machine = two_nodes()
+def test_shared_page_counts_for_each_task_that_maps_it(machine: Machine) -> None:
     parent = new_task(machine)
     touched(machine, parent, "64KiB", node=1)
     fork(machine, parent, "child")
@@ -38,9 +40,7 @@ def test_shared_page_counts_for_each_task_that_maps_it() -> None:
     assert [row.nodes for row in ps.rows(machine)] == [{0: 0, 1: 16}, {0: 0, 1: 16}]
 
 
-def test_zero_page_is_not_resident() -> None:
-    machine = two_nodes()
-    task = new_task(machine)
+def test_zero_page_is_not_resident(machine: Machine, task: Task) -> None:
     task.mm.page_table.put(1, 9, PteRun(1, 8, ()))
 
     assert ps.rows(machine)[0].rss_kb == 0
@@ -53,8 +53,7 @@ def test_node_without_memory_has_no_column() -> None:
     assert list(ps.rows(machine)[0].nodes) == [0, 2]
 
 
-def test_tasks_are_sorted_by_pid() -> None:
-    machine = two_nodes()
+def test_tasks_are_sorted_by_pid(machine: Machine) -> None:
     first = new_task(machine, "a")
     second = new_task(machine, "b")
     machine.tasks = {second.pid: second, first.pid: first}
@@ -91,23 +90,22 @@ def test_json_names_the_units_of_rss() -> None:
     }
 
 
-def test_part_of_an_extent_is_counted() -> None:
-    assert count(PteRun(100, 50, (N1,)), 110, 150) == {1: 40}
-
-
-def test_part_of_an_interleaved_run_is_counted() -> None:
-    run = PteRun(100, 3_000_000_000, (N0, N1, N2))
-    assert count(run, 101, 105) == {0: 1, 1: 2, 2: 1}
-    assert count(run, 100, 3_000_000_100) == {0: 10**9, 1: 10**9, 2: 10**9}
-
-
-def test_part_of_a_table_is_counted() -> None:
-    assert count(PteRun(8, 4, (N0, N2, N2 + 7, N1)), 9, 11) == {2: 2}
-
-
-def test_part_of_huge_entries_is_counted_in_base_pages() -> None:
-    run = PteRun(0, 4 * 512, (N0, N1), order=9)
-    assert count(run, 500, 1030) == {0: 12 + 6, 1: 512}
+@pytest.mark.parametrize(
+    ("run", "a", "b", "nodes"),
+    [
+        pytest.param(PteRun(100, 50, (N1,)), 110, 150, {1: 40}, id="extent"),
+        pytest.param(INTERLEAVED, 101, 105, {0: 1, 1: 2, 2: 1}, id="interleaved"),
+        pytest.param(
+            INTERLEAVED, 100, 3_000_000_100, {0: 10**9, 1: 10**9, 2: 10**9}, id="all of it"
+        ),
+        pytest.param(PteRun(8, 4, (N0, N2, N2 + 7, N1)), 9, 11, {2: 2}, id="table"),
+        pytest.param(
+            PteRun(0, 4 * 512, (N0, N1), order=9), 500, 1030, {0: 12 + 6, 1: 512}, id="huge entries"
+        ),
+    ],
+)
+def test_part_of_a_run_is_counted(run: PteRun, a: int, b: int, nodes: dict[int, int]) -> None:
+    assert count(run, a, b) == nodes
 
 
 def test_every_part_of_a_run_counts_as_its_pages_do() -> None:

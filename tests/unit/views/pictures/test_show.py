@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from pymigrate.mm.base.pte import PteRun
@@ -37,36 +39,31 @@ def names(machine: Machine, task: Task) -> list[str]:
     return [row.label.name for row in show.rows(machine, [task], 8).tasks[0].strips]
 
 
-def test_cells_are_equal_parts() -> None:
-    runs = PteRun(START, 75, (N0,)), PteRun(START + 75, 25, (N1,))
-    assert strip(*runs, nr=100, cells=8) == "00000011"
-
-
-def test_cell_is_drawn_as_the_node_of_most_of_its_pages() -> None:
-    runs = PteRun(START, 16, (N0,)), PteRun(START + 16, 84, (N1,))
-    assert strip(*runs, nr=100, cells=4) == "0111"
+@pytest.mark.parametrize(
+    ("runs", "nr", "drawn"),
+    [
+        pytest.param([(0, 75, (N0,)), (75, 25, (N1,))], 100, "00000011", id="equal parts"),
+        pytest.param([(0, 16, (N0,)), (16, 84, (N1,))], 100, "0111", id="the node of most pages"),
+        pytest.param([(4, 4, ())], 12, "..zz..", id="absent, and the zero page"),
+        pytest.param([(0, 4, (), 0, 64)], 4, "....", id="swapped pages are absent"),
+        pytest.param([(0, 400 << 18, (N0, N1, N2, N3))], 400 << 18, "0123" * 12 + "0", id="turns"),
+        pytest.param(
+            [(0, 1001, (N1, N2, N0))], 1001, "01201201201201201", id="wherever cells begin"
+        ),
+        pytest.param(
+            [(i, 1, (N3 + i,)) for i in range(0, 64, 2)], 64, "3.3.3.3.", id="every second page"
+        ),
+        # What a cell leaves undrawn is forgotten where that kind is gone.
+        pytest.param([(0, 3, (N0,)), (3, 97, (N1,))], 100, "1" * 10, id="not owed for ever"),
+    ],
+)
+def test_a_region_is_drawn_in_cells(runs: list[Any], nr: int, drawn: str) -> None:
+    made = [PteRun(START + start, *rest) for start, *rest in runs]
+    assert strip(*made, nr=nr, cells=len(drawn)) == drawn
 
 
 def test_small_region_has_a_cell_for_each_page() -> None:
     assert strip(PteRun(START, 2, (N2,)), nr=3, cells=48) == "22."
-
-
-def test_absent_pages_and_the_zero_page_are_told_apart() -> None:
-    assert strip(PteRun(START + 4, 4, ()), nr=12, cells=6) == "..zz.."
-
-
-def test_swapped_pages_are_absent() -> None:
-    assert strip(PteRun(START, 4, (), flags=64), nr=4, cells=4) == "...."
-
-
-def test_nodes_of_an_interleaved_region_take_turns() -> None:
-    run = PteRun(START, 400 << 18, (N0, N1, N2, N3))
-    assert strip(run, nr=400 << 18, cells=49) == "0123" * 12 + "0"
-
-
-def test_turns_do_not_depend_on_where_cells_begin() -> None:
-    run = PteRun(START, 1001, (N1, N2, N0))
-    assert strip(run, nr=1001, cells=17) == "01201201201201201"
 
 
 def test_weights_show_in_proportion() -> None:
@@ -79,17 +76,6 @@ def test_even_scatter_looks_interleaved() -> None:
     runs = [PteRun(START + a, 49, table[a : a + 49]) for a in range(0, 490, 49)]
     cells = strip(*runs, nr=490, cells=10)
     assert cells.count("1") == pytest.approx(10 * sum(p >> 32 for p in table) / 490, abs=1)
-
-
-def test_half_present_region_alternates_with_dots() -> None:
-    runs = [PteRun(START + i, 1, (N3 + i,)) for i in range(0, 64, 2)]
-    assert strip(*runs, nr=64, cells=8) == "3.3.3.3."
-
-
-def test_sparse_pages_are_not_owed_for_ever() -> None:
-    # What a cell leaves undrawn is forgotten where that kind is gone.
-    runs = PteRun(START, 3, (N0,)), PteRun(START + 3, 97, (N1,))
-    assert strip(*runs, nr=100, cells=10) == "1111111111"
 
 
 def test_pages_are_counted_by_node() -> None:
@@ -205,7 +191,7 @@ def test_json() -> None:
                 "free": 16384,
                 "distances": {"0": 10},
                 "hugetlb": None,
-            },
+            }
         ],
         "devices": [],
         "drivers": [],

@@ -119,11 +119,7 @@ def test_what_is_promised_is_private_writable_memory_and_shared_objects(
 
 def test_available_memory_leaves_out_the_reserves(machine: Machine) -> None:
     zones = [zone for node in machine.nodes.values() for zone in node.zones]
-    assert [(zone.watermark_high, zone.reserve) for zone in zones] == [
-        (67, 48),
-        (201, 0),
-        (271, 0),
-    ]
+    assert [(zone.watermark_high, zone.reserve) for zone in zones] == [(67, 48), (201, 0), (271, 0)]
     assert meminfo(machine)["MemAvailable"] == 131072 - 4 * (67 + 48 + 201 + 271)
 
 

@@ -1,5 +1,7 @@
 """/proc/PID/numa_maps: its lines, and their counts."""
 
+from collections.abc import Callable
+
 import pytest
 
 from pymigrate.mm.base.advice import Madv
@@ -215,26 +217,25 @@ def test_each_cpu_has_its_own_batch(machine: Machine, task: Task) -> None:
     assert active(machine, task) == ["all", "0"]
 
 
+def advise(advice: Madv) -> Callable[[Machine, Task], object]:
+    return lambda machine, task: madvise(machine, task, mapped(machine, task, "4KiB"), PAGE, advice)
+
+
 @pytest.mark.parametrize(
-    "advice", [Madv.DONTNEED, Madv.FREE, Madv.COLD, Madv.PAGEOUT, Madv.POPULATE_READ]
+    "call",
+    [
+        *map(advise, [Madv.DONTNEED, Madv.FREE, Madv.COLD, Madv.PAGEOUT, Madv.POPULATE_READ]),
+        lambda machine, task: mapped(machine, task, "4KiB", populate=True),
+        lambda machine, task: exit_task(machine, new_task(machine, "b")),
+    ],
+    ids="dontneed free cold pageout populate_read populate exit".split(),
 )
-def test_advice_drains_this_cpu(machine: Machine, task: Task, advice: Madv) -> None:
+def test_what_drains_this_cpu(
+    machine: Machine, task: Task, call: Callable[[Machine, Task], object]
+) -> None:
     touched(machine, task, "80KiB")
-    madvise(machine, task, mapped(machine, task, "4KiB"), PAGE, advice)
+    call(machine, task)
     assert active(machine, task)[0] == "0"
-
-
-def test_populating_a_mapping_drains_this_cpu(machine: Machine, task: Task) -> None:
-    touched(machine, task, "80KiB")
-    mapped(machine, task, "4KiB", populate=True)
-    assert active(machine, task) == ["0", "0"]
-
-
-def test_the_end_of_a_task_on_this_cpu_drains_it(machine: Machine, task: Task) -> None:
-    other = new_task(machine, "b")
-    touched(machine, task, "80KiB")
-    exit_task(machine, other)
-    assert active(machine, task) == ["0"]
 
 
 def test_a_write_to_a_waiting_page_after_fork_drains(machine: Machine, task: Task) -> None:

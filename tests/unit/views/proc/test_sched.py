@@ -1,13 +1,13 @@
 """/proc/PID/sched and /proc/PID/limits."""
 
+from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.numa import Faults, NumaGroup
 from pymigrate.syscalls.process import touch
 from pymigrate.views.proc import sched
-from tests.conftest import new_task, touched, two_nodes
+from tests.conftest import new_task, touched
 
 
-def test_sched_ends_with_what_balancing_remembers() -> None:
-    machine = two_nodes()
+def test_sched_ends_with_what_balancing_remembers(machine: Machine) -> None:
     task = new_task(machine, cpu=1)
     task.numa = task.numa._replace(runtime=1234567, preferred=1, migrated=300, group=9)
     task.numa_faults = {(0, 1): Faults(mem=5), (1, 0): Faults(mem=7, cpu=2)}
@@ -32,8 +32,7 @@ def test_limits_are_in_columns() -> None:
     assert {line.index("unlimited", 40) for line in lines[1:4]} == {47}
 
 
-def test_pages_that_came_to_a_task_are_counted_for_it() -> None:
-    machine = two_nodes()
+def test_pages_that_came_to_a_task_are_counted_for_it(machine: Machine) -> None:
     machine.numa_balancing = 1
     task = new_task(machine, cpu=1)
     start = touched(machine, task, "1MiB")

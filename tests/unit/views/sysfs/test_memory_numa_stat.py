@@ -1,13 +1,13 @@
 """memory.numa_stat of the root cgroup."""
 
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
 from pymigrate.views.entries import read
 from pymigrate.views.tree import tree
-from tests.conftest import new_file, new_task, touched, two_nodes
+from tests.conftest import new_file, new_task, touched
 
 
-def test_each_line_has_bytes_on_each_node() -> None:
-    machine = two_nodes()
-    task = new_task(machine)
+def test_each_line_has_bytes_on_each_node(machine: Machine, task: Task) -> None:
     touched(machine, task, "8KiB", node=1)
     touched(machine, task, "16KiB", is_shared=True, space=new_file(machine, "16KiB"))
     lines = read(tree(machine), "sys/fs/cgroup/memory.numa_stat").splitlines()
@@ -16,8 +16,7 @@ def test_each_line_has_bytes_on_each_node() -> None:
     assert "anon_thp N0=0 N1=0" in lines
 
 
-def test_huge_pages_count_as_bytes_too() -> None:
-    machine = two_nodes()
+def test_huge_pages_count_as_bytes_too(machine: Machine) -> None:
     machine.thp = "always"
     touched(machine, new_task(machine), "4MiB")
     lines = read(tree(machine), "sys/fs/cgroup/memory.numa_stat").splitlines()

@@ -40,8 +40,7 @@ def moved(machine: Machine, task: Task, uid: int = 0) -> list[tuple[int, str]]:
     """How many pages a migrate_pages() from node 0 to node 1 leaves, and why."""
     caller = machine.shell_of(uid)
     stays = left_by(
-        machine,
-        lambda: migrate_pages(machine, caller, task, Nodemask.of(0), Nodemask.of(1)),
+        machine, lambda: migrate_pages(machine, caller, task, Nodemask.of(0), Nodemask.of(1))
     )
     return [(row.nr, row.why) for row in rows(machine, task, stays)]
 
