@@ -27,14 +27,6 @@ tasks:
 """
 
 
-def test_table(shell: Shell) -> None:
-    assert shell.out("accesses") == (
-        "PID TASK NODE LOCAL/s REMOTE/s ABSENT/s DISTANCE\n"
-        "100 a       1     400      800      400     20.0\n"
-        "200 b       0     100        0        0     10.0\n"
-    )
-
-
 def test_one_process_as_json(shell: Shell) -> None:
     assert shell.json("accesses a") == [
         {

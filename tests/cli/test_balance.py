@@ -28,22 +28,6 @@ tasks:
 HEAD = "PID TASK NODE SCANS UPDATES FAULTS LOCAL MIGRATED PREFERRED PERIOD\n"
 
 
-def test_table_and_counters(shell: Shell) -> None:
-    assert shell("balance --seconds 2") == Outcome(
-        0,
-        f"{HEAD}"
-        "100 a       1     1    1024   1024     0     1024         - 2000ms\n"
-        "200 b       0     1       0      0     0        0         - 1000ms\n"
-        "numa_pte_updates +1024\n"
-        "numa_hint_faults +1024\n"
-        "numa_pages_migrated +1024\n"
-        "pgmigrate_success +1024\n",
-    )
-    assert shell.maps("a") == [
-        "default heap anon=1024 dirty=1024 active=0 N1=1024 kernelpagesize_kB=4"
-    ]
-
-
 def test_time_goes_on_where_it_stood(shell: Shell) -> None:
     shell("balance --seconds 1.5")
     value = shell.json("balance --seconds 3")
@@ -78,14 +62,6 @@ def test_json(shell: Shell) -> None:
     }
     assert value["counted"]["numa_hint_faults"] == 1024
     assert value["ended"] == []
-
-
-def test_verbose_tells_scan_by_scan(shell: Shell) -> None:
-    lines = shell("balance --seconds 2 -v").stderr.splitlines()
-    assert lines[0] == (
-        "pymigrate: 1.004 s: a scans, 1024 pages made inaccessible; 1024 faults, 0 of them"
-        " local, 1024 pages migrated; next scan after 2000 ms"
-    )
 
 
 def test_trace_has_a_call_of_the_engine_for_each_fault(shell: Shell) -> None:

@@ -43,15 +43,6 @@ def test_an_order_lets_kcompactd_work_until_a_block_is_free(shell: Shell) -> Non
     assert (wakes, scanned) == (1, 512)
 
 
-def test_verbose_draws_before_and_after(shell: Shell) -> None:
-    picture = shell("compact 0 -v").stdout
-    assert picture.startswith(
-        "before:\nNode 0, zone DMA: 2047 of 4096 pages free, 0 of 8 pageblocks\n  5555555K\n"
-        "\nafter:\nNode 0, zone DMA: 2047 of 4096 pages free, 3 of 8 pageblocks\n  ...5"
-    )
-    assert LEGEND in picture
-
-
 def test_the_trace_has_the_scanners(shell: Shell) -> None:
     text = shell.out("compact 0 --order 9 --trace")
     assert (
@@ -71,16 +62,6 @@ def test_the_trace_of_a_run_has_the_migration_events_alone(shell: Shell) -> None
     assert record["zones"] == [[0, "DMA", "success", 256]]
     names = {line.partition(":")[0] for line in record["trace"]}
     assert names == {"mm_migrate_pages_start", "mm_migrate_pages"}
-
-
-def test_a_huge_fault_makes_room_where_defrag_says_so(shell: Shell) -> None:
-    shell.out("task mmap a plain 2MiB")
-    shell.out("task touch a plain")
-    shell.out("sysctl thp_defrag=always")
-    shell.out("task mmap a huge 2MiB")
-    shell.out("task touch a huge")
-    names = "thp_fault_fallback", "thp_fault_alloc", "compact_stall", "compact_success"
-    assert shell.counted(*names) == [1, 1, 1, 1]
 
 
 def test_a_zone_is_drawn_block_by_block(shell: Shell) -> None:

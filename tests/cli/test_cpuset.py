@@ -1,23 +1,6 @@
 from tests.cli.conftest import SCENARIO, Outcome, Shell
 
 
-def test_list(shell: Shell) -> None:
-    assert shell("cpuset list") == Outcome(
-        0, "CPUSET  CPUS  MEMS  MIGRATE  PIDS\n/       0-3   0-1   yes      100 200\n"
-    )
-
-
-def test_memory_follows_an_attached_task(shell: Shell) -> None:
-    assert shell("cpuset create right --cpus 2-3 --mems 1") == Outcome(0)
-    assert shell("cpuset attach right a") == Outcome(0)
-    assert shell.out("cpuset list") == (
-        "CPUSET  CPUS  MEMS  MIGRATE  PIDS\n"
-        "/       0-3   0-1   yes      200\n"
-        "right   2-3   1     yes      100\n"
-    )
-    assert shell.maps("a")[0] == "default heap anon=8 dirty=8 active=0 N1=8 kernelpagesize_kB=4"
-
-
 def test_memory_follows_when_nodes_change(shell: Shell) -> None:
     shell.out("cpuset create one --cpus 0-3 --mems 0")
     shell.out("cpuset attach one a")

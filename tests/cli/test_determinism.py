@@ -37,35 +37,34 @@ def printed(lines: list[str], seed: str, state: Path) -> str:
     return done.stdout
 
 
+COMMANDS = f"""\
+boot {ROOT / "scenarios/two-node.yaml"}
+migratepages 4321 0 1 -v
+numa_maps 4321
+mbind 4321 heap bind:0 --move --json
+explain 4321
+show
+ps --json
+vmstat
+"""
+BALANCING = f"""\
+boot {ROOT / "scenarios/numa-balancing.yaml"}
+balance --seconds 3 --json
+balance --seconds 40 -v
+accesses
+show
+"""
+
+
 @pytest.mark.parametrize(
     "lines",
     [
-        pytest.param([f"run {path} --json --trace" for path in SCENARIOS], id="scenarios' steps"),
-        pytest.param([f"run {path} --json --steps" for path in CASES], id="recorded cases"),
-        pytest.param(
-            [
-                f"boot {ROOT / 'scenarios/two-node.yaml'}",
-                "migratepages 4321 0 1 -v",
-                "numa_maps 4321",
-                "mbind 4321 heap bind:0 --move --json",
-                "explain 4321",
-                "show",
-                "ps --json",
-                "vmstat",
-            ],
-            id="commands",
-        ),
-        pytest.param(
-            [
-                f"boot {ROOT / 'scenarios/numa-balancing.yaml'}",
-                "balance --seconds 3 --json",
-                "balance --seconds 40 -v",
-                "accesses",
-                "show",
-            ],
-            id="balancing",
-        ),
+        [f"run {path} --json --trace" for path in SCENARIOS],
+        [f"run {path} --json --steps" for path in CASES],
+        COMMANDS.splitlines(),
+        BALANCING.splitlines(),
     ],
+    ids=["scenarios' steps", "recorded cases", "commands", "balancing"],
 )
 def test_same_bytes_twice_and_under_other_hash_seeds(lines: list[str], tmp_path: Path) -> None:
     outputs = [printed(lines, seed, tmp_path / f"{i}.db") for i, seed in enumerate("018")]

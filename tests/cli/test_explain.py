@@ -33,23 +33,6 @@ def lines(shell: Shell, line: str) -> list[str]:
     return found
 
 
-def test_what_would_move_and_what_a_user_may_not(shell: Shell) -> None:
-    assert shell("explain a --as 26") == Outcome(
-        0,
-        "heap: 8 pages (N0=6 N1=2) would move\n"
-        "buf: 4 pages (N0=4) would stay: mapped more than once (only a caller with CAP_SYS_NICE"
-        " moves such pages); each by 2 entries, of processes 100, 200\n"
-        "lib: 16 pages (N0=16) would move\n" + SHARED,
-    )
-
-
-def test_shared_pages_are_no_obstacle_for_root(shell: Shell) -> None:
-    assert lines(shell, "a buf") == [
-        "buf: 4 pages (N0=4) would move; mapped more than once, so that move_pages and mbind need"
-        " --move-all"
-    ]
-
-
 def test_pins_with_the_sum_of_references(shell: Shell) -> None:
     shell.out("task pin a heap+4KiB:8KiB")
     shell.out("task pin a lib+0:4KiB --kind short")
@@ -109,29 +92,6 @@ def test_pages_of_the_target_node(shell: Shell) -> None:
     assert lines(shell, "a heap --to 1") == [
         "heap: 6 pages (N0=6) would move",
         "heap+24KiB: 2 pages (N1=2) are there already",
-    ]
-
-
-def test_full_target(unbooted: Shell) -> None:
-    unbooted.boot(
-        """\
-machine:
-  nodes:
-    0: {cpus: "0", memory: 64MiB}
-    1: {cpus: "1", memory: 16MiB}
-tasks:
-  a: {pid: 100, cpus: "0", memory: [{as: heap, kind: heap, size: 32MiB}]}
-"""
-    )
-    moves, stays = lines(unbooted, "a --to 1")
-    unbooted("migratepages a 0 1")
-    [moved] = unbooted.counted("pgmigrate_success")
-    assert moves == f"heap: {moved} pages (N0={moved}) would move"
-    assert stays.endswith(
-        f": {8192 - moved} pages (N0={8192 - moved}) would stay: the target node is full"
-    )
-    assert lines(unbooted, "a heap+31MiB") == [
-        "heap+31MiB: 256 pages (N0=256) would stay: the target node is full"
     ]
 
 

@@ -17,9 +17,7 @@ def test_a_checkerboard_has_single_pages(shell: Shell) -> None:
         "Node 0, zone      DMA "
         "  1793      1      1      1      1      1      1      1      1      0      0 \n"
     )
-    assert shell.json("buddyinfo") == [
-        {"node": 0, "zone": "DMA", "counts": [1793, *[1] * 8, 0, 0]},
-    ]
+    assert shell.json("buddyinfo") == [{"node": 0, "zone": "DMA", "counts": [1793, *[1] * 8, 0, 0]}]
 
 
 def test_pagetypeinfo_tells_the_types(shell: Shell) -> None:

@@ -14,31 +14,12 @@ tasks:
 """
 
 
-def test_blocks_are_listed(shell: Shell) -> None:
-    assert shell("offline") == (
-        0,
-        "memory0    node 0  none     online\n"
-        "memory1    node 0  DMA32    online\n"
-        "memory2-3  node 1  DMA32    online\n",
-        "",
-    )
-
-
 def test_node_goes_and_comes(shell: Shell) -> None:
     assert shell("offline 1") == (0, "memory2-3: offline\n", "")
     assert shell("numa_maps job").stdout.endswith(" N0=256 kernelpagesize_kB=4\n")
     assert shell("offline").stdout.endswith("memory2-3  node 1  DMA32    offline\n")
     assert shell("online 1 --blocks 3") == (0, "memory3: online\n", "")
     assert shell("online 1") == (0, "memory2: online\n", "")
-
-
-def test_what_holds_a_page_is_said(shell: Shell) -> None:
-    shell("task pin job heap+4KiB:8KiB")
-    assert shell("offline 1") == (
-        1,
-        "memory2: Interrupted system call: pinned by job (2 pages)\nmemory3: offline\n",
-        "offline: Interrupted system call\n",
-    )
 
 
 def test_block_in_several_zones_stays(shell: Shell) -> None:
@@ -57,11 +38,6 @@ def test_json_has_each_block(shell: Shell) -> None:
 def test_dry_run_changes_nothing(shell: Shell) -> None:
     assert shell("offline 1 --dry-run").exit == 0
     assert shell("online").stdout.endswith("memory2-3  node 1  DMA32    online\n")
-
-
-def test_trace_shows_the_engine(shell: Shell) -> None:
-    text = shell("offline 1 --blocks 2 --trace").stdout
-    assert "mm_migrate_pages_start: mode=MIGRATE_SYNC reason=memory_hotplug\n" in text
 
 
 @pytest.mark.parametrize(

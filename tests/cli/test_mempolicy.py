@@ -11,13 +11,6 @@ def test_policy_of_a_process(shell: Shell) -> None:
     assert shell("get_mempolicy 100") == Outcome(0, "default\n")
 
 
-def test_policy_decides_where_new_pages_go(shell: Shell) -> None:
-    shell.out("set_mempolicy a bind:1")
-    shell.out("task mmap a new 16KiB --populate")
-    assert shell.out("move_pages a new --query").endswith("4 pages on node 1\n")
-    assert shell.maps("a")[0].startswith("bind:1 heap anon=8 dirty=8 active=0 N0=6 N1=2")
-
-
 def test_policy_of_an_address(shell: Shell) -> None:
     shell.out("mbind a heap+8KiB 4KiB preferred:1")
     assert shell("get_mempolicy a heap") == Outcome(0, "default\n")
@@ -35,20 +28,6 @@ def test_node_of_a_page(shell: Shell) -> None:
         "nodes": "",
         "node": 0,
     }
-
-
-def test_node_faults_an_absent_page_in(shell: Shell) -> None:
-    shell.out("task mmap a new 4KiB --shared")
-    assert shell.out("move_pages a new --query").endswith("1 page -ENOENT not present\n")
-    assert shell("get_mempolicy a new --node") == Outcome(0, "0\n")
-    assert shell.out("move_pages a new --query").endswith("1 page on node 0\n")
-
-
-def test_node_of_an_interleaving_process_is_the_next_one(shell: Shell) -> None:
-    shell.out("set_mempolicy a interleave:0-1")
-    assert shell("get_mempolicy a --node") == Outcome(0, "0\n")
-    shell.out("set_mempolicy a interleave=static:1")
-    assert shell("get_mempolicy a --node") == Outcome(0, "1\n")
 
 
 def test_mems_allowed(shell: Shell) -> None:

@@ -5,14 +5,6 @@ from tests.cli.conftest import Outcome, Shell
 NONE_7 = Outcome(1, "", "migrate_pages: No such process: there is no process 7\n")
 NOBODY = Outcome(1, "", "migrate_pages: No such process: there is no process called nobody\n")
 HEAP = "default heap anon=8 dirty=8 active=0 {} kernelpagesize_kB=4"
-FULL_TARGET = """\
-machine:
-  nodes:
-    0: {cpus: "0", memory: 64MiB}
-    1: {cpus: "1", memory: 16MiB}
-tasks:
-  a: {pid: 100, cpus: "0", memory: [{as: heap, kind: heap, size: 32MiB}]}
-"""
 
 
 def test_success_is_silent_and_moves_shared_pages_for_root(shell: Shell) -> None:
@@ -71,24 +63,8 @@ def test_refusals(shell: Shell, args: str, outcome: Outcome) -> None:
     assert shell(f"migratepages {args}") == outcome
 
 
-def test_pid_0_is_the_caller_itself(shell: Shell) -> None:
-    assert shell("migratepages 0 0 1") == Outcome(0)
-    assert shell.counted("pgmigrate_success") == [0]
-
-
 def test_nodes_are_looked_at_before_the_process(shell: Shell) -> None:
     assert shell("migratepages 7 9 1").stdout == "<9> is invalid\n"
-
-
-def test_owner_leaves_shared_pages_and_verbose_says_so(shell: Shell) -> None:
-    assert shell("migratepages 100 0 1 --as 26 -v") == Outcome(
-        0,
-        "",
-        "pymigrate: 4 pages of process 100 stayed: mapped more than once (only a caller with"
-        " CAP_SYS_NICE moves such pages): 4 of buf on node 0\n"
-        "pymigrate: estimated 29 us: unmap 9.9 us, flush 1 us, copy 8.19 us, remap 9.9 us\n",
-    )
-    assert shell.counted("pgmigrate_success", "pgmigrate_fail") == [22, 0]
 
 
 def test_verbose_says_that_all_moved(shell: Shell) -> None:
@@ -134,33 +110,6 @@ def test_verbose_names_pinned_pages(shell: Shell) -> None:
         " other 24 us\n",
     )
     assert shell.counted("pgmigrate_success", "pgmigrate_fail") == [24, 2]
-
-
-def test_verbose_names_pages_that_are_held(shell: Shell) -> None:
-    shell.out("task pin 100 heap+0:4KiB --kind short")
-    assert shell("migratepages 100 0 1 -v").stderr == (
-        "pymigrate: 1 page of process 100 stayed: held by another reference: 1 of heap on node 0\n"
-        "pymigrate: estimated 46.3 us: unmap 11.2 us, flush 2.5 us, copy 9.31 us, remap 11.2 us,"
-        " other 12 us\n"
-    )
-
-
-def test_full_target_keeps_what_moved(unbooted: Shell) -> None:
-    unbooted.boot(FULL_TARGET)
-    stderr = unbooted.err("migratepages 100 0 1 -v", 1)
-    moved, failed = unbooted.counted("pgmigrate_success", "pgmigrate_fail")
-    assert stderr == (
-        "migrate_pages: Cannot allocate memory\npymigrate: node 1 is full\n"
-        f"pymigrate: {8192 - moved} pages of process 100 stayed: the target node is full:"
-        f" {8192 - moved} of heap on node 0\n"
-        "pymigrate: estimated 5.15 ms: unmap 1.82 ms, flush 8 us, copy 1.5 ms, remap 1.82 ms\n"
-    )
-    assert 0 < moved < 4096
-    assert failed == 1
-    assert unbooted.maps("100") == [
-        f"default heap anon=8192 dirty=8192 active=0 N0={8192 - moved} N1={moved}"
-        " kernelpagesize_kB=4"
-    ]
 
 
 def test_json(shell: Shell) -> None:
@@ -210,8 +159,3 @@ def test_json_of_a_dry_run(shell: Shell) -> None:
             }
         ],
     }
-
-
-def test_ret_counts_folios_that_stayed(shell: Shell) -> None:
-    shell.out("task pin 100 heap+0:8KiB")
-    assert shell.json("migratepages 100 0 1 -q")["ret"] == 2

@@ -36,10 +36,7 @@ KNOWN = (
         ("cpuset create x --mems 0", "Missing option '--cpus'."),
         ("cpuset create x --cpus a --mems 0", "'a' is not a list of CPUs; expected one such as"),
         ("cpuset create x --cpus 0 --mems 1024", "node 1024 is out of range; the highest is 1023"),
-        (
-            "cpuset create / --cpus 0 --mems 0",
-            "'/' is not a name; expected letters,",
-        ),
+        ("cpuset create / --cpus 0 --mems 0", "'/' is not a name; expected letters,"),
         ("cpuset attach x", "Missing argument 'PID'."),
         ("cpuset remove x", "No such command 'remove'."),
         ("damon migrate_cold 1", "Expected either --node, or --task."),

@@ -5,23 +5,6 @@ import pytest
 from tests.cli.conftest import Outcome, Shell
 
 
-def test_query(shell: Shell) -> None:
-    assert shell("move_pages a heap --query") == Outcome(
-        0,
-        "         ADDRESS STATUS\n"
-        "        10000000 0\n"
-        "        10001000 0\n"
-        "        10002000 0\n"
-        "        10003000 0\n"
-        "        10004000 0\n"
-        "        10005000 0\n"
-        "        10006000 1\n"
-        "        10007000 1\n"
-        "6 pages on node 0\n"
-        "2 pages on node 1\n",
-    )
-
-
 def test_move(shell: Shell) -> None:
     assert shell("move_pages a heap+8KiB:8KiB 10005000 0x10006000 --to 1") == Outcome(
         0,

@@ -20,29 +20,6 @@ def test_output(shell: Shell, who: str, text: str) -> None:
     assert shell(f"numa_maps {who}") == Outcome(0, text)
 
 
-@pytest.mark.parametrize(
-    ("policy", "printed"),
-    [
-        ("bind:1", "bind:1"),
-        ("interleave=static:0-1", "interleave=static:0-1"),
-        ("weighted-interleave:0-1", "weighted interleave:0-1"),
-        ("preferred-many:0-1", "prefer (many):0-1"),
-        ("preferred:1", "prefer:1"),
-        ("local", "local"),
-        ("bind=relative:1", "bind=relative:1"),
-        ("bind=static|balancing:0", "bind=static|balancing:0"),
-    ],
-)
-def test_policy_of_the_task_stands_where_a_mapping_has_none(
-    shell: Shell, policy: str, printed: str
-) -> None:
-    shell.out(f"set_mempolicy a '{policy}'")
-    shell.out("mbind a lib 64KiB bind:0")
-    first, _, last = shell.maps("a")
-    assert first.startswith(f"{printed} heap anon=8")
-    assert last.startswith("bind:0 file=/lib/c.so")
-
-
 def test_mapping_without_pages_ends_after_its_name(shell: Shell) -> None:
     shell.out("task mmap a empty 4KiB")
     assert shell.out("numa_maps a") == f"{A}200004600000 default\n"
@@ -61,7 +38,7 @@ def test_json(shell: Shell) -> None:
             "active": 0,
             "nodes": {"0": 6, "1": 2},
             "kernelpagesize_kB": 4,
-        },
+        }
     ]
 
 

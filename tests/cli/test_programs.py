@@ -181,17 +181,20 @@ def test_machine_that_was_booted_anew_meanwhile(shell: Shell) -> None:
 # exec
 
 
-def test_exec_finds_the_programs(shell: Shell) -> None:
-    found = sh(shell, "for p in migratepages numastat pidof; do basename $(command -v $p); done")
-    assert found == Outcome(0, "migratepages\nnumastat\npidof\n")
-
-
-def test_exec_passes_the_exit_code_on(shell: Shell) -> None:
-    assert sh(shell, "exit 9") == Outcome(9)
-
-
-def test_exec_leaves_options_behind_the_command_alone(shell: Shell) -> None:
-    assert shell.spawn("exec echo --state -h") == Outcome(0, "--state -h\n")
+@pytest.mark.parametrize(
+    ("command", "outcome"),
+    [
+        (
+            "-- sh -c 'for p in migratepages pidof; do basename $(command -v $p); done'",
+            Outcome(0, "migratepages\npidof\n"),
+        ),
+        ("-- sh -c 'exit 9'", Outcome(9)),
+        ("echo --state -h", Outcome(0, "--state -h\n")),
+    ],
+    ids=["finds the programs", "passes the exit code on", "leaves the command's options alone"],
+)
+def test_exec(shell: Shell, command: str, outcome: Outcome) -> None:
+    assert shell.spawn(f"exec {command}") == outcome
 
 
 def test_exec_boots(unbooted: Shell) -> None:
@@ -243,7 +246,8 @@ def run_shims(shell: Shell, script: str, **environment: str) -> Outcome:
 
 def test_shims_work_on_the_machine_of_the_environment(shell: Shell) -> None:
     folder = shell.folder / "bin"
-    assert shell.out(f"shims {folder}") == f"PATH={folder}:$PATH; export PATH\n"
+    for _ in range(2):  # they may be written again
+        assert shell.out(f"shims {folder}") == f"PATH={folder}:$PATH; export PATH\n"
     names = "memhog migratepages migspeed numactl numastat pgrep pidof ps"
     assert sorted(os.listdir(folder)) == names.split()
     assert run_shims(shell, "ps -e -o comm=") == Outcome(0, "alpha\nbeta\n")
@@ -265,11 +269,6 @@ def test_shims_need_no_python_path(shell: Shell) -> None:
     assert run_shims(shell, "cd $HOME/bin && numactl true && pidof alpha", PYTHONPATH="") == (
         Outcome(0, "100\n")
     )
-
-
-def test_shims_are_written_again(shell: Shell) -> None:
-    shell.out("shims bin")
-    assert shell.out("shims bin").startswith("PATH=")
 
 
 def test_shims_leave_other_programs_alone(shell: Shell) -> None:

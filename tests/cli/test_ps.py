@@ -20,14 +20,6 @@ tasks:
 """
 
 
-def test_output(shell: Shell) -> None:
-    assert shell.out("ps") == (
-        " PID UID TASK CPUS  RSS   N0  N1 POLICY                  COMM\n"
-        "  80  33 web  0-1  6144 1024 512 weighted interleave:0-1 nginx\n"
-        "1000   0 log  1    6144 1024 512 default                 log\n"
-    )
-
-
 def test_json(shell: Shell) -> None:
     assert shell.json("ps")[1] == {
         "pid": 1000,

@@ -25,16 +25,7 @@ from pymigrate.cli import main
 from pymigrate.scenario.read.loader import load
 from pymigrate.scenario.spec import models
 from tests.cli.conftest import ROOT
-from tests.cli.readme import (
-    CODE,
-    README,
-    SECTIONS,
-    TEXT,
-    blocks,
-    command_rows,
-    sections,
-    step_rows,
-)
+from tests.cli.readme import CODE, README, SECTIONS, TEXT, blocks, command_rows, sections, step_rows
 
 MARK = "@@ the next command @@"
 EXAMPLE = re.compile(r"# (\S+\.yaml)\b")  # how the first line of a ```yaml block names its file

@@ -16,12 +16,6 @@ def on_nodes(shell: Shell, task: str) -> str:
     return " ".join(word for word in shell.maps(task)[0].split() if word.startswith("N"))
 
 
-def test_pages_are_demoted(shell: Shell) -> None:
-    assert shell("reclaim 1MiB") == Outcome(0, "256 pages reclaimed\n")
-    assert on_nodes(shell, "a") == "N0=768 N1=256"
-    assert shell.counted("pgdemote_direct", "pgmigrate_success") == [256, 256]
-
-
 def test_only_what_one_task_maps(shell: Shell) -> None:
     assert shell("reclaim 2MiB --target b") == Outcome(0, "512 pages reclaimed\n")
     assert on_nodes(shell, "a") == "N0=1024"

@@ -116,15 +116,6 @@ def reached(records: list[Record]) -> list[list[tuple[str, int, int]]]:
     ]
 
 
-def test_batch_scheduler_moves_private_pages_and_root_the_shared_ones() -> None:
-    assert reached(run_scenario(FOLDER / "batch-scheduler-steps.yaml")) == [
-        [("job", 6000000, 0)],
-        [("job", 0, 6000000)],
-        [("job", 5000000, 1000000)],
-        [("job", 6000000, 0)],
-    ]
-
-
 def test_cpuset_takes_its_memory_along_but_for_cgroup_v1() -> None:
     path = FOLDER / "cpuset-steps.yaml"
     there = [("first", 750000, 250000), ("second", 0, 1000000)]

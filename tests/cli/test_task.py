@@ -71,9 +71,6 @@ def test_touch_strides(shell: Shell) -> None:
     ("advice", "left"),
     [
         ("dontneed", ["8 pages -ENOENT not present"]),
-        ("free", ["6 pages on node 0", "2 pages on node 1"]),
-        ("cold", ["6 pages on node 0", "2 pages on node 1"]),
-        ("dontfork", ["6 pages on node 0", "2 pages on node 1"]),
         ("populate_write", ["6 pages on node 0", "2 pages on node 1"]),
     ],
 )
@@ -105,19 +102,6 @@ def test_fork_and_exit(shell: Shell) -> None:
     assert shell.maps("a")[0] == (
         "default heap anon=8 dirty=8 active=0 N0=6 N1=2 kernelpagesize_kB=4"
     )
-
-
-def test_exit_frees_memory(shell: Shell) -> None:
-    assert shell("task exit b") == Outcome(0)
-    assert shell.counted("pgfree") == [3]
-    assert shell("numa_maps 200").exit == 1
-
-
-def test_copy_on_write_lands_where_the_child_runs(shell: Shell) -> None:
-    shell.out("task fork a child")
-    shell.out("task sched_setaffinity child 2")
-    assert shell("task touch child heap") == Outcome(0)
-    assert shell.maps("child")[0] == ("default heap anon=8 dirty=8 N1=8 kernelpagesize_kB=4")
 
 
 def test_pin_holds_pages_until_unpin(shell: Shell) -> None:

@@ -18,24 +18,6 @@ def test_one_tier_has_no_targets(shell: Shell) -> None:
     )
 
 
-def test_targets_are_listed(shell: Shell) -> None:
-    shell.boot(TIERED)
-    assert shell.out("tiers") == (
-        "NODE TIER          ADISTANCE TOP PREFERRED FALLBACK\n"
-        "   0 memory_tier4        576 yes 1-2       1-2\n"
-        "   1 memory_tier22      2880 no  -         -\n"
-        "   2 memory_tier22      2900 no  -         -\n"
-    )
-
-
-def test_sysfs(shell: Shell) -> None:
-    shell.boot(TIERED)
-    assert shell.out("tiers --sysfs") == (
-        "/sys/devices/virtual/memory_tiering/memory_tier4/nodelist:0\n"
-        "/sys/devices/virtual/memory_tiering/memory_tier22/nodelist:1-2\n"
-    )
-
-
 def test_json(shell: Shell) -> None:
     shell.boot(TIERED)
     shown = shell.json("tiers --json")

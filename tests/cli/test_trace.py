@@ -34,16 +34,6 @@ def test_steps_stand_among_the_tracepoints(shell: Shell, line: str) -> None:
     assert "migrate_step: 1 lock the old folio, folio heap+0 on node 0, attempt 1: free" in shown
 
 
-def test_steps_say_where_a_folio_backed_out(shell: Shell) -> None:
-    shell.out("task pin a lib+4KiB:4KiB --kind short")
-    text = shell.out("migratepages a 0 1 --steps -q")
-    assert (
-        "count the references, folio /lib/c.so+1 on node 0, attempt 1: refcount 3, expected 2:"
-        " backs out with EAGAIN\n"
-    ) in text
-    assert "attempt 2: refcount 3, expected 2: backs out with EAGAIN\n" in text
-
-
 def test_the_caller_is_named(shell: Shell) -> None:
     text = shell.out("mbind a heap bind:1 --move --trace")
     assert text.startswith(f"           alpha-100     [000] .....     0.000000: {EVENTS[0][:20]}")
