@@ -13,16 +13,8 @@ from pymigrate.syscalls.mempolicy import (
     set_mempolicy_home_node,
 )
 from pymigrate.syscalls.process import touch
-from tests.conftest import (
-    BASE,
-    PAGE,
-    errno_of,
-    mapped,
-    new_file,
-    new_task,
-    nodes_with,
-    touched,
-)
+from tests.conftest import BASE, PAGE, errno_of, mapped, new_file, new_task, nodes_with, touched
+from tests.unit.syscalls.conftest import outcome
 
 TOP = 1 << 64
 DEFAULT, PREFERRED, BIND, INTERLEAVE, LOCAL, MANY, WEIGHTED = range(7)
@@ -222,11 +214,7 @@ def test_the_order_of_mbinds_checks(
 ) -> None:
     task = new_task(machine, uid=uid)
     mapped(machine, task, "16KiB")
-    call = (machine, task, addr, length, mode, nodes, flags)
-    if answer is None:
-        mbind(*call)
-    else:
-        assert errno_of(mbind, *call) == answer
+    assert outcome(mbind, machine, task, addr, length, mode, nodes, flags) == answer
 
 
 # set_mempolicy_home_node

@@ -8,6 +8,7 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.migrate import check_flags, migrate_pages, move_pages
 from pymigrate.syscalls.process import fork
 from tests.conftest import errno_of, four_nodes, new_task, nodes_of, nodes_with, touched
+from tests.unit.syscalls.conftest import outcome
 
 N = Nodemask.of
 ROOT, ALICE, BOB = 0, 1000, 1001
@@ -49,10 +50,7 @@ def test_access_is_checked_before_the_nodes(machine: Machine) -> None:
 def test_the_new_nodes(machine: Machine, uid: int, new: Nodemask, answer: int | str) -> None:
     task = new_task(machine, uid=uid)
     touched(machine, task, "4KiB")
-    if answer == 0:
-        assert migrate_pages(machine, task, task, N(0), new) == 0
-    else:
-        assert errno_of(migrate_pages, machine, task, task, N(0), new) == answer
+    assert outcome(migrate_pages, machine, task, task, N(0), new) == answer
 
 
 def test_a_node_without_memory_is_eperm_or_dropped() -> None:

@@ -225,8 +225,7 @@ def test_6_1_does_not_show_inaccessible_pages() -> None:
 
 
 @pytest.mark.parametrize(
-    ("setup", "writable"),
-    [("written", True), ("shared with a child", False), ("zero page", False)],
+    ("setup", "writable"), [("written", True), ("shared with a child", False), ("zero page", False)]
 )
 def test_private_entries_become_writable_at_once_if_they_are_exclusive_and_dirty(
     machine: Machine, task: Task, setup: str, writable: bool

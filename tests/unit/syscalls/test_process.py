@@ -7,15 +7,7 @@ from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.syscalls.process import exit_task, fork, sched_setaffinity, touch
-from tests.conftest import (
-    PAGE,
-    errno_of,
-    mapped,
-    new_file,
-    new_task,
-    nodes_of,
-    nodes_with,
-)
+from tests.conftest import PAGE, errno_of, mapped, new_file, new_task, nodes_of, nodes_with
 from tests.property.invariants import check, entries, sharing
 
 
