@@ -76,13 +76,6 @@ def test_ephemeral_keeps_nothing(unbooted: Shell) -> None:
     assert not unbooted.state.exists()
 
 
-def test_without_state_file_and_directory(unbooted: Shell) -> None:
-    missing = unbooted.folder / "none"
-    assert unbooted.err(f"--state {missing}/state.db boot", 3) == (
-        f"pymigrate: {missing}/state.db: cannot be opened: there is no directory {missing}\n"
-    )
-
-
 @pytest.mark.parametrize("name", ["fork-server", "fork-server.yaml"])
 def test_a_built_in_scenario_is_booted_by_name(unbooted: Shell, name: str) -> None:
     assert unbooted.out(f"boot {name}") == f"booted {name}: Linux 6.12, 2 nodes, 1GiB, 3 tasks\n"

@@ -134,28 +134,12 @@ def test_json(shell: Shell) -> None:
 def test_json_of_a_dry_run(shell: Shell) -> None:
     answer = shell.json("migratepages 100 0 1 --as 26 --dry-run")
     assert answer.pop("estimated")["unmap_us"] == 9.9
-    assert answer == {
-        "ret": 0,
-        "errno": None,
-        "changes": [
-            {"pid": 100, "mapping": "heap", "before": {"0": 6, "1": 2}, "after": {"1": 8}},
-            {"pid": 100, "mapping": "lib", "before": {"0": 16}, "after": {"1": 16}},
-        ],
-        "other": [],
-        "counters": {
-            "numa_hit": 22,
-            "numa_other": 22,
-            "pgalloc_dma32": 22,
-            "pgfree": 22,
-            "pgmigrate_success": 22,
-        },
-        "stayed": [
-            {
-                "pid": 100,
-                "mapping": "buf",
-                "node": 0,
-                "nr": 4,
-                "why": "mapped more than once (only a caller with CAP_SYS_NICE moves such pages)",
-            }
-        ],
-    }
+    assert (answer["ret"], answer["errno"], answer["other"]) == (0, None, [])
+    assert answer["changes"] == [
+        {"pid": 100, "mapping": "heap", "before": {"0": 6, "1": 2}, "after": {"1": 8}},
+        {"pid": 100, "mapping": "lib", "before": {"0": 16}, "after": {"1": 16}},
+    ]
+    assert answer["counters"]["pgmigrate_success"] == 22
+    [left] = answer["stayed"]
+    assert left.pop("why").startswith("mapped more than once")
+    assert left == {"pid": 100, "mapping": "buf", "node": 0, "nr": 4}

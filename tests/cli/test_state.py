@@ -175,15 +175,6 @@ def another_writer(shell: Shell) -> Iterator[None]:
     other.close()
 
 
-def test_writer_waits_for_another(shell: Shell) -> None:
-    with another_writer(shell):
-        process = shell.start(mapping("r1"))
-        time.sleep(0.3)
-        assert process.poll() is None
-    assert reap(process) == 0
-    assert_whole(shell, {"r1"}, {"r1"})
-
-
 @SIGNALS
 def test_interrupt_changes_nothing(shell: Shell) -> None:
     with shell.unchanged():
@@ -195,12 +186,6 @@ def test_interrupt_changes_nothing(shell: Shell) -> None:
         _, stderr = process.communicate(timeout=60)
     assert "Traceback" not in stderr
     assert process.returncode == 130
-
-
-def test_nothing_lies_beside_the_state_at_rest(shell: Shell) -> None:
-    shell.out("migratepages a 0 1")
-    shell.out("vmstat")
-    assert sorted(os.listdir(shell.folder)) == ["machine.yaml", "state.db"]
 
 
 def test_scenario_changed_since_boot(shell: Shell) -> None:
@@ -258,12 +243,6 @@ def test_database_of_another_application_is_left_alone(unbooted: Shell, line: st
         )
 
 
-def test_directory_as_state(unbooted: Shell) -> None:
-    said = f"pymigrate: {unbooted.folder}: is not a file; expected a state file of pymigrate\n"
-    for line in ("vmstat", "migratepages a 0 1", "boot"):
-        assert unbooted.err(f"--state {unbooted.folder} {line}", 3) == said
-
-
 def test_empty_file_is_a_machine_that_was_never_booted(unbooted: Shell) -> None:
     unbooted.state.write_bytes(b"")
     assert BOOTED.fullmatch(unbooted("vmstat").stderr)
@@ -274,23 +253,6 @@ def test_truncated_state_is_damaged_until_it_is_booted_afresh(shell: Shell, size
     os.truncate(shell.state, size)
     damaged = f"pymigrate: {shell.state}: is damaged; `pymigrate boot` starts afresh\n"
     assert shell.err("migratepages a 0 1", 3) == damaged
-    shell.out("boot")
-    assert shell.counted("pgmigrate_success") == [0]
-
-
-@pytest.mark.parametrize(
-    ("version", "said"),
-    [
-        (99, "a newer pymigrate; upgrade to it, or let `pymigrate boot` start afresh"),
-        (0, "an older pymigrate; `pymigrate boot` starts afresh"),
-    ],
-)
-def test_state_of_another_version_until_it_is_booted_afresh(
-    shell: Shell, version: int, said: str
-) -> None:
-    execute(shell, f"PRAGMA user_version = {version}")
-    for line in ("vmstat", "migratepages a 0 1"):
-        assert shell.err(line, 3) == f"pymigrate: {shell.state}: was made by {said}\n"
     shell.out("boot")
     assert shell.counted("pgmigrate_success") == [0]
 

@@ -8,7 +8,6 @@ from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.devices import migrate_vma
 from pymigrate.syscalls.mmap import mlock
 from pymigrate.syscalls.process import touch
-from pymigrate.views.proc import vmstat
 from pymigrate.views.proc.meminfo import format_node, format_rows, meminfo, node_meminfo
 from tests.conftest import PAGE, mapped, new_file, nodes_with, touched
 
@@ -85,27 +84,6 @@ def test_dirty_pages_of_a_disk_file(machine: Machine, task: Task) -> None:
 def test_a_node_without_memory_has_only_zeros() -> None:
     machine = nodes_with("64MiB", "0")
     assert set(node_meminfo(machine, 1).values()) == {0}
-
-
-def test_the_nodes_add_up_to_the_machine(machine: Machine, task: Task) -> None:
-    touched(machine, task, "16KiB", is_shared=True)
-    touched(machine, task, "8KiB", node=1)
-    whole, nodes = meminfo(machine), [node_meminfo(machine, nid) for nid in (0, 1)]
-    shared = [name for name in whole if name in nodes[0]]
-    assert len(shared) == 35
-    assert {name: whole[name] for name in shared} == {
-        name: nodes[0][name] + nodes[1][name] for name in shared
-    }
-
-
-def test_vmstat_of_the_nodes_adds_up_to_the_machines(machine: Machine, task: Task) -> None:
-    touched(machine, task, "16KiB", node=1)
-    whole = vmstat.rows(machine)
-    parts = [vmstat.node_rows(machine, node) for node in machine.nodes.values()]
-    assert len(parts[0]) == 65
-    assert {name: whole[name] for name in parts[0]} == {
-        name: parts[0][name] + parts[1][name] for name in parts[0]
-    }
 
 
 def test_what_is_promised_is_private_writable_memory_and_shared_objects(

@@ -77,4 +77,5 @@ def test_chrome(machine: Machine) -> None:
     assert [event["ts"] for event in events[2:]] == list(range(8))
     assert events[4]["name"] == "6 count the references"
     assert events[4]["cat"] == "migrate_step,failed"
-    assert {event["pid"] for event in events} == {7}
+    assert {(event["pid"], event["tid"]) for event in events} == {(7, 7)}
+    assert all(event["dur"] == 1 for event in events if event["ph"] == "X")
