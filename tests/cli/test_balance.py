@@ -37,29 +37,11 @@ def test_time_goes_on_where_it_stood(shell: Shell) -> None:
 
 def test_json(shell: Shell) -> None:
     value = shell.json("balance --seconds 1.2")
-    assert value["balanced"][0] == {
-        "pid": 100,
-        "task": "a",
-        "node": 1,
-        "scans": 1,
-        "pte_updates": 1024,
-        "huge_pte_updates": 0,
-        "hint_faults": 1024,
-        "hint_faults_local": 0,
-        "pages_migrated": 1024,
-        "preferred": None,
-        "period": 2000,
-    }
-    assert value["scans"][0] == {
-        "time": 1004,
-        "pid": 100,
-        "pte_updates": 1024,
-        "huge_pte_updates": 0,
-        "hint_faults": 1024,
-        "hint_faults_local": 0,
-        "pages_migrated": 1024,
-        "period": 2000,
-    }
+    counts = {"pte_updates": 1024, "huge_pte_updates": 0, "period": 2000}
+    counts |= {"hint_faults": 1024, "hint_faults_local": 0, "pages_migrated": 1024}
+    whose = {"pid": 100, "task": "a", "node": 1}
+    assert value["balanced"][0] == {**whose, "scans": 1, "preferred": None, **counts}
+    assert value["scans"][0] == {"time": 1004, "pid": 100, **counts}
     assert value["counted"]["numa_hint_faults"] == 1024
     assert value["ended"] == []
 
