@@ -113,6 +113,12 @@ def reserve(machine: Machine) -> None:
     machine.resv_huge_pages = 1
 
 
+def lose_device(machine: Machine) -> None:
+    add_device(machine, "gpu", 8)
+    device = machine.devices["gpu"]
+    device.free.put(device.start + 6, device.start + 8)
+
+
 def on_device(frame: Frame) -> Callable[[Machine], None]:
     def spoil(machine: Machine) -> None:
         add_device(machine, "gpu", 8)
@@ -152,6 +158,7 @@ def lose_node(machine: Machine) -> None:
         (change(lambda machine: machine, resv_huge_pages=1), "0 huge pages are reserved, and 1"),
         (reserve, "1 huge pages are reserved, of 0 free"),
         (on_device(ANON._replace(flags=0)), "device gpu: frame 0x"),
+        (lose_device, "device gpu: 2 frames from 0x40000000006 are neither free nor in use"),
         (on_device(ANON._replace(order=9)), "holds what cannot be there"),
         (on_device(ANON._replace(pins=1)), "holds what cannot be there"),
         (lambda machine: task_of(machine).mm.vmas.pop(0), "lies in no mapping"),

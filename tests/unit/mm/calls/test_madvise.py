@@ -98,6 +98,7 @@ def test_pageout_drops_clean_file_pages_and_unmaps_dirty(machine: Machine, task:
     madvise(machine, task, addr, 3 * PAGE, Madv.PAGEOUT)
     assert nodes_of(machine, task, addr, "16KiB") == [[3, -1], [1, 0]]
     assert [run.start for run in file.pages.runs] == [0, 3]
+    assert task.mm.tables.at(addr // PAGE) is not None
     assert frame_of(machine, file.pages.runs[0].pfn(0)).flags & FrameFlag.DIRTY
 
 

@@ -197,3 +197,13 @@ def test_only_the_upper_half_between_the_scanners_is_searched() -> None:
 def test_the_lowest_listed_block_is_found_too() -> None:
     machine = declared("run: 3600, stride: 4097", FULL.format("14404KiB"), memory="16MiB")
     assert find_free_block(scanner(machine, order=9)) == (3600, 0)
+
+
+def test_a_search_in_vain_lets_the_next_begin_an_order_lower() -> None:
+    cc = scanner(declared(FULL.format("0MiB"), memory="16MiB"), order=3)
+    assert [(find_free_block(cc), cc.search_order) for _ in range(4)] == [
+        (None, 1),
+        (None, 0),
+        (None, -1),
+        (None, 1),
+    ]

@@ -141,6 +141,13 @@ def test_a_run_is_told(
     assert told(declared(*patterns, memory="8MiB"), mode, **how) == lines
 
 
+def test_no_block_of_cma_is_captured() -> None:
+    machine = declared(FEW, memory="8MiB")
+    set_pageblocks(machine.nodes[0].zones[0], 0, 512, MigrateType.CMA)
+    lines = told(machine, ASYNC, is_direct=True, migratetype=MigrateType.MOVABLE)
+    assert lines[5] == "finished node=0 zone=DMA      order=9 ret=success"
+
+
 @pytest.mark.parametrize(
     ("size", "between"), [("64KiB", ["finished"]), ("256KiB", [])], ids=["at its end", "inside"]
 )

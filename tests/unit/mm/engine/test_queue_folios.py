@@ -216,8 +216,10 @@ def test_pages_of_a_table_some_of_which_are_shared(
     child = fork(machine, task, "b")
     for page in (1, 2, 6):
         touch(machine, child, addr + page * PAGE, PAGE)
+    machine.watch = Watch(left=(left := []))
     assert migrate(machine, task, "0", "1", move_all) == 0
     assert nodes_of(machine, task, addr, "48KiB") == expected
+    assert sum(stay.nr for stay in left) == (0 if move_all else 9)
     assert machine.counters["pgmigrate_success"] == (12 if move_all else 3)
 
 

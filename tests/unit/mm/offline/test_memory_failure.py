@@ -159,8 +159,10 @@ def test_clean_page_cache(machine: Machine, task: Task, is_mapped: bool) -> None
 
 
 def test_free_page_is_taken_off_its_list(machine: Machine) -> None:
-    soft_offline_page(machine, (1 << 32) + 77)
+    for pfn in (78, 77):
+        soft_offline_page(machine, (1 << 32) + pfn)
     assert is_bad(machine, (1 << 32) + 77)
+    assert is_bad(machine, (1 << 32) + 78)
 
 
 def test_kernel_memory_cannot_be_handled(machine: Machine) -> None:
