@@ -25,7 +25,7 @@ from pymigrate.syscalls.reclaim import reclaim
 from pymigrate.uapi import MPOL
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT, PAGE_SIZE, parse_size
 from pymigrate.views.proc import vmstat
-from tests.conftest import errno_of, hold, mapped, new_file, new_task, nodes_of, touched
+from tests.conftest import errno_of, hold, mapped, new_file, new_task, nodes_of, pfn_at, touched
 from tests.property.invariants import check
 from tests.unit.mm.conftest import file_of, huge, loaded, with_task
 
@@ -368,3 +368,15 @@ def test_pages_that_take_turns_are_looked_at_together(machine: Machine, task: Ta
     node, start = machine.nodes[0], first_frame(first)
     assert in_lru_order(node, [first, second], start) == [first, second]
     assert in_lru_order(node, [first, second], start + 1) == [second, first]
+
+
+def test_locked_pages_of_a_table_and_ramfs_are_not_looked_at(machine: Machine, task: Task) -> None:
+    addr = mapped(machine, task, "48KiB")
+    for page in range(12):
+        touch(machine, task, addr + page * 7 % 12 * PAGE_SIZE, PAGE_SIZE)
+    locked = [(pfn_at(task, addr + 3 * PAGE_SIZE), 1)]
+    update_frames(machine, locked, lambda frame: frame.with_flags(FrameFlag.LOCKED))
+    _, kept = file_of(machine, task, "16KiB", "ramfs")
+    touch(machine, task, kept, 4 * PAGE_SIZE, write=False)
+    [part] = evictable(machine, 0)
+    assert (part.nr_folios, 3 in part.picked) == (11, False)
