@@ -85,27 +85,28 @@ class PteRun(NamedTuple):
     def clip(self, a: int, b: int) -> "PteRun":
         """The part inside [a, b)."""
         start, nr, lanes, order, flags = self
+        end = start + nr
         if a <= start:
-            if b >= start + nr:
+            if b >= end:
                 return self
             a = start
-        b = min(b, start + nr)
-        k = len(lanes)
+        if b > end:
+            b = end
         assert not order or not ((a - start) | (b - start)) & ((1 << order) - 1), "half an entry"
-        cut, entries = (a - start) >> order, (b - a) >> order
+        k = len(lanes)
         if k == 1:
             lanes = (lanes[0] + a - start,)
         elif k == nr >> order:
-            lanes = lanes[cut : cut + entries]
+            lanes = lanes[(a - start) >> order : (b - start) >> order]
         elif k:
-            row, lane = divmod(cut, k)
+            row, lane = divmod((a - start) >> order, k)
             low = row << order
             if lane:
                 high = low + (1 << order)
                 lanes = (*[p + low for p in lanes[lane:]], *[p + high for p in lanes[:lane]])
             elif low:
                 lanes = tuple([p + low for p in lanes])
-            lanes = lanes[:entries]
+            lanes = lanes[: (b - a) >> order]
         return _new(PteRun, (a, b - a, lanes, order, flags))
 
     def join(self, tail: "PteRun") -> "PteRun | None":
@@ -145,12 +146,17 @@ class PteRun(NamedTuple):
                 table[page - start] = pfn
             return [PteRun(start, nr, tuple(table), order, flags)]
         out: list[PteRun] = []
-        at = start
+        at, shift, behind = start, lanes[0] - start, -1  # behind the last frame of *out*
         for page, pfn in zip(pages, pfns, strict=True):
-            if page > at:
-                _append(out, self.clip(at, page))
-            _append(out, _new(PteRun, (page, 1, (pfn,), order, flags)))
-            at = page + 1
+            single = _new(PteRun, (page, 1, (pfn,), order, flags))
+            if k == 1 and page - at > 1 + _WORDS and pfn != page + shift and behind != at + shift:
+                # Too many for a table, and no frame follows the one before: nothing can be joined.
+                out += (_new(PteRun, (at, page - at, (at + shift,), order, flags)), single)
+            else:
+                if page > at:
+                    _append(out, self.clip(at, page))
+                _append(out, single)
+            at, behind = page + 1, pfn + 1
         if at < start + nr:
             _append(out, self.clip(at, start + nr))
         return out

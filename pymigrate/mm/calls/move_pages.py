@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from pymigrate.mm.base.memmap import FrameFlag, nid_of
 from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
 from pymigrate.mm.calls.move_pages_bulk import planned
-from pymigrate.mm.calls.move_pages_loop import EFAULT, ENOMEM, Loop, MovePagesResult, without_frame
+from pymigrate.mm.calls.move_pages_loop import (
+    EACCES,
+    EBUSY,
+    EFAULT,
+    ENOMEM,
+    Loop,
+    MovePagesResult,
+    without_frame,
+)
 from pymigrate.mm.engine.folio_list import Slice, mapped_folio
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.frames.frames import folio_of, frame_of
@@ -78,7 +86,30 @@ class _OneByOne:
             return EFAULT
         return _followed(self.machine, self.target, vma, page)
 
-    def may_move(self, page: int, pfn: int) -> bool:
+    def isolate(self, page: int, pfn: int) -> int | None:
+        """Put the folio on the list for the engine, or say why it is not queued."""
+        if not self._may_move(pfn):
+            return EACCES
+        vma, run = self.target.mm.find_vma(page), self.target.mm.page_table.at(page)
+        assert vma is not None
+        assert run is not None
+        part = mapped_folio(self.machine, vma, run, page)
+        first = part.run.lanes[0]
+        if first in self.isolated:
+            return EBUSY
+        self.isolated.add(first)
+        self.queue.append(part)
+        return None
+
+    def migrate(self, node: int) -> int:
+        """Move what is isolated to *node*: how many folios stayed, or -ENOMEM."""
+        where = ThisNode(node)
+        result = migrate_pages(self.machine, self.caller, self.queue, where, room=FOR_CALLS)
+        note_left(self.machine, result.stays())
+        self.queue, self.isolated = [], set()
+        return ENOMEM if result.is_enomem else result.stayed
+
+    def _may_move(self, pfn: int) -> bool:
         """Whether the folio is not shared, or may be moved all the same.
 
         Before there were folios, a tail page of hugetlb memory could not be named, either.
@@ -88,26 +119,6 @@ class _OneByOne:
             return self.move_all or not folio.likely_shared
         is_tail = frame.flags & FrameFlag.HUGETLB and pfn != folio.pfn
         return not is_tail and (self.move_all or frame.mapcount <= 1)
-
-    def isolate(self, page: int, pfn: int) -> bool:
-        """Put the folio on the list for the engine; False if it is there."""
-        vma, run = self.target.mm.find_vma(page), self.target.mm.page_table.at(page)
-        assert vma is not None
-        assert run is not None
-        part = mapped_folio(self.machine, vma, run, page)
-        if part.run.lanes[0] in self.isolated:
-            return False
-        self.isolated.add(part.run.lanes[0])
-        self.queue.append(part)
-        return True
-
-    def migrate(self, node: int) -> int:
-        """Move what is isolated to *node*: how many folios stayed, or -ENOMEM."""
-        where = ThisNode(node)
-        result = migrate_pages(self.machine, self.caller, self.queue, where, room=FOR_CALLS)
-        note_left(self.machine, result.stays())
-        self.queue, self.isolated = [], set()
-        return ENOMEM if result.is_enomem else result.stayed
 
 
 def _stat(machine: Machine, target: Task, page: int) -> int:

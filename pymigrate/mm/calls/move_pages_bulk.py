@@ -10,13 +10,14 @@ have found meanwhile is the node that a page has moved to, and nothing else.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 
 from pymigrate.mm.base.memmap import NODE_SHIFT, Frame, FrameFlag, FrameRun
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Extent, pages_to_extents
-from pymigrate.mm.calls.move_pages_loop import EFAULT, without_frame
-from pymigrate.mm.frames.frames import FrameEdits, states_of
+from pymigrate.mm.calls.move_pages_loop import EACCES, EBUSY, EFAULT, without_frame
+from pymigrate.mm.frames.frames import FrameEdits, by_node, states_of
 from pymigrate.mm.frames.hot_pages import TIERING
 from pymigrate.mm.frames.page_alloc import alloc_run, free_extents, room_for
 from pymigrate.mm.frames.placement import ThisNode
@@ -47,33 +48,25 @@ class Plan:
         self.machine, self.target, self.found, self.shared = machine, target, found, shared
         self.places = dict(found)  # as moves change them: some frame of the node
         self.queue: dict[int, None] = {}
-        self.moved: dict[int, int] = {}  # page -> node, in the order of the moves
-        self.moves_twice = False
-        self.batch = NR_MAX_BATCHED_MIGRATION if machine.release.batches_flush else 1
-        self.flushes = 0
+        self.moves: list[tuple[int, Collection[int]]] = []  # to which node, and which pages
 
     def place(self, page: int) -> int:
         """The frame of *page*, or the negative errno that is its status."""
         return self.places[page]
 
-    def may_move(self, page: int, pfn: int) -> bool:
-        """Whether *page* is not shared, or may be moved all the same."""
-        return page not in self.shared
-
-    def isolate(self, page: int, pfn: int) -> bool:
-        """Note that *page* is isolated; False if it was."""
+    def isolate(self, page: int, pfn: int) -> int | None:
+        """Note that *page* is isolated, or say why it is not queued."""
+        if page in self.shared:
+            return EACCES
         if page in self.queue:
-            return False
+            return EBUSY
         self.queue[page] = None
-        self.moves_twice = self.moves_twice or page in self.moved
-        return True
+        return None
 
     def migrate(self, node: int) -> int:
         """Note that what is isolated moves to *node*; nothing stays."""
-        self.flushes += -(-len(self.queue) // self.batch)
-        for page in self.queue:
-            self.moved[page] = node
-            self.places[page] = node << NODE_SHIFT
+        self.moves.append((node, self.queue))
+        self.places.update(dict.fromkeys(self.queue, node << NODE_SHIFT))
         self.queue = {}
         return 0
 
@@ -81,17 +74,20 @@ class Plan:
         """Move what was noted and return True; False if a page moves twice, or has no room."""
         machine, found = self.machine, self.found
         wanted: dict[int, list[int]] = {}
-        for page, node in self.moved.items():
-            wanted.setdefault(node, []).append(page)
-        if self.moves_twice or any(
+        for node, pages in self.moves:
+            wanted.setdefault(node, []).extend(pages)
+        moved = set(chain.from_iterable(wanted.values()))
+        if len(moved) < sum(map(len, wanted.values())) or any(
             len(pages) > room_for(machine, caller, ThisNode(node)) for node, pages in wanted.items()
         ):
             return False
         _replace_frames(machine, caller, self.target, found, wanted)
         if machine.watch.tally is not None:
-            pairs = ((found[page] >> NODE_SHIFT, node) for page, node in self.moved.items())
-            machine.watch.tally.pages.update(pairs)
-            machine.watch.tally.flushed(self.flushes)
+            batch = NR_MAX_BATCHED_MIGRATION if machine.release.batches_flush else 1
+            machine.watch.tally.flushed(sum(-(-len(pages) // batch) for _, pages in self.moves))
+            machine.watch.tally.pages.update(
+                (found[page] >> NODE_SHIFT, node) for node, pages in self.moves for page in pages
+            )
         return True
 
 
@@ -176,18 +172,13 @@ def _replace_frames(
         fresh.update(zip(pages, pfns, strict=True))
         _set_frames(machine, target, edits, extents, pages, [found[page] for page in pages])
     edits.commit()
-    moved = sorted(fresh)
+    moved = [page for page in found if page in fresh]
 
     def replace(run: PteRun, points: Sequence[int]) -> list[PteRun]:
         return run.scattered(points, [fresh[page] for page in points])
 
     target.mm.page_table.edit_points(moved, replace)
-    by_node: dict[int, list[int]] = {}
-    for page in moved:
-        pfn = found[page]
-        by_node.setdefault(pfn >> NODE_SHIFT, []).append(pfn)
-    for old in by_node.values():
-        old.sort()
+    for old in by_node([found[page] for page in moved]):
         machine.memmap_of(old[0]).edit_points(old, FrameRun.without)
         free_extents(machine, pages_to_extents(old))
     machine.counters.add("pgmigrate_success", len(moved))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from pymigrate.errors import ERRNO
-from pymigrate.mm.base.memmap import nid_of
+from pymigrate.mm.base.memmap import NODE_SHIFT
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.release import Release
 from pymigrate.mm.state.vma import Vm, Vma
@@ -30,11 +30,12 @@ class Carrier(Protocol):
     def place(self, page: int) -> int:
         """The frame of *page*, or the negative errno that is its status."""
 
-    def may_move(self, page: int, pfn: int) -> bool:
-        """Whether the call may move *page*, which is frame *pfn*."""
+    def isolate(self, page: int, pfn: int) -> int | None:
+        """Isolate the folio of *page*, which is frame *pfn*, or say why it is not queued.
 
-    def isolate(self, page: int, pfn: int) -> bool:
-        """Isolate the folio of *page*, which is frame *pfn*; False if it is already."""
+        That is -EACCES if the call may not move it, or -EBUSY if it is isolated already. Mirrors
+        add_folio_for_migration(), which has compared the nodes first.
+        """
 
     def migrate(self, node: int) -> int:
         """Move what is isolated to *node*: how many folios stayed, or -ENOMEM."""
@@ -54,7 +55,7 @@ class Loop:
         A node of *refused* ends the call. Mirrors do_pages_move().
         """
         self.status = [None] * len(pages)
-        place = self.carrier.place
+        place, isolate = self.carrier.place, self.carrier.isolate
         for at, (page, node) in enumerate(zip(pages, nodes, strict=True)):
             if node in self.refused:
                 return self._answer(self._submit(at), self.refused[node])
@@ -64,11 +65,11 @@ class Loop:
                     return self._answer(left)
                 self.node, self.start = node, at
             pfn = place(page)
-            if pfn < 0:
-                outcome: int | None = pfn
-            else:
-                outcome = node if nid_of(pfn) == node else self._isolate(page, pfn)
+            outcome: int | None = pfn
+            if pfn >= 0:
+                outcome = node if pfn >> NODE_SHIFT == node else isolate(page, pfn)
             if outcome is None:
+                self.is_empty = False
                 continue
             self.status[at] = outcome
             left = self._submit(at)
@@ -76,18 +77,6 @@ class Loop:
                 return self._answer(left - 1 if left > 0 else left)
             self.node = -1
         return self._answer(self._submit(len(pages)))
-
-    def _isolate(self, page: int, pfn: int) -> int | None:
-        """Isolate the folio of *page*: None, or the status that says why it is not queued.
-
-        Mirrors add_folio_for_migration(), which has compared the nodes first.
-        """
-        if not self.carrier.may_move(page, pfn):
-            return EACCES
-        if not self.carrier.isolate(page, pfn):
-            return EBUSY
-        self.is_empty = False
-        return None
 
     def _submit(self, at: int) -> int:
         """Move the run, which ends before *at*: 0, or how many pages were left, or -ENOMEM.

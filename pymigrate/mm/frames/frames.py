@@ -169,6 +169,15 @@ def states_of(machine: Machine, pfns: Sequence[int]) -> States:
     return States.of(frames)
 
 
+def by_node(pfns: Iterable[int]) -> Iterator[list[int]]:
+    """*pfns*, sorted, in a list for each node."""
+    ordered, i = sorted(pfns), 0
+    while i < len(ordered):
+        end = bisect_left(ordered, (nid_of(ordered[i]) + 1) << NODE_SHIFT, i)
+        yield ordered[i:end]
+        i = end
+
+
 def folio_of(machine: Machine, pfn: int) -> Folio:
     """The folio that *pfn* belongs to."""
     memmap = machine.memmap_of(pfn)
@@ -256,12 +265,8 @@ def _ends_by_node(pfns: Sequence[int]) -> Iterator[tuple[int, int]]:
     low, high = min(pfns), max(pfns)
     if nid_of(low) == nid_of(high):
         yield low, high
-        return
-    ordered, i = sorted(pfns), 0
-    while i < len(ordered):
-        end = bisect_left(ordered, (nid_of(ordered[i]) + 1) << NODE_SHIFT, i)
-        yield ordered[i], ordered[end - 1]
-        i = end
+    else:
+        yield from ((there[0], there[-1]) for there in by_node(pfns))
 
 
 def _start(edit: Edit[FrameRun]) -> int:
