@@ -119,7 +119,7 @@ class States(NamedTuple):
     def of(cls, frames: Iterable[Frame]) -> States:
         """The states *frames*."""
         each = tuple(frames)
-        return cls(each, tuple(dict.fromkeys(each)))
+        return cls(each, tuple(dict.fromkeys(each)) if len(each) > 1 else each)
 
     @classmethod
     def same(cls, frame: Frame, nr: int = 1) -> States:
@@ -140,7 +140,8 @@ class States(NamedTuple):
     def at(self, places: Sequence[int]) -> States:
         """The states at *places*."""
         if len(self.distinct) == 1:
-            return States.same(self.distinct[0], len(places))
+            nr = len(places)
+            return self if nr == len(self.each) else States.same(self.distinct[0], nr)
         return States.of([self.each[i] for i in places])
 
 

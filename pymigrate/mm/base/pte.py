@@ -80,7 +80,8 @@ class PteRun(NamedTuple):
             tail = (lanes[0] + at - start,)
         else:
             tail = lanes
-        return PteRun(start, at - start, lanes, order, flags), PteRun(at, rest, tail, order, flags)
+        head = _new(PteRun, (start, at - start, lanes, order, flags))
+        return head, _new(PteRun, (at, rest, tail, order, flags))
 
     def clip(self, a: int, b: int) -> "PteRun":
         """The part inside [a, b)."""
@@ -111,19 +112,20 @@ class PteRun(NamedTuple):
 
     def join(self, tail: "PteRun") -> "PteRun | None":
         """One run equal to this and *tail*, if that is regular or takes no more room than both."""
-        if self.flags != tail.flags or self.order != tail.order:
+        start, nr, lanes, order, flags = self
+        at, more, others, tail_order, tail_flags = tail
+        if flags != tail_flags or order != tail_order:
             return None
-        k, m = len(self.lanes), len(tail.lanes)
-        nr, order = self.nr + tail.nr, self.order
+        k, m = len(lanes), len(others)
         if not k or not m:
-            return PteRun(self.start, nr, (), order, self.flags) if k == m else None
-        if self.pfn(self.start + self.nr) == tail.lanes[0]:
-            whole = PteRun(self.start, nr, self.lanes, order, self.flags)
-            if (k == 1 and m == 1) or whole.split(tail.start)[1].lanes == tail.lanes:
+            return PteRun(start, nr + more, (), order, flags) if k == m else None
+        if self.pfn(at) == others[0]:
+            whole = PteRun(start, nr + more, lanes, order, flags)
+            if (k == 1 and m == 1) or whole.split(at)[1].lanes == others:
                 return whole
-        entries = nr >> order
+        entries = (nr + more) >> order
         if entries <= HPAGE_PMD_NR and entries <= k + m + _WORDS:
-            return PteRun(self.start, nr, self.pfns() + tail.pfns(), order, self.flags)
+            return _new(PteRun, (start, nr + more, self.pfns() + tail.pfns(), order, flags))
         return None
 
     def pfns(self) -> tuple[int, ...]:
@@ -180,19 +182,21 @@ class PteRun(NamedTuple):
         step = 1 << self.order
         for i, pfn in enumerate(self.pfns()):
             page = self.start + (i << self.order)
-            yield PteRun(page, step, (pfn,), self.order, self.flags)
+            yield _new(PteRun, (page, step, (pfn,), self.order, self.flags))
 
     def with_flags(self, flags: int) -> "PteRun":
         """The same entries with other *flags*."""
-        return PteRun(self.start, self.nr, self.lanes, self.order, flags)
+        return _new(PteRun, (self.start, self.nr, self.lanes, self.order, flags))
 
     def moved(self, start: int) -> "PteRun":
         """The same entries, beginning at page *start*."""
-        return PteRun(start, self.nr, self.lanes, self.order, self.flags)
+        return _new(PteRun, (start, self.nr, self.lanes, self.order, self.flags))
 
     def tables(self) -> list["PteRun"]:
         """The same entries as explicit tables."""
         pfns, step = self.pfns(), HPAGE_PMD_NR
+        if len(pfns) <= step:
+            return [_new(PteRun, (self.start, self.nr, pfns, self.order, self.flags))]
         return [
             PteRun(
                 self.start + (i << self.order),

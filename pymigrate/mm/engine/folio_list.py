@@ -130,11 +130,11 @@ def named(machine: Machine, part: Slice) -> Slice:
     That is as rmap.mappings() counts. A merged page has its place where placements take turns by
     its node of the stable tree.
     """
-    run, _, states, first = part
+    run, picked, states, first = part
     frame = states.first
     if frame.flags & FrameFlag.KSM:
         first = machine.stable_tree.index(frame.owner)
-    return part._replace(run=run.moved(rmap_index(frame, run.start, part.first)), first=first)
+    return Slice(run.moved(rmap_index(frame, run.start, part.first)), picked, states, first)
 
 
 def mapped_folio(machine: Machine, vma: Vma, run: PteRun, page: int) -> Slice:

@@ -50,21 +50,23 @@ class Moves:
         self.become(part, _placed(part, extents), extents)
 
     def become(self, part: Slice, new: Sequence[PteRun], extents: Sequence[Extent]) -> None:
-        """*part* becomes *new*, whose frames are *extents* in the picked order.
+        """*part* becomes *new*; its picked folios get the frames of *extents*.
 
         A folio is dirty if its entry was. It surely moves, see surely_moves().
         """
         self.placed.append(part)
         dirty = FrameFlag.DIRTY if part.run.flags & Pte.DIRTY else 0
-        after = {frame: frame.with_flags(dirty) for frame in part.states.distinct}
-        if len(set(after.values())) == 1:
-            self.frames.set(coalesce(extents), after[part.states.first])
+        states = part.states
+        after = [frame.with_flags(dirty) for frame in states.distinct]
+        if len(set(after)) == 1:
+            self.frames.set(extents, after[0])
         else:
-            pairs = zip(part.picked, part.states.each, strict=True)
-            self._set_each(part, new, {lane: after[frame] for lane, frame in pairs})
+            become = dict(zip(states.distinct, after, strict=True))
+            pairs = zip(part.picked, states.each, strict=True)
+            self._set_each(part, new, {lane: become[frame] for lane, frame in pairs})
         self.old += part.extents()
         for run in new:
-            self.add(part.run.clip(run.start, run.end), run, part.states.first)
+            self.add(part.run.clip(run.start, run.end), run, states.first)
 
     def _set_each(self, part: Slice, new: Sequence[PteRun], after: dict[int, Frame]) -> None:
         """The frames of *new*, which *part* becomes, are as *after* says of each picked lane."""
@@ -184,17 +186,17 @@ class BulkMover:
 
     def move_all(self, parts: Sequence[Slice]) -> None:
         """Move *parts*, for which memory was seen to suffice; the large folios first."""
-        self.succeeded += sum(part.nr for part in parts)
-        self.thp_succeeded += sum(part.nr_folios for part in parts if part.run.order)
-        for part in parts:
-            if part.run.order:
-                self._move(part)
+        large = [part for part in parts if part.run.order]
         small = [part for part in parts if not part.run.order]
+        total = sum(part.nr for part in small)
+        self.succeeded += total + sum(part.nr for part in large)
+        self.thp_succeeded += sum(part.nr_folios for part in large)
+        for part in large:
+            self._move(part)
         if self.takes_turns:
             for part in small:
                 self._move(part)
         elif small:
-            total = sum(part.nr for part in small)
             fresh = _extents(self._alloc(self.where, PteRun(0, total, ())))[::-1]
             for part in small:
                 self.moves.place(part, take_extents(fresh, part.nr))
@@ -234,7 +236,7 @@ class BulkMover:
             for i, pfn in zip(places, fresh, strict=True):
                 pfns[i] = pfn
         extents = [Extent(pfn, 1 << order) for pfn in pfns]
-        self.moves.become(part, [_filled(part, extents)], extents)
+        self.moves.become(part, [_filled(part, extents)], coalesce(extents))
 
 
 def is_plain(machine: Machine, part: Slice) -> bool:

@@ -52,9 +52,11 @@ class Queue:
                 self._add_merged(vma, run)
                 continue
             for part in _misplaced(self.machine, vma, run, self.walk.is_misplaced):
-                if not part.run.order and any(frame.order for frame in part.states.distinct):
-                    self._add_mixed(vma, part)
-                elif any(frame.flags & FrameFlag.MIXED for frame in part.states.distinct):
+                known = part.states.distinct
+                if not part.run.order:
+                    is_mixed = any(frame.order for frame in known)
+                    (self._add_mixed if is_mixed else self._add)(vma, part)
+                elif any(frame.flags & FrameFlag.MIXED for frame in known):
                     for one in part.folios():
                         folio = folio_of(self.machine, one.run.lanes[0])
                         self._add_large(vma, folio, one.run.start, one.run.flags)
@@ -124,15 +126,12 @@ class Queue:
         if not self._may_move(vma, part):
             self.failed += part.nr_folios
             return
-        states = part.states
-        if len({(frame.is_anon, frame.owner) for frame in states.distinct}) == 1:
-            if not any(frame.likely_shared for frame in states.distinct):
-                self._isolate(vma, part)
-                return
-            if states.is_alike:
-                self._add_alike(vma, part, is_shared=True)
-                return
-        self._add_by_owner(vma, part)
+        if not part.states.is_alike:
+            self._add_by_owner(vma, part)
+        elif part.states.first.likely_shared:
+            self._add_alike(vma, part, is_shared=True)
+        else:
+            self._isolate(vma, part)
 
     def _add_alike(self, vma: Vma, part: Slice, is_shared: bool) -> None:
         """Queue folios that other entries may name too; shared ones if all are to move."""
@@ -194,8 +193,8 @@ def _misplaced(
 ) -> Iterator[Slice]:
     """The folios of *run*, a part of *vma*, in lanes on a misplaced node."""
     lanes, k = run.lanes, len(run.lanes)
-    low, high = nid_of(min(lanes)), nid_of(max(lanes))
-    wrong = {nid for nid in range(low, high + 1) if is_misplaced(nid)}
+    low, high = min(lanes) >> NODE_SHIFT, max(lanes) >> NODE_SHIFT
+    wrong = set(filter(is_misplaced, range(low, high + 1)))
     if not wrong:
         return
     if k > 1 and k == run.nr:  # of base pages
@@ -205,7 +204,7 @@ def _misplaced(
             yield Slice(run, picked, states, vma.index(run.start))
         return
     for part, states in uniform_parts(machine, run):
-        picked = tuple([i for i, pfn in enumerate(part.lanes) if nid_of(pfn) in wrong])
+        picked = tuple([i for i, pfn in enumerate(part.lanes) if pfn >> NODE_SHIFT in wrong])
         if picked:
             yield Slice(part, picked, states.at(picked), vma.index(part.start))
 
