@@ -15,10 +15,10 @@ from pymigrate.cli.shim_files import is_shim, write_shims
 from pymigrate.errors import KernelError
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
-from pymigrate.programs.simulated import Simulated, end, name_region
 from pymigrate.session import Request, Session, state_path
 from pymigrate.tools import programs
 from pymigrate.tools.program import SIGNALLED, Exit
+from pymigrate.tools.system import System, end, name_region
 
 DEFAULT_SIZE = 16 << 20  # that a real command's task touches
 _READERS = frozenset({"numastat", "pidof", "pgrep", "ps"})
@@ -48,7 +48,7 @@ def run(argv: Sequence[str], request: Request, caller: Caller) -> int:
     with kept(request) as request:
         with Session(request, tell) as machine:
             task, aliases = _calling_task(machine, caller.uid)
-            system = Simulated(
+            system = System(
                 machine, task, os.environ, _terminal_width(), pid=os.getpid(), aliases=aliases
             )
             outcome = programs.run(argv, system)
@@ -167,7 +167,7 @@ def _calling_task(machine: Machine, uid: int) -> tuple[Task, dict[int, int]]:
     return (task, {int(real): task.pid}) if task else (shell, {})
 
 
-def _begin(outcome: Exit, system: Simulated, size: int | None) -> Exit:
+def _begin(outcome: Exit, system: System, size: int | None) -> Exit:
     """Let a real command have its task; an outcome without a command is how that failed."""
     try:
         found = find_command(outcome.command[0], os.environ.get("PATH", os.defpath))

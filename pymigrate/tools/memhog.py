@@ -7,14 +7,19 @@ from typing import NoReturn
 
 from pymigrate.errors import KernelError
 from pymigrate.nodemask import Nodemask
-from pymigrate.tools.nodestring import parse_nodestring
-from pymigrate.tools.program import SIGNALLED, Exit, StoppedError, atoi, memsize
-from pymigrate.tools.system import (
+from pymigrate.tools.nodestring import nodes_of
+from pymigrate.tools.program import (
+    SIGNALLED,
+    Exit,
+    Output,
     Policy,
     Region,
     Shared,
-    System,
+    StoppedError,
+    atoi,
+    memsize,
 )
+from pymigrate.tools.system import System
 from pymigrate.uapi import MPOL
 
 _POLICIES = {
@@ -40,22 +45,16 @@ _UNIT = 10 << 20
 
 def run(argv: Sequence[str], system: System) -> Exit:
     """What the program prints and how it exits. Mirrors main(), memhog.c."""
-    program = _Memhog(system)
-    status = 0
-    try:
-        program.main(list(argv[1:]))
-    except StoppedError as stopped:
-        status = stopped.status
-    return Exit(status, "".join(program.stdout), "".join(program.stderr))
+    out = Output()
+    return out.exit(lambda: _Memhog(system, out).main(list(argv[1:])))
 
 
 class _Memhog:
     """One run of the program."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, out: Output) -> None:
+        self.stdout, self.stderr = out.stdout, out.stderr
         self.system = system
-        self.stdout: list[str] = []
-        self.stderr: list[str] = []
         self.repeat, self.has_no_hugepages = 1, False
         self.file: Shared | None = None
 
@@ -70,8 +69,7 @@ class _Memhog:
         try:
             region = self.system.mmap(length, self.file)
         except KernelError as error:
-            self.stderr.append(f"numactl: mmap: {error}\n")
-            raise StoppedError(1) from None
+            raise StoppedError(1, stderr=f"numactl: mmap: {error}\n") from None
         try:
             self.system.mbind(region, policy)
         except KernelError as error:
@@ -103,16 +101,7 @@ class _Memhog:
             self._usage()
         if mode in _WITHOUT_NODES:
             return Policy(mode, Nodemask())
-        libnuma = self.system.libnuma
-        parsed = parse_nodestring(
-            words[1], libnuma.allowed, libnuma.configured, devices=libnuma.devices
-        )
-        if parsed.mask is None:
-            if parsed.warning:
-                self.stderr.append(f"libnuma: Warning: {parsed.warning}\n")
-            self.stdout.append(f"<{words[1]}> is invalid\n")
-            raise StoppedError(1)
-        return Policy(mode, parsed.mask)
+        return Policy(mode, nodes_of(words[1], self.system.libnuma))
 
     def _hog(self, region: Region) -> None:
         """Fill the memory, with a dot for each part that is begun. Mirrors hog(), memhog.c."""
@@ -125,5 +114,4 @@ class _Memhog:
         self.stdout.append("\n")
 
     def _usage(self) -> NoReturn:
-        self.stdout.append(USAGE)
-        raise StoppedError(1)
+        raise StoppedError(1, USAGE)

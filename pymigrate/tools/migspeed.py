@@ -8,10 +8,10 @@ from typing import NoReturn
 from pymigrate.errors import KernelError
 from pymigrate.nodemask import Nodemask
 from pymigrate.tools.getopt import Argument, Option, getopt_long
-from pymigrate.tools.nodestring import parse_nodestring
+from pymigrate.tools.nodestring import nodes_of
 from pymigrate.tools.numactl_show import printmask
-from pymigrate.tools.program import SIGNALLED, Exit, StoppedError, strtoul
-from pymigrate.tools.system import Policy, Region, System
+from pymigrate.tools.program import SIGNALLED, Exit, Output, Policy, Region, StoppedError, strtoul
+from pymigrate.tools.system import System
 from pymigrate.uapi import MPOL, MPOL_MF_MOVE
 from pymigrate.units import PAGE_SIZE
 
@@ -22,22 +22,16 @@ _LEAST_TIME = 1e-6  # seconds, of a call that does nothing
 
 def run(argv: Sequence[str], system: System) -> Exit:
     """What the program prints and how it exits. Mirrors main(), migspeed.c."""
-    program = _Migspeed(argv[0], system)
-    status = 0
-    try:
-        program.main(argv)
-    except StoppedError as stopped:
-        status = stopped.status
-    return Exit(status, "".join(program.stdout), "".join(program.stderr))
+    out = Output()
+    return out.exit(lambda: _Migspeed(argv[0], system, out).main(argv))
 
 
 class _Migspeed:
     """One run of the program."""
 
-    def __init__(self, name: str, system: System) -> None:
+    def __init__(self, name: str, system: System, out: Output) -> None:
+        self.stdout, self.stderr = out.stdout, out.stderr
         self.name, self.system = name, system
-        self.stdout: list[str] = []
-        self.stderr: list[str] = []
         self.pages, self.verbose = _DEFAULT_PAGES, 0
 
     def main(self, argv: Sequence[str]) -> None:
@@ -56,8 +50,7 @@ class _Migspeed:
         try:
             memory = self.system.mmap(length + PAGE_SIZE)  # the page behind is dirtied too
         except KernelError:
-            self.stdout.append("Out of Memory\n")
-            raise StoppedError(2) from None
+            raise StoppedError(2, "Out of Memory\n") from None
         region = Region(memory.start, length)
         self._mbind("mbind", region, old)
         self._say("Dirtying memory....")
@@ -92,25 +85,16 @@ class _Migspeed:
         return parsed.operands
 
     def _nodes(self, name: str, text: str) -> Nodemask:
-        libnuma = self.system.libnuma
-        parsed = parse_nodestring(
-            text, libnuma.allowed, libnuma.configured, devices=libnuma.devices
-        )
-        if parsed.mask is None:
-            if parsed.warning:
-                self.stderr.append(f"libnuma: Warning: {parsed.warning}\n")
-            self.stdout.append(f"<{text}> is invalid\n")
-            raise StoppedError(1)
+        nodes = nodes_of(text, self.system.libnuma)
         if self.verbose:
-            self.stdout.append(printmask(name, parsed.mask))
-        return parsed.mask
+            self.stdout.append(printmask(name, nodes))
+        return nodes
 
     def _mbind(self, name: str, region: Region, nodes: Nodemask, flags: int = 0) -> float:
         try:
             return self.system.mbind(region, Policy(MPOL.BIND, nodes), flags)
         except KernelError as error:
-            self.stderr.append(f"{name}: {error}\n")
-            raise StoppedError(1) from None
+            raise StoppedError(1, stderr=f"{name}: {error}\n") from None
 
     def _show_map(self) -> None:
         lines = self.system.own_numa_maps()
@@ -121,11 +105,11 @@ class _Migspeed:
             self.stdout.append(f"{text}\n")
 
     def _usage(self) -> NoReturn:
-        self.stdout.append(
+        raise StoppedError(
+            1,
             f"usage {self.name} [-p pages] [-h] [-v] from-nodes to-nodes\n"
             "      from and to nodes may specified in form N or N-N\n"
             f"      -p pages  number of pages to try (defaults to {self.pages})\n"
             "      -v        verbose\n"
-            "      -h        usage\n"
+            "      -h        usage\n",
         )
-        raise StoppedError(1)

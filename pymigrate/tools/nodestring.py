@@ -1,14 +1,10 @@
 """libnuma's node strings: ``!0``, ``+0-1``, ``0,2-3``, ``all``, ``netdev:eth0``; CPUs likewise."""
 
 import re
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
 from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
-from pymigrate.tools.program import strtoul, to_signed
-
-NO_DEVICES: Mapping[str, int] = MappingProxyType({})
+from pymigrate.tools.program import Libnuma, StoppedError, strtoul, to_signed
 
 _UINT = 1 << 32
 # Prefix -> the word for its class in libnuma's messages.
@@ -16,70 +12,52 @@ _PREFIXES = {"netdev": "net", "ip": "net", "file": "block", "block": "block", "p
 _PCI = re.compile(r"([0-9a-f]+:){1,2}[0-9a-f]+", re.IGNORECASE)
 
 
-class NodeString(NamedTuple):
-    """What a node string means.
+class RefusedError(Exception):
+    """A string means nothing: its text is what libnuma warns of, if it does.
 
-    *mask* is None if it means nothing. *warning* is the text that libnuma prints on a line after
-    ``libnuma: Warning: ``; one about the string itself ends in a newline of its own, one about a
-    device does not.
+    A warning about the string itself ends in a newline of its own, one about a device does not.
     """
 
-    mask: Nodemask | None
-    warning: str = ""
+    @property
+    def stderr(self) -> str:
+        """What libnuma prints."""
+        return f"libnuma: Warning: {self}\n" if str(self) else ""
 
 
-class CpuString(NamedTuple):
-    """What a string of CPUs means; *mask* and *warning* are like those of a node string."""
-
-    mask: Cpumask | None
-    warning: str = ""
-
-
-def parse_nodestring(
-    text: str,
-    valid: Nodemask,
-    configured: int,
-    mask_size: int = 1024,
-    devices: Mapping[str, int] = NO_DEVICES,
-) -> NodeString:
+def parse_nodestring(text: str, valid: Nodemask, configured: int) -> Nodemask:
     """The nodes that *text* names.
 
     *valid* are the caller's allowed nodes, or every possible one where the program's ``--all`` asks
-    for that; *configured* is how many nodes exist, which is as far as ``!`` reaches. *devices* says
-    which node the kernel reports for ``netdev:eth0`` and the like, -1 if it does not know.
+    for that; *configured* is how many nodes exist, which is as far as ``!`` reaches.
 
-    Mirrors numa_parse_nodestring() and numa_parse_nodestring_all(), libnuma.c.
+    Raises RefusedError. Mirrors numa_parse_nodestring() and numa_parse_nodestring_all(), libnuma.c.
 
     >>> parse_nodestring("!+0", Nodemask.of(0, 1, 3), 4)
-    NodeString(mask=Nodemask('1-3'), warning='')
+    Nodemask('1-3')
     """
-    try:
-        bits = _parse(text, configured, _Items(valid, text, mask_size, devices))
-    except _RefusedError as refused:
-        return NodeString(None, str(refused))
-    return NodeString(Nodemask(bits))
+    return Nodemask(_parse(text, configured, _Items(valid, text)))
 
 
-def parse_cpustring(text: str, valid: Cpumask, configured: int) -> CpuString:
+def parse_cpustring(text: str, valid: Cpumask, configured: int) -> Cpumask:
     """The CPUs that *text* names.
 
     *valid* are the caller's allowed CPUs, or all configured ones where the program's ``--all`` asks
     for that; *configured* is how many there are, which is as far as ``!`` reaches.
 
-    Mirrors numa_parse_cpustring() and numa_parse_cpustring_all(), libnuma.c.
+    Raises RefusedError. Mirrors numa_parse_cpustring() and numa_parse_cpustring_all(), libnuma.c.
 
     >>> parse_cpustring("!0-1", Cpumask.of(0, 1, 2, 3), 4)
-    CpuString(mask=Cpumask('2-3'), warning='')
+    Cpumask('2-3')
     """
+    return Cpumask(_parse(text, configured, _Items(valid, text)))
+
+
+def nodes_of(text: str, libnuma: Libnuma) -> Nodemask:
+    """The allowed nodes that *text* names. Raises StoppedError, as programs end if it is wrong."""
     try:
-        bits = _parse(text, configured, _Items(valid, text, Cpumask.limit))
-    except _RefusedError as refused:
-        return CpuString(None, str(refused))
-    return CpuString(Cpumask(bits))
-
-
-class _RefusedError(Exception):
-    """Why a string was refused: libnuma's warning, or nothing."""
+        return parse_nodestring(text, libnuma.allowed, len(libnuma.nodes))
+    except RefusedError as refused:
+        raise StoppedError(1, f"<{text}> is invalid\n", refused.stderr) from None
 
 
 class _Items(NamedTuple):
@@ -87,8 +65,6 @@ class _Items(NamedTuple):
 
     valid: Bitmap
     text: str  # the whole string
-    mask_size: int
-    devices: Mapping[str, int] = NO_DEVICES
 
     @property
     def noun(self) -> str:
@@ -101,38 +77,38 @@ class _Items(NamedTuple):
         return self.text.removeprefix("!").startswith("+")
 
     def parse(self, rest: str) -> Bitmap:
-        """The union of all items. Raises _RefusedError."""
+        """The union of all items. Raises RefusedError."""
         mask = Bitmap()
         while True:
             if rest == "all":
                 return self.valid
             prefix, colon, name = rest.partition(":")
             if colon and prefix in _PREFIXES and self.noun == "node":
-                return mask | Bitmap.of(_node_of_device(prefix, name, self))
+                raise RefusedError(_unknown_device(prefix, name))
             members, rest = self._range(rest)
             mask |= members
             if not rest:
                 return mask
             if rest[0] != ",":
-                raise _RefusedError("")
+                raise RefusedError("")
             rest = rest[1:]
 
     def _range(self, text: str) -> tuple[Bitmap, str]:
         """The members of the number or range that begins *text*, and what follows it."""
         first, rest = self._number(text)
         if rest == text:
-            raise _RefusedError(f"unparseable {self.noun} description `{text}'\n")
+            raise RefusedError(f"unparseable {self.noun} description `{text}'\n")
         if not self._is_valid(first):
-            raise _RefusedError(f"{self._named(first, text)} is out of range\n")
+            raise RefusedError(f"{self._named(first, text)} is out of range\n")
         mask = Bitmap.of(first % _UINT)
         if not rest.startswith("-"):
             return mask, rest
         text = rest[1:]
         last, rest = self._number(text)
         if rest == text:
-            raise _RefusedError(f"missing {self.noun} argument {text}\n")
+            raise RefusedError(f"missing {self.noun} argument {text}\n")
         if not self._is_valid(last):
-            raise _RefusedError(f"{self._named(last, text)} out of range\n")
+            raise RefusedError(f"{self._named(last, text)} out of range\n")
         between = (one for one in self.valid if (one - first) % _UINT <= last - first)
         return mask | Bitmap.collect(between), rest
 
@@ -148,14 +124,14 @@ class _Items(NamedTuple):
         rank = to_signed(value, 64)
         if rank < 0:
             return (1 << 64) - 1, rest
-        return self.valid.nth(rank) if rank < len(self.valid) else self.mask_size, rest
+        return self.valid.nth(rank) if rank < len(self.valid) else self.valid.limit, rest
 
     def _is_valid(self, number: int) -> bool:
         return number % _UINT in self.valid  # numa_bitmask_isbitset() takes an unsigned int
 
 
 def _parse(text: str, configured: int, items: _Items) -> int:
-    """The members that *text* names, as bits. Raises _RefusedError."""
+    """The members that *text* names, as bits. Raises RefusedError."""
     if not text:
         return 0
     rest = text.removeprefix("!")
@@ -163,28 +139,12 @@ def _parse(text: str, configured: int, items: _Items) -> int:
     return int(mask) ^ ((1 << configured) - 1) if rest != text else int(mask)
 
 
-def _node_of_device(prefix: str, name: str, items: _Items) -> int:
-    """The node that a device is near.
-
-    Mirrors resolve_affinity(), affinity.c; but the devices are those of a table, not of sysfs.
-    """
+def _unknown_device(prefix: str, name: str) -> str:
+    """What libnuma says of a device, of which the machine has none. Mirrors resolve_affinity()."""
     if prefix in ("netdev", "block"):
         name = name.lstrip(" \t\n\v\f\r")
         if "/" in name or "." in name:
-            raise _RefusedError(f"Illegal characters in `{name}' specification")
-    kind = _PREFIXES[prefix]
-    node = items.devices.get(f"{prefix}:{name}")
-    if node is None:
-        raise _RefusedError(_unknown_device(prefix, name))
-    if node < 0:
-        kind = kind and f" {kind}"
-        raise _RefusedError(f"Kernel does not know node mask for{kind} device `{name}'")
-    if node >= len(items.valid):
-        raise _RefusedError(f"Cannot read node mask for {kind} device `{name}'")
-    return node
-
-
-def _unknown_device(prefix: str, name: str) -> str:
+            return f"Illegal characters in `{name}' specification"
     if prefix == "file":
         return f"Cannot stat file {name}"
     if prefix == "ip":

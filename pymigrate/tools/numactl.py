@@ -9,13 +9,10 @@ from pymigrate.errors import KernelError
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.tools import numactl_shm
 from pymigrate.tools.getopt import Argument, Option, Parsed, getopt_long
-from pymigrate.tools.nodestring import parse_cpustring, parse_nodestring
+from pymigrate.tools.nodestring import RefusedError, parse_cpustring, parse_nodestring
 from pymigrate.tools.numactl_show import hardware, show
-from pymigrate.tools.program import Exit, StoppedError, memsize, strtoul, to_signed
-from pymigrate.tools.system import (
-    Policy,
-    System,
-)
+from pymigrate.tools.program import Exit, Output, Policy, StoppedError, memsize, strtoul, to_signed
+from pymigrate.tools.system import System
 from pymigrate.uapi import BALANCING, MPOL, MPOL_MF_STRICT
 
 VERSION = "2.0.19"
@@ -96,23 +93,17 @@ def run(argv: Sequence[str], system: System) -> Exit:
 
     Mirrors main(), numactl.c.
     """
-    program = _Numactl(system)
-    try:
-        command = program.main(getopt_long(argv, _OPTIONS, permute=False))
-    except StoppedError as stopped:
-        return Exit(stopped.status, "".join(program.stdout), "".join(program.stderr))
-    status = 0 if command else program.shm.status
-    return Exit(status, "".join(program.stdout), "".join(program.stderr), command)
+    out = Output()
+    return out.exit(lambda: _Numactl(system, out).main(getopt_long(argv, _OPTIONS, permute=False)))
 
 
 class _Numactl:
     """One run of the program."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, out: Output) -> None:
         self.system, self.libnuma = system, system.libnuma
-        self.stdout: list[str] = []
-        self.stderr: list[str] = []
-        self.shm = numactl_shm.SharedMemory(system, self.stdout, self.stderr)
+        self.stdout, self.stderr = out.stdout, out.stderr
+        self.shm = numactl_shm.SharedMemory(system, out)
         self.policy: int | None = None  # that was set
         self.mask: Nodemask | None = None
         self.last_nodes: str | None = None
@@ -129,11 +120,11 @@ class _Numactl:
             self.stderr.append(f"{parsed.error}\n")
             self._usage()
         if "H" in self.given:
-            self._hardware()
+            raise StoppedError(0, hardware(self.system, "cpu-compress" in self.given))
         if self.shm.region:
             if parsed.operands:
                 self._usage()
-            return ()
+            raise StoppedError(self.shm.status)
         if "t" in self.given:
             self.stderr.append("numactl: warning. Strict flag for process ignored.\n")
         if self.shm_option:
@@ -147,7 +138,7 @@ class _Numactl:
             "i": self._interleave,
             "w": self._weighted_interleave,
             "p": self._preferred,
-            "P": self._preferred_many,
+            "P": lambda nodes: self._preferred(nodes, MPOL.PREFERRED_MANY),
             "m": self._membind,
             "l": self._localalloc,
             "c": self._cpunodebind,
@@ -171,7 +162,6 @@ class _Numactl:
     # policies
 
     def _interleave(self, text: str) -> None:
-        self._check_numa()
         mask = self._nodes(text)
         mode = MPOL.WEIGHTED_INTERLEAVE if self.is_weighted else MPOL.INTERLEAVE
         self._note_policy(mode)
@@ -185,25 +175,15 @@ class _Numactl:
         self.is_weighted = True
         self._interleave(text)
 
-    def _preferred(self, text: str) -> None:
-        self._check_numa()
+    def _preferred(self, text: str, mode: int = MPOL.PREFERRED) -> None:
         mask = self._nodes(text)
         if self.shm.region:
             self._prefer_shared(mask)
             return
-        if len(mask) != 1:
+        if mode == MPOL.PREFERRED and len(mask) != 1:
             self._usage()
-        self._note_policy(MPOL.PREFERRED)
-        self._apply(Policy(MPOL.PREFERRED, mask), "setting preferred node")
-
-    def _preferred_many(self, text: str) -> None:
-        self._check_numa()
-        mask = self._nodes(text)
-        if self.shm.region:
-            self._prefer_shared(mask)
-            return
-        self._note_policy(MPOL.PREFERRED_MANY)
-        self._apply(Policy(MPOL.PREFERRED_MANY, mask), "setting preferred node")
+        self._note_policy(mode)
+        self._apply(Policy(mode, mask), "setting preferred node")
 
     def _prefer_shared(self, mask: Nodemask) -> None:
         """Of shared memory, only the first node is preferred."""
@@ -214,7 +194,6 @@ class _Numactl:
         self._stop_on_error("setting preferred node")
 
     def _membind(self, text: str) -> None:
-        self._check_numa()
         self._note_policy(MPOL.BIND)
         mask = self._nodes(text)
         is_balancing = "b" in self.given and not self.shm.region
@@ -222,7 +201,6 @@ class _Numactl:
         self._apply(Policy(mode, mask), "setting membind")
 
     def _localalloc(self, _: str) -> None:
-        self._check_numa()
         self._note_policy(MPOL.LOCAL)
         nothing = type(self.libnuma.allowed)()
         self._apply(Policy(MPOL.LOCAL, nothing), "local allocation")
@@ -249,7 +227,6 @@ class _Numactl:
 
     def _cpunodebind(self, text: str) -> None:
         self._check_not_shm("-c/--cpubind/--cpunodebind")
-        self._check_numa()
         mask = self._nodes(text)
         self.is_bound = True
         cpus = Cpumask()
@@ -264,11 +241,11 @@ class _Numactl:
         self._check_not_shm("-C/--physcpubind")
         every = Cpumask((1 << int(self.libnuma.cpus).bit_length()) - 1)
         valid = every if "a" in self.given else self.libnuma.allowed_cpus
-        parsed = parse_cpustring(text, valid, len(every))
-        if parsed.mask is None:
-            self._invalid(text, parsed.warning)
+        try:
+            cpus = parse_cpustring(text, valid, len(every))
+        except RefusedError as refused:
+            self._invalid(text, refused)
         self.has_parsed = self.is_bound = True
-        cpus = parsed.mask
         self._note_error(lambda: self.system.sched_setaffinity(cpus), "")
         self._stop_on_error("sched_setaffinity")
 
@@ -280,19 +257,11 @@ class _Numactl:
         self.given.add("a")
 
     def _show(self, _: str) -> None:
-        outcome = show(self.system)
-        self.stdout.append(outcome.stdout)
-        raise StoppedError(outcome.exit)
-
-    def _hardware(self) -> None:
-        outcome = hardware(self.system, "cpu-compress" in self.given)
-        self.stdout.append(outcome.stdout)
-        raise StoppedError(outcome.exit)
+        raise StoppedError(0, show(self.system))
 
     def _version(self, _: str) -> None:
         self._check_no_policy()
-        self.stdout.append(f"{VERSION}\n")
-        raise StoppedError(0)
+        raise StoppedError(0, f"{VERSION}\n")
 
     def _note_shm_option(self, name: str, value: str) -> None:
         """An option that says what shared memory is to be like."""
@@ -356,16 +325,12 @@ class _Numactl:
         self.last_nodes = text
         libnuma = self.libnuma
         valid = libnuma.possible if "a" in self.given else libnuma.allowed
-        parsed = parse_nodestring(text, valid, libnuma.configured, devices=libnuma.devices)
-        if parsed.mask is None:
-            self._invalid(shown, parsed.warning)
+        try:
+            self.mask = parse_nodestring(text, valid, len(libnuma.nodes))
+        except RefusedError as refused:
+            self._invalid(shown, refused)
         self.has_parsed = True
-        self.mask = parsed.mask
-        return parsed.mask
-
-    def _check_numa(self) -> None:
-        if not self.libnuma.available:
-            self._complain("This system does not support NUMA policy")
+        return self.mask
 
     def _check_no_policy(self) -> None:
         if self.policy is not None:
@@ -387,25 +352,19 @@ class _Numactl:
 
     def _stop_on_error(self, what: str) -> None:
         if self.error:
-            self.stderr.append(f"{what}: {self.error}\n")
-            raise StoppedError(1)
+            raise StoppedError(1, stderr=f"{what}: {self.error}\n")
 
-    def _invalid(self, text: str, warning: str) -> NoReturn:
-        if warning:
-            self.stderr.append(f"libnuma: Warning: {warning}\n")
+    def _invalid(self, text: str, refused: RefusedError) -> NoReturn:
+        self.stderr.append(refused.stderr)
         self.stdout.append(f"<{text}> is invalid\n")
         self._usage()
 
     def _complain(self, message: str) -> NoReturn:
-        self.stderr.append(f"numactl: {message}\n")
-        raise StoppedError(1)
+        raise StoppedError(1, stderr=f"numactl: {message}\n")
 
     def _usage(self) -> NoReturn:
-        self.stderr.append(USAGE)
-        raise StoppedError(1)
+        raise StoppedError(1, stderr=USAGE)
 
     def _usage_message(self, message: str) -> NoReturn:
         """A message, then the usage; the newline between them goes to the other stream."""
-        self.stderr.append(f"numactl: {message}")
-        self.stdout.append("\n")
-        self._usage()
+        raise StoppedError(1, "\n", f"numactl: {message}{USAGE}")

@@ -8,14 +8,8 @@ from typing import NoReturn, TypeVar
 
 from pymigrate.errors import KernelError
 from pymigrate.tools.numactl_show import printmask
-from pymigrate.tools.program import SIGNALLED, StoppedError
-from pymigrate.tools.system import (
-    Policy,
-    Region,
-    Run,
-    Shared,
-    System,
-)
+from pymigrate.tools.program import SIGNALLED, Output, Policy, Region, Run, Shared, StoppedError
+from pymigrate.tools.system import System
 from pymigrate.uapi import INTERLEAVING, MPOL
 from pymigrate.units import PAGE_SIZE
 
@@ -27,11 +21,11 @@ _STRICT = (MPOL.PREFERRED, MPOL.BIND, MPOL.PREFERRED_MANY)
 class SharedMemory:
     """The memory that --shm or --file names, and what is wanted of it; *region* once it is mapped.
 
-    What is printed goes to *stdout* and *stderr*; what cannot be done raises StoppedError.
+    What is printed goes to *out*; what cannot be done raises StoppedError.
     """
 
-    def __init__(self, system: System, stdout: list[str], stderr: list[str]) -> None:
-        self.system, self.stdout, self.stderr = system, stdout, stderr
+    def __init__(self, system: System, out: Output) -> None:
+        self.system, self.stdout, self.stderr = system, out.stdout, out.stderr
         self.length = self.offset = self.number = 0
         self.mode = 0o600
         self.is_huge = False
@@ -182,8 +176,7 @@ class SharedMemory:
             self._complain(f"{what}: {error}")
 
     def _complain(self, message: str) -> NoReturn:
-        self.stderr.append(f"numactl: {message}\n")
-        raise StoppedError(1)
+        raise StoppedError(1, stderr=f"numactl: {message}\n")
 
 
 def _joined(runs: Iterable[tuple[T, Run]]) -> Iterator[tuple[T, int, int]]:

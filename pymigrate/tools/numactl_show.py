@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from pymigrate.nodemask import Bitmap, Cpumask
-from pymigrate.tools.program import Exit
-from pymigrate.tools.system import (
-    Policy,
-    System,
-)
+from pymigrate.tools.program import Policy
+from pymigrate.tools.system import System
 from pymigrate.uapi import INTERLEAVING, MPOL
 
 _KILOBYTE, _MEGABYTE_SHIFT = 1024, 20
@@ -23,15 +20,12 @@ def printmask(name: str, mask: Bitmap) -> str:
     return f"{name}: " + "".join(f"{member} " for member in mask) + "\n"
 
 
-def hardware(system: System, compress: bool) -> Exit:
+def hardware(system: System, compress: bool) -> str:
     """The nodes with their CPUs and memory, and the distances between them.
 
     With *compress*, CPUs are shown as ranges, with their number. Mirrors hardware(), numactl.c.
     """
-    libnuma = system.libnuma
-    if not libnuma.available:
-        return Exit(1, "No NUMA available on this system\n")
-    nodes = libnuma.nodes
+    nodes = system.libnuma.nodes
     text = f"available: {len(nodes)} nodes ({nodes})\n"
     for nid in nodes:
         cpus = system.node_cpus(nid)
@@ -39,26 +33,22 @@ def hardware(system: System, compress: bool) -> Exit:
         meminfo = system.node_meminfo(nid)
         size, free = (meminfo[name] * _KILOBYTE >> _MEGABYTE_SHIFT for name in _SIZES)
         text += f"node {nid} cpus:{shown}\nnode {nid} size: {size} MB\nnode {nid} free: {free} MB\n"
-    return Exit(0, text + _distances(system))
+    return text + _distances(system)
 
 
-def show(system: System) -> Exit:
+def show(system: System) -> str:
     """The policy of the process, and what it may use. Mirrors show(), numactl.c."""
     libnuma = system.libnuma
     affinity = system.affinity()
-    physcpubind = printmask("physcpubind", affinity)
-    if not libnuma.available:
-        return Exit(1, physcpubind + "No NUMA support available on this system.\n")
     policy = system.get_mempolicy()
     near = [nid for nid in libnuma.allowed if system.node_cpus(nid) & affinity]
     nodebind = type(libnuma.allowed).collect(near)
-    return Exit(
-        0,
+    return (
         f"policy: {policy.name}\npreferred node: {_preferred_node(system, policy)}"
-        f"{_interleaving(system, policy)}{physcpubind}"
+        f"{_interleaving(system, policy)}{printmask('physcpubind', affinity)}"
         f"{printmask('cpubind', nodebind)}{printmask('nodebind', nodebind)}"
         f"{printmask('membind', policy.nodes if policy.mode == MPOL.BIND else libnuma.allowed)}"
-        f"{printmask('preferred', policy.nodes)}",
+        f"{printmask('preferred', policy.nodes)}"
     )
 
 
@@ -95,8 +85,6 @@ def _ranges(cpus: Cpumask) -> str:
 
 def _distances(system: System) -> str:
     nodes = list(system.libnuma.nodes)
-    if not system.distance(nodes[-1], nodes[0]):
-        return "No distance information available.\n"
     text = "node distances:\nnode  " + "".join(f"{nid:4} " for nid in nodes) + "\n"
     for nid in nodes:
         row = "".join(f"{system.distance(nid, other):4} " for other in nodes)

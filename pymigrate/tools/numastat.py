@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pymigrate.errors import KernelError
 from pymigrate.nodemask import Nodemask
 from pymigrate.tools.getopt import Argument, Option, Parsed, getopt_long
-from pymigrate.tools.program import Exit, StoppedError, atoi
+from pymigrate.tools.program import Exit, Output, StoppedError, atoi
 from pymigrate.tools.system import System
 from pymigrate.tools.vtab import RULE, Cell, Row, Table
 from pymigrate.units import HPAGE_SIZE, PAGE_SIZE
@@ -36,35 +36,28 @@ def run(argv: Sequence[str], system: System) -> Exit:
     Mirrors main(), numastat.c.
     """
     parsed = getopt_long(argv, _OPTIONS, permute="POSIXLY_CORRECT" not in system.environ)
-    program = _Numastat(argv[0], system)
-    try:
-        program.options(parsed)
-        program.show(compatible=len(argv) == 1)
-    except StoppedError as stopped:
-        return Exit(stopped.status, "".join(program.stdout), "".join(program.stderr))
-    return Exit(0, "".join(program.stdout), "".join(program.stderr))
+    out = Output()
+    return out.exit(lambda: _Numastat(argv[0], system, out).main(parsed, len(argv) == 1))
 
 
 class _Numastat:
     """One run of the program."""
 
-    def __init__(self, name: str, system: System) -> None:
+    def __init__(self, name: str, system: System, out: Output) -> None:
+        self.stdout, self.stderr = out.stdout, out.stderr
         self.name, self.system = name, system
         self.nodes: Nodemask = system.libnuma.nodes
-        self.stdout: list[str] = []
-        self.stderr: list[str] = []
         self.pids: set[int] = set()
         self.given: set[str] = set()  # options without an argument
         self.sort_node = -1
 
-    def options(self, parsed: Parsed) -> None:
-        """Take the options and operands in their order."""
+    def main(self, parsed: Parsed, is_compatible: bool) -> None:
+        """Take the options and operands in their order, and print what was asked for."""
         for name, value in parsed.options:
             if name == "p":
                 self._add_processes(value or "")
             elif name == "V":
-                self.stdout.append(f"{self.name} version: {VERSION}: {DATE}\n")
-                raise StoppedError(0)
+                raise StoppedError(0, f"{self.name} version: {VERSION}: {DATE}\n")
             elif name == "?":
                 self._usage()
             else:
@@ -76,12 +69,12 @@ class _Numastat:
             self._usage()
         for operand in parsed.operands:
             self._add_processes(operand)
-
-    def show(self, compatible: bool) -> None:
-        """Print what was asked for."""
-        if compatible:
+        if is_compatible:
             self._show_compatible()
-            return
+        else:
+            self._show()
+
+    def _show(self) -> None:
         if self.pids:
             self._show_processes(sorted(self.pids))
         if "m" in self.given:
@@ -99,7 +92,7 @@ class _Numastat:
             )
 
     def _usage(self) -> None:
-        self.stderr.append(
+        text = (
             f"Usage: {self.name} [-c] [-m] [-n] [-p <PID>|<pattern>] [-s[<node>]] [-v] [-V] [-z]"
             " [ <PID>|<pattern>... ]\n"
             "-c to minimize column widths\n"
@@ -111,7 +104,7 @@ class _Numastat:
             f"-V to show the {self.name} code version\n"
             "-z to skip rows and columns of zeros\n"
         )
-        raise StoppedError(1)
+        raise StoppedError(1, stderr=text)
 
     def _add_processes(self, who: str) -> None:
         """Note a PID, or those of all processes whose name or command line has *who* in it."""

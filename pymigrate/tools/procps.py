@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from pymigrate.tools.getopt import Argument, Option, Parsed, getopt_long
-from pymigrate.tools.program import Exit
-from pymigrate.tools.system import Process, System
+from pymigrate.tools.program import Exit, Process
+from pymigrate.tools.system import System
 
 _COMM_LENGTH = 15
 _LIST = re.compile(r"[,\s]+")

@@ -1,11 +1,11 @@
 """What all the programs share: what they know at their start, what they leave behind, strtoul()."""
 
 import re
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import NamedTuple
 
 from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.uapi import MODE_WORDS
 
 _ULONG = 1 << 64
 _STRTOUL = re.compile(r"[ \t\n\v\f\r]*([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
@@ -31,34 +31,95 @@ class Exit(NamedTuple):
 
 
 class StoppedError(Exception):
-    """A program has ended before the end of its main(), with *status*."""
+    """A program has ended before the end of its main(), with *status*, and what it wrote last."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, stdout: str = "", stderr: str = "") -> None:
         super().__init__()
-        self.status = status
+        self.status, self.stdout, self.stderr = status, stdout, stderr
+
+
+class Output:
+    """What a program has written so far."""
+
+    def __init__(self) -> None:
+        self.stdout: list[str] = []
+        self.stderr: list[str] = []
+
+    def exit(self, main: Callable[[], tuple[str, ...] | None]) -> Exit:
+        """Run *main*, which gives a command to become, or raises StoppedError: how it ended."""
+        status, command = 0, None
+        try:
+            command = main()
+        except StoppedError as stopped:
+            status = stopped.status
+            self.stdout.append(stopped.stdout)
+            self.stderr.append(stopped.stderr)
+        return Exit(status, "".join(self.stdout), "".join(self.stderr), command or ())
 
 
 class Libnuma(NamedTuple):
     """What libnuma finds when a program starts.
 
-    *allowed* is the caller's Mems_allowed, so without nodes that have no memory; *configured* is
-    how many nodes exist; *available* is false where get_mempolicy() gives ENOSYS or EPERM. *nodes*
-    are those that exist, *cpus* likewise; *allowed_cpus* is the affinity at the start. *devices*
-    are those that node strings can name.
+    *allowed* is the caller's Mems_allowed, so without nodes that have no memory; *nodes* are those
+    that exist, *cpus* likewise; *allowed_cpus* is the affinity at the start.
     """
 
     allowed: Nodemask
-    configured: int
-    available: bool = True
-    nodes: Nodemask = Nodemask()
-    allowed_cpus: Cpumask = Cpumask()
-    cpus: Cpumask = Cpumask()
-    devices: Mapping[str, int] = MappingProxyType({})
+    nodes: Nodemask
+    allowed_cpus: Cpumask
+    cpus: Cpumask
 
     @property
     def possible(self) -> Nodemask:
         """Every number up to the highest node's, as ``--all`` takes them."""
         return Nodemask((1 << int(self.nodes).bit_length()) - 1)
+
+
+class Policy(NamedTuple):
+    """What get_mempolicy() gives: a mode, which holds the mode flags too, and its nodes."""
+
+    mode: int
+    nodes: Nodemask
+
+    @property
+    def name(self) -> str:
+        """What numactl calls the mode. Mirrors policy_name(), util.c."""
+        return MODE_WORDS.get(self.mode, f"[{self.mode}]")
+
+
+class Process(NamedTuple):
+    """A process as /proc shows it."""
+
+    pid: int
+    comm: str
+    args: str
+    uid: int
+    ppid: int = 0
+    cpu: int = 0
+
+
+class Region(NamedTuple):
+    """Memory that the program has mapped, at the address *start* (bytes)."""
+
+    start: int
+    length: int
+
+
+class Run(NamedTuple):
+    """*length* bytes at *start* that are alike: they have one policy, or lie on one node."""
+
+    start: int
+    length: int
+    policy: Policy
+    node: int = -1
+
+
+class Shared(NamedTuple):
+    """A file or a segment that can be mapped: its size, and the size of its pages (bytes)."""
+
+    name: str
+    size: int
+    page_size: int
 
 
 def strtoul(text: str, base: int = 0) -> tuple[int, str]:

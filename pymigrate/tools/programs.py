@@ -10,7 +10,7 @@ from pymigrate.tools.system import System
 
 # Program -> the module and the function that it is; a module is imported when its program runs.
 PROGRAMS = {
-    "migratepages": "migratepages.main",
+    "migratepages": "migratepages.run",
     "numactl": "numactl.run",
     "numastat": "numastat.run",
     "memhog": "memhog.run",

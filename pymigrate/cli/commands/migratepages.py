@@ -10,7 +10,7 @@ from pymigrate.interface import made
 from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls import migrate
-from pymigrate.tools.nodestring import parse_nodestring
+from pymigrate.tools.nodestring import RefusedError, parse_nodestring
 from pymigrate.views.why import stayed
 
 
@@ -44,10 +44,9 @@ def command(
 
 def _nodes(machine: Machine, text: str) -> Nodemask:
     """The nodes of an argument; ends the command as numactl's programs do if it is wrong."""
-    parsed = parse_nodestring(text, machine.memory_nodes, len(machine.nodes))
-    if parsed.mask is None:
-        if parsed.warning:
-            click.echo(f"libnuma: Warning: {parsed.warning}", err=True)
+    try:
+        return parse_nodestring(text, machine.memory_nodes, len(machine.nodes))
+    except RefusedError as refused:
+        click.echo(refused.stderr, err=True, nl=False)
         click.echo(f"<{text}> is invalid")
-        raise click.exceptions.Exit(1)
-    return parsed.mask
+        raise click.exceptions.Exit(1) from None

@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pymigrate.errors import UnsupportedError
-from pymigrate.programs.simulated import Simulated
 from pymigrate.scenario.record import Record
 from pymigrate.scenario.spec.step_base import Player, Step
 from pymigrate.scenario.text.fields import Name, Size
 from pymigrate.tools import programs
+from pymigrate.tools.system import System
 from pymigrate.units import page_range
 from pymigrate.views.pages import placement
 from pymigrate.views.proc import numa_maps, vmstat
@@ -48,7 +48,7 @@ class ExecStep(Step):
         ]
         if argv[0] not in programs.PROGRAMS:
             raise UnsupportedError(f"program {argv[0]} cannot be simulated yet")
-        system = Simulated(player.machine, player.caller(self.task))
+        system = System(player.machine, player.caller(self.task))
         outcome = programs.run(argv, system)
         system.finish()
         if outcome.command:  # nothing else is installed

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from pymigrate.mm.state.machine import Machine
-from pymigrate.programs.simulated import Simulated
 from pymigrate.tools.program import Exit
 from pymigrate.tools.programs import program
+from pymigrate.tools.system import System
 from tests.conftest import nodes_with
 
 DISTANCES = ((10, 21, 31, 17), (21, 10, 31, 28), (31, 31, 10, 31), (17, 28, 31, 10))
@@ -29,7 +29,7 @@ def run(machine: Machine) -> Run:
 
     def run(line: str, **environ: str) -> Exit:
         argv = shlex.split(line)
-        system = Simulated(machine, machine.shell_of(0), environ)
+        system = System(machine, machine.shell_of(0), environ)
         outcome = program(argv[0])(argv, system)
         system.finish()
         return outcome

@@ -7,10 +7,10 @@ import pytest
 from pymigrate.errors import KernelError
 from pymigrate.nodemask import Nodemask
 from pymigrate.tools.migratepages import run
-from pymigrate.tools.program import Exit, Libnuma
+from pymigrate.tools.program import Exit
+from pymigrate.tools.system import System
+from tests.conftest import nodes_with
 
-# Nodes 0 to 3, of which 2 has no memory.
-LIBNUMA = Libnuma(allowed=Nodemask.of(0, 1, 3), configured=4)
 USAGE = """\
 usage: migratepages pid from-nodes to-nodes
 
@@ -18,22 +18,24 @@ nodes is a comma delimited list of node numbers or A-B ranges or all.
 """
 
 
-class Kernel:
-    """A migrate_pages() that notes its calls and gives one answer."""
+class Kernel(System):
+    """Nodes 0 to 3, of which 2 has no memory; notes its calls and gives one answer."""
 
     def __init__(self, answer: int | str = 0) -> None:
+        machine = nodes_with("64MiB", "64MiB", "0", "64MiB")
+        super().__init__(machine, machine.shell_of(0))
         self.answer = answer
         self.calls: list[tuple[int, str, str]] = []
 
-    def __call__(self, pid: int, old: Nodemask, new: Nodemask) -> int:
+    def migrate_pages(self, pid: int, old: Nodemask, new: Nodemask) -> int:
         self.calls.append((pid, str(old), str(new)))
         if isinstance(self.answer, str):
             raise KernelError(self.answer)
         return self.answer
 
 
-def migratepages(words: str, kernel: Kernel | None = None, libnuma: Libnuma = LIBNUMA) -> Exit:
-    return run(["migratepages", *shlex.split(words)], libnuma, kernel or Kernel())
+def migratepages(words: str, kernel: Kernel | None = None) -> Exit:
+    return run(["migratepages", *shlex.split(words)], kernel or Kernel())
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,7 @@ def test_usage(words: str, line: str) -> None:
 
 
 def test_getopt_names_the_program_as_typed() -> None:
-    stderr = run(["/usr/bin/migratepages", "-x"], LIBNUMA, Kernel()).stderr
+    stderr = run(["/usr/bin/migratepages", "-x"], Kernel()).stderr
     assert stderr == "/usr/bin/migratepages: invalid option -- 'x'\n" + USAGE
 
 
@@ -140,19 +142,3 @@ def test_refusal_of_the_kernel(errno: str, words: str, text: str) -> None:
     kernel = Kernel(errno)
     assert migratepages(words, kernel=kernel) == Exit(1, "", f"migrate_pages: {text}\n")
     assert len(kernel.calls) == 1
-
-
-@pytest.mark.parametrize(
-    ("words", "stderr"),
-    [
-        pytest.param("581 0", USAGE, id="after the operands are counted"),
-        pytest.param(
-            "none 0 1",
-            "numactl: This system does not support NUMA functionality\n",
-            id="before the PID is read",
-        ),
-    ],
-)
-def test_system_without_numa(words: str, stderr: str) -> None:
-    libnuma = Libnuma(Nodemask.of(0), 1, available=False)
-    assert migratepages(words, libnuma=libnuma) == Exit(1, "", stderr)

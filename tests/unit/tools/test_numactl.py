@@ -6,10 +6,10 @@ import pytest
 
 from pymigrate.mm.base.release import RELEASES
 from pymigrate.mm.state.machine import Machine
-from pymigrate.programs.simulated import Simulated
 from pymigrate.tools import numactl
 from pymigrate.tools.numactl import USAGE
-from pymigrate.tools.program import Exit, Libnuma
+from pymigrate.tools.program import Exit
+from pymigrate.tools.system import System
 from tests.unit.tools.conftest import Run
 
 HARDWARE = """\
@@ -256,25 +256,6 @@ def test_weighted_interleave_on_a_kernel_without_it(machine: Machine, run: Run) 
     )
 
 
-@pytest.mark.parametrize(
-    ("words", "outcome"),
-    [
-        ("-m 0 true", Exit(1, "", "numactl: This system does not support NUMA policy\n")),
-        ("-H", Exit(1, "No NUMA available on this system\n")),
-        ("-s", Exit(1, "physcpubind: 0 1 \nNo NUMA support available on this system.\n")),
-    ],
-)
-def test_system_without_numa(machine: Machine, words: str, outcome: Exit) -> None:
-    class WithoutNuma(Simulated):
-        @property
-        def libnuma(self) -> Libnuma:
-            return super().libnuma._replace(available=False)
-
-    system = WithoutNuma(machine, machine.shell_of(0))
-    system.task.cpus = type(system.task.cpus).of(0, 1)
-    assert numactl.run(["numactl", *shlex.split(words)], system) == outcome
-
-
 # the command
 
 
@@ -309,6 +290,6 @@ def test_strict_is_ignored_for_a_process(run: Run) -> None:
     ],
 )
 def test_policy_that_a_command_inherits(machine: Machine, words: str, policy: str) -> None:
-    system = Simulated(machine, machine.shell_of(0))
+    system = System(machine, machine.shell_of(0))
     numactl.run(["numactl", *shlex.split(words), "true"], system)
     assert str(system.task.policy) == policy

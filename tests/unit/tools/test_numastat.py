@@ -6,9 +6,9 @@ import pytest
 
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.state.machine import Machine
-from pymigrate.programs.simulated import Simulated
 from pymigrate.tools import numastat
 from pymigrate.tools.program import Exit
+from pymigrate.tools.system import System
 from tests.conftest import new_task, touched
 from tests.unit.tools.conftest import Run
 
@@ -163,7 +163,7 @@ def test_folded(counted: Run, width: str, columns: list[list[str]]) -> None:
 
 
 def test_terminal_folds(machine: Machine) -> None:
-    system = Simulated(machine, machine.shell_of(0), terminal_width=80)
+    system = System(machine, machine.shell_of(0), terminal_width=80)
     assert numastat.run(["numastat"], system).stdout.count("numa_hit") == 1
     assert numastat.run(["numastat", "-n"], system).stdout.count("Numa_Hit") == 2
 
@@ -294,7 +294,7 @@ def test_last_of_several_that_is_not_there_costs_the_table(peopled: Run) -> None
 
 
 def test_process_of_another_user(machine: Machine, peopled: Run) -> None:
-    outcome = numastat.run(["numastat", "1000"], Simulated(machine, machine.shell_of(26)))
+    outcome = numastat.run(["numastat", "1000"], System(machine, machine.shell_of(26)))
     assert outcome.stderr == "Can't read /proc/1000/numa_maps: Permission denied\n"
 
 

@@ -6,7 +6,7 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.spaces.hugetlb_pool import nr_available
 from pymigrate.mm.state.address_space import UNNAMED, AddressSpace
 from pymigrate.mm.state.machine import Machine
-from pymigrate.tools.system import Shared
+from pymigrate.tools.program import Shared
 from pymigrate.units import HPAGE_PMD_ORDER, HPAGE_SIZE, PAGE_SIZE, pages_of
 
 _DIRECTORIES = frozenset({"", "/tmp", "/dev/shm", "/run"})  # that are there in any case

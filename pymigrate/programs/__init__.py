@@ -1,1 +1,0 @@
-"""numactl's programs on the simulated machine: what they find there, and the memory they map."""
