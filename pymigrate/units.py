@@ -44,6 +44,15 @@ def format_size(size: int) -> str:
     return str(size)
 
 
+def counted(nr: int, noun: str) -> str:
+    """How many there are of something, in words.
+
+    >>> counted(1, "page"), counted(2, "page")
+    ('1 page', '2 pages')
+    """
+    return f"{nr} {noun}" if nr == 1 else f"{nr} {noun}s"
+
+
 def pages_of(size: int) -> int:
     """Base pages that *size* bytes take up, rounded up."""
     return (size + PAGE_SIZE - 1) >> PAGE_SHIFT

@@ -41,7 +41,6 @@ from pymigrate.api.results import (
     stayed_of,
 )
 from pymigrate.arguments import parse_mode
-from pymigrate.errors import KernelError
 from pymigrate.interface import memory
 from pymigrate.interface.made import Noted, acting_as
 from pymigrate.mm.base.why import Stay
@@ -54,7 +53,6 @@ from pymigrate.session import save_state
 from pymigrate.store.codec import copy_machine
 from pymigrate.store.store import Boot
 from pymigrate.syscalls import cpuset, gup, madvise, mempolicy, migrate, mmap, process, sysctl
-from pymigrate.syscalls.checks import check_access
 from pymigrate.uapi import MPOL_F_ADDR, MPOL_F_NODE, MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, pages_of, parse_size
 from pymigrate.views import entries, tree
@@ -526,12 +524,7 @@ class Machine(Movers):
         return range(addr, addr + (1 if size is None else size), PAGE_SIZE)
 
     def _numa_maps(self, who: Who, uid: int) -> list[NumaMapsRow]:
-        task = self._task(who)
-        try:
-            check_access(self._caller(None, uid), task)
-        except KernelError as error:
-            raise KernelError("EACCES", error.why) from None
-        return numa_maps.rows(self._core, task)
+        return numa_maps.rows_for(self._core, self._caller(None, uid), self._task(who))
 
     def _followed(self, tasks: list[core_task.Task], call: Callable[[], None]) -> Migrated:
         """Change a cpuset, and look for memory of *tasks* that did not follow."""

@@ -17,7 +17,7 @@ from pymigrate.mm.state.cost import Tally
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Left, Task
-from pymigrate.units import PAGE_SHIFT
+from pymigrate.units import PAGE_SHIFT, counted
 from pymigrate.views.told import changes, cost, trace
 from pymigrate.views.why import stayed
 
@@ -135,7 +135,7 @@ def _report_left(call: Call, left: list[Left], is_refused: bool) -> None:
         more = "" if call.options.ephemeral else "; `pymigrate explain --last` says more"
         say(stayed.summary(left) + more)
     elif call.options.verbose and not is_refused:
-        moved = "1 page" if call.noted.moved == 1 else f"{call.noted.moved or 'no'} pages"
+        moved = counted(call.noted.moved, "page")
         say(f"{moved} moved, none stayed" if call.noted.moved else "no page had to move")
 
 

@@ -10,6 +10,7 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import click
 
+from pymigrate.arguments import ModeAndNodes, parse_mode
 from pymigrate.arguments import find_task as find_task
 from pymigrate.arguments import shorten as shorten
 from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
@@ -46,6 +47,13 @@ class Options(NamedTuple):
     def session(self, write: bool = False) -> Session:
         """The machine, as a transaction."""
         return Session(self.request(write), lambda text: say(text))
+
+    def show(self, value: Mapping[str, object] | Sequence[object], text: str) -> None:
+        """Print *value* as JSON if that is wanted, else *text*."""
+        if self.json:
+            print_json(value)
+        else:
+            click.echo(text, nl=False)
 
 
 def common_options(
@@ -86,14 +94,23 @@ def common_options(
             )
             return function(options, *args, **kwargs)
 
-        for option in reversed(_options(changes, json, calls, leaves, strict)):
-            command = option(command)
-        return command
+        return with_options(_options(changes, json, calls, leaves, strict))(command)
 
     return decorate
 
 
 Decorators = list[Callable[[Any], Any]]  # click's
+
+
+def with_options(options: Decorators) -> Callable[[T], T]:
+    """Give a command *options*, in their order."""
+
+    def decorate(command: T) -> T:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def trace_options() -> Decorators:
@@ -146,89 +163,52 @@ def _options(changes: bool, json: bool, calls: bool, leaves: bool, strict: bool)
     return options
 
 
-class _Sized(click.ParamType[int]):
-    """A size such as 64MiB, as bytes."""
+class Parsed(click.ParamType[T]):
+    """What a function makes of a word. Its ValueError ends the command as a usage error."""
 
-    name = "size"
+    def __init__(self, name: str, parse: Callable[[str], T]) -> None:
+        self.name, self.parse = name, parse
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> T:
         """Parse it; a wrong one ends the command as a usage error."""
         try:
-            return parse_size(value if isinstance(value, int) else str(value))
+            return self.parse(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
 
-class _Masked(click.ParamType[Bitmap]):
-    """A set of nodes or CPUs in the kernel's list format."""
-
-    def __init__(self, kind: type[Bitmap]) -> None:
-        self.kind, self.name = kind, f"{kind.noun}s"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Bitmap:
-        """Parse it; a wrong one ends the command as a usage error."""
-        if isinstance(value, Bitmap):
-            return value
-        try:
-            return self.kind.parse(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class _Numbers(click.ParamType[list[int]]):
-    """Numbers in the kernel's list format."""
-
-    name = "numbers"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> list[int]:
-        """Parse it; a wrong one ends the command as a usage error."""
-        try:
-            return list(Bitmap.parse(str(value)))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class _Named(click.ParamType[str]):
+def _parse_name(text: str) -> str:
     """A name for a task, a region or a cpuset, as scenarios have them."""
-
-    name = "name"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str:
-        """Check it; a wrong one ends the command as a usage error."""
-        if not _NAME.fullmatch(str(value)):
-            self.fail(f"{shorten(str(value))} is not a name; expected letters, digits, _ and -")
-        return str(value)
+    if not _NAME.fullmatch(text):
+        expected = "expected letters, digits, _ and -"
+        raise click.BadParameter(f"{shorten(text)} is not a name; {expected}")
+    return text
 
 
-class _TextFile(click.ParamType[str]):
+def _parse_policy(text: str) -> ModeAndNodes:
+    """A policy MODE[=FLAGS][:NODES], as numa_maps prints it."""
+    try:
+        return parse_mode(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _read_text(path: str) -> str:
     """The contents of a text file, or of stdin for "-"."""
-
-    name = "file"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str:
-        """Read it; what cannot be read ends the command as a usage error."""
-        path = str(value)
-        try:
-            with open(0 if path == "-" else path, "rb") as file:
-                return file.read().decode()
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "not UTF-8 text"
-            self.fail(f"{shorten(path)} cannot be read: {reason}", param, ctx)
+    try:
+        with open(0 if path == "-" else path, "rb") as file:
+            return file.read().decode()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise ValueError(f"{shorten(path)} cannot be read: {reason}") from None
 
 
-SIZE, NODEMASK, CPUMASK = _Sized(), _Masked(Nodemask), _Masked(Cpumask)
-NAME, NUMBERS, TEXT_FILE = _Named(), _Numbers(), _TextFile()
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+SIZE = Parsed("size", parse_size)
+NODEMASK, CPUMASK = Parsed("nodes", Nodemask.parse), Parsed("CPUs", Cpumask.parse)
+NUMBERS = Parsed("numbers", lambda text: list(Bitmap.parse(text)))
+NAME, POLICY = Parsed("name", _parse_name), Parsed("policy", _parse_policy)
+TEXT_FILE = Parsed("file", _read_text)
 _NUMBER = re.compile(r"-?[0-9]{1,20}")
 
 

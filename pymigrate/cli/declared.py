@@ -15,13 +15,14 @@ from pymigrate.cli.common import (
     NAME,
     NODEMASK,
     NUMBERS,
+    POLICY,
     SIZE,
     Options,
     common_options,
     find_task,
     shorten,
+    with_options,
 )
-from pymigrate.cli.mode import POLICY
 from pymigrate.interface import declare
 from pymigrate.interface.declare import (
     INTEGER,
@@ -86,9 +87,8 @@ def command_of(words: str) -> click.Command:
     decorated: Any = common_options(
         changes=True, calls=acts, leaves=leaves, strict=leaves and not own
     )(function)
-    for argument in reversed(call.arguments):
-        for option in reversed(_options(argument)):
-            decorated = option(decorated)
+    options = [option for argument in call.arguments for option in _options(argument)]
+    decorated = with_options(options)(decorated)
     usage = " ".join(_usage(argument) for argument in _placed(call))
     if usage:
         decorated = click.argument("given_words", nargs=-1, metavar=usage)(decorated)

@@ -97,7 +97,7 @@ class _Migspeed:
             raise StoppedError(1, stderr=f"{name}: {error}\n") from None
 
     def _show_map(self) -> None:
-        lines = self.system.own_numa_maps()
+        lines = self.system.numa_maps(self.system.task.pid)
         self.stdout += [f"{line}\n" for line in lines if "bind" in line]
 
     def _say(self, text: str) -> None:

@@ -15,7 +15,6 @@ from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.mm.state.task import Region as NamedRegion
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Cpumask, Nodemask
-from pymigrate.syscalls.checks import check_access
 from pymigrate.syscalls.mempolicy import PolicyAnswer
 from pymigrate.tools.program import Libnuma, Policy, Process, Region, Run, Shared
 from pymigrate.uapi import MPOL_F_NODE
@@ -145,18 +144,13 @@ class System:
 
     def numa_maps(self, pid: int) -> list[str]:
         """The lines of /proc/PID/numa_maps. Raises KernelError ENOENT, EACCES."""
+        from pymigrate.views.proc import numa_maps
+
         task = self.machine.tasks.get(self.aliases.get(pid, pid))
         if task is None:
             raise KernelError("ENOENT", f"there is no process {pid}")
-        try:
-            check_access(self.task, task)
-        except KernelError as error:
-            raise KernelError("EACCES", error.why) from None
-        return self._numa_maps(task)
-
-    def own_numa_maps(self) -> list[str]:
-        """The lines of /proc/self/numa_maps."""
-        return self._numa_maps(self.task)
+        rows = numa_maps.rows_for(self.machine, self.task, task)
+        return numa_maps.format_rows(rows).splitlines()
 
     # system calls
 
@@ -302,11 +296,6 @@ class System:
         return Process(
             task.pid, task.comm, task.comm, task.uid, parent[0] if parent else 1, task.cpu
         )
-
-    def _numa_maps(self, task: Task) -> list[str]:
-        from pymigrate.views.proc import numa_maps
-
-        return numa_maps.format_rows(numa_maps.rows(self.machine, task)).splitlines()
 
 
 def end(machine: Machine, pid: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pymigrate.cli.common import Options, common_options, find_task, print_json
+from pymigrate.cli.common import Options, common_options, find_task
 from pymigrate.views.told import accesses
 
 
@@ -40,7 +40,4 @@ def command(options: Options, pid: str | None, log: bool, top: int | None) -> No
                 rows = [row for row in rows if row.pid == task.pid]
             shown = [accesses.as_json(row) for row in rows]
             text = accesses.format_rows(rows)
-    if options.json:
-        print_json(shown)
-    else:
-        click.echo(text, nl=False)
+    options.show(shown, text)

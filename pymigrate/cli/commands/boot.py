@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from pymigrate.cli.common import Options, common_options, print_json
+from pymigrate.cli.common import Options, common_options
 from pymigrate.session import boot
-from pymigrate.units import PAGE_SIZE, format_size
+from pymigrate.units import PAGE_SIZE, counted, format_size
 
 
 @click.command()
@@ -30,15 +30,9 @@ def command(options: Options, scenario_file: str | None, runs_steps: bool) -> No
         "memory": memory,
         "tasks": len(machine.tasks),
     }
-    if options.json:
-        print_json(facts)
-    else:
-        click.echo(
-            f"booted {options.scenario or booted.scenario}: Linux {booted.kernel},"
-            f" {_counted(len(machine.nodes), 'node')}, {format_size(memory)},"
-            f" {_counted(len(machine.tasks), 'task')}"
-        )
-
-
-def _counted(nr: int, noun: str) -> str:
-    return f"{nr} {noun}" if nr == 1 else f"{nr} {noun}s"
+    text = (
+        f"booted {options.scenario or booted.scenario}: Linux {booted.kernel},"
+        f" {counted(len(machine.nodes), 'node')}, {format_size(memory)},"
+        f" {counted(len(machine.tasks), 'task')}\n"
+    )
+    options.show(facts, text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pymigrate.cli.common import Options, common_options, print_json
+from pymigrate.cli.common import Options, common_options
 from pymigrate.views.proc import buddyinfo
 
 
@@ -14,7 +14,4 @@ def command(options: Options) -> None:
     """Print /proc/buddyinfo: the free blocks of each order, from 4 KiB to 4 MiB, zone by zone."""
     with options.session() as machine:
         rows = buddyinfo.rows(machine)
-    if options.json:
-        print_json([row._asdict() for row in rows])
-    else:
-        click.echo(buddyinfo.format_rows(rows), nl=False)
+    options.show([row._asdict() for row in rows], buddyinfo.format_rows(rows))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import click
+from typing import NamedTuple
 
-from pymigrate.cli.common import Options, common_options, print_json
+from pymigrate.cli.common import Options, common_options
 from pymigrate.cli.declared import TableGroup
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Cpuset
+from pymigrate.views.columns import aligned
 
 command = TableGroup(
     "cpuset",
@@ -23,37 +25,23 @@ command = TableGroup(
 def list_cpusets(options: Options) -> None:
     """List the cpusets with their CPUs, nodes and tasks."""
     with options.session() as machine:
-        rows = _rows(machine)
-    if options.json:
-        print_json(rows)
-        return
-    lines = [("CPUSET", "CPUS", "MEMS", "MIGRATE", "PIDS")]
-    lines += [
-        (
-            str(row["name"]),
-            str(row["cpus"]) or "-",
-            str(row["mems"]) or "-",
-            "yes" if row["memory_migrate"] else "no",
-            " ".join(str(pid) for pid in pids) or "-",
-        )
-        for row in rows
-        for pids in [row["pids"]]
-        if isinstance(pids, list)
-    ]
-    widths = [max(len(line[i]) for line in lines) for i in range(4)]
-    for line in lines:
-        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=False)]
-        click.echo("  ".join([*cells, line[4]]))
+        rows = [_row(machine, group) for group in machine.cpusets.values()]
+    table = [["CPUSET", "CPUS", "MEMS", "MIGRATE", "PIDS"]]
+    for row in rows:
+        migrates, pids = "yes" if row.memory_migrate else "no", " ".join(map(str, row.pids))
+        table.append([row.name, row.cpus or "-", row.mems or "-", migrates, pids or "-"])
+    lines = aligned(table, {0, 1, 2, 3, 4}, gap="  ")
+    options.show([row._asdict() for row in rows], "".join(f"{line.rstrip()}\n" for line in lines))
 
 
-def _rows(machine: Machine) -> list[dict[str, object]]:
-    return [
-        {
-            "name": name or "/",
-            "cpus": str(group.cpus),
-            "mems": str(group.mems),
-            "memory_migrate": group.memory_migrate,
-            "pids": [task.pid for task in machine.tasks.values() if task.cpuset == name],
-        }
-        for name, group in machine.cpusets.items()
-    ]
+class _Row(NamedTuple):
+    name: str
+    cpus: str
+    mems: str
+    memory_migrate: bool
+    pids: list[int]
+
+
+def _row(machine: Machine, group: Cpuset) -> _Row:
+    pids = [task.pid for task in machine.tasks.values() if task.cpuset == group.name]
+    return _Row(group.name or "/", str(group.cpus), str(group.mems), group.memory_migrate, pids)

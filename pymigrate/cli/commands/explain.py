@@ -46,16 +46,12 @@ def _explain(
         question = question._replace(a=a, b=b)
     refused = explain.refusals(machine, task, question)
     verdicts = explain.rows(machine, task, question)
-    if options.json:
-        print_json(
-            {
-                "pid": task.pid,
-                "refused": [each._asdict() for each in refused],
-                "runs": [explain.as_json(row) for row in verdicts],
-            }
-        )
-    else:
-        click.echo(explain.format_rows(task, refused, verdicts), nl=False)
+    shown = {
+        "pid": task.pid,
+        "refused": [each._asdict() for each in refused],
+        "runs": [explain.as_json(row) for row in verdicts],
+    }
+    options.show(shown, explain.format_rows(task, refused, verdicts))
 
 
 def _explain_last(options: Options, machine: Machine) -> None:

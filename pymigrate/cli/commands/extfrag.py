@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pymigrate.cli.common import Options, common_options, print_json
+from pymigrate.cli.common import Options, common_options
 from pymigrate.views.proc import extfrag
 
 
@@ -19,8 +19,5 @@ def command(options: Options, unusable: bool) -> None:
     """
     with options.session() as machine:
         rows = extfrag.rows(machine)
-    if options.json:
-        print_json([row._asdict() for row in rows])
-    else:
-        text = extfrag.format_unusable(rows) if unusable else extfrag.format_extfrag(rows)
-        click.echo(text, nl=False)
+    text = extfrag.format_unusable(rows) if unusable else extfrag.format_extfrag(rows)
+    options.show([row._asdict() for row in rows], text)

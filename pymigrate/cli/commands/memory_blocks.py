@@ -8,8 +8,7 @@ from itertools import groupby
 import click
 
 from pymigrate.cli.call import Call, system_call
-from pymigrate.cli.common import Options
-from pymigrate.errors import KernelError
+from pymigrate.cli.common import NUMBERS, Options, common_options
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Bitmap
@@ -19,19 +18,25 @@ from pymigrate.views.sysfs import memory_blocks
 Change = Callable[[Machine, Task, int, Sequence[int] | None], list[Outcome]]
 
 
-def change_blocks(
-    options: Options, name: str, change: Change, node: int | None, blocks: list[int] | None
-) -> None:
-    """Take memory blocks away or give them back, and tell what became of each; or list all."""
-    if node is None and blocks is not None:
-        raise click.UsageError("--blocks needs a NODE")
-    with system_call(options, name) as call:
-        if node is None:
-            rows = memory_blocks.rows(call.machine)
-            call.answer["blocks"] = [row._asdict() for row in rows]
-            call.text = memory_blocks.format_rows(rows)
-            return
-        _tell(call, change(call.machine, call.shell, node, blocks), name)
+def blocks_command(name: str, change: Change, text: str) -> click.Command:
+    """The command that makes *change*, and tells what became of each block; or lists all."""
+
+    @click.command(name, help=text)
+    @click.argument("node", type=click.IntRange(min=0), required=False)
+    @click.option("--blocks", type=NUMBERS, help="Only these memory blocks, as in 2-3,7.")
+    @common_options(changes=True, calls=True)
+    def command(options: Options, node: int | None, blocks: list[int] | None) -> None:
+        if node is None and blocks is not None:
+            raise click.UsageError("--blocks needs a NODE")
+        with system_call(options, name) as call:
+            if node is None:
+                rows = memory_blocks.rows(call.machine)
+                call.answer["blocks"] = [row._asdict() for row in rows]
+                call.text = memory_blocks.format_rows(rows)
+                return
+            _tell(call, change(call.machine, call.shell, node, blocks), name)
+
+    return command
 
 
 def _tell(call: Call, outcomes: list[Outcome], done: str) -> None:
@@ -39,16 +44,10 @@ def _tell(call: Call, outcomes: list[Outcome], done: str) -> None:
     call.answer["blocks"] = [
         {"block": number, "errno": error.errno if error else None} for number, error in outcomes
     ]
-    told = [(number, _text(error, done)) for number, error in outcomes]
+    told = [(number, f"{error}: {error.why}" if error else done) for number, error in outcomes]
     for text, group in groupby(told, key=lambda pair: pair[1]):
         numbers = [number for number, _ in group]
         call.text += f"memory{Bitmap.collect(numbers)}: {text}\n"
     for _, error in outcomes:
         if error:
             raise error
-
-
-def _text(error: KernelError | None, done: str) -> str:
-    if error is None:
-        return done
-    return f"{error}: {error.why}"

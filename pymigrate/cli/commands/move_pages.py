@@ -23,7 +23,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls import migrate
 from pymigrate.uapi import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL
-from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
+from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, counted
 from pymigrate.views.why import stayed
 
 _NAMES = {-number: f"-{name}" for name, number in ERRNO.items()}
@@ -155,7 +155,7 @@ def _table(addrs: list[int], status: list[int | str]) -> str:
     lines += [f"{addr:16x} {texts[value]}\n" for addr, value in zip(addrs, status, strict=True)]
     for value, nr in sorted(Counter(status).items(), key=lambda item: (str(item[0]), item[1])):
         where = f"on node {value}" if isinstance(value, int) else texts[value]
-        lines.append(f"{nr} {'page' if nr == 1 else 'pages'} {where}\n")
+        lines.append(f"{counted(nr, 'page')} {where}\n")
     return "".join(lines)
 
 

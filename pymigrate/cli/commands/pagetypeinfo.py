@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pymigrate.cli.common import Options, common_options, print_json
+from pymigrate.cli.common import Options, common_options
 from pymigrate.views.proc import pagetypeinfo
 
 
@@ -14,7 +14,4 @@ def command(options: Options) -> None:
     """Print /proc/pagetypeinfo: free blocks and pageblocks by migratetype."""
     with options.session() as machine:
         rows = pagetypeinfo.rows(machine)
-    if options.json:
-        print_json([row._asdict() for row in rows])
-    else:
-        click.echo(pagetypeinfo.format_rows(rows), nl=False)
+    options.show([row._asdict() for row in rows], pagetypeinfo.format_rows(rows))

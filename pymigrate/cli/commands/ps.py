@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pymigrate.cli.common import Options, common_options, print_json
+from pymigrate.cli.common import Options, common_options
 from pymigrate.views.pictures import ps
 
 
@@ -19,7 +19,4 @@ def command(options: Options) -> None:
     """
     with options.session() as machine:
         rows = ps.rows(machine)
-    if options.json:
-        print_json([ps.as_json(row) for row in rows])
-    else:
-        click.echo(ps.format_rows(rows), nl=False)
+    options.show([ps.as_json(row) for row in rows], ps.format_rows(rows))

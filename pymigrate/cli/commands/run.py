@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from pymigrate.cli.call import watch_of, write_chrome
-from pymigrate.cli.common import say, trace_options
+from pymigrate.cli.common import say, trace_options, with_options
 from pymigrate.errors import ScenarioError
 from pymigrate.mm.base.release import RELEASES
 from pymigrate.mm.state.machine import watching
@@ -39,13 +39,6 @@ class Watched(NamedTuple):
     times: bool
 
 
-def _traced(command: click.decorators.FC) -> click.decorators.FC:
-    """Give the command the options that say how it is watched."""
-    for option in reversed(trace_options()):
-        command = option(command)
-    return command
-
-
 @click.command()
 @click.argument("scenario", metavar="SCENARIO")
 @click.option("--json", "as_json", is_flag=True, help="Print the records as a JSON array.")
@@ -55,7 +48,7 @@ def _traced(command: click.decorators.FC) -> click.decorators.FC:
     type=click.Choice(list(RELEASES)),
     help="The kernel whose rules hold (default: what the scenario says).",
 )
-@_traced
+@with_options(trace_options())
 def command(
     scenario: str,
     as_json: bool,

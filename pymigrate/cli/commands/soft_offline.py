@@ -5,33 +5,29 @@ from __future__ import annotations
 import click
 
 from pymigrate.cli.call import find_range, system_call
-from pymigrate.cli.common import Options, common_options, find_task, shorten
+from pymigrate.cli.common import Options, Parsed, common_options, find_task, shorten
 from pymigrate.interface.made import acting_as
 from pymigrate.mm.offline.memory_failure import num_poisoned_pages
 from pymigrate.syscalls.memory_failure import soft_offline, soft_offline_store
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 
 
-class _Physical(click.ParamType[int]):
+def _physical(text: str) -> int:
     """A physical address, in hex or decimal."""
+    try:
+        return int(text[:20], 0)
+    except ValueError:
+        message = f"{shorten(text)} is not an address; expected one such as 0x10000000"
+        raise ValueError(message) from None
 
-    name = "address"
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        """Parse it; a wrong one ends the command as a usage error."""
-        try:
-            return int(str(value)[:20], 0)
-        except ValueError:
-            told = f"{shorten(str(value))} is not an address; expected one such as 0x10000000"
-            self.fail(told, param, ctx)
+_ADDRESS = Parsed("address", _physical)
 
 
 @click.command()
 @click.argument("pid", required=False)
 @click.argument("place", metavar="ADDR|REGION[+OFFSET[:LENGTH]]", required=False)
-@click.option("--address", type=_Physical(), help="The page at this physical address instead.")
+@click.option("--address", type=_ADDRESS, help="The page at this physical address instead.")
 @common_options(changes=True, calls=True)
 def command(options: Options, pid: str | None, place: str | None, address: int | None) -> None:
     """Take a page out of use, as if memory went bad there; prints how much is out of use.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pymigrate.cli.common import Options, common_options, print_json
+from pymigrate.cli.common import Options, common_options
 from pymigrate.views.told import memory_tiering
 
 
@@ -20,11 +20,9 @@ def command(options: Options, sysfs: bool) -> None:
     """
     with options.session() as machine:
         rows = memory_tiering.rows(machine)
-        files = memory_tiering.files(machine)
-        shown = memory_tiering.as_json(machine, rows)
-    if options.json:
-        print_json({**shown, "files": files} if sysfs else shown)
-    elif sysfs:
-        click.echo("".join(f"{path}:{text}" for path, text in files.items()), nl=False)
-    else:
-        click.echo(memory_tiering.format_rows(rows), nl=False)
+        shown, text = memory_tiering.as_json(machine, rows), memory_tiering.format_rows(rows)
+        if sysfs:
+            files = memory_tiering.files(machine)
+            shown["files"] = files
+            text = "".join(f"{path}:{content}" for path, content in files.items())
+    options.show(shown, text)

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import click
 
-from pymigrate.cli.common import trace_options
+from pymigrate.cli.common import trace_options, with_options
 from pymigrate.cli.program import ProgramCommand
 
 _READERS = "changes nothing, so that there is nothing to trace"
 _PROGRAMS = "is a program and prints what the real one does; expected a system call to trace"
 
 
-def _traced(command: click.decorators.FC) -> click.decorators.FC:
-    for option in reversed(trace_options()[1:]):
-        command = option(command)
-    return command
-
-
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@_traced
+@with_options(trace_options()[1:])
 @click.argument("name", metavar="COMMAND")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pymigrate.cli.common import (
-    TEXT_FILE,
-    Options,
-    common_options,
-    parse_number,
-    print_json,
-    shorten,
-)
+from pymigrate.cli.common import TEXT_FILE, Options, common_options, parse_number, shorten
 from pymigrate.mm.base.vmstat import MIGRATION
 from pymigrate.views.proc import vmstat
 
@@ -35,10 +28,7 @@ def command(options: Options, migration: bool, since: str | None) -> None:
     if before is not None:
         changes = {name: value - before.get(name, 0) for name, value in values.items()}
         values = {name: change for name, change in changes.items() if change}
-    if options.json:
-        print_json(values)
-    else:
-        click.echo(vmstat.format_rows(values), nl=False)
+    options.show(values, vmstat.format_rows(values))
 
 
 def _parse(text: str) -> dict[str, int]:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection
 from typing import NamedTuple
 
+from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.frames.frames import extents_of, frame_of, uniform_parts
@@ -11,6 +12,7 @@ from pymigrate.mm.frames.lru_batches import mlocked_pfns, waiting_pfns
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
+from pymigrate.syscalls.checks import check_access
 from pymigrate.units import END_OF_MEMORY, HPAGE_PMD_ORDER, PAGE_SHIFT
 from pymigrate.views.pages.tables import count_nodes
 
@@ -44,6 +46,18 @@ class NumaMapsRow(NamedTuple):
 def rows(machine: Machine, task: Task, a: int = 0, b: int = END_OF_MEMORY) -> list[NumaMapsRow]:
     """A row for each VMA of *task* that meets pages [a, b). Mirrors show_numa_map()."""
     return [_row(machine, task, vma) for vma in task.mm.vmas_between(a, b)]
+
+
+def rows_for(machine: Machine, reader: Task, task: Task) -> list[NumaMapsRow]:
+    """The rows, if *reader* may open the file of *task*. Mirrors mm_access() in proc_maps_open().
+
+    Raises KernelError EACCES.
+    """
+    try:
+        check_access(reader, task)
+    except KernelError as error:
+        raise KernelError("EACCES", error.why) from None
+    return rows(machine, task)
 
 
 def policy_text(machine: Machine, task: Task, vma: Vma) -> str:

@@ -7,6 +7,7 @@ from pymigrate.mm.base.vmstat import MIGRATION
 from pymigrate.mm.clock.balance import Balanced
 from pymigrate.mm.clock.simulated_time import Scan
 from pymigrate.mm.state.machine import Machine
+from pymigrate.units import counted
 from pymigrate.views.columns import aligned
 
 COUNTED = (*MIGRATION, "pgpromote_success", "pgpromote_candidate")
@@ -64,15 +65,11 @@ def format_rows(rows: list[BalanceRow]) -> str:
 def format_lines(done: dict[str, Any]) -> list[str]:  # as_json()'s
     """What a step's record says, a line for each task."""
     return [
-        f"{task['task']} on node {task['node']}: {_number(task['scans'], 'scan')},"
-        f" {_number(task['hint_faults'], 'fault')}, {task['hint_faults_local']} of them local,"
-        f" {_number(task['pages_migrated'], 'page')} migrated"
+        f"{task['task']} on node {task['node']}: {counted(task['scans'], 'scan')},"
+        f" {counted(task['hint_faults'], 'fault')}, {task['hint_faults_local']} of them local,"
+        f" {counted(task['pages_migrated'], 'page')} migrated"
         for task in done["balanced"]
     ]
-
-
-def _number(nr: int, noun: str) -> str:
-    return f"{nr} {noun}" if nr == 1 else f"{nr} {noun}s"
 
 
 def format_scans(machine: Machine, scans: Iterable[Scan]) -> list[str]:
@@ -83,9 +80,9 @@ def format_scans(machine: Machine, scans: Iterable[Scan]) -> list[str]:
         name = task.name if task else f"process {scan.pid}"
         lines.append(
             f"{scan.time / 1000:.3f} s: {name} scans,"
-            f" {_number(scan.pte_updates, 'page')} made inaccessible;"
-            f" {_number(scan.hint_faults, 'fault')}, {scan.hint_faults_local} of them local,"
-            f" {_number(scan.pages_migrated, 'page')} migrated; next scan after {scan.period} ms"
+            f" {counted(scan.pte_updates, 'page')} made inaccessible;"
+            f" {counted(scan.hint_faults, 'fault')}, {scan.hint_faults_local} of them local,"
+            f" {counted(scan.pages_migrated, 'page')} migrated; next scan after {scan.period} ms"
         )
     return lines
 

@@ -1,13 +1,14 @@
 """The outcome of runs of compaction, zone by zone."""
 
 from pymigrate.mm.compact.compaction import ZoneRun
+from pymigrate.units import counted
 
 
 def format_runs(runs: list[ZoneRun], before: list[int], after: list[int]) -> str:
     """A line for each run, with the zone's free 2 MiB blocks *before* and *after*."""
     return "".join(
-        f"node {run.node}, zone {run.zone}: {run.result.name.lower()}, {_pages(run.moved)} moved,"
-        f" 2MiB blocks free: {old} -> {new}\n"
+        f"node {run.node}, zone {run.zone}: {run.result.name.lower()},"
+        f" {counted(run.moved, 'page')} moved, 2MiB blocks free: {old} -> {new}\n"
         for run, old, new in zip(runs, before, after, strict=True)
     )
 
@@ -23,7 +24,3 @@ def as_json(runs: list[ZoneRun], before: list[int], after: list[int]) -> list[di
         }
         for run, old, new in zip(runs, before, after, strict=True)
     ]
-
-
-def _pages(nr: int) -> str:
-    return "1 page" if nr == 1 else f"{nr} pages"

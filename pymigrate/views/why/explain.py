@@ -18,7 +18,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Cap, Task
 from pymigrate.mm.state.vma import Vma, is_migratable
 from pymigrate.syscalls.checks import check_access
-from pymigrate.units import END_OF_MEMORY
+from pymigrate.units import END_OF_MEMORY, counted
 from pymigrate.views.pages.pieces import Piece, pieces
 from pymigrate.views.pages.regions import region_offsets
 from pymigrate.views.proc.numa_maps import policy_text
@@ -135,8 +135,7 @@ def as_json(row: Verdict) -> dict[str, object]:
 
 def _line(row: Verdict) -> str:
     nodes = " ".join(f"N{nid}={nr}" for nid, nr in sorted(row.nodes.items()))
-    pages = "1 page" if row.nr == 1 else f"{row.nr} pages"
-    what = f"{row.mapping}: {pages}" + (f" ({nodes})" if nodes else "")
+    what = f"{row.mapping}: {counted(row.nr, 'page')}" + (f" ({nodes})" if nodes else "")
     if not row.why:
         return f"{what} would move" + (f"; {row.note}" if row.note else "")
     verb = "are" if row.why in (*_NO_PAGES, THERE) else "would stay:"
@@ -260,9 +259,9 @@ def refcount_text(machine: Machine, folio: Folio) -> str:
     weight = 1 if folio.order else 1024
     more = []
     if folio.pins:
-        more.append(f"{folio.pins} pin{'s' * (folio.pins > 1)} of {weight}")
+        more.append(f"{counted(folio.pins, 'pin')} of {weight}")
     if folio.extra_refs:
-        more.append(f"{folio.extra_refs} reference{'s' * (folio.extra_refs > 1)}")
+        more.append(counted(folio.extra_refs, "reference"))
     total = expected + folio.pins * weight + folio.extra_refs
     listed = " + ".join(f"{nr} {name}" for nr, name in parts if nr)
     return f"refcount {total}, expected {expected} ({listed}): {' and '.join(more)} too many"
