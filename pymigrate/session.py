@@ -134,7 +134,7 @@ def boot_text(text: str, run: bool = False, kernel: str | None = None) -> tuple[
 def _build(content: bytes, path: str, run: bool, kernel: str | None) -> Machine:
     from pymigrate.scenario.boot.build import build
     from pymigrate.scenario.read.loader import load_bytes
-    from pymigrate.scenario.runner import Runner
+    from pymigrate.scenario.spec.runner import Runner
 
     scenario = load_bytes(content, path)
     try:

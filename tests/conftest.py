@@ -26,8 +26,8 @@ from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.scenario.boot.build import boot, build
 from pymigrate.scenario.read.loader import load
 from pymigrate.scenario.record import Record
-from pymigrate.scenario.runner import Runner
 from pymigrate.scenario.spec.models import MachineSpec
+from pymigrate.scenario.spec.runner import Runner
 from pymigrate.syscalls.mmap import mmap
 from pymigrate.syscalls.process import touch
 from pymigrate.uapi import MPOL

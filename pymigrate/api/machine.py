@@ -478,7 +478,7 @@ class Machine(Movers):
         What the kernel refuses is in the record. Raises ScenarioError for a step that is none.
         """
         from pymigrate.scenario.read.single_step import read_step
-        from pymigrate.scenario.runner import Runner
+        from pymigrate.scenario.spec.runner import Runner
 
         machine = self._core
         runner = Runner(machine)

@@ -4,7 +4,7 @@ import pytest
 
 from pymigrate.scenario.boot.build import build
 from pymigrate.scenario.read.loader import load
-from pymigrate.scenario.runner import Runner
+from pymigrate.scenario.spec.runner import Runner
 from tests.conformance.recordings import CASES, Recording, recordings
 from tests.property import agreement
 

@@ -8,7 +8,7 @@ import pytest
 from pymigrate.mm.state.scope import Watch
 from pymigrate.scenario.boot.build import build
 from pymigrate.scenario.read.loader import load
-from pymigrate.scenario.runner import Runner
+from pymigrate.scenario.spec.runner import Runner
 from tests.conformance.recordings import CASES, Recording, marks
 
 RUN = re.compile(r"(.*addr=.*\+)(\d+)\.\.(\d+)(?:/(\d+))?(,.*)?")

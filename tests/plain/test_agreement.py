@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from pymigrate.scenario.boot.build import build
 from pymigrate.scenario.read.loader import load_text
-from pymigrate.scenario.runner import Runner
+from pymigrate.scenario.spec.runner import Runner
 from tests.conformance.compare import first_difference
 from tests.conftest import many
 from tests.plain import model

@@ -36,7 +36,7 @@ MAY_IMPORT = {
 }
 # A step `numa_maps` records the rows of that view, `exec` a program's output, any step the trace.
 EXCEPTIONS = {
-    "pymigrate.scenario.runner": {"views"},
+    "pymigrate.scenario.spec.runner": {"views"},
     "pymigrate.scenario.steps.looks": {"views"},
 }
 
@@ -47,7 +47,7 @@ LAYERS = {
         base state frames check spaces engine compact reclaim balance faults calls offline clock
     """.split(),
     "pymigrate.scenario": """
-        text record spec steps read boot runner
+        text record spec steps read boot
     """.split(),
     "pymigrate.views": "columns entries pages proc sysfs told why pictures tree".split(),
     "pymigrate.cli": """
@@ -306,7 +306,7 @@ def test_no_file_is_too_long() -> None:
         pytest.param("mm.engine.migrate", "from ..base.pte import PteRun", False, id="same layer"),
         pytest.param("mm.engine.migrate", "from ...units import PAGE_SIZE", False, id="downwards"),
         pytest.param("views.proc.numa_maps", "import pymigrate.store", True, id="sideways"),
-        pytest.param("scenario.runner", "import pymigrate.views", False, id="exception"),
+        pytest.param("scenario.spec.runner", "import pymigrate.views", False, id="exception"),
         pytest.param("scenario.read.loader", "import pymigrate.views", True, id="no exception"),
         pytest.param("tools.getopt", "import pymigrate.store", True, id="apart"),
         pytest.param("views.ps", "def f():\n    import pymigrate.cli", True, id="in a function"),

@@ -21,7 +21,7 @@ from pymigrate.views.told import trace as traces
 
 if TYPE_CHECKING:
     from pymigrate.scenario.record import Record
-    from pymigrate.scenario.spec.step_base import Step
+    from pymigrate.scenario.spec.runner import Step
 
 PROGRESS_STEPS = 200  # fewer steps are done before a progress bar could be read
 
@@ -82,7 +82,7 @@ def command(
 def _records(path: str, kernel: str | None, watched: Watched) -> Iterator[Record]:
     from pymigrate.scenario.boot.build import build
     from pymigrate.scenario.read.loader import load
-    from pymigrate.scenario.runner import Runner
+    from pymigrate.scenario.spec.runner import Runner
 
     path = scenario_path(path)
     scenario = load(path)

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from pymigrate.errors import ScenarioError
+from pymigrate.errors import KernelError, ScenarioError
 from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Extent, RunMap, take_extents
@@ -19,9 +19,8 @@ from pymigrate.mm.state.policy import Mempolicy, new_policy, set_nodemask
 from pymigrate.mm.state.task import Region, Task
 from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.nodemask import Nodemask
-from pymigrate.scenario.boot.hugetlb import fill_hugetlb, map_hugetlb
 from pymigrate.scenario.spec.models import PolicySpec, RandomPages, RegionSpec
-from pymigrate.syscalls.mmap import prot_flags
+from pymigrate.syscalls.mmap import mmap, prot_flags
 from pymigrate.uapi import MPOL
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT, pages_of
 
@@ -53,13 +52,13 @@ def declare(machine: Machine, task: Task, spec: RegionSpec) -> None:
     space, pgoff = _object(machine, task, spec, origin)
     policy = policy_of(task.mems_allowed & machine.memory_nodes, spec.policy)
     if spec.kind == "hugetlb" and not (origin and not spec.is_shared):
-        vma = map_hugetlb(machine, task, spec, start, space, pgoff)
+        vma = _map_hugetlb(machine, task, spec, start, space, pgoff)
         vma.policy = policy
         machine.regions[task.name, spec.as_] = Region(task.name, spec.as_, start, nr)
         if origin:
             _share(machine, task, vma, spec, origin, start)
         else:
-            fill_hugetlb(machine, task, vma, spec, start)
+            _fill_hugetlb(machine, task, vma, spec, start)
         return
     flags = prot_flags(spec.prot) | (Vm.SHARED if spec.is_shared else 0)
     if flags & Vm.WRITE and not spec.is_shared:
@@ -119,6 +118,49 @@ def _object(
         machine.spaces[space.space_id] = space
         return space, 0
     return None, 0
+
+
+def _map_hugetlb(
+    machine: Machine,
+    task: Task,
+    spec: RegionSpec,
+    start: int,
+    space: AddressSpace | None,
+    pgoff: int,
+) -> Vma:
+    """Map huge pages of the pools, which may have too few."""
+    try:
+        return mmap(
+            machine,
+            task,
+            start << PAGE_SHIFT,
+            spec.size,
+            spec.prot,
+            is_shared=spec.is_shared,
+            space=space,
+            offset=pgoff << PAGE_SHIFT,
+            hugetlb=True,
+        )
+    except KernelError as error:
+        raise _error(task, spec, error.why) from None
+
+
+def _fill_hugetlb(machine: Machine, task: Task, vma: Vma, spec: RegionSpec, start: int) -> None:
+    """Fault the declared huge pages in, each on its node, or where a fault puts it."""
+    policy = vma.policy
+    everywhere = [(0, spec.nr_pages, NOT_PRESENT)]
+    for at, nr, nid in everywhere if spec.pages is None else _placed(spec, 0):
+        if nid != NOT_PRESENT:
+            nodes = Nodemask.of(nid)
+            vma.policy = Mempolicy(MPOL.BIND, 0, nodes, nodes)
+        for i in range(at, at + nr):
+            page = start + i * HPAGE_PMD_NR
+            try:
+                access(machine, task, page, page + 1, write=spec.is_dirty)
+            except Fault:
+                message = f"no pool has a huge page left for page {i}"
+                raise _error(task, spec, message) from None
+    vma.policy = policy
 
 
 def _fill(

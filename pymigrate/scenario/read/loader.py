@@ -17,11 +17,11 @@ from pymigrate.scenario.spec.models import (
     TaskSpec,
 )
 from pymigrate.scenario.spec.names import name_mistakes
-from pymigrate.scenario.spec.step_base import Step
+from pymigrate.scenario.spec.runner import Step
 from pymigrate.scenario.steps.calls import CallStep
-from pymigrate.scenario.steps.every import OPS, step_model
+from pymigrate.scenario.steps.every import OPS, step_model, unknown_op
 from pymigrate.scenario.text import messages
-from pymigrate.scenario.text.fields import Model, listed, nearest, shown
+from pymigrate.scenario.text.fields import Model, listed, shown
 from pymigrate.scenario.text.positions import Document, Mistake, Path, parse
 
 FIRST_PID = 1000
@@ -167,11 +167,8 @@ class _Reader:
         op = value.get("op")
         if isinstance(op, str) and op in OPS:
             return self._model(step_model(op), value, path)
-        if "op" not in value:
-            message = f"missing key 'op'; expected {listed(OPS)}"
-        else:
-            near = nearest(str(op), OPS, "op") if isinstance(op, str) else ""
-            message = f"unknown op {shown(op)}; expected {listed(OPS)}{near}"
+        missing = f"missing key 'op'; expected {listed(OPS)}"
+        message = unknown_op(op) if "op" in value else missing
         self.mistakes.append(Mistake((*path, "op"), message))
         return None
 

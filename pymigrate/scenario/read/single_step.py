@@ -7,11 +7,10 @@ from pydantic import ValidationError
 from pymigrate.errors import ScenarioError
 from pymigrate.mm.state.machine import Machine
 from pymigrate.scenario.spec.names import RegionNames, Scope
-from pymigrate.scenario.spec.step_base import Step
+from pymigrate.scenario.spec.runner import Step
 from pymigrate.scenario.steps.calls import CallStep
-from pymigrate.scenario.steps.every import OPS, step_model
+from pymigrate.scenario.steps.every import OPS, step_model, unknown_op
 from pymigrate.scenario.text import messages
-from pymigrate.scenario.text.fields import listed, nearest, shown
 from pymigrate.scenario.text.positions import Mistake
 
 
@@ -23,8 +22,7 @@ def read_step(machine: Machine, names: RegionNames, value: Mapping[str, object])
     data: dict[str | int, object] = {key: _plain(part) for key, part in value.items()}
     op = data.get("op")
     if not isinstance(op, str) or op not in OPS:
-        near = nearest(op, OPS, "op") if isinstance(op, str) else ""
-        raise ScenarioError(f"unknown op {shown(op)}; expected {listed(OPS)}{near}", "step")
+        raise ScenarioError(unknown_op(op), "step")
     scope = Scope(
         {
             "tasks": {task.name: {} for task in machine.tasks.values()},

@@ -9,7 +9,7 @@ from pymigrate.mm.base.release import Kernel
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.scenario.spec.access import AccessSpec
 from pymigrate.scenario.spec.costs import CostsSpec
-from pymigrate.scenario.spec.step_base import Step
+from pymigrate.scenario.spec.runner import Step
 from pymigrate.scenario.text.fields import (
     Address,
     Cpus,

@@ -33,7 +33,7 @@ from pymigrate.interface.table import policy_flags_key
 from pymigrate.mm.base.advice import ADVICE as ADVICE_WORDS
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.record import Record
-from pymigrate.scenario.spec.step_base import Player, Step
+from pymigrate.scenario.spec.runner import Runner, Step
 from pymigrate.scenario.text.fields import (
     Advice,
     Alignment,
@@ -101,18 +101,18 @@ class CallStep(Step):
 
     call: ClassVar[Call]
 
-    def run(self, player: Player) -> Record:
+    def run(self, runner: Runner) -> Record:
         """Make the call, while another task accesses a page if the step says so."""
         told: Answer = {}
         try:
-            with meanwhile(player.machine, self._other(player), told):
-                arguments = [self._find(player, argument) for argument in made_of(self.call)]
-                answer = make(player.machine, self.call, arguments)
+            with meanwhile(runner.machine, self._other(runner), told):
+                arguments = [self._find(runner, argument) for argument in made_of(self.call)]
+                answer = make(runner.machine, self.call, arguments)
         except KernelError as error:
             if not told:
                 raise
             return self.refused(error) | told
-        self._name(player, answer)
+        self._name(runner, answer)
         record: Record = {"ret": 0, "errno": None} if self.call.has_errno else {}
         record |= {
             key: value
@@ -167,47 +167,47 @@ class CallStep(Step):
             return number_of(value, ADVICE_WORDS)
         return combined(value, dict(kind.words)) if kind.name == "flags" else value
 
-    def _find(self, player: Player, argument: Argument) -> object:
+    def _find(self, runner: Runner, argument: Argument) -> object:
         """What the function that makes the call is given for *argument*."""
         kind = argument.kind
         if kind is SHELL:
-            return player.caller(None)
+            return runner.caller(None)
         if kind.name in ("range", "place"):
-            return self._place(player, kind)
+            return self._place(runner, kind)
         value: Any = self.taken(argument)
         if kind is CALLER:
-            return player.caller(value)
+            return runner.caller(value)
         if kind is NEW_REGION:
-            player.names.declare(self.given("task"), value)
+            runner.names.declare(self.given("task"), value)
         if kind in (OWN, TASK):
-            return None if value is None else player.task(value)
-        return player.pids.get(value, -1) if kind is PID else value
+            return None if value is None else runner.task(value)
+        return runner.pids.get(value, -1) if kind is PID else value
 
-    def _place(self, player: Player, kind: Kind) -> object:
+    def _place(self, runner: Runner, kind: Kind) -> object:
         at = self.given("at")
         if at is None:
             return None
         if kind is PLACE:
-            return player.range(self.given("task"), at, self.given("offset"), 0)[0]
+            return runner.range(self.given("task"), at, self.given("offset"), 0)[0]
         length = self.given("length")
-        return Range(*player.range(self.given("task"), at, self.given("offset"), length))
+        return Range(*runner.range(self.given("task"), at, self.given("offset"), length))
 
-    def _other(self, player: Player) -> Access | None:
+    def _other(self, runner: Runner) -> Access | None:
         """The access that another task makes in the middle of the call."""
         other = getattr(self, "meanwhile", None)
         if other is None:
             return None
-        page = player.region(other.task, other.at).start + (other.offset >> PAGE_SHIFT)
-        return Access(player.task(other.task), page, other.write)
+        page = runner.region(other.task, other.at).start + (other.offset >> PAGE_SHIFT)
+        return Access(runner.task(other.task), page, other.write)
 
-    def _name(self, player: Player, answer: Answer) -> None:
+    def _name(self, runner: Runner, answer: Answer) -> None:
         """Let later steps name what the call has made."""
         for argument in self.call.arguments:
             if argument.kind is NEW_TASK:
                 pid = answer["pid"]
                 assert isinstance(pid, int)
-                player.pids[self.given("as")] = pid
-                player.names.fork(self.given("task"), self.given("as"))
+                runner.pids[self.given("as")] = pid
+                runner.names.fork(self.given("task"), self.given("as"))
 
 
 def field_name(key: str) -> str:

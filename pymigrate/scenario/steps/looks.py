@@ -6,7 +6,7 @@ from pydantic import Field
 
 from pymigrate.errors import UnsupportedError
 from pymigrate.scenario.record import Record
-from pymigrate.scenario.spec.step_base import Player, Step
+from pymigrate.scenario.spec.runner import Runner, Step
 from pymigrate.scenario.text.fields import Name, Size
 from pymigrate.tools import programs
 from pymigrate.tools.system import System
@@ -39,16 +39,16 @@ class ExecStep(Step):
         min_length=1, description="the program and its arguments; $NAME is that task's pid"
     )
 
-    def run(self, player: Player) -> Record:
+    def run(self, runner: Runner) -> Record:
         """Its exit code, and what it printed."""
-        pids = player.pids
+        pids = runner.pids
         argv = [
             str(pids[word[1:]]) if word[:1] == "$" and word[1:] in pids else word
             for word in self.argv
         ]
         if argv[0] not in programs.PROGRAMS:
             raise UnsupportedError(f"program {argv[0]} cannot be simulated yet")
-        system = System(player.machine, player.caller(self.task))
+        system = System(runner.machine, runner.caller(self.task))
         outcome = programs.run(argv, system)
         system.finish()
         if outcome.command:  # nothing else is installed
@@ -67,10 +67,10 @@ class PlacementStep(Step):
         None
     )
 
-    def run(self, player: Player) -> Record:
+    def run(self, runner: Runner) -> Record:
         """The nodes, as runs."""
-        a, b = page_range(*player.range(self.task, self.at, self.offset, self.length))
-        return {"nodes": placement.runs(player.machine, player.task(self.task), a, b)}
+        a, b = page_range(*runner.range(self.task, self.at, self.offset, self.length))
+        return {"nodes": placement.runs(runner.machine, runner.task(self.task), a, b)}
 
 
 class NumaMapsStep(Step):
@@ -80,11 +80,11 @@ class NumaMapsStep(Step):
     task: Whose
     at: At
 
-    def run(self, player: Player) -> Record:
+    def run(self, runner: Runner) -> Record:
         """The lines."""
-        region = player.region(self.task, self.at)
+        region = runner.region(self.task, self.at)
         a, b = region.start, region.start + region.nr
-        rows = numa_maps.rows(player.machine, player.task(self.task), a, b)
+        rows = numa_maps.rows(runner.machine, runner.task(self.task), a, b)
         return {"lines": [_numa_maps_line(row, a) for row in rows]}
 
 
@@ -93,11 +93,11 @@ class VmstatStep(Step):
 
     op: Literal["vmstat"]
 
-    def run(self, player: Player) -> Record:
+    def run(self, runner: Runner) -> Record:
         """The counters that changed."""
-        values = vmstat.rows(player.machine)
-        delta = {name: values.get(name, 0) - player.counted.get(name, 0) for name in COUNTED}
-        player.counted = values
+        values = vmstat.rows(runner.machine)
+        delta = {name: values.get(name, 0) - runner.counted.get(name, 0) for name in COUNTED}
+        runner.counted = values
         return {"delta": {name: change for name, change in delta.items() if change}}
 
 
@@ -107,11 +107,11 @@ class AccessesStep(Step):
     op: Literal["accesses"]
     task: Annotated[Name | None, Field(description="the task; default: all")] = None
 
-    def run(self, player: Player) -> Record:
+    def run(self, runner: Runner) -> Record:
         """The tasks."""
-        rows = accesses.rows(player.machine)
+        rows = accesses.rows(runner.machine)
         if self.task:
-            rows = [row for row in rows if row.pid == player.task(self.task).pid]
+            rows = [row for row in rows if row.pid == runner.task(self.task).pid]
         return {"tasks": [accesses.as_json(row) for row in rows]}
 
 
@@ -128,10 +128,10 @@ def _numa_maps_line(row: numa_maps.NumaMapsRow, base: int) -> Record:
     return line
 
 
-LOOKS: tuple[type[Step], ...] = (
-    ExecStep,
-    PlacementStep,
-    NumaMapsStep,
-    VmstatStep,
-    AccessesStep,
-)
+LOOKS: dict[str, type[Step]] = {
+    "exec": ExecStep,
+    "placement": PlacementStep,
+    "numa_maps": NumaMapsStep,
+    "vmstat": VmstatStep,
+    "accesses": AccessesStep,
+}

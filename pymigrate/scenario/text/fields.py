@@ -3,18 +3,19 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from pymigrate.mm.base.advice import ADVICE
-from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
 from pymigrate.uapi import MODE_FLAGS, MODES
 from pymigrate.units import PAGE_SIZE, format_size, parse_size
 
 MAX_SIZE = 1 << 47  # x86-64's user address space
 MAX_ADDRESS = (1 << 47) - PAGE_SIZE
 MAX_INT = 1 << 63
+B = TypeVar("B", bound=Bitmap)
 
 
 class Model(BaseModel):
@@ -98,47 +99,41 @@ def _alignment(value: object) -> int:
 
 def _address(value: object) -> int:
     expected = "an address, page-aligned and below 128TiB, such as 0x200004000000"
-    try:
-        address = int(value, 16) if isinstance(value, str) else value
-    except ValueError:
-        raise _wrong(value, expected) from None
-    if isinstance(address, bool) or not isinstance(address, int):
-        raise _wrong(value, expected)
+    address = _number(value, expected)
     if address % PAGE_SIZE or not 0 < address <= MAX_ADDRESS:
         raise _wrong(value, expected)
     return address
 
 
 def _physical(value: object) -> int:
+    return _number(value, "a physical address such as 0x10000000")
+
+
+def _number(value: object, expected: str) -> int:
+    """A number, in hex where it is text."""
     try:
         address = int(value, 16) if isinstance(value, str) else value
     except ValueError:
-        raise _wrong(value, "a physical address such as 0x10000000") from None
+        raise _wrong(value, expected) from None
     if isinstance(address, bool) or not isinstance(address, int) or not 0 <= address < MAX_INT:
-        raise _wrong(value, "a physical address such as 0x10000000")
+        raise _wrong(value, expected)
     return address
 
 
-def _nodes(value: object) -> Nodemask:
-    if isinstance(value, Nodemask):
-        return value
-    return Nodemask.parse(_list_text(value, "nodes as in 0-3,5"))
+def _mask(kind: type[B]) -> Callable[[object], B]:
+    def check(value: object) -> B:
+        if isinstance(value, kind):
+            return value
+        expected = f"{kind.noun}s as in 0-3,5"
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise _wrong(value, expected)
+        if isinstance(value, int) and not 0 <= value < MAX_INT:
+            raise _wrong(value, expected)
+        if isinstance(value, str) and re.search(r"\d{7}", value):
+            raise _wrong(value, expected)
+        return kind.parse(str(value))
 
-
-def _cpus(value: object) -> Cpumask:
-    if isinstance(value, Cpumask):
-        return value
-    return Cpumask.parse(_list_text(value, "CPUs as in 0-3,5"))
-
-
-def _list_text(value: object, expected: str) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise _wrong(value, expected)
-    if isinstance(value, int) and not 0 <= value < MAX_INT:
-        raise _wrong(value, expected)
-    if isinstance(value, str) and re.search(r"\d{7}", value):
-        raise _wrong(value, expected)
-    return str(value)
+    return check
 
 
 def _prot(value: object) -> str:
@@ -211,8 +206,8 @@ Stride = Annotated[int, PlainValidator(_stride), WithJsonSchema(_SIZE_SCHEMA)]
 Alignment = Annotated[int, PlainValidator(_alignment), WithJsonSchema(_SIZE_SCHEMA)]
 Address = Annotated[int, PlainValidator(_address), WithJsonSchema(_ADDRESS_SCHEMA)]
 PhysicalAddress = Annotated[int, PlainValidator(_physical), WithJsonSchema(_ADDRESS_SCHEMA)]
-Nodes = Annotated[Nodemask, PlainValidator(_nodes), WithJsonSchema(_MASK_SCHEMA)]
-Cpus = Annotated[Cpumask, PlainValidator(_cpus), WithJsonSchema(_MASK_SCHEMA)]
+Nodes = Annotated[Nodemask, PlainValidator(_mask(Nodemask)), WithJsonSchema(_MASK_SCHEMA)]
+Cpus = Annotated[Cpumask, PlainValidator(_mask(Cpumask)), WithJsonSchema(_MASK_SCHEMA)]
 Prot = Annotated[
     str, PlainValidator(_prot), WithJsonSchema({"type": "string", "pattern": "^(none|[rwx]+)$"})
 ]

@@ -15,7 +15,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch
 from pymigrate.scenario.boot.build import build
 from pymigrate.scenario.read.loader import load_text
-from pymigrate.scenario.runner import Runner
+from pymigrate.scenario.spec.runner import Runner
 from pymigrate.views.proc.vmstat import rows
 from tests.property.invariants import check
 

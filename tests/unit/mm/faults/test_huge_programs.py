@@ -6,7 +6,7 @@ import pytest
 
 from pymigrate.scenario.boot.build import build
 from pymigrate.scenario.read.loader import load_text
-from pymigrate.scenario.runner import Runner
+from pymigrate.scenario.spec.runner import Runner
 from tests.property.invariants import check
 
 HEAD = """

@@ -1,5 +1,6 @@
-"""Executes steps, and gives the record of each."""
+"""What the steps of a scenario have in common, and what executes them and gives their records."""
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 
 from pymigrate.errors import KernelError
@@ -7,9 +8,23 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Region, Task
 from pymigrate.scenario.record import Record
 from pymigrate.scenario.spec.names import RegionNames
-from pymigrate.scenario.spec.step_base import Step
+from pymigrate.scenario.text.fields import Model
 from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.told import trace
+
+
+class Step(Model):
+    """One step of a scenario; `op` says which."""
+
+    op: str
+
+    @abstractmethod
+    def run(self, runner: "Runner") -> Record:
+        """Execute it; its record, but for `op`. Raises KernelError for what the kernel refuses."""
+
+    def refused(self, error: KernelError) -> Record:
+        """The record where it was refused."""
+        return {"ret": -1, "errno": error.errno}
 
 
 class Runner:
@@ -19,8 +34,8 @@ class Runner:
         self.machine = machine
         parents = {task.name: task.parent for task in machine.tasks.values() if task.parent}
         self.names = RegionNames.of(machine.regions, parents)
-        self.pids = {task.name: task.pid for task in machine.tasks.values()}
-        self.counted: dict[str, int] = {}
+        self.pids = {task.name: task.pid for task in machine.tasks.values()}  # also of the exited
+        self.counted: dict[str, int] = {}  # what the last step `vmstat` saw
 
     def run(self, steps: Iterable[Step]) -> Iterator[Record]:
         """Execute the steps one by one."""
