@@ -1,53 +1,32 @@
 """The exceptions of pymigrate, and the exit codes they stand for."""
 
-# The C library's texts, so that every platform prints what Linux prints.
-STRERROR = {
-    "EPERM": "Operation not permitted",
-    "ENOENT": "No such file or directory",
-    "ESRCH": "No such process",
-    "EINTR": "Interrupted system call",
-    "EIO": "Input/output error",
-    "ENXIO": "No such device or address",
-    "E2BIG": "Argument list too long",
-    "EAGAIN": "Resource temporarily unavailable",
-    "ENOMEM": "Cannot allocate memory",
-    "EACCES": "Permission denied",
-    "EFAULT": "Bad address",
-    "EBUSY": "Device or resource busy",
-    "EEXIST": "File exists",
-    "ENODEV": "No such device",
-    "ENOTDIR": "Not a directory",
-    "EINVAL": "Invalid argument",
-    "ENOSPC": "No space left on device",
-    "ERANGE": "Numerical result out of range",
-    "ENOSYS": "Function not implemented",
-    "EOPNOTSUPP": "Operation not supported",
-    "EHWPOISON": "Memory page has hardware error",
+# Linux's numbers, which move_pages() stores negated in its status array, and the C library's texts,
+# so that every platform prints what Linux prints.
+_ERRORS = {
+    "EPERM": (1, "Operation not permitted"),
+    "ENOENT": (2, "No such file or directory"),
+    "ESRCH": (3, "No such process"),
+    "EINTR": (4, "Interrupted system call"),
+    "EIO": (5, "Input/output error"),
+    "ENXIO": (6, "No such device or address"),
+    "E2BIG": (7, "Argument list too long"),
+    "EAGAIN": (11, "Resource temporarily unavailable"),
+    "ENOMEM": (12, "Cannot allocate memory"),
+    "EACCES": (13, "Permission denied"),
+    "EFAULT": (14, "Bad address"),
+    "EBUSY": (16, "Device or resource busy"),
+    "EEXIST": (17, "File exists"),
+    "ENODEV": (19, "No such device"),
+    "ENOTDIR": (20, "Not a directory"),
+    "EINVAL": (22, "Invalid argument"),
+    "ENOSPC": (28, "No space left on device"),
+    "ERANGE": (34, "Numerical result out of range"),
+    "ENOSYS": (38, "Function not implemented"),
+    "EOPNOTSUPP": (95, "Operation not supported"),
+    "EHWPOISON": (133, "Memory page has hardware error"),
 }
-# Linux's numbers, which move_pages() stores negated in its status array.
-ERRNO = {
-    "EPERM": 1,
-    "ENOENT": 2,
-    "ESRCH": 3,
-    "EINTR": 4,
-    "EIO": 5,
-    "ENXIO": 6,
-    "E2BIG": 7,
-    "EAGAIN": 11,
-    "ENOMEM": 12,
-    "EACCES": 13,
-    "EFAULT": 14,
-    "EBUSY": 16,
-    "EEXIST": 17,
-    "ENODEV": 19,
-    "ENOTDIR": 20,
-    "EINVAL": 22,
-    "ENOSPC": 28,
-    "ERANGE": 34,
-    "ENOSYS": 38,
-    "EOPNOTSUPP": 95,
-    "EHWPOISON": 133,
-}
+ERRNO = {name: number for name, (number, _) in _ERRORS.items()}
+STRERROR = {name: text for name, (_, text) in _ERRORS.items()}
 
 
 class PymigrateError(Exception):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from pymigrate.errors import KernelError, ScenarioError, StoreError
@@ -26,81 +26,72 @@ class Request(NamedTuple):
     write: bool = False  # the command changes the machine
 
 
-class Session:
-    """``with Session(request) as machine:`` is one transaction.
+@contextmanager
+def session(request: Request, say: Callable[[str], None] = lambda _: None) -> Iterator[Machine]:
+    """``with session(request) as machine:`` is one transaction.
 
     What the kernel refused is kept as the kernel left it: a KernelError commits, any other
     exception rolls back. Raises ScenarioError and StoreError.
     """
-
-    def __init__(self, request: Request, say: Callable[[str], None] = lambda _: None) -> None:
-        self.request, self.say = request, say
-        self.store: Store | None = None
-        self.machine: Machine | None = None
-
-    def __enter__(self) -> Machine:
-        request = self.request
-        if request.ephemeral or (request.dry_run and not os.path.exists(state_path(request))):
-            self.machine, _ = boot_scenario(scenario_path(request.scenario))
-            return self.machine
-        path = state_path(request)
-        # A scenario with mistakes must not leave a state behind.
-        fresh = None if os.path.exists(path) else boot_scenario(scenario_path(request.scenario))
-        self.store = Store(path)
+    if request.ephemeral or (request.dry_run and not os.path.exists(state_path(request))):
+        yield boot_scenario(scenario_path(request.scenario))[0]
+        return
+    path = state_path(request)
+    # A scenario with mistakes must not leave a state behind.
+    fresh = None if os.path.exists(path) else boot_scenario(scenario_path(request.scenario))
+    store = Store(path)
+    try:
+        machine = _load(store, request, fresh, say)
+        refused: KernelError | None = None
         try:
-            self.machine = self._load(self.store, fresh)
-        except BaseException:
-            self._close()
-            raise
-        return self.machine
+            yield machine
+        except KernelError as error:
+            refused = error
+        if request.write and not request.dry_run:
+            store.save(machine)
+            store.commit()
+        if refused:
+            raise refused
+    finally:
+        store.close()  # what is not committed is rolled back
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        keep = kind is None or isinstance(error, KernelError)
-        try:
-            if self.store and self.machine and self.request.write:
-                if keep and not self.request.dry_run:
-                    self.store.save(self.machine)
-                    self.store.commit()
-                else:
-                    self.store.rollback()
-        finally:
-            self._close()
 
-    def _load(self, store: Store, fresh: tuple[Machine, Boot] | None) -> Machine:
-        store.begin(write=self.request.write)
-        boot = store.booted()
-        if boot is None:
-            boot = self._boot(store, fresh)
-        _check_scenario(self.request, boot)
-        machine = store.load()
-        if not self.request.write:
-            store.commit()  # a reader that stays would make writers wait
-        return machine
+def _load(
+    store: Store,
+    request: Request,
+    fresh: tuple[Machine, Boot] | None,
+    say: Callable[[str], None],
+) -> Machine:
+    store.begin(write=request.write)
+    boot = store.booted()
+    if boot is None:
+        boot = _boot(store, request, fresh, say)
+    _check_scenario(request, boot)
+    machine = store.load()
+    if not request.write:
+        store.commit()  # a reader that stays would make writers wait
+    return machine
 
-    def _boot(self, store: Store, fresh: tuple[Machine, Boot] | None) -> Boot:
-        """Boot by itself a scenario that never was; the store has begun a transaction then."""
-        path = scenario_path(self.request.scenario)
-        if not self.request.write:
-            store.rollback()
-            store.begin(write=True)
-        boot = store.booted()
-        if boot is None:  # no other command was faster
-            machine, boot = fresh or boot_scenario(path)
-            store.replace(machine, boot)
-            self.say(f"booted {path}")
-        store.commit()
-        store.begin(write=self.request.write)
-        return boot
 
-    def _close(self) -> None:
-        if self.store:
-            self.store.close()
-            self.store = None
+def _boot(
+    store: Store,
+    request: Request,
+    fresh: tuple[Machine, Boot] | None,
+    say: Callable[[str], None],
+) -> Boot:
+    """Boot by itself a scenario that never was; the store has begun a transaction then."""
+    path = scenario_path(request.scenario)
+    if not request.write:
+        store.rollback()
+        store.begin(write=True)
+    boot = store.booted()
+    if boot is None:  # no other command was faster
+        machine, boot = fresh or boot_scenario(path)
+        store.replace(machine, boot)
+        say(f"booted {path}")
+    store.commit()
+    store.begin(write=request.write)
+    return boot
 
 
 def boot(request: Request, run: bool = False) -> tuple[Machine, Boot]:

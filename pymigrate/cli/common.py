@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import wraps
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
@@ -13,8 +14,9 @@ import click
 from pymigrate.arguments import ModeAndNodes, parse_mode
 from pymigrate.arguments import find_task as find_task
 from pymigrate.arguments import shorten as shorten
+from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
-from pymigrate.session import Request, Session
+from pymigrate.session import Request, session
 from pymigrate.units import parse_size
 
 # Of what --json prints, see docs/json.md: raised when a key is removed or means something else.
@@ -44,9 +46,9 @@ class Options(NamedTuple):
         """What they say of the machine."""
         return Request(self.scenario, self.state, self.ephemeral, self.dry_run, write)
 
-    def session(self, write: bool = False) -> Session:
+    def session(self, write: bool = False) -> AbstractContextManager[Machine]:
         """The machine, as a transaction."""
-        return Session(self.request(write), lambda text: say(text))
+        return session(self.request(write), lambda text: say(text))
 
     def show(self, value: Mapping[str, object] | Sequence[object], text: str) -> None:
         """Print *value* as JSON if that is wanted, else *text*."""

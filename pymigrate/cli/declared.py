@@ -24,17 +24,7 @@ from pymigrate.cli.common import (
     with_options,
 )
 from pymigrate.interface import declare
-from pymigrate.interface.declare import (
-    INTEGER,
-    ITSELF,
-    MEANWHILE,
-    REQUIRED,
-    Answer,
-    Argument,
-    Call,
-    Kind,
-    Range,
-)
+from pymigrate.interface.declare import Answer, Argument, Call, Kind, Range
 from pymigrate.interface.made import acting_as, find_left, made_of, make, meanwhile
 from pymigrate.interface.table import COMMANDS
 from pymigrate.mm.base.advice import ADVICE
@@ -112,7 +102,7 @@ def _options(argument: Argument) -> list[Callable[[Any], Any]]:
     kind, name = argument.kind, f"--{argument.name.replace('_', '-')}"
     if argument.metavar or kind.name in ("caller", "shell"):
         return []
-    if kind is MEANWHILE:
+    if kind is declare.MEANWHILE:
         return [meanwhile_option()]
     text = f"{argument.help[0].upper()}{argument.help[1:]}."
     if kind.name == "flags":
@@ -121,9 +111,9 @@ def _options(argument: Argument) -> list[Callable[[Any], Any]]:
             for word, _ in kind.words
         ]
     how: dict[str, Any] = {"default": argument.default, "help": text}
-    if argument.default is REQUIRED:
+    if argument.default is declare.REQUIRED:
         how = {"required": True, "help": text}
-    elif argument.default not in (None, False, (), ITSELF):
+    elif argument.default not in (None, False, (), declare.ITSELF):
         how["show_default"] = True
     if kind.name == "flag":
         if argument.off:
@@ -156,7 +146,7 @@ _MOVES = {
 
 def _type(kind: Kind) -> click.ParamType[Any]:
     if kind.name == "number":
-        return click.IntRange(kind.low, kind.high) if kind != INTEGER else click.INT
+        return click.IntRange(kind.low, kind.high) if kind != declare.INTEGER else click.INT
     if kind.name == "seconds":
         return click.FloatRange(0, kind.high)
     if kind.name in ("word", "words"):

@@ -15,7 +15,7 @@ from pymigrate.cli.shim_files import is_shim, write_shims
 from pymigrate.errors import KernelError
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
-from pymigrate.session import Request, Session, state_path
+from pymigrate.session import Request, session, state_path
 from pymigrate.tools import programs
 from pymigrate.tools.program import SIGNALLED, Exit
 from pymigrate.tools.system import System, end, name_region
@@ -46,7 +46,7 @@ def run(argv: Sequence[str], request: Request, caller: Caller) -> int:
     request = request._replace(write=argv[0] not in _READERS)
     tell = quiet if request.ephemeral else say
     with kept(request) as request:
-        with Session(request, tell) as machine:
+        with session(request, tell) as machine:
             task, aliases = _calling_task(machine, caller.uid)
             system = System(
                 machine, task, os.environ, _terminal_width(), pid=os.getpid(), aliases=aliases
@@ -63,7 +63,7 @@ def run(argv: Sequence[str], request: Request, caller: Caller) -> int:
             with shims_on_path() as path:
                 return execute(outcome.command, environment(request, path), system.task.pid)
         finally:
-            with Session(request, tell) as machine:
+            with session(request, tell) as machine:
                 end(machine, system.task.pid)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from pymigrate.arguments import ModeAndNodes
@@ -64,6 +65,11 @@ def _apart(call: Call, arguments: Sequence[object]) -> Iterator[object]:
             yield from (None, None)
         else:
             yield value
+
+
+def runs(values: Iterable[int | None]) -> list[list[int | None]]:
+    """*values*, as answers have many of them: as runs [how often, value]."""
+    return [[len([*group]), value] for value, group in groupby(values)]
 
 
 @contextmanager

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pymigrate.interface.answers import runs
 from pymigrate.interface.declare import Answer
+from pymigrate.interface.made import runs
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import FindLeft, Task
 from pymigrate.nodemask import Nodemask

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from math import ceil
 
 from pymigrate.errors import KernelError
-from pymigrate.interface.answers import runs
 from pymigrate.interface.declare import Answer
+from pymigrate.interface.made import runs
 from pymigrate.mm.base.gfp import Gfp
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.calls import ksm as _ksm

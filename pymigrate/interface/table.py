@@ -2,77 +2,38 @@
 
 from __future__ import annotations
 
-from pymigrate.interface.declare import (
-    ADDRESS,
-    ADVICE,
-    ALIGNMENT,
-    CALLER,
-    CPUS,
-    CPUSET,
-    DRIVER,
-    FILE,
-    FLAG,
-    INTEGER,
-    ITSELF,
-    MEANWHILE,
-    NAME,
-    NEW_CPUSET,
-    NEW_REGION,
-    NEW_TASK,
-    NODES,
-    NUMBERS,
-    OWN,
-    PAGE_NODES,
-    PID,
-    PLACE,
-    POLICY,
-    PROT,
-    RANGE,
-    SETTING,
-    SHELL,
-    SIZE,
-    STRIDE,
-    TASK,
-    TOUCHED,
-    VALUE,
-    Argument,
-    Call,
-    flags,
-    number,
-    seconds,
-    word,
-    words,
-)
+from pymigrate.interface import declare as kind
+from pymigrate.interface.declare import Argument, Call
 from pymigrate.uapi import GET_FLAGS, MOVE_FLAGS
 from pymigrate.units import HPAGE_SIZE, PAGE_SIZE
 
-_NODE = number(0, 1023)
+_NODE = kind.number(0, 1023)
 _RANGE = "ADDR|REGION[+OFFSET[:LENGTH]]"
 
-_SHELL = Argument("caller", SHELL, "the shell")
-_ROOT = Argument("task", CALLER, "the task that acts; default: root's", None)
-_MAKER = Argument("task", CALLER, "the task that makes the call")
-_OWN = Argument("task", OWN, "the task that makes the call", metavar="PID")
-_AT = Argument("at", RANGE, "a part of a region", metavar=_RANGE)
+_SHELL = Argument("caller", kind.SHELL, "the shell")
+_ROOT = Argument("task", kind.CALLER, "the task that acts; default: root's", None)
+_MAKER = Argument("task", kind.CALLER, "the task that makes the call")
+_OWN = Argument("task", kind.OWN, "the task that makes the call", metavar="PID")
+_AT = Argument("at", kind.RANGE, "a part of a region", metavar=_RANGE)
 _MEANWHILE = Argument(
     "meanwhile",
-    MEANWHILE,
+    kind.MEANWHILE,
     "an access in the middle of the move; the record says whether it waited",
     None,
 )
 _BLOCKS = Argument(
-    "blocks", NUMBERS, "numbers of memory blocks of 128 MiB; default: all of the node's", None
+    "blocks", kind.NUMBERS, "numbers of memory blocks of 128 MiB; default: all of the node's", None
 )
 _PIN = Argument(
     "kind",
-    word("long", "short"),
+    kind.word("long", "short"),
     "long: for writing; short: a reference for reading",
     "long",
 )
 
 
 def _policy(what: str) -> Argument:
-    return Argument("policy", POLICY, what, metavar="MODE[=FLAGS][:NODES]")
+    return Argument("policy", kind.POLICY, what, metavar="MODE[=FLAGS][:NODES]")
 
 
 def _on_range(make: str, text: str, *more: Argument, help_: str = "", op: str = "") -> Call:
@@ -87,16 +48,16 @@ _MEMORY = (
         "Map a new region.",
         (
             _OWN,
-            Argument("as", NEW_REGION, "the new region's name", metavar="NAME"),
-            Argument("length", SIZE, "the region's length", metavar="LENGTH"),
-            Argument("prot", PROT, "none, or some of r, w and x", "rw"),
-            Argument("shared", FLAG, "MAP_SHARED rather than MAP_PRIVATE", False),
-            Argument("file", FILE, "the file; default: anonymous memory", None),
-            Argument("offset", SIZE, "where in the file the region begins", 0),
-            Argument("populate", FLAG, "MAP_POPULATE: fault all pages in", False),
-            Argument("hugetlb", FLAG, "MAP_HUGETLB: pages of the hugetlb pool", False),
-            Argument("secretmem", FLAG, "memory of memfd_secret(), to be shared", False),
-            Argument("align", ALIGNMENT, "the alignment of the region's address", HPAGE_SIZE),
+            Argument("as", kind.NEW_REGION, "the new region's name", metavar="NAME"),
+            Argument("length", kind.SIZE, "the region's length", metavar="LENGTH"),
+            Argument("prot", kind.PROT, "none, or some of r, w and x", "rw"),
+            Argument("shared", kind.FLAG, "MAP_SHARED rather than MAP_PRIVATE", False),
+            Argument("file", kind.FILE, "the file; default: anonymous memory", None),
+            Argument("offset", kind.SIZE, "where in the file the region begins", 0),
+            Argument("populate", kind.FLAG, "MAP_POPULATE: fault all pages in", False),
+            Argument("hugetlb", kind.FLAG, "MAP_HUGETLB: pages of the hugetlb pool", False),
+            Argument("secretmem", kind.FLAG, "memory of memfd_secret(), to be shared", False),
+            Argument("align", kind.ALIGNMENT, "the alignment of the region's address", HPAGE_SIZE),
         ),
         "interface.memory.mmap",
         "task mmap",
@@ -108,23 +69,23 @@ _MEMORY = (
     _on_range(
         "syscalls.mmap.mprotect",
         "Change what a part of a region may be accessed for.",
-        Argument("prot", PROT, "none, or some of r, w and x", metavar="PROT"),
+        Argument("prot", kind.PROT, "none, or some of r, w and x", metavar="PROT"),
         help_="PROT is some of r, w and x, or none.",
     ),
     _on_range(
         "syscalls.madvise.madvise",
         "Give advice about a part of a region.",
-        Argument("advice", ADVICE, "the advice, by name or number", metavar="ADVICE"),
+        Argument("advice", kind.ADVICE, "the advice, by name or number", metavar="ADVICE"),
     ),
     Call(
         "touch",
         "Access a part of a region, once at each stride, up to the first access that faults.",
         (
             _OWN,
-            _AT._replace(kind=TOUCHED),
-            Argument("write", FLAG, "write rather than read", True, off="read"),
-            Argument("stride", STRIDE, "the distance between accesses", PAGE_SIZE),
-            Argument("seconds", seconds(10**9), "again and again for so long", None),
+            _AT._replace(kind=kind.TOUCHED),
+            Argument("write", kind.FLAG, "write rather than read", True, off="read"),
+            Argument("stride", kind.STRIDE, "the distance between accesses", PAGE_SIZE),
+            Argument("seconds", kind.seconds(10**9), "again and again for so long", None),
         ),
         "interface.memory.touch",
         "task touch",
@@ -143,14 +104,14 @@ _MEMORY = (
         "Let something work on each page of a part of a region, so that a migration meets it.",
         Argument(
             "kind",
-            word("locked", "reading", "writeback", "buffer", "buffer-ref", "none"),
+            kind.word("locked", "reading", "writeback", "buffer", "buffer-ref", "none"),
             "locked; reading: locked, and not up to date; writeback; buffer: one of its"
             " buffers is locked; buffer-ref: one is in use; none: the work is done",
             metavar="KIND",
         ),
         Argument(
             "passes",
-            number(1, 1000),
+            kind.number(1, 1000),
             "how many attempts to get hold of a page fail; default: all",
             None,
         ),
@@ -170,7 +131,7 @@ _MEMORY = (
             _AT,
             Argument(
                 "to",
-                NAME,
+                kind.NAME,
                 "the device; ram: back, to where the task allocates",
                 metavar="DEVICE",
             ),
@@ -184,8 +145,8 @@ _MEMORY = (
         "fork",
         "Make a child of the task.",
         (
-            Argument("task", TASK, "the task that makes the call", metavar="PID"),
-            Argument("as", NEW_TASK, "the child's name", metavar="NAME"),
+            Argument("task", kind.TASK, "the task that makes the call", metavar="PID"),
+            Argument("as", kind.NEW_TASK, "the child's name", metavar="NAME"),
         ),
         "interface.memory.fork",
         "task fork",
@@ -196,7 +157,7 @@ _MEMORY = (
     Call(
         "exit",
         "End the task; its children go on, and its pid is free at once.",
-        (Argument("task", TASK, "the task that makes the call", metavar="PID"),),
+        (Argument("task", kind.TASK, "the task that makes the call", metavar="PID"),),
         "syscalls.process.exit_task",
         "task exit",
     ),
@@ -205,8 +166,8 @@ _MEMORY = (
         "Set the CPUs that the task may run on.",
         (
             _SHELL,
-            Argument("task", TASK, "the task that makes the call", metavar="PID"),
-            Argument("cpus", CPUS, "the CPUs", metavar="CPUS"),
+            Argument("task", kind.TASK, "the task that makes the call", metavar="PID"),
+            Argument("cpus", kind.CPUS, "the CPUs", metavar="CPUS"),
         ),
         "interface.memory.sched_setaffinity",
         "task sched_setaffinity",
@@ -229,7 +190,7 @@ _POLICIES = (
             _OWN,
             _AT,
             _policy("the policy of the part"),
-            Argument("flags", flags(MOVE_FLAGS), "strict, move, move_all, lazy", ()),
+            Argument("flags", kind.flags(MOVE_FLAGS), "strict, move, move_all, lazy", ()),
             _MEANWHILE,
         ),
         "syscalls.mempolicy.mbind",
@@ -242,7 +203,7 @@ _POLICIES = (
     Call(
         "set_mempolicy_home_node",
         "Set the home node of the policies of a part of a region.",
-        (_OWN, _AT, Argument("node", INTEGER, "the home node", metavar="NODE")),
+        (_OWN, _AT, Argument("node", kind.INTEGER, "the home node", metavar="NODE")),
         "syscalls.mempolicy.set_mempolicy_home_node",
         more="The bind and preferred-many policies of the range begin their search at NODE.",
     ),
@@ -250,9 +211,9 @@ _POLICIES = (
         "get_mempolicy",
         "Ask for the task's policy, an address's policy or node, or the nodes allowed.",
         (
-            Argument("task", TASK, "the task that makes the call", metavar="PID"),
-            Argument("flags", flags(GET_FLAGS), "node, addr, mems_allowed", ()),
-            Argument("at", PLACE, "with addr: a place in a region", None),
+            Argument("task", kind.TASK, "the task that makes the call", metavar="PID"),
+            Argument("flags", kind.flags(GET_FLAGS), "node, addr, mems_allowed", ()),
+            Argument("at", kind.PLACE, "with addr: a place in a region", None),
         ),
         "interface.policy.get_mempolicy",
         is_written_out=True,
@@ -263,10 +224,14 @@ _POLICIES = (
         (
             _MAKER,
             Argument(
-                "target", TASK, "the task whose pages move; default: the caller", ITSELF, "PID"
+                "target",
+                kind.TASK,
+                "the task whose pages move; default: the caller",
+                kind.ITSELF,
+                "PID",
             ),
-            Argument("from", NODES, "the nodes to move from", metavar="FROM_NODES"),
-            Argument("to", NODES, "the nodes to move to", metavar="TO_NODES"),
+            Argument("from", kind.NODES, "the nodes to move from", metavar="FROM_NODES"),
+            Argument("to", kind.NODES, "the nodes to move to", metavar="TO_NODES"),
             _MEANWHILE,
         ),
         "interface.policy.migrate_pages",
@@ -279,20 +244,27 @@ _POLICIES = (
         (
             _MAKER,
             Argument(
-                "target", PID, "the task whose pages move; default: the caller", ITSELF, "PID"
+                "target",
+                kind.PID,
+                "the task whose pages move; default: the caller",
+                kind.ITSELF,
+                "PID",
             ),
-            Argument("at", RANGE, "a part of a region"),
-            Argument("stride", STRIDE, "the distance between the pages", PAGE_SIZE),
+            Argument("at", kind.RANGE, "a part of a region"),
+            Argument("stride", kind.STRIDE, "the distance between the pages", PAGE_SIZE),
             Argument(
                 "pages",
-                NUMBERS,
+                kind.NUMBERS,
                 "the pages' numbers in the region, instead of a part of it",
                 None,
             ),
             Argument(
-                "nodes", PAGE_NODES, "one node, a list with one for each page, or null to ask", None
+                "nodes",
+                kind.PAGE_NODES,
+                "one node, a list with one for each page, or null to ask",
+                None,
             ),
-            Argument("flags", flags(MOVE_FLAGS), "move, move_all", ("move",)),
+            Argument("flags", kind.flags(MOVE_FLAGS), "move, move_all", ("move",)),
             _MEANWHILE,
         ),
         "interface.policy.move_pages",
@@ -301,17 +273,19 @@ _POLICIES = (
     ),
 )
 
-_CPUSET = Argument("cpuset", CPUSET, "the cpuset's name", metavar="NAME")
+_CPUSET = Argument("cpuset", kind.CPUSET, "the cpuset's name", metavar="NAME")
 _GROUPS = (
     Call(
         "cpuset_create",
         "Make a cpuset.",
         (
             _ROOT,
-            Argument("cpuset", NEW_CPUSET, "the cpuset's name", metavar="NAME"),
-            Argument("cpus", CPUS, "its CPUs"),
-            Argument("mems", NODES, "its nodes"),
-            Argument("memory_migrate", FLAG, "whether pages follow its nodes (Linux 6.1)", False),
+            Argument("cpuset", kind.NEW_CPUSET, "the cpuset's name", metavar="NAME"),
+            Argument("cpus", kind.CPUS, "its CPUs"),
+            Argument("mems", kind.NODES, "its nodes"),
+            Argument(
+                "memory_migrate", kind.FLAG, "whether pages follow its nodes (Linux 6.1)", False
+            ),
         ),
         "syscalls.cpuset.create",
         "cpuset create",
@@ -322,9 +296,11 @@ _GROUPS = (
         (
             _ROOT,
             _CPUSET,
-            Argument("cpus", CPUS, "its new CPUs", None),
-            Argument("mems", NODES, "its new nodes", None),
-            Argument("memory_migrate", FLAG, "whether pages follow its nodes (Linux 6.1)", None),
+            Argument("cpus", kind.CPUS, "its new CPUs", None),
+            Argument("mems", kind.NODES, "its new nodes", None),
+            Argument(
+                "memory_migrate", kind.FLAG, "whether pages follow its nodes (Linux 6.1)", None
+            ),
         ),
         "syscalls.cpuset.change",
         "cpuset set",
@@ -334,7 +310,7 @@ _GROUPS = (
     Call(
         "cpuset_attach",
         "Move the task into a cpuset.",
-        (_SHELL, _CPUSET, Argument("task", TASK, "the task that moves", metavar="PID")),
+        (_SHELL, _CPUSET, Argument("task", kind.TASK, "the task that moves", metavar="PID")),
         "interface.system.cpuset_attach",
         "cpuset attach",
         "Its memory follows. NAME is / for where all tasks begin.",
@@ -348,9 +324,9 @@ _MACHINE = (
         "Write a setting of the machine.",
         (
             _ROOT,
-            Argument("name", SETTING, "the setting"),
-            Argument("value", VALUE, "what to write"),
-            Argument("node", INTEGER, "with nr_hugepages: the pool's node", None),
+            Argument("name", kind.SETTING, "the setting"),
+            Argument("value", kind.VALUE, "what to write"),
+            Argument("node", kind.INTEGER, "with nr_hugepages: the pool's node", None),
         ),
         "interface.system.sysctl",
         method="set_sysctl",
@@ -361,10 +337,10 @@ _MACHINE = (
         "Reclaim memory, as a write to memory.reclaim does: pages are demoted, or dropped.",
         (
             _ROOT,
-            Argument("size", SIZE, "how much", metavar="SIZE"),
+            Argument("size", kind.SIZE, "how much", metavar="SIZE"),
             Argument("node", _NODE, "only from this node", None),
-            Argument("target", TASK, "only what this task maps", None),
-            Argument("cpuset", CPUSET, "only what tasks of this cpuset map", None),
+            Argument("target", kind.TASK, "only what this task maps", None),
+            Argument("cpuset", kind.CPUSET, "only what tasks of this cpuset map", None),
         ),
         "interface.system.reclaim",
         more="With demotion_enabled, pages go to the next lower memory tier (see `pymigrate"
@@ -380,14 +356,18 @@ _MACHINE = (
         (
             _SHELL,
             Argument(
-                "action", word("migrate_hot", "migrate_cold"), "what it does", metavar="ACTION"
+                "action", kind.word("migrate_hot", "migrate_cold"), "what it does", metavar="ACTION"
             ),
-            Argument("to", INTEGER, "the node to move to", metavar="TO"),
+            Argument("to", kind.INTEGER, "the node to move to", metavar="TO"),
             Argument("node", _NODE, "the memory of this node, or else:", None),
-            Argument("task", TASK, "the task whose memory it is", None),
-            Argument("at", RANGE, "its region, or a part of it", None),
-            Argument("quota", SIZE, "at most so much, the hottest first, or the coldest", None),
-            Argument("exclude", words("anon", "file", "young", "old"), "what is filtered out", ()),
+            Argument("task", kind.TASK, "the task whose memory it is", None),
+            Argument("at", kind.RANGE, "its region, or a part of it", None),
+            Argument(
+                "quota", kind.SIZE, "at most so much, the hottest first, or the coldest", None
+            ),
+            Argument(
+                "exclude", kind.words("anon", "file", "young", "old"), "what is filtered out", ()
+            ),
         ),
         "interface.system.damon",
         more="ACTION is migrate_hot or migrate_cold; without --quota they do the same. Pages are"
@@ -408,7 +388,7 @@ _MACHINE = (
     Call(
         "balance",
         "Let time pass while tasks use their memory as they declare, and NUMA balancing follows.",
-        (Argument("seconds", seconds(86400), "how long; at most a day"),),
+        (Argument("seconds", kind.seconds(86400), "how long; at most a day"),),
         "interface.system.balance",
         has_errno=False,
         is_written_out=True,
@@ -417,12 +397,12 @@ _MACHINE = (
         "migrate_driver",
         "Move pages of a driver, as compaction does.",
         (
-            Argument("driver", DRIVER, "the driver", metavar="DRIVER"),
-            Argument("to", INTEGER, "the node to move to", metavar="TO"),
-            Argument("pages", NUMBERS, "the numbers of its pages; default: all", None),
+            Argument("driver", kind.DRIVER, "the driver", metavar="DRIVER"),
+            Argument("to", kind.INTEGER, "the node to move to", metavar="TO"),
+            Argument("pages", kind.NUMBERS, "the numbers of its pages; default: all", None),
             Argument(
                 "mode",
-                word("async", "sync_light", "sync"),
+                kind.word("async", "sync_light", "sync"),
                 "how far the migration goes",
                 "sync",
             ),
@@ -440,17 +420,19 @@ _FREE_MEMORY = (
         "Let the kernel allocate blocks of pages for itself; nobody can move them.",
         (
             _ROOT,
-            Argument("name", NAME, "what they are called, for `free`", metavar="NAME"),
-            Argument("order", number(0, 10), "a block is 2 to the power of this many pages", 0),
-            Argument("count", number(1, 1 << 20), "how many blocks", 1),
-            Argument("node", _NODE, "the node that is asked first; default: the caller's", None),
-            Argument("this_node", FLAG, "no other node will do", False),
+            Argument("name", kind.NAME, "what they are called, for `free`", metavar="NAME"),
             Argument(
-                "movable", FLAG, "taken from movable pageblocks, and from ZONE_MOVABLE", False
+                "order", kind.number(0, 10), "a block is 2 to the power of this many pages", 0
+            ),
+            Argument("count", kind.number(1, 1 << 20), "how many blocks", 1),
+            Argument("node", _NODE, "the node that is asked first; default: the caller's", None),
+            Argument("this_node", kind.FLAG, "no other node will do", False),
+            Argument(
+                "movable", kind.FLAG, "taken from movable pageblocks, and from ZONE_MOVABLE", False
             ),
             Argument(
                 "mode",
-                word("kernel", "nofs", "nowait", "noretry", "retry_mayfail", "none"),
+                kind.word("kernel", "nofs", "nowait", "noretry", "retry_mayfail", "none"),
                 "what is done if there is no block: GFP_KERNEL compacts and tries again; nofs:"
                 " without files' pages; nowait: only kcompactd does; noretry: one try;"
                 " retry_mayfail: as kernel, but for orders above 3 too; none: nothing",
@@ -464,7 +446,7 @@ _FREE_MEMORY = (
     Call(
         "free",
         "Let the kernel free the blocks of an `alloc`.",
-        (Argument("name", NAME, "what they are called", metavar="NAME"),),
+        (Argument("name", kind.NAME, "what they are called", metavar="NAME"),),
         "interface.system.free",
         more="Prints how many there were.",
         says="{ret} blocks",
@@ -477,7 +459,7 @@ _FREE_MEMORY = (
             Argument("node", _NODE, "the node; default: all", None, "NODE"),
             Argument(
                 "order",
-                number(1, 10),
+                kind.number(1, 10),
                 "only until a block of that order is free, as kcompactd does; default: whole zones",
                 None,
             ),
@@ -490,9 +472,9 @@ _FREE_MEMORY = (
         "Allocate memory in one piece from what a node keeps for CMA.",
         (
             _ROOT,
-            Argument("name", NAME, "what it is called", metavar="NAME"),
-            Argument("size", SIZE, "how much", metavar="SIZE"),
-            Argument("node", INTEGER, "whose area; default: the first one", None),
+            Argument("name", kind.NAME, "what it is called", metavar="NAME"),
+            Argument("size", kind.SIZE, "how much", metavar="SIZE"),
+            Argument("node", kind.INTEGER, "whose area; default: the first one", None),
         ),
         "interface.system.cma_alloc",
         "cma alloc",
@@ -503,14 +485,14 @@ _FREE_MEMORY = (
     Call(
         "cma_release",
         "Give back what an earlier `cma_alloc` got.",
-        (_ROOT, Argument("name", NAME, "what it is called", metavar="NAME")),
+        (_ROOT, Argument("name", kind.NAME, "what it is called", metavar="NAME")),
         "syscalls.cma.release",
         "cma release",
     ),
     Call(
         "memory_offline",
         "Take memory blocks of a node away.",
-        (_ROOT, Argument("node", INTEGER, "the node", metavar="NODE"), _BLOCKS),
+        (_ROOT, Argument("node", kind.INTEGER, "the node", metavar="NODE"), _BLOCKS),
         "interface.system.memory_offline",
         "offline",
         method="offline",
@@ -519,7 +501,7 @@ _FREE_MEMORY = (
     Call(
         "memory_online",
         "Give memory blocks of a node back.",
-        (_ROOT, Argument("node", INTEGER, "the node", metavar="NODE"), _BLOCKS),
+        (_ROOT, Argument("node", kind.INTEGER, "the node", metavar="NODE"), _BLOCKS),
         "interface.system.memory_online",
         "online",
         method="online",
@@ -530,9 +512,9 @@ _FREE_MEMORY = (
         "Take pages out of use, as if memory went bad there; what they hold moves elsewhere.",
         (
             _SHELL,
-            Argument("task", OWN, "the task whose memory it is", None, "PID"),
-            Argument("at", RANGE, "its region, or a part of it", None, _RANGE),
-            Argument("address", ADDRESS, "or else the physical address of a page", None),
+            Argument("task", kind.OWN, "the task whose memory it is", None, "PID"),
+            Argument("at", kind.RANGE, "its region, or a part of it", None, _RANGE),
+            Argument("address", kind.ADDRESS, "or else the physical address of a page", None),
         ),
         "interface.system.soft_offline",
         one_of=("task", "address"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pymigrate.session import Request, Session
+from pymigrate.session import Request, session
 from tests.cli.conftest import SCENARIO, Outcome, Shell
 from tests.property.invariants import check
 
@@ -90,7 +90,7 @@ def test_any_argument(shell: Shell, line: str) -> None:
         assert len(stderr) < 6000, text
         if shell.state.read_bytes() != whole:
             assert exit_code in (0, 1), text
-            with Session(Request(None, str(shell.state))) as machine:
+            with session(Request(None, str(shell.state))) as machine:
                 check(machine)
             shell.state.write_bytes(whole)
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from pymigrate.session import Request, Session
+from pymigrate.session import Request, session
 from tests.cli.conftest import SCENARIO, Outcome, Shell, execute
 from tests.property.invariants import check
 
@@ -35,7 +35,7 @@ def mapping(name: str) -> str:
 
 def assert_whole(shell: Shell, done: set[str], begun: set[str]) -> None:
     """The machine is sound; all commands of *done* show in it, none half, and none but *begun*."""
-    with Session(Request(None, str(shell.state))) as machine:
+    with session(Request(None, str(shell.state))) as machine:
         check(machine)
         task = machine.task("a")
         regions = {name for owner, name in machine.regions if owner == "a" and name[0] == "r"}
@@ -308,5 +308,5 @@ def test_copied_state_is_a_machine_of_its_own(shell: Shell) -> None:
 
 
 def _regions(shell: Shell) -> list[tuple[str, str]]:
-    with Session(Request(None, str(shell.state))) as machine:
+    with session(Request(None, str(shell.state))) as machine:
         return list(machine.regions)

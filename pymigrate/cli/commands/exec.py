@@ -6,7 +6,7 @@ import click
 
 from pymigrate.cli import host
 from pymigrate.cli.common import Options, common_options
-from pymigrate.session import Session
+from pymigrate.session import session
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -20,7 +20,7 @@ def command(options: Options, argv: tuple[str, ...]) -> None:
     """
     asked = options.request()
     with host.kept(asked) as request:
-        with Session(request, host.quiet if asked.ephemeral else host.say):
+        with session(request, host.quiet if asked.ephemeral else host.say):
             pass  # it is booted, and can be used
         with host.shims_on_path() as path:
             try:

@@ -8,29 +8,11 @@ from pydantic import Field, create_model
 
 from pymigrate.arguments import ModeAndNodes
 from pymigrate.errors import KernelError
-from pymigrate.interface.declare import (
-    ADVICE,
-    CALLER,
-    ITSELF,
-    NEW_REGION,
-    NEW_TASK,
-    OWN,
-    PAGE_NODES,
-    PID,
-    PLACE,
-    POLICY,
-    REQUIRED,
-    SHELL,
-    TASK,
-    Answer,
-    Argument,
-    Call,
-    Kind,
-    Range,
-)
+from pymigrate.interface import declare
+from pymigrate.interface.declare import Answer, Argument, Call, Kind, Range
 from pymigrate.interface.made import Access, made_of, make, meanwhile
 from pymigrate.interface.table import policy_flags_key
-from pymigrate.mm.base.advice import ADVICE as ADVICE_WORDS
+from pymigrate.mm.base.advice import ADVICE
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.record import Record
 from pymigrate.scenario.spec.runner import Runner, Step
@@ -141,7 +123,7 @@ class CallStep(Step):
         for argument in call.arguments:
             if argument.kind.name == "range" and self.given("at") and self.given("task") is None:
                 yield Mistake((*path, "at"), "expected task with it", at_key=True)
-            if argument.kind is PAGE_NODES:
+            if argument.kind is declare.PAGE_NODES:
                 yield from self._page_node_mistakes(path)
 
     def _page_node_mistakes(self, path: Path) -> Iterator[Mistake]:
@@ -157,37 +139,37 @@ class CallStep(Step):
     def taken(self, argument: Argument) -> object:
         """What the call takes for *argument*, but that tasks and places are still names."""
         kind = argument.kind
-        if kind is POLICY:
+        if kind is declare.POLICY:
             bits = combined(self.given(policy_flags_key(self.call)), MODE_FLAGS)
             return ModeAndNodes(number_of(self.given("mode"), MODES) | bits, self.given("nodes"))
         value = self.given(argument.name)
-        if value is None and argument.default is ITSELF:
+        if value is None and argument.default is declare.ITSELF:
             return self.given("task")
-        if kind is ADVICE:
-            return number_of(value, ADVICE_WORDS)
+        if kind is declare.ADVICE:
+            return number_of(value, ADVICE)
         return combined(value, dict(kind.words)) if kind.name == "flags" else value
 
     def _find(self, runner: Runner, argument: Argument) -> object:
         """What the function that makes the call is given for *argument*."""
         kind = argument.kind
-        if kind is SHELL:
+        if kind is declare.SHELL:
             return runner.caller(None)
         if kind.name in ("range", "place"):
             return self._place(runner, kind)
         value: Any = self.taken(argument)
-        if kind is CALLER:
+        if kind is declare.CALLER:
             return runner.caller(value)
-        if kind is NEW_REGION:
+        if kind is declare.NEW_REGION:
             runner.names.declare(self.given("task"), value)
-        if kind in (OWN, TASK):
+        if kind in (declare.OWN, declare.TASK):
             return None if value is None else runner.task(value)
-        return runner.pids.get(value, -1) if kind is PID else value
+        return runner.pids.get(value, -1) if kind is declare.PID else value
 
     def _place(self, runner: Runner, kind: Kind) -> object:
         at = self.given("at")
         if at is None:
             return None
-        if kind is PLACE:
+        if kind is declare.PLACE:
             return runner.range(self.given("task"), at, self.given("offset"), 0)[0]
         length = self.given("length")
         return Range(*runner.range(self.given("task"), at, self.given("offset"), length))
@@ -203,7 +185,7 @@ class CallStep(Step):
     def _name(self, runner: Runner, answer: Answer) -> None:
         """Let later steps name what the call has made."""
         for argument in self.call.arguments:
-            if argument.kind is NEW_TASK:
+            if argument.kind is declare.NEW_TASK:
                 pid = answer["pid"]
                 assert isinstance(pid, int)
                 runner.pids[self.given("as")] = pid
@@ -228,11 +210,11 @@ def model_of(call: Call) -> type[CallStep]:
 
 def _fields(call: Call, argument: Argument) -> Fields:
     """The keys of a step that *argument* stands for."""
-    if argument.kind is SHELL:
+    if argument.kind is declare.SHELL:
         return {}
     if argument.kind.name in ("range", "place"):
         return _place_fields(argument)
-    if argument.kind is POLICY:
+    if argument.kind is declare.POLICY:
         return {
             "mode": (Mode, Field(description="the policy's mode, by name or number")),
             "nodes": (Nodes, Field(default=Nodemask(), description="the policy's nodes")),
@@ -258,10 +240,10 @@ def _place_fields(argument: Argument) -> Fields:
 
 
 def _field(key: str, kind: Any, default: object, text: str) -> tuple[Any, Any]:
-    if default in (None, ITSELF):
+    if default in (None, declare.ITSELF):
         kind, default = kind | None, None
     alias = key if iskeyword(key) else None
-    default = ... if default is REQUIRED else default
+    default = ... if default is declare.REQUIRED else default
     return kind, Field(default=default, alias=alias, description=text)
 
 
