@@ -223,8 +223,7 @@ class Machine(Movers):
         uid: int | None = None,
     ) -> Migrated:
         """Give a range a policy (`"bind:0-1"`); with *move*, pages that lie elsewhere follow."""
-        machine, task = self._core, self._task(who)
-        addr, size = range_of(machine, task, place, length)
+        machine, (task, addr, size) = self._core, self._part(who, place, length)
         mode, nodes = parse_mode(str(policy))
         flags = MPOL_MF_STRICT * strict | MPOL_MF_MOVE * move
         flags |= MPOL_MF_MOVE_ALL * move_all
@@ -270,9 +269,7 @@ class Machine(Movers):
         self, who: Who, place: Place, node: int, *, length: Size | None = None
     ) -> None:
         """Let the bind and preferred-many policies of a range begin their search at *node*."""
-        task = self._task(who)
-        addr, size = range_of(self._core, task, place, length)
-        mempolicy.set_mempolicy_home_node(self._core, task, addr, size, node)
+        mempolicy.set_mempolicy_home_node(self._core, *self._part(who, place, length), node)
 
     def mmap(
         self,
@@ -315,12 +312,11 @@ class Machine(Movers):
 
     def munmap(self, who: Who, place: Place, *, length: Size | None = None) -> None:
         """Unmap a range."""
-        self._on(who, place, length, mmap.munmap)
+        mmap.munmap(self._core, *self._part(who, place, length))
 
     def mprotect(self, who: Who, place: Place, prot: str, *, length: Size | None = None) -> None:
         """Change the protection of a range: of r, w and x, or "none"."""
-        task = self._task(who)
-        mmap.mprotect(self._core, task, *range_of(self._core, task, place, length), prot)
+        mmap.mprotect(self._core, *self._part(who, place, length), prot)
 
     def madvise(self, who: Who, place: Place, advice: str, *, length: Size | None = None) -> None:
         """Give advice for a range: "hugepage", "dontneed", "collapse", ..."""
@@ -328,16 +324,15 @@ class Machine(Movers):
         if number is None:
             names = ", ".join(madvise.SIMULATED)
             raise ValueError(f"{advice!r} is not an advice; expected one of {names}")
-        task = self._task(who)
-        madvise.madvise(self._core, task, *range_of(self._core, task, place, length), number)
+        madvise.madvise(self._core, *self._part(who, place, length), number)
 
     def mlock(self, who: Who, place: Place, *, length: Size | None = None) -> None:
         """Lock a range in memory, and fault it in."""
-        self._on(who, place, length, mmap.mlock)
+        mmap.mlock(self._core, *self._part(who, place, length))
 
     def munlock(self, who: Who, place: Place, *, length: Size | None = None) -> None:
         """Unlock a range."""
-        self._on(who, place, length, mmap.munlock)
+        mmap.munlock(self._core, *self._part(who, place, length))
 
     def touch(
         self,
@@ -377,15 +372,13 @@ class Machine(Movers):
         self, who: Who, place: Place, *, length: Size | None = None, kind: str = "long"
     ) -> None:
         """Pin a range: "long" as io_uring's buffers are, or "short", a reference (vmsplice)."""
-        task = self._task(who)
-        gup.pin(self._core, task, *range_of(self._core, task, place, length), _is_long(kind))
+        gup.pin(self._core, *self._part(who, place, length), _is_long(kind))
 
     def unpin(
         self, who: Who, place: Place, *, length: Size | None = None, kind: str = "long"
     ) -> None:
         """Let go of a range that was pinned."""
-        task = self._task(who)
-        gup.unpin(self._core, task, *range_of(self._core, task, place, length), _is_long(kind))
+        gup.unpin(self._core, *self._part(who, place, length), _is_long(kind))
 
     # Settings
 
@@ -419,8 +412,7 @@ class Machine(Movers):
 
     def placement(self, who: Who, place: Place, *, length: Size | None = None) -> list[Placed]:
         """Where the pages of a range lie, run by run."""
-        task = self._task(who)
-        addr, size = range_of(self._core, task, place, length)
+        task, addr, size = self._part(who, place, length)
         runs = placement.runs(self._core, task, addr >> PAGE_SHIFT, pages_of(addr + size))
         return [Placed(nr, None if node < 0 else node) for nr, node in runs]
 
@@ -506,16 +498,6 @@ class Machine(Movers):
     def __repr__(self) -> str:
         nodes, tasks = len(self._core.nodes), len(self._core.tasks)
         return f"<Machine: Linux {self.kernel}, {nodes} nodes, {tasks} tasks>"
-
-    def _on(
-        self,
-        who: Who,
-        place: Place,
-        length: Size | None,
-        call: Callable[[core.Machine, core_task.Task, int, int], None],
-    ) -> None:
-        task = self._task(who)
-        call(self._core, task, *range_of(self._core, task, place, length))
 
     def _addresses(self, task: core_task.Task, pages: Place | Iterable[int]) -> Sequence[int]:
         if not isinstance(pages, int | str | Region):

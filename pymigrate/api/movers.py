@@ -107,6 +107,11 @@ class Movers:
     def _task(self, who: Who) -> core_task.Task:
         return task_of(self._core, who)
 
+    def _part(self, who: Who, place: Place, length: Size | None) -> tuple[core_task.Task, int, int]:
+        """A task, and the address and length of a part of its memory."""
+        task = self._task(who)
+        return task, *range_of(self._core, task, place, length)
+
     def _caller(self, caller: Who | None, uid: int) -> core_task.Task:
         """Who makes a call on a process."""
         if caller is not None:
@@ -275,20 +280,17 @@ class Movers:
 
         *kind* is "locked", "reading", "writeback", "buffer", "buffer-ref", or "none": it ends.
         """
-        task = self._task(who)
-        memory.busy(self._core, task, *range_of(self._core, task, place, length), kind, passes)
+        memory.busy(self._core, *self._part(who, place, length), kind, passes)
 
     def swap_cache(self, who: Who, place: Place, *, length: Size | None = None) -> None:
         """Let the anonymous pages of a range be in the swap cache, as after a swap out and in."""
-        task = self._task(who)
-        gup.add_to_swap_cache(self._core, task, *range_of(self._core, task, place, length))
+        gup.add_to_swap_cache(self._core, *self._part(who, place, length))
 
     def migrate_vma(
         self, who: Who, place: Place, to: str, *, length: Size | None = None
     ) -> DeviceMoved:
         """Move a range to the private memory of device *to*, or back ("ram")."""
-        task = self._task(who)
-        return devices.migrate_vma(self._core, task, *range_of(self._core, task, place, length), to)
+        return devices.migrate_vma(self._core, *self._part(who, place, length), to)
 
     @contextmanager
     def meanwhile(self, who: Who, place: Place, *, write: bool = True) -> Iterator[Meanwhile]:

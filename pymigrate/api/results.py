@@ -170,7 +170,12 @@ def stayed_of(left: Iterable[Left]) -> tuple[Stayed, ...]:
 
 def statuses_of(addrs: Sequence[int], status: Sequence[int | None]) -> tuple[PageStatus, ...]:
     """The pages of a move_pages() with what it wrote for them."""
-    return tuple(_status(*pair) for pair in zip(addrs, status, strict=True))
+    return tuple(
+        PageStatus(addr, node, None)
+        if node is None or node >= 0
+        else PageStatus(addr, None, _ERRNO_NAMES[-node])
+        for addr, node in zip(addrs, status, strict=True)
+    )
 
 
 def policy_of(answer: PolicyAnswer) -> Policy:
@@ -220,14 +225,4 @@ def outlook_of(row: Verdict) -> Outlook:
         row.note,
         reason.shows if reason else "",
         reason.cure if reason else "",
-    )
-
-
-def _status(addr: int, status: int | None) -> PageStatus:
-    if status is None:
-        return PageStatus(addr, None, None)
-    return (
-        PageStatus(addr, status, None)
-        if status >= 0
-        else PageStatus(addr, None, _ERRNO_NAMES[-status])
     )

@@ -8,8 +8,8 @@ from pymigrate.cli.call import system_call
 from pymigrate.cli.common import Options, common_options
 from pymigrate.mm.state.machine import Machine
 from pymigrate.syscalls.compact import compact
+from pymigrate.units import counted
 from pymigrate.views.pictures import zone_picture
-from pymigrate.views.told import compaction
 
 
 @click.command()
@@ -35,10 +35,17 @@ def command(options: Options, node: int | None, order: int | None) -> None:
         )
         runs = compact(machine, call.shell, node, order)
         after = _free_blocks(machine)
-        keys = [(run.node, run.zone) for run in runs]
-        old, new = [counts[key] for key in keys], [after[key] for key in keys]
-        call.answer["zones"] = compaction.as_json(runs, old, new)
-        call.text = compaction.format_runs(runs, old, new)
+        zones: list[dict[str, object]] = []
+        for run in runs:
+            old, new = counts[run.node, run.zone], after[run.node, run.zone]
+            result = run.result.name.lower()
+            free = {"free_blocks_before": old, "free_blocks": new}
+            zones.append({**run._asdict(), "result": result, **free})
+            call.text += (
+                f"node {run.node}, zone {run.zone}: {result}, {counted(run.moved, 'page')} moved,"
+                f" 2MiB blocks free: {old} -> {new}\n"
+            )
+        call.answer["zones"] = zones
         if options.verbose:
             after_text = _picture(machine, node, has_legend=True)
             call.text = f"before:\n{drawn}\nafter:\n{after_text}\n{call.text}"

@@ -1,5 +1,6 @@
 """A task's memory in pieces of pages whose folios are alike."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ from pymigrate.mm.base.memmap import Folio, FrameFlag, nid_of
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.frames.frames import folio_of, uniform_parts
 from pymigrate.mm.state.machine import Machine
+from pymigrate.views.pages.tables import count_nodes
 
 
 class Piece(NamedTuple):
@@ -34,9 +36,6 @@ def pieces(machine: Machine, run: PteRun) -> Iterator[Piece]:
 
 def nodes_of(run: PteRun) -> dict[int, int]:
     """The base pages of *run* by node."""
-    nodes: dict[int, int] = {}
-    is_table = len(run.lanes) == run.nr >> run.order
-    for lane, pfn in enumerate(run.lanes):
-        nr = 1 if is_table else run.count(lane)
-        nodes[nid_of(pfn)] = nodes.get(nid_of(pfn), 0) + (nr << run.order)
-    return nodes
+    counts: Counter[int] = Counter()
+    count_nodes(counts, run, run.start, run.end)
+    return dict(counts)

@@ -164,18 +164,9 @@ def format_rows(picture: Picture, width: int) -> str:
 def as_json(picture: Picture) -> dict[str, object]:
     """The picture for machines."""
     return {
-        "nodes": [
-            {
-                **node._asdict(),
-                "distances": {str(nid): far for nid, far in node.distances.items()},
-            }
-            for node in picture.nodes
-        ],
+        "nodes": [node._asdict() for node in picture.nodes],
         "devices": [device._asdict() for device in picture.devices],
-        "drivers": [
-            {**driver._asdict(), "nodes": {str(nid): nr for nid, nr in driver.nodes.items()}}
-            for driver in picture.drivers
-        ],
+        "drivers": [driver._asdict() for driver in picture.drivers],
         "tasks": [
             {**task._asdict(), "strips": [_strip_json(strip) for strip in task.strips]}
             for task in picture.tasks
@@ -323,24 +314,21 @@ def _used_cells(node: NodeRow, bar: int) -> int:
 def _distance_lines(nodes: list[NodeRow]) -> Iterator[list[Span]]:
     table = [["DISTANCE", *[str(node.nid) for node in nodes]]]
     table += [[str(node.nid), *map(str, node.distances.values())] for node in nodes]
-    for number, line in enumerate(aligned(table, set(), _GAP)):
-        yield [Span(line, "" if number else "head")]
+    return _table_lines(table, set())
 
 
 def _pool_lines(nodes: list[NodeRow]) -> Iterator[list[Span]]:
     """How many huge pages the pool of each node has, for nodes that have one."""
     table = [["HUGETLB", "2MiB PAGES", "FREE", "SURPLUS"]]
     table += [[str(node.nid), *map(str, node.hugetlb.values())] for node in nodes if node.hugetlb]
-    for number, line in enumerate(aligned(table, set(), _GAP)):
-        yield [Span(line, "" if number else "head")]
+    return _table_lines(table, set())
 
 
 def _device_lines(devices: list[DeviceRow]) -> Iterator[list[Span]]:
     """How full the private memory of each device is."""
     table = [["DEVICE", "USED", "TOTAL"]]
     table += [[d.name, short_size(d.used), short_size(d.total)] for d in devices]
-    for number, line in enumerate(aligned(table, {0}, _GAP)):
-        yield [Span(line, "" if number else "head")]
+    return _table_lines(table, {0})
 
 
 def _driver_row(driver: Driver) -> DriverRow:
@@ -354,7 +342,12 @@ def _driver_lines(drivers: list[DriverRow]) -> Iterator[list[Span]]:
     for driver in drivers:
         places = " ".join(f"N{nid}={nr}" for nid, nr in driver.nodes.items())
         table.append([driver.name, driver.kind, places or "none"])
-    for number, line in enumerate(aligned(table, {0, 1, 2}, _GAP)):
+    return _table_lines(table, {0, 1, 2})
+
+
+def _table_lines(table: list[list[str]], left: set[int]) -> Iterator[list[Span]]:
+    """A header, then the lines below it."""
+    for number, line in enumerate(aligned(table, left, _GAP)):
         yield [Span(line.rstrip(), "" if number else "head")]
 
 
@@ -386,6 +379,6 @@ def _strip_json(strip: StripRow) -> dict[str, object]:
         "policy": strip.label.policy,
         "absent": strip.pages.get(ABSENT, 0),
         "zero_page": strip.pages.get(ZERO_PAGE, 0),
-        "nodes": {str(nid): nr for nid, nr in strip.pages.items() if nid >= 0},
+        "nodes": {nid: nr for nid, nr in strip.pages.items() if nid >= 0},
         "strip": strip.cells,
     }

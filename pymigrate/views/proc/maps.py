@@ -7,6 +7,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.units import PAGE_SHIFT
+from pymigrate.views.proc.numa_maps import kind_of
 
 _NAME_COLUMN = 73
 # Devices are not simulated: each kind of file system stands for one, with a fixed number.
@@ -42,6 +43,7 @@ def row_of(machine: Machine, task: Task, vma: Vma) -> MapsRow:
     """The row of *vma*. Mirrors show_map_vma()."""
     space = machine.spaces[vma.space] if vma.space else None
     letters = ((Vm.READ, "r"), (Vm.WRITE, "w"), (Vm.EXEC, "x"))
+    kind = kind_of(task, vma)
     perms = "".join(letter if vma.flags & bit else "-" for bit, letter in letters)
     return MapsRow(
         vma.start << PAGE_SHIFT,
@@ -50,7 +52,7 @@ def row_of(machine: Machine, task: Task, vma: Vma) -> MapsRow:
         vma.pgoff << PAGE_SHIFT if space else 0,
         _DEVICES.get(space.fs, _DISK) if space else "00:00",
         inode_of(space) if space else 0,
-        space.path.replace("\n", "\\012") if space else _kind(task, vma),
+        space.path.replace("\n", "\\012") if space else kind and f"[{kind}]",
     )
 
 
@@ -69,10 +71,3 @@ def line(row: MapsRow) -> str:
     start, end, perms, offset, device, inode, name = row
     text = f"{start:08x}-{end:08x} {perms} {offset:08x} {device} {inode} "
     return f"{text:{_NAME_COLUMN}}{name}" if name else text
-
-
-def _kind(task: Task, vma: Vma) -> str:
-    start_brk, brk = task.mm.brk
-    if vma.start < brk and vma.end > start_brk:
-        return "[heap]"
-    return "[stack]" if vma.start <= task.mm.start_stack < vma.end else ""

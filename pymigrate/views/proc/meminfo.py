@@ -3,6 +3,8 @@
 The kernel's own memory is not simulated: what it takes is 0, and all memory is the machine's.
 """
 
+from collections.abc import Iterator
+
 from pymigrate.mm.frames.watermarks import total_reserve
 from pymigrate.mm.offline.memory_failure import num_poisoned_pages
 from pymigrate.mm.spaces.hugetlb_pool import nr_free
@@ -120,22 +122,20 @@ def meminfo(machine: Machine) -> dict[str, int]:
 
 def format_node(nid: int, values: dict[str, int]) -> str:
     """The text of the node's file."""
-    return "".join(
-        f"Node {nid} {name + ':':17}{value:5}\n"
-        if name.startswith("HugePages_")
-        else f"Node {nid} {name + ':':16}{value:8} kB\n"
-        for name, value in values.items()
-    )
+    return "".join(f"Node {nid} {line}\n" for line in _lines(values, huge_width=17))
 
 
 def format_rows(values: dict[str, int]) -> str:
     """The text of /proc/meminfo."""
-    return "".join(
-        f"{name + ':':19}{value:5}\n"
-        if name.startswith("HugePages_")
-        else f"{name + ':':16}{value:8} kB\n"
-        for name, value in values.items()
-    )
+    return "".join(f"{line}\n" for line in _lines(values, huge_width=19))
+
+
+def _lines(values: dict[str, int], huge_width: int) -> Iterator[str]:
+    for name, value in values.items():
+        if name.startswith("HugePages_"):
+            yield f"{name + ':':{huge_width}}{value:5}"
+        else:
+            yield f"{name + ':':16}{value:8} kB"
 
 
 def _sums(labels: dict[str, tuple[str, ...]], counters: dict[str, int]) -> dict[str, int]:

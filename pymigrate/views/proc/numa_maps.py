@@ -128,7 +128,7 @@ def _row(machine: Machine, task: Task, vma: Vma) -> NumaMapsRow:
         vma.start,
         policy_text(machine, task, vma),
         space.path if space else "",
-        "" if space else _kind(task, vma),
+        "" if space else kind_of(task, vma),
         stats.pages,
         stats.anon,
         stats.dirty,
@@ -142,7 +142,8 @@ def _row(machine: Machine, task: Task, vma: Vma) -> NumaMapsRow:
     )
 
 
-def _kind(task: Task, vma: Vma) -> str:
+def kind_of(task: Task, vma: Vma) -> str:
+    """Which of the task's own areas it lies in: "heap", "stack" or ""."""
     start_brk, brk = task.mm.brk
     if vma.start < brk and vma.end > start_brk:
         return "heap"

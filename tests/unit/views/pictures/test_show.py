@@ -189,7 +189,7 @@ def test_json() -> None:
                 "cpus": "0",
                 "total": 16384,
                 "free": 16384,
-                "distances": {"0": 10},
+                "distances": {0: 10},
                 "hugetlb": None,
             }
         ],
@@ -211,7 +211,7 @@ def test_json() -> None:
                         "policy": "default",
                         "absent": 1,
                         "zero_page": 0,
-                        "nodes": {"1": 3},
+                        "nodes": {1: 3},
                         "strip": [1, -1],
                     }
                 ],
