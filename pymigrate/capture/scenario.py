@@ -10,7 +10,7 @@ from pymigrate.capture.host import Host
 from pymigrate.capture.memory import Memory
 from pymigrate.capture.pagemap import Run
 from pymigrate.capture.process import Process
-from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.nodemask import Nodemask
 
 Data = dict[str, object]
 _CAPS = {19: "sys_ptrace", 23: "sys_nice"}
@@ -105,16 +105,12 @@ def _task(host: Host, process: Process, cpusets: Data) -> Data:
     if mems and mems != memory:
         name = _OTHER.sub("_", process.cpuset.strip("/")) or "cpuset"
         name = name if name[0].isalpha() else f"_{name}"
-        group: Data = {"cpus": str(_cpuset_cpus(host, cpus)), "mems": str(mems)}
+        group: Data = {"cpus": str(cpus or host.cpus), "mems": str(mems)}
         while cpusets.setdefault(name, group) != group:
             name += "_"
         task["cpuset"] = name
     policy = task_policy(process)
     return task | ({"mempolicy": policy} if policy != "default" else {})
-
-
-def _cpuset_cpus(host: Host, cpus: Cpumask) -> Cpumask:
-    return cpus or host.cpus
 
 
 def _task_names(processes: list[Process]) -> dict[int, str]:

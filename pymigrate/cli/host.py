@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from pymigrate.cli.shim_files import is_shim, write_shims
 from pymigrate.errors import KernelError
@@ -28,32 +27,23 @@ _SHELL_PLAIN = 'exec "$@"'
 _SHELL_TASK = f'export PYMIGRATE_TASK="$0=$$"; {_SHELL_PLAIN}'
 
 
-class Caller(NamedTuple):
-    """Who runs a program: the user of the shell, where the environment names no task."""
+def run(argv: Sequence[str], request: Request, uid: int = 0, size: int | None = None) -> int:
+    """Run a program on the machine, or the real command that it becomes; returns the exit code.
 
-    uid: int = 0
-    size: int | None = None  # bytes that the task of a real command is to touch
-
-
-def environment_request(write: bool = False) -> Request:
-    """The machine that the environment names."""
-    named = os.environ.get("PYMIGRATE_SCENARIO"), os.environ.get("PYMIGRATE_STATE")
-    return Request(named[0] or None, named[1] or None, write=write)
-
-
-def run(argv: Sequence[str], request: Request, caller: Caller) -> int:
-    """Run a program on the machine, or the real command that it becomes; returns the exit code."""
+    *uid* is the user of the shell, where the environment names no task; *size* is how many bytes
+    the task of a real command is to touch.
+    """
     request = request._replace(write=argv[0] not in _READERS)
     tell = quiet if request.ephemeral else say
     with kept(request) as request:
         with session(request, tell) as machine:
-            task, aliases = _calling_task(machine, caller.uid)
+            task, aliases = _calling_task(machine, uid)
             system = System(
                 machine, task, os.environ, _terminal_width(), pid=os.getpid(), aliases=aliases
             )
             outcome = programs.run(argv, system)
             if outcome.command:
-                outcome = _begin(outcome, system, caller.size)
+                outcome = _begin(outcome, system, size)
             if not outcome.command:
                 system.finish()
         _write(outcome)

@@ -33,7 +33,7 @@ def program_command(name: str, text: str, *, runs: bool = False) -> click.Comman
     def function(options: Options, argv: tuple[str, ...], size: int | None = None) -> None:
         if size is None and (given := os.environ.get("PYMIGRATE_SIZE")):
             size = SIZE.convert(given, None, click.get_current_context())
-        code = host.run([name, *argv], options.request(), host.Caller(options.uid, size))
+        code = host.run([name, *argv], options.request(), options.uid, size)
         raise click.exceptions.Exit(code)
 
     decorated: Any = common_options(json=False, calls=True)(function)

@@ -8,6 +8,7 @@ import sys
 
 from pymigrate.cli import host
 from pymigrate.errors import PymigrateError
+from pymigrate.session import Request
 from pymigrate.units import parse_size
 
 _INTERRUPTED = 130
@@ -18,8 +19,9 @@ def main() -> None:
     gc.disable()
     try:
         size = os.environ.get("PYMIGRATE_SIZE")
-        caller = host.Caller(size=parse_size(size) if size else None)
-        code = host.run(sys.argv[1:], host.environment_request(), caller)
+        named = os.environ.get("PYMIGRATE_SCENARIO"), os.environ.get("PYMIGRATE_STATE")
+        request = Request(named[0] or None, named[1] or None)
+        code = host.run(sys.argv[1:], request, size=parse_size(size) if size else None)
     except KeyboardInterrupt:
         code = _INTERRUPTED
     except PymigrateError as error:

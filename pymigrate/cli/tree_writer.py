@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import click
 
@@ -12,13 +11,6 @@ from pymigrate.views.entries import Dir, Link, walk
 
 OWN = ".pymigrate"  # holds the list of what was written, and what is being written
 _LIST, _NEW = "files", "new"
-
-
-class Written(NamedTuple):
-    """What one pass has changed."""
-
-    files: int
-    removed: int
 
 
 class TreeWriter:
@@ -36,8 +28,8 @@ class TreeWriter:
         self._check()
         os.makedirs(self._own, exist_ok=True)
 
-    def write(self, root: Dir) -> Written:
-        """Let the directory hold what *root* does.
+    def write(self, root: Dir) -> tuple[int, int]:
+        """Let the directory hold what *root* does; how many files were written, and removed.
 
         Each file is replaced by a rename, so that a reader finds the old or the new one whole.
         """
@@ -56,7 +48,7 @@ class TreeWriter:
         for path in gone:
             self._remove(path)
         self._put_list(set(wanted))
-        return Written(changed, len(gone))
+        return changed, len(gone)
 
     def _check(self) -> set[str]:
         """What was written before; a usage error if there is anything else."""

@@ -91,8 +91,8 @@ class Call(NamedTuple):
     """A call. *make* names the function that makes it, as `syscalls.mmap.munmap`.
 
     The function takes the machine and the arguments in their order, MEANWHILE left out, a RANGE as
-    address and length, a POLICY as mode and nodes. If it gives a dict, that is the answer, and
-    `ret` is 0 where it has none.
+    address and length, a POLICY as mode and nodes. If it gives a dict, that is the answer; a number
+    is its `ret`, which else is 0.
     """
 
     op: str  # the name of the step

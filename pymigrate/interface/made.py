@@ -45,6 +45,8 @@ def made_of(call: Call) -> list[Argument]:
 def make(machine: Machine, call: Call, arguments: Sequence[object]) -> Answer:
     """Make *call*; *arguments* are those of made_of(). Raises KernelError."""
     answer: object = function(call.make)(machine, *_apart(call, arguments))
+    if isinstance(answer, int):
+        return {"ret": answer}
     return answer if isinstance(answer, dict) else {}
 
 

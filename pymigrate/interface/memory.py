@@ -1,15 +1,21 @@
-"""Makes the calls of tasks on their own memory; see the table for what they take and answer."""
+"""Makes the calls of tasks on memory, and about policies; see the table for what they take."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pymigrate.errors import KernelError
 from pymigrate.interface.declare import Answer
+from pymigrate.interface.made import runs
 from pymigrate.mm.base.memmap import Busy
 from pymigrate.mm.state.machine import Machine, find_file
-from pymigrate.mm.state.task import Task
-from pymigrate.nodemask import Cpumask
-from pymigrate.syscalls import devices, gup, process
+from pymigrate.mm.state.task import FindLeft, Task
+from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.syscalls import devices, gup, mempolicy, migrate, process
 from pymigrate.syscalls import mmap as _mmap
+from pymigrate.uapi import MODE_FLAGS, MODE_WORDS, MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, words_of
+from pymigrate.units import PAGE_SHIFT
+from pymigrate.views.why import stayed
 
 
 def mmap(  # its arguments are those that a step has
@@ -99,3 +105,52 @@ def sched_setaffinity(machine: Machine, caller: Task, task: Task, cpus: Cpumask)
         raise KernelError("EPERM", "only its owner and root may bind a process to CPUs")
     process.sched_setaffinity(machine, task, cpus)
     return {}
+
+
+def left_by_mbind(
+    machine: Machine, task: Task, addr: int, length: int, mode: int, nodes: Nodemask, flags: int
+) -> FindLeft | None:
+    """What finds the pages that mbind() leaves; None where it is to move none."""
+    if not flags & (MPOL_MF_MOVE | MPOL_MF_MOVE_ALL):
+        return None
+    return lambda stays: stayed.mbind_rows(machine, task, addr, length, stays)
+
+
+def get_mempolicy(machine: Machine, task: Task, flags: int, addr: int | None) -> Answer:
+    """A policy in the words of the calls, and `node`, which is None if it was not asked for."""
+    answer = mempolicy.get_mempolicy(machine, task, addr or 0, flags)
+    return {
+        "node": answer.node,
+        "mode": MODE_WORDS[answer.mode],
+        "nodes": str(answer.nodes),
+        "mode_flags": words_of(answer.flags, MODE_FLAGS),
+    }
+
+
+def move_pages(
+    machine: Machine,
+    caller: Task,
+    target: int,
+    addr: int,
+    length: int,
+    stride: int,
+    pages: Sequence[int] | None,
+    nodes: int | Sequence[int] | None,
+    flags: int,
+) -> Answer:
+    """Move the pages at each stride of a part, or those numbered from its beginning, of a pid.
+
+    `status` is as runs [count, value], None where nothing was written; after an error only what
+    was written.
+    """
+    if pages is not None:
+        addrs = [addr + (page << PAGE_SHIFT) for page in pages]
+    else:
+        addrs = list(range(addr, addr + length, stride))
+    wanted = (nodes,) * len(addrs) if isinstance(nodes, int) else nodes
+    migrate.check_flags(caller, flags)
+    result = migrate.move_pages(machine, caller, machine.task(target), addrs, wanted, flags)
+    status = result.status
+    if result.ret == -1:
+        status = [value for value in status if value is not None]
+    return {"ret": result.ret, "errno": result.errno, "status": runs(status)}

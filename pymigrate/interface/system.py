@@ -154,11 +154,6 @@ def alloc(
     return {"ret": got, "nodes": runs([nid_of(pfn) for pfn in machine.allocations[name].pfns])}
 
 
-def free(machine: Machine, name: str) -> Answer:
-    """Free blocks; `ret` is how many there were."""
-    return {"ret": kernel_pages.free(machine, name)}
-
-
 def compact(machine: Machine, caller: Task, node: int | None, order: int | None) -> Answer:
     """Compact zones; of each node, zone, how it ended and the pages that moved."""
     found = _compact.compact(machine, caller, node, order)

@@ -198,7 +198,7 @@ _POLICIES = (
         " weighted-interleave (or as numa_maps prints it), FLAGS are static, relative, balancing:"
         " bind=static:0-1. Pages that lie elsewhere move if --move is given; --move-all moves"
         " shared ones too, and needs CAP_SYS_NICE.",
-        leaves="interface.policy.left_by_mbind",
+        leaves="interface.memory.left_by_mbind",
     ),
     Call(
         "set_mempolicy_home_node",
@@ -215,7 +215,7 @@ _POLICIES = (
             Argument("flags", kind.flags(GET_FLAGS), "node, addr, mems_allowed", ()),
             Argument("at", kind.PLACE, "with addr: a place in a region", None),
         ),
-        "interface.policy.get_mempolicy",
+        "interface.memory.get_mempolicy",
         is_written_out=True,
     ),
     Call(
@@ -234,7 +234,7 @@ _POLICIES = (
             Argument("to", kind.NODES, "the nodes to move to", metavar="TO_NODES"),
             _MEANWHILE,
         ),
-        "interface.policy.migrate_pages",
+        "syscalls.migrate.migrate_pages",
         "migratepages",
         is_written_out=True,
     ),
@@ -267,7 +267,7 @@ _POLICIES = (
             Argument("flags", kind.flags(MOVE_FLAGS), "move, move_all", ("move",)),
             _MEANWHILE,
         ),
-        "interface.policy.move_pages",
+        "interface.memory.move_pages",
         lists=("status",),
         is_written_out=True,
     ),
@@ -447,7 +447,7 @@ _FREE_MEMORY = (
         "free",
         "Let the kernel free the blocks of an `alloc`.",
         (Argument("name", kind.NAME, "what they are called", metavar="NAME"),),
-        "interface.system.free",
+        "syscalls.kernel_pages.free",
         more="Prints how many there were.",
         says="{ret} blocks",
     ),

@@ -20,11 +20,11 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.uapi import MPOL
 
 
-class Kind(NamedTuple):
-    """How one kind of run map is kept."""
+class Codec(NamedTuple):
+    """How a field is kept in a column: what makes a column's value of it, and the other way."""
 
-    encode: Callable[[list[Any]], bytes]  # a list of runs of the kind's type
-    decode: Callable[[bytes], list[Any]]
+    write: Callable[[Any], Any]  # of the field's type
+    read: Callable[[Any], Any]
 
 
 def policy_text(policy: Mempolicy) -> str:
@@ -127,21 +127,21 @@ def _decode_blocks(blob: bytes) -> list[BlockRun]:
     ]
 
 
-KINDS = {
-    "free": Kind(_encode_extents, _decode_extents),
-    "pageblocks": Kind(_encode_blocks, _decode_blocks),
-    "offline": Kind(_encode_extents, _decode_extents),
-    "memmap": Kind(_encode_frames, _decode_frames),
-    "page_table": Kind(_encode_ptes, _decode_ptes),
-    "tables": Kind(_encode_extents, _decode_extents),
-    "resv": Kind(_encode_extents, _decode_extents),
-    "space_resv": Kind(_encode_extents, _decode_extents),
-    "device_free": Kind(_encode_extents, _decode_extents),
-    "device_memmap": Kind(_encode_frames, _decode_frames),
-    "pool": Kind(_encode_extents, _decode_extents),
-    "stable_tree": Kind(_encode_ptes, _decode_ptes),
-    "pages": Kind(_encode_ptes, _decode_ptes),
-    "policies": Kind(_encode_policies, _decode_policies),
+KINDS = {  # of run maps: a list of runs of the kind's type, as a blob
+    "free": Codec(_encode_extents, _decode_extents),
+    "pageblocks": Codec(_encode_blocks, _decode_blocks),
+    "offline": Codec(_encode_extents, _decode_extents),
+    "memmap": Codec(_encode_frames, _decode_frames),
+    "page_table": Codec(_encode_ptes, _decode_ptes),
+    "tables": Codec(_encode_extents, _decode_extents),
+    "resv": Codec(_encode_extents, _decode_extents),
+    "space_resv": Codec(_encode_extents, _decode_extents),
+    "device_free": Codec(_encode_extents, _decode_extents),
+    "device_memmap": Codec(_encode_frames, _decode_frames),
+    "pool": Codec(_encode_extents, _decode_extents),
+    "stable_tree": Codec(_encode_ptes, _decode_ptes),
+    "pages": Codec(_encode_ptes, _decode_ptes),
+    "policies": Codec(_encode_policies, _decode_policies),
 }
 
 

@@ -67,12 +67,14 @@ def copy_machine(machine: Machine) -> Machine:
 
 def encode_runs(kind: str, runs: list[Any]) -> bytes:  # runs of the kind's type
     """The blob of a run map."""
-    return KINDS[kind].encode(runs)
+    blob: bytes = KINDS[kind].write(runs)
+    return blob
 
 
 def decode_runs(kind: str, blob: bytes, path: str = "") -> list[Any]:  # runs of the kind's type
     """The runs of a blob. Raises DamagedError, which names *path*."""
     try:
-        return KINDS[kind].decode(blob)
+        runs: list[Any] = KINDS[kind].read(blob)
+        return runs
     except MISFITS:
         raise DamagedError(path) from None

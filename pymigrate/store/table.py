@@ -5,26 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from pymigrate.mm.base.runs import RunMap
 from pymigrate.mm.base.vmstat import Counters
 from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Cpumask, Nodemask
-from pymigrate.store.blobs import pack, policy_of, policy_text, unpack
+from pymigrate.store.blobs import Codec, pack, policy_of, policy_text, unpack
 
 Row = tuple[Any, ...]  # ints, floats, texts, bytes and None, by the table's columns
 Rows = dict[str, list[Row]]  # of each table, in the order of the machine
 MapKey = tuple[str, int]  # kind of the run map, and what its owner is called
 Maps = Mapping[MapKey, RunMap[Any]]  # runs of the kind's type
 Held = tuple[Any, ...]  # a value of a table's type, and the keys that say whose it is
-
-
-class Codec(NamedTuple):
-    """How a field is kept in a column: what makes a column's value of it, and the other way."""
-
-    write: Callable[[Any], Any]  # of the field's type
-    read: Callable[[Any], Any]
 
 
 class Table:

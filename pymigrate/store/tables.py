@@ -37,6 +37,7 @@ from pymigrate.mm.state.numa import (
 from pymigrate.mm.state.stable_tree import RmapItem
 from pymigrate.mm.state.task import AccessPattern, Cpuset, Left, Pin, Region, Task
 from pymigrate.mm.state.vma import Vma
+from pymigrate.store.blobs import Codec
 from pymigrate.store.table import (
     BOOL,
     COUNTERS,
@@ -49,7 +50,6 @@ from pymigrate.store.table import (
     PACKED_TUPLE,
     POLICY,
     WORDS,
-    Codec,
     Table,
     numbers_of,
     optional,

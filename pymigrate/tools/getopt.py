@@ -27,6 +27,22 @@ class Option(NamedTuple):
         return self.short or self.long
 
 
+def option_table(text: str) -> list[Option]:
+    """The table of the words of *text*: ``LONG,LETTER``, of which one may be missing.
+
+    As in getopt's string, a colon behind it stands for an argument, two for an optional one.
+
+    >>> option_table("show,s ,m: length,L::")[2]
+    Option(long='length', short='L', argument=<Argument.OPTIONAL: 2>)
+    """
+    table = []
+    for word in text.split():
+        names = word.rstrip(":")
+        long, _, short = names.partition(",")
+        table.append(Option(long, short, Argument(len(word) - len(names))))
+    return table
+
+
 class Parsed(NamedTuple):
     """A command line taken apart.
 

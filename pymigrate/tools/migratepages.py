@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pymigrate.errors import KernelError
-from pymigrate.tools.getopt import Option, getopt_long
+from pymigrate.tools.getopt import getopt_long, option_table
 from pymigrate.tools.nodestring import nodes_of
 from pymigrate.tools.program import Exit, StoppedError, strtoul, to_signed
 from pymigrate.tools.system import System
@@ -16,7 +16,7 @@ usage: migratepages pid from-nodes to-nodes
 nodes is a comma delimited list of node numbers or A-B ranges or all.
 """
 
-_OPTIONS = [Option("help", "h")]
+_OPTIONS = option_table("help,h")
 
 
 def run(argv: Sequence[str], system: System) -> Exit:

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from pymigrate.errors import KernelError
 from pymigrate.nodemask import Nodemask
-from pymigrate.tools.getopt import Argument, Option, getopt_long
+from pymigrate.tools.getopt import getopt_long, option_table
 from pymigrate.tools.nodestring import nodes_of
 from pymigrate.tools.numactl_show import printmask
 from pymigrate.tools.program import SIGNALLED, Exit, Output, Policy, Region, StoppedError, strtoul
@@ -15,7 +15,7 @@ from pymigrate.tools.system import System
 from pymigrate.uapi import MPOL, MPOL_MF_MOVE
 from pymigrate.units import PAGE_SIZE
 
-_OPTIONS = [Option("", "h"), Option("", "v"), Option("", "p", Argument.REQUIRED)]
+_OPTIONS = option_table(",h ,v ,p:")
 _DEFAULT_PAGES = 1000
 _LEAST_TIME = 1e-6  # seconds, of a call that does nothing
 

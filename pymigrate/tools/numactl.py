@@ -8,7 +8,7 @@ from typing import NoReturn
 from pymigrate.errors import KernelError
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.tools import numactl_shm
-from pymigrate.tools.getopt import Argument, Option, Parsed, getopt_long
+from pymigrate.tools.getopt import Parsed, getopt_long, option_table
 from pymigrate.tools.nodestring import RefusedError, parse_cpustring, parse_nodestring
 from pymigrate.tools.numactl_show import hardware, show
 from pymigrate.tools.program import Exit, Output, Policy, StoppedError, memsize, strtoul, to_signed
@@ -52,35 +52,12 @@ that --membind binds, where the kernel can do that
 or with g, m or k behind them GB, MB or KB
 """
 
-_OPTIONS = [
-    Option("all", "a"),
-    Option("interleave", "i", Argument.REQUIRED),
-    Option("weighted-interleave", "w", Argument.REQUIRED),
-    Option("preferred", "p", Argument.REQUIRED),
-    Option("preferred-many", "P", Argument.REQUIRED),
-    Option("cpubind", "c", Argument.REQUIRED),
-    Option("cpunodebind", "N", Argument.REQUIRED),
-    Option("physcpubind", "C", Argument.REQUIRED),
-    Option("membind", "m", Argument.REQUIRED),
-    Option("show", "s"),
-    Option("localalloc", "l"),
-    Option("balancing", "b"),
-    Option("hardware", "H"),
-    Option("shm", "S", Argument.REQUIRED),
-    Option("file", "f", Argument.REQUIRED),
-    Option("offset", "o", Argument.REQUIRED),
-    Option("length", "L", Argument.REQUIRED),
-    Option("strict", "t"),
-    Option("shmmode", "M", Argument.REQUIRED),
-    Option("dump", "d"),
-    Option("dump-nodes", "D"),
-    Option("shmid", "I", Argument.REQUIRED),
-    Option("huge", "u"),
-    Option("touch", "T"),
-    Option("cpu-compress"),
-    Option("verify", "V"),
-    Option("version"),
-]
+_OPTIONS = option_table("""
+    all,a interleave,i: weighted-interleave,w: preferred,p: preferred-many,P: cpubind,c:
+    cpunodebind,N: physcpubind,C: membind,m: show,s localalloc,l balancing,b hardware,H shm,S:
+    file,f: offset,o: length,L: strict,t shmmode,M: dump,d dump-nodes,D shmid,I: huge,u touch,T
+    cpu-compress verify,V version
+""")
 
 # Options that must stand before --shm and --file, with what messages call them.
 _BEFORE_SHM = {"L": "--length", "o": "--offset", "M": "--shmmode", "u": "--huge", "I": "--shmid"}
@@ -231,7 +208,7 @@ class _Numactl:
         self.is_bound = True
         cpus = Cpumask()
         for nid in mask & self.libnuma.nodes:
-            cpus |= self.system.node_cpus(nid)
+            cpus |= self.system.machine.nodes[nid].cpus
         self._note_error(
             lambda: self.system.sched_setaffinity(cpus), "numa_sched_setaffinity_v2_int() failed"
         )

@@ -28,7 +28,7 @@ def hardware(system: System, compress: bool) -> str:
     nodes = system.libnuma.nodes
     text = f"available: {len(nodes)} nodes ({nodes})\n"
     for nid in nodes:
-        cpus = system.node_cpus(nid)
+        cpus = system.machine.nodes[nid].cpus
         shown = _ranges(cpus) if compress else "".join(f" {cpu}" for cpu in cpus)
         meminfo = system.node_meminfo(nid)
         size, free = (meminfo[name] * _KILOBYTE >> _MEGABYTE_SHIFT for name in _SIZES)
@@ -39,9 +39,9 @@ def hardware(system: System, compress: bool) -> str:
 def show(system: System) -> str:
     """The policy of the process, and what it may use. Mirrors show(), numactl.c."""
     libnuma = system.libnuma
-    affinity = system.affinity()
+    affinity, nodes = system.task.cpus, system.machine.nodes
     policy = system.get_mempolicy()
-    near = [nid for nid in libnuma.allowed if system.node_cpus(nid) & affinity]
+    near = [nid for nid in libnuma.allowed if nodes[nid].cpus & affinity]
     nodebind = type(libnuma.allowed).collect(near)
     return (
         f"policy: {policy.name}\npreferred node: {_preferred_node(system, policy)}"
@@ -73,7 +73,7 @@ def _interleaving(system: System, policy: Policy) -> str:
         return ""
     text = printmask("interleavemask", policy.nodes)
     if policy.mode == MPOL.WEIGHTED_INTERLEAVE:
-        weights = " ".join(str(system.weight(nid)) for nid in policy.nodes)
+        weights = " ".join(str(system.machine.weights.get(nid, 1)) for nid in policy.nodes)
         text += f"interleaveweights: {weights}\n"
     return f"{text}interleavenode: {system.interleave_next()}\n"
 
@@ -87,6 +87,6 @@ def _distances(system: System) -> str:
     nodes = list(system.libnuma.nodes)
     text = "node distances:\nnode  " + "".join(f"{nid:4} " for nid in nodes) + "\n"
     for nid in nodes:
-        row = "".join(f"{system.distance(nid, other):4} " for other in nodes)
+        row = "".join(f"{system.machine.distances[nid][other]:4} " for other in nodes)
         text += f"{nid:4}: {row}\n"
     return text

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pymigrate.errors import KernelError
 from pymigrate.nodemask import Nodemask
-from pymigrate.tools.getopt import Argument, Option, Parsed, getopt_long
+from pymigrate.tools.getopt import Parsed, getopt_long, option_table
 from pymigrate.tools.program import Exit, Output, StoppedError, atoi
 from pymigrate.tools.system import System
 from pymigrate.tools.vtab import RULE, Cell, Row, Table
@@ -15,12 +15,7 @@ from pymigrate.units import HPAGE_SIZE, PAGE_SIZE
 
 VERSION, DATE = "2.0.19", "Nov 12 2024"
 
-_OPTIONS = [
-    Option("help", "?"),
-    *(Option("", letter) for letter in "cmnvVz"),
-    Option("", "p", Argument.REQUIRED),
-    Option("", "s", Argument.OPTIONAL),
-]
+_OPTIONS = option_table("help,? ,c ,m ,n ,v ,V ,z ,p: ,s::")
 _MEGABYTE = 1 << 20
 _CATEGORIES = ("huge", "heap", "stack")  # how a token begins that says what a mapping is
 _PRIVATE = len(_CATEGORIES)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from pymigrate.tools.getopt import Argument, Option, Parsed, getopt_long
+from pymigrate.tools.getopt import Parsed, getopt_long, option_table
 from pymigrate.tools.program import Exit, Process
 from pymigrate.tools.system import System
 
@@ -15,13 +15,7 @@ _LIST = re.compile(r"[,\s]+")
 
 # pidof
 
-_PIDOF = [
-    Option("single-shot", "s"),
-    Option("", "x"),
-    Option("", "q"),
-    Option("separator", "S", Argument.REQUIRED),
-    Option("omit-pid", "o", Argument.REQUIRED),
-]
+_PIDOF = option_table("single-shot,s ,x ,q separator,S: omit-pid,o:")
 
 
 def pidof(argv: Sequence[str], system: System) -> Exit:
@@ -50,16 +44,10 @@ def pidof(argv: Sequence[str], system: System) -> Exit:
 
 # pgrep
 
-_PGREP = [
-    *(Option(name, name[0]) for name in ("count", "full", "ignore-case", "newest", "oldest")),
-    Option("list-name", "l"),
-    Option("list-full", "a"),
-    Option("inverse", "v"),
-    Option("exact", "x"),
-    Option("delimiter", "d", Argument.REQUIRED),
-    Option("euid", "u", Argument.REQUIRED),
-    Option("parent", "P", Argument.REQUIRED),
-]
+_PGREP = option_table("""
+    count,c full,f ignore-case,i newest,n oldest,o list-name,l list-full,a inverse,v exact,x
+    delimiter,d: euid,u: parent,P:
+""")
 
 
 def pgrep(argv: Sequence[str], system: System) -> Exit:
@@ -152,17 +140,9 @@ _COLUMNS |= {
     "tt": _COLUMNS["tty"]._replace(heading="TT"),
     "s": _Column("S", 1, lambda _p, _s: "S", is_left=True),
 }
-_PS = [
-    *(Option("", letter) for letter in "eAfh"),
-    Option("no-headers"),
-    Option("no-heading"),
-    Option("format", "o", Argument.REQUIRED),
-    Option("pid", "p", Argument.REQUIRED),
-    Option("", "q", Argument.REQUIRED),
-    Option("ppid", "", Argument.REQUIRED),
-    Option("", "C", Argument.REQUIRED),
-    Option("user", "u", Argument.REQUIRED),
-]
+_PS = option_table("""
+    ,e ,A ,f ,h no-headers no-heading format,o: pid,p: ,q: ppid: ,C: user,u:
+""")
 _PLAIN, _FULL = "pid,tty,time,ucmd", "user=UID,pid,ppid,tty,time,cmd"
 _PS_USAGE = "\nUsage:\n ps [options]\n\nFor more details see ps(1).\n"
 _SELECTIONS: dict[str, tuple[str, Callable[[Process], tuple[str, ...]]]] = {

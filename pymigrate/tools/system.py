@@ -97,14 +97,6 @@ class System:
 
     # /sys/devices/system/node
 
-    def node_cpus(self, nid: int) -> Cpumask:
-        """The online CPUs of a node: cpumap."""
-        return self.machine.nodes[nid].cpus
-
-    def distance(self, nid: int, other: int) -> int:
-        """The distance from a node to another."""
-        return self.machine.distances[nid][other]
-
     def node_meminfo(self, nid: int) -> Mapping[str, int]:
         """The rows of a node's meminfo in kB, those of hugetlb in pages."""
         from pymigrate.views.proc.meminfo import node_meminfo
@@ -116,10 +108,6 @@ class System:
         from pymigrate.views.sysfs.node import numastat
 
         return numastat(self.machine.nodes[nid])
-
-    def weight(self, nid: int) -> int:
-        """A node's weight in weighted interleave."""
-        return self.machine.weights.get(nid, 1)
 
     # /proc
 
@@ -182,10 +170,6 @@ class System:
             return mempolicy.get_mempolicy(self.machine, self.task, 0, flags).node or 0
         except KernelError:
             return 0
-
-    def affinity(self) -> Cpumask:
-        """sched_getaffinity(2)."""
-        return self.task.cpus
 
     def sched_setaffinity(self, cpus: Cpumask) -> None:
         """sched_setaffinity(2)."""

@@ -108,8 +108,7 @@ def check_task(machine: Machine, task: Task) -> int:
         if numa.mapmax <= 1 and not counts["AnonHugePages"] and not away:
             assert counts["Pss"] == counts["Rss"] << 12
     whole = smaps.total(rows)
-    used = status.usage(machine, task, rows)
-    assert used.rss << 12 == whole["Rss"]
+    assert status.sizes(machine, task, rows)["VmRSS"] << 12 == whole["Rss"]
     return whole["Pss"]
 
 

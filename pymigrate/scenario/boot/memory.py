@@ -30,6 +30,8 @@ STACK_END = 0x7FFFFFFFF000 >> PAGE_SHIFT
 _ALIGN = HPAGE_PMD_NR
 NOT_PRESENT = -1
 
+Runs = list[tuple[int, int, int]]  # of declared pages: the first page, their number, the node
+
 
 def policy_of(allowed: Nodemask, spec: PolicySpec | None) -> Mempolicy | None:
     """The policy that a scenario declares, of a task that may use the nodes *allowed*."""
@@ -187,9 +189,7 @@ def _fill(
                 _fill_anon(machine, task, vma, spec, part, state == "dirty")
 
 
-def _by_state(
-    spec: RegionSpec, start: int, runs: list[tuple[int, int, int]], has_file: bool
-) -> dict[str, list[tuple[int, int, int]]]:
+def _by_state(spec: RegionSpec, start: int, runs: Runs, has_file: bool) -> dict[str, Runs]:
     """*runs* by the states of their pages."""
     is_copied = has_file and not spec.is_shared and spec.is_dirty
     usual = "anon" if is_copied else "dirty" if spec.is_dirty else "clean"
@@ -201,7 +201,7 @@ def _by_state(
         at += nr
         ends.append((at, state))
     ends.append((start + spec.nr_pages, usual))
-    found: dict[str, list[tuple[int, int, int]]] = {}
+    found: dict[str, Runs] = {}
     i = 0
     for page, nr, nid in runs:
         last = page + nr
@@ -214,9 +214,9 @@ def _by_state(
     return found
 
 
-def _placed(spec: RegionSpec, start: int) -> list[tuple[int, int, int]]:
-    """The declared pages as (first page, number, node); the random ones as runs of few pages."""
-    runs: list[tuple[int, int, int]] = []
+def _placed(spec: RegionSpec, start: int) -> Runs:
+    """The declared pages; the random ones as runs of few pages."""
+    runs: Runs = []
     if isinstance(spec.pages, RandomPages):
         # A page's node is its own draw, so that a longer region begins like a shorter one.
         nodes = list(spec.pages.random)
@@ -230,9 +230,7 @@ def _placed(spec: RegionSpec, start: int) -> list[tuple[int, int, int]]:
     return runs
 
 
-def _reserve(
-    machine: Machine, task: Task, spec: RegionSpec, runs: list[tuple[int, int, int]]
-) -> list[PteRun]:
+def _reserve(machine: Machine, task: Task, spec: RegionSpec, runs: Runs) -> list[PteRun]:
     """Frames for *runs*, each node's in the order of the pages."""
     wanted: dict[int, int] = {}
     for _, nr, nid in runs:
@@ -254,7 +252,7 @@ def _reserve(
     return out
 
 
-def _tables(runs: list[tuple[int, int, int]], fresh: dict[int, list[Extent]]) -> list[PteRun]:
+def _tables(runs: Runs, fresh: dict[int, list[Extent]]) -> list[PteRun]:
     """Single pages as explicit tables."""
     pfns = {
         nid: (pfn for start, nr in reversed(extents) for pfn in range(start, start + nr))
@@ -275,12 +273,7 @@ def _tables(runs: list[tuple[int, int, int]], fresh: dict[int, list[Extent]]) ->
 
 
 def _fill_anon(
-    machine: Machine,
-    task: Task,
-    vma: Vma,
-    spec: RegionSpec,
-    runs: list[tuple[int, int, int]],
-    is_dirty: bool,
+    machine: Machine, task: Task, vma: Vma, spec: RegionSpec, runs: Runs, is_dirty: bool
 ) -> None:
     if not runs:
         return
@@ -293,16 +286,11 @@ def _fill_anon(
 
 
 def _fill_cache(
-    machine: Machine,
-    task: Task,
-    vma: Vma,
-    spec: RegionSpec,
-    runs: list[tuple[int, int, int]],
-    is_dirty: bool,
+    machine: Machine, task: Task, vma: Vma, spec: RegionSpec, runs: Runs, is_dirty: bool
 ) -> None:
     """Pages of a file or of shared memory; those that are cached already must lie as declared."""
     space = machine.spaces[vma.space]
-    missing: list[tuple[int, int, int]] = []
+    missing: Runs = []
     for at, nr, nid in runs:
         if vma.index(at + nr) > space.nr_pages:
             raise _error(task, spec, f"its pages reach beyond the end of {space.name}")

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from pymigrate.mm.base.release import Kernel
+from pymigrate.mm.state.cost import Costs
+from pymigrate.mm.state.task import AccessPattern
 from pymigrate.nodemask import Cpumask, Nodemask
-from pymigrate.scenario.spec.access import AccessSpec
-from pymigrate.scenario.spec.costs import CostsSpec
 from pymigrate.scenario.spec.runner import Step
 from pymigrate.scenario.text.fields import (
     Address,
@@ -53,6 +53,9 @@ LOCAL_DISTANCE, REMOTE_DISTANCE = 10, 20
 MAX_SEED = (1 << 63) - 1
 MAX_HMAT, MAX_ADISTANCE = 10**8, 10**6
 
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Micros = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Bandwidth = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 HmatNumber = Annotated[int, Field(ge=1, le=MAX_HMAT)]
 PageState = Literal["clean", "dirty", "anon"]
 Kind = Literal["anon", "heap", "stack", "file", "shmem", "hugetlb"]
@@ -144,6 +147,35 @@ class DeviceSpec(Model):
     """A device with memory of its own, which no CPU can reach."""
 
     memory: Size = Field(description="how much memory it has")
+
+
+def _cost(name: str, text: str) -> Any:  # a model's field: pydantic's own type
+    """A parameter, which has the default that the core has."""
+    return Field(default=getattr(Costs(), name), description=text)
+
+
+class CostsSpec(Model):
+    """What each part of a migration takes: microseconds, and 10^9 bytes a second."""
+
+    unmap_us: Micros = _cost("unmap_us", "to unmap a base page")
+    remap_us: Micros = _cost("remap_us", "to map it at its new place")
+    thp_unmap_us: Micros = _cost("thp_unmap_us", "to unmap a huge page")
+    thp_remap_us: Micros = _cost("thp_remap_us", "to map it at its new place")
+    pte_unmap_us: Micros = _cost("pte_unmap_us", "to unmap a single page of a large folio")
+    pte_remap_us: Micros = _cost("pte_remap_us", "to map it at its new place")
+    flush_us: Micros = _cost("flush_us", "a flush of the TLB")
+    flush_cpu_us: Micros = _cost("flush_cpu_us", "each further CPU that it must reach")
+    copy_local_gbps: Bandwidth = _cost("copy_local_gbps", "how fast copies within a node are")
+    copy_remote_gbps: Bandwidth = _cost("copy_remote_gbps", "how fast they are at distance 20")
+    alloc_us: Micros = _cost("alloc_us", "the destination of an attempt that failed")
+    attempt_us: Micros = _cost("attempt_us", "unmapping and mapping again in vain")
+    split_us: Micros = _cost("split_us", "the splitting of a THP")
+    hint_fault_us: Micros = _cost("hint_fault_us", "a hint fault of NUMA balancing")
+
+    @property
+    def costs(self) -> Costs:
+        """What the core is given."""
+        return Costs(**self.model_dump())
 
 
 class MachineSpec(Model):
@@ -417,6 +449,27 @@ class CpusetSpec(Model):
 
     cpus: Cpus = Field(description="its CPUs")
     mems: Nodes = Field(description="its nodes")
+
+
+class AccessSpec(Model):
+    """Accesses of a task to a region, evenly over its pages but for a hot set."""
+
+    region: Name = Field(description="the region, declared or mapped by a step")
+    rate: Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)] = Field(
+        description="accesses a second"
+    )
+    writes: Share = Field(default=0.0, description="the share of them that are stores")
+    hot: Share = Field(default=0.0, description="the share of the region's pages that is hot")
+    hot_rate: Share = Field(
+        default=0.9, description="the share of the accesses that the hot pages get"
+    )
+    hot_at: Size = Field(default=0, description="where in the region the hot pages begin")
+
+    @property
+    def pattern(self) -> AccessPattern:
+        """What the core is given."""
+        hot_rate = self.hot_rate if self.hot else 0.0
+        return AccessPattern(self.region, self.rate, self.writes, self.hot, hot_rate, self.hot_at)
 
 
 class TaskSpec(Model):

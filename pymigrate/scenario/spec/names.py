@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 from pymigrate.interface.declare import CPUSET, DRIVER, FILE
 from pymigrate.interface.table import CALLS
@@ -12,11 +11,7 @@ from pymigrate.scenario.text.positions import Mistake, Path
 _PID_OF = re.compile(r"\$([A-Za-z_][A-Za-z0-9_-]*)")
 
 
-class RegionKey(NamedTuple):
-    """A region: the task that declared or mapped it first, and the name it gave."""
-
-    task: str
-    name: str
+RegionKey = tuple[str, str]  # the task that declared or mapped it first, and the name it gave
 
 
 class RegionNames:
@@ -25,7 +20,7 @@ class RegionNames:
     """
 
     def __init__(self) -> None:
-        self._own: dict[tuple[str, str], RegionKey] = {}
+        self._own: dict[RegionKey, RegionKey] = {}
         self._latest: dict[str, RegionKey] = {}
 
     @classmethod
@@ -42,8 +37,8 @@ class RegionNames:
 
     def declare(self, task: str, name: str) -> RegionKey:
         """Give the name *name* to a region of *task*; return the region's key."""
-        key = RegionKey(task, name)
-        self._own[task, name] = self._latest[name] = key
+        key = task, name
+        self._own[key] = self._latest[name] = key
         return key
 
     def fork(self, parent: str, child: str) -> None:

@@ -77,7 +77,7 @@ class Runner:
         """The memory that a step names."""
         key = self.names.find(task, at)
         assert key is not None, "the loader has seen to it"
-        return self.machine.regions[key.task, key.name]
+        return self.machine.regions[key]
 
     def range(self, task: str, at: str, offset: int, length: int | None) -> tuple[int, int]:
         """Address and length in bytes of a part of a region; None: to the region's end."""

@@ -4,11 +4,9 @@ What is not simulated stands still: each task sleeps, leads a group and a sessio
 spent no time and got no signal. The highest sizes that it ever had are those that it has.
 """
 
-from typing import NamedTuple
-
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import CAP_FULL, Task
-from pymigrate.mm.state.vma import Vm, Vma
+from pymigrate.mm.state.vma import Vm
 from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.proc.masks import cpumap, nodemap
 from pymigrate.views.proc.smaps import SmapsRow, total
@@ -17,43 +15,38 @@ _KB_SHIFT = PAGE_SHIFT - 10
 _NO_LIMIT = (1 << 64) - 1
 _PF_RANDOMIZE = 0x400000
 _SIGCHLD = 17
+_DATA = Vm.WRITE | Vm.SHARED | Vm.GROWSDOWN  # the flags that tell a mapping of data
+_CODE = Vm.EXEC | Vm.WRITE | Vm.GROWSDOWN  # likewise, of what is executed and not written
 
 
-class Usage(NamedTuple):
-    """A task's memory in base pages, as its mm counts it."""
+def sizes(machine: Machine, task: Task, rows: list[SmapsRow]) -> dict[str, int]:
+    """The sizes of the memory of *task*, whose smaps has *rows*: base pages by status's names.
 
-    size: int
-    locked: int
-    pinned: int
-    anon: int
-    file: int
-    shmem: int
-    data: int
-    stack: int
-    code: int  # of mappings that are executed and not written
-    hugetlb: int
-
-    @property
-    def rss(self) -> int:
-        """What is resident; huge pages of the pools do not count."""
-        return self.anon + self.file + self.shmem
-
-
-def usage(machine: Machine, task: Task, rows: list[SmapsRow]) -> Usage:
-    """The sizes of *task*, whose smaps has *rows*. Mirrors vm_stat_account() and task_mem()."""
+    There is no program: all that is executed counts as a library's.
+    Mirrors vm_stat_account() and task_mem().
+    """
     counts, vmas = total(rows), task.mm.vmas
-    return Usage(
-        sum(vma.nr for vma in vmas),
-        sum(vma.nr for vma in vmas if vma.flags & Vm.LOCKED and not vma.flags & Vm.HUGETLB),
-        sum(len(pin.pfns) for pin in machine.pins if pin.is_long and pin.pid == task.pid),
-        counts["Anonymous"] >> PAGE_SHIFT,
-        counts["RssFile"] >> PAGE_SHIFT,
-        counts["RssShmem"] >> PAGE_SHIFT,
-        sum(vma.nr for vma in vmas if _is_kind(vma, Vm.WRITE)),
-        sum(vma.nr for vma in vmas if vma.flags & Vm.GROWSDOWN),
-        sum(vma.nr for vma in vmas if vma.flags & (Vm.EXEC | Vm.WRITE | Vm.GROWSDOWN) == Vm.EXEC),
-        counts["Shared_Hugetlb"] + counts["Private_Hugetlb"] >> PAGE_SHIFT,
-    )
+    size = sum(vma.nr for vma in vmas)
+    kinds = {name: counts[name] >> PAGE_SHIFT for name in ("Anonymous", "RssFile", "RssShmem")}
+    rss = sum(kinds.values())  # huge pages of the pools do not count
+    return {
+        "VmPeak": size,
+        "VmSize": size,
+        "VmLck": sum(v.nr for v in vmas if v.flags & Vm.LOCKED and not v.flags & Vm.HUGETLB),
+        "VmPin": sum(len(p.pfns) for p in machine.pins if p.is_long and p.pid == task.pid),
+        "VmHWM": rss,
+        "VmRSS": rss,
+        "RssAnon": kinds["Anonymous"],
+        "RssFile": kinds["RssFile"],
+        "RssShmem": kinds["RssShmem"],
+        "VmData": sum(vma.nr for vma in vmas if vma.flags & _DATA == Vm.WRITE),
+        "VmStk": sum(vma.nr for vma in vmas if vma.flags & Vm.GROWSDOWN),
+        "VmExe": 0,
+        "VmLib": sum(vma.nr for vma in vmas if vma.flags & _CODE == Vm.EXEC),
+        "VmPTE": 0,
+        "VmSwap": 0,
+        "HugetlbPages": counts["Shared_Hugetlb"] + counts["Private_Hugetlb"] >> PAGE_SHIFT,
+    }
 
 
 def status(machine: Machine, task: Task, rows: list[SmapsRow]) -> list[tuple[str, str]]:
@@ -75,8 +68,8 @@ def status(machine: Machine, task: Task, rows: list[SmapsRow]) -> list[tuple[str
         *[(name, pid) for name in ("NStgid", "NSpid", "NSpgid", "NSsid")],
         ("Kthread", "0"),
     ]
-    sizes = _sizes(usage(machine, task, rows))
-    lines += [(name, f"{nr << _KB_SHIFT:8} kB") for name, nr in sizes.items()]
+    used = sizes(machine, task, rows)
+    lines += [(name, f"{nr << _KB_SHIFT:8} kB") for name, nr in used.items()]
     lines += [("CoreDumping", "0"), ("THP_enabled", "1"), ("untag_mask", f"{_NO_LIMIT:#x}")]
     lines += [("Threads", "1"), ("SigQ", "0/0")]
     lines += [(name, f"{0:016x}") for name in "SigPnd ShdPnd SigBlk SigIgn SigCgt CapInh".split()]
@@ -105,12 +98,12 @@ def format_status(lines: list[tuple[str, str]]) -> str:
 
 def stat(machine: Machine, task: Task, rows: list[SmapsRow]) -> str:
     """The line of /proc/PID/stat. Mirrors do_task_stat()."""
-    used = usage(machine, task, rows)
+    used = sizes(machine, task, rows)
     fields: list[object] = [task.pid, f"({task.comm})", "S", parent_pid(machine, task)]
     fields += [task.pid, task.pid, 0, -1, _PF_RANDOMIZE]
     fields += [0] * 8  # faults and times
     fields += [20, 0, 1, 0, 0]  # priority, nice, threads, itrealvalue, starttime
-    fields += [used.size << PAGE_SHIFT, used.rss, _NO_LIMIT, 0, 0]
+    fields += [used["VmSize"] << PAGE_SHIFT, used["VmRSS"], _NO_LIMIT, 0, 0]
     fields += [task.mm.start_stack << PAGE_SHIFT, 0, 0]
     fields += [0] * 7  # signals, wchan, and pages swapped
     fields += [_SIGCHLD, task.cpu]
@@ -122,37 +115,11 @@ def stat(machine: Machine, task: Task, rows: list[SmapsRow]) -> str:
 
 def statm(machine: Machine, task: Task, rows: list[SmapsRow]) -> str:
     """The line of /proc/PID/statm, in pages: size, resident, shared, text, 0, data, 0."""
-    used = usage(machine, task, rows)
-    shared = used.file + used.shmem
-    return f"{used.size} {used.rss} {shared} 0 0 {used.data + used.stack} 0\n"
+    used = sizes(machine, task, rows)
+    shared, data = used["RssFile"] + used["RssShmem"], used["VmData"] + used["VmStk"]
+    return f"{used['VmSize']} {used['VmRSS']} {shared} 0 0 {data} 0\n"
 
 
 def parent_pid(machine: Machine, task: Task) -> int:
     """The pid of the task's parent, 0 if it is none that is simulated."""
     return next((t.pid for t in machine.tasks.values() if t.name == task.parent), 0)
-
-
-def _is_kind(vma: Vma, kind: int) -> bool:
-    return vma.flags & (Vm.WRITE | Vm.SHARED | Vm.GROWSDOWN) == kind
-
-
-def _sizes(used: Usage) -> dict[str, int]:
-    """The lines of sizes. There is no program: all that is executed counts as a library's."""
-    return {
-        "VmPeak": used.size,
-        "VmSize": used.size,
-        "VmLck": used.locked,
-        "VmPin": used.pinned,
-        "VmHWM": used.rss,
-        "VmRSS": used.rss,
-        "RssAnon": used.anon,
-        "RssFile": used.file,
-        "RssShmem": used.shmem,
-        "VmData": used.data,
-        "VmStk": used.stack,
-        "VmExe": 0,
-        "VmLib": used.code,
-        "VmPTE": 0,
-        "VmSwap": 0,
-        "HugetlbPages": used.hugetlb,
-    }

@@ -3,8 +3,41 @@
 from pymigrate.mm.calls.cpuset import effective_cpus, effective_mems
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Cpuset, Task
+from pymigrate.units import HPAGE_SIZE, PAGE_SIZE
 from pymigrate.views.entries import Dir, Entries, File, dir_of, file_of
-from pymigrate.views.sysfs import memory_numa_stat
+from pymigrate.views.proc.vmstat import node_rows
+
+# Names in memory.numa_stat, and the node's counter with the unit of each (memory_stats[],
+# mm/memcontrol.c).
+_STATS = {
+    "anon": ("nr_anon_pages", PAGE_SIZE),
+    "file": ("nr_file_pages", PAGE_SIZE),
+    "kernel_stack": ("nr_kernel_stack", 1024),
+    "pagetables": ("nr_page_table_pages", PAGE_SIZE),
+    "sec_pagetables": ("nr_sec_page_table_pages", PAGE_SIZE),
+    "shmem": ("nr_shmem", PAGE_SIZE),
+    "file_mapped": ("nr_mapped", PAGE_SIZE),
+    "file_dirty": ("nr_dirty", PAGE_SIZE),
+    "file_writeback": ("nr_writeback", PAGE_SIZE),
+    "swapcached": ("nr_swapcached", PAGE_SIZE),
+    "anon_thp": ("nr_anon_transparent_hugepages", HPAGE_SIZE),
+    "file_thp": ("nr_file_hugepages", HPAGE_SIZE),
+    "shmem_thp": ("nr_shmem_hugepages", HPAGE_SIZE),
+    "inactive_anon": ("nr_inactive_anon", PAGE_SIZE),
+    "active_anon": ("nr_active_anon", PAGE_SIZE),
+    "inactive_file": ("nr_inactive_file", PAGE_SIZE),
+    "active_file": ("nr_active_file", PAGE_SIZE),
+    "unevictable": ("nr_unevictable", PAGE_SIZE),
+    "slab_reclaimable": ("nr_slab_reclaimable", PAGE_SIZE),
+    "slab_unreclaimable": ("nr_slab_unreclaimable", PAGE_SIZE),
+    "workingset_refault_anon": ("workingset_refault_anon", 1),
+    "workingset_refault_file": ("workingset_refault_file", 1),
+    "workingset_activate_anon": ("workingset_activate_anon", 1),
+    "workingset_activate_file": ("workingset_activate_file", 1),
+    "workingset_restore_anon": ("workingset_restore_anon", 1),
+    "workingset_restore_file": ("workingset_restore_file", 1),
+    "workingset_nodereclaim": ("workingset_nodereclaim", 1),
+}
 
 
 def cgroup_dir(machine: Machine) -> Dir:
@@ -20,7 +53,7 @@ def cgroup_dir(machine: Machine) -> Dir:
     if machine.release.cpuset_v1:
         return dir_of({"cpuset": dir_of(root | children)})
     kept = {name: file for name, file in root.items() if name not in ("cpuset.cpus", "cpuset.mems")}
-    kept["memory.numa_stat"] = File(lambda: memory_numa_stat.text(machine))
+    kept["memory.numa_stat"] = File(lambda: _numa_stat(machine))
     return dir_of(kept | children)
 
 
@@ -49,3 +82,16 @@ def _files(machine: Machine, cpuset: Cpuset) -> Entries:
         "cpuset.mems.effective": file_of(effective_mems(machine, cpuset)),
         "memory.reclaim": File(None),
     }
+
+
+def _numa_stat(machine: Machine) -> str:
+    """What each node that has memory holds, in bytes. Mirrors memory_numa_stat_show().
+
+    Which cgroup a page is charged to is not simulated, so that only the root, with all of it, has
+    such a file.
+    """
+    rows = {nid: node_rows(machine, machine.nodes[nid]) for nid in machine.memory_nodes}
+    return "".join(
+        f"{name}{''.join(f' N{nid}={row[counter] * unit}' for nid, row in rows.items())}\n"
+        for name, (counter, unit) in _STATS.items()
+    )

@@ -19,7 +19,7 @@ def machine() -> Machine:
 
 def test_shells_child_may_use_all(machine: Machine) -> None:
     system = System(machine, machine.shell_of(0))
-    assert (system.affinity(), system.libnuma.allowed) == (Cpumask.of(0, 1), Nodemask.of(0, 1))
+    assert (system.task.cpus, system.libnuma.allowed) == (Cpumask.of(0, 1), Nodemask.of(0, 1))
     assert not machine.tasks
 
 
@@ -28,7 +28,7 @@ def test_child_of_a_task_inherits_policy_cpus_and_user(machine: Machine) -> None
     set_mempolicy(machine, parent, MPOL.BIND, Nodemask.of(1))
     system = System(machine, parent)
     assert system.get_mempolicy() == Policy(MPOL.BIND, Nodemask.of(1))
-    assert (system.affinity(), system.task.uid) == (Cpumask.of(1), 26)
+    assert (system.task.cpus, system.task.uid) == (Cpumask.of(1), 26)
     system.sched_setaffinity(Cpumask.of(0))
     assert parent.cpus == Cpumask.of(1)
 
