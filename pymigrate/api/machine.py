@@ -8,16 +8,7 @@ from collections.abc import Mapping as AnyMapping
 from contextlib import contextmanager
 from typing import TypeVar
 
-from pymigrate.api.arguments import (
-    Place,
-    Set,
-    Size,
-    Who,
-    cpus_of,
-    nodes_of,
-    place_of,
-    range_of,
-)
+from pymigrate.api.arguments import Place, Set, Size, Who, cpus_of, nodes_of, place_of, range_of
 from pymigrate.api.movers import Movers
 from pymigrate.api.results import (
     Explanation,

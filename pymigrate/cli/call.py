@@ -64,11 +64,6 @@ class Call:
         return self.machine.shell_of(self.options.uid)
 
     @property
-    def wants_reasons(self) -> bool:
-        """Whether every page that stayed is to be told, even if the call counts it nowhere."""
-        return self.options.verbose or self.options.dry_run
-
-    @property
     def actor(self) -> trace.Actor:
         """Who is named in a trace."""
         if self.caller:
@@ -110,7 +105,7 @@ def system_call(options: Options, name: str) -> Iterator[Call]:
     _print_answer(call, refused, changed)
     if refused:
         raise click.exceptions.Exit(1)
-    if options.strict and noted.left:
+    if options.fails_if_left and noted.left:
         raise click.exceptions.Exit(PAGES_STAYED)
 
 
@@ -161,7 +156,9 @@ def _print_answer(
             "errno": refused.errno if refused else None,
         }
         answer |= call.answer | (changes.as_json(changed) if changed else {})
-        if call.noted.left or (call.noted.left is not None and call.wants_reasons):
+        if call.noted.left or (
+            call.noted.left is not None and (options.verbose or options.dry_run)
+        ):
             answer["stayed"] = stayed.as_json(call.noted.left)
         if is_traced:
             answer["trace"] = trace.as_json(machine, call.part)

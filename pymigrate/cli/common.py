@@ -27,11 +27,11 @@ T = TypeVar("T")
 
 
 class Options(NamedTuple):
-    """The options that a command has in common with others."""
+    """The options that a command has in common with others, called as click's parameters are."""
 
-    scenario: str | None
-    state: str | None
-    ephemeral: bool
+    scenario: str | None = None
+    state: str | None = None
+    ephemeral: bool = False
     dry_run: bool = False
     verbose: bool = False
     json: bool = False
@@ -40,7 +40,7 @@ class Options(NamedTuple):
     steps: bool = False
     chrome: str | None = None
     quiet: bool = False
-    strict: bool = False
+    fails_if_left: bool = False
 
     def request(self, write: bool = False) -> Request:
         """What they say of the machine."""
@@ -76,25 +76,13 @@ def common_options(
         @wraps(function)
         def command(*args: P.args, **kwargs: P.kwargs) -> T:
             before: dict[str, Any] = click.get_current_context().obj or {}  # the group's options
-
-            def taken(name: str) -> Any:  # what click made of an option
-                return kwargs.pop(name, None) or before.get(name)
-
-            options = Options(
-                taken("scenario") or os.environ.get("PYMIGRATE_SCENARIO") or None,
-                taken("state") or os.environ.get("PYMIGRATE_STATE") or None,
-                bool(taken("ephemeral")),
-                bool(taken("dry_run")),
-                bool(taken("verbose")),
-                bool(taken("as_json")),
-                taken("uid") or 0,
-                bool(taken("trace")),
-                bool(taken("trace_steps")),
-                taken("chrome"),
-                bool(taken("quiet")),
-                bool(taken("fails_if_left")),
-            )
-            return function(options, *args, **kwargs)
+            given: dict[str, Any] = {
+                name: kwargs.pop(name, None) or before.get(name) or default
+                for name, default in Options._field_defaults.items()
+            }
+            for name in ("scenario", "state"):
+                given[name] = given[name] or os.environ.get(f"PYMIGRATE_{name.upper()}") or None
+            return function(Options(**given), *args, **kwargs)
 
         return with_options(_options(changes, json, calls, leaves, strict))(command)
 
@@ -119,9 +107,7 @@ def trace_options() -> Decorators:
     """How a command is watched."""
     return [
         click.option("--trace", is_flag=True, help="Print what happened, as ftrace does."),
-        click.option(
-            "--steps", "trace_steps", is_flag=True, help="Trace the steps of each folio too."
-        ),
+        click.option("--steps", is_flag=True, help="Trace the steps of each folio too."),
         click.option("--chrome", metavar="FILE", help="Write the trace for ui.perfetto.dev."),
     ]
 
@@ -161,7 +147,7 @@ def _options(changes: bool, json: bool, calls: bool, leaves: bool, strict: bool)
             )
         )
     if json:
-        options.append(click.option("--json", "as_json", is_flag=True, help="Print JSON."))
+        options.append(click.option("--json", is_flag=True, help="Print JSON."))
     return options
 
 

@@ -55,7 +55,7 @@ def command(
     verbose: bool,
     kernel: str | None,
     trace: bool,
-    trace_steps: bool,
+    steps: bool,
     chrome: str | None,
 ) -> None:
     """Boot SCENARIO, execute its steps, and print the record of each.
@@ -65,7 +65,7 @@ def command(
     """
     given = click.get_current_context().obj or {}  # by `pymigrate trace`
     chrome = chrome or given.get("chrome")
-    steps = trace_steps or bool(given.get("trace_steps"))
+    steps = steps or bool(given.get("steps"))
     is_traced = trace or bool(given.get("trace")) or (steps and not chrome)
     watched = Watched(is_traced, steps, chrome, as_json or verbose)
     records = _records(scenario, kernel, watched)

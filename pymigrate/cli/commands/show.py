@@ -66,7 +66,7 @@ def _show_zones(options: Options, text: str) -> None:
             )
         zones = zone_picture.rows(machine, nid, name or None)
         if name and not zones:
-            names = ", ".join(zone_picture.zone_names(machine, nid)) or "none"
+            names = ", ".join(row.zone for row in zone_picture.rows(machine, nid)) or "none"
             message = f"node {nid} has no zone {shorten(name)}; expected one of {names}"
             raise click.BadParameter(message, param_hint="--zone")
     lines = [*zone_picture.lines(zones), *zone_picture.legend(zones)]

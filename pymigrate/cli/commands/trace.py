@@ -17,7 +17,7 @@ _PROGRAMS = "is a program and prints what the real one does; expected a system c
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def command(
-    ctx: click.Context, name: str, args: tuple[str, ...], trace_steps: bool, chrome: str | None
+    ctx: click.Context, name: str, args: tuple[str, ...], steps: bool, chrome: str | None
 ) -> None:
     """Run COMMAND ARGS... with --trace: print what happened, in the order in which it did.
 
@@ -34,7 +34,7 @@ def command(
     if not is_traced or name == "trace":
         why = _PROGRAMS if isinstance(found, ProgramCommand) else _READERS
         raise click.UsageError(f"{name} {why}")
-    given = {"trace": chrome is None, "trace_steps": trace_steps, "chrome": chrome}
+    given = {"trace": chrome is None, "steps": steps, "chrome": chrome}
     parent.obj = {**(parent.obj or {}), **given}
     with found.make_context(name, list(args), parent=parent) as inner:
         found.invoke(inner)

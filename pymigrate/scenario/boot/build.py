@@ -188,8 +188,5 @@ def _node(nid: int, spec: NodeSpec) -> Node:
     """A node without memory yet."""
     node = Node(nid, spec.cpus, adistance=spec.adistance or 0)
     if spec.hmat is not None:
-        hmat = spec.hmat
-        node.perf = AccessCoordinate(
-            hmat.read_latency, hmat.write_latency, hmat.read_bandwidth, hmat.write_bandwidth
-        )
+        node.perf = AccessCoordinate(**spec.hmat.model_dump())
     return node

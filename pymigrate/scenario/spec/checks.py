@@ -411,7 +411,8 @@ class _Room:
     def _needs(self, region: RegionSpec) -> dict[int, int]:
         """How many new pages *region* needs on each node."""
         if isinstance(region.pages, RandomPages):
-            return _evenly(region.nr_pages, region.pages.random)
+            nodes = region.pages.random
+            return {nid: region.nr_pages // len(nodes) for nid in nodes}  # about
         needs: dict[int, int] = {}
         start = region.offset // region.page_size
         cached = self.cached.setdefault(region.file, []) if region.file else []
@@ -431,11 +432,6 @@ def _overlap(ranges: list[tuple[int, int]], start: int, end: int) -> int:
     return min(
         end - start, sum(max(0, min(end, last) - max(start, first)) for first, last in ranges)
     )
-
-
-def _evenly(count: int, nodes: Nodemask) -> dict[int, int]:
-    """What each node gets, about, of *count* pages at random."""
-    return {nid: count // len(nodes) for nid in nodes}
 
 
 def _no_node(nodes: int, machine: MachineSpec) -> str:

@@ -53,11 +53,6 @@ def rows(machine: Machine, nid: int, name: str | None = None) -> list[ZoneRow]:
     ]
 
 
-def zone_names(machine: Machine, nid: int) -> list[str]:
-    """What the zones of node *nid* are called."""
-    return [ZONE_NAMES[zone.name] for zone in machine.nodes[nid].zones]
-
-
 def lines(zones: list[ZoneRow]) -> Iterator[list[Span]]:
     """The picture as lines, without its legend."""
     for number, zone in enumerate(zones):

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
@@ -51,14 +50,9 @@ def row_of(machine: Machine, task: Task, vma: Vma) -> MapsRow:
         perms + ("s" if vma.is_shared else "p"),
         vma.pgoff << PAGE_SHIFT if space else 0,
         _DEVICES.get(space.fs, _DISK) if space else "00:00",
-        inode_of(space) if space else 0,
+        (space.inode or space.space_id) if space else 0,  # a scenario may give none its own
         space.path.replace("\n", "\\012") if space else kind and f"[{kind}]",
     )
-
-
-def inode_of(space: AddressSpace) -> int:
-    """The number of its inode, where a scenario gives none its own."""
-    return space.inode or space.space_id
 
 
 def format_rows(rows: list[MapsRow]) -> str:

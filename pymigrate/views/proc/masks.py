@@ -7,14 +7,9 @@ from pymigrate.units import MAX_NUMNODES
 _WORD = 32
 
 
-def nr_cpu_ids(machine: Machine) -> int:
-    """How many CPU numbers there are: the highest one and 1."""
-    return machine.cpus.bit_length()
-
-
 def cpumap(machine: Machine, cpus: Cpumask) -> str:
-    """A set of CPUs; it is as long as the machine has CPUs."""
-    return format_bitmap(cpus, nr_cpu_ids(machine))
+    """A set of CPUs; it is as long as the highest number of the machine's."""
+    return format_bitmap(cpus, machine.cpus.bit_length())
 
 
 def nodemap(nodes: Nodemask) -> str:

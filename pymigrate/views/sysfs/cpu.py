@@ -6,7 +6,7 @@ cores with one thread each; caches are not simulated, and no directory names any
 
 from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Cpumask
-from pymigrate.views.entries import Dir, Entries, File, Link, dir_of, file_of
+from pymigrate.views.entries import Dir, Entries, Link, dir_of, file_of
 from pymigrate.views.proc.masks import cpumap
 
 _KERNEL_MAX = 8191  # NR_CPUS - 1
@@ -77,10 +77,6 @@ def _topology(machine: Machine, cpu: int) -> Entries:
     groups |= dict.fromkeys(("die_cpus", "package_cpus", "core_siblings"), siblings)
     entries: Entries = {name: file_of(number) for name, number in numbers.items()}
     for name, cpus in groups.items():
-        entries[name] = _map_file(machine, cpus)
+        entries[name] = file_of(cpumap(machine, cpus))
         entries[f"{name}_list"] = file_of(cpus)
     return entries
-
-
-def _map_file(machine: Machine, cpus: Cpumask) -> File:
-    return File(lambda: f"{cpumap(machine, cpus)}\n")

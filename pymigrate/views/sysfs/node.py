@@ -2,7 +2,7 @@
 
 from pymigrate.mm.frames.memory_tiers import memory_tiers
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.node import AccessCoordinate, Node
+from pymigrate.mm.state.node import Node
 from pymigrate.nodemask import Nodemask
 from pymigrate.views.entries import Dir, Entries, Entry, File, Link, dir_of, file_of
 from pymigrate.views.proc import meminfo, vmstat
@@ -107,12 +107,8 @@ def _access(machine: Machine, node: Node) -> Entries:
     found: Entries = {}
     if best and node.perf is not None:
         links: Entries = {f"node{nid}": Link(f"../../../node{nid}") for nid in best}
-        found["initiators"] = dir_of(links | _performance(node.perf))
+        times = {name: file_of(value) for name, value in node.perf._asdict().items()}
+        found["initiators"] = dir_of({**links, **times})  # in ns and MiB/s
     if targets:
         found["targets"] = dir_of({f"node{nid}": Link(f"../../../node{nid}") for nid in targets})
     return found
-
-
-def _performance(perf: AccessCoordinate) -> Entries:
-    """In ns and MiB/s."""
-    return {name: file_of(value) for name, value in perf._asdict().items()}
