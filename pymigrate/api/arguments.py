@@ -9,7 +9,7 @@ from pymigrate import arguments
 from pymigrate.api.results import Region
 from pymigrate.mm.state import machine as core
 from pymigrate.mm.state import task as core_task
-from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
+from pymigrate.nodemask import Bitmap
 from pymigrate.units import parse_size
 
 Who = int | str  # a pid, a task's name, or a comm that just one task has
@@ -18,11 +18,6 @@ Set = int | str | Iterable[int]  # of nodes or CPUs: one, the kernel's list form
 Size = int | str  # bytes, or "4MiB"
 
 B = TypeVar("B", bound=Bitmap)
-
-
-def task_of(machine: core.Machine, who: Who) -> core_task.Task:
-    """The task that is meant. Raises KernelError ESRCH."""
-    return machine.task(who) if isinstance(who, int) else arguments.find_task(machine, who)
 
 
 def range_of(
@@ -48,17 +43,8 @@ def place_of(machine: core.Machine, task: core_task.Task, place: Place) -> tuple
     return arguments.find_range(machine, task, place)
 
 
-def nodes_of(nodes: Set) -> Nodemask:
-    """The nodes that are meant. Raises ValueError."""
-    return _set_of(Nodemask, nodes)
-
-
-def cpus_of(cpus: Set) -> Cpumask:
-    """The CPUs that are meant. Raises ValueError."""
-    return _set_of(Cpumask, cpus)
-
-
-def _set_of(kind: type[B], members: Set) -> B:
+def set_of(kind: type[B], members: Set) -> B:
+    """The nodes or the CPUs that are meant. Raises ValueError."""
     if isinstance(members, Bitmap):
         return kind(members)
     if isinstance(members, str):

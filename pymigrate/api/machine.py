@@ -8,7 +8,7 @@ from collections.abc import Mapping as AnyMapping
 from contextlib import contextmanager
 from typing import TypeVar
 
-from pymigrate.api.arguments import Place, Set, Size, Who, cpus_of, nodes_of, place_of, range_of
+from pymigrate.api.arguments import Place, Set, Size, Who, place_of, range_of, set_of
 from pymigrate.api.movers import Movers
 from pymigrate.api.results import (
     Explanation,
@@ -39,6 +39,7 @@ from pymigrate.mm.state import machine as core
 from pymigrate.mm.state import task as core_task
 from pymigrate.mm.state.events import Event, Step
 from pymigrate.mm.state.machine import is_mapped, regions_of, watching
+from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.scenario.record import Record
 from pymigrate.session import save_state
 from pymigrate.store.codec import copy_machine
@@ -125,7 +126,7 @@ class Machine(Movers):
         *caller* is a task that makes the call; without one it is a shell of user *uid*.
         """
         machine, task, shell = self._core, self._task(who), self._caller(caller, uid)
-        old, new = nodes_of(from_nodes), nodes_of(to_nodes)
+        old, new = set_of(Nodemask, from_nodes), set_of(Nodemask, to_nodes)
         return self._watched(
             "migrate_pages",
             lambda: migrate.migrate_pages(machine, shell, task, old, new),
@@ -171,7 +172,9 @@ class Machine(Movers):
     ) -> None:
         """Make a cpuset; *memory_migrate* matters on Linux 6.1 only."""
         shell = self._caller(None, uid)
-        cpuset.create(self._core, shell, name, cpus_of(cpus), nodes_of(mems), memory_migrate)
+        cpuset.create(
+            self._core, shell, name, set_of(Cpumask, cpus), set_of(Nodemask, mems), memory_migrate
+        )
 
     def cpuset_set(
         self,
@@ -184,8 +187,8 @@ class Machine(Movers):
     ) -> Migrated:
         """Change a cpuset; policies of its tasks are rebound, and their memory follows."""
         name = "" if name == "/" else name
-        new_cpus = None if cpus is None else cpus_of(cpus)
-        new_mems = None if mems is None else nodes_of(mems)
+        new_cpus = None if cpus is None else set_of(Cpumask, cpus)
+        new_mems = None if mems is None else set_of(Nodemask, mems)
         shell = self._caller(None, uid)
         members = [task for task in self._core.tasks.values() if task.cpuset == name]
         return self._followed(
@@ -357,7 +360,7 @@ class Machine(Movers):
 
     def sched_setaffinity(self, who: Who, cpus: Set) -> None:
         """Let a task run on *cpus*; it runs on the lowest."""
-        process.sched_setaffinity(self._core, self._task(who), cpus_of(cpus))
+        process.sched_setaffinity(self._core, self._task(who), set_of(Cpumask, cpus))
 
     def pin(
         self, who: Who, place: Place, *, length: Size | None = None, kind: str = "long"

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, NamedTuple
 
-from pymigrate.api.arguments import Place, Size, Who, place_of, range_of, task_of
+from pymigrate.api.arguments import Place, Size, Who, place_of, range_of
 from pymigrate.api.results import Placed
+from pymigrate.arguments import find_task
 from pymigrate.interface import memory, system
 from pymigrate.interface.made import Access, acting_as, meanwhile
 from pymigrate.interface.system import WHOLE
@@ -105,7 +106,8 @@ class Movers:
         self._core = machine
 
     def _task(self, who: Who) -> core_task.Task:
-        return task_of(self._core, who)
+        """The task that is meant. Raises KernelError ESRCH."""
+        return self._core.task(who) if isinstance(who, int) else find_task(self._core, who)
 
     def _part(self, who: Who, place: Place, length: Size | None) -> tuple[core_task.Task, int, int]:
         """A task, and the address and length of a part of its memory."""

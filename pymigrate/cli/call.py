@@ -156,9 +156,8 @@ def _print_answer(
             "errno": refused.errno if refused else None,
         }
         answer |= call.answer | (changes.as_json(changed) if changed else {})
-        if call.noted.left or (
-            call.noted.left is not None and (options.verbose or options.dry_run)
-        ):
+        wants_all = options.verbose or options.dry_run  # even where the call counts none
+        if call.noted.left or (call.noted.left is not None and wants_all):
             answer["stayed"] = stayed.as_json(call.noted.left)
         if is_traced:
             answer["trace"] = trace.as_json(machine, call.part)

@@ -21,25 +21,37 @@ def find(machine: Machine, path: str) -> AddressSpace:
     raise KernelError("ENOENT", f"there is no file {path}")
 
 
-def create(machine: Machine, path: str) -> AddressSpace:
+def open_file(machine: Machine, path: str) -> Shared:
+    """A file that is there. Raises KernelError ENOENT."""
+    return _shared(find(machine, path))
+
+
+def create(machine: Machine, path: str) -> Shared:
     """A new and empty file of a tmpfs, or the one that is there.
 
     Raises KernelError ENOENT if there is no such directory.
     """
     try:
-        return find(machine, path)
+        return open_file(machine, path)
     except KernelError:
         pass
     named = [space.name for space in machine.spaces.values() if space.fs not in UNNAMED]
     folder = path.rpartition("/")[0]
     if not path or folder not in _DIRECTORIES | {name.rpartition("/")[0] for name in named}:
         raise KernelError("ENOENT", f"there is no directory {folder}")
-    return _make(machine, path, "tmpfs", 0)
+    return _shared(_make(machine, path, "tmpfs", 0))
+
+
+def truncate(machine: Machine, shared: Shared, size: int) -> Shared:
+    """The file, made as long as *size*."""
+    space = find(machine, shared.name)
+    space.size = size
+    return _shared(space)
 
 
 def shmget(
-    machine: Machine, key: str, number: int, huge: bool, size: int, create: bool
-) -> AddressSpace:
+    machine: Machine, key: str, number: int, huge: bool, size: int, create: bool = False
+) -> Shared:
     """The segment of the key file *key* and a number; with *create* it is made.
 
     Raises KernelError ENOENT; EINVAL if it is smaller than *size*; ENOMEM if the hugetlb pools
@@ -51,17 +63,17 @@ def shmget(
         if space.name == name:
             if size > space.size:
                 raise KernelError("EINVAL", "the segment is smaller")
-            return space
+            return _shared(space)
     if not create:
         raise KernelError("ENOENT", f"there is no segment of {key} and {number}")
     if huge:
         size = -(-size // HPAGE_SIZE) * HPAGE_SIZE
         if pages_of(size) >> HPAGE_PMD_ORDER > nr_available(machine):
             raise KernelError("ENOMEM", "the hugetlb pools have not so many free pages")
-    return _make(machine, name, "hugetlbfs" if huge else "tmpfs", size)
+    return _shared(_make(machine, name, "hugetlbfs" if huge else "tmpfs", size))
 
 
-def shared(space: AddressSpace) -> Shared:
+def _shared(space: AddressSpace) -> Shared:
     """A file or segment as programs know it."""
     return Shared(space.name, space.size, HPAGE_SIZE if space.is_hugetlb else PAGE_SIZE)
 

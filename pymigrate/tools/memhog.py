@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from pymigrate.errors import KernelError
 from pymigrate.nodemask import Nodemask
+from pymigrate.tools import files
 from pymigrate.tools.nodestring import nodes_of
 from pymigrate.tools.program import (
     SIGNALLED,
@@ -86,7 +87,7 @@ class _Memhog:
             self.has_no_hugepages = True
         elif word.startswith("-f"):
             try:
-                self.file = self.system.open(word[2:])
+                self.file = files.open_file(self.system.machine, word[2:])
             except KernelError as error:
                 self.stderr.append(f"{word[2:]}: {error}\n")
         else:

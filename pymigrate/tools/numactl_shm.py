@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import NoReturn, TypeVar
 
 from pymigrate.errors import KernelError
+from pymigrate.tools import files
 from pymigrate.tools.numactl_show import printmask
 from pymigrate.tools.program import SIGNALLED, Output, Policy, Region, Run, Shared, StoppedError
 from pymigrate.tools.system import System
@@ -45,12 +46,12 @@ class SharedMemory:
     def attach_file(self, path: str) -> None:
         """Map a file, which is made or extended if need be. Mirrors attach_shared()."""
         try:
-            shared = self.system.open(path)
+            shared = files.open_file(self.system.machine, path)
         except KernelError:
             shared = self._make_file(path)
         self.page_size = shared.page_size
         if self.length and self.length + self.offset > shared.size:
-            shared = self.system.truncate(shared, self.length + self.offset)
+            shared = files.truncate(self.system.machine, shared, self.length + self.offset)
         self._check_region("--file")
         self._map(shared, "shm mmap")
 
@@ -129,18 +130,18 @@ class SharedMemory:
     def _make_key_file(self, path: str) -> None:
         """Mirrors sysvkey()."""
         try:
-            self.system.open(path)
+            files.open_file(self.system.machine, path)
         except KernelError:
             self.stderr.append(f"numactl: Creating shm key file {path} mode {self.mode:04o}\n")
             try:
-                self.system.create(path)
+                files.create(self.system.machine, path)
             except KernelError as error:
                 self._complain(f"cannot create key for shm {path}\n: {error}")
 
     def _find_segment(self, path: str) -> Shared:
         size = self.length + self.offset if self.length else 0
         try:
-            return self.system.shmget(path, self.number, self.is_huge, size)
+            return files.shmget(self.system.machine, path, self.number, self.is_huge, size)
         except KernelError as error:
             if error.errno != "ENOENT":
                 self._complain("shmat: Invalid argument")  # of a segment that it has not got
@@ -151,7 +152,9 @@ class SharedMemory:
             f" mode {self.mode:04o} length {size / _MEGABYTE:.0f}MB\n"
         )
         try:
-            return self.system.shmget(path, self.number, self.is_huge, size, create=True)
+            return files.shmget(
+                self.system.machine, path, self.number, self.is_huge, size, create=True
+            )
         except KernelError as error:
             self._complain(f"cannot create shared memory segment: {error}")
 
@@ -159,7 +162,7 @@ class SharedMemory:
         if not self.length:
             self._complain("need a --length to create a shared file")
         try:
-            return self.system.create(path)
+            return files.create(self.system.machine, path)
         except KernelError as error:
             self._complain(f"cannot create file {path}: {error}")
 

@@ -247,34 +247,6 @@ class System:
                 at += nr << PAGE_SHIFT
         return runs
 
-    # files and segments
-
-    def open(self, path: str) -> Shared:
-        """A file that is there. Raises KernelError ENOENT."""
-        from pymigrate.tools import files
-
-        return files.shared(files.find(self.machine, path))
-
-    def create(self, path: str) -> Shared:
-        """A file, made empty if it is not there. Raises KernelError ENOENT."""
-        from pymigrate.tools import files
-
-        return files.shared(files.create(self.machine, path))
-
-    def truncate(self, shared: Shared, size: int) -> Shared:
-        """The file, made as long as *size*."""
-        from pymigrate.tools import files
-
-        space = files.find(self.machine, shared.name)
-        space.size = size
-        return files.shared(space)
-
-    def shmget(self, key: str, number: int, huge: bool, size: int, create: bool = False) -> Shared:
-        """The segment of a key file and a number; it is made if *create* says so."""
-        from pymigrate.tools import files
-
-        return files.shared(files.shmget(self.machine, key, number, huge, size, create))
-
     def _process(self, task: Task) -> Process:
         parent = [t.pid for t in self.machine.tasks.values() if task.parent == t.name != ""]
         return Process(

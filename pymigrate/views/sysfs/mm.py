@@ -36,12 +36,8 @@ def kernel_mm_dir(machine: Machine) -> Dir:
 
 def sysctl_dir(machine: Machine) -> Dir:
     """/proc/sys."""
-    kernel: Entries = {
-        "numa_balancing": _setting(machine, "numa_balancing"),
-        "numa_balancing_promote_rate_limit_MBps": _setting(
-            machine, "numa_balancing_promote_rate_limit_MBps"
-        ),
-    }
+    balancing = ("numa_balancing", "numa_balancing_promote_rate_limit_MBps")
+    kernel: Entries = {name: _setting(machine, name) for name in balancing}
     vm: Entries = {
         "zone_reclaim_mode": file_of(0),
         "numa_stat": file_of(1),
@@ -51,12 +47,11 @@ def sysctl_dir(machine: Machine) -> Dir:
         "nr_overcommit_hugepages": file_of(0),
         "compact_memory": File(None),
         "drop_caches": File(None),
-        "compact_unevictable_allowed": _setting(machine, "compact_unevictable_allowed"),
-        "compaction_proactiveness": _setting(machine, "compaction_proactiveness"),
-        "extfrag_threshold": _setting(machine, "extfrag_threshold"),
         "min_free_kbytes": File(lambda: f"{min_free_kbytes(machine)}\n"),
         "numa_zonelist_order": file_of("Node"),
     }
+    compaction = "compact_unevictable_allowed", "compaction_proactiveness", "extfrag_threshold"
+    vm |= {name: _setting(machine, name) for name in compaction}
     return dir_of({"kernel": dir_of(kernel), "vm": dir_of(vm)})
 
 
