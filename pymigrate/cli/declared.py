@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, ClassVar
+from typing import Any
 
 import click
 
@@ -28,7 +28,7 @@ from pymigrate.interface.declare import Answer, Argument, Call, Kind, Range
 from pymigrate.interface.made import acting_as, find_left, made_of, make, meanwhile
 from pymigrate.interface.table import COMMANDS
 from pymigrate.mm.base.advice import ADVICE
-from pymigrate.mm.state.machine import find_file, is_mapped
+from pymigrate.mm.state.machine import Machine, find_file, is_mapped
 from pymigrate.mm.state.task import Task
 
 _TYPES: dict[str, click.ParamType[Any]] = {
@@ -235,8 +235,16 @@ class _Finder:
         if kind == "flags":
             return sum(bit for word, bit in argument.kind.words if self.given[word])
         value = self.given[argument.name]
-        find = self._FINDERS.get(kind)
-        return value if value is None or find is None else find(self, argument, value)
+        if value is None:
+            return None
+        _check_value(self.machine, self.task, kind, value)
+        if kind in ("own", "task"):
+            return self._task(argument, value)
+        if kind == "range":
+            return self._range(argument, value)
+        if kind == "cpuset":
+            return "" if value == "/" else value
+        return ADVICE[value] if kind == "advice" else value
 
     def _task(self, argument: Argument, who: str) -> Task:
         task = find_task(self.machine, who)
@@ -255,43 +263,17 @@ class _Finder:
             raise click.BadParameter(f"{shorten(place)} has no length; expected LENGTH after it")
         return Range(addr, length)
 
-    def _stride(self, argument: Argument, stride: int) -> int:
-        if not stride:
-            raise click.BadParameter("is 0, expected at least a byte", param_hint="--stride")
-        return stride
 
-    def _cpuset(self, argument: Argument, name: str) -> str:
-        return "" if name == "/" else name
-
-    def _advice(self, argument: Argument, word: str) -> int:
-        return ADVICE[word]
-
-    def _new_region(self, argument: Argument, name: str) -> str:
-        if is_mapped(self.machine, self.task, name):
-            raise click.BadParameter(f"{name} is mapped already", param_hint="NAME")
-        return name
-
-    def _new_task(self, argument: Argument, name: str) -> str:
-        if any(task.name == name for task in self.machine.tasks.values()):
-            raise click.BadParameter(f"a task is called {name} already", param_hint="NAME")
-        return name
-
-    def _file(self, argument: Argument, name: str) -> str:
-        if find_file(self.machine, name) is None:
-            raise click.BadParameter(f"there is no file {shorten(name)}", param_hint="--file")
-        return name
-
-    _FINDERS: ClassVar[dict[str, Callable[[_Finder, Argument, Any], object]]] = {
-        "own": _task,
-        "task": _task,
-        "range": _range,
-        "stride": _stride,
-        "cpuset": _cpuset,
-        "advice": _advice,
-        "new region": _new_region,
-        "new task": _new_task,
-        "file": _file,
-    }
+def _check_value(machine: Machine, task: Task, kind: str, value: Any) -> None:
+    """Whether the machine lets an argument of *kind* be *value*. Raises click.BadParameter."""
+    if kind == "stride" and not value:
+        raise click.BadParameter("is 0, expected at least a byte", param_hint="--stride")
+    if kind == "new region" and is_mapped(machine, task, value):
+        raise click.BadParameter(f"{value} is mapped already", param_hint="NAME")
+    if kind == "new task" and any(task.name == value for task in machine.tasks.values()):
+        raise click.BadParameter(f"a task is called {value} already", param_hint="NAME")
+    if kind == "file" and find_file(machine, value) is None:
+        raise click.BadParameter(f"there is no file {shorten(value)}", param_hint="--file")
 
 
 def _said(call: Call, answer: Answer) -> str:

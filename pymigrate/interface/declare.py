@@ -109,7 +109,6 @@ class Call(NamedTuple):
     lists: tuple[str, ...] = ()  # what is an empty list in the record of a refused step
     one_of: tuple[str, ...] = ()  # just one of these arguments is given
     at_most_one_of: tuple[str, ...] = ()
-    is_written_out: bool = False  # its command has a module of its own, for the table it prints
 
 
 class Range(NamedTuple):

@@ -216,7 +216,6 @@ _POLICIES = (
             Argument("at", kind.PLACE, "with addr: a place in a region", None),
         ),
         "interface.memory.get_mempolicy",
-        is_written_out=True,
     ),
     Call(
         "migrate_pages",
@@ -236,7 +235,6 @@ _POLICIES = (
         ),
         "syscalls.migrate.migrate_pages",
         "migratepages",
-        is_written_out=True,
     ),
     Call(
         "move_pages",
@@ -269,7 +267,6 @@ _POLICIES = (
         ),
         "interface.memory.move_pages",
         lists=("status",),
-        is_written_out=True,
     ),
 )
 
@@ -330,7 +327,6 @@ _MACHINE = (
         ),
         "interface.system.sysctl",
         method="set_sysctl",
-        is_written_out=True,
     ),
     Call(
         "reclaim",
@@ -391,7 +387,6 @@ _MACHINE = (
         (Argument("seconds", kind.seconds(86400), "how long; at most a day"),),
         "interface.system.balance",
         has_errno=False,
-        is_written_out=True,
     ),
     Call(
         "migrate_driver",
@@ -465,7 +460,6 @@ _FREE_MEMORY = (
             ),
         ),
         "interface.system.compact",
-        is_written_out=True,
     ),
     Call(
         "cma_alloc",
@@ -496,7 +490,6 @@ _FREE_MEMORY = (
         "interface.system.memory_offline",
         "offline",
         method="offline",
-        is_written_out=True,
     ),
     Call(
         "memory_online",
@@ -505,7 +498,6 @@ _FREE_MEMORY = (
         "interface.system.memory_online",
         "online",
         method="online",
-        is_written_out=True,
     ),
     Call(
         "soft_offline",
@@ -518,7 +510,6 @@ _FREE_MEMORY = (
         ),
         "interface.system.soft_offline",
         one_of=("task", "address"),
-        is_written_out=True,
     ),
 )
 

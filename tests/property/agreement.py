@@ -1,5 +1,7 @@
 """What the views and the allocator have in common: they tell of the same pages."""
 
+from functools import partial
+
 from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.state.machine import Machine
@@ -86,7 +88,7 @@ def check_task(machine: Machine, task: Task) -> int:
     """Each VMA has the same pages in smaps and in numa_maps; gives the Pss of all."""
     rows = smaps.rows(machine, task)
     for vma, row, numa in zip(task.mm.vmas, rows, numa_maps.rows(machine, task), strict=True):
-        counts, kb = row.counts, row.kb
+        counts, kb = row.counts, partial(smaps.kb, row.counts)
         assert row.head.start == numa.start << 12
         if numa.is_huge:
             assert kb("Shared_Hugetlb") + kb("Private_Hugetlb") == 2048 * numa.pages

@@ -51,7 +51,7 @@ def declare(machine: Machine, task: Task, spec: RegionSpec) -> None:
     nr = pages_of(spec.size)
     if task.mm.vmas_between(start, start + nr):
         raise _error(task, spec, f"{start << PAGE_SHIFT:#x} is taken by another region")
-    space, pgoff = _object(machine, task, spec, origin)
+    space, pgoff = _object(machine, spec, origin)
     policy = policy_of(task.mems_allowed & machine.memory_nodes, spec.policy)
     if spec.kind == "hugetlb" and not (origin and not spec.is_shared):
         vma = _map_hugetlb(machine, task, spec, start, space, pgoff)
@@ -105,7 +105,7 @@ def _address(machine: Machine, spec: RegionSpec, origin: Region | None) -> int:
 
 
 def _object(
-    machine: Machine, task: Task, spec: RegionSpec, origin: Region | None
+    machine: Machine, spec: RegionSpec, origin: Region | None
 ) -> tuple[AddressSpace | None, int]:
     """What the region maps, and its first page there."""
     if origin:

@@ -58,10 +58,6 @@ class SmapsRow(NamedTuple):
     is_thp_eligible: bool
     flags: tuple[str, ...]
 
-    def kb(self, label: str) -> int:
-        """What is printed for *label*."""
-        return _kb(self.counts, label)
-
 
 def rows(machine: Machine, task: Task) -> list[SmapsRow]:
     """A row for each VMA of *task*. Mirrors show_smap(), fs/proc/task_mmu.c."""
@@ -115,14 +111,15 @@ def _block(row: SmapsRow) -> str:
 
 def _lines(counts: Counter[str], labels: list[str]) -> list[str]:
     return [
-        f"{label}: {_kb(counts, label):7} kB"
+        f"{label}: {kb(counts, label):7} kB"
         if label == "Private_Hugetlb"
-        else f"{label + ':':16}{_kb(counts, label):8} kB"
+        else f"{label + ':':16}{kb(counts, label):8} kB"
         for label in labels
     ]
 
 
-def _kb(counts: Counter[str], label: str) -> int:
+def kb(counts: Counter[str], label: str) -> int:
+    """What is printed for *label*."""
     return counts[label] >> (_PSS_SHIFT if label in _SHARED_OUT else 0) >> 10
 
 

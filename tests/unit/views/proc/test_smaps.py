@@ -10,14 +10,14 @@ from pymigrate.syscalls.devices import migrate_vma
 from pymigrate.syscalls.madvise import madvise
 from pymigrate.syscalls.mmap import mlock, munmap
 from pymigrate.syscalls.process import fork, touch
-from pymigrate.views.proc.smaps import SmapsRow, format_rollup, format_rows, rows
+from pymigrate.views.proc.smaps import SmapsRow, format_rollup, format_rows, kb, rows
 from tests.conftest import HUGE, PAGE, mapped, new_file, touched
 
 
 def shown(row: SmapsRow) -> dict[str, int]:
     """What is not 0, in kB, but for Referenced and what follows from the others."""
     left_out = ("Referenced", "Pss_Anon", "Pss_File", "Pss_Shmem", "RssFile", "RssShmem")
-    found = {label: row.kb(label) for label in row.counts if label not in left_out}
+    found = {label: kb(row.counts, label) for label in row.counts if label not in left_out}
     return {label: value for label, value in found.items() if value}
 
 
@@ -62,27 +62,31 @@ def test_pages_of_a_file_are_clean_until_somebody_writes(machine: Machine, task:
     touch(machine, task, addr, 4 * PAGE, write=False)
     touch(machine, task, addr, PAGE)
     row = only(machine, task)
-    assert (row.kb("Private_Clean"), row.kb("Private_Dirty")) == (12, 4)
-    assert (row.kb("Pss_File"), row.kb("Pss_Shmem"), row.kb("Anonymous")) == (16, 0, 0)
+    assert (kb(row.counts, "Private_Clean"), kb(row.counts, "Private_Dirty")) == (12, 4)
+    assert (
+        kb(row.counts, "Pss_File"),
+        kb(row.counts, "Pss_Shmem"),
+        kb(row.counts, "Anonymous"),
+    ) == (16, 0, 0)
 
 
 def test_shared_memory_counts_as_shmem(machine: Machine, task: Task) -> None:
     touched(machine, task, "16KiB", is_shared=True)
     row = only(machine, task)
-    assert (row.kb("Pss_File"), row.kb("Pss_Shmem")) == (0, 16)
+    assert (kb(row.counts, "Pss_File"), kb(row.counts, "Pss_Shmem")) == (0, 16)
 
 
 def test_locked_memory_counts_its_share(machine: Machine, task: Task) -> None:
     mlock(machine, task, mapped(machine, task, "16KiB"), 4 * PAGE)
     row = only(machine, task)
-    assert row.kb("Locked") == 16
+    assert kb(row.counts, "Locked") == 16
     assert "lo" in row.flags
 
 
 def test_what_madv_free_gave_up_is_lazily_freed(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "16KiB")
     madvise(machine, task, addr, 4 * PAGE, Madv.FREE)
-    assert only(machine, task).kb("LazyFree") == 16
+    assert kb(only(machine, task).counts, "LazyFree") == 16
 
 
 def test_each_page_of_a_huge_one_has_its_own_share(machine: Machine, task: Task) -> None:
@@ -91,11 +95,11 @@ def test_each_page_of_a_huge_one_has_its_own_share(machine: Machine, task: Task)
     child = fork(machine, task, "b")
     munmap(machine, child, addr + HUGE // 2, HUGE // 2)
     row = only(machine, task)
-    assert row.kb("AnonHugePages") == 2048
-    assert row.kb("Pss") == 1024 + 512
-    assert (row.kb("Private_Dirty"), row.kb("Shared_Dirty")) == (1024, 1024)
-    assert only(machine, child).kb("AnonHugePages") == 0
-    assert only(machine, child).kb("Pss") == 512
+    assert kb(row.counts, "AnonHugePages") == 2048
+    assert kb(row.counts, "Pss") == 1024 + 512
+    assert (kb(row.counts, "Private_Dirty"), kb(row.counts, "Shared_Dirty")) == (1024, 1024)
+    assert kb(only(machine, child).counts, "AnonHugePages") == 0
+    assert kb(only(machine, child).counts, "Pss") == 512
 
 
 def test_pages_of_the_pools_are_not_in_rss(machine: Machine, task: Task) -> None:
@@ -111,7 +115,7 @@ def test_memory_on_a_device_is_resident(machine: Machine, task: Task) -> None:
     add_device(machine, "gpu", 64)
     addr = touched(machine, task, "16KiB")
     migrate_vma(machine, task, addr, 2 * PAGE, "gpu")
-    assert only(machine, task).kb("Rss") == 16
+    assert kb(only(machine, task).counts, "Rss") == 16
 
 
 @pytest.mark.parametrize(
