@@ -1,18 +1,23 @@
 """Compaction of whole zones: what moves, where the scanners meet, and what is counted."""
 
+from collections.abc import Container
 from typing import Any
 
 import pytest
 
-from pymigrate.mm.base.memmap import Frame
+from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pageblock import MigrateType
 from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.compact.compaction import suitable_block
+from pymigrate.mm.compact.control import WHOLE_ZONE, CompactControl
+from pymigrate.mm.compact.migrate_scanner import may_isolate
+from pymigrate.mm.compact.owners import Owners
 from pymigrate.mm.engine.movable_ops import new_pages
 from pymigrate.mm.frames.frames import FrameEdits
 from pymigrate.mm.frames.page_alloc import reserve_pages
 from pymigrate.mm.frames.pageblocks import set_pageblocks
 from pymigrate.mm.state.cost import Tally
+from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Driver
 from pymigrate.mm.state.scope import Watch
@@ -168,3 +173,27 @@ def test_blocks_of_another_type_suit_if_they_would_be_stolen(
     zone.free = RunMap([Extent(512, 1 << order)])
     set_pageblocks(zone, 512, 1024, migratetype=kind)
     assert bool(suitable_block(zone, 3, wanted, 0, zone.end)) is suits
+
+
+@pytest.mark.parametrize("mode", MigrateMode)
+@pytest.mark.parametrize(
+    ("fs", "flags", "held", "taken"),
+    [
+        ("ext4", FrameFlag.WRITEBACK, 0, [MigrateMode.SYNC]),
+        ("ramfs", FrameFlag.DIRTY, 0, [MigrateMode.SYNC]),
+        ("ext4", FrameFlag.DIRTY, 1, MigrateMode),
+        ("ext4", FrameFlag.MLOCKED, 0, MigrateMode),
+        ("ext4", FrameFlag.HUGETLB, 0, []),
+        ("", FrameFlag.ANON, 0, MigrateMode),
+        ("", FrameFlag.ANON, 1, []),
+        ("", FrameFlag.ANON | FrameFlag.SWAPCACHE, 1, MigrateMode),
+    ],
+)
+def test_which_pages_are_isolated(
+    mode: MigrateMode, fs: str, flags: int, held: int, taken: Container[MigrateMode]
+) -> None:
+    machine = two_nodes("16MiB")
+    node = machine.nodes[0]
+    cc = CompactControl(machine, node, node.zones[0], Owners(machine), 0, WHOLE_ZONE, mode)
+    frame = Frame(new_file(machine, "4KiB", fs).space_id if fs else 7, flags, extra_refs=held)
+    assert may_isolate(cc, frame) is (mode in taken)
