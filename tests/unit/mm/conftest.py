@@ -6,14 +6,17 @@ from typing import Any
 import pytest
 
 from pymigrate.mm.base.memmap import Frame
-from pymigrate.mm.frames.frames import frame_of
+from pymigrate.mm.engine.movable_ops import new_pages
+from pymigrate.mm.frames.frames import FrameEdits, frame_of
+from pymigrate.mm.frames.page_alloc import reserve_pages
 from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.events import Event
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.node import Driver
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.process import touch
 from pymigrate.units import parse_size
-from tests.conftest import mapped, new_file, new_task, pfn_at, touched
+from tests.conftest import kernel_page, mapped, new_file, new_task, pfn_at, touched
 from tests.property.invariants import check
 
 
@@ -73,3 +76,15 @@ def huge_pages(machine: Machine) -> tuple[int, int]:
     check(machine)
     free = sum(node.hugetlb.nr_free for node in machine.nodes.values())
     return free, machine.resv_huge_pages
+
+
+def with_driver(machine: Machine, kind: str, nr: int, **how: Any) -> Driver:
+    """A driver with *nr* pages, and a page of the kernel's behind them."""
+    driver = machine.drivers["pool"] = Driver(machine.new_id(), "pool", kind, **how)
+    [extent] = reserve_pages(machine.nodes[0], nr)
+    edits = FrameEdits(machine)
+    edits.set([extent], Frame(driver.driver_id, 0))
+    edits.commit()
+    new_pages(machine, driver, range(extent.start, extent.start + nr))
+    kernel_page(machine, 1024)
+    return driver

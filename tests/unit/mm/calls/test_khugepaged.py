@@ -2,6 +2,7 @@
 
 import pytest
 
+from pymigrate.errors import KernelError
 from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.frames.frames import frame_of
@@ -110,3 +111,11 @@ def test_what_nobody_stored_into_is_zero_in_the_huge_page(machine: Machine, task
     collapse(machine, task, addr)
     frames = [frame_of(machine, pfn_at(task, addr) + i) for i in range(4)]
     assert [bool(frame.flags & FrameFlag.ZEROED) for frame in frames] == [False, False, True, True]
+
+
+def test_a_block_in_which_nothing_is_mapped_does_not_collapse(machine: Machine, task: Task) -> None:
+    addr = mapped(machine, task, "4MiB")
+    touch(machine, task, addr, PAGE)
+    with pytest.raises(KernelError, check=lambda error: error.why.startswith("nothing is mapped")):
+        collapse(machine, task, addr, 2 * HUGE)
+    assert orders(task) == [(9, 512)]

@@ -1,7 +1,6 @@
 """Compaction of whole zones: what moves, where the scanners meet, and what is counted."""
 
 from collections.abc import Container
-from typing import Any
 
 import pytest
 
@@ -12,14 +11,10 @@ from pymigrate.mm.compact.compaction import suitable_block
 from pymigrate.mm.compact.control import WHOLE_ZONE, CompactControl
 from pymigrate.mm.compact.migrate_scanner import may_isolate
 from pymigrate.mm.compact.owners import Owners
-from pymigrate.mm.engine.movable_ops import new_pages
-from pymigrate.mm.frames.frames import FrameEdits
-from pymigrate.mm.frames.page_alloc import reserve_pages
 from pymigrate.mm.frames.pageblocks import set_pageblocks
 from pymigrate.mm.state.cost import Tally
 from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.node import Driver
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.mmap import munmap
@@ -29,7 +24,6 @@ from tests.conftest import (
     PAGE,
     errno_of,
     hold,
-    kernel_page,
     mapped,
     new_file,
     new_task,
@@ -38,6 +32,7 @@ from tests.conftest import (
     two_nodes,
 )
 from tests.property.invariants import check, sharing
+from tests.unit.mm.conftest import with_driver
 
 
 @pytest.fixture
@@ -125,18 +120,6 @@ def test_pages_stay_on_their_node(machine: Machine, task: Task) -> None:
 
 def test_only_1_may_be_written(machine: Machine) -> None:
     assert errno_of(write, machine, machine.shell_of(0), "compact_memory", "0") == "EINVAL"
-
-
-def with_driver(machine: Machine, kind: str, nr: int, **how: Any) -> Driver:
-    """A driver with *nr* pages, and a page of the kernel's behind them."""
-    driver = machine.drivers["pool"] = Driver(machine.new_id(), "pool", kind, **how)
-    [extent] = reserve_pages(machine.nodes[0], nr)
-    edits = FrameEdits(machine)
-    edits.set([extent], Frame(driver.driver_id, 0))
-    edits.commit()
-    new_pages(machine, driver, range(extent.start, extent.start + nr))
-    kernel_page(machine, 1024)
-    return driver
 
 
 def test_pages_of_drivers_move_too(machine: Machine) -> None:

@@ -33,7 +33,7 @@ from tests.conftest import (
     touched,
 )
 from tests.property.invariants import check
-from tests.unit.mm.conftest import huge, loaded, with_task
+from tests.unit.mm.conftest import huge, loaded, with_driver, with_task
 
 LONG, SHORT = True, False
 
@@ -163,6 +163,15 @@ def test_free_page_is_taken_off_its_list(machine: Machine) -> None:
         soft_offline_page(machine, (1 << 32) + pfn)
     assert is_bad(machine, (1 << 32) + 77)
     assert is_bad(machine, (1 << 32) + 78)
+
+
+def test_drivers_page_moves_and_leaves_a_bad_frame(machine: Machine) -> None:
+    driver = with_driver(machine, "zsmalloc", 2)
+    first, second = driver.pages
+    soft_offline_page(machine, first)
+    assert is_bad(machine, first)
+    assert driver.pages[1] == second
+    assert driver.pages[0] not in (first, second)
 
 
 def test_kernel_memory_cannot_be_handled(machine: Machine) -> None:

@@ -53,6 +53,7 @@ def test_folios_of_the_region_are_what_migrates(machine: Machine, task: Task) ->
     assert nodes_of(machine, task, addr, "4MiB") == [[256, 0], [512, 1], [256, 0]]
     assert machine.counters["pgmigrate_success"] == 512
     assert machine.nodes[0].numa["pgdemote_direct"] == 0
+    assert not machine.lru_batches
 
 
 def test_mode_is_async_and_reason_damon_one_list_for_each_node() -> None:
