@@ -135,10 +135,9 @@ def _migrate_range(machine: Machine, a: int, b: int) -> None:
     """Mirrors __alloc_contig_migrate_range()."""
     if not machine.is_watched and not any(run.frame.is_held for run in movable_runs(machine, a, b)):
         with isolated_range(machine, a, b) as whole:
-            queue = _counted(machine, whole)
-            if all(is_plain(machine, part) for part in queue):
+            if all(is_plain(machine, part) for part in _unpinned(whole)):
                 # Nothing can tell it from many small batches.
-                _move(machine, whole, queue, a, b)
+                _move(machine, whole, _counted(machine, whole), a, b)
                 return
     at = a
     while at < b:

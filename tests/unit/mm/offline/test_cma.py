@@ -17,7 +17,7 @@ from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.scenario.boot.build import boot
 from pymigrate.scenario.spec.models import MachineSpec
-from pymigrate.syscalls.gup import pin
+from pymigrate.syscalls.gup import add_to_swap_cache, pin
 from pymigrate.syscalls.mmap import munmap
 from pymigrate.syscalls.process import touch
 from pymigrate.views.proc import vmstat
@@ -264,3 +264,17 @@ def test_compaction_leaves_allocations_where_they_are(machine: Machine, task: Ta
     extent = cma_alloc(machine, 1, "a", 1024)
     compact_memory(machine)
     assert machine.contigs["a"] == extent
+
+
+@pytest.mark.parametrize("watches", [False, True], ids=["alone", "watched"])
+@pytest.mark.parametrize("swaps", [False, True], ids=["plain", "one in the swap cache"])
+def test_what_moves_counts_once_as_isolated(
+    machine: Machine, task: Task, swaps: bool, watches: bool
+) -> None:
+    addr = touched(machine, task, "400KiB")
+    if swaps:
+        add_to_swap_cache(machine, task, addr, PAGE)
+    machine.watch = Watch([] if watches else None)
+    start = pfn_at(task, addr)
+    alloc_contig_range(machine, start, start + 64)
+    assert machine.counters["compact_isolated"] == 64 + 64  # what moved, and what was taken
