@@ -207,3 +207,11 @@ def test_a_search_in_vain_lets_the_next_begin_an_order_lower() -> None:
         (None, -1),
         (None, 1),
     ]
+
+
+@pytest.mark.parametrize("watches", [False, True], ids=["alone", "watched"])
+def test_a_skipped_pageblock_among_used_ones_costs_nothing(watches: bool) -> None:
+    machine = declared(FULL.format("0MiB"), memory="16MiB")
+    set_pageblocks(machine.nodes[0].zones[0], 1024, 1536, skip=True)
+    machine.watch = machine.watch._replace(events=[] if watches else None)
+    assert scanned(scanner(machine)) == (512 + 256 + 128 + 64 + 32 + 16, [])

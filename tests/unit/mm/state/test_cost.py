@@ -82,3 +82,12 @@ def test_hint_faults_of_balancing_are_told(machine: Machine) -> None:
 def test_line_leaves_out_what_took_no_time() -> None:
     line = cost.format_line(Estimate(1500, 0, 2e6, 0.25, 0))
     assert line == "estimated 2 s: unmap 1.5 ms, copy 2 s, remap 0.25 us"
+
+
+def test_each_part_of_an_estimate_is_a_sum() -> None:
+    tally = Tally(Counter({(0, 1): 100}), Counter({(0, 1, 9): 4}), ptes=10, flushes=5)
+    tally.flushed_cpus, tally.attempts, tally.splits, tally.hint_faults = 6, 7, 2, 3
+    mapping, copied = 100 * 0.45 + 4 * 2 + 10 * 0.2, 100 * 4096 + 4 * (2 << 20)
+    assert estimate(tally, Costs(), NEAR) == pytest.approx(
+        (mapping, 5 + 6 * 0.5, copied / 11e3, mapping, 7 * 1.2 + 2 * 100 + 3)
+    )
