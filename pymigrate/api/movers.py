@@ -16,7 +16,7 @@ from pymigrate.interface.made import Access, acting_as, meanwhile
 from pymigrate.interface.system import WHOLE
 from pymigrate.mm.calls import ksm
 from pymigrate.mm.calls.ksm import KsmState
-from pymigrate.mm.clock import balance as balancing
+from pymigrate.mm.clock import simulated_time
 from pymigrate.mm.faults.migrate_device import Moved as DeviceMoved
 from pymigrate.mm.offline.memory_failure import num_poisoned_pages
 from pymigrate.mm.offline.memory_hotplug import physical
@@ -127,7 +127,7 @@ class Movers:
         """
         if not seconds >= 0:
             raise ValueError(f"{seconds} seconds; expected some")
-        done = balancing.balance(self._core, ceil(seconds * 1000))
+        done = simulated_time.balance(self._core, ceil(seconds * 1000))
         return balance.rows(self._core, done)
 
     def accesses(self) -> list[Reach]:

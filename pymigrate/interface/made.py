@@ -80,7 +80,7 @@ def meanwhile(machine: Machine, access: Access | None, told: Answer) -> Iterator
     if access is None:
         yield
         return
-    from pymigrate.mm.faults.meanwhile import finish
+    from pymigrate.mm.faults.memory import finish
 
     other = Meanwhile(access.task.pid, access.page, access.write, finish)
     try:

@@ -11,7 +11,7 @@ from pymigrate.interface.made import runs
 from pymigrate.mm.base.gfp import Gfp
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.calls import ksm as _ksm
-from pymigrate.mm.clock import balance as _balance
+from pymigrate.mm.clock import simulated_time
 from pymigrate.mm.offline.memory_failure import num_poisoned_pages
 from pymigrate.mm.offline.memory_hotplug import physical
 from pymigrate.mm.reclaim.damon import Action, Scheme
@@ -108,7 +108,7 @@ def ksm(machine: Machine) -> Answer:
 
 def balance(machine: Machine, seconds: float) -> Answer:
     """Let time pass."""
-    done = _balance.balance(machine, ceil(seconds * 1000))
+    done = simulated_time.balance(machine, ceil(seconds * 1000))
     return balance_view.as_json(machine, done)
 
 

@@ -7,8 +7,7 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.calls import fork as _fork
 from pymigrate.mm.calls.cpuset import cpuset_of, effective_cpus
 from pymigrate.mm.clock.simulated_time import Clock
-from pymigrate.mm.faults.memory import access
-from pymigrate.mm.faults.strided import access_strided
+from pymigrate.mm.faults.memory import access, access_strided
 from pymigrate.mm.spaces import exit as _exit
 from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.state.machine import Machine

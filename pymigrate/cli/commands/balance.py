@@ -8,7 +8,7 @@ import click
 
 from pymigrate.cli.call import system_call
 from pymigrate.cli.common import Options, common_options, say
-from pymigrate.mm.clock.balance import Balanced, balance
+from pymigrate.mm.clock.simulated_time import Balanced, balance
 from pymigrate.mm.state.machine import Machine
 from pymigrate.views.proc import vmstat
 from pymigrate.views.told import balance as view

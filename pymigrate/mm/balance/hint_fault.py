@@ -7,6 +7,8 @@ should_numa_migrate_memory() and migrate_misplaced_folio().
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import cycle
+from typing import NamedTuple
 
 from pymigrate.mm.balance.placement import (
     NO_CPUPID,
@@ -19,12 +21,12 @@ from pymigrate.mm.balance.placement import (
 )
 from pymigrate.mm.balance.promotion import Answer, may_promote
 from pymigrate.mm.balance.scan import in_one_lane, is_dirty_file
-from pymigrate.mm.base.memmap import Folio, FrameFlag, nid_of
+from pymigrate.mm.base.memmap import Folio, Frame, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Extent, coalesce
 from pymigrate.mm.engine.folio_list import Slice, mapped_folio, named
 from pymigrate.mm.engine.migrate import migrate_pages
-from pymigrate.mm.frames.frames import extents_of, folio_of, update_frames
+from pymigrate.mm.frames.frames import extents_of, folio_of, uniform_parts, update_frames
 from pymigrate.mm.frames.hot_pages import TIERING, access_time, uses_access_time
 from pymigrate.mm.frames.memory_tiers import node_is_toptier
 from pymigrate.mm.frames.page_alloc import available
@@ -41,6 +43,7 @@ from pymigrate.units import huge_ceil, huge_floor
 
 _EARLY_ROUNDS = 4  # of scans, in which the first fault of a page is believed
 _GROUP_FRACTION = 3  # ACTIVE_NODE_FRACTION
+_FEW = 4  # runs, of which the faults need not be taken many at once
 
 
 def hint_fault(machine: Machine, task: Task, vma: Vma, run: PteRun) -> None:
@@ -290,3 +293,55 @@ def balanced_room(node: Node, nr: int) -> int:
             room = above + spare
         above += max(zone.nr_free - zone.watermark_low - zone.reserve, 0)
     return -(-room // nr)
+
+
+class _Alike(NamedTuple):
+    """What pages have in common whose faults end alike."""
+
+    nid: int
+    frame: Frame
+    flags: int  # of the entry
+
+
+def hint_faults(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
+    """Take the hint faults of private pages [a, b), if they are many, and none can fail.
+
+    The others are left to hint_fault(). It is asked before a whole range is accessed. The order of
+    the faults shows only where they meet a limit: of memory, of a rate of promotion, or of faults
+    before tasks and memory are placed anew. Where none does, those that are alike come together.
+    """
+    if vma.space or machine.watch.events is not None or machine.numa_balancing & TIERING:
+        return
+    runs = _hinted(task, a, b)
+    if len(runs) <= _FEW and all(len(run.lanes) == 1 for run in runs):
+        return
+    here = machine.local_node(task)
+    if sum(run.nr for run in runs) > balanced_room(machine.nodes[here], 1):
+        return
+    if is_placement_due(machine, task):
+        first = runs[0].start
+        hint_fault(machine, task, vma, runs[0].clip(first, first + 1))
+        runs = _hinted(task, first + 1, b)
+    note_fault(vma)
+    groups: dict[_Alike, list[PteRun]] = {}
+    for run in runs:
+        for part, alike in _parts(machine, run):
+            groups.setdefault(alike, []).append(part)
+    for parts in groups.values():
+        fault_alike(machine, task, vma, parts)
+
+
+def _hinted(task: Task, a: int, b: int) -> list[PteRun]:
+    """The entries of base pages that a scan has made inaccessible."""
+    found = task.mm.page_table.between(a, b)
+    return [run for run in found if run.flags & Pte.HINT and run.lanes and not run.order]
+
+
+def _parts(machine: Machine, run: PteRun) -> Iterator[tuple[PteRun, _Alike]]:
+    """*run* in parts of base pages that lie on one node and are alike."""
+    for part, states in uniform_parts(machine, run):
+        is_alike = states.is_alike and len({nid_of(pfn) for pfn in part.lanes}) == 1
+        pieces = iter((part,)) if is_alike else part.entries()
+        for piece, frame in zip(pieces, cycle(states.each), strict=False):
+            if not frame.order:
+                yield piece, _Alike(nid_of(piece.lanes[0]), frame, piece.flags)

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from pymigrate.mm.balance.scan import scan_max, scan_min
 from pymigrate.mm.frames.hot_pages import TIERING
 from pymigrate.mm.frames.memory_tiers import node_is_toptier
+from pymigrate.mm.spaces.exit import leave_group
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.numa import Faults, FaultTable, NumaGroup
-from pymigrate.mm.state.numa_group import leave_group
 from pymigrate.mm.state.task import Task
 
 NO_CPUPID = -1

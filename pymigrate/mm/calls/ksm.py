@@ -18,7 +18,7 @@ from pymigrate.mm.faults.wp_fault import wp_page_copy
 from pymigrate.mm.frames.frames import folio_of, frame_of, update_folio
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio
-from pymigrate.mm.spaces.merged import page_of
+from pymigrate.mm.spaces.rmap import page_of
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.stable_tree import RmapItem

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 
-from pymigrate.mm.base.memmap import FrameFlag, nid_of
+from pymigrate.mm.base.memmap import NODE_SHIFT, Frame, FrameFlag, FrameRun, nid_of
+from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.base.runs import Extent, pages_to_extents
 from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
-from pymigrate.mm.calls.move_pages_bulk import planned
 from pymigrate.mm.calls.move_pages_loop import (
     EACCES,
     EBUSY,
@@ -18,15 +21,21 @@ from pymigrate.mm.calls.move_pages_loop import (
 )
 from pymigrate.mm.engine.folio_list import Slice, mapped_folio
 from pymigrate.mm.engine.migrate import migrate_pages
-from pymigrate.mm.frames.frames import folio_of, frame_of
+from pymigrate.mm.frames.frames import FrameEdits, by_node, folio_of, frame_of, states_of
+from pymigrate.mm.frames.hot_pages import TIERING
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
+from pymigrate.mm.frames.page_alloc import alloc_run, free_extents, room_for
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.reclaim.room import FOR_CALLS
+from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
 from pymigrate.mm.state.machine import Machine, note_left
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vma, is_migratable
 from pymigrate.nodemask import Nodemask
 from pymigrate.units import MAX_NUMNODES
+
+# Below this the page by page loop is fast enough, and tried far more often.
+MIN_PAGES = 64
 
 
 def do_pages_stat(machine: Machine, target: Task, pages: Sequence[int]) -> list[int]:
@@ -133,3 +142,194 @@ def _followed(machine: Machine, target: Task, vma: Vma, page: int) -> int:
     """The frame of *page* in *vma*, or the negative errno that says why there is none."""
     run = target.mm.page_table.at(page)
     return without_frame(machine.release, vma, run) or (run.pfn(page) if run else 0)
+
+
+def planned(machine: Machine, target: Task, pages: Sequence[int], move_all: bool) -> Plan | None:
+    """A plan for the loop over *pages*; None if they are few, or one of them needs more care."""
+    is_tiered = machine.numa_balancing & TIERING  # pages remember something else in other tiers
+    if len(pages) < MIN_PAGES or machine.is_watched or is_tiered:
+        return None
+    looked_up = _look_up(machine, target, sorted(set(pages)), move_all)
+    return Plan(machine, target, *looked_up) if looked_up else None
+
+
+class Plan:
+    """What the loop would isolate and move, noted alone: it is moved when the loop is through.
+
+    This is only done where nothing can go wrong on the way: every page to be moved is anonymous,
+    mapped once and held by nobody, none moves twice, and each target has room. Then no folio stays
+    and no call of the engine runs out of memory, so that neither the order of the moves nor the
+    kernel's runs of pages show in the result: the loop may be told that each run has moved, and
+    what it would have found meanwhile is the node that a page has moved to, and nothing else.
+    """
+
+    def __init__(
+        self, machine: Machine, target: Task, found: Mapping[int, int], shared: set[int]
+    ) -> None:
+        self.machine, self.target, self.found, self.shared = machine, target, found, shared
+        self.places = dict(found)  # as moves change them: some frame of the node
+        self.queue: dict[int, None] = {}
+        self.moves: list[tuple[int, Collection[int]]] = []  # to which node, and which pages
+
+    def place(self, page: int) -> int:
+        """The frame of *page*, or the negative errno that is its status."""
+        return self.places[page]
+
+    def isolate(self, page: int, pfn: int) -> int | None:
+        """Note that *page* is isolated, or say why it is not queued."""
+        if page in self.shared:
+            return EACCES
+        if page in self.queue:
+            return EBUSY
+        self.queue[page] = None
+        return None
+
+    def migrate(self, node: int) -> int:
+        """Note that what is isolated moves to *node*; nothing stays."""
+        self.moves.append((node, self.queue))
+        self.places.update(dict.fromkeys(self.queue, node << NODE_SHIFT))
+        self.queue = {}
+        return 0
+
+    def carry_out(self, caller: Task) -> bool:
+        """Move what was noted and return True; False if a page moves twice, or has no room."""
+        machine, found = self.machine, self.found
+        wanted: dict[int, list[int]] = {}
+        for node, pages in self.moves:
+            wanted.setdefault(node, []).extend(pages)
+        moved = set(chain.from_iterable(wanted.values()))
+        if len(moved) < sum(map(len, wanted.values())) or any(
+            len(pages) > room_for(machine, caller, ThisNode(node)) for node, pages in wanted.items()
+        ):
+            return False
+        _replace_frames(machine, caller, self.target, found, wanted)
+        if machine.watch.tally is not None:
+            batch = NR_MAX_BATCHED_MIGRATION if machine.release.batches_flush else 1
+            machine.watch.tally.flushed(sum(-(-len(pages) // batch) for _, pages in self.moves))
+            machine.watch.tally.pages.update(
+                (found[page] >> NODE_SHIFT, node) for node, pages in self.moves for page in pages
+            )
+        return True
+
+
+def _look_up(
+    machine: Machine, target: Task, pages: list[int], move_all: bool
+) -> tuple[dict[int, int], set[int]] | None:
+    """Each page's frame number or negative errno, and which pages may not move: they are shared.
+
+    *pages* is sorted. None if some page needs the slower way.
+    """
+    found = dict.fromkeys(pages, EFAULT)
+    shared: set[int] = set()
+    i = 0
+    while i < len(pages):
+        vma = target.mm.find_vma(pages[i])
+        if vma is None or not is_migratable(vma):
+            i += 1
+            continue
+        end = bisect_left(pages, vma.end, i)
+        while i < end:
+            run = target.mm.page_table.at(pages[i])
+            j = i + 1 if run is None else bisect_left(pages, run.end, i, end)
+            part = pages[i:j]
+            status = without_frame(machine.release, vma, run)
+            if run is None or status:
+                found.update(dict.fromkeys(part, status))
+            elif not _look_up_run(machine, run, part, found, None if move_all else shared):
+                return None
+            i = j
+    return found, shared
+
+
+def _look_up_run(
+    machine: Machine,
+    run: PteRun,
+    pages: list[int],
+    found: dict[int, int],
+    shared: set[int] | None,
+) -> bool:
+    """Note the frames of *pages* of *run* in *found*, and if asked which are *shared*.
+
+    False if one of them needs the slower way.
+    """
+    pfns = _pfns(run, pages)
+    states = states_of(machine, pfns)
+    stays = [] if shared is None else [f for f in states.distinct if f.pte_maps > 1 and not f.order]
+    if run.flags & Pte.HINT or not all(f in stays or _moves_simply(f) for f in states.distinct):
+        return False
+    found.update(zip(pages, pfns, strict=True))
+    if shared is not None and stays:
+        shared.update(page for page, f in zip(pages, states.each, strict=True) if f in stays)
+    return True
+
+
+def _pfns(run: PteRun, pages: list[int]) -> list[int]:
+    if len(run.lanes) == 1:
+        shift = run.lanes[0] - run.start
+        return [page + shift for page in pages]
+    return [run.pfn(page) for page in pages]
+
+
+def _moves_simply(frame: Frame) -> bool:
+    """Whether a base page is anonymous memory, which surely moves, that one entry maps."""
+    return frame.is_anon and frame.is_plain and frame.pte_maps == 1 and not frame.order
+
+
+def _replace_frames(
+    machine: Machine,
+    caller: Task,
+    target: Task,
+    found: Mapping[int, int],
+    wanted: Mapping[int, list[int]],
+) -> None:
+    """Give each page of *wanted* a frame on its node: all tables in one sweep each."""
+    fresh: dict[int, int] = {}
+    edits = FrameEdits(machine)
+    for node, pages in wanted.items():
+        where = ThisNode(node)
+        runs = alloc_run(machine, caller, where, PteRun(0, len(pages), ()))
+        extents = [extent for run in runs for extent in run.extents()]
+        pfns = [pfn for start, nr in extents for pfn in range(start, start + nr)]
+        fresh.update(zip(pages, pfns, strict=True))
+        _set_frames(machine, target, edits, extents, pages, [found[page] for page in pages])
+    edits.commit()
+    moved = [page for page in found if page in fresh]
+
+    def replace(run: PteRun, points: Sequence[int]) -> list[PteRun]:
+        return run.scattered(points, [fresh[page] for page in points])
+
+    target.mm.page_table.edit_points(moved, replace)
+    for old in by_node([found[page] for page in moved]):
+        machine.memmap_of(old[0]).edit_points(old, FrameRun.without)
+        free_extents(machine, pages_to_extents(old))
+    machine.counters.add("pgmigrate_success", len(moved))
+
+
+def _set_frames(
+    machine: Machine,
+    target: Task,
+    edits: FrameEdits,
+    extents: list[Extent],
+    pages: list[int],
+    old: list[int],
+) -> None:
+    """Let the frames of *extents* be what the *old* frames of *pages* were.
+
+    A folio is dirty if its entry was.
+    """
+    table = target.mm.page_table
+    a, b = min(pages), max(pages) + 1
+    is_dirty = {bool(run.flags & Pte.DIRTY) for run in table.between(a, b) if run.lanes}
+    states = states_of(machine, old)
+    if len(is_dirty) == 1:
+        flag = FrameFlag.DIRTY if True in is_dirty else 0
+        after = {frame.with_flags(flag) for frame in states.distinct}
+        if len(after) == 1:
+            edits.set(extents, after.pop())
+            return
+    fresh = (pfn for start, nr in extents for pfn in range(start, start + nr))
+    for page, before, pfn in zip(pages, states.each, fresh, strict=True):
+        run = table.at(page)
+        assert run is not None
+        flag = FrameFlag.DIRTY if run.flags & Pte.DIRTY else 0
+        edits.set([(pfn, 1)], before.with_flags(flag))

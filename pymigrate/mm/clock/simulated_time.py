@@ -13,6 +13,7 @@ from heapq import heappop, heappush
 from typing import NamedTuple, Protocol
 
 from pymigrate.mm.balance.scan import TICK, task_numa_work, task_tick_numa
+from pymigrate.mm.clock.access_sweep import Accessing
 from pymigrate.mm.compact.kcompactd import poll
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
@@ -151,3 +152,34 @@ class Clock:
             pages_migrated=scan.pages_migrated + new[2],
             period=running.task.numa.period,
         )
+
+
+class Ended(NamedTuple):
+    """A declared access pattern that a signal has ended."""
+
+    pid: int
+    task: str
+    region: str
+    signal: str
+
+
+class Balanced(NamedTuple):
+    """What happened while time passed: what each task's accesses met, the scans, what ended."""
+
+    tasks: dict[int, Done]  # of those that ran, by pid
+    scans: list[Scan]
+    ended: list[Ended]
+
+
+def balance(machine: Machine, ms: int) -> Balanced:
+    """Let so many ms pass. Tasks that declare no accesses do not run."""
+    tasks = [task for _, task in sorted(machine.tasks.items()) if task.accesses]
+    programs = [Accessing(task) for task in tasks]
+    clock = Clock(machine, programs)
+    clock.pass_time(ms)
+    ended = [
+        Ended(program.task.pid, program.task.name, region, signal)
+        for program in programs
+        for region, signal in program.signals.items()
+    ]
+    return Balanced(clock.done, clock.scans, ended)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
-from pymigrate.mm.spaces.merged import page_of
+from pymigrate.mm.spaces.rmap import page_of
 from pymigrate.mm.state.machine import Machine
 
 

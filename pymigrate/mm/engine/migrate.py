@@ -8,18 +8,18 @@ only then do passes and batches show.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
 from typing import NamedTuple
 
-from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.base.memmap import Busy, FrameFlag
 from pymigrate.mm.base.runs import Extent, RunMap, coalesce
 from pymigrate.mm.base.why import Stay, Why
 from pymigrate.mm.engine.folio_list import Slice, batches, stays_of
 from pymigrate.mm.engine.migrate_bulk import BulkMover, is_plain
 from pymigrate.mm.engine.migrate_folio import FolioMover, Outcome
+from pymigrate.mm.engine.migrate_ops import holder, may_wait, obstacle
 from pymigrate.mm.engine.room import AS_IT_IS, InFrames, Room
-from pymigrate.mm.engine.waits import check_waits
-from pymigrate.mm.engine.work import Work, is_hugetlb, wait_on, wake, works_of
+from pymigrate.mm.engine.work import Stats, Work, is_hugetlb, wait_on, wake, works_of
+from pymigrate.mm.frames.busy import endless
 from pymigrate.mm.frames.frames import folio_of
 from pymigrate.mm.frames.placement import OWN_NODE, Placement, ThisNode
 from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio
@@ -48,23 +48,6 @@ class MigrateResult(NamedTuple):
         for work in self.left:
             yield Stay(work.pfn, work.nr, work.why or why)
         yield from stays_of((part, why) for part in self.untried)
-
-
-@dataclass(slots=True)
-class Stats:
-    """What migrate_pages() counts: base pages, THPs, and large folios that were split."""
-
-    succeeded: int = 0
-    failed_pages: int = 0
-    thp_succeeded: int = 0
-    thp_failed: int = 0
-    thp_split: int = 0
-    split: int = 0
-
-    def add(self, other: Stats, *names: str) -> None:
-        """Add the counts *names* of *other*."""
-        for name in names or [each.name for each in fields(self)]:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 def migrate_pages(
@@ -138,7 +121,7 @@ class _Call:
         self.machine, self.where, self.reason, self.mode = machine, where, reason, mode
         self.room = room
         self.stats = Stats()
-        self.bulk = BulkMover(machine, caller, where)
+        self.bulk = BulkMover(machine, caller, where, self.stats)
         self.folios = FolioMover(machine, caller, where, reason, room)
         self.split: list[Work] = []  # pieces of split folios, to be tried once
         self.left: list[Work] = []  # what stays where it is
@@ -157,11 +140,11 @@ class _Call:
         """How many folios stayed, or that memory ran out."""
         if not self.is_watched and all(is_plain(self.machine, part) for part in queue):
             if self.bulk.has_room(queue):
-                self._move_all(queue)
+                self.bulk.move_all(queue)
                 return 0
             if isinstance(self.where, ThisNode) and not any(part.run.order for part in queue):
                 self.untried = self.bulk.move_until_full(queue)
-                self.stats.succeeded, self.stats.failed_pages = self.bulk.succeeded, 1
+                self.stats.failed_pages = 1
                 return _ENOMEM
         result = 0
         huge = [part for part in queue if is_hugetlb(part)]
@@ -236,18 +219,11 @@ class _Call:
         ):
             self.machine.counters.add(name, nr)
 
-    def _move_all(self, queue: Sequence[Slice]) -> None:
-        """Move what nothing can go wrong with."""
-        before = self.bulk.succeeded, self.bulk.thp_succeeded
-        self.bulk.move_all(queue)
-        self.stats.succeeded += self.bulk.succeeded - before[0]
-        self.stats.thp_succeeded += self.bulk.thp_succeeded - before[1]
-
     def _batch_of(self, batch: list[Slice]) -> int:
         """Move one batch of the call; how many folios failed, or that memory ran out."""
         plain = all(is_plain(self.machine, part) for part in batch)
         if not self.is_watched and plain and self.bulk.has_room(batch):
-            self._move_all(batch)
+            self.bulk.move_all(batch)
             return 0
         works = works_of(batch)
         if self.mode == MigrateMode.ASYNC:
@@ -439,3 +415,33 @@ class _Phase:
         self.failed += self.retried
         self.stats.thp_failed += self.retried_thps
         self.stats.failed_pages += self.retried_pages
+
+
+def check_waits(machine: Machine, queue: Sequence[Slice], mode: MigrateMode) -> None:
+    """See that no folio of *queue*, for which there is memory, is waited for without end.
+
+    Raises UnsupportedError.
+    """
+    stuck = {
+        pfn: work.kind
+        for pfn, work in machine.busy.items()
+        if work.left < 0 and may_wait(mode, work.kind)
+    }
+    if not stuck:
+        return
+    for start, nr in (extent for part in queue for extent in part.extents()):
+        for pfn, kind in stuck.items():
+            if start <= pfn < start + nr and _waits(machine, pfn, kind, mode):
+                raise endless(kind)
+
+
+def _waits(machine: Machine, pfn: int, kind: Busy, mode: MigrateMode) -> bool:
+    """Whether a folio gets so far: it is not freed, or split, or found held, before."""
+    folio = folio_of(machine, pfn)
+    if folio.is_anon and not folio.mapcount and not folio.is_held:
+        return False
+    if folio.flags & FrameFlag.PARTIALLY_MAPPED and machine.release.splits_partially_mapped:
+        return False
+    if kind != Busy.BUFFER:
+        return True
+    return holder(folio) is None and obstacle(machine, folio, mode) is not None

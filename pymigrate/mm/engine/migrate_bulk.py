@@ -10,6 +10,7 @@ from pymigrate.mm.base.pte import Pte, PteRun, weave
 from pymigrate.mm.base.runs import Edit, Extent, RunMap, coalesce, pages_to_extents, take_extents
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate_ops import surely_moves
+from pymigrate.mm.engine.work import Stats
 from pymigrate.mm.frames.frames import FrameEdits, update_frames, whole_folios
 from pymigrate.mm.frames.hot_pages import forget_cpupids
 from pymigrate.mm.frames.page_alloc import alloc_run, room_for
@@ -155,10 +156,9 @@ class Moves:
 class BulkMover:
     """Moves folios that nothing can go wrong with, for one call of the engine."""
 
-    def __init__(self, machine: Machine, caller: Task, where: Placement) -> None:
-        self.machine, self.caller, self.where = machine, caller, where
+    def __init__(self, machine: Machine, caller: Task, where: Placement, stats: Stats) -> None:
+        self.machine, self.caller, self.where, self.stats = machine, caller, where, stats
         self.takes_turns = len(turns_of(where)) > 1
-        self.succeeded = self.thp_succeeded = 0
         self.moves = Moves(machine)
 
     def has_room(self, queue: Sequence[Slice]) -> bool:
@@ -189,8 +189,8 @@ class BulkMover:
         large = [part for part in parts if part.run.order]
         small = [part for part in parts if not part.run.order]
         total = sum(part.nr for part in small)
-        self.succeeded += total + sum(part.nr for part in large)
-        self.thp_succeeded += sum(part.nr_folios for part in large)
+        self.stats.succeeded += total + sum(part.nr for part in large)
+        self.stats.thp_succeeded += sum(part.nr_folios for part in large)
         for part in large:
             self._move(part)
         if self.takes_turns:

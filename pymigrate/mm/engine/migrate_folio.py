@@ -191,24 +191,20 @@ class FolioMover:
 
     def _allocate(self, work: Work) -> bool:
         """Take a frame, or a block, for the folio; False if there is none."""
-        if not self._find_destination(work):
-            return False
-        self.in_hand[work.pfn] = work
-        return True
-
-    def _find_destination(self, work: Work) -> bool:
         where = from_index(self.where, work.index >> work.order)
         if where is OWN_NODE:
             where = Prefer(nid_of(work.pfn))
         if work.is_hugetlb:
             falls_back = self.reason in _FALLS_BACK
             found = self.room.alloc_huge_page(self.machine, self.caller, where, falls_back)
-            work.dst, work.is_temporary = found or (-1, False)
-            return found is not None
-        pfn = self.room.alloc(self.machine, self.caller, where, work.order)
-        if pfn is not None:
-            work.dst = pfn
-        return pfn is not None
+            pfn, work.is_temporary = found or (None, False)
+        else:
+            pfn = self.room.alloc(self.machine, self.caller, where, work.order)
+        if pfn is None:
+            return False
+        work.dst = pfn
+        self.in_hand[work.pfn] = work
+        return True
 
     def _leave_pool(self, work: Work) -> None:
         """Let the old huge page be free in its pool, or no longer of it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
 
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.frames.page_alloc import alloc_folio, free_pages
@@ -13,8 +12,8 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 
 
-class Room(Protocol):
-    """What one call of the engine may do for its destinations."""
+class Room:
+    """What one call of the engine may do for its destinations: here, take what is free."""
 
     def prepare(
         self, machine: Machine, caller: Task, where: Placement, queue: Sequence[Slice]
@@ -23,64 +22,36 @@ class Room(Protocol):
 
     def alloc(self, machine: Machine, caller: Task, where: Placement, order: int) -> int | None:
         """The first frame of a free block, for the first turn of *where*."""
-
-    def alloc_huge_page(
-        self, machine: Machine, caller: Task, where: Placement, falls_back: bool
-    ) -> tuple[int, bool] | None:
-        """The first frame of a hugetlb page, and whether it is a fresh, temporary one."""
-
-    def put(self, machine: Machine, pfn: int, nr: int) -> None:
-        """Take back a block that alloc() gave, and that was not used."""
-
-
-class AsItIs:
-    """Takes what is free."""
-
-    def prepare(
-        self, machine: Machine, caller: Task, where: Placement, queue: Sequence[Slice]
-    ) -> None:
-        """Nothing is done."""
-
-    def alloc(self, machine: Machine, caller: Task, where: Placement, order: int) -> int | None:
-        """A block that is free."""
         return alloc_folio(machine, caller, where, order)
 
     def alloc_huge_page(
         self, machine: Machine, caller: Task, where: Placement, falls_back: bool
     ) -> tuple[int, bool] | None:
-        """None: who moves pages behind their users' backs leaves the pools alone."""
+        """The first frame of a hugetlb page, and whether it is a fresh, temporary one.
+
+        None here: who moves pages behind their users' backs leaves the pools alone.
+        """
         return None
 
     def put(self, machine: Machine, pfn: int, nr: int) -> None:
-        """The block is free again."""
+        """Take back a block that alloc() gave, and that was not used."""
         free_pages(machine, [(pfn, nr)])
 
 
-class InFrames:
+class InFrames(Room):
     """Hands out frames that were isolated, one by one: what compaction moves base pages to."""
 
     def __init__(self, pfns: Sequence[int]) -> None:
         self.pfns = deque(pfns)
-
-    def prepare(
-        self, machine: Machine, caller: Task, where: Placement, queue: Sequence[Slice]
-    ) -> None:
-        """Nothing is done."""
 
     def alloc(self, machine: Machine, caller: Task, where: Placement, order: int) -> int | None:
         """The next frame. Mirrors compaction_alloc()."""
         assert not order, "base pages alone move to isolated frames"
         return self.pfns.popleft() if self.pfns else None
 
-    def alloc_huge_page(
-        self, machine: Machine, caller: Task, where: Placement, falls_back: bool
-    ) -> tuple[int, bool] | None:
-        """None: there are single frames."""
-        return None
-
     def put(self, machine: Machine, pfn: int, nr: int) -> None:
         """The frame comes last. Mirrors compaction_free()."""
         self.pfns.append(pfn)
 
 
-AS_IT_IS = AsItIs()
+AS_IT_IS = Room()

@@ -1,8 +1,8 @@
-"""Single folios while they migrate."""
+"""Single folios while they migrate, and what is counted of all."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from pymigrate.mm.base.memmap import FrameFlag, looks_movable
 from pymigrate.mm.base.pte import PteRun
@@ -42,6 +42,23 @@ class Work:
     def attempts(self) -> int:
         """The number of the attempt in the phase that goes on."""
         return self.tries if self.is_unmapped else self.attempt
+
+
+@dataclass(slots=True)
+class Stats:
+    """What migrate_pages() counts: base pages, THPs, and large folios that were split."""
+
+    succeeded: int = 0
+    failed_pages: int = 0
+    thp_succeeded: int = 0
+    thp_failed: int = 0
+    thp_split: int = 0
+    split: int = 0
+
+    def add(self, other: Stats, *names: str) -> None:
+        """Add the counts *names* of *other*."""
+        for name in names or [each.name for each in fields(self)]:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 def is_hugetlb(part: Slice) -> bool:

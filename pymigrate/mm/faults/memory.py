@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pymigrate.mm.balance.hint_fault import hint_fault
-from pymigrate.mm.balance.scattered_faults import hint_faults
+from pymigrate.mm.balance.hint_fault import hint_fault, hint_faults
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults import filemap
-from pymigrate.mm.faults.anon_fault import map_anon
+from pymigrate.mm.faults.anon_fault import fill_anon, map_anon
 from pymigrate.mm.faults.file_fault import cow_fault, read_fault, shared_fault
 from pymigrate.mm.faults.huge_fault import (
     do_huge_pmd_anonymous_page,
@@ -18,15 +17,18 @@ from pymigrate.mm.faults.hugetlb_fault import access_huge_page
 from pymigrate.mm.faults.migrate_device import migrate_to_ram
 from pymigrate.mm.faults.vm_fault import Access, VmFault
 from pymigrate.mm.faults.wp_fault import do_wp_page, stored
-from pymigrate.mm.reclaim.slowpath import have_room_to_copy, reclaimed
-from pymigrate.mm.spaces.anon_pages import NEW, SIGBUS, SIGSEGV, Fault
-from pymigrate.mm.spaces.huge_pmd import split_huge_pmds
+from pymigrate.mm.frames.placement import placement
+from pymigrate.mm.reclaim.slowpath import alloc_run_above_low, have_room_to_copy, reclaimed
+from pymigrate.mm.spaces.anon_pages import NEW, SIGBUS, SIGSEGV, Fault, vma_policies
+from pymigrate.mm.spaces.huge_pmd import is_thp_allowed, split_huge_pmds
 from pymigrate.mm.spaces.rmap import anon_vma_prepare
 from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.task import Meanwhile, Task
 from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.units import HPAGE_PMD_NR, huge_floor
+
+_MIN_STRIDED = 16  # pages at strides; fewer are faulted in one by one
 
 
 def access(
@@ -198,3 +200,49 @@ def _absent_end(vmf: VmFault, a: int, b: int) -> int:
     """Where the absent pages that begin at *a* end."""
     found = vmf.table.between(a, b)
     return found[0].start if found else b
+
+
+def access_strided(machine: Machine, task: Task, pages: range, write: bool) -> None:
+    """Load from, or store into, each of *pages* in ascending order.
+
+    Raises Fault as memory.access() does.
+    """
+    at = 0
+    while at < len(pages):
+        done = _store_into_gap(machine, task, pages[at:]) if write else 0
+        if not done:
+            access(machine, task, pages[at], pages[at] + 1, write)
+        at += done or 1
+
+
+def _store_into_gap(machine: Machine, task: Task, pages: range) -> int:
+    """Fault in the pages that lie in one gap of an anonymous VMA; return how many it did."""
+    vma = task.mm.find_vma(pages[0])
+    if vma is None or vma.space or not vma.flags & Vm.WRITE or is_thp_allowed(machine, vma):
+        return 0
+    start, end, run = task.mm.page_table.spans(pages[0], vma.end)[0]
+    nr = len(range(start, end, pages.step))
+    if run is not None or min(nr, len(pages)) < _MIN_STRIDED:
+        return 0
+    anon_vma_prepare(machine, task, vma)
+    pages = pages[: min(nr, len(pages))]
+    _, _, policy, index = next(vma_policies(machine, task, vma, start, end))  # it is the only one
+    where = placement(machine, task, policy, index, pages.step)
+    vmf = VmFault(machine, task, vma)
+    got = fill_anon(vmf, pages, where, zeroed=False, take=alloc_run_above_low)
+    vmf.count_faults(got)
+    return got
+
+
+def finish(machine: Machine, other: Meanwhile) -> None:
+    """Make an access that is still to be made."""
+    if other.is_made:
+        return
+    other.is_made = True
+    task = machine.tasks.get(other.pid)
+    if task is None:
+        return
+    try:
+        access(machine, task, other.page, other.page + 1, other.write)
+    except Fault as fault:
+        other.signal = fault.signal

@@ -36,12 +36,6 @@ def end(machine: Machine, pfn: int) -> None:
         update_folio(machine, pfn, lambda frame: frame.without_flags(flags))
 
 
-def work_on(machine: Machine, pfn: int) -> Busy | None:
-    """What is being done with the folio at *pfn*."""
-    work = machine.busy.get(pfn)
-    return work.kind if work else None
-
-
 def endless(kind: Busy) -> UnsupportedError:
     """What is raised for a wait for work of *kind* that would never end."""
     return UnsupportedError(f"the call would wait for ever for a folio that is {kind.value}")

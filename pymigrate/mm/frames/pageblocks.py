@@ -12,12 +12,6 @@ def migratetype_of(zone: Zone, pfn: int) -> MigrateType:
     return run.migratetype if run else MigrateType.MOVABLE
 
 
-def is_skipped(zone: Zone, pfn: int) -> bool:
-    """Whether its pageblock bears the mark to be passed by. Mirrors get_pageblock_skip()."""
-    run = zone.pageblocks.at(pfn)
-    return run is not None and run.skip
-
-
 def set_pageblocks(
     zone: Zone,
     start: int,

@@ -29,7 +29,7 @@ from pymigrate.mm.engine.movable_ops import (
     queue_of,
 )
 from pymigrate.mm.frames.frames import folio_of
-from pymigrate.mm.spaces.merged import page_of
+from pymigrate.mm.spaces.rmap import page_of
 from pymigrate.mm.state.machine import Machine, telling
 from pymigrate.mm.state.node import Driver, Isolated
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from pymigrate.mm.base.gfp import TRANSHUGE
 from pymigrate.mm.engine.folio_list import Slice
-from pymigrate.mm.frames.page_alloc import alloc_folio, free_pages
+from pymigrate.mm.engine.room import Room
 from pymigrate.mm.frames.placement import Placement
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 
 
-class MakesRoom:
+class MakesRoom(Room):
     """Compacts memory for large folios; *reclaims*: kswapd is woken for what a call will need."""
 
     def __init__(self, reclaims: bool) -> None:
@@ -30,7 +30,7 @@ class MakesRoom:
 
     def alloc(self, machine: Machine, caller: Task, where: Placement, order: int) -> int | None:
         """A block that is free, or made free."""
-        pfn = alloc_folio(machine, caller, where, order)
+        pfn = super().alloc(machine, caller, where, order)
         if pfn is None and order:
             large = _reclaim("direct_alloc").alloc_large_folio
             pfn = large(machine, caller, where, order, TRANSHUGE)
@@ -44,10 +44,6 @@ class MakesRoom:
             machine, caller, where, falls_back
         )
         return page
-
-    def put(self, machine: Machine, pfn: int, nr: int) -> None:
-        """The block is free again."""
-        free_pages(machine, [(pfn, nr)])
 
 
 FOR_CALLS, FOR_THE_KERNEL = MakesRoom(reclaims=True), MakesRoom(reclaims=False)

@@ -7,7 +7,7 @@ from pymigrate.mm.spaces.hugetlb_pool import unreserve
 from pymigrate.mm.spaces.pins import unpin_all
 from pymigrate.mm.spaces.zap import drop_unmapped_shm, zap
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.numa_group import leave_group
+from pymigrate.mm.state.numa import Faults
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
 
@@ -55,3 +55,17 @@ def resident_pages(task: Task) -> int:
         if vma.flags & Vm.HUGETLB
         for run in mm.page_table.between(vma.start, vma.end)
     )
+
+
+def leave_group(machine: Machine, task: Task) -> None:
+    """Take *task* out of its group, with its faults. Mirrors task_numa_free()."""
+    group = machine.numa_groups.get(task.numa.group)
+    if group is None:
+        return
+    for key, faults in task.numa_faults.items():
+        old = group.faults.get(key, Faults())
+        group.faults[key] = Faults(old.mem - faults.mem, old.cpu - faults.cpu)
+    group.nr_tasks -= 1
+    if not group.nr_tasks:
+        del machine.numa_groups[group.gid]
+    task.numa = task.numa._replace(group=0)

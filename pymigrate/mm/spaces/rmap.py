@@ -168,3 +168,17 @@ def defer_split(machine: Machine, folio: Folio) -> None:
     if folio.is_anon and not folio.flags & FrameFlag.PARTIALLY_MAPPED:
         update_folio(machine, folio.pfn, lambda f: f.with_flags(FrameFlag.PARTIALLY_MAPPED))
         machine.counters.add("thp_deferred_split_page")
+
+
+def page_of(machine: Machine, node: int) -> tuple[int, Frame | None]:
+    """The frame of the stable tree's *node*, and its state; None once it is freed.
+
+    Mirrors ksm_get_folio().
+    """
+    run = machine.stable_tree.pages.at(node)
+    assert run is not None
+    pfn = run.pfn(node)
+    found = machine.memmap_of(pfn).at(pfn)
+    if found is None or not found.frame.flags & FrameFlag.KSM or found.frame.owner != node:
+        return pfn, None
+    return pfn, found.frame

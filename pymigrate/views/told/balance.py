@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from pymigrate.mm.base.vmstat import MIGRATION
-from pymigrate.mm.clock.balance import Balanced
-from pymigrate.mm.clock.simulated_time import Scan
+from pymigrate.mm.clock.simulated_time import Balanced, Scan
 from pymigrate.mm.state.machine import Machine
 from pymigrate.units import counted
 from pymigrate.views.columns import aligned

@@ -11,9 +11,9 @@ from pymigrate.mm.balance.placement import (
     task_numa_placement,
 )
 from pymigrate.mm.balance.scan import task_numa_work
+from pymigrate.mm.spaces.exit import leave_group
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.numa import Faults, NumaGroup
-from pymigrate.mm.state.numa_group import leave_group
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import mbind

@@ -4,8 +4,7 @@ import pytest
 
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.clock.access_sweep import Accessing, Sweep, run_sweep, sweeps
-from pymigrate.mm.clock.balance import balance
-from pymigrate.mm.clock.simulated_time import Scan
+from pymigrate.mm.clock.simulated_time import Scan, balance
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import AccessPattern, Region, Task
 from tests.conftest import PAGE, balancing_nodes, mapped, new_task, touched, two_nodes

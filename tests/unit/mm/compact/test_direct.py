@@ -14,7 +14,7 @@ from pymigrate.mm.compact.kcompactd import (
     wakeup_kcompactd,
 )
 from pymigrate.mm.frames.frames import update_frames
-from pymigrate.mm.frames.pageblocks import is_skipped, migratetype_of
+from pymigrate.mm.frames.pageblocks import migratetype_of
 from pymigrate.mm.reclaim.kernel_alloc import Blocks, alloc_kernel_pages, free_kernel_pages
 from pymigrate.mm.state.compact import MAX_DEFER_SHIFT, CompactState
 from pymigrate.mm.state.machine import Machine, telling
@@ -373,5 +373,5 @@ def test_blocks_without_anything_to_move_are_skipped_next_time() -> None:
     machine = declared(kernel, "stride: 3, offset: 2MiB")
     zone = machine.nodes[0].zones[0]
     wakeup_kcompactd(machine, machine.nodes[0], 9, [zone])
-    assert is_skipped(zone, 0)
-    assert not is_skipped(zone, 512)
+    assert zone.pageblocks.runs[0] == (0, 512, MigrateType.MOVABLE, True)
+    assert zone.pageblocks.at(512) is None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pymigrate.mm.faults.meanwhile import finish
+from pymigrate.mm.faults.memory import finish
 from pymigrate.mm.state.machine import Machine, telling
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Meanwhile, Task

@@ -18,7 +18,7 @@ from pymigrate.mm.frames.buddy import (
     nr_pageblocks,
     unusable_free_index,
 )
-from pymigrate.mm.frames.pageblocks import is_skipped, migratetype_of, set_pageblocks
+from pymigrate.mm.frames.pageblocks import migratetype_of, set_pageblocks
 from pymigrate.mm.state.node import Zone
 
 
@@ -68,8 +68,11 @@ def test_a_block_has_the_type_of_its_pageblock() -> None:
 def test_pageblocks_as_at_boot_cost_nothing() -> None:
     zone = zone_of((0, 8192))
     set_pageblocks(zone, 600, 700, migratetype=MigrateType.UNMOVABLE, skip=True)
-    assert (migratetype_of(zone, 1023), is_skipped(zone, 512)) == (MigrateType.UNMOVABLE, True)
-    assert (migratetype_of(zone, 1024), is_skipped(zone, 511)) == (MigrateType.MOVABLE, False)
+    assert (migratetype_of(zone, 1023), zone.pageblocks.at(512).skip) == (
+        MigrateType.UNMOVABLE,
+        True,
+    )
+    assert (migratetype_of(zone, 1024), zone.pageblocks.at(511)) == (MigrateType.MOVABLE, None)
     set_pageblocks(zone, 0, 8192, migratetype=MigrateType.MOVABLE)
     assert len(zone.pageblocks.runs) == 1
     set_pageblocks(zone, 0, 8192, skip=False)
