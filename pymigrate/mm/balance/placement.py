@@ -17,20 +17,10 @@ from pymigrate.mm.state.numa import Faults, FaultTable, NumaGroup
 from pymigrate.mm.state.task import Task
 
 NO_CPUPID = -1
-
-
 _SLOTS, _THRESHOLD = 10, 7  # NUMA_PERIOD_SLOTS, NUMA_PERIOD_THRESHOLD
-
-
 _ACTIVE_NODE_FRACTION = 3
-
-
 _RETRY_MAX, _RETRY_PART = 1000, 16  # ms; of a scan period
-
-
 _FULL_WEIGHT = 1 << 16  # of a task that had a CPU all the time
-
-
 _CPU_BITS = 16
 
 

@@ -17,11 +17,7 @@ from pymigrate.mm.state.task import Task
 from pymigrate.units import PAGE_SHIFT
 
 _STEPS = 16  # of the threshold, up to twice the default
-
-
 _RATE_WINDOW = 1000  # ms
-
-
 _GIB = 1 << (30 - PAGE_SHIFT)
 
 

@@ -8,8 +8,6 @@ from typing import NamedTuple
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
 
 PAGEBLOCK_ORDER = HPAGE_PMD_ORDER
-
-
 PAGEBLOCK_NR = HPAGE_PMD_NR
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.engine.folio_list import Slice, mapped_folio
+from pymigrate.mm.engine.folio_list import Slice, folio_at
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.faults.memory import access
 from pymigrate.mm.faults.vm_fault import Access
@@ -50,10 +50,7 @@ def migrate_longterm_unpinnable_folios(machine: Machine, task: Task, pages: Sequ
     queue: list[Slice] = []
     seen: set[int] = set()
     for page in pages:
-        run, vma = task.mm.page_table.at(page), task.mm.find_vma(page)
-        assert run is not None
-        assert vma is not None
-        part = mapped_folio(machine, vma, run, page)
+        part = folio_at(machine, task.mm, page)
         if part.run.lanes[0] not in seen:
             seen.add(part.run.lanes[0])
             queue.append(part)

@@ -26,11 +26,7 @@ from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
 
 MAX_PAGE_SHARING = 256  # /sys/kernel/mm/ksm/max_page_sharing
-
-
 _MERGED = Pte.PRESENT | Pte.YOUNG | Pte.KSM  # what an entry becomes that is set anew
-
-
 _UNSTORED = ~(Pte.WRITE | Pte.DIRTY)
 
 

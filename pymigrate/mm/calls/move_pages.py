@@ -19,7 +19,7 @@ from pymigrate.mm.calls.move_pages_loop import (
     MovePagesResult,
     without_frame,
 )
-from pymigrate.mm.engine.folio_list import Slice, mapped_folio
+from pymigrate.mm.engine.folio_list import Slice, folio_at
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.frames.frames import FrameEdits, by_node, folio_of, frame_of, states_of
 from pymigrate.mm.frames.hot_pages import TIERING
@@ -99,10 +99,7 @@ class _OneByOne:
         """Put the folio on the list for the engine, or say why it is not queued."""
         if not self._may_move(pfn):
             return EACCES
-        vma, run = self.target.mm.find_vma(page), self.target.mm.page_table.at(page)
-        assert vma is not None
-        assert run is not None
-        part = mapped_folio(self.machine, vma, run, page)
+        part = folio_at(self.machine, self.target.mm, page)
         first = part.run.lanes[0]
         if first in self.isolated:
             return EBUSY

@@ -13,6 +13,7 @@ from pymigrate.mm.frames.frames import extents_of, folio_of
 from pymigrate.mm.spaces.rmap import rmap_index
 from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.vma import Vma
 
 
@@ -144,6 +145,14 @@ def mapped_folio(machine: Machine, vma: Vma, run: PteRun, page: int) -> Slice:
     first = page - (pfn - folio.pfn)
     whole = PteRun(first, folio.nr, (folio.pfn,), folio.order, run.flags)
     return named(machine, Slice.whole(whole, folio.merged(), vma.index(first)))
+
+
+def folio_at(machine: Machine, mm: Mm, page: int) -> Slice:
+    """The folio that *mm* maps at *page*, which it does, whole."""
+    vma, run = mm.find_vma(page), mm.page_table.at(page)
+    assert vma is not None
+    assert run is not None
+    return mapped_folio(machine, vma, run, page)
 
 
 def batches(queue: Iterable[Slice]) -> Iterator[list[Slice]]:

@@ -10,9 +10,7 @@ from pymigrate.mm.faults.vm_fault import VmFault
 from pymigrate.mm.frames.frames import extents_of, update_frames
 from pymigrate.mm.spaces.anon_pages import NEW, kill_for_memory
 from pymigrate.mm.state.address_space import AddressSpace
-from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.task import Task
-from pymigrate.mm.state.vma import Vm, Vma
+from pymigrate.mm.state.vma import Vm
 
 
 def read_fault(vmf: VmFault, space: AddressSpace, a: int, b: int) -> int:
@@ -24,20 +22,20 @@ def read_fault(vmf: VmFault, space: AddressSpace, a: int, b: int) -> int:
     if space.is_shmem:
         # Page by page this ends the same: [a, b), and what was cached around both ends.
         vmf.count_faults((b - a + filemap.FAULT_AROUND - 1) // filemap.FAULT_AROUND)
-        _map_cached(vmf, filemap.fault_around(machine, vma, space, a))
+        map_cached(vmf, filemap.fault_around(machine, vma, space, a))
         last = max(a, b - 1 - (b - 1) % filemap.FAULT_AROUND)
         faults = any(run is None for _, _, run in vmf.table.spans(last, b))
         _have_cached(vmf, space, a, b)
-        _map_cached(vmf, space.pages.between(vma.index(a), vma.index(b)))
+        map_cached(vmf, space.pages.between(vma.index(a), vma.index(b)))
         if faults:
-            _map_cached(vmf, filemap.fault_around(machine, vma, space, b - 1))
+            map_cached(vmf, filemap.fault_around(machine, vma, space, b - 1))
         return b
     vmf.count_faults()
-    _map_cached(vmf, filemap.fault_around(machine, vma, space, a))
+    map_cached(vmf, filemap.fault_around(machine, vma, space, a))
     if vmf.table.at(a) is None:
         index = vma.index(a)
         _have_cached(vmf, space, a, a + 1)
-        _map_cached(vmf, space.pages.between(index, index + 1))
+        map_cached(vmf, space.pages.between(index, index + 1))
     return a + 1
 
 
@@ -47,7 +45,7 @@ def shared_fault(vmf: VmFault, space: AddressSpace, a: int, b: int) -> int:
     vmf.count_faults(end - a)
     _have_cached(vmf, space, a, end)
     cached = space.pages.between(vmf.vma.index(a), vmf.vma.index(end))
-    _map_cached(vmf, cached, Pte.WRITE | Pte.DIRTY)
+    map_cached(vmf, cached, Pte.WRITE | Pte.DIRTY)
     filemap.dirty_frames(vmf.machine, cached)
     return end
 
@@ -78,14 +76,9 @@ def _have_cached(vmf: VmFault, space: AddressSpace, a: int, b: int) -> None:
             kill_for_memory(machine, task, a)
 
 
-def _map_cached(vmf: VmFault, cached: list[PteRun], flags: int = 0) -> None:
-    map_cached(vmf.machine, vmf.task, vmf.vma, cached, flags)
-
-
-def map_cached(
-    machine: Machine, task: Task, vma: Vma, cached: list[PteRun], flags: int = 0
-) -> None:
+def map_cached(vmf: VmFault, cached: list[PteRun], flags: int = 0) -> None:
     """Map pages of the page cache where the task has none yet. Mirrors set_pte_range()."""
+    machine, vma = vmf.machine, vmf.vma
     space = machine.spaces[vma.space]
     flags |= NEW
     if vma.flags & Vm.SHARED and vma.flags & Vm.WRITE and not space.is_disk:
@@ -94,10 +87,10 @@ def map_cached(
     runs = []
     for run in cached:
         there = run.moved(run.start + shift)
-        for start, end, present in task.mm.page_table.spans(there.start, there.end):
+        for start, end, present in vmf.table.spans(there.start, there.end):
             if present is None:
                 runs.append(there.clip(start, end).with_flags(flags))
     locked = FrameFlag.MLOCKED if vma.flags & Vm.LOCKED else 0
     extents = [extent for run in runs for extent in extents_of(run)]
     update_frames(machine, extents, lambda frame: frame.mapped(1).with_flags(locked))
-    task.mm.page_table.edit([(run.start, run.end, (run,)) for run in runs])
+    vmf.table.edit([(run.start, run.end, (run,)) for run in runs])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import PteRun
-from pymigrate.mm.frames.frames import extents_of, new_frames, update_frames, whole_folios
+from pymigrate.mm.frames.frames import extents_of, frame_of, new_frames, update_frames, whole_folios
 from pymigrate.mm.frames.lru_batches import PAGEVEC_SIZE, folio_add_lru
 from pymigrate.mm.frames.page_alloc import alloc_run
 from pymigrate.mm.frames.placement import Placement, cursor_placement, from_index, placement
@@ -101,9 +101,8 @@ def drop_caches(machine: Machine) -> int:
             continue
         for cached in list(space.pages.runs):
             for i, pfn in enumerate(cached.pfns()):
-                run = machine.memmap_of(pfn).at(pfn)
-                assert run is not None
-                if run.frame.mapcount or run.frame.flags & keep or run.frame.is_held:
+                frame = frame_of(machine, pfn)
+                if frame.mapcount or frame.flags & keep or frame.is_held:
                     continue
                 space.pages.put(cached.start + i, cached.start + i + 1)
                 update_frames(machine, [(pfn, 1)], lambda _: None)
@@ -134,8 +133,7 @@ def _read_ahead(
 
 
 def _is_marked(machine: Machine, pfn: int) -> bool:
-    run = machine.memmap_of(pfn).at(pfn)
-    return run is not None and bool(run.frame.flags & FrameFlag.READAHEAD)
+    return bool(frame_of(machine, pfn).flags & FrameFlag.READAHEAD)
 
 
 def _add(

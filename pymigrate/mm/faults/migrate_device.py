@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntFlag
+from functools import partial
 from typing import NamedTuple
 
 from pymigrate.errors import KernelError
@@ -180,7 +181,7 @@ def migrate_vma_pages(machine: Machine, work: MigrateVma, destinations: list[Pte
                     work.freed += extents_of(part)
     edits.commit()
     for extents, flags in marks:
-        _mark(machine, extents, flags)
+        update_frames(machine, extents, partial(Frame.with_flags, flags=flags))
 
 
 def migrate_vma_finalize(machine: Machine, work: MigrateVma) -> None:
@@ -290,10 +291,6 @@ def _mappers(machine: Machine, mm: Mm, old: PteRun, frame: Frame) -> Iterator[tu
                 for entry, pfn in zip(run.entries(), wanted, strict=True):
                     if entry.lanes[0] == pfn:
                         yield other, entry
-
-
-def _mark(machine: Machine, extents: list[Extent], flags: int) -> None:
-    update_frames(machine, extents, lambda frame: frame.with_flags(flags))
 
 
 def _device_frames(device: Device, sources: list[Source]) -> list[PteRun]:

@@ -9,11 +9,7 @@ from pymigrate.mm.frames.memory_tiers import node_is_toptier
 from pymigrate.mm.state.machine import Machine
 
 NORMAL, TIERING = 1, 2  # the bits of kernel.numa_balancing
-
-
 CANDIDATE = "pgpromote_candidate"  # kept for each node
-
-
 TIME_MASK = (1 << 21) - 1  # 8 bits of a pid and 13 of a CPU's number: a kernel for 8192 CPUs
 
 

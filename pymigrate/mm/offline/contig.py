@@ -7,7 +7,6 @@ from pymigrate.mm.base.memmap import Frame, FrameFlag, FrameRun, nid_of
 from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, MigrateType, block_ceil, block_floor
 from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.engine.folio_list import Slice
-from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.migrate_bulk import is_plain
 from pymigrate.mm.frames.free_area import cma_areas, cma_ranges
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
@@ -24,12 +23,19 @@ from pymigrate.mm.offline.page_isolation import (
 )
 from pymigrate.mm.reclaim.hugetlb import replace_free_huge_pages
 from pymigrate.mm.reclaim.lru import drop, is_file_lru
-from pymigrate.mm.reclaim.room import FOR_THE_KERNEL
+from pymigrate.mm.reclaim.room import migrate_for_the_kernel
 from pymigrate.mm.state.events import MigrateReason
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Node
 
 MAX_ALIGN = 8  # CONFIG_CMA_ALIGNMENT: no allocation is aligned to more than so many pages' order
+CLUSTER = 32  # COMPACT_CLUSTER_MAX: pages that are isolated and moved together
+TRIES = 5  # calls of the engine for what was isolated together
+CONTIG_FRAME = Frame(0, FrameFlag.CONTIG)
+_KEPT = FrameFlag.DIRTY | FrameFlag.MLOCKED | FrameFlag.HUGETLB | FrameFlag.SWAPBACKED
+
+
+_KEPT |= FrameFlag.MOVABLE | FrameFlag.CLEARED | FrameFlag.WRITEBACK
 
 
 def declare_cma(node: Node, nr: int) -> bool:
@@ -83,21 +89,6 @@ def cma_release(machine: Machine, name: str) -> None:
     """Give back the frames that cma_alloc() gave under that name."""
     start, nr = machine.contigs.pop(name)
     free_contig_range(machine, start, start + nr)
-
-
-CLUSTER = 32  # COMPACT_CLUSTER_MAX: pages that are isolated and moved together
-
-
-TRIES = 5  # calls of the engine for what was isolated together
-
-
-CONTIG_FRAME = Frame(0, FrameFlag.CONTIG)
-
-
-_KEPT = FrameFlag.DIRTY | FrameFlag.MLOCKED | FrameFlag.HUGETLB | FrameFlag.SWAPBACKED
-
-
-_KEPT |= FrameFlag.MOVABLE | FrameFlag.CLEARED | FrameFlag.WRITEBACK
 
 
 def alloc_contig_range(machine: Machine, a: int, b: int) -> None:
@@ -183,14 +174,7 @@ def _move(machine: Machine, taken: InRange, queue: list[Slice], a: int, b: int) 
     for _ in range(TRIES):
         if not queue:
             break
-        result = migrate_pages(
-            machine,
-            machine.shell_of(0),
-            queue,
-            where,
-            MigrateReason.CONTIG_RANGE,
-            room=FOR_THE_KERNEL,
-        )
+        result = migrate_for_the_kernel(machine, queue, where, MigrateReason.CONTIG_RANGE)
         if result.is_enomem:
             raise KernelError("ENOMEM", "there is no memory for what lies there")
         if not result.stayed:

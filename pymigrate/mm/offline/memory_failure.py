@@ -12,14 +12,13 @@ from pymigrate.mm.base.memmap import (
     FrameRun,
     nid_of,
 )
-from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.migrate_ops import ops_of
 from pymigrate.mm.frames.busy import wait_for
-from pymigrate.mm.frames.frames import FrameEdits, folio_of, frame_of
+from pymigrate.mm.frames.frames import folio_of, frame_of, update_frames
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.frames.placement import Prefer
 from pymigrate.mm.offline.page_isolation import is_kernel, isolate_range, isolated_range
-from pymigrate.mm.reclaim.room import FOR_THE_KERNEL
+from pymigrate.mm.reclaim.room import migrate_for_the_kernel
 from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio
 from pymigrate.mm.spaces.hugetlb_pool import dissolve_free_huge_pages
 from pymigrate.mm.state.events import MigrateReason
@@ -87,9 +86,7 @@ def _evict(machine: Machine, folio: Folio) -> bool:
         return False
     index = _first_page(machine, folio)
     space.pages.put(index, index + 1)
-    edits = FrameEdits(machine)
-    edits.set([(folio.pfn, 1)], POISON_FRAME)
-    edits.commit()
+    update_frames(machine, [(folio.pfn, 1)], lambda _: POISON_FRAME)
     return True
 
 
@@ -109,14 +106,8 @@ def _migrate(machine: Machine, pfn: int) -> None:
     with isolated_range(machine, folio.pfn, folio.pfn + folio.nr) as taken:
         if not taken.queue:
             raise KernelError("EBUSY", "the page cannot be isolated")
-        result = migrate_pages(
-            machine,
-            machine.shell_of(0),
-            taken.queue,
-            Prefer(nid_of(pfn)),
-            MigrateReason.MEMORY_FAILURE,
-            room=FOR_THE_KERNEL,
-        )
+        where, reason = Prefer(nid_of(pfn)), MigrateReason.MEMORY_FAILURE
+        result = migrate_for_the_kernel(machine, taken.queue, where, reason)
     if result.is_enomem:
         raise KernelError("ENOMEM", "there is no memory for what it holds")
     if result.stayed:

@@ -12,7 +12,6 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import NODE_SHIFT, FrameFlag, FrameRun, nid_of
 from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.calls.cpuset import track_memory_nodes
-from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.frames.page_alloc import free_pages
 from pymigrate.mm.frames.placement import Within
@@ -24,7 +23,7 @@ from pymigrate.mm.offline.page_isolation import (
     isolated_range,
     movable_runs,
 )
-from pymigrate.mm.reclaim.room import FOR_THE_KERNEL
+from pymigrate.mm.reclaim.room import migrate_for_the_kernel
 from pymigrate.mm.spaces.hugetlb_pool import dissolve_free_huge_pages
 from pymigrate.mm.state.events import MigrateReason
 from pymigrate.mm.state.machine import Machine
@@ -180,14 +179,8 @@ def do_migrate_range(machine: Machine, a: int, b: int) -> None:
     others = machine.memory_nodes - Nodemask.of(nid) or Nodemask.of(nid)
     with isolated_range(machine, a, b) as taken:
         if taken.queue:
-            migrate_pages(
-                machine,
-                machine.shell_of(0),
-                taken.queue,
-                Within(nid, others),
-                MigrateReason.MEMORY_HOTPLUG,
-                room=FOR_THE_KERNEL,
-            )
+            reason = MigrateReason.MEMORY_HOTPLUG
+            migrate_for_the_kernel(machine, taken.queue, Within(nid, others), reason)
 
 
 def _what_stays(machine: Machine, left: list[FrameRun]) -> str:

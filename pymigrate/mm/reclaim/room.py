@@ -9,8 +9,10 @@ from typing import Any
 
 from pymigrate.mm.base.gfp import TRANSHUGE
 from pymigrate.mm.engine.folio_list import Slice
+from pymigrate.mm.engine.migrate import MigrateResult, migrate_pages
 from pymigrate.mm.engine.room import Room
 from pymigrate.mm.frames.placement import Placement
+from pymigrate.mm.state.events import MigrateReason
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 
@@ -47,6 +49,13 @@ class MakesRoom(Room):
 
 
 FOR_CALLS, FOR_THE_KERNEL = MakesRoom(reclaims=True), MakesRoom(reclaims=False)
+
+
+def migrate_for_the_kernel(
+    machine: Machine, queue: Sequence[Slice], where: Placement, reason: MigrateReason
+) -> MigrateResult:
+    """Move the folios of *queue* as migrate_pages() does, on behalf of the kernel itself."""
+    return migrate_pages(machine, machine.shell_of(0), queue, where, reason, room=FOR_THE_KERNEL)
 
 
 @cache

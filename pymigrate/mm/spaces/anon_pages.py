@@ -13,8 +13,6 @@ from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
 
 SIGSEGV, SIGBUS, SIGKILL = "SIGSEGV", "SIGBUS", "SIGKILL"
-
-
 NEW = Pte.PRESENT | Pte.YOUNG  # an entry just made
 
 

@@ -8,6 +8,7 @@ from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Extent, RunMap, take_extents
 from pymigrate.mm.faults.file_fault import map_cached
 from pymigrate.mm.faults.memory import access
+from pymigrate.mm.faults.vm_fault import VmFault
 from pymigrate.mm.frames.frames import extents_of, new_frames, update_frames
 from pymigrate.mm.frames.page_alloc import reserve_pages
 from pymigrate.mm.spaces.anon_pages import Fault, anon_page_state
@@ -307,7 +308,7 @@ def _fill_cache(
         run for at, nr, _ in runs for run in space.pages.between(vma.index(at), vma.index(at + nr))
     ]
     is_stored = is_dirty and vma.is_shared
-    map_cached(machine, task, vma, cached, Pte.DIRTY | Pte.WRITE if is_stored else 0)
+    map_cached(VmFault(machine, task, vma), cached, Pte.DIRTY | Pte.WRITE if is_stored else 0)
     if is_dirty:
         extents = [extent for run in cached for extent in extents_of(run)]
         update_frames(machine, extents, lambda frame: frame.with_flags(FrameFlag.DIRTY))
