@@ -76,21 +76,15 @@ class _Touching:
 
     def run(self, machine: Machine, start: int, end: int) -> None:
         """Make all accesses at once: making them again before the next scan changes nothing."""
-        if self.length > 0:
-            _touch_once(machine, self.task, self.addr, self.length, self.write, self.stride)
-
-
-def _touch_once(
-    machine: Machine, task: Task, addr: int, length: int, write: bool, stride: int
-) -> None:
-    """One load or store at each *stride*. Raises Fault."""
-    nr = -(-length // stride)
-    first, last = addr >> PAGE_SHIFT, addr + (nr - 1) * stride >> PAGE_SHIFT
-    if stride <= PAGE_SIZE:
-        access(machine, task, first, last + 1, write)
-    elif stride % PAGE_SIZE == 0:
-        step = stride >> PAGE_SHIFT
-        access_strided(machine, task, range(first, last + 1, step), write)
-    else:
-        for at in range(addr, addr + length, stride):
-            access(machine, task, at >> PAGE_SHIFT, (at >> PAGE_SHIFT) + 1, write)
+        task, addr, write, stride = self.task, self.addr, self.write, self.stride
+        if self.length <= 0:
+            return
+        nr = -(-self.length // stride)
+        first, stop = addr >> PAGE_SHIFT, (addr + (nr - 1) * stride >> PAGE_SHIFT) + 1
+        if stride <= PAGE_SIZE:
+            access(machine, task, first, stop, write)
+        elif stride % PAGE_SIZE == 0:
+            access_strided(machine, task, range(first, stop, stride >> PAGE_SHIFT), write)
+        else:
+            for at in range(addr, addr + self.length, stride):
+                access(machine, task, at >> PAGE_SHIFT, (at >> PAGE_SHIFT) + 1, write)

@@ -201,7 +201,8 @@ def change_prot_numa(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> 
     change_huge_pmd().
     """
     here = -1 if vma.is_shared else machine.local_node(task)
-    wanted = {nid for nid in _nids(machine) if _is_wanted(machine, nid)}
+    nids = (nid for nid, node in machine.nodes.items() if node.zones)
+    wanted = {nid for nid in nids if _is_wanted(machine, nid)}
     changed = huge = 0
     edits: list[Edit[PteRun]] = []
     stamped: list[tuple[int, int]] = []
@@ -230,11 +231,6 @@ def in_one_lane(run: PteRun) -> Iterator[PteRun]:
         yield run
     else:
         yield from run.entries()
-
-
-def _nids(machine: Machine) -> Iterator[int]:
-    """The nodes that pages may lie on."""
-    return (nid for nid, node in machine.nodes.items() if node.zones)
 
 
 def _is_wanted(machine: Machine, nid: int) -> bool:

@@ -239,11 +239,6 @@ class Folio(NamedTuple):
         return any(run.frame.is_held for run in self.runs)
 
     @property
-    def is_mixed(self) -> bool:
-        """Whether its pages differ."""
-        return len(self.runs) > 1
-
-    @property
     def likely_shared(self) -> bool:
         """Whether a policy takes it for shared. Mirrors folio_likely_mapped_shared()."""
         mapcount = self.mapcount
@@ -255,7 +250,7 @@ class Folio(NamedTuple):
 
     def merged(self) -> Frame:
         """One frame that stands for all."""
-        if not self.is_mixed:
+        if len(self.runs) == 1:
             return self.frame
         flags = self.flags | FrameFlag.MIXED
         if all(run.frame.flags & FrameFlag.ZEROED for run in self.runs):

@@ -58,9 +58,10 @@ def _collapse(machine: Machine, task: Task, vma: Vma, block: int) -> None:
     if not runs and task.mm.tables.at(block) is None:
         raise ScanError("EINVAL", "nothing is mapped in a block")
     load = _load(machine, [run for run in runs if run.flags & Pte.PRESENT])
-    for run in runs:
-        if run.flags & Pte.DEVICE:
-            _bring_back(machine, task, run)
+    for run in runs:  # as __collapse_huge_page_swapin() does, what is on a device comes back
+        is_away = run.flags & Pte.DEVICE
+        if is_away and migrate_from_device(machine, task, run.start, run.end).migrated < run.nr:
+            raise ScanError("EINVAL", "there is no memory for a page that is on a device")
     pfn = _alloc(machine, task, load)
     runs = task.mm.page_table.between(block, end)  # not before: memory may have been compacted
     zeroed = _zeroed(machine, task, block)
@@ -87,12 +88,6 @@ def _load(machine: Machine, present: list[PteRun]) -> Counter[int]:
     if not any(run.flags & Pte.WRITE for run in present):
         raise ScanError("EINVAL", "no page of a block can be written")
     return load
-
-
-def _bring_back(machine: Machine, task: Task, run: PteRun) -> None:
-    """Let pages come back from a device. Mirrors __collapse_huge_page_swapin()."""
-    if migrate_from_device(machine, task, run.start, run.end).migrated < run.nr:
-        raise ScanError("EINVAL", "there is no memory for a page that is on a device")
 
 
 def _alloc(machine: Machine, task: Task, load: Counter[int]) -> int:

@@ -22,6 +22,8 @@ from pymigrate.mm.frames.buddy import (
     contig_page_info,
     extfrag_for_order,
     fragmentation_index,
+    migratetype_of,
+    set_pageblocks,
 )
 from pymigrate.mm.frames.lru_batches import (
     lru_add_drain,
@@ -29,7 +31,6 @@ from pymigrate.mm.frames.lru_batches import (
     mlocked_pfns,
     waiting_pfns,
 )
-from pymigrate.mm.frames.pageblocks import migratetype_of, set_pageblocks
 from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Node, Zone
@@ -68,7 +69,7 @@ def compact_node(
     """Compact the zones of *node*: all of each or, if it is proactive, until its score is low."""
     owners, runs = owners or Owners(machine), []
     for zone in node.zones:
-        cc = CompactControl(machine, node, zone, owners, _cpu(machine, node))
+        cc = CompactControl(machine, node, zone, owners, cpu_of_node(machine, node))
         cc.mode = MigrateMode.SYNC_LIGHT if is_proactive else MigrateMode.SYNC
         cc.whole_zone = cc.ignore_skip_hint = True
         cc.is_proactive = is_proactive
@@ -192,7 +193,8 @@ def fragmentation_score_wmark(machine: Machine, is_low: bool) -> int:
     return low if is_low else min(low + 10, 100)
 
 
-def _cpu(machine: Machine, node: Node) -> int:
+def cpu_of_node(machine: Machine, node: Node) -> int:
+    """The CPU that the kernel's thread of *node* runs on."""
     return node.cpus.first if node.cpus else machine.shell_of(0).cpu
 
 
@@ -334,8 +336,29 @@ def _tell_zone(
     call_event(machine, name, text)
 
 
-def tell_defer(machine: Machine, node: Node, zone: Zone, order: int, name: str) -> None:
-    """Note that runs are put off, or not any longer."""
+def is_deferred(machine: Machine, node: Node, zone: Zone, order: int) -> bool:
+    """Whether a run is put off; counts it. Mirrors compaction_deferred()."""
+    is_off = zone.compact.is_deferred(order)
+    if is_off:
+        _tell_defer(machine, node, zone, order, "mm_compaction_deferred")
+    return is_off
+
+
+def defer(machine: Machine, node: Node, zone: Zone, order: int) -> None:
+    """Put later runs off after a failure. Mirrors defer_compaction()."""
+    zone.compact.defer(order)
+    _tell_defer(machine, node, zone, order, "mm_compaction_defer_compaction")
+
+
+def reset_defer(
+    machine: Machine, node: Node, zone: Zone, order: int, has_allocated: bool = False
+) -> None:
+    """A run has, or should have, succeeded. Mirrors compaction_defer_reset()."""
+    zone.compact.reset_defer(order, has_allocated)
+    _tell_defer(machine, node, zone, order, "mm_compaction_defer_reset")
+
+
+def _tell_defer(machine: Machine, node: Node, zone: Zone, order: int, name: str) -> None:
     state = zone.compact
     call_event(
         machine,

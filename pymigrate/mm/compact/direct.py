@@ -15,8 +15,10 @@ from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.compact.compaction import (
     COSTLY_ORDER,
     compact_zone,
+    defer,
+    is_deferred,
+    reset_defer,
     reset_isolation_suitable,
-    tell_defer,
 )
 from pymigrate.mm.compact.control import CompactControl, CompactPriority, CompactResult
 from pymigrate.mm.compact.kcompactd import wakeup_kcompactd
@@ -109,7 +111,7 @@ class SlowPath:
             (node, zone) for node, zone in request.zones if zone.start <= page.start < zone.end
         )
         zone.compact.blockskip_flush = False
-        self._reset_defer(node, zone, request.order, has_allocated=True)
+        reset_defer(self.machine, node, zone, request.order, has_allocated=True)
         counters.add("compact_success")
         return Attempt(page, ret)
 
@@ -122,23 +124,22 @@ class SlowPath:
         call_event(machine, "mm_compaction_try_to_compact_pages", text)
         best = CompactResult.SKIPPED
         for node, zone in request.zones:
-            if priority != CompactPriority.SYNC_FULL and zone.compact.is_deferred(order):
-                tell_defer(machine, node, zone, order, "mm_compaction_deferred")
+            is_full = priority == CompactPriority.SYNC_FULL
+            if not is_full and is_deferred(machine, node, zone, order):
                 best = max(best, CompactResult.DEFERRED)
                 continue
             cc = self._control(request, node, zone, priority)
             status = compact_zone(cc)
             if cc.captured >= 0:
                 best, page = CompactResult.SUCCESS, Extent(cc.captured, 1 << order)
-                self._reset_defer(node, zone, order, has_allocated=False)
+                reset_defer(machine, node, zone, order)
                 return best, page
             best = max(best, status)
             if status == CompactResult.SUCCESS:
-                self._reset_defer(node, zone, order, has_allocated=False)
+                reset_defer(machine, node, zone, order)
                 break
             if priority != CompactPriority.ASYNC and status in _DONE:
-                zone.compact.defer(order)
-                tell_defer(machine, node, zone, order, "mm_compaction_defer_compaction")
+                defer(machine, node, zone, order)
         return best, None
 
     def _control(
@@ -154,10 +155,6 @@ class SlowPath:
         cc.has_fs, cc.is_direct = bool(request.gfp & Gfp.FS), True
         cc.whole_zone = cc.ignore_skip_hint = cc.ignore_block_suitable = is_full
         return cc
-
-    def _reset_defer(self, node: Node, zone: Zone, order: int, has_allocated: bool) -> None:
-        zone.compact.reset_defer(order, has_allocated)
-        tell_defer(self.machine, node, zone, order, "mm_compaction_defer_reset")
 
     def _wake(self, request: Request) -> None:
         """kswapd of each node has nothing to reclaim: it forgets skip bits, and wakes kcompactd."""

@@ -16,8 +16,7 @@ from pymigrate.mm.base.pageblock import (
 )
 from pymigrate.mm.base.runs import Extent, coalesce
 from pymigrate.mm.compact.control import CLUSTER, CompactControl
-from pymigrate.mm.frames.buddy import block_at, blocks_in
-from pymigrate.mm.frames.pageblocks import migratetype_of, set_pageblocks
+from pymigrate.mm.frames.buddy import block_at, blocks_in, migratetype_of, set_pageblocks
 from pymigrate.mm.state.trace import call_event
 
 

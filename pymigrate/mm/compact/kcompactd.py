@@ -12,9 +12,12 @@ from pymigrate.mm.compact.compaction import (
     compact_node,
     compact_zone,
     compaction_suit_allocation_order,
+    cpu_of_node,
+    defer,
     fragmentation_score_wmark,
     fragmentation_score_zone,
-    tell_defer,
+    is_deferred,
+    reset_defer,
     told,
 )
 from pymigrate.mm.compact.control import CompactControl, CompactResult
@@ -93,28 +96,20 @@ def _do_work(machine: Machine, node: Node, order: int, zones: list[Zone]) -> lis
     call_event(machine, "mm_compaction_kcompactd_wake", text)
     counters.add("compact_daemon_wake")
     owners = Owners(machine)
-    cpu = node.cpus.first if node.cpus else machine.shell_of(0).cpu
+    cpu = cpu_of_node(machine, node)
     for zone in zones:
         cc = CompactControl(machine, node, zone, owners, cpu, order, MigrateMode.SYNC_LIGHT)
-        if zone.compact.is_deferred(order):
-            tell_defer(machine, node, zone, order, "mm_compaction_deferred")
+        if is_deferred(machine, node, zone, order):
             runs.append(told(cc, CompactResult.DEFERRED))
             continue
         status = _suits(machine, node, zone, order)
         if status == CompactResult.CONTINUE:
             status = compact_zone(cc, to_min=True, has_reserve=False)
-            _settle(machine, node, zone, order, status)
+            if status == CompactResult.SUCCESS:
+                reset_defer(machine, node, zone, order)
+            elif status in (CompactResult.PARTIAL_SKIPPED, CompactResult.COMPLETE):
+                defer(machine, node, zone, order)
         runs.append(told(cc, status))
         counters.add("compact_daemon_migrate_scanned", cc.migrate_scanned)
         counters.add("compact_daemon_free_scanned", cc.free_scanned)
     return runs
-
-
-def _settle(machine: Machine, node: Node, zone: Zone, order: int, status: CompactResult) -> None:
-    """Put later runs off after a failure."""
-    if status == CompactResult.SUCCESS:
-        zone.compact.reset_defer(order, has_allocated=False)
-        tell_defer(machine, node, zone, order, "mm_compaction_defer_reset")
-    elif status in (CompactResult.PARTIAL_SKIPPED, CompactResult.COMPLETE):
-        zone.compact.defer(order)
-        tell_defer(machine, node, zone, order, "mm_compaction_defer_compaction")

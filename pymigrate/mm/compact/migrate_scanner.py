@@ -14,7 +14,7 @@ from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, MigrateType, block_ceil, b
 from pymigrate.mm.compact.control import CLUSTER, CompactControl
 from pymigrate.mm.engine.migrate_ops import OPS, Method
 from pymigrate.mm.engine.movable_ops import isolate_movable_page, putback_movable_page
-from pymigrate.mm.frames.pageblocks import set_pageblocks
+from pymigrate.mm.frames.buddy import set_pageblocks
 from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.trace import call_event
 

@@ -16,7 +16,8 @@ from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.migrate_bulk import Moves
 from pymigrate.mm.engine.migrate_ops import surely_moves
 from pymigrate.mm.engine.room import InFrames
-from pymigrate.mm.frames.pageblocks import migratetype_of
+from pymigrate.mm.frames.buddy import migratetype_of
+from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.state.events import MigrateReason
 from pymigrate.mm.state.trace import call_event
@@ -125,7 +126,7 @@ def _move_watched(
     queue = []
     for pfn, frame in pairs:
         if looks_movable(frame):
-            frame = _frame_at(cc, pfn)
+            frame = frame_of(machine, pfn)
             page: int | None = cc.owners.driven[pfn][1]
         else:
             page = cc.owners.page(pfn, frame)
@@ -144,12 +145,6 @@ def _move_watched(
         compaction_free(cc, [pfn for pfn in targets if not used.at(pfn) and not free.at(pfn)])
         cc.owners.is_stale = True
     return result.succeeded, result.is_enomem
-
-
-def _frame_at(cc: CompactControl, pfn: int) -> Frame:
-    run = cc.node.memmap.at(pfn)
-    assert run is not None
-    return run.frame
 
 
 def _capture(cc: CompactControl, freed: list[int]) -> None:

@@ -284,8 +284,7 @@ def mapped_runs(machine: Machine, folio: Folio, page: int) -> Iterator[PteRun]:
     for mapping in mappings(machine, folio.frame, page, page + folio.nr):
         if mapping.mm is None:
             continue
-        a, b = mapping.start + mapping.shift, mapping.end + mapping.shift
-        for run in mapping.table.between(a, b):
+        for run in mapping.entries():
             first = run.start - mapping.shift - page + folio.pfn  # the frame that would be ours
             if run.lanes and len(run.lanes) == 1 and run.lanes[0] == first:
                 yield run

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, MigrateType
+from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, BlockRun, MigrateType, block_ceil, block_floor
 from pymigrate.mm.base.runs import Extent
-from pymigrate.mm.frames.pageblocks import migratetype_of
 from pymigrate.mm.state.node import Zone
 
 MAX_PAGE_ORDER = 10
@@ -162,3 +161,27 @@ def extfrag_for_order(info: ContigInfo, order: int) -> int:
     if not info.free_pages:
         return 0
     return (info.free_pages - (info.free_blocks_suitable << order)) * 100 // info.free_pages
+
+
+def migratetype_of(zone: Zone, pfn: int) -> MigrateType:
+    """The type of the pageblock that *pfn* lies in. Mirrors get_pageblock_migratetype()."""
+    run = zone.pageblocks.at(pfn)
+    return run.migratetype if run else MigrateType.MOVABLE
+
+
+def set_pageblocks(
+    zone: Zone,
+    start: int,
+    end: int,
+    migratetype: MigrateType | None = None,
+    skip: bool | None = None,
+) -> None:
+    """Change the pageblocks that [start, end) meets: their type, their skip bit, or both."""
+    runs: list[BlockRun] = []
+    for low, high, run in zone.pageblocks.spans(block_floor(start), block_ceil(end)):
+        kind = run.migratetype if run else MigrateType.MOVABLE
+        kind = kind if migratetype is None else migratetype
+        is_skipped_now = (run.skip if run else False) if skip is None else skip
+        if kind != MigrateType.MOVABLE or is_skipped_now:
+            runs.append(BlockRun(low, high - low, kind, is_skipped_now))
+    zone.pageblocks.put(block_floor(start), block_ceil(end), *runs)

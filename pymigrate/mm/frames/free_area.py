@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.base.pageblock import MigrateType
 from pymigrate.mm.base.runs import Extent, coalesce
-from pymigrate.mm.frames.pageblocks import migratetype_of
+from pymigrate.mm.frames.buddy import migratetype_of
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Zone
 

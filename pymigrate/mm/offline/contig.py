@@ -8,10 +8,10 @@ from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, MigrateType, block_ceil, b
 from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate_bulk import is_plain
+from pymigrate.mm.frames.buddy import set_pageblocks
 from pymigrate.mm.frames.free_area import cma_areas, cma_ranges
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.frames.page_alloc import free_pages
-from pymigrate.mm.frames.pageblocks import set_pageblocks
 from pymigrate.mm.frames.placement import Prefer
 from pymigrate.mm.offline.page_isolation import (
     InRange,

@@ -12,11 +12,10 @@ from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, PAGEBLOCK_ORDER, MigrateType, block_floor
 from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.compact.direct import Request, SlowPath
-from pymigrate.mm.frames.buddy import blocks_in
-from pymigrate.mm.frames.frames import FrameEdits
+from pymigrate.mm.frames.buddy import blocks_in, migratetype_of, set_pageblocks
+from pymigrate.mm.frames.frames import FrameEdits, update_frames
 from pymigrate.mm.frames.free_area import free_regular, nr_free_cma
 from pymigrate.mm.frames.page_alloc import freed_on_error, zonelist
-from pymigrate.mm.frames.pageblocks import migratetype_of, set_pageblocks
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Allocation, Node, Zone
 
@@ -78,9 +77,8 @@ def alloc_kernel_pages(machine: Machine, name: str, nid: int, cpu: int, wanted: 
 def free_kernel_pages(machine: Machine, name: str) -> int:
     """Give the blocks called *name* back; how many there were."""
     allocation = machine.allocations.pop(name)
-    edits = FrameEdits(machine)
-    edits.free([(pfn, 1 << allocation.order) for pfn in sorted(allocation.pfns)])
-    edits.commit()
+    extents = [(pfn, 1 << allocation.order) for pfn in sorted(allocation.pfns)]
+    update_frames(machine, extents, lambda _: None)
     return len(allocation.pfns)
 
 

@@ -250,9 +250,7 @@ def _mapped(machine: Machine, part: Slice) -> Iterator[tuple[Mm, PteRun]]:
     for mapping in mappings(machine, part.states.first, part.run.start, part.run.end):
         if mapping.mm is None:
             continue
-        for run in mapping.table.between(
-            mapping.start + mapping.shift, mapping.end + mapping.shift
-        ):
+        for run in mapping.entries():
             places = ((bisect_right(starts, pfn) - 1, pfn) for pfn in run.lanes)
             if any(i >= 0 and pfn < extents[i].start + extents[i].nr for i, pfn in places):
                 yield mapping.mm, run

@@ -15,6 +15,7 @@ from enum import Enum
 
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate import migrate_pages
+from pymigrate.mm.frames.hot_pages import TIERING
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.frames.memory_tiers import demotion_of, next_demotion_node
 from pymigrate.mm.frames.page_alloc import available, room_for, zonelist
@@ -37,7 +38,6 @@ from pymigrate.mm.state.task import Task
 
 SWAP_CLUSTER_MAX = 32  # base pages that direct reclaim wants
 LIST_NR = 64  # MIN_LRU_BATCH: base pages that are isolated together
-_TIERING = 2  # of kernel.numa_balancing
 
 
 class Reclaimer(Enum):
@@ -262,7 +262,7 @@ def _nr_below(machine: Machine, node: Node) -> int:
     lacking = 0
     for zone in node.zones:
         mark = zone.watermark_high + zone.reserve
-        if machine.numa_balancing & _TIERING:
+        if machine.numa_balancing & TIERING:
             mark += zone.watermark_high - zone.watermark_low
         lacking = mark + 1 - zone.nr_free
         if lacking <= 0:

@@ -33,6 +33,10 @@ class Mapping(NamedTuple):
     shift: int
     mm: Mm | None  # None for the page cache
 
+    def entries(self) -> list[PteRun]:
+        """What stands there."""
+        return self.table.between(self.start + self.shift, self.end + self.shift)
+
 
 def mappings(machine: Machine, frame: Frame, a: int, b: int) -> Iterator[Mapping]:
     """Where pages [a, b) of *frame*'s owner may be mapped; for a file the page cache comes first.

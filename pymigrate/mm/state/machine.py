@@ -200,10 +200,7 @@ def region_of(machine: Machine, task: Task, name: str) -> Region | None:
     The steps of a scenario have a stricter rule (scenario/spec/names.py): a child can name what
     its parent had when it forked. It is checked before there is a machine.
     """
-    for owner in owners_of(machine, task):
-        if (owner, name) in machine.regions:
-            return machine.regions[owner, name]
-    return None
+    return regions_of(machine, task).get(name)
 
 
 def regions_of(machine: Machine, task: Task) -> dict[str, Region]:

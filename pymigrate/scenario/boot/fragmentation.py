@@ -7,8 +7,8 @@ from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, MigrateType
 from pymigrate.mm.base.pte import Pte, PteRun, weave
 from pymigrate.mm.base.runs import Extent, coalesce
+from pymigrate.mm.frames.buddy import set_pageblocks
 from pymigrate.mm.frames.frames import FrameEdits
-from pymigrate.mm.frames.pageblocks import set_pageblocks
 from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Node, Zone

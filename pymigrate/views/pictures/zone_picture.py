@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, MigrateType, block_ceil
-from pymigrate.mm.frames.pageblocks import migratetype_of
+from pymigrate.mm.frames.buddy import migratetype_of
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Node, Zone
 from pymigrate.views.pictures.show import Span

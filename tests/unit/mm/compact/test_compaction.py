@@ -11,7 +11,7 @@ from pymigrate.mm.compact.compaction import suitable_block
 from pymigrate.mm.compact.control import WHOLE_ZONE, CompactControl
 from pymigrate.mm.compact.migrate_scanner import may_isolate
 from pymigrate.mm.compact.owners import Owners
-from pymigrate.mm.frames.pageblocks import set_pageblocks
+from pymigrate.mm.frames.buddy import set_pageblocks
 from pymigrate.mm.state.cost import Tally
 from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.machine import Machine

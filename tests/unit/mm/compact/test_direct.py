@@ -13,8 +13,8 @@ from pymigrate.mm.compact.kcompactd import (
     proactive_compact_node,
     wakeup_kcompactd,
 )
+from pymigrate.mm.frames.buddy import migratetype_of
 from pymigrate.mm.frames.frames import update_frames
-from pymigrate.mm.frames.pageblocks import migratetype_of
 from pymigrate.mm.reclaim.kernel_alloc import Blocks, alloc_kernel_pages, free_kernel_pages
 from pymigrate.mm.state.compact import MAX_DEFER_SHIFT, CompactState
 from pymigrate.mm.state.machine import Machine, telling

@@ -13,7 +13,7 @@ from pymigrate.mm.compact.free_scanner import (
     release_freepages,
 )
 from pymigrate.mm.compact.owners import Owners
-from pymigrate.mm.frames.pageblocks import set_pageblocks
+from pymigrate.mm.frames.buddy import set_pageblocks
 from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.machine import Machine
 from tests.conftest import new_task, touched, two_nodes

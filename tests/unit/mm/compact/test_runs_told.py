@@ -13,7 +13,7 @@ from pymigrate.mm.compact.compaction import (
 from pymigrate.mm.compact.control import WHOLE_ZONE, CompactControl
 from pymigrate.mm.compact.kcompactd import poll
 from pymigrate.mm.compact.owners import Owners
-from pymigrate.mm.frames.pageblocks import set_pageblocks
+from pymigrate.mm.frames.buddy import set_pageblocks
 from pymigrate.mm.state.events import Event, MigrateMode
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch

@@ -13,12 +13,13 @@ from pymigrate.mm.frames.buddy import (
     contig_infos,
     extfrag_for_order,
     fragmentation_index,
+    migratetype_of,
     nr_free,
     nr_free_by_type,
     nr_pageblocks,
+    set_pageblocks,
     unusable_free_index,
 )
-from pymigrate.mm.frames.pageblocks import migratetype_of, set_pageblocks
 from pymigrate.mm.state.node import Zone
 
 

@@ -5,8 +5,8 @@ import pytest
 from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pageblock import MigrateType
 from pymigrate.mm.calls import ksm
+from pymigrate.mm.frames.buddy import set_pageblocks
 from pymigrate.mm.frames.frames import frame_of
-from pymigrate.mm.frames.pageblocks import set_pageblocks
 from pymigrate.mm.offline.page_isolation import (
     has_unmovable_pages,
     isolate_range,

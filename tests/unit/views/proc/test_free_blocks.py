@@ -3,8 +3,8 @@
 import pytest
 
 from pymigrate.mm.base.pageblock import MigrateType
+from pymigrate.mm.frames.buddy import set_pageblocks
 from pymigrate.mm.frames.page_alloc import reserve_pages
-from pymigrate.mm.frames.pageblocks import set_pageblocks
 from pymigrate.mm.state.machine import Machine
 from pymigrate.views.proc import buddyinfo, extfrag, pagetypeinfo
 from tests.conftest import two_nodes
