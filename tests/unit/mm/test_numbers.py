@@ -126,6 +126,7 @@ def test_each_flag_has_a_bit_of_its_own(kind: Any) -> None:
     values = [value for name, value in vars(kind).items() if name.isupper()]
     single = [value for value in values if value and value & value - 1 == 0]
     assert len(set(single)) == len(single) >= len(values) - 3
+    assert not any(value & ~sum(single) for value in values)
 
 
 @pytest.mark.parametrize(

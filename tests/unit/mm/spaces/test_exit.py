@@ -1,5 +1,7 @@
 """Who is killed when memory runs out."""
 
+import pytest
+
 from pymigrate.mm.spaces.exit import out_of_memory, resident_pages
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import set_mempolicy
@@ -35,11 +37,12 @@ def test_a_task_that_fills_the_machine_is_killed() -> None:
     assert [node.nr_free for node in machine.nodes.values()] == [512, 512]
 
 
-def test_a_task_goes_on_when_a_larger_one_was_killed() -> None:
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_a_task_goes_on_when_a_larger_one_was_killed(is_shared: bool) -> None:
     machine = two_nodes("2MiB")
     large, small = new_task(machine, "large"), new_task(machine, "small")
     touched(machine, large, "3MiB")
-    addr = mapped(machine, small, "2MiB")
+    addr = mapped(machine, small, "2MiB", is_shared=is_shared)
     assert touch(machine, small, addr, 2 << 20) is None
     assert list(machine.tasks.values()) == [small]
     assert sum(nr for nr, node in nodes_of(machine, small, addr, "2MiB") if node >= 0) == 512
