@@ -123,7 +123,7 @@ def compact_zone(
 
 
 def compaction_suitable(
-    machine: Machine, node: Node, zone: Zone, order: int, has_reserve: bool = True
+    machine: Machine, node: Node, zone: Zone, order: int, has_reserve: bool
 ) -> bool:
     """Whether a run has enough free memory, and would mend what keeps allocations from it.
 

@@ -129,6 +129,14 @@ def test_each_flag_has_a_bit_of_its_own(kind: Any) -> None:
     assert not any(value & ~sum(single) for value in values)
 
 
+def test_capabilities_are_numbered_as_in_the_kernel() -> None:
+    assert {cap.name: cap.bit_length() - 1 for cap in Cap} == {
+        "SYS_PTRACE": 19,
+        "SYS_ADMIN": 21,
+        "SYS_NICE": 23,
+    }
+
+
 @pytest.mark.parametrize(
     ("defrag", "plain", "madvised"),
     [

@@ -30,8 +30,9 @@ from tests.unit.mm.conftest import loaded
 
 
 def test_written_memory_is_mapped_twice_and_write_protected(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "64KiB")
+    addr, machine.now = touched(machine, task, "64KiB"), 5000
     child = fork(machine, task, "b")
+    assert child.mm.numa.next_scan == 5000 + 1000
     assert frame_of(machine, 0).mapcount == 2
     assert flags_at(task, addr) == Pte.PRESENT | Pte.DIRTY | Pte.YOUNG
     assert flags_at(child, addr) == Pte.PRESENT | Pte.DIRTY

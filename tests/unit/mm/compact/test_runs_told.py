@@ -141,6 +141,12 @@ def test_a_run_is_told(
     assert told(declared(*patterns, memory="8MiB"), mode, **how) == lines
 
 
+def test_a_part_of_a_block_that_cannot_become_free_is_left_at_once() -> None:
+    machine = declared("stride: 8", KERNEL, memory="8MiB")
+    lines = told(machine, ASYNC, order=4, is_direct=True, migratetype=MigrateType.MOVABLE)
+    assert lines[3] == "isolate_migratepages range=(0x0 ~ 0x20) nr_scanned=27 nr_taken=2"
+
+
 def test_no_block_of_cma_is_captured() -> None:
     machine = declared(FEW, memory="8MiB")
     set_pageblocks(machine.nodes[0].zones[0], 0, 512, MigrateType.CMA)
@@ -194,7 +200,7 @@ def test_only_costly_orders_ask_whether_memory_is_scattered(order: int, suits: b
     zone = node.zones[0]
     zone.free = RunMap([Extent(i, 1) for i in range(1, 2048, 2)])
     zone.nr_free = 1024
-    assert compaction_suitable(machine, node, zone, order) is suits
+    assert compaction_suitable(machine, node, zone, order, has_reserve=True) is suits
 
 
 @pytest.mark.parametrize(("proactiveness", "when"), [(0, 0), (20, 1500)])

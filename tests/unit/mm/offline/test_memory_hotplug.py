@@ -185,12 +185,15 @@ def test_empty_node_has_no_memory_for_anybody(machine: Machine, task: Task) -> N
     assert nodes_of(machine, task, addr, "8KiB") == [[2, 2]]
 
 
-def test_watermarks_follow(machine: Machine) -> None:
-    before = machine.nodes[1].zones[0].watermark_low
+def test_watermarks_and_span_follow(machine: Machine) -> None:
+    [zone] = machine.nodes[1].zones
+    before = zone.watermark_low
     offline_pages(machine, block(machine, 2))
-    assert machine.nodes[1].zones[0].watermark_low < before
+    assert zone.watermark_low < before
+    assert zone.span == (zone.start + 32768, zone.end)
     online_pages(machine, block(machine, 2))
-    assert machine.nodes[1].zones[0].watermark_low == before
+    assert zone.watermark_low == before
+    assert zone.span == (zone.start, zone.end)
 
 
 def test_policies_are_rebound_as_when_a_cpuset_loses_the_node(machine: Machine, task: Task) -> None:
