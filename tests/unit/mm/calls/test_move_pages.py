@@ -220,8 +220,8 @@ class TestListsOfAnyLength:
 
     def test_outside_of_all_memory(self, machine: Machine, task: Task, size: int) -> None:
         addr = touched(machine, task, "16KiB")
-        status = [1] * 4 + [EFAULT] * (size - 4)
-        assert move(machine, task, addr, list(range(size)), 1) == (0, status)
+        status = [EFAULT] + [1] * 4 + [EFAULT] * (size - 5)
+        assert move(machine, task, addr, list(range(-1, size - 1)), 1) == (0, status)
 
     def test_shared(self, machine: Machine, task: Task, size: int) -> None:
         addr = touched(machine, task, "400KiB")
