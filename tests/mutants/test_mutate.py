@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.mutants.__main__ import ROOT, equivalents
 from tests.mutants.mutate import mutants
 
 
@@ -34,3 +35,13 @@ def test_a_line_has_these_mutants(source: str, expected: list[str]) -> None:
 def test_a_mutant_knows_its_statement_whose_tests_are_run() -> None:
     source = b"if (a\n    and b):\n    f()\n"
     assert {mutant.lines for mutant in mutants("x.py", source)} == {range(1, 3), range(3, 4)}
+
+
+def test_what_is_left_out_as_equivalent_is_there() -> None:
+    files = {path: (ROOT / path).read_bytes() for path, *_ in equivalents()}
+    there = {
+        (path, *mutant.shown(source))
+        for path, source in files.items()
+        for mutant in mutants(path, source)
+    }
+    assert equivalents() <= there
