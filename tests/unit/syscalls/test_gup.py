@@ -2,6 +2,7 @@
 
 import pytest
 
+from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch
@@ -16,6 +17,7 @@ from pymigrate.syscalls.process import exit_task, fork, touch
 from tests.conftest import (
     PAGE,
     errno_of,
+    flags_at,
     mapped,
     maps,
     new_file,
@@ -308,3 +310,12 @@ def test_huge_page_of_the_pool_moves_to_one_that_is_not_movable(nr: int) -> None
     pin(machine, task, addr, PAGE, LONG)
     assert zones_of(machine, task, addr, 1) == {(1, "dma32")}
     assert is_sound(machine)
+
+
+def test_pin_leaves_a_huge_entry_that_was_not_used_as_it_is(machine: Machine, task: Task) -> None:
+    machine.thp = "always"
+    addr = touched(machine, task, "2MiB")
+    child = fork(machine, task, "b")
+    pin(machine, child, addr, PAGE, False)
+    assert not flags_at(child, addr) & Pte.YOUNG
+    assert child.mm.page_table.runs[0].order == 9

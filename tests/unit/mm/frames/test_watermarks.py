@@ -2,7 +2,7 @@
 
 import pytest
 
-from pymigrate.mm.frames.watermarks import min_free_kbytes
+from pymigrate.mm.frames.watermarks import min_free_kbytes, total_reserve
 from tests.conftest import nodes_with
 
 
@@ -24,3 +24,13 @@ def test_min_free_kbytes_grows_with_the_root_of_memory_and_with_the_zones_for_hu
     machine = nodes_with(memory)
     machine.thp = thp
     assert min_free_kbytes(machine) == kbytes
+
+
+def test_programs_cannot_count_on_high_watermarks_and_reserves() -> None:
+    machine = nodes_with("64MiB")
+    dma, dma32 = machine.nodes[0].zones
+    assert dma.reserve > 0
+    kept = dma.watermark_high + dma.reserve
+    assert total_reserve(machine) == kept + dma32.watermark_high
+    dma32.watermark_high = 20000
+    assert total_reserve(machine) == kept + dma32.nr
