@@ -124,3 +124,14 @@ def test_turns_of_pages_from_an_index_on(index: int, step: int, turns: tuple[int
 def test_who_takes_no_turns_asks_for_the_same_at_every_index() -> None:
     where = Within(0, mask("1"))
     assert from_index(where, 5, 3) is where
+
+
+@pytest.mark.parametrize(("home", "start"), [(-1, 1), (0, 0), (2, 2)])
+def test_the_search_begins_at_the_home_node_or_the_tasks(home: int, start: int) -> None:
+    machine = four_nodes("4MiB")
+    task, nodes = new_task(machine, cpu=1), mask("0,2")
+    many, bind = (
+        placement(machine, task, Mempolicy(mode, 0, nodes, nodes, home))
+        for mode in (MPOL.PREFERRED_MANY, MPOL.BIND)
+    )
+    assert (many, bind) == (PreferMany(start, nodes), Within(start, nodes))
