@@ -27,12 +27,11 @@ def work_on(
     machine: Machine, task: Task, addr: int, length: int, kind: Busy | None, passes: int
 ) -> None:
     """Let the pages that *task* maps in a range be worked on (None: no longer); see busy.py."""
-    for run in task.mm.page_table.between(*page_range(addr, length)):
-        for entry in run.entries() if run.lanes and run.flags & Pte.PRESENT else ():
-            if kind is None:
-                end(machine, folio_of(machine, entry.lanes[0]).pfn)
-            else:
-                begin(machine, entry.lanes[0], kind, passes)
+    for pfn in _mapped(task, addr, length):
+        if kind is None:
+            end(machine, folio_of(machine, pfn).pfn)
+        else:
+            begin(machine, pfn, kind, passes)
 
 
 def add_to_swap_cache(machine: Machine, task: Task, addr: int, length: int) -> None:
@@ -41,8 +40,14 @@ def add_to_swap_cache(machine: Machine, task: Task, addr: int, length: int) -> N
     That is how pages are that were swapped out and read again. There is no swap otherwise: a
     store into such a page gives its place up. Mirrors add_to_swap() and do_swap_page().
     """
-    for run in task.mm.page_table.between(*page_range(addr, length)):
-        for entry in run.entries() if run.lanes and run.flags & Pte.PRESENT else ():
-            folio = folio_of(machine, entry.lanes[0])
-            if folio.is_anon and not folio.flags & FrameFlag.HUGETLB:
-                update_folio(machine, folio.pfn, lambda f: f.with_flags(FrameFlag.SWAPCACHE))
+    for pfn in _mapped(task, addr, length):
+        folio = folio_of(machine, pfn)
+        if folio.is_anon and not folio.flags & FrameFlag.HUGETLB:
+            update_folio(machine, pfn, lambda frame: frame.with_flags(FrameFlag.SWAPCACHE))
+
+
+def _mapped(task: Task, addr: int, length: int) -> list[int]:
+    """The first frame of each entry that a range has."""
+    runs = task.mm.page_table.between(*page_range(addr, length))
+    there = [run for run in runs if run.lanes and run.flags & Pte.PRESENT]
+    return [pfn for run in there for pfn in run.pfns()]

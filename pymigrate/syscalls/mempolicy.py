@@ -8,9 +8,8 @@ from pymigrate.mm.calls.mbind import do_mbind, set_home_node
 from pymigrate.mm.engine.queue_folios import Walk
 from pymigrate.mm.faults.memory import access
 from pymigrate.mm.faults.vm_fault import Access
-from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.frames.placement import cursor_placement, turns_of
-from pymigrate.mm.spaces.anon_pages import Fault
+from pymigrate.mm.spaces.anon_pages import Fault, vma_policy
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.policy import Mempolicy, new_policy, set_nodemask, split_mode
 from pymigrate.mm.state.task import Cap, Task
@@ -142,8 +141,7 @@ def _policy_at(
     vma = task.mm.find_vma(page)
     if vma is None:
         raise KernelError("EFAULT", f"nothing is mapped at {addr:#x}")
-    space = machine.spaces[vma.space] if vma.space else None
-    policy = space.policy_at(vma.index(page)) if space and space.is_shmem else vma.policy
+    policy = vma_policy(machine, vma, page)
     if not want_node:
         return policy, None
     try:
@@ -154,5 +152,4 @@ def _policy_at(
     assert run is not None
     if not run.lanes:
         return policy, machine.memory_nodes.first  # the zero page belongs to the kernel's image
-    frame_of(machine, run.pfn(page))
     return policy, nid_of(run.pfn(page))

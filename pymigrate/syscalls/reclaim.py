@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.calls.cpuset import find_cpuset, tasks_of
 from pymigrate.mm.reclaim.vmscan import memory_reclaim
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
@@ -37,6 +38,4 @@ def cpuset_tasks(machine: Machine, name: str) -> list[Task]:
 
     Raises KernelError ENOENT.
     """
-    if name not in machine.cpusets:
-        raise KernelError("ENOENT", f"there is no cpuset {name}")
-    return [task for task in machine.tasks.values() if task.cpuset == name]
+    return tasks_of(machine, find_cpuset(machine, name))

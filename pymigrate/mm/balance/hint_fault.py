@@ -32,10 +32,10 @@ from pymigrate.mm.frames.memory_tiers import node_is_toptier
 from pymigrate.mm.frames.page_alloc import available
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.reclaim.vmscan import can_demote, wakeup_kswapd
+from pymigrate.mm.spaces.anon_pages import vma_policy
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Node
-from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.uapi import BALANCING
@@ -171,19 +171,12 @@ def _restore(task: Task, vma: Vma, parts: list[PteRun], folio: Folio, may_write:
     table.edit([(run.start, run.end, (run,)) for run in restored])
 
 
-def _policy(machine: Machine, task: Task, vma: Vma, page: int) -> Mempolicy | None:
-    """The policy of *page*. Mirrors get_vma_policy()."""
-    space = machine.spaces[vma.space] if vma.space else None
-    own = space.policy_at(vma.index(page)) if space and space.is_shmem else vma.policy
-    return own or task.policy
-
-
 def _may_follow(machine: Machine, task: Task, vma: Vma, page: int, here: int) -> bool:
     """Whether the policy lets a page come to node *here*. Mirrors mpol_misplaced().
 
     Without a policy pages that are there already are left alone, and not asked who uses them.
     """
-    policy = _policy(machine, task, vma, page)
+    policy = vma_policy(machine, vma, page) or task.policy
     if policy is not None:
         return bool(policy.flags & BALANCING) and here in policy.nodes
     run = task.mm.page_table.at(page)

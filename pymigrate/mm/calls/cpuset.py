@@ -24,6 +24,11 @@ def find_cpuset(machine: Machine, name: str) -> Cpuset:
     return machine.cpusets[name]
 
 
+def tasks_of(machine: Machine, cpuset: Cpuset) -> list[Task]:
+    """The tasks of *cpuset*."""
+    return [task for task in machine.tasks.values() if task.cpuset == cpuset.name]
+
+
 def cpuset_mems_allowed(machine: Machine, task: Task) -> Nodemask:
     """The nodes with memory that *task*'s cpuset allows."""
     return effective_mems(machine, cpuset_of(machine, task)) & machine.memory_nodes
@@ -52,24 +57,17 @@ def update_nodemask(machine: Machine, cpuset: Cpuset, mems: Nodemask) -> None:
         raise KernelError("EINVAL", f"nodes {mems - machine.memory_nodes} have no memory")
     if mems == cpuset.mems:
         return
-    tasks = [task for task in machine.tasks.values() if task.cpuset == cpuset.name]
-    if not mems and tasks and machine.release.cpuset_v1:
+    if not mems and tasks_of(machine, cpuset) and machine.release.cpuset_v1:
         raise KernelError("ENOSPC", "a cpuset with tasks needs a node")
     cpuset.mems = mems
-    allowed = effective_mems(machine, cpuset)
-    for task in tasks:
-        _change_nodemask(task, allowed)
-        _rebind_vmas(task, allowed)
-        if cpuset.memory_migrate:
-            _migrate(machine, task, cpuset.old_mems, allowed)
-    cpuset.old_mems = allowed
+    _update_tasks_nodemask(machine, cpuset, cpuset.memory_migrate)
 
 
 def update_cpumask(machine: Machine, cpuset: Cpuset, cpus: Cpumask) -> None:
     """Change a cpuset's CPUs; its tasks move. Raises KernelError EINVAL, ENOSPC."""
     if not cpus.is_subset(machine.cpus):
         raise KernelError("EINVAL", f"CPUs {cpus - machine.cpus} do not exist")
-    tasks = [task for task in machine.tasks.values() if task.cpuset == cpuset.name]
+    tasks = tasks_of(machine, cpuset)
     if not cpus and tasks and machine.release.cpuset_v1:
         raise KernelError("ENOSPC", "a cpuset with tasks needs a CPU")
     cpuset.cpus = cpus
@@ -114,19 +112,26 @@ def track_memory_nodes(machine: Machine) -> None:
         if machine.release.cpuset_v1:
             cpuset.mems &= top.mems
         allowed = effective_mems(machine, cpuset)
-        tasks = [task for task in machine.tasks.values() if task.cpuset == cpuset.name]
         if not allowed:
-            for task in tasks:
+            for task in tasks_of(machine, cpuset):
                 attach(machine, task, top)
-            continue
-        if allowed == cpuset.old_mems:
-            continue
-        for task in tasks:
-            _change_nodemask(task, allowed)
-            _rebind_vmas(task, allowed)
-            if cpuset.memory_migrate and cpuset is not top:
-                _migrate(machine, task, cpuset.old_mems, allowed)
-        cpuset.old_mems = allowed
+        elif allowed != cpuset.old_mems:
+            follows = cpuset.memory_migrate and cpuset is not top
+            _update_tasks_nodemask(machine, cpuset, follows)
+
+
+def _update_tasks_nodemask(machine: Machine, cpuset: Cpuset, follows: bool) -> None:
+    """Let tasks use what *cpuset* allows now; whether their memory *follows*.
+
+    Mirrors update_tasks_nodemask().
+    """
+    allowed = effective_mems(machine, cpuset)
+    for task in tasks_of(machine, cpuset):
+        _change_nodemask(task, allowed)
+        _rebind_vmas(task, allowed)
+        if follows:
+            _migrate(machine, task, cpuset.old_mems, allowed)
+    cpuset.old_mems = allowed
 
 
 def _change_cpumask(machine: Machine, task: Task, cpuset: Cpuset) -> None:

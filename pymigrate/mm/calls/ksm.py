@@ -17,7 +17,7 @@ from pymigrate.mm.faults.vm_fault import VmFault
 from pymigrate.mm.faults.wp_fault import wp_page_copy
 from pymigrate.mm.frames.frames import folio_of, frame_of, update_folio
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
-from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio
+from pymigrate.mm.spaces.huge_split import split_huge_page
 from pymigrate.mm.spaces.rmap import page_of
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
@@ -251,7 +251,4 @@ def _split(machine: Machine, entry: PteRun) -> bool:
     """Split the large folio that *entry* maps, or a page of."""
     folio = folio_of(machine, entry.lanes[0])
     page = entry.start - (entry.lanes[0] - folio.pfn)
-    if not folio.is_anon or not split_folio(machine, folio, page):
-        return False
-    free_unmapped(machine, folio)
-    return True
+    return folio.is_anon and split_huge_page(machine, folio, page)

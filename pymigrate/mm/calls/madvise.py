@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pymigrate.mm.base.memmap import Folio, Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.frames.frames import extents_of, folio_of, update_folio, update_frames
-from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio
+from pymigrate.mm.spaces.huge_split import split_huge_page
 from pymigrate.mm.spaces.zap import zap
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
@@ -53,7 +53,7 @@ def pageout(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
             continue
         if folio.flags & FrameFlag.SWAPBACKED:
             if folio.order:
-                _split(machine, folio, run.start)
+                split_huge_page(machine, folio, run.start)
             continue
         dirty = bool(run.flags & Pte.DIRTY or folio.flags & FrameFlag.DIRTY)
         if folio.is_anon and dirty:
@@ -92,7 +92,7 @@ def _advised(machine: Machine, task: Task, a: int, b: int) -> Iterator[tuple[Pte
                 yield run, folio
         elif not folio.likely_shared:
             page = run.start - (run.lanes[0] - folio.pfn)
-            if _split(machine, folio, page):
+            if split_huge_page(machine, folio, page):
                 at = max(run.start, a)
 
 
@@ -115,13 +115,6 @@ def _batch(found: list[PteRun], folio: Folio) -> PteRun:
                 return first._replace(nr=nr)
             nr += 1
     return first._replace(nr=nr)
-
-
-def _split(machine: Machine, folio: Folio, page: int) -> bool:
-    if not split_folio(machine, folio, page):
-        return False
-    free_unmapped(machine, folio)
-    return True
 
 
 def _is_only(run: PteRun, folio: Folio) -> bool:

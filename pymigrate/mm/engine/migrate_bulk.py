@@ -11,7 +11,7 @@ from pymigrate.mm.base.runs import Edit, Extent, RunMap, coalesce, pages_to_exte
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate_ops import surely_moves
 from pymigrate.mm.engine.work import Stats
-from pymigrate.mm.frames.frames import FrameEdits, update_frames, whole_folios
+from pymigrate.mm.frames.frames import FrameEdits, frame_runs, update_frames, whole_folios
 from pymigrate.mm.frames.hot_pages import forget_cpupids
 from pymigrate.mm.frames.page_alloc import alloc_run, room_for
 from pymigrate.mm.frames.placement import Cycle, Placement, from_index, turns_of
@@ -252,11 +252,7 @@ def is_plain(machine: Machine, part: Slice) -> bool:
     known = part.states.distinct
     if any(frame.pte_maps or not frame.pmd_maps for frame in known):
         return False
-    return all(
-        found.frame in known
-        for start, nr in part.extents()
-        for found in machine.memmap_of(start).between(start, start + nr)
-    )
+    return all(found.frame in known for found in frame_runs(machine, part.extents()))
 
 
 def _placed(part: Slice, extents: Sequence[Extent]) -> list[PteRun]:

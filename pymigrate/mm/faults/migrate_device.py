@@ -39,7 +39,7 @@ from pymigrate.mm.frames.page_alloc import alloc_run
 from pymigrate.mm.frames.placement import placement
 from pymigrate.mm.spaces.anon_pages import anon_page_state, kill_for_memory, vma_policies
 from pymigrate.mm.spaces.huge_pmd import split_huge_pmds
-from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio
+from pymigrate.mm.spaces.huge_split import split_huge_page
 from pymigrate.mm.spaces.rmap import anon_vma_prepare
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
@@ -203,8 +203,8 @@ def _split_huge(machine: Machine, task: Task, a: int, b: int) -> None:
         for entry in run.entries():
             pfn = entry.lanes[0]
             folio = folio_of(machine, pfn)
-            if _try_lock(machine, pfn) and split_folio(machine, folio, entry.start):
-                free_unmapped(machine, folio)
+            if _try_lock(machine, pfn):
+                split_huge_page(machine, folio, entry.start)
 
 
 def _try_lock(machine: Machine, pfn: int) -> bool:

@@ -59,11 +59,8 @@ def wp_page_copy(vmf: VmFault, run: PteRun, zeroed: bool) -> None:
 
 def stored(machine: Machine, run: PteRun, a: int, b: int) -> None:
     """Note that something was stored into pages [a, b) of *run*."""
-    for start, nr in extents_between(run, a, b):
-        found = machine.memmap_of(start).between(start, start + nr)
-        if any(part.frame.flags & FrameFlag.ZEROED for part in found):
-            extent = [(start, nr)]
-            update_frames(machine, extent, lambda f: f.without_flags(FrameFlag.ZEROED))
+    extents = extents_between(run, a, b)
+    update_frames(machine, extents, lambda frame: frame.without_flags(FrameFlag.ZEROED))
 
 
 def _wp_page_reuse(vmf: VmFault, run: PteRun) -> None:

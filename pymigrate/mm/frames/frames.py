@@ -98,18 +98,23 @@ def new_frames(machine: Machine, runs: Iterable[PteRun], frame: Frame) -> None:
     edits.commit()
 
 
+def frame_runs(machine: Machine, extents: Iterable[tuple[int, int]]) -> Iterator[FrameRun]:
+    """Those of the frames of *extents* that are in use, as far as they are alike."""
+    for start, nr in extents:
+        yield from machine.memmap_of(start).between(start, start + nr)
+
+
 def update_frames(
     machine: Machine, extents: Iterable[tuple[int, int]], change: Callable[[Frame], Frame | None]
 ) -> None:
     """Replace each frame of *extents* (disjoint) by what *change* makes of it; None frees it."""
     edits = FrameEdits(machine)
-    for start, nr in extents:
-        for run in machine.memmap_of(start).between(start, start + nr):
-            frame = change(run.frame)
-            if frame is None:
-                edits.free([(run.start, run.nr)], run.frame.flags)
-            elif frame != run.frame:
-                edits.set([(run.start, run.nr)], frame)
+    for run in frame_runs(machine, extents):
+        frame = change(run.frame)
+        if frame is None:
+            edits.free([(run.start, run.nr)], run.frame.flags)
+        elif frame != run.frame:
+            edits.set([(run.start, run.nr)], frame)
     edits.commit()
 
 
@@ -197,11 +202,10 @@ def update_folio(machine: Machine, pfn: int, change: Callable[[Frame], Frame | N
 def whole_folios(machine: Machine, extents: Iterable[tuple[int, int]]) -> list[Extent]:
     """*extents*, so extended that they end where folios do."""
     found: set[tuple[int, int]] = set()
-    for start, nr in extents:
-        for run in machine.memmap_of(start).between(start, start + nr):
-            mask = (1 << run.frame.order) - 1
-            low, high = run.start & ~mask, run.start + run.nr + mask & ~mask
-            found.add((low, high - low))
+    for run in frame_runs(machine, extents):
+        mask = (1 << run.frame.order) - 1
+        low, high = run.start & ~mask, run.start + run.nr + mask & ~mask
+        found.add((low, high - low))
     out: list[Extent] = []
     for low, nr in sorted(found):
         if out and low < out[-1].start + out[-1].nr:

@@ -331,17 +331,22 @@ def _take(
             machine.counters.add(f"pgalloc_{zone.name}", part << order)
             left -= part
     assert not left, f"node {node.nid} is short of {left} pages"
-    _zone_statistics(machine, task, node, lane, nr)
+    here = machine.local_node(task)
+    zone_statistics(machine, node, lane.preferred, here, nr, lane.is_interleaved)
     return taken
 
 
-def _zone_statistics(machine: Machine, task: Task, node: Node, lane: Lane, nr: int) -> None:
-    """Count *nr* folios taken from *node*. Mirrors zone_statistics(), mm/page_alloc.c."""
-    hit = node.nid == lane.preferred
+def zone_statistics(
+    machine: Machine, node: Node, preferred: int, here: int, nr: int, is_interleaved: bool = False
+) -> None:
+    """Count *nr* folios that a task on node *here* has from *node*, and wanted from *preferred*.
+
+    Mirrors zone_statistics(), mm/page_alloc.c.
+    """
+    hit = node.nid == preferred
     node.numa.add("numa_hit" if hit else "numa_miss", nr)
     if not hit:
-        machine.nodes[lane.preferred].numa.add("numa_foreign", nr)
-    elif lane.is_interleaved:
+        machine.nodes[preferred].numa.add("numa_foreign", nr)
+    elif is_interleaved:
         node.numa.add("numa_interleave", nr)
-    local = node.nid == machine.local_node(task)
-    node.numa.add("numa_local" if local else "numa_other", nr)
+    node.numa.add("numa_local" if node.nid == here else "numa_other", nr)

@@ -9,6 +9,7 @@ from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate_bulk import is_plain
 from pymigrate.mm.frames.buddy import set_pageblocks
+from pymigrate.mm.frames.frames import frame_runs
 from pymigrate.mm.frames.free_area import cma_areas, cma_ranges
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.frames.page_alloc import free_pages
@@ -193,9 +194,5 @@ def _reclaim_clean(machine: Machine, queue: list[Slice]) -> list[Slice]:
         and not any(frame.is_held or frame.flags & _KEPT for frame in part.states.distinct)
     ]
     drop(machine, clean)
-    gone = {id(part) for part in clean if not _is_in_use(machine, part)}
+    gone = {id(part) for part in clean if not any(frame_runs(machine, part.extents()))}
     return [part for part in queue if id(part) not in gone]
-
-
-def _is_in_use(machine: Machine, part: Slice) -> bool:
-    return any(machine.memmap_of(start).between(start, start + nr) for start, nr in part.extents())

@@ -33,8 +33,6 @@ from pymigrate.mm.spaces.rmap import page_of
 from pymigrate.mm.state.machine import Machine, telling
 from pymigrate.mm.state.node import Driver, Isolated
 
-_FIXED = FrameFlag.HWPOISON  # what no migration looks at
-
 
 class InRange(NamedTuple):
     """Folios that were isolated, and which pages of drivers are among them."""
@@ -90,7 +88,7 @@ def movable_runs(machine: Machine, a: int, b: int) -> list[FrameRun]:
     return [
         run
         for run in machine.memmap_of(a).between(a, b)
-        if run.frame != POOL_FRAME and not run.frame.flags & _FIXED
+        if run.frame != POOL_FRAME and not run.frame.flags & FrameFlag.HWPOISON
     ]
 
 

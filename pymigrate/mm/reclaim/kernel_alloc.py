@@ -15,7 +15,7 @@ from pymigrate.mm.compact.direct import Request, SlowPath
 from pymigrate.mm.frames.buddy import blocks_in, migratetype_of, set_pageblocks
 from pymigrate.mm.frames.frames import FrameEdits, update_frames
 from pymigrate.mm.frames.free_area import free_regular, nr_free_cma
-from pymigrate.mm.frames.page_alloc import freed_on_error, zonelist
+from pymigrate.mm.frames.page_alloc import freed_on_error, zone_statistics, zonelist
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Allocation, Node, Zone
 
@@ -93,13 +93,8 @@ def _take_anywhere(machine: Machine, request: Request, nr: int, to_min: bool) ->
         found = _take_blocks(node, zone, order, most, wanted) if most else []
         if found:
             machine.counters.add(f"pgalloc_{zone.name}", len(found) << order)
-            first = request.zones[0][0]
-            hit = node is first
-            node.numa.add("numa_hit" if hit else "numa_miss", len(found))
-            if not hit:
-                first.numa.add("numa_foreign", len(found))
-            is_local = machine.node_of_cpu(request.cpu) == node.nid
-            node.numa.add("numa_local" if is_local else "numa_other", len(found))
+            preferred, here = request.zones[0][0].nid, machine.node_of_cpu(request.cpu)
+            zone_statistics(machine, node, preferred, here, len(found))
             return found
     return []
 

@@ -10,7 +10,7 @@ from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.queue_folios import Queue, Walk
-from pymigrate.mm.frames.frames import uniform_parts, update_frames
+from pymigrate.mm.frames.frames import frame_runs, uniform_parts, update_frames
 from pymigrate.mm.spaces.rmap import mappings, remove_rmap
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
@@ -184,10 +184,9 @@ def drop(machine: Machine, parts: Iterable[Slice]) -> int:
     dropped = 0
     for part in parts:
         if is_file_lru(part):
-            for start, nr in part.extents():
-                for found in machine.memmap_of(start).between(start, start + nr):
-                    if not found.frame.is_held and not found.frame.flags & FrameFlag.DIRTY:
-                        dropped += _drop(machine, part, found.start, found.start + found.nr)
+            for found in frame_runs(machine, part.extents()):
+                if not found.frame.is_held and not found.frame.flags & FrameFlag.DIRTY:
+                    dropped += _drop(machine, part, found.start, found.start + found.nr)
     return dropped
 
 

@@ -40,6 +40,12 @@ def vma_policies(
         yield lo + shift, hi + shift, run.policy if run else task.policy, lo + space.inode
 
 
+def vma_policy(machine: Machine, vma: Vma, page: int) -> Mempolicy | None:
+    """The policy of *page* of *vma*, which may have none. Mirrors __get_vma_policy()."""
+    space = machine.spaces[vma.space] if vma.space else None
+    return space.policy_at(vma.index(page)) if space and space.is_shmem else vma.policy
+
+
 def anon_page_state(
     task: Task, vma: Vma, order: int = 0, zeroed: bool = False
 ) -> tuple[int, Frame]:

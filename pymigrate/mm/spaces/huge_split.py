@@ -43,6 +43,14 @@ def split_folio(machine: Machine, folio: Folio, page: int) -> bool:
     return True
 
 
+def split_huge_page(machine: Machine, folio: Folio, page: int) -> bool:
+    """Split *folio* as split_folio() does, and free those of its pages that nobody has."""
+    if not split_folio(machine, folio, page):
+        return False
+    free_unmapped(machine, folio)
+    return True
+
+
 def free_unmapped(machine: Machine, folio: Folio) -> None:
     """Free the base pages of what was *folio* that nobody holds, and that are in use at all."""
 
