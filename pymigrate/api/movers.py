@@ -28,7 +28,7 @@ from pymigrate.mm.state.node import Called
 from pymigrate.syscalls import (
     cma,
     compact,
-    devices,
+    drivers,
     gup,
     kernel_pages,
     memory_blocks,
@@ -292,7 +292,7 @@ class Movers:
         self, who: Who, place: Place, to: str, *, length: Size | None = None
     ) -> DeviceMoved:
         """Move a range to the private memory of device *to*, or back ("ram")."""
-        return devices.migrate_vma(self._core, *self._part(who, place, length), to)
+        return drivers.migrate_vma(self._core, *self._part(who, place, length), to)
 
     @contextmanager
     def meanwhile(self, who: Who, place: Place, *, write: bool = True) -> Iterator[Meanwhile]:

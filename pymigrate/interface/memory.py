@@ -11,7 +11,7 @@ from pymigrate.mm.base.memmap import Busy
 from pymigrate.mm.state.machine import Machine, find_file
 from pymigrate.mm.state.task import FindLeft, Task
 from pymigrate.nodemask import Cpumask, Nodemask
-from pymigrate.syscalls import devices, gup, mempolicy, migrate, process
+from pymigrate.syscalls import drivers, gup, mempolicy, migrate, process
 from pymigrate.syscalls import mmap as _mmap
 from pymigrate.uapi import MODE_FLAGS, MODE_WORDS, MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, words_of
 from pymigrate.units import PAGE_SHIFT
@@ -91,7 +91,7 @@ def busy(
 
 def migrate_vma(machine: Machine, task: Task, addr: int, length: int, to: str) -> Answer:
     """Move a part to a device, or back; how many pages moved, and how many did not."""
-    return dict(devices.migrate_vma(machine, task, addr, length, to)._asdict())
+    return dict(drivers.migrate_vma(machine, task, addr, length, to)._asdict())
 
 
 def fork(machine: Machine, task: Task, name: str) -> Answer:

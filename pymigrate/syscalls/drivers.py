@@ -1,14 +1,19 @@
-"""What a kernel thread does to drivers' pages: isolate them, move them, put them back."""
+"""What drivers' pages go through: a kernel thread moves them; a device takes a process's pages."""
 
 from collections.abc import Sequence
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.movable_ops import isolate_movable_page, putback_movable_page, queue_of
+from pymigrate.mm.faults.migrate_device import Moved, migrate_from_device, migrate_to_device
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Driver
+from pymigrate.mm.state.task import Task
+from pymigrate.units import PAGE_SHIFT
+
+RAM = "ram"
 
 
 def migrate_driver(
@@ -37,3 +42,16 @@ def migrate_driver(
     if result.is_enomem:
         raise KernelError("ENOMEM", f"node {nid} is full")
     return result.stayed
+
+
+def migrate_vma(machine: Machine, task: Task, addr: int, length: int, to: str) -> Moved:
+    """Move the pages of *length* bytes of one mapping to the device called *to*, or back to RAM.
+
+    Raises KernelError ENODEV, EINVAL.
+    """
+    a, b = addr >> PAGE_SHIFT, addr + length >> PAGE_SHIFT
+    if to == RAM:
+        return migrate_from_device(machine, task, a, b)
+    if to not in machine.devices:
+        raise KernelError("ENODEV", f"there is no device called {to}")
+    return migrate_to_device(machine, task, machine.devices[to], a, b)

@@ -7,8 +7,8 @@ from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.calls.khugepaged import madvise_collapse
 from pymigrate.mm.calls.ksm import unmerge
 from pymigrate.mm.calls.madvise import cold, madvise_free, pageout
+from pymigrate.mm.faults.anon_fault import Access
 from pymigrate.mm.faults.memory import access
-from pymigrate.mm.faults.vm_fault import Access
 from pymigrate.mm.frames.lru_batches import lru_add_drain, lru_add_drain_all
 from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.spaces.hugetlb_pool import reserve_again

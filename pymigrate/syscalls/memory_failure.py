@@ -1,8 +1,8 @@
 """Taking pages out of use: MADV_SOFT_OFFLINE, and the file soft_offline_page in sysfs."""
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.faults.anon_fault import Access
 from pymigrate.mm.faults.memory import access
-from pymigrate.mm.faults.vm_fault import Access
 from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.offline.memory_failure import soft_offline_page
 from pymigrate.mm.offline.memory_hotplug import model_pfn

@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import nid_of
-from pymigrate.mm.calls.mbind import do_mbind, set_home_node
+from pymigrate.mm.calls.mempolicy import do_mbind, set_home_node
 from pymigrate.mm.engine.queue_folios import Walk
+from pymigrate.mm.faults.anon_fault import Access
 from pymigrate.mm.faults.memory import access
-from pymigrate.mm.faults.vm_fault import Access
 from pymigrate.mm.frames.placement import cursor_placement, turns_of
 from pymigrate.mm.spaces.anon_pages import Fault, vma_policy
 from pymigrate.mm.state.machine import Machine

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
-from pymigrate.mm.calls.migrate_pages import do_migrate_pages
-from pymigrate.mm.calls.move_pages import do_pages_move, do_pages_stat
-from pymigrate.mm.calls.move_pages_loop import MovePagesResult
+from pymigrate.mm.calls.mempolicy import do_migrate_pages
+from pymigrate.mm.calls.move_pages import MovePagesResult, do_pages_move, do_pages_stat
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Cap, Task
 from pymigrate.nodemask import Nodemask

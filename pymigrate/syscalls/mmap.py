@@ -5,12 +5,12 @@ from contextlib import suppress
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.faults.anon_fault import Access
 from pymigrate.mm.faults.memory import access, is_accessible
-from pymigrate.mm.faults.vm_fault import Access
 from pymigrate.mm.frames.frames import extents_of_all, update_frames, whole_folios
 from pymigrate.mm.frames.lru_batches import lru_add_drain
 from pymigrate.mm.spaces.anon_pages import Fault
-from pymigrate.mm.spaces.huge_pmd import prepare_split
+from pymigrate.mm.spaces.huge_memory import prepare_split
 from pymigrate.mm.spaces.hugetlb_pool import check_split, reserve, unreserve
 from pymigrate.mm.spaces.pins import is_secretmem
 from pymigrate.mm.spaces.zap import drop_unmapped_shm, zap

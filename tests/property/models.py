@@ -4,7 +4,7 @@ from pymigrate.errors import ERRNO
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
-from pymigrate.mm.calls.migrate_pages import node_pairs
+from pymigrate.mm.calls.mempolicy import node_pairs
 from pymigrate.mm.frames.page_alloc import available
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Cap, Task

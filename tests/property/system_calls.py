@@ -24,7 +24,7 @@ from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.syscalls import (
     cpuset,
-    devices,
+    drivers,
     gup,
     madvise,
     mempolicy,
@@ -246,7 +246,7 @@ class SystemCalls(RuleBasedStateMachine):
         who = self.task(task)
         addr, length = self.range(who, part)
         before, counted = sharing(self.machine), self.migrated()
-        moved = self.call(devices.migrate_vma, who, addr, length, to)
+        moved = self.call(drivers.migrate_vma, who, addr, length, to)
         after = sharing(self.machine)
         assert {key: name for key, (name, _) in before.items()}.keys() <= after.keys()
         kept = Pte.EXCLUSIVE

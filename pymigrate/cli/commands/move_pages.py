@@ -18,7 +18,7 @@ from pymigrate.cli.common import (
 )
 from pymigrate.errors import ERRNO, KernelError
 from pymigrate.interface import made
-from pymigrate.mm.calls.move_pages_loop import MovePagesResult
+from pymigrate.mm.calls.move_pages import MovePagesResult
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls import migrate

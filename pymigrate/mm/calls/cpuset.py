@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.calls.migrate_pages import do_migrate_pages
+from pymigrate.mm.calls.mempolicy import do_migrate_pages
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.policy import rebind
 from pymigrate.mm.state.task import Cpuset, Task

@@ -11,9 +11,8 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import Frame, States
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Extent
-from pymigrate.mm.faults.anon_fault import map_anon
+from pymigrate.mm.faults.anon_fault import VmFault, map_anon
 from pymigrate.mm.faults.hugetlb_fault import access_huge_page
-from pymigrate.mm.faults.vm_fault import VmFault
 from pymigrate.mm.frames.frames import (
     FrameEdits,
     extents_of,
@@ -25,7 +24,7 @@ from pymigrate.mm.frames.frames import (
 from pymigrate.mm.frames.page_alloc import alloc_run
 from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.spaces.exit import free_mm
-from pymigrate.mm.spaces.huge_pmd import split_huge_pmds
+from pymigrate.mm.spaces.huge_memory import split_huge_pmds
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.numa import NumaMm, NumaTask

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pymigrate.errors import KernelError
 from pymigrate.mm.engine.folio_list import Slice, folio_at
 from pymigrate.mm.engine.migrate import migrate_pages
+from pymigrate.mm.faults.anon_fault import Access
 from pymigrate.mm.faults.memory import access
-from pymigrate.mm.faults.vm_fault import Access
 from pymigrate.mm.frames.free_area import is_longterm_pinnable
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.frames.placement import OWN_NODE

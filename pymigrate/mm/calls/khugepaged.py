@@ -8,10 +8,10 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.base.gfp import TRANSHUGE
 from pymigrate.mm.base.memmap import FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.compact.direct import alloc_large_folio
 from pymigrate.mm.faults.migrate_device import migrate_from_device
 from pymigrate.mm.frames.frames import folio_of, frame_of, new_frames, update_frames
 from pymigrate.mm.frames.placement import Within
-from pymigrate.mm.reclaim.direct_alloc import alloc_large_folio
 from pymigrate.mm.spaces.anon_pages import anon_page_state
 from pymigrate.mm.spaces.rmap import remove_rmap
 from pymigrate.mm.state.machine import Machine

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
-from pymigrate.mm.faults.vm_fault import VmFault
+from pymigrate.mm.faults.anon_fault import VmFault
 from pymigrate.mm.faults.wp_fault import wp_page_copy
 from pymigrate.mm.frames.frames import folio_of, frame_of, update_folio
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
-from pymigrate.mm.spaces.huge_split import split_huge_page
+from pymigrate.mm.spaces.huge_memory import split_huge_page
 from pymigrate.mm.spaces.rmap import page_of
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pymigrate.mm.base.memmap import Folio, Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.frames.frames import extents_of, folio_of, update_folio, update_frames
-from pymigrate.mm.spaces.huge_split import split_huge_page
+from pymigrate.mm.spaces.huge_memory import split_huge_page
 from pymigrate.mm.spaces.zap import zap
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task

@@ -12,11 +12,10 @@ from typing import NamedTuple
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, PAGEBLOCK_ORDER, MigrateType, block_floor
 from pymigrate.mm.base.runs import Extent
-from pymigrate.mm.compact.control import WHOLE_ZONE, CompactControl, CompactResult
+from pymigrate.mm.compact.control import WHOLE_ZONE, CompactControl, CompactResult, Owners
 from pymigrate.mm.compact.free_scanner import release_freepages
 from pymigrate.mm.compact.migrate_scanner import isolate_migratepages
 from pymigrate.mm.compact.move import move_isolated
-from pymigrate.mm.compact.owners import Owners
 from pymigrate.mm.frames.buddy import (
     blocks_in,
     contig_page_info,

@@ -20,13 +20,11 @@ from pymigrate.mm.compact.compaction import (
     reset_defer,
     told,
 )
-from pymigrate.mm.compact.control import CompactControl, CompactResult
-from pymigrate.mm.compact.owners import Owners
+from pymigrate.mm.compact.control import CompactControl, CompactResult, Owners
 from pymigrate.mm.frames.buddy import MAX_PAGE_ORDER
-from pymigrate.mm.state.compact import MAX_DEFER_SHIFT
 from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.node import Node, Zone
+from pymigrate.mm.state.node import MAX_DEFER_SHIFT, Node, Zone
 from pymigrate.mm.state.trace import call_event
 
 _POLL = 500  # ms: HPAGE_FRAG_CHECK_INTERVAL_MSEC

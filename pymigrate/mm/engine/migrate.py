@@ -22,7 +22,7 @@ from pymigrate.mm.engine.work import Stats, Work, is_hugetlb, wait_on, wake, wor
 from pymigrate.mm.frames.busy import endless
 from pymigrate.mm.frames.frames import folio_of
 from pymigrate.mm.frames.placement import OWN_NODE, Placement, ThisNode
-from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio
+from pymigrate.mm.spaces.huge_memory import free_unmapped, split_folio
 from pymigrate.mm.state.events import MigrateMode, MigrateReason, mode_text
 from pymigrate.mm.state.machine import Machine, telling
 from pymigrate.mm.state.task import Task

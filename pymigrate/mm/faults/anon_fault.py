@@ -1,12 +1,17 @@
-"""New pages of anonymous memory. Mirrors do_anonymous_page(), mm/memory.c."""
+"""An access, as those who serve it are handed it, and new pages of anonymous memory.
+
+Mirrors struct vm_fault, and do_anonymous_page(), mm/memory.c.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple
 
-from pymigrate.mm.base.pte import PteRun
+from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.base.runs import RunMap
 from pymigrate.mm.faults.filemap import last_pfns
-from pymigrate.mm.faults.vm_fault import VmFault
 from pymigrate.mm.frames.frames import new_frames
 from pymigrate.mm.frames.lru_batches import folio_add_lru
 from pymigrate.mm.frames.placement import Placement, placement
@@ -15,9 +20,48 @@ from pymigrate.mm.spaces.anon_pages import anon_page_state, kill_for_memory, vma
 from pymigrate.mm.spaces.rmap import anon_vma_prepare
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
-from pymigrate.mm.state.vma import Vm
+from pymigrate.mm.state.vma import Vm, Vma
 
+STORED = Pte.WRITE | Pte.DIRTY | Pte.YOUNG  # what an entry has that was stored through
 Take = Callable[[Machine, Task, Placement, PteRun], list[PteRun]]
+
+
+class Access(Enum):
+    """What a page that is there already notices of an access."""
+
+    LOAD_STORE = 1  # its entry becomes young, or dirty
+    POPULATE = 2  # FOLL_TOUCH: its folio becomes dirty
+    PIN = 3  # nothing
+
+
+class VmFault(NamedTuple):
+    """Who accesses pages of *vma*, and how."""
+
+    machine: Machine
+    task: Task
+    vma: Vma
+    write: bool = True
+    how: Access = Access.LOAD_STORE
+
+    @property
+    def table(self) -> RunMap[PteRun]:
+        """The page table of the task."""
+        return self.task.mm.page_table
+
+    @property
+    def is_store(self) -> bool:
+        """Whether something is stored; the others that write leave pages as they were."""
+        return self.write and self.how == Access.LOAD_STORE
+
+    def touch(self, run: PteRun) -> None:
+        """Let the entries of *run*, which allow the access, notice it."""
+        flags = run.flags | (STORED if self.write else Pte.YOUNG)
+        if flags != run.flags:
+            self.table.put(run.start, run.end, run.with_flags(flags))
+
+    def count_faults(self, nr: int = 1) -> None:
+        """Count *nr* faults."""
+        self.machine.counters.add("pgfault", nr)
 
 
 def map_anon(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults import filemap
-from pymigrate.mm.faults.anon_fault import map_anon
-from pymigrate.mm.faults.vm_fault import VmFault
+from pymigrate.mm.faults.anon_fault import VmFault, map_anon
 from pymigrate.mm.frames.frames import extents_of, update_frames
 from pymigrate.mm.spaces.anon_pages import NEW, kill_for_memory
 from pymigrate.mm.state.address_space import AddressSpace

@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from pymigrate.mm.base.gfp import Gfp, thp_fault
 from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
-from pymigrate.mm.faults.anon_fault import map_anon
-from pymigrate.mm.faults.vm_fault import VmFault
+from pymigrate.mm.compact.direct import alloc_large_run
+from pymigrate.mm.faults.anon_fault import VmFault, map_anon
 from pymigrate.mm.faults.wp_fault import stored
 from pymigrate.mm.frames.frames import folio_of, new_frames, update_frames
 from pymigrate.mm.frames.page_alloc import freed_on_error
 from pymigrate.mm.frames.placement import Placement, Prefer, ThisNode, Within, placement
-from pymigrate.mm.reclaim.direct_alloc import alloc_large_run
 from pymigrate.mm.spaces.anon_pages import anon_page_state
-from pymigrate.mm.spaces.huge_pmd import is_thp_allowed, nr_blocks
+from pymigrate.mm.spaces.huge_memory import is_thp_allowed, nr_blocks
 from pymigrate.mm.spaces.rmap import anon_vma_prepare
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm

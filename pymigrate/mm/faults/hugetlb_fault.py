@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
-from pymigrate.mm.faults.vm_fault import STORED, VmFault
+from pymigrate.mm.faults.anon_fault import STORED, VmFault
 from pymigrate.mm.frames.frames import folio_of, new_frames, update_folio
 from pymigrate.mm.spaces.hugetlb_pool import alloc_for_fault
 from pymigrate.mm.spaces.rmap import anon_vma_prepare, mappings, remove_rmap

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pymigrate.mm.balance.hint_fault import hint_fault, hint_faults
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults import filemap
-from pymigrate.mm.faults.anon_fault import fill_anon, map_anon
+from pymigrate.mm.faults.anon_fault import Access, VmFault, fill_anon, map_anon
 from pymigrate.mm.faults.file_fault import cow_fault, read_fault, shared_fault
 from pymigrate.mm.faults.huge_fault import (
     do_huge_pmd_anonymous_page,
@@ -15,12 +15,11 @@ from pymigrate.mm.faults.huge_fault import (
 )
 from pymigrate.mm.faults.hugetlb_fault import access_huge_page
 from pymigrate.mm.faults.migrate_device import migrate_to_ram
-from pymigrate.mm.faults.vm_fault import Access, VmFault
 from pymigrate.mm.faults.wp_fault import do_wp_page, stored
 from pymigrate.mm.frames.placement import placement
 from pymigrate.mm.reclaim.slowpath import alloc_run_above_low, have_room_to_copy, reclaimed
 from pymigrate.mm.spaces.anon_pages import NEW, SIGBUS, SIGSEGV, Fault, vma_policies
-from pymigrate.mm.spaces.huge_pmd import is_thp_allowed, split_huge_pmds
+from pymigrate.mm.spaces.huge_memory import is_thp_allowed, split_huge_pmds
 from pymigrate.mm.spaces.rmap import anon_vma_prepare
 from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.machine import Machine

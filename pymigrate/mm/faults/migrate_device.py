@@ -38,8 +38,7 @@ from pymigrate.mm.frames.lru_batches import (
 from pymigrate.mm.frames.page_alloc import alloc_run
 from pymigrate.mm.frames.placement import placement
 from pymigrate.mm.spaces.anon_pages import anon_page_state, kill_for_memory, vma_policies
-from pymigrate.mm.spaces.huge_pmd import split_huge_pmds
-from pymigrate.mm.spaces.huge_split import split_huge_page
+from pymigrate.mm.spaces.huge_memory import split_huge_page, split_huge_pmds
 from pymigrate.mm.spaces.rmap import anon_vma_prepare
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm

@@ -8,8 +8,7 @@ from __future__ import annotations
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults import filemap
-from pymigrate.mm.faults.anon_fault import map_anon
-from pymigrate.mm.faults.vm_fault import STORED, VmFault
+from pymigrate.mm.faults.anon_fault import STORED, VmFault, map_anon
 from pymigrate.mm.frames.frames import alike_parts, extents_between, extents_of, update_frames
 from pymigrate.mm.frames.lru_batches import lru_add_drain
 from pymigrate.mm.frames.page_alloc import alloc_run

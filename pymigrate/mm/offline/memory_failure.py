@@ -19,7 +19,7 @@ from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.frames.placement import Prefer
 from pymigrate.mm.offline.page_isolation import is_kernel, isolate_range, isolated_range
 from pymigrate.mm.reclaim.room import migrate_for_the_kernel
-from pymigrate.mm.spaces.huge_split import free_unmapped, split_folio
+from pymigrate.mm.spaces.huge_memory import free_unmapped, split_folio
 from pymigrate.mm.spaces.hugetlb_pool import dissolve_free_huge_pages
 from pymigrate.mm.state.events import MigrateReason
 from pymigrate.mm.state.machine import Machine

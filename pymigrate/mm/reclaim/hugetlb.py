@@ -9,9 +9,9 @@ from pymigrate.mm.base.gfp import HUGETLB
 from pymigrate.mm.base.memmap import POOL_FRAME, FrameRun, nid_of
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.base.runs import Extent, coalesce
+from pymigrate.mm.compact.direct import alloc_large_folio
 from pymigrate.mm.frames.page_alloc import alloc_run, free_pages, room_for
 from pymigrate.mm.frames.placement import Placement, ThisNode, rounds_of, turns_of
-from pymigrate.mm.reclaim.direct_alloc import alloc_large_folio
 from pymigrate.mm.spaces.hugetlb_pool import dequeue, nr_available
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Node

@@ -28,13 +28,13 @@ class MakesRoom(Room):
     ) -> None:
         """Let kswapd reclaim what *queue* will need, if this one *reclaims*."""
         if self.reclaims and machine.demotion:
-            _reclaim("slowpath").have_room_to_migrate(machine, caller, where, queue)
+            _module("reclaim.slowpath").have_room_to_migrate(machine, caller, where, queue)
 
     def alloc(self, machine: Machine, caller: Task, where: Placement, order: int) -> int | None:
         """A block that is free, or made free."""
         pfn = super().alloc(machine, caller, where, order)
         if pfn is None and order:
-            large = _reclaim("direct_alloc").alloc_large_folio
+            large = _module("compact.direct").alloc_large_folio
             pfn = large(machine, caller, where, order, TRANSHUGE)
         return pfn
 
@@ -42,7 +42,7 @@ class MakesRoom(Room):
         self, machine: Machine, caller: Task, where: Placement, falls_back: bool
     ) -> tuple[int, bool] | None:
         """A page of a pool, or a fresh one."""
-        page: tuple[int, bool] | None = _reclaim("hugetlb").alloc_for_migration(
+        page: tuple[int, bool] | None = _module("reclaim.hugetlb").alloc_for_migration(
             machine, caller, where, falls_back
         )
         return page
@@ -59,10 +59,10 @@ def migrate_for_the_kernel(
 
 
 @cache
-def _reclaim(name: str) -> Any:  # a module
-    """A module of this layer, imported when it is first needed.
+def _module(name: str) -> Any:  # a module
+    """A module of this layer or the next, imported when it is first needed.
 
     Reclaim and compaction are a third of the core, and a call on a machine with memory to spare
     needs none of it: its start would take a tenth longer.
     """
-    return import_module(f"{__package__}.{name}")
+    return import_module(f"pymigrate.mm.{name}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.frames.frames import extents_of, folio_of, update_frames
-from pymigrate.mm.spaces.huge_pmd import split_huge_pmd_at
+from pymigrate.mm.spaces.huge_memory import split_huge_pmd_at
 from pymigrate.mm.spaces.hugetlb_pool import unreserve
 from pymigrate.mm.spaces.rmap import remove_rmap
 from pymigrate.mm.state.address_space import UNNAMED

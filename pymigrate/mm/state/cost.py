@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import Frame, nid_of
 from pymigrate.mm.base.pte import PteRun
@@ -59,10 +59,6 @@ class Tally:
     def is_empty(self) -> bool:
         """Whether nothing was done."""
         return self == Tally()
-
-
-if TYPE_CHECKING:
-    from pymigrate.mm.state.cost import Tally
 
 
 class Costs(NamedTuple):

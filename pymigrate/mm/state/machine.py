@@ -13,10 +13,17 @@ from pymigrate.mm.base.release import RELEASES, Release
 from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.base.vmstat import Counters
 from pymigrate.mm.state.address_space import AddressSpace
-from pymigrate.mm.state.compact import CompactKnobs
 from pymigrate.mm.state.cost import Costs
 from pymigrate.mm.state.mm import Mm
-from pymigrate.mm.state.node import Allocation, Device, Driver, LruBatch, MemoryTiers, Node
+from pymigrate.mm.state.node import (
+    Allocation,
+    CompactKnobs,
+    Device,
+    Driver,
+    LruBatch,
+    MemoryTiers,
+    Node,
+)
 from pymigrate.mm.state.numa import NumaGroup, NumaKnobs
 from pymigrate.mm.state.scope import OUTERMOST, UNWATCHED, Scope, Watch
 from pymigrate.mm.state.stable_tree import StableTree

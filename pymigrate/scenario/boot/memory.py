@@ -6,13 +6,13 @@ from pymigrate.errors import KernelError, ScenarioError
 from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Extent, RunMap, take_extents
+from pymigrate.mm.faults.anon_fault import VmFault
 from pymigrate.mm.faults.file_fault import map_cached
 from pymigrate.mm.faults.memory import access
-from pymigrate.mm.faults.vm_fault import VmFault
 from pymigrate.mm.frames.frames import extents_of, new_frames, update_frames
 from pymigrate.mm.frames.page_alloc import reserve_pages
 from pymigrate.mm.spaces.anon_pages import Fault, anon_page_state
-from pymigrate.mm.spaces.huge_pmd import split_huge_pmd_at
+from pymigrate.mm.spaces.huge_memory import split_huge_pmd_at
 from pymigrate.mm.spaces.rmap import anon_vma_prepare
 from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.machine import FIRST_REGION, Machine, find_file

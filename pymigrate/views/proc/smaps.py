@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.frames.frames import states_of
-from pymigrate.mm.spaces.huge_pmd import is_thp_allowed
+from pymigrate.mm.spaces.huge_memory import is_thp_allowed
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma

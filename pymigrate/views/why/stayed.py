@@ -8,7 +8,7 @@ from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.why import Stay, Why, merged
 from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
-from pymigrate.mm.calls.move_pages_loop import MovePagesResult
+from pymigrate.mm.calls.move_pages import MovePagesResult
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Left, Task
 from pymigrate.mm.state.vma import Vma

@@ -51,8 +51,8 @@ frames.memory_tiers: CHUNK_BITS=7 ADISTANCE_DRAM=576
 offline.contig: MAX_ALIGN=8 CLUSTER=32 TRIES=5
 offline.memory_hotplug: BLOCK_SIZE=134217728 BLOCK_NR=32768
 reclaim.vmscan: SWAP_CLUSTER_MAX=32 LIST_NR=64
-state.compact: MAX_DEFER_SHIFT=6
 state.cost: NR_MAX_BATCHED_MIGRATION=512
+state.node: MAX_DEFER_SHIFT=6
 state.numa: SCAN_DELAY=1000
 """
 OLD = """absent_anon_is_efault prot_none_is_absent weighted_interleave balancing_preferred_many

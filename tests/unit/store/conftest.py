@@ -10,13 +10,14 @@ from pymigrate.mm.base.release import RELEASES
 from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.base.vmstat import Counters
 from pymigrate.mm.state.address_space import AddressSpace, PolicyRun
-from pymigrate.mm.state.compact import CompactKnobs, CompactState
 from pymigrate.mm.state.cost import Costs
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.node import (
     AccessCoordinate,
     Allocation,
+    CompactKnobs,
+    CompactState,
     Device,
     Driver,
     HugePool,

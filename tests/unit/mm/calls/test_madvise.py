@@ -9,7 +9,7 @@ from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.state.machine import Machine, add_device
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
-from pymigrate.syscalls.devices import migrate_vma
+from pymigrate.syscalls.drivers import migrate_vma
 from pymigrate.syscalls.madvise import madvise
 from pymigrate.syscalls.migrate import migrate_pages
 from pymigrate.syscalls.mmap import mlock, mprotect

@@ -3,7 +3,7 @@
 import pytest
 
 from pymigrate.mm.base.advice import Madv
-from pymigrate.mm.calls.move_pages_loop import MovePagesResult
+from pymigrate.mm.calls.move_pages import MovePagesResult
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm

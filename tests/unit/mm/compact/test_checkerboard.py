@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from pymigrate.mm.base.pageblock import PAGEBLOCK_NR
 from pymigrate.mm.compact.compaction import compact_memory, compact_zone
-from pymigrate.mm.compact.control import CompactControl, CompactResult
-from pymigrate.mm.compact.owners import Owners
+from pymigrate.mm.compact.control import CompactControl, CompactResult, Owners
 from pymigrate.mm.frames.buddy import nr_free
 from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.machine import Machine

@@ -8,9 +8,8 @@ from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pageblock import MigrateType
 from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.compact.compaction import suitable_block
-from pymigrate.mm.compact.control import WHOLE_ZONE, CompactControl
+from pymigrate.mm.compact.control import WHOLE_ZONE, CompactControl, Owners
 from pymigrate.mm.compact.migrate_scanner import may_isolate
-from pymigrate.mm.compact.owners import Owners
 from pymigrate.mm.frames.buddy import set_pageblocks
 from pymigrate.mm.state.cost import Tally
 from pymigrate.mm.state.events import MigrateMode

@@ -16,8 +16,8 @@ from pymigrate.mm.compact.kcompactd import (
 from pymigrate.mm.frames.buddy import migratetype_of
 from pymigrate.mm.frames.frames import update_frames
 from pymigrate.mm.reclaim.kernel_alloc import Blocks, alloc_kernel_pages, free_kernel_pages
-from pymigrate.mm.state.compact import MAX_DEFER_SHIFT, CompactState
 from pymigrate.mm.state.machine import Machine, telling
+from pymigrate.mm.state.node import MAX_DEFER_SHIFT, CompactState
 from pymigrate.mm.state.scope import Scope, Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask

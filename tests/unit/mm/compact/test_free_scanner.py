@@ -5,14 +5,13 @@ from collections.abc import Callable
 import pytest
 
 from pymigrate.mm.base.pageblock import MigrateType
-from pymigrate.mm.compact.control import WHOLE_ZONE, CompactControl
+from pymigrate.mm.compact.control import WHOLE_ZONE, CompactControl, Owners
 from pymigrate.mm.compact.free_scanner import (
     compaction_alloc,
     compaction_free,
     find_free_block,
     release_freepages,
 )
-from pymigrate.mm.compact.owners import Owners
 from pymigrate.mm.frames.buddy import set_pageblocks
 from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.machine import Machine

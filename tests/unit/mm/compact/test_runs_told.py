@@ -10,9 +10,8 @@ from pymigrate.mm.compact.compaction import (
     fragmentation_score_wmark,
     reset_isolation_suitable,
 )
-from pymigrate.mm.compact.control import WHOLE_ZONE, CompactControl
+from pymigrate.mm.compact.control import WHOLE_ZONE, CompactControl, Owners
 from pymigrate.mm.compact.kcompactd import poll
-from pymigrate.mm.compact.owners import Owners
 from pymigrate.mm.frames.buddy import set_pageblocks
 from pymigrate.mm.state.events import Event, MigrateMode
 from pymigrate.mm.state.machine import Machine

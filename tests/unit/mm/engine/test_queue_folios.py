@@ -5,7 +5,7 @@ import pytest
 from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import FrameFlag, nid_of
 from pymigrate.mm.base.why import Why
-from pymigrate.mm.calls.migrate_pages import do_migrate_pages, node_pairs
+from pymigrate.mm.calls.mempolicy import do_migrate_pages, node_pairs
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.queue_folios import Queue, Walk
 from pymigrate.mm.frames.frames import update_frames

@@ -17,7 +17,7 @@ from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Nodemask
 from pymigrate.store.codec import copy_machine
-from pymigrate.syscalls.devices import migrate_vma
+from pymigrate.syscalls.drivers import migrate_vma
 from pymigrate.syscalls.gup import add_to_swap_cache, pin, work_on
 from pymigrate.syscalls.madvise import madvise
 from pymigrate.syscalls.mempolicy import get_mempolicy, mbind

@@ -5,7 +5,7 @@ from pymigrate.mm.frames.page_alloc import reserve_pages
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.state.machine import Machine, add_device
 from pymigrate.mm.state.task import Task
-from pymigrate.syscalls.devices import migrate_vma
+from pymigrate.syscalls.drivers import migrate_vma
 from pymigrate.syscalls.mmap import mlock
 from pymigrate.syscalls.process import touch
 from pymigrate.views.proc.meminfo import format_node, format_rows, meminfo, node_meminfo

@@ -6,7 +6,7 @@ from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.state.machine import Machine, add_device
 from pymigrate.mm.state.task import Task
-from pymigrate.syscalls.devices import migrate_vma
+from pymigrate.syscalls.drivers import migrate_vma
 from pymigrate.syscalls.madvise import madvise
 from pymigrate.syscalls.mmap import mlock, munmap
 from pymigrate.syscalls.process import fork, touch
