@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag
@@ -21,6 +22,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.units import HPAGE_PMD_ORDER
 
+_MAX_NR_ZONES = 4  # DMA, DMA32, Normal, Movable
 _SCATTERED = 4  # folios an extent on average, below which a table is made quicker than runs
 
 
@@ -95,6 +97,8 @@ class Moves:
             self._remap(move, edits, dirtied)
         for table, changes in edits.values():
             changes.sort(key=_start)
+            if any(before[1] > after[0] for before, after in pairwise(changes)):
+                changes = sorted(_apart(table, changes), key=_start)
             table.edit(changes)
         self.frames.free(coalesce(self.old))
         self.frames.commit()
@@ -162,14 +166,18 @@ class BulkMover:
         self.moves = Moves(machine)
 
     def has_room(self, queue: Sequence[Slice]) -> bool:
-        """Whether memory surely suffices for all of *queue*."""
+        """Whether memory surely suffices for all of *queue*.
+
+        Base pages that come before large folios break blocks up: those they fill, and one a zone.
+        """
         small = sum(part.nr for part in queue if not part.run.order)
         huge = sum(part.nr_folios for part in queue if part.run.order)
         if small + (huge << HPAGE_PMD_ORDER) > room_for(self.machine, self.caller, self.where):
             return False
         if not huge:
             return True
-        return huge <= room_for(self.machine, self.caller, self.where, HPAGE_PMD_ORDER)
+        broken = (small >> HPAGE_PMD_ORDER) + _MAX_NR_ZONES if small else 0
+        return huge + broken <= room_for(self.machine, self.caller, self.where, HPAGE_PMD_ORDER)
 
     def move_until_full(self, queue: Sequence[Slice]) -> list[Slice]:
         """Move as many base pages as there is room for, but not all; gives the others."""
@@ -299,6 +307,18 @@ def _retarget(run: PteRun, before: PteRun, after: PteRun) -> list[PteRun]:
         lanes = tuple([new.get(pfn, pfn) for pfn in table.lanes])
         pieces.append(PteRun(table.start, table.nr, lanes, table.order, table.flags))
     return pieces
+
+
+def _apart(table: RunMap[PteRun], changes: list[Edit[PteRun]]) -> Iterator[Edit[PteRun]]:
+    """*changes* without the entries in them that stay as they are in *table*.
+
+    Of a run of which a slice picks some lanes another slice may have the rest.
+    """
+    for _, _, pieces in changes:
+        for entry in (entry for piece in pieces for entry in piece.entries()):
+            there = table.at(entry.start)
+            if there is not None and there.pfn(entry.start) != entry.lanes[0]:
+                yield entry.start, entry.end, (entry,)
 
 
 def _retarget_pages(run: PteRun, old: PteRun, new: PteRun) -> list[PteRun]:
