@@ -8,6 +8,7 @@ from operator import itemgetter
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.queue_folios import Queue, Walk
 from pymigrate.mm.frames.frames import frame_runs, uniform_parts, update_frames
@@ -168,7 +169,7 @@ def was_used(machine: Machine, part: Slice) -> bool:
 def mark_old(machine: Machine, part: Slice) -> None:
     """Let the entries of *part* be looked at: they have not been used since.
 
-    Entries between them, on other nodes, are marked with them. Mirrors walk_mm() of the aging.
+    Mirrors walk_mm() of the aging.
     """
     for mm, run in list(_mapped(machine, part)):
         if run.flags & Pte.YOUNG:
@@ -243,13 +244,34 @@ def _naming(run: PteRun, low: int, high: int) -> Iterator[PteRun]:
 
 
 def _mapped(machine: Machine, part: Slice) -> Iterator[tuple[Mm, PteRun]]:
-    """The entries that map folios of *part*, with their address spaces; some others between."""
+    """The entries that map folios of *part*, with their address spaces.
+
+    Where many pages take turns, those between them on other nodes, too: apart, each would be a run.
+    """
     extents = sorted(part.extents())
-    starts = [start for start, _ in extents]
     for mapping in mappings(machine, part.states.first, part.run.start, part.run.end):
-        if mapping.mm is None:
-            continue
-        for run in mapping.entries():
-            places = ((bisect_right(starts, pfn) - 1, pfn) for pfn in run.lanes)
-            if any(i >= 0 and pfn < extents[i].start + extents[i].nr for i, pfn in places):
-                yield mapping.mm, run
+        if mapping.mm is not None:
+            a, b = mapping.start + mapping.shift, mapping.end + mapping.shift
+            for run in mapping.table.between(a, b):
+                for piece in _meeting(run, extents):
+                    yield mapping.mm, piece
+
+
+def _meeting(run: PteRun, extents: list[Extent]) -> Iterator[PteRun]:
+    """What of *run* names frames of *extents*, which are in order."""
+    starts = [start for start, _ in extents]
+    if len(run.lanes) != 1:
+        places = [(bisect_right(starts, pfn) - 1, pfn) for pfn in run.lanes]
+        named = [i >= 0 and pfn < extents[i].start + extents[i].nr for i, pfn in places]
+        if len(named) < run.nr >> run.order:
+            yield from [run] if any(named) else []
+        else:
+            yield from (
+                entry for entry, is_named in zip(run.entries(), named, strict=True) if is_named
+            )
+        return
+    first, end = run.lanes[0], run.lanes[0] + run.nr
+    for low, nr in extents[max(bisect_right(starts, first) - 1, 0) :]:
+        if low >= end:
+            return
+        yield from _naming(run, low, low + nr)
