@@ -38,6 +38,8 @@ def mmap(  # its arguments are those that a step has
     if file and space is None:
         raise ValueError(f"there is no file {file!r}")
     if secretmem:
+        if space is not None:
+            raise KernelError("EINVAL", "secret memory is of no file of the scenario")
         space = _mmap.memfd_secret(machine, length)
     _mmap.mmap(
         machine,

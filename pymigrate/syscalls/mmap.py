@@ -78,6 +78,9 @@ def mmap(
         raise KernelError("EINVAL", "the length is 0")
     if addr % PAGE_SIZE or offset % PAGE_SIZE:
         raise KernelError("EINVAL", "address or offset is not page aligned")
+    if hugetlb and space is not None and not space.is_hugetlb:
+        drop_unmapped_shm(machine, {space.space_id})
+        raise KernelError("EINVAL", "MAP_HUGETLB is for files of hugetlbfs, or for none")
     flags = prot_flags(prot) | (Vm.SHARED if is_shared else 0)
     if hugetlb or (space is not None and space.is_hugetlb):
         if (addr | offset) % HPAGE_SIZE:

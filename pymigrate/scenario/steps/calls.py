@@ -121,10 +121,17 @@ class CallStep(Step):
         if len(there) > 1:
             yield Mistake((*path, there[1]), f"expected no {there[1]} with {there[0]}", at_key=True)
         for argument in call.arguments:
-            if argument.kind.name == "range" and self.given("at") and self.given("task") is None:
-                yield Mistake((*path, "at"), "expected task with it", at_key=True)
+            if argument.kind.name == "range":
+                yield from self._part_mistakes(path)
             if argument.kind is declare.PAGE_NODES:
                 yield from self._page_node_mistakes(path)
+
+    def _part_mistakes(self, path: Path) -> Iterator[Mistake]:
+        """Whether a part of memory comes with its task, and the task with a part if it must."""
+        if self.given("at") and self.given("task") is None:
+            yield Mistake((*path, "at"), "expected task with it", at_key=True)
+        if "task" in self.call.one_of and self.given("task") and self.given("at") is None:
+            yield Mistake((*path, "task"), "expected at with it", at_key=True)
 
     def _page_node_mistakes(self, path: Path) -> Iterator[Mistake]:
         """Whether there is a node for each page, where it says itself how many pages there are."""
