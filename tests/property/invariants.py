@@ -12,7 +12,6 @@ from typing import Any
 from pymigrate.mm.base.memmap import POOL_FRAME, Frame, FrameFlag, is_movable, looks_movable, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import RunMap
-from pymigrate.mm.base.vmstat import EVENTS, NUMA_EVENTS
 from pymigrate.mm.check import problems
 from pymigrate.mm.frames.lru_batches import PAGEVEC_SIZE
 from pymigrate.mm.state.machine import Machine
@@ -55,12 +54,6 @@ def used_frames(machine: Machine) -> dict[int, Frame]:
         for run in owner.memmap.runs
         for pfn in range(run.start, run.start + run.nr)
     }
-
-
-def events(machine: Machine) -> dict[str, int]:
-    """The counters that never fall."""
-    values = vmstat.rows(machine)
-    return {name: values[name] for name in (*EVENTS, *NUMA_EVENTS)}
 
 
 def entries(mm: Mm) -> Iterator[PteRun]:
