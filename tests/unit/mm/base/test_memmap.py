@@ -41,3 +41,9 @@ def test_one_frame_stands_for_a_folio_whose_pages_differ() -> None:
     assert Folio(4, 1, (first, second)).merged() == mixed
     stored = second._replace(frame=second.frame.without_flags(FrameFlag.ZEROED))
     assert Folio(4, 1, (first, stored)).merged() == mixed.without_flags(FrameFlag.ZEROED)
+
+
+def test_a_folio_adds_up_what_its_pages_have() -> None:
+    some = FrameRun(4, 3, Frame(1, FrameFlag.ANON, 2, 1, order=2, pins=2, extra_refs=1))
+    folio = Folio(4, 2, (some, FrameRun(7, 1, some.frame._replace(pte_maps=3, pins=0))))
+    assert (folio.nr, folio.mapcount, folio.pins, folio.extra_refs) == (4, 3 * 2 + 3 + 1, 6, 4)
