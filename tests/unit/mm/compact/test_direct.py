@@ -360,12 +360,15 @@ def test_an_allocation_without_files_leaves_their_pages(machine: Machine) -> Non
 
 def test_kcompactd_puts_later_rounds_off_after_a_failure() -> None:
     machine = spoilt()
+    machine.watch = Watch(events := [])
     node = machine.nodes[0]
     [run] = wakeup_kcompactd(machine, node, 9, node.zones)
     assert run.result == CompactResult.COMPLETE
     assert node.zones[0].compact.defer_shift == 1
     [run] = wakeup_kcompactd(machine, node, 9, node.zones)
     assert run.result == CompactResult.DEFERRED
+    wakes = [event.text for event in events if event.name == "mm_compaction_kcompactd_wake"]
+    assert wakes == ["nid=0 order=9 classzone_idx=DMA     "] * 2
 
 
 def test_blocks_without_anything_to_move_are_skipped_next_time() -> None:

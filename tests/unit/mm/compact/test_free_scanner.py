@@ -12,7 +12,7 @@ from pymigrate.mm.compact.free_scanner import (
     find_free_block,
     release_freepages,
 )
-from pymigrate.mm.frames.buddy import set_pageblocks
+from pymigrate.mm.frames.buddy import migratetype_of, set_pageblocks
 from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.machine import Machine
 from tests.conftest import new_task, touched, two_nodes
@@ -214,3 +214,15 @@ def test_a_skipped_pageblock_among_used_ones_costs_nothing(watches: bool) -> Non
     set_pageblocks(machine.nodes[0].zones[0], 1024, 1536, skip=True)
     machine.watch = machine.watch._replace(events=[] if watches else None)
     assert scanned(scanner(machine)) == (512 + 256 + 128 + 64 + 32 + 16, [])
+
+
+@pytest.mark.parametrize(
+    ("used", "kind"), [(256, MigrateType.MOVABLE), (384, MigrateType.UNMOVABLE)]
+)
+def test_a_pageblock_of_which_half_is_taken_becomes_movable(used: int, kind: MigrateType) -> None:
+    cc = scanner(declared(f"run: {used}, stride: 512", memory="16MiB"))
+    unmovable(cc)
+    cc.ignore_block_suitable = True
+    assert scanned(cc, 1)[1] == [3584 + used]
+    assert migratetype_of(cc.zone, 3584) == migratetype_of(cc.zone, 4095) == kind
+    assert migratetype_of(cc.zone, 3583) == MigrateType.MOVABLE
