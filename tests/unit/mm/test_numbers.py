@@ -12,11 +12,12 @@ import pytest
 from pymigrate.mm import base, state
 from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.gfp import Gfp, thp_fault
-from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.base.memmap import POISON_FRAME, POOL_FRAME, FrameFlag
 from pymigrate.mm.base.pageblock import MigrateType
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.base.release import RELEASES
 from pymigrate.mm.compact.control import CompactPriority, CompactResult
+from pymigrate.mm.offline.contig import CONTIG_FRAME
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
 from pymigrate.mm.state.task import Cap
 from pymigrate.mm.state.vma import Vm
@@ -127,6 +128,10 @@ def test_each_flag_has_a_bit_of_its_own(kind: Any) -> None:
     single = [value for value in values if value and value & value - 1 == 0]
     assert len(set(single)) == len(single) >= len(values) - 3
     assert not any(value & ~sum(single) for value in values)
+
+
+def test_frames_of_nobody_have_no_owner() -> None:
+    assert {frame.owner for frame in (POISON_FRAME, POOL_FRAME, CONTIG_FRAME)} == {0}
 
 
 def test_capabilities_are_numbered_as_in_the_kernel() -> None:

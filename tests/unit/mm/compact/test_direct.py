@@ -121,11 +121,12 @@ def test_failures_that_were_not_async_put_later_runs_off() -> None:
 def test_a_block_ends_the_putting_off_once_it_is_allocated(machine: Machine) -> None:
     state = machine.nodes[0].zones[0].compact
     state.defer_shift = state.considered = 1
+    state.blockskip_flush = True
     machine.watch = Watch(events := [])
     alloc_kernel_pages(machine, "x", 0, 0, Blocks(9, 1, KERNEL & ~Gfp.KSWAPD_RECLAIM | Gfp.MOVABLE))
     told = [event.text[29:] for event in events if event.name == "mm_compaction_defer_reset"]
     assert told == ["order_failed=10 consider=2 limit=2", "order_failed=10 consider=0 limit=1"]
-    assert (state.defer_shift, state.order_failed) == (0, 10)
+    assert (state.defer_shift, state.order_failed, state.blockskip_flush) == (0, 10, False)
 
 
 def test_deferral_doubles_up_to_64_requests() -> None:
@@ -166,7 +167,9 @@ def test_kcompactds_share_is_counted_twice(machine: Machine) -> None:
     assert run == ZoneRun(0, "DMA", CompactResult.SUCCESS, 171, 512, 300)
     assert counted(machine, "migrate_scanned", "free_scanned") == [512, 300]
     assert counted(machine, "daemon_migrate_scanned", "daemon_free_scanned") == [512, 300]
-    assert node.zones[0].compact.order_failed == 10
+    state = node.zones[0].compact
+    assert (state.cached_migrate_async, state.cached_migrate_sync) == (512, 512)
+    assert (state.cached_free, state.order_failed) == (3584, 10)
 
 
 def test_kcompactd_is_not_woken_for_what_is_there(machine: Machine) -> None:

@@ -28,6 +28,7 @@ from tests.conftest import (
     new_file,
     new_task,
     nodes_of,
+    pfn_at,
     placed_on,
     touched,
     two_nodes,
@@ -100,6 +101,7 @@ def test_a_held_page_stays_and_counts_as_failed(machine: Machine, task: Task, pi
     assert nodes_of(machine, task, addr, "16KiB") == [[2, 1], [1, 0], [1, 1]]
     assert machine.counters["pgmigrate_fail"] == 1
     assert machine.nodes[1].nr_free == 1024 - 3
+    assert frame_of(machine, pfn_at(task, addr + 2 * PAGE)).flags & FrameFlag.DIRTY
 
 
 def test_a_folio_that_was_unmapped_in_vain_is_dirty(machine: Machine, task: Task) -> None:

@@ -4,8 +4,9 @@ import pytest
 
 from pymigrate.errors import UnsupportedError
 from pymigrate.mm.base.memmap import Busy, FrameFlag
+from pymigrate.mm.base.why import Why
 from pymigrate.mm.engine.migrate import MigrateResult, migrate_pages
-from pymigrate.mm.engine.migrate_ops import OPS, Method, expected_refs, surely_moves
+from pymigrate.mm.engine.migrate_ops import OPS, Method, expected_refs, obstacle, surely_moves
 from pymigrate.mm.engine.queue_folios import Queue, Walk
 from pymigrate.mm.frames.busy import begin, end
 from pymigrate.mm.frames.frames import folio_of, update_frames
@@ -181,3 +182,23 @@ def test_anonymous_memory_expects_the_isolation_alone(machine: Machine, task: Ta
     addr = touched(machine, task, "4KiB")
     hold(machine, task, addr)
     assert expected_refs(machine, folio_of(machine, pfn_at(task, addr))) == 1
+
+
+@pytest.mark.parametrize(
+    ("fs", "flag", "mode", "why"),
+    [
+        ("ramfs", FrameFlag.DIRTY, LIGHT, Why.DIRTY),
+        ("ramfs", FrameFlag.DIRTY, SYNC, Why.DIRTY),
+        ("other", FrameFlag.DIRTY, SYNC, None),
+        ("secretmem", 0, SYNC, Why.SECRET),
+        ("nfs", FrameFlag.PRIVATE, SYNC, Why.REQUEST),
+        ("ext4", 0, LIGHT, None),
+    ],
+)
+def test_what_would_keep_a_folio(
+    machine: Machine, task: Task, fs: str, flag: int, mode: MigrateMode, why: Why | None
+) -> None:
+    addr = cached(machine, task, fs, flag)
+    assert obstacle(machine, folio_of(machine, pfn_at(task, addr)), mode) == why
+    hold(machine, task, addr, pins=0)
+    assert obstacle(machine, folio_of(machine, pfn_at(task, addr)), mode) == Why.HELD
