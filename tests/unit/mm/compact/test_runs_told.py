@@ -140,6 +140,14 @@ def test_a_run_is_told(
     assert told(declared(*patterns, memory="8MiB"), mode, **how) == lines
 
 
+def test_runs_that_wait_begin_behind_a_block_without_anything_to_move_too() -> None:
+    kernel = "pages: unmovable, run: 1, stride: 4096, offset: 40KiB, type: movable"
+    machine = declared(kernel, f"{FEW}, offset: 2MiB", memory="8MiB")
+    told(machine, ASYNC, is_direct=True, migratetype=MigrateType.MOVABLE)
+    state = machine.nodes[0].zones[0].compact
+    assert (state.cached_migrate_async, state.cached_migrate_sync) == (512, 512)
+
+
 def test_a_part_of_a_block_that_cannot_become_free_is_left_at_once() -> None:
     machine = declared("stride: 8", KERNEL, memory="8MiB")
     lines = told(machine, ASYNC, order=4, is_direct=True, migratetype=MigrateType.MOVABLE)
