@@ -36,12 +36,13 @@ ENUMS: dict[type[IntEnum], str] = {
 }
 # What a constant of a module is called in the kernel, or comes to, with its value.
 CONSTANTS = """
-balance.placement: NO_CPUPID=-1
-balance.scan: TICK=4
+balance.placement: NO_CPUPID=-1 _SLOTS=10 _THRESHOLD=7 _ACTIVE_NODE_FRACTION=3
+balance.placement: _RETRY_MAX=1000 _RETRY_PART=16
+balance.scan: TICK=4 _MAX_SCAN_WINDOW=2560 _VIRTUAL=8 _PID_RESET=4 _TRIED_FIRST=2
 base.pageblock: PAGEBLOCK_ORDER=9 PAGEBLOCK_NR=512
 calls.ksm: MAX_PAGE_SHARING=256
-compact.compaction: COSTLY_ORDER=3
-compact.control: CLUSTER=32
+compact.compaction: COSTLY_ORDER=3 _CHECKED_ORDER=3
+compact.control: CLUSTER=32 WHOLE_ZONE=-1
 compact.direct: MAX_COMPACT_RETRIES=16
 engine.migrate: ASYNC_PASSES=3 SYNC_PASSES=7
 faults.filemap: RA_PAGES=32 FAULT_AROUND=16
@@ -55,6 +56,13 @@ reclaim.vmscan: SWAP_CLUSTER_MAX=32 LIST_NR=64
 state.cost: NR_MAX_BATCHED_MIGRATION=512
 state.node: MAX_DEFER_SHIFT=6
 state.numa: SCAN_DELAY=1000
+balance.hint_fault: _EARLY_ROUNDS=4 _GROUP_FRACTION=3
+balance.promotion: _STEPS=16 _RATE_WINDOW=1000 _GIB=262144
+base.memmap: MAPPING_ANON=1 MAPPING_MOVABLE=2 NODE_SHIFT=32
+calls.move_pages: ENOENT=-2 ENOMEM=-12 EACCES=-13 EFAULT=-14 EBUSY=-16
+compact.kcompactd: _POLL=500
+frames.watermarks: _MIN_KBYTES=128 _MAX_KBYTES=262144 _SCALE_FACTOR=10 _MIGRATE_PCPTYPES=3
+state.policy: _TEXT_LIMIT=63
 """
 OLD = """absent_anon_is_efault prot_none_is_absent weighted_interleave balancing_preferred_many
     second_sighting_fails folios_not_pages populate_stops_at_hole lru_gen split_drops_zeroed
