@@ -337,9 +337,6 @@ def _change_protection(machine: Machine, task: Task, vma: Vma, a: int, b: int) -
             edits.append((run.start, run.end, (run.with_flags(run.flags & ~Pte.WRITE),)))
             continue
         flags = run.flags & ~(Pte.WRITE | Pte.HINT)
-        is_thp = run.order and not vma.flags & Vm.HUGETLB
-        if is_thp and run.flags & Pte.WRITE and not release.mprotect_keeps_huge_dirty:
-            flags &= ~Pte.DIRTY  # pmd_modify() loses it
         if vma.flags & Vm.WRITE:
             if vma.is_shared:
                 writable = no_notice or bool(flags & Pte.DIRTY)

@@ -186,11 +186,12 @@ def is_scanned(machine: Machine, task: Task, vma: Vma) -> bool:
         return False
     if space is not None and vma.flags & (Vm.READ | Vm.WRITE) == Vm.READ:
         return False
+    policy = vma.policy
     if space is not None and space.is_shmem:
-        # A shared object that has no policy of its own is asked first, and says no.
         policy = space.policy_at(vma.index(vma.start))
-        return policy is not None and bool(policy.flags & BALANCING)
-    policy = vma.policy or task.policy
+        if policy is None and not machine.release.scans_shared:
+            return False
+    policy = policy or task.policy
     return policy is None or bool(policy.flags & BALANCING)
 
 

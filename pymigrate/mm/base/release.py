@@ -36,8 +36,6 @@ class Release(NamedTuple):
     splits_partially_mapped: bool = True
     # A store into the huge zero page maps a huge page (before, it split the mapping).
     huge_zero_becomes_thp: bool = False
-    # mprotect() of a whole huge page that is mapped writable keeps its entry dirty.
-    mprotect_keeps_huge_dirty: bool = False
     # mprotect() makes entries of private memory writable at once only if they are dirty.
     mprotect_needs_dirty: bool = False
     # A huge page of private hugetlb memory that is dropped is reserved again.
@@ -50,6 +48,8 @@ class Release(NamedTuple):
     damon_migrates: bool = True
     # Proactive reclaim has counters of its own (since 6.16).
     counts_proactive: bool = False
+    # NUMA balancing scans shared memory that has no policy of its own.
+    scans_shared: bool = True
     # cgroup v1's cpusets exist, whose memory_migrate can be off (in Debian's build).
     cpuset_v1: bool = False
 
@@ -69,12 +69,12 @@ RELEASES: Mapping[str, Release] = {
         lru_gen=False,
         split_drops_zeroed=False,
         splits_partially_mapped=False,
-        mprotect_keeps_huge_dirty=True,
         mprotect_needs_dirty=True,
         hugetlb_restores_reserve=False,
         hmat_adistance=False,
         damon_migrates=False,
         batches_flush=False,
+        scans_shared=False,
         cpuset_v1=True,
     ),
     "7.2": Release(
@@ -82,6 +82,5 @@ RELEASES: Mapping[str, Release] = {
         merges_unfaulted_neighbour=True,
         counts_proactive=True,
         huge_zero_becomes_thp=True,
-        mprotect_keeps_huge_dirty=True,
     ),
 }
