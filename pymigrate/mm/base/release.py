@@ -50,6 +50,8 @@ class Release(NamedTuple):
     counts_proactive: bool = False
     # NUMA balancing scans shared memory that has no policy of its own.
     scans_shared: bool = True
+    # A cpuset that has tasks may lose its last node or CPU; then it has its parent's.
+    cpuset_may_be_emptied: bool = False
     # cgroup v1's cpusets exist, whose memory_migrate can be off (in Debian's build).
     cpuset_v1: bool = False
 
@@ -82,5 +84,6 @@ RELEASES: Mapping[str, Release] = {
         merges_unfaulted_neighbour=True,
         counts_proactive=True,
         huge_zero_becomes_thp=True,
+        cpuset_may_be_emptied=True,
     ),
 }

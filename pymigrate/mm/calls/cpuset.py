@@ -51,13 +51,19 @@ def effective_cpus(machine: Machine, cpuset: Cpuset) -> Cpumask:
 def update_nodemask(machine: Machine, cpuset: Cpuset, mems: Nodemask) -> None:
     """Change a cpuset's mems: policies are rebound, and memory follows if it is to.
 
+    In v2 any node that there may be can be named; those without memory wait for it.
+
     Raises KernelError EINVAL, ENOSPC before anything changes. Mirrors update_nodemask().
     """
-    if not mems.is_subset(machine.memory_nodes):
-        raise KernelError("EINVAL", f"nodes {mems - machine.memory_nodes} have no memory")
+    if machine.release.cpuset_v1:
+        if not mems.is_subset(machine.memory_nodes):
+            raise KernelError("EINVAL", f"nodes {mems - machine.memory_nodes} have no memory")
+    elif not mems.is_subset(machine.possible_nodes):
+        raise KernelError("EINVAL", f"there can be no nodes {mems - machine.possible_nodes}")
     if mems == cpuset.mems:
         return
-    if not mems and tasks_of(machine, cpuset) and machine.release.cpuset_v1:
+    tasks = tasks_of(machine, cpuset)
+    if tasks and not mems and not machine.release.cpuset_may_be_emptied:
         raise KernelError("ENOSPC", "a cpuset with tasks needs a node")
     cpuset.mems = mems
     _update_tasks_nodemask(machine, cpuset, cpuset.memory_migrate)
@@ -68,7 +74,7 @@ def update_cpumask(machine: Machine, cpuset: Cpuset, cpus: Cpumask) -> None:
     if not cpus.is_subset(machine.cpus):
         raise KernelError("EINVAL", f"CPUs {cpus - machine.cpus} do not exist")
     tasks = tasks_of(machine, cpuset)
-    if not cpus and tasks and machine.release.cpuset_v1:
+    if tasks and cpuset.cpus and not cpus and not machine.release.cpuset_may_be_emptied:
         raise KernelError("ENOSPC", "a cpuset with tasks needs a CPU")
     cpuset.cpus = cpus
     for task in tasks:

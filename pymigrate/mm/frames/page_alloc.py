@@ -65,14 +65,14 @@ def find_next_best_node(
 
     def penalty(n: int) -> tuple[int, int]:
         has_cpus = with_cpus_last and bool(machine.nodes[n].cpus)
-        return (machine.distances[nid][n] + (n < nid) + has_cpus) * MAX_NUMNODES + load[n], n
+        return (machine.distance(nid, n) + (n < nid) + has_cpus) * MAX_NUMNODES + load[n], n
 
     return min(left, key=penalty)
 
 
 def _build_zonelists(machine: Machine) -> tuple[dict[int, tuple[int, ...]], dict[int, int]]:
     load = dict.fromkeys(machine.nodes, 0)
-    return {nid: _build_zonelist(machine, nid, load) for nid in machine.nodes}, load
+    return {nid: _build_zonelist(machine, nid, load) for nid in machine.possible_nodes}, load
 
 
 def _build_zonelist(machine: Machine, nid: int, load: dict[int, int]) -> tuple[int, ...]:
@@ -81,7 +81,7 @@ def _build_zonelist(machine: Machine, nid: int, load: dict[int, int]) -> tuple[i
     prev = nid
     while left:
         best = find_next_best_node(machine, nid, left, load)
-        if machine.distances[nid][best] != machine.distances[nid][prev]:
+        if machine.distance(nid, best) != machine.distance(nid, prev):
             load[best] += 1
         left.remove(best)
         order.append(best)

@@ -34,6 +34,7 @@ from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
 if TYPE_CHECKING:
     from pymigrate.mm.base.why import Stay
 
+LOCAL_DISTANCE, REMOTE_DISTANCE = 10, 20
 FIRST_REGION = 0x200004000000 >> PAGE_SHIFT
 
 
@@ -91,6 +92,19 @@ class Machine:
     def memory_nodes(self) -> Nodemask:
         """The nodes that have memory (N_MEMORY)."""
         return Nodemask.collect(nid for nid, node in self.nodes.items() if node.nr_pages)
+
+    @property
+    def possible_nodes(self) -> Nodemask:
+        """The nodes that there may be: those that there are, and the gaps between their ids."""
+        return Nodemask.collect(range(max(self.nodes) + 1))
+
+    def distance(self, nid: int, other: int) -> int:
+        """How far node *other* is from node *nid*, also for nodes that are only possible.
+
+        Mirrors node_distance().
+        """
+        default = LOCAL_DISTANCE if nid == other else REMOTE_DISTANCE
+        return self.distances.get(nid, {}).get(other, default)
 
     @property
     def cpus(self) -> Cpumask:

@@ -30,7 +30,7 @@ def node_dir(machine: Machine) -> Dir:
     )
     with_cpus = Nodemask.collect(nid for nid, node in machine.nodes.items() if node.cpus)
     entries: Entries = {
-        "possible": file_of(online),
+        "possible": file_of(machine.possible_nodes),
         "online": file_of(online),
         "has_normal_memory": file_of(normal),
         "has_memory": file_of(machine.memory_nodes),
