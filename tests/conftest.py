@@ -94,7 +94,7 @@ def new_task(machine: Machine, name: str = "a", cpu: int = 0, uid: int = 0) -> T
     mm = Mm(machine.new_id(), machine.new_id())
     task = Task(machine.next_pid, name, name, uid, Cpumask.of(cpu), mm, machine.memory_nodes)
     machine.next_pid += 1
-    machine.mms[mm.mm_id] = mm
+    machine.add_mm(mm)
     machine.tasks[task.pid] = task
     return task
 

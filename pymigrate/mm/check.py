@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from pymigrate.mm.base.memmap import POOL_FRAME, FrameFlag, FrameRun
+from pymigrate.mm.base.memmap import FrameFlag, FrameRun, is_pooled
 from pymigrate.mm.base.runs import RunMap, coalesce
 from pymigrate.mm.frames.frames import extents_of
 from pymigrate.mm.state.machine import Machine
@@ -111,7 +111,7 @@ def _check_pool(node: Node) -> Iterator[str]:
     nr = sum(run.nr for run in pages) >> HPAGE_PMD_ORDER
     if nr != pool.nr:
         yield f"{what} has {nr} pages, and {pool.nr} are counted"
-    free = [(run.start, run.nr) for run in pages if run.frame == POOL_FRAME]
+    free = [(run.start, run.nr) for run in pages if is_pooled(run.frame)]
     if coalesce(free) != coalesce(pool.free.runs):
         yield f"{what} lists other pages as free than those that are"
     if not 0 <= pool.surplus <= pool.nr:
@@ -122,7 +122,13 @@ def _check_reserved(machine: Machine) -> Iterator[str]:
     """The pools have as many free pages as are reserved, and those are somebody's."""
     resv = [mm.resv for mm in machine.mms.values()] + [s.resv for s in machine.spaces.values()]
     nr = sum(extent.nr for runs in resv for extent in runs.runs) >> HPAGE_PMD_ORDER
-    if nr != machine.resv_huge_pages:
+    restored = sum(
+        run.nr
+        for node in machine.nodes.values()
+        for run in node.memmap.runs
+        if run.frame.flags & FrameFlag.RESTORE
+    )
+    if nr != machine.resv_huge_pages + (restored >> HPAGE_PMD_ORDER):
         yield f"{nr} huge pages are reserved, and {machine.resv_huge_pages} are counted"
     free = sum(node.hugetlb.nr_free for node in machine.nodes.values())
     if free < machine.resv_huge_pages:

@@ -103,6 +103,12 @@ def _put_machine(machine: Machine, kept: Machine) -> None:
         setattr(machine, name, getattr(kept, name))
 
 
+def _put_vma(machine: Machine, vma: Vma, mm_id: int) -> None:
+    mm = machine.mms[mm_id]
+    mm.vmas.append(vma)
+    mm.inserted.last = max(mm.inserted.last, vma.inserted)
+
+
 def _put_pool(machine: Machine, pool: HugePool, nid: int) -> None:
     machine.nodes[nid].hugetlb = pool
 
@@ -154,6 +160,7 @@ TABLES = {
         lambda machine: ((node.hugetlb, nid) for nid, node in machine.nodes.items()),
         _put_pool,
         keys="nid",
+        codecs={"back": PACKED},
         maps={"free": "pool"},
         owner="nid",
     ),
@@ -251,21 +258,22 @@ TABLES = {
     "mm": Table(
         Mm,
         lambda machine: zip(machine.mms.values()),
-        lambda machine, mm: setitem(machine.mms, mm.mm_id, mm),
+        Machine.add_mm,
         codecs={"brk": INT_TUPLE, "numa": numbers_of(NumaMm)},
         maps={"page_table": "page_table", "tables": "tables", "resv": "resv"},
         owner="mm_id",
-        elsewhere=["vmas"],
+        elsewhere=["vmas", "inserted"],
     ),
     "vma": Table(
         Vma,
         lambda machine: ((vma, mm.mm_id) for mm in machine.mms.values() for vma in mm.vmas),
-        lambda machine, vma, mm_id: machine.mms[mm_id].vmas.append(vma),
+        _put_vma,
         keys="mm_id",
         codecs={
             "policy": POLICY,
             "anon_chained": BOOL,
             "is_resv_owner": BOOL,
+            "has_lost_page": BOOL,
             "numab": optional(numbers_of(NumaVma)),
         },
     ),

@@ -11,7 +11,7 @@ from pymigrate.mm.frames.frames import extents_of_all, update_frames, whole_foli
 from pymigrate.mm.frames.lru_batches import lru_add_drain
 from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.spaces.huge_memory import prepare_split
-from pymigrate.mm.spaces.hugetlb_pool import check_split, reserve, unreserve
+from pymigrate.mm.spaces.hugetlb_pool import check_split, reserve, reserve_again, unreserve
 from pymigrate.mm.spaces.pins import is_secretmem
 from pymigrate.mm.spaces.zap import drop_unmapped_shm, zap
 from pymigrate.mm.state.address_space import UNNAMED, AddressSpace
@@ -168,6 +168,8 @@ def munmap(machine: Machine, task: Task, addr: int, length: int) -> None:
     parts = list(task.mm.parts(a, b))
     lru_add_drain(machine, task.cpu)
     for vma, start, end in parts:
+        if machine.pins:  # of what nobody holds just what was reserved would be given back
+            reserve_again(machine, task, vma, start, end)
         zap(machine, task, vma, start, end)
     unreserve(machine, task.mm.resv, a, b)
     task.mm.remove(a, b)

@@ -11,10 +11,12 @@ from pymigrate.mm.faults.filemap import drop_caches
 from pymigrate.mm.frames.hot_pages import TIERING, reset_memory_tiering
 from pymigrate.mm.frames.watermarks import setup_watermarks
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
+from pymigrate.mm.reclaim.shrinker import drop_slab
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.checks import check_root
 from pymigrate.uapi import THP, THP_DEFRAG
+from pymigrate.units import HPAGE_PMD_NR
 
 MAX_WEIGHT = 255
 _WEIGHT = re.compile(r"(?:/sys/kernel/mm/mempolicy/)?weighted_interleave/node([0-9]{1,4})")
@@ -156,6 +158,10 @@ def _set_defrag(machine: Machine, value: str) -> None:
     machine.defrag = _word(value, "thp_defrag", THP_DEFRAG)
 
 
+def _set_max_ptes_none(machine: Machine, value: str) -> None:
+    machine.max_ptes_none = _number(value, 0, HPAGE_PMD_NR - 1)
+
+
 def _nr_hugepages(machine: Machine) -> str:
     return str(sum(node.hugetlb.nr for node in machine.nodes.values()))
 
@@ -176,6 +182,7 @@ def _drop_caches(machine: Machine, value: str) -> None:
         drop_caches(machine)
         machine.counters.add("drop_pagecache")
     if bits & 2:
+        drop_slab(machine)
         machine.counters.add("drop_slab")
 
 
@@ -220,6 +227,12 @@ _ROWS = (
         _set_demotion,
     ),
     Setting("thp", f"{_HUGE}/enabled", lambda machine: _chosen(machine.thp, THP), _set_thp),
+    Setting(
+        "max_ptes_none",
+        f"{_HUGE}/khugepaged/max_ptes_none",
+        lambda machine: str(machine.max_ptes_none),
+        _set_max_ptes_none,
+    ),
     Setting("nr_hugepages", "vm.nr_hugepages", _nr_hugepages, _set_nr_hugepages),
     Setting("drop_caches", "vm.drop_caches", None, _drop_caches),
     _scan_knob("scan_delay_ms"),

@@ -40,9 +40,11 @@ class FrameFlag:
     RECLAIMABLE = 1 << 18  # of these: such as could be freed (slab caches with a shrinker)
     HWPOISON = 1 << 19  # out of use for good: soft offline took it for bad
     CONTIG = 1 << 21  # of memory that was allocated in one piece
+    QUEUED = 1 << 22  # a new huge page, which may be split if it turns out to hold too little
+    RESTORE = 1 << 23  # a pool's page in use, which is reserved again when it is freed
     MIXED = 1 << 20  # never of a frame: of what stands for all frames of a folio, see merged()
     # What a frame may be marked with that nobody works on.
-    PLAIN = ANON | SWAPBACKED | DIRTY | MLOCKED | READAHEAD | ZEROED
+    PLAIN = ANON | SWAPBACKED | DIRTY | MLOCKED | READAHEAD | ZEROED | QUEUED
 
 
 class Frame(NamedTuple):
@@ -107,6 +109,11 @@ class Frame(NamedTuple):
 
 POISON_FRAME = Frame(0, FrameFlag.HWPOISON)  # of a page that soft offline has taken
 POOL_FRAME = Frame(0, FrameFlag.HUGETLB, order=9)  # of a huge page that is free in its pool
+
+
+def is_pooled(frame: Frame) -> bool:
+    """Whether it is of a huge page that is free in its pool; a used one may be dirty still."""
+    return frame.without_flags(FrameFlag.DIRTY) == POOL_FRAME
 
 
 class States(NamedTuple):

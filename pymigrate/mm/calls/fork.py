@@ -56,14 +56,14 @@ def fork(machine: Machine, parent: Task, name: str) -> Task:
         parent=parent.name,
     )
     machine.next_pid += 1
-    machine.mms[mm.mm_id] = mm
+    machine.add_mm(mm)
     for vma in parent.mm.vmas:
         if vma.flags & Vm.DONTCOPY:
             continue
         copy = vma.part(vma.start, vma.end)
         copy.flags &= ~Vm.LOCKED
-        copy.is_resv_owner = False
-        mm.vmas.append(copy)
+        copy.is_resv_owner = copy.has_lost_page = False
+        mm.add(copy)
         if vma.anon_vma:
             copy.anon_vma, copy.anon_chained = machine.new_id(), True
             if not _copy_pages(machine, parent, child, vma, copy):

@@ -162,11 +162,14 @@ class FolioMover:
         """Note that the folio lies at its destination now."""
         del self.in_hand[work.pfn]
         dirty = FrameFlag.DIRTY if any(run.flags & Pte.DIRTY for run in work.entries) else 0
+        stale = 0
+        if work.is_hugetlb and not work.is_temporary:
+            stale = folio_of(self.machine, work.dst).flags & FrameFlag.DIRTY
         for run in folio.runs:
             extent = (work.dst + run.start - work.pfn, run.nr)
-            self.moves.frames.set([extent], run.frame.with_flags(dirty))
+            self.moves.frames.set([extent], run.frame.with_flags(dirty | stale))
         if work.is_hugetlb:
-            self._leave_pool(work)
+            self._leave_pool(work, folio.flags | dirty)
         elif self._freed:
             self.moves.frames.set([Extent(work.pfn, work.nr)], self._freed)
         else:
@@ -206,13 +209,13 @@ class FolioMover:
         self.in_hand[work.pfn] = work
         return True
 
-    def _leave_pool(self, work: Work) -> None:
-        """Let the old huge page be free in its pool, or no longer of it."""
+    def _leave_pool(self, work: Work, flags: int) -> None:
+        """Let the old huge page, which had *flags*, be free in its pool, or no longer of it."""
         if work.is_temporary:
             settle_temporary(self.machine, work.pfn, work.dst)
             self.moves.old.append(Extent(work.pfn, work.nr))
         else:
-            self.moves.frames.free([(work.pfn, work.nr)], FrameFlag.HUGETLB)
+            self.moves.frames.free([(work.pfn, work.nr)], flags)
 
     def _try_to_migrate(self, work: Work) -> bool:
         """Turn the entries that map the folio into migration entries; False if one cannot be.

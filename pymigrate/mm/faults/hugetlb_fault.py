@@ -18,8 +18,8 @@ from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_floor
 def access_huge_page(vmf: VmFault, space: AddressSpace, page: int) -> bool:
     """Map the huge page that *page* lies in, writable if the access is a store.
 
-    False if there is none: beyond the end of a file, or when the pools have none left. Mirrors
-    hugetlb_fault().
+    False if there is none: beyond the end of a file, when the pools have none left, or where the
+    owner of the memory has taken a page away. Mirrors hugetlb_fault().
     """
     page = huge_floor(page)
     entry = vmf.table.at(page)
@@ -42,7 +42,7 @@ def _hugetlb_no_page(vmf: VmFault, space: AddressSpace, page: int) -> bool:
     """Map a huge page of the file, or a new one."""
     machine, task, vma = vmf.machine, vmf.task, vmf.vma
     index = vma.index(page)
-    if index >= space.nr_pages:
+    if vma.has_lost_page or index >= space.nr_pages:
         return False
     flags = Pte.PRESENT | Pte.YOUNG
     cached = space.pages.at(index)
@@ -108,13 +108,18 @@ def _unmap_elsewhere(machine: Machine, task: Task, pfn: int, page: int) -> None:
         if mapping.mm is None or mapping.mm is task.mm:
             continue
         run = mapping.table.at(page)
+        vma = mapping.mm.find_vma(page)
+        if vma is None or vma.is_resv_owner:
+            continue
         if run is not None and run.lanes and run.pfn(page) == pfn:
+            vma.has_lost_page = True
             mapping.table.put(page, page + HPAGE_PMD_NR)
             remove_rmap(machine, [run.clip(page, page + HPAGE_PMD_NR)])
 
 
 def _use(machine: Machine, pfn: int, owner: int, flags: int) -> None:
-    """Let the huge page at *pfn*, which one entry maps, be in use."""
+    """Let the huge page at *pfn*, which one entry maps, be in use; it is dirty if it was."""
+    flags |= folio_of(machine, pfn).flags & FrameFlag.DIRTY
     frame = Frame(owner, flags | FrameFlag.HUGETLB, 0, 1, HPAGE_PMD_ORDER)
     new_frames(machine, [PteRun(0, HPAGE_PMD_NR, (pfn,), HPAGE_PMD_ORDER)], frame)
 

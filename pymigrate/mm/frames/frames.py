@@ -42,7 +42,7 @@ class FrameEdits:
     def free(self, extents: Iterable[tuple[int, int]], flags: int = 0) -> None:
         """Free the frames of *extents*, which have *flags* and which nobody holds any more."""
         if flags & FrameFlag.HUGETLB:
-            extents = self._keep_in_pool(extents)
+            extents = self._keep_in_pool(extents, flags)
         for start, nr in extents:
             self.by_node.setdefault(nid_of(start), []).append((start, start + nr, ()))
             self.freed.append((start, nr))
@@ -57,8 +57,7 @@ class FrameEdits:
         if self.freed:
             free_pages(self.machine, self.freed)
         for start, nr in self.pooled:
-            pool = self.machine.nodes[nid_of(start)].hugetlb
-            pool.free.put(start, start + nr, Extent(start, nr))
+            self.machine.nodes[nid_of(start)].hugetlb.put(start, nr)
         self.by_node, self.freed, self.pooled = {}, [], []
 
     def _keep_on_devices(self) -> Iterator[tuple[int, int]]:
@@ -70,13 +69,17 @@ class FrameEdits:
                 device = self.machine.device_of(start)
                 device.free.put(start, start + nr, Extent(start, nr))
 
-    def _keep_in_pool(self, extents: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    def _keep_in_pool(
+        self, extents: Iterable[tuple[int, int]], flags: int
+    ) -> list[tuple[int, int]]:
         """Return hugetlb pages to their pools; gives those that are surplus there.
 
         Mirrors free_huge_folio().
         """
         surplus: list[tuple[int, int]] = []
         for start, nr in extents:
+            if flags & FrameFlag.RESTORE:
+                self.machine.resv_huge_pages += nr >> HPAGE_PMD_ORDER
             pool = self.machine.nodes[nid_of(start)].hugetlb
             gone = min(pool.surplus, nr >> HPAGE_PMD_ORDER)
             pool.surplus -= gone
@@ -85,7 +88,7 @@ class FrameEdits:
             if cut:
                 surplus.append((start, cut))
             if cut < nr:
-                self.set([(start + cut, nr - cut)], POOL_FRAME)
+                self.set([(start + cut, nr - cut)], POOL_FRAME.with_flags(flags & FrameFlag.DIRTY))
                 self.pooled.append((start + cut, nr - cut))
         return surplus
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import (
     POISON_FRAME,
-    POOL_FRAME,
     Busy,
     Folio,
     FrameFlag,
     FrameRun,
+    is_pooled,
     nid_of,
 )
 from pymigrate.mm.engine.migrate_ops import ops_of
@@ -45,7 +45,7 @@ def soft_offline_page(machine: Machine, pfn: int) -> None:
     if node.zone_of(pfn).offline.at(pfn):
         raise KernelError("EIO", "its memory block is offline")
     run = node.memmap.at(pfn)
-    if run is None or run.frame == POOL_FRAME:
+    if run is None or is_pooled(run.frame):
         _take_free_page(machine, pfn)
     elif is_kernel(run.frame):
         raise KernelError("EIO", "the page is the kernel's own")

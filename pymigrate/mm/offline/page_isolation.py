@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import (
-    POOL_FRAME,
     Frame,
     FrameFlag,
     FrameRun,
     States,
+    is_pooled,
     looks_movable,
     nid_of,
 )
@@ -88,7 +88,7 @@ def movable_runs(machine: Machine, a: int, b: int) -> list[FrameRun]:
     return [
         run
         for run in machine.memmap_of(a).between(a, b)
-        if run.frame != POOL_FRAME and not run.frame.flags & FrameFlag.HWPOISON
+        if not is_pooled(run.frame) and not run.frame.flags & FrameFlag.HWPOISON
     ]
 
 

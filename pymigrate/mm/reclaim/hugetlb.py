@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.gfp import HUGETLB
@@ -77,7 +78,7 @@ def replace_free_huge_pages(machine: Machine, a: int, b: int) -> None:
         for pfn in range(start, start + nr, HPAGE_PMD_NR):
             if not _grow(machine, node):
                 raise KernelError("ENOMEM", f"node {node.nid} has no other huge page")
-            pool.free.put(pfn, pfn + HPAGE_PMD_NR)
+            pool.take(pfn)
             node.memmap.put(pfn, pfn + HPAGE_PMD_NR)
             pool.nr -= 1
             free_pages(machine, [(pfn, HPAGE_PMD_NR)])
@@ -168,11 +169,18 @@ def _grow_by(machine: Machine, node: Node, nr: int) -> None:
 def _add_free(node: Node, extents: Sequence[Extent]) -> None:
     node.memmap.edit([(a, a + nr, (FrameRun(a, nr, POOL_FRAME),)) for a, nr in extents])
     node.hugetlb.free.insert(extents)
+    if node.hugetlb.back:  # else any may stand for any
+        for start, nr in extents:
+            node.hugetlb.back += range(start, start + nr, HPAGE_PMD_NR)
 
 
 def _shrink(machine: Machine, node: Node, nr: int) -> None:
     """Take *nr* free pages out of the pool of *node*."""
-    extents = node.hugetlb.free.pop_front(nr << HPAGE_PMD_ORDER)
-    node.memmap.edit([(start, start + size, ()) for start, size in extents])
-    node.hugetlb.nr -= nr
+    pool = node.hugetlb
+    used = [Extent(pfn, HPAGE_PMD_NR) for pfn in islice(reversed(pool.back), nr)]
+    for pfn, _ in used:
+        pool.take(pfn)
+    extents = [*used, *pool.free.pop_front((nr - len(used)) << HPAGE_PMD_ORDER)]
+    node.memmap.edit([(start, start + size, ()) for start, size in sorted(extents)])
+    pool.nr -= nr
     free_pages(machine, extents)

@@ -58,6 +58,7 @@ def anon_page_state(
     kind = FrameFlag.ANON | FrameFlag.SWAPBACKED
     kind |= FrameFlag.MLOCKED if vma.flags & Vm.LOCKED else 0
     kind |= FrameFlag.ZEROED if zeroed else 0
+    kind |= FrameFlag.QUEUED if order else 0
     return flags, Frame(task.mm.family, kind, int(not order), int(bool(order)), order)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pymigrate.mm.frames.lru_batches import lru_add_drain
-from pymigrate.mm.spaces.hugetlb_pool import unreserve
+from pymigrate.mm.spaces.hugetlb_pool import reserve_again, unreserve
 from pymigrate.mm.spaces.pins import unpin_all
 from pymigrate.mm.spaces.zap import drop_unmapped_shm, zap
 from pymigrate.mm.state.machine import Machine
@@ -25,6 +25,8 @@ def free_mm(machine: Machine, task: Task) -> None:
     """Unmap all that *task* has."""
     spaces = {vma.space for vma in task.mm.vmas}
     for vma in task.mm.vmas:
+        if machine.pins:  # of what nobody holds just what was reserved would be given back
+            reserve_again(machine, task, vma, vma.start, vma.end)
         zap(machine, task, vma, vma.start, vma.end)
         unreserve(machine, task.mm.resv, vma.start, vma.end)
     task.mm.vmas.clear()

@@ -90,6 +90,8 @@ def prepare_split(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> Vma
         split_huge_pmd_at(machine, task.mm, end)
     return vma
 
+_OF_LARGE = FrameFlag.PARTIALLY_MAPPED | FrameFlag.QUEUED | FrameFlag.MLOCKED
+
 
 def split_folio(machine: Machine, folio: Folio, page: int) -> bool:
     """Make base pages of an anonymous folio whose first page is at virtual *page*.
@@ -106,14 +108,15 @@ def split_folio(machine: Machine, folio: Folio, page: int) -> bool:
         machine.counters.add("thp_split_page_failed")
         return False
     machine.counters.add("thp_split_page")
-    mms = [m.mm for m in mappings(machine, folio.frame, page, page + folio.nr) if m.mm]
+    found = mappings(machine, folio.frame, page, page + folio.nr)
+    mms = list({mapping.mm.mm_id: mapping.mm for mapping in found if mapping.mm}.values())
     for mm in mms:
         entry_events(machine, SET, _entries(mm, folio, page, is_huge=False), folio)
         if _entries(mm, folio, page, is_huge=True):
             split_huge_pmds(machine, mm, page, page + folio.nr)
     edits = FrameEdits(machine)
     for run in folio_of(machine, folio.pfn).runs:
-        frame = run.frame.without_flags(FrameFlag.PARTIALLY_MAPPED | FrameFlag.MLOCKED)
+        frame = run.frame.without_flags(_OF_LARGE)
         edits.set([(run.start, run.nr)], frame._replace(order=0))
     edits.commit()
     for mm in mms:

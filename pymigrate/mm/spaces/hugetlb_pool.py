@@ -7,9 +7,9 @@ page allocator. Sizes and counts here are huge pages of 2 MiB, unless they are n
 from __future__ import annotations
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.base.memmap import nid_of
+from pymigrate.mm.base.memmap import FrameFlag, nid_of
 from pymigrate.mm.base.runs import Extent, RunMap
-from pymigrate.mm.frames.frames import folio_of
+from pymigrate.mm.frames.frames import folio_of, update_folio
 from pymigrate.mm.frames.free_area import is_longterm_pinnable
 from pymigrate.mm.frames.page_alloc import free_pages, zonelist
 from pymigrate.mm.frames.placement import placement, rounds_of, turns_of
@@ -78,8 +78,8 @@ def unreserve(machine: Machine, resv: RunMap[Extent], a: int, b: int) -> None:
 def reserve_again(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
     """Reserve for the owner what it is about to drop in [a, b), but not while there is a surplus.
 
-    A page that somebody else has as well does not come back to the pool. Mirrors
-    __unmap_hugepage_range().
+    A page that somebody else maps as well does not come back to the pool; one that is only held is
+    counted as reserved when it does. Mirrors __unmap_hugepage_range().
     """
     surplus = any(node.hugetlb.surplus for node in machine.nodes.values())
     if not vma.is_resv_owner or surplus or not machine.release.hugetlb_restores_reserve:
@@ -87,9 +87,12 @@ def reserve_again(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> Non
     for run in task.mm.page_table.between(a, b):
         for entry in run.entries():
             folio = folio_of(machine, entry.lanes[0])
-            if folio.is_anon and folio.mapcount == 1 and not folio.is_held:
-                extent = Extent(entry.start, HPAGE_PMD_NR)
-                task.mm.resv.put(entry.start, entry.end, extent)
+            if not folio.is_anon or folio.mapcount > 1:
+                continue
+            task.mm.resv.put(entry.start, entry.end, Extent(entry.start, HPAGE_PMD_NR))
+            if folio.is_held:
+                update_folio(machine, folio.pfn, lambda f: f.with_flags(FrameFlag.RESTORE))
+            else:
                 machine.resv_huge_pages += 1
 
 
@@ -123,7 +126,7 @@ def give_back(machine: Machine, pfn: int, is_temporary: bool) -> None:
         pool.nr -= 1
         free_pages(machine, [(pfn, HPAGE_PMD_NR)])
     else:
-        pool.free.put(pfn, pfn + HPAGE_PMD_NR, Extent(pfn, HPAGE_PMD_NR))
+        pool.put(pfn, HPAGE_PMD_NR)
 
 
 def settle_temporary(machine: Machine, old: int, new: int) -> None:
@@ -150,7 +153,7 @@ def dissolve_free_huge_pages(machine: Machine, a: int, b: int) -> None:
         for pfn in range(start, start + nr, HPAGE_PMD_NR):
             if nr_available(machine) <= 0:
                 raise KernelError("EBUSY", "mappings have reserved its free huge pages")
-            pool.free.put(pfn, pfn + HPAGE_PMD_NR)
+            pool.take(pfn)
             node.memmap.put(pfn, pfn + HPAGE_PMD_NR)
             pool.nr -= 1
             pool.surplus -= bool(pool.surplus)
@@ -172,7 +175,7 @@ def dequeue(machine: Machine, nid: int, mask: Nodemask | None, mems: Nodemask) -
         if pool.nr_free and other in mems and (mask is None or other in mask):
             pfn = _first_free(machine, pool)
             if pfn is not None:
-                pool.free.put(pfn, pfn + HPAGE_PMD_NR)
+                pool.take(pfn)
                 return pfn
     return None
 
@@ -181,10 +184,9 @@ def _first_free(machine: Machine, pool: HugePool) -> int | None:
     """The first free page of *pool* that is not isolated, and may be pinned for long if it must."""
     isolated, is_for_long = machine.scope.isolated, machine.scope.memalloc_pin
     if isolated is None and not is_for_long:
-        return pool.free.runs[0].start
-    for start, nr in pool.free.runs:
-        for pfn in range(start, start + nr, HPAGE_PMD_NR):
-            is_isolated = isolated is not None and isolated.start <= pfn < isolated.end
-            if not is_isolated and not (is_for_long and not is_longterm_pinnable(machine, pfn)):
-                return pfn
+        return pool.back[-1] if pool.back else pool.free.runs[0].start
+    for pfn in pool.in_order():
+        is_isolated = isolated is not None and isolated.start <= pfn < isolated.end
+        if not is_isolated and not (is_for_long and not is_longterm_pinnable(machine, pfn)):
+            return pfn
     return None

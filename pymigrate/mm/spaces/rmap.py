@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import Folio, Frame, FrameFlag, FrameRun
@@ -22,6 +23,7 @@ def anon_vma_prepare(machine: Machine, task: Task, vma: Vma) -> None:
         around = [task.mm.find_vma(vma.end), task.mm.find_vma(vma.start - 1)]
         if prepare_anon_vma(vma, [other for other in around if other], machine.next_id):
             machine.new_id()
+        task.mm.inserted.put(vma)
 
 
 class Mapping(NamedTuple):
@@ -43,8 +45,11 @@ def mappings(machine: Machine, frame: Frame, a: int, b: int) -> Iterator[Mapping
 
     Pages of an anonymous owner are named by their virtual page, which is the same in all
     processes of the fork family; those of a file by their index; a merged page by its node of the
-    stable tree, which comes first. Whether an entry really names the frame is for the caller to
-    compare. Mirrors rmap_walk_anon(), rmap_walk_file() and rmap_walk_ksm().
+    stable tree, which comes first. Of a family the VMAs are met in the order of their interval
+    tree: by their first page, and then as they were inserted. Whether an entry really names the
+    frame is for the caller to compare.
+
+    Mirrors rmap_walk_anon(), rmap_walk_file() and rmap_walk_ksm().
     """
     if frame.flags & FrameFlag.KSM:
         tree, node = machine.stable_tree, frame.owner
@@ -53,8 +58,13 @@ def mappings(machine: Machine, frame: Frame, a: int, b: int) -> Iterator[Mapping
             yield Mapping(mm.page_table, node, node + 1, page - node, mm)
         return
     if frame.is_anon:
-        for mm in machine.mms_of(frame.owner):
-            yield Mapping(mm.page_table, a, b, 0, mm)
+        mms = list(machine.mms_of(frame.owner))
+        if len(mms) == 1:
+            yield Mapping(mms[0].page_table, a, b, 0, mms[0])
+            return
+        parts = [(vma.start, vma.inserted, mm, p, q) for mm in mms for vma, p, q in mm.parts(a, b)]
+        for _, _, mm, p, q in sorted(parts, key=itemgetter(0, 1)):
+            yield Mapping(mm.page_table, p, q, 0, mm)
         return
     space = machine.spaces[frame.owner]
     yield Mapping(space.pages, a, b, 0, None)
@@ -97,7 +107,7 @@ class _Removal:
             for found in self.machine.memmap_of(start).between(start, start + nr):
                 frame = found.frame
                 left = frame.pmd_mapped(-1) if run.order else frame.mapped(-1)
-                if not frame.is_anon:
+                if not frame.is_anon or frame.flags & FrameFlag.HUGETLB:
                     left = left.with_flags(dirty)
                 left = left.without_flags(self.clear)
                 if frame.order:
@@ -157,7 +167,8 @@ class _Removal:
 def remove_rmap(machine: Machine, runs: Iterable[PteRun], unlock: bool = False) -> None:
     """Let the entries *runs* of one address space map their pages no more.
 
-    Anonymous folios that nobody holds then are freed; files' pages are dirty where an entry was.
+    Anonymous folios that nobody holds then are freed; those of files and of the hugetlb pools are
+    dirty where an entry was.
     *unlock*: they lay in locked memory. Mirrors zap_present_folio_ptes(), zap_huge_pmd().
     """
     removal = _Removal(machine, unlock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.frames.frames import extents_of, folio_of, update_frames
 from pymigrate.mm.spaces.huge_memory import split_huge_pmd_at
@@ -47,4 +48,5 @@ def drop_unmapped_shm(machine: Machine, space_ids: set[int]) -> None:
         if space.is_hugetlb:
             pages = [p for start, nr in extents for p in range(start, start + nr, HPAGE_PMD_NR)]
             extents = [Extent(p, HPAGE_PMD_NR) for p in pages if not folio_of(machine, p).is_held]
+            update_frames(machine, extents, lambda frame: frame.without_flags(FrameFlag.DIRTY))
         update_frames(machine, extents, lambda frame: None if not frame.is_held else frame)

@@ -73,6 +73,7 @@ class Machine:
     costs: Costs = field(default_factory=Costs)  # what each part of a migration takes
     numa_knobs: NumaKnobs = field(default_factory=NumaKnobs)
     numa_groups: dict[int, NumaGroup] = field(default_factory=dict)
+    max_ptes_none: int = 0  # pages of a huge page that may hold nothing: khugepaged's limit
     defrag: str = "madvise"  # which faults of huge pages may compact memory
     compact_knobs: CompactKnobs = field(default_factory=CompactKnobs)
     allocations: dict[str, Allocation] = field(default_factory=dict)  # of the kernel, by name
@@ -160,6 +161,11 @@ class Machine:
             if task.name == who:
                 return task
         raise KernelError("ESRCH", f"there is no process called {who}")
+
+    def add_mm(self, mm: Mm) -> None:
+        """Let an address space be there; those of a family number their VMAs together."""
+        mm.inserted = next((other.inserted for other in self.mms_of(mm.family)), mm.inserted)
+        self.mms[mm.mm_id] = mm
 
     def mms_of(self, family: int) -> Iterator[Mm]:
         """The address spaces of a fork family, in the order of their making."""

@@ -13,6 +13,22 @@ from pymigrate.units import HPAGE_PMD_NR, huge_ceil, huge_floor
 
 
 @dataclass(slots=True, eq=False, repr=False)
+class Inserted:
+    """Numbers the insertions into the interval trees of a fork family's anon_vmas, in order.
+
+    A walk of such a tree meets VMAs that begin at one page in the order of their insertion; one
+    whose bounds change is taken out and put in anew. Mirrors anon_vma_interval_tree_insert().
+    """
+
+    last: int = 0
+
+    def put(self, vma: Vma) -> None:
+        """Let *vma* be the last that was inserted."""
+        self.last += 1
+        vma.inserted = self.last
+
+
+@dataclass(slots=True, eq=False, repr=False)
 class Mm:
     """VMAs in ascending order, and the entries of all of them."""
 
@@ -25,6 +41,7 @@ class Mm:
     brk: tuple[int, int] = (0, 0)  # the heap, in pages
     start_stack: int = 0  # the page that the initial stack pointer lies in
     numa: NumaMm = field(default_factory=NumaMm)
+    inserted: Inserted = field(default_factory=Inserted)  # one for its whole family
 
     def find_vma(self, page: int) -> Vma | None:
         """The VMA that contains *page*. (The kernel's find_vma() also finds the next one.)"""
@@ -60,13 +77,9 @@ class Mm:
             at = end
         return at < b
 
-    def insert_apart(self, vma: Vma) -> None:
-        """Add a mapping without merging it: one of a captured process may have stayed apart."""
-        self._add(vma)
-
     def insert(self, release: Release, vma: Vma) -> Vma:
         """Add a new mapping, merged with its neighbours if it can be. Mirrors mmap_region()."""
-        self._add(vma)
+        self.add(vma)
         return self.merge(release, vma, vma.start, vma.end) or vma
 
     def modify(self, release: Release, vma: Vma, a: int, b: int, new: Vma) -> Vma:
@@ -91,7 +104,8 @@ class Mm:
         """Cut *vma* before page *at*; return the upper part. Mirrors split_vma()."""
         upper = vma.part(at, vma.end)
         vma.end = at
-        self._add(upper)
+        self.add(upper)
+        self.inserted.put(vma)
         return upper
 
     def merge(
@@ -121,6 +135,7 @@ class Mm:
                 joined_anon_vma(prev, after)
                 prev.end = after.end
                 self.vmas.remove(after)
+            self.inserted.put(prev)
             self._shrink(vma, b, vma.end)
             return prev
         if right:
@@ -128,6 +143,7 @@ class Mm:
             joined_anon_vma(after, new)
             after.pgoff -= after.start - a
             after.start = a
+            self.inserted.put(after)
             self._shrink(vma, vma.start, a)
             return after
         return None
@@ -166,8 +182,11 @@ class Mm:
         else:
             vma.pgoff += a - vma.start
             vma.start, vma.end = a, b
+            self.inserted.put(vma)
 
-    def _add(self, vma: Vma) -> None:
+    def add(self, vma: Vma) -> None:
+        """Add a mapping without merging it: one of a captured process may have stayed apart."""
+        self.inserted.put(vma)
         self.vmas.insert(bisect_right(self.vmas, vma.start, key=_start), vma)
 
 

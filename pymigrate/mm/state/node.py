@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.base.vmstat import Counters
 from pymigrate.mm.state.numa import Promotion
 from pymigrate.nodemask import Cpumask, Nodemask
-from pymigrate.units import HPAGE_PMD_ORDER, MAX_NUMNODES
+from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, MAX_NUMNODES
 
 
 class AccessCoordinate(NamedTuple):
@@ -215,16 +216,40 @@ class Zone:
 
 @dataclass(slots=True, eq=False, repr=False)
 class HugePool:
-    """A node's pool of hugetlb pages: *nr* of them, of which *surplus* go when they are freed."""
+    """A node's pool of hugetlb pages: *nr* of them, of which *surplus* go when they are freed.
+
+    The one that came back last is the first to be used again, and may be marked dirty still.
+    """
 
     free: RunMap[Extent] = field(default_factory=RunMap)  # frames
     nr: int = 0
     surplus: int = 0
+    back: list[int] = field(default_factory=list)  # first frames of those that came back, in order
 
     @property
     def nr_free(self) -> int:
         """Its free huge pages."""
         return sum(extent.nr for extent in self.free.runs) >> HPAGE_PMD_ORDER
+
+    def put(self, start: int, nr: int) -> None:
+        """Let the huge pages of frames [start, start + nr) be free: enqueue_hugetlb_folio()."""
+        self.free.put(start, start + nr, Extent(start, nr))
+        self.back += range(start, start + nr, HPAGE_PMD_NR)
+
+    def take(self, pfn: int) -> None:
+        """Let the free huge page at *pfn* be used, or leave the pool."""
+        self.free.put(pfn, pfn + HPAGE_PMD_NR)
+        if self.back and self.back[-1] == pfn:
+            self.back.pop()
+        elif pfn in self.back:
+            self.back.remove(pfn)
+
+    def in_order(self) -> Iterator[int]:
+        """The free huge pages, by their first frames, in the order of their list."""
+        yield from reversed(self.back)
+        known = set(self.back)
+        for start, nr in self.free.runs:
+            yield from (p for p in range(start, start + nr, HPAGE_PMD_NR) if p not in known)
 
 
 @dataclass(slots=True, eq=False, repr=False)

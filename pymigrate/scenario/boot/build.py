@@ -52,7 +52,7 @@ def build(scenario: Scenario, kernel: str | None = None) -> Machine:
     families = _families(machine, scenario)
     for name, task in scenario.tasks.items():
         mm = Mm(machine.new_id(), families[name])
-        machine.mms[mm.mm_id] = mm
+        machine.add_mm(mm)
         machine.tasks[task.pid] = made = Task(
             task.pid,
             name,

@@ -77,7 +77,7 @@ def declare(machine: Machine, task: Task, spec: RegionSpec) -> None:
     if spec.address is None:
         vma = task.mm.insert(machine.release, vma)
     else:
-        task.mm.insert_apart(vma)
+        task.mm.add(vma)
     machine.regions[task.name, spec.as_] = Region(task.name, spec.as_, start, nr)
     if spec.kind == "heap":
         low, high = task.mm.brk
