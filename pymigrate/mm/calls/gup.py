@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.engine.folio_list import Slice, folio_at
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.faults.anon_fault import Access
@@ -20,6 +21,8 @@ from pymigrate.mm.state.machine import Machine, telling
 from pymigrate.mm.state.task import Pin, Task
 from pymigrate.mm.state.vma import Vm
 
+_NOTICED = Pte.HINT | Pte.DEVICE  # entries through which no access goes unnoticed
+
 
 def pin_pages(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> None:
     """Take a pin (or a plain reference) on each of pages [a, b).
@@ -27,18 +30,32 @@ def pin_pages(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> No
     Long ones fault pages in for writing, as io_uring's registered buffers do, and all must be
     had; short ones fault in for reading, as vmsplice() does, as many as can be had.
 
-    Long ones must not keep ZONE_MOVABLE or CMA from being emptied: pages there migrate first.
+    Long ones must not keep ZONE_MOVABLE or CMA from being emptied: pages there migrate first, also
+    those before one that cannot be had.
 
     Raises KernelError EFAULT; ENOMEM for pages that must migrate and cannot. Mirrors
     pin_user_pages(), get_user_pages() and __gup_longterm_locked().
     """
     if not is_long:
-        _pin(machine, task, a, b, is_long)
+        end = _faulted_in(machine, task, a, b, b, is_long)
+        if end == a < b:
+            raise _absent(end)
+        _pin(machine, task, a, b, end, is_long)
         return
+    slow = _first_slow(machine, task, a, b)
     with telling(machine, machine.scope._replace(memalloc_pin=True)):
-        while unpinnable := _unpinnable(machine, pin := _pin(machine, task, a, b, is_long)):
-            drop_pin(machine, pin)
-            migrate_longterm_unpinnable_folios(machine, task, unpinnable)
+        while True:
+            end = _faulted_in(machine, task, a, b, slow, is_long)
+            pin = _pin(machine, task, a, b, end, is_long)
+            unpinnable = _unpinnable(machine, pin)
+            if unpinnable or end < b:
+                drop_pin(machine, pin)
+            if unpinnable:
+                migrate_longterm_unpinnable_folios(machine, task, unpinnable)
+            elif end < b:
+                raise _absent(end)
+            else:
+                return
 
 
 def migrate_longterm_unpinnable_folios(machine: Machine, task: Task, pages: Sequence[int]) -> None:
@@ -68,10 +85,23 @@ def _unpinnable(machine: Machine, pin: Pin) -> list[int]:
     ]
 
 
-def _pin(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> Pin:
-    end = _accessible_end(machine, task, a, b, is_long)
-    if end < b and (is_long or end == a):
-        raise KernelError("EFAULT", f"page {end:#x} cannot be had")
+def _first_slow(machine: Machine, task: Task, a: int, b: int) -> int:
+    """The first of pages [a, b) that cannot be pinned for long as it is. Mirrors gup_fast()."""
+    for low, high, run in task.mm.page_table.spans(a, b):
+        if run is None or not run.lanes or not run.flags & Pte.WRITE or run.flags & _NOTICED:
+            return low
+        for page in range(low, high):
+            if not is_longterm_pinnable(machine, run.pfn(page)):
+                return page
+    return b
+
+
+def _absent(page: int) -> KernelError:
+    return KernelError("EFAULT", f"page {page:#x} cannot be had")
+
+
+def _pin(machine: Machine, task: Task, a: int, b: int, end: int, is_long: bool) -> Pin:
+    """Hold pages [a, end), as those that can be had of [a, b)."""
     pfns = tuple(
         run.pfn(page)
         for page in range(a, end)
@@ -95,8 +125,11 @@ def unpin_pages(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> 
     raise KernelError("EINVAL", "no pin of this range is held")
 
 
-def _accessible_end(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> int:
-    """Fault in pages from *a* on; return the first one that cannot be had."""
+def _faulted_in(machine: Machine, task: Task, a: int, b: int, slow: int, is_long: bool) -> int:
+    """Fault in pages from *a* on; return the first one that cannot be had.
+
+    Pages from *slow* on notice that they are pinned.
+    """
     at = a
     for vma, start, end in list(task.mm.parts(a, b)):
         if start > at or not vma.flags & (Vm.WRITE if is_long else Vm.READ):
@@ -108,7 +141,10 @@ def _accessible_end(machine: Machine, task: Task, a: int, b: int, is_long: bool)
             # writable_file_mapping_allowed().
             break
         try:
-            access(machine, task, start, end, write=is_long, how=Access.PIN)
+            if start < slow:
+                access(machine, task, start, min(end, slow), write=is_long, how=Access.PIN)
+            if end > slow:
+                access(machine, task, max(start, slow), end, write=is_long, how=Access.PIN_SLOW)
         except Fault as fault:
             return fault.page
         at = end

@@ -31,7 +31,13 @@ class Access(Enum):
 
     LOAD_STORE = 1  # its entry becomes young, or dirty
     POPULATE = 2  # FOLL_TOUCH: its folio becomes dirty
-    PIN = 3  # nothing
+    PIN = 3  # nothing: the page is found without a lock, by gup_fast()
+    PIN_SLOW = 4  # FOLL_TOUCH, from the first page on that is not found so
+
+    @property
+    def is_pin(self) -> bool:
+        """Whether entries are followed though they wait to be seen used."""
+        return self in (Access.PIN, Access.PIN_SLOW)
 
 
 class VmFault(NamedTuple):

@@ -8,8 +8,13 @@ from pymigrate.mm.faults import filemap
 from pymigrate.mm.faults.anon_fault import VmFault, map_anon
 from pymigrate.mm.frames.frames import extents_of, update_frames
 from pymigrate.mm.spaces.anon_pages import NEW, kill_for_memory
+from pymigrate.mm.spaces.rmap import anon_vma_prepare
 from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.vma import Vm
+
+# A fault that reads a disk's page in, or the next ones ahead, is tried again, for it has let go of
+# the lock of the address space meanwhile. Another one finds then what the first would have done.
+_TRIES = 2
 
 
 def read_fault(vmf: VmFault, space: AddressSpace, a: int, b: int) -> int:
@@ -30,19 +35,32 @@ def read_fault(vmf: VmFault, space: AddressSpace, a: int, b: int) -> int:
             map_cached(vmf, filemap.fault_around(machine, vma, space, b - 1))
         return b
     vmf.count_faults()
-    map_cached(vmf, filemap.fault_around(machine, vma, space, a))
-    if vmf.table.at(a) is None:
-        index = vma.index(a)
-        _have_cached(vmf, space, a, a + 1)
-        map_cached(vmf, space.pages.between(index, index + 1))
+    for _ in range(_TRIES):
+        map_cached(vmf, filemap.fault_around(machine, vma, space, a))
+        if vmf.table.at(a) is None:
+            _have_cached(vmf, space, a, a + 1)
+    map_cached(vmf, space.pages.between(vma.index(a), vma.index(a + 1)))
     return a + 1
+
+
+def fault_beyond_end(vmf: VmFault, space: AddressSpace, page: int) -> None:
+    """What a fault at *page*, beyond the object's end, does before it fails.
+
+    One that reads maps what is cached around: do_read_fault(). One that would copy prepares for
+    that: do_cow_fault().
+    """
+    vmf.count_faults()
+    if not vmf.write:
+        map_cached(vmf, filemap.fault_around(vmf.machine, vmf.vma, space, page))
+    elif not vmf.vma.is_shared:
+        anon_vma_prepare(vmf.machine, vmf.task, vmf.vma)
 
 
 def shared_fault(vmf: VmFault, space: AddressSpace, a: int, b: int) -> int:
     """Map absent pages of a shared mapping for writing. Mirrors do_shared_fault()."""
     end = b if space.is_shmem else a + 1
     vmf.count_faults(end - a)
-    _have_cached(vmf, space, a, end)
+    _have_cached(vmf, space, a, end, _TRIES)
     cached = space.pages.between(vmf.vma.index(a), vmf.vma.index(end))
     map_cached(vmf, cached, Pte.WRITE | Pte.DIRTY)
     filemap.dirty_frames(vmf.machine, cached)
@@ -53,13 +71,15 @@ def cow_fault(vmf: VmFault, space: AddressSpace, a: int, b: int) -> int:
     """Give a private mapping copies of absent pages. Mirrors do_cow_fault()."""
     end = b if space.is_shmem else a + 1
     vmf.count_faults(end - a)
-    _have_cached(vmf, space, a, end)
+    _have_cached(vmf, space, a, end, _TRIES)
     map_anon(vmf, a, end)
     return end
 
 
-def _have_cached(vmf: VmFault, space: AddressSpace, a: int, b: int) -> None:
-    """Have pages [a, b) of the mapping in the page cache."""
+def _have_cached(vmf: VmFault, space: AddressSpace, a: int, b: int, tries: int = 1) -> None:
+    """Have pages [a, b) of the mapping in the page cache; those of disk files are asked for *tries*
+    times.
+    """
     machine, task, vma = vmf.machine, vmf.task, vmf.vma
     lo, hi = vma.index(a), vma.index(b)
     if space.is_shmem:
@@ -70,7 +90,7 @@ def _have_cached(vmf: VmFault, space: AddressSpace, a: int, b: int) -> None:
                 if at < end:
                     kill_for_memory(machine, task, a)
         return
-    for index in range(lo, hi):
+    for index in [index for index in range(lo, hi) for _ in range(tries)]:
         while not filemap.fault_in_page(machine, task, vma, space, index):
             kill_for_memory(machine, task, a)
 

@@ -6,7 +6,7 @@ from pymigrate.mm.balance.hint_fault import hint_fault, hint_faults
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults import filemap
 from pymigrate.mm.faults.anon_fault import Access, VmFault, fill_anon, map_anon
-from pymigrate.mm.faults.file_fault import cow_fault, read_fault, shared_fault
+from pymigrate.mm.faults.file_fault import cow_fault, fault_beyond_end, read_fault, shared_fault
 from pymigrate.mm.faults.huge_fault import (
     do_huge_pmd_anonymous_page,
     do_huge_pmd_wp_page,
@@ -56,7 +56,7 @@ def access(
         elif space:
             _access_file(vmf, space, start, end)
         else:
-            if task.numa.scans and how != Access.PIN:
+            if task.numa.scans and not how.is_pin:
                 hint_faults(machine, task, vma, start, end)
             _access_anon(vmf, start, end)
         at = end
@@ -115,7 +115,7 @@ def _after_fault(vmf: VmFault, run: PteRun) -> list[PteRun]:
     """
     if run.flags & Pte.DEVICE:
         migrate_to_ram(vmf.machine, vmf.task, run)
-    elif run.flags & Pte.HINT and vmf.how != Access.PIN:
+    elif run.flags & Pte.HINT and not vmf.how.is_pin:
         hint_fault(vmf.machine, vmf.task, vmf.vma, run)
     else:
         return [run]
@@ -134,7 +134,7 @@ def _present(vmf: VmFault, run: PteRun) -> None:
         vmf.touch(run)
         if vmf.write:
             stored(vmf.machine, run, run.start, run.end)
-    elif vmf.how == Access.POPULATE and vmf.write and not run.flags & Pte.DIRTY:
+    elif vmf.how != Access.PIN and vmf.write and not run.flags & Pte.DIRTY:
         # follow_page_pte() with FOLL_TOUCH and FOLL_WRITE dirties the folio, not the entry.
         filemap.dirty_frames(vmf.machine, [run])
 
@@ -183,8 +183,7 @@ def _access_file(vmf: VmFault, space: AddressSpace, a: int, b: int) -> None:
                 _access_present(vmf, run, a, b)
             continue
         if at >= limit:
-            if vmf.write and not vma.is_shared:
-                anon_vma_prepare(machine, task, vma)  # do_cow_fault() begins with it
+            fault_beyond_end(vmf, space, at)
             raise Fault(SIGBUS, at)
         end = _absent_end(vmf, at, min(b, limit))
         if not vmf.write:

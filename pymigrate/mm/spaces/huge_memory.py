@@ -90,6 +90,7 @@ def prepare_split(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> Vma
         split_huge_pmd_at(machine, task.mm, end)
     return vma
 
+
 _OF_LARGE = FrameFlag.PARTIALLY_MAPPED | FrameFlag.QUEUED | FrameFlag.MLOCKED
 
 
