@@ -27,7 +27,7 @@ class MakesRoom(Room):
         self, machine: Machine, caller: Task, where: Placement, queue: Sequence[Slice]
     ) -> None:
         """Let kswapd reclaim what *queue* will need, if this one *reclaims*."""
-        if self.reclaims and machine.demotion:
+        if self.reclaims and has_reclaimable(machine):
             _module("reclaim.slowpath").have_room_to_migrate(machine, caller, where, queue)
 
     def alloc(self, machine: Machine, caller: Task, where: Placement, order: int) -> int | None:
@@ -46,6 +46,16 @@ class MakesRoom(Room):
             machine, caller, where, falls_back
         )
         return page
+
+
+def has_reclaimable(machine: Machine) -> bool:
+    """Whether reclaim may find anything: pages may be demoted, or a disk's are cached."""
+    return machine.demotion or has_disk_cache(machine)
+
+
+def has_disk_cache(machine: Machine) -> bool:
+    """Whether pages of a disk are cached."""
+    return any(space.is_disk and space.pages.runs for space in machine.spaces.values())
 
 
 FOR_CALLS, FOR_THE_KERNEL = MakesRoom(reclaims=True), MakesRoom(reclaims=False)

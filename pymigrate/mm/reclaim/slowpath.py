@@ -14,6 +14,7 @@ from pymigrate.mm.base.runs import RunMap, coalesce
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.frames.page_alloc import allowed_nodes, available, fill_run, lanes_of
 from pymigrate.mm.frames.placement import Placement, placement
+from pymigrate.mm.reclaim.room import has_reclaimable
 from pymigrate.mm.reclaim.vmscan import kswapd_shrink_node, try_to_free_pages, wake_all_kswapds
 from pymigrate.mm.state.machine import Machine, telling
 from pymigrate.mm.state.task import Task
@@ -21,8 +22,8 @@ from pymigrate.mm.state.vma import Vma
 
 
 def may_reclaim(machine: Machine) -> bool:
-    """Whether accesses reclaim memory: only with demotion, else they end at the OOM killer."""
-    return machine.demotion and not machine.scope.memalloc
+    """Whether allocations reclaim memory, as far as there is any that can be reclaimed."""
+    return not machine.scope.memalloc and has_reclaimable(machine)
 
 
 def alloc_run_slowpath(

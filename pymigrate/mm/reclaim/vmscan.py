@@ -30,6 +30,7 @@ from pymigrate.mm.reclaim.lru import (
     take_folios,
     was_used,
 )
+from pymigrate.mm.reclaim.room import has_disk_cache
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
@@ -272,6 +273,4 @@ def _nr_below(machine: Machine, node: Node) -> int:
 
 def _has_reclaimable(machine: Machine, nid: int) -> bool:
     """Whether it is worth a look: pages can be demoted, or there is a disk's page cache."""
-    return can_demote(machine, nid) or any(
-        space.is_disk and space.pages.runs for space in machine.spaces.values()
-    )
+    return can_demote(machine, nid) or has_disk_cache(machine)
