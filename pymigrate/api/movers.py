@@ -141,18 +141,21 @@ class Movers:
         node: int | None = None,
         target: Who | None = None,
         cpuset: str | None = None,
+        swappiness: int | None = None,
         uid: int = 0,
     ) -> int:
         """Reclaim *size*, of a node and of what a task, or the tasks of a cpuset, map, if given.
 
-        Returns how many base pages it was. Raises KernelError EAGAIN if there was less.
+        *swappiness* 0 leaves anonymous memory alone. Returns how many base pages it was. Raises
+        KernelError EAGAIN if there was less.
         """
         if target is not None and cpuset is not None:
             raise ValueError("target and cpuset exclude each other")
         tasks = None if target is None else [self._task(target)]
         if cpuset is not None:
             tasks = reclaim.cpuset_tasks(self._core, "" if cpuset == "/" else cpuset)
-        return reclaim.reclaim(self._core, self._caller(None, uid), parse_size(size), node, tasks)
+        caller, nr = self._caller(None, uid), parse_size(size)
+        return reclaim.reclaim(self._core, caller, nr, node, tasks, swappiness)
 
     def damon(
         self,

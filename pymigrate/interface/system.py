@@ -70,12 +70,13 @@ def reclaim(
     node: int | None,
     target: Task | None,
     group: str | None,
+    swappiness: int | None,
 ) -> Answer:
     """Reclaim memory; `reclaimed` is in base pages."""
     tasks = None if target is None else [target]
     if group is not None:
         tasks = _reclaim.cpuset_tasks(machine, group)
-    return {"reclaimed": _reclaim.reclaim(machine, caller, size, node, tasks)}
+    return {"reclaimed": _reclaim.reclaim(machine, caller, size, node, tasks, swappiness)}
 
 
 def damon(

@@ -337,6 +337,9 @@ _MACHINE = (
             Argument("node", _NODE, "only from this node", None),
             Argument("target", kind.TASK, "only what this task maps", None),
             Argument("cpuset", kind.CPUSET, "only what tasks of this cpuset map", None),
+            Argument(
+                "swappiness", kind.INTEGER, "0: leave anonymous memory alone; up to 200", None
+            ),
         ),
         "interface.system.reclaim",
         more="With demotion_enabled, pages go to the next lower memory tier (see `pymigrate"

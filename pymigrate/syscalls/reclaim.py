@@ -10,6 +10,8 @@ from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.checks import check_root
 from pymigrate.units import PAGE_SHIFT
 
+MAX_SWAPPINESS = 200
+
 
 def reclaim(
     machine: Machine,
@@ -17,17 +19,27 @@ def reclaim(
     size: int,
     node: int | None = None,
     tasks: Sequence[Task] | None = None,
+    swappiness: int | None = None,
 ) -> int:
     """Reclaim *size* bytes, of *node* and of what *tasks* map, if given; return the base pages.
 
-    Raises KernelError EACCES, ENOENT; EAGAIN if there was less, which is reclaimed then.
+    *swappiness* 0 leaves anonymous memory alone; there is no swap that more would matter to.
+
+    Raises KernelError EACCES, ENOENT; EINVAL for a *swappiness* that is not of 0 to 200; EAGAIN
+    if there was less, which is reclaimed then.
     """
     check_root(caller, "only root may write to memory.reclaim")
     if node is not None and (node not in machine.nodes or not machine.nodes[node].zones):
         raise KernelError("ENOENT", f"there is no node {node} with memory")
+    if swappiness is not None:
+        if not machine.release.reclaim_swappiness:
+            raise KernelError("EINVAL", "this kernel's memory.reclaim takes no swappiness")
+        if not 0 <= swappiness <= MAX_SWAPPINESS:
+            raise KernelError("EINVAL", f"a swappiness is a number from 0 to {MAX_SWAPPINESS}")
     nr = size >> PAGE_SHIFT
     mms = None if tasks is None else list({id(task.mm): task.mm for task in tasks}.values())
-    got = memory_reclaim(machine, caller, nr, None if node is None else [node], mms)
+    nodes = None if node is None else [node]
+    got = memory_reclaim(machine, caller, nr, nodes, mms, takes_anon=swappiness != 0)
     if got < nr:
         raise KernelError("EAGAIN", f"{got} of {nr} pages were reclaimed")
     return got

@@ -46,6 +46,10 @@ class Release(NamedTuple):
     batches_flush: bool = True
     # DAMON has the schemes migrate_hot and migrate_cold (since 6.11).
     damon_migrates: bool = True
+    # memory.reclaim takes a swappiness.
+    reclaim_swappiness: bool = True
+    # What a cgroup may not have on a lower tier's node is not demoted.
+    demotes_in_cpusets: bool = False
     # Proactive reclaim has counters of its own (since 6.16).
     counts_proactive: bool = False
     # NUMA balancing scans shared memory that has no policy of its own.
@@ -77,6 +81,7 @@ RELEASES: Mapping[str, Release] = {
         damon_migrates=False,
         batches_flush=False,
         scans_shared=False,
+        reclaim_swappiness=False,
         cpuset_v1=True,
     ),
     "7.2": Release(
@@ -85,5 +90,6 @@ RELEASES: Mapping[str, Release] = {
         counts_proactive=True,
         huge_zero_becomes_thp=True,
         cpuset_may_be_emptied=True,
+        demotes_in_cpusets=True,
     ),
 }

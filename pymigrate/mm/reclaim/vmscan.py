@@ -17,7 +17,7 @@ from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.frames.hot_pages import TIERING
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
-from pymigrate.mm.frames.memory_tiers import demotion_of, next_demotion_node
+from pymigrate.mm.frames.memory_tiers import demotion_of, next_demotion_node, node_is_toptier
 from pymigrate.mm.frames.page_alloc import available, room_for, zonelist
 from pymigrate.mm.frames.placement import Demote
 from pymigrate.mm.reclaim.lru import (
@@ -37,8 +37,10 @@ from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.node import Node
 from pymigrate.mm.state.task import Task
 
+DEF_PRIORITY = 12  # of what there is ``1 / (1 << 12)`` is scanned at first
 SWAP_CLUSTER_MAX = 32  # base pages that direct reclaim wants
 LIST_NR = 64  # MIN_LRU_BATCH: base pages that are isolated together
+_KINDS = ("file", "anon")  # in the order in which they are reclaimed
 
 
 class Reclaimer(Enum):
@@ -59,21 +61,29 @@ def memory_reclaim(
     caller: Task,
     nr: int,
     nodes: Iterable[int] | None = None,
-    mms: Iterable[Mm] | None = None,
+    mms: list[Mm] | None = None,
+    takes_anon: bool = True,
 ) -> int:
     """Reclaim *nr* base pages, or as many as can be had; return how many were reclaimed.
 
-    The nodes are gone through in the order in which *caller* would fall back to them; only those
-    of *nodes*, and only what *mms* map, if they are given. What cannot be demoted is not dropped in
-    its place. Mirrors memory_reclaim() and try_to_free_mem_cgroup_pages().
+    The nodes are gone through in the order in which *caller* would fall back to them, again and
+    again, and each gives a share; only those of *nodes*, and only what *mms* map, if they are
+    given. Anonymous memory is left alone unless this *takes_anon*. What cannot be demoted is not
+    dropped in its place. Mirrors memory_reclaim() and try_to_free_mem_cgroup_pages().
     """
     lru_add_drain_all(machine)
-    mms = None if mms is None else list(mms)
     wanted = None if nodes is None else set(nodes)
+    passes = _Passes(
+        _Shrink(machine, nid, Reclaimer.PROACTIVE, mms, takes_anon)
+        for nid in zonelist(machine, machine.local_node(caller))
+        if wanted is None or nid in wanted
+    )
     got = 0
-    for nid in zonelist(machine, machine.local_node(caller)):
-        if got < nr and (wanted is None or nid in wanted):
-            got += shrink_node(machine, nid, nr - got, Reclaimer.PROACTIVE, mms)
+    while got < nr:
+        reclaimed = passes.run(max((nr - got) // 4, SWAP_CLUSTER_MAX))
+        if not reclaimed:  # nor would there be any if it was tried again
+            break
+        got += reclaimed
     return got
 
 
@@ -123,60 +133,164 @@ def wake_all_kswapds(machine: Machine, nodes: Iterable[int]) -> bool:
     return sum(wakeup_kswapd(machine, nid) for nid in nodes) > 0
 
 
-def shrink_node(
-    machine: Machine, nid: int, nr: int, who: Reclaimer, mms: list[Mm] | None = None
-) -> int:
+def shrink_node(machine: Machine, nid: int, nr: int, who: Reclaimer) -> int:
     """Reclaim *nr* base pages of node *nid*, or a few more, or all there are; return how many."""
     shrink = _Shrink(machine, nid, who)
-    node = machine.nodes[nid]
-    found = list(evictable(machine, nid, mms))
-    files, anon = node.hands
-    files = shrink.scan([part for part in found if is_file_lru(part)], nr, "file", files)
-    if shrink.demotes:  # else anonymous memory has nowhere to go
-        anon = shrink.scan([part for part in found if not is_file_lru(part)], nr, "anon", anon)
-    node.hands = files, anon
+    shrink.look()
+    for kind in shrink.kinds:
+        while shrink.reclaimed < nr and shrink.evict(kind, shrink.lists(nr - shrink.reclaimed)):
+            pass
     return shrink.reclaimed
 
 
-class _Shrink:
-    """Reclaim of one node, and what has come of it."""
+class _Passes:
+    """Reclaim that goes round several nodes, and takes a share of what each has."""
 
-    def __init__(self, machine: Machine, nid: int, who: Reclaimer) -> None:
-        self.machine, self.nid, self.who = machine, nid, who
+    def __init__(self, shrinks: Iterable[_Shrink]) -> None:
+        self.shrinks = list(shrinks)
+        for shrink in self.shrinks:
+            shrink.look()
+
+    def run(self, wanted: int) -> int:
+        """Reclaim *wanted* pages, or some more; how many.
+
+        Mirrors do_try_to_free_pages(): the shares double from pass to pass.
+        """
+        got = 0
+        for priority in range(DEF_PRIORITY, -1, -1):
+            for shrink in self.shrinks:
+                got += self._shrink_lruvec(shrink, priority)
+            if got >= wanted:
+                break
+        return got
+
+    def _shrink_lruvec(self, shrink: _Shrink, priority: int) -> int:
+        """Take a node's share; other nodes have more afterwards if it demotes."""
+        nr = -(-(shrink.nr_evictable >> priority) // LIST_NR) * LIST_NR  # get_nr_to_scan()
+        if not nr:
+            return 0
+        nodes = shrink.machine.nodes
+        free = {other.nid: nodes[other.nid].nr_free for other in self.shrinks}
+        before = shrink.reclaimed
+        for kind in shrink.kinds:
+            if nr > 0:
+                nr -= shrink.evict(kind, nr)
+        for other in self.shrinks:
+            if other is not shrink:
+                came = free[other.nid] - nodes[other.nid].nr_free
+                other.nr_evictable += came
+                other.stale.update(other.kinds if came > 0 else ())
+        got = shrink.reclaimed - before
+        shrink.nr_evictable -= got
+        return got
+
+
+class _Shrink:
+    """Reclaim of one node, and what has come of it.
+
+    Of *mms* alone, if they are given. *takes_anon*: also anonymous memory, where it can be demoted.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        nid: int,
+        who: Reclaimer,
+        mms: list[Mm] | None = None,
+        takes_anon: bool = True,
+    ) -> None:
+        self.machine, self.nid, self.who, self.mms = machine, nid, who, mms
         self.demotes = can_demote(machine, nid)
+        self.kinds = _KINDS if self.demotes and takes_anon else _KINDS[:1]
         self.is_full = False  # no lower tier has room for more
         self.reclaimed = 0
+        self.nr_evictable = 0  # base pages of these kinds
+        self.stale: set[str] = set()  # kinds that may have come since it was looked for them
+        self.sources: dict[str, Iterator[Slice]] = {}
+        self.pushed: dict[str, list[Slice]] = {"file": [], "anon": []}
 
-    def scan(self, parts: list[Slice], nr: int, kind: str, hand: int) -> int:
-        """Reclaim of *parts* until *nr* pages are, in all; what was used gets a second chance.
+    def look(self) -> None:
+        """Find what may be evicted, in its order, and how much that is.
 
-        Begins at frame *hand*, and gives the one to go on at.
+        What was used gets a second chance.
         """
-        ordered = in_lru_order(self.machine.nodes[self.nid], parts, hand)
-        source = _second_chances(self.machine, ordered)
-        pushed: list[Slice] = []
-        left = 0  # of the lists that are being isolated
-        while (left > 0 or self.reclaimed < nr) and not self._is_useless(kind):
+        self.nr_evictable = sum(self._look_for(kind) for kind in _KINDS)
+
+    def _look_for(self, kind: str) -> int:
+        """Find what of a *kind* may be evicted; how many base pages.
+
+        A hand goes on where it has stopped. What was demoted to the node is in the order of its
+        pages, as it was where it came from: its frames are some that were freed here.
+        """
+        node = self.machine.nodes[self.nid]
+        parts = self._evictable(kind)
+        if node_is_toptier(self.machine, self.nid):
+            parts = in_lru_order(node, parts, node.hands[_KINDS.index(kind)])
+        else:
+            parts.sort(key=lambda part: part.run.start)
+        self.sources[kind] = _second_chances(self.machine, parts)
+        return sum(part.nr for part in parts)
+
+    def _evictable(self, kind: str) -> list[Slice]:
+        """The folios of a *kind* that may be evicted."""
+        if kind not in self.kinds:
+            return []
+        is_file = kind == "file"
+        mms = self.mms
+        if not is_file and self.machine.release.demotes_in_cpusets:
+            mms = self._may_demote()
+        found = evictable(self.machine, self.nid, mms)
+        return [part for part in found if is_file_lru(part) == is_file]
+
+    def _may_demote(self) -> list[Mm]:
+        """The address spaces of tasks that may have memory where this node's is demoted to.
+
+        Mirrors mem_cgroup_node_allowed().
+        """
+        nodes = demotion_of(self.machine, self.nid).preferred
+        mms = {id(t.mm): t.mm for t in self.machine.tasks.values() if t.mems_allowed & nodes}
+        return [mm for mm in mms.values() if self.mms is None or mm in self.mms]
+
+    def evict(self, kind: str, nr: int) -> int:
+        """Isolate *nr* pages, and reclaim them; how many were isolated.
+
+        They are fewer if there are no more, or it is of no use to go on.
+        """
+        isolated = 0
+        while isolated < nr and not self._is_useless(kind):
             target = next_demotion_node(self.machine, self.nid) if self.demotes else None
-            if left <= 0:
-                left = self._lists(nr - self.reclaimed)
+            left = nr - isolated
             room = left if target is None else self._make_room(target)
-            batch = take_folios(source, pushed, min(left, room))
+            batch = self._take(kind, min(left, room))
             if not batch:
                 break
-            isolated = sum(part.nr for part in batch)
-            left -= isolated
-            hand = next_frame(batch[-1])
+            taken = sum(part.nr for part in batch)
+            isolated += taken
+            self._set_hand(kind, next_frame(batch[-1]))
             got = self._shrink_folio_list(batch, target)
             self.reclaimed += got
-            self._count(kind, isolated, got)
-        return hand
+            self._count(kind, taken, got)
+        return isolated
+
+    def _take(self, kind: str, nr: int) -> list[Slice]:
+        """Isolate up to *nr* pages; where there are none left new ones may have come."""
+        batch = take_folios(self.sources[kind], self.pushed[kind], nr)
+        if not batch and kind in self.stale:
+            self.stale.remove(kind)
+            self._look_for(kind)
+            batch = take_folios(self.sources[kind], self.pushed[kind], nr)
+        return batch
+
+    def _set_hand(self, kind: str, hand: int) -> None:
+        node = self.machine.nodes[self.nid]
+        files, anon = node.hands
+        node.hands = (hand, anon) if kind == "file" else (files, hand)
 
     def _is_useless(self, kind: str) -> bool:
         """Whether nothing more can be had: what cannot be demoted is not dropped if told to."""
         return self.is_full and (kind == "anon" or self.who == Reclaimer.PROACTIVE)
 
-    def _lists(self, left: int) -> int:
+    def lists(self, left: int) -> int:
         """How many pages to isolate: a list's, or those of several whose outcome is the same."""
         is_seen = self.machine.watch.events is not None
         if self.demotes and (is_seen or len(demotion_of(self.machine, self.nid).preferred) > 1):
@@ -237,7 +351,7 @@ class _Shrink:
         counters = self.machine.counters
         counters.add(f"pgscan_{kind}", scanned)
         counters.add(f"pgsteal_{kind}", reclaimed)
-        if self.who != Reclaimer.PROACTIVE:
+        if self.who != Reclaimer.PROACTIVE or self.machine.release.counts_proactive:
             counters.add(f"pgscan_{self.who.value}", scanned)
             counters.add(f"pgsteal_{self.who.value}", reclaimed)
 
