@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from pymigrate.mm.base.memmap import POOL_FRAME, Frame, FrameFlag, is_movable, looks_movable, nid_of
+from pymigrate.mm.base.memmap import Frame, FrameFlag, is_movable, is_pooled, looks_movable, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import RunMap
 from pymigrate.mm.check import problems
@@ -147,7 +147,7 @@ def check_page_cache(machine: Machine, frames: dict[int, Frame]) -> None:
                 cached[pfn] = space.space_id
     for pfn, frame in frames.items():
         apart = FrameFlag.KERNEL | FrameFlag.HWPOISON | FrameFlag.CONTIG
-        if frame == POOL_FRAME or looks_movable(frame) or frame.flags & apart:
+        if is_pooled(frame) or looks_movable(frame) or frame.flags & apart:
             continue
         owner = None if frame.is_anon else frame.owner
         if owner is not None and pfn not in cached:

@@ -48,9 +48,9 @@ class Vma:
     anon_vma: int = 0
     anon_chained: bool = False  # its anon_vma came by fork: it hangs on its parents' ones too
     is_resv_owner: bool = False  # of private hugetlb memory: what was reserved is for its faults
-    has_lost_page: bool = False  # of private hugetlb memory, to its owner: HPAGE_RESV_UNMAPPED
     numab: NumaVma | None = None
     inserted: int = 0  # when it was put into its anon_vma's interval tree, by Inserted
+    has_lost_page: bool = False  # of private hugetlb memory, to its owner: HPAGE_RESV_UNMAPPED
 
     @property
     def nr(self) -> int:

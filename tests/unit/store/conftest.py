@@ -12,7 +12,7 @@ from pymigrate.mm.base.vmstat import Counters
 from pymigrate.mm.state.address_space import AddressSpace, PolicyRun
 from pymigrate.mm.state.cost import Costs
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.mm import Mm
+from pymigrate.mm.state.mm import Inserted, Mm
 from pymigrate.mm.state.node import (
     AccessCoordinate,
     Allocation,
@@ -98,6 +98,7 @@ def full_machine() -> Machine:
         {"gpu": Device("gpu", 1, 99, RunMap([Extent(1025 << 32, 9)]), node.memmap)},
         contigs={"camera": Extent(1 << 33, 9)},
         seed=(1 << 62) + 5,
+        max_ptes_none=511,
         defrag="never",
         compact_knobs=CompactKnobs(0, 1, 2),
         allocations={"x": Allocation(3, 2, (16, 64))},
@@ -114,7 +115,7 @@ def _full_node() -> Node:
     zone.compact = CompactState(1, 2, 3, 4, 5, 6, 7, 8, True)
     zone.offline = RunMap([Extent(4096, 4096)])
     memmap = RunMap([FrameRun(20, 4, frame), FrameRun(30, 1, Frame(1, 0)), FrameRun(40, 2, frame)])
-    pool = HugePool(RunMap([Extent(512, 512)]), 3, 2)
+    pool = HugePool(RunMap([Extent(512, 512)]), 3, 2, [512])
     node = Node(3, WIDE_CPUS, [zone], memmap, Counters(numa_hit=5, numa_miss=1 << 62), pool)
     node.perf, node.adistance = AccessCoordinate(80, 81, 1000, 900), 2880
     node.promotion = Promotion(1, 2, 3, 4, 5)
@@ -131,11 +132,11 @@ def _full_mm() -> Mm:
         ]
     )
     vmas = [
-        Vma(1, 9, 0x80000003, 4, 8, POLICY, 6, True, True, NumaVma(1, 2, 3, 4, 5, 6)),
+        Vma(1, 9, 0x80000003, 4, 8, POLICY, 6, True, True, NumaVma(1, 2, 3, 4, 5, 6), 3, True),
         Vma(12, 13, 1, 12, policy=OTHER_POLICY),
     ]
     tables, resv = RunMap([Extent(512, 1024)]), RunMap([Extent(1024, 512)])
-    return Mm(2, 11, vmas, table, tables, resv, (17, 19), 23, NumaMm(4, 5, 6))
+    return Mm(2, 11, vmas, table, tables, resv, (17, 19), 23, NumaMm(4, 5, 6), Inserted(3))
 
 
 def _full_task(mm: Mm) -> Task:

@@ -3,6 +3,8 @@
 import pytest
 
 from pymigrate.mm.base.advice import Madv
+from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.spaces.hugetlb_pool import dissolve_free_huge_pages
 from pymigrate.mm.state.machine import Machine
@@ -15,8 +17,18 @@ from pymigrate.syscalls.mmap import mlock, mprotect, munmap
 from pymigrate.syscalls.process import exit_task, fork, touch
 from pymigrate.uapi import MPOL
 from pymigrate.views.proc import numa_maps
-from tests.conftest import HUGE, PAGE, errno_of, mapped, new_file, new_task, touched, two_nodes
-from tests.unit.mm.conftest import huge_pages, with_task
+from tests.conftest import (
+    HUGE,
+    PAGE,
+    errno_of,
+    mapped,
+    new_file,
+    new_task,
+    pfn_at,
+    touched,
+    two_nodes,
+)
+from tests.unit.mm.conftest import huge_pages, loaded, with_task
 
 
 def with_pools(*nr: int, kernel: str = "6.12") -> Machine:
@@ -144,12 +156,29 @@ def test_what_a_child_drops_is_not_reserved_for_it(machine: Machine, task: Task)
     assert dropped(machine, child, addr) == (1, 0)
 
 
-def test_a_pinned_page_is_not_reserved_again(machine: Machine, task: Task) -> None:
+def test_a_pinned_page_is_reserved_again_when_it_is_unpinned(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "4MiB", hugetlb=True)
     pin(machine, task, addr, PAGE, is_long=True)
     assert dropped(machine, task, addr) == (0, 0)
     unpin(machine, task, addr, PAGE, is_long=True)
-    assert huge_pages(machine) == (1, 0)
+    assert huge_pages(machine) == (1, 1)
+
+
+def test_the_last_page_back_is_used_first_and_is_dirty_still(machine: Machine, task: Task) -> None:
+    munmap(machine, task, touched(machine, task, "4MiB", hugetlb=True), 4 << 20)
+    addr = loaded(machine, task, "2MiB", hugetlb=True)
+    used = pfn_at(task, addr)
+    assert frame_of(machine, used).flags & FrameFlag.DIRTY
+    munmap(machine, task, addr, 2 << 20)
+    assert pfn_at(task, loaded(machine, task, "2MiB", hugetlb=True)) == used
+
+
+def test_a_child_that_lost_a_page_to_the_owner_gets_no_other(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "4MiB", hugetlb=True)
+    child = fork(machine, task, "child")
+    touch(machine, task, addr, PAGE)
+    exit_task(machine, task)
+    assert touch(machine, child, addr, PAGE, write=False) == "SIGBUS"
 
 
 def test_a_files_page_that_is_dropped_stays_cached(machine: Machine, task: Task) -> None:

@@ -179,7 +179,7 @@ def test_no_vma_meets_an_empty_range() -> None:
 
 def test_a_mapping_may_stay_apart() -> None:
     mm = mm_with((10, 20))
-    mm.insert_apart(Vma(20, 30, RW, 20))
+    mm.add(Vma(20, 30, RW, 20))
     assert layout(mm) == [(10, 20), (20, 30)]
 
 
