@@ -214,7 +214,15 @@ class _SlowPath:
         nodes = [
             self.machine.nodes[nid] for nid in dict.fromkeys(n for p in lane.passes for n in p[0])
         ]
-        zones = tuple((node, zone) for node in nodes for zone in reversed(node.zones))
+        is_movable = not self.machine.scope.memalloc_pin  # current_gfp_context()
+        zones = tuple(
+            (node, zone)
+            for node in nodes
+            for zone in reversed(node.zones)
+            if is_movable or zone.name != "movable"
+        )
+        if not zones:
+            return None
 
         def get_page() -> Extent | None:
             return get_page_from_freelist(self.machine, self.task, lane, self.order)

@@ -103,6 +103,8 @@ def placement(
     start = policy.home_node if policy.home_node >= 0 else local
     if policy.mode == MPOL.BIND:
         is_allowed = bool(policy.nodes & task.mems_allowed)
+        if machine.scope.memalloc_pin and not policy.nodes & machine.normal_nodes:
+            is_allowed = False  # of nodes that are all movable: apply_policy_zone()
         return Within(start, policy.nodes) if is_allowed else Prefer(start)
     if policy.mode == MPOL.PREFERRED_MANY:
         return PreferMany(start, policy.nodes)

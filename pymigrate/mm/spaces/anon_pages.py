@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.spaces.exit import out_of_memory
@@ -63,7 +64,13 @@ def anon_page_state(
 
 
 def kill_for_memory(machine: Machine, task: Task, page: int) -> None:
-    """Memory ran out at *page*: a task is killed. Raises Fault SIGKILL if it is *task*."""
+    """Memory ran out at *page*: a task is killed. Raises Fault SIGKILL if it is *task*.
+
+    Nobody is, but KernelError ENOMEM is raised, if what will be pinned for long finds no zone at
+    all on the nodes that *task* may use: __alloc_pages_slowpath() gives up before it reclaims.
+    """
+    if machine.scope.memalloc_pin and not task.mems_allowed & machine.normal_nodes:
+        raise KernelError("ENOMEM", "memory that may be pinned for long is on none of its nodes")
     victim = out_of_memory(machine)
     if victim is None or victim is task:
         raise Fault(SIGKILL, page)

@@ -95,6 +95,15 @@ class Machine:
         return Nodemask.collect(nid for nid, node in self.nodes.items() if node.nr_pages)
 
     @property
+    def normal_nodes(self) -> Nodemask:
+        """The nodes that have memory for what cannot be moved (N_HIGH_MEMORY)."""
+        return Nodemask.collect(
+            nid
+            for nid, node in self.nodes.items()
+            if any(zone.name != "movable" and zone.managed for zone in node.zones)
+        )
+
+    @property
     def possible_nodes(self) -> Nodemask:
         """The nodes that there may be: those that there are, and the gaps between their ids."""
         return Nodemask.collect(range(max(self.nodes) + 1))

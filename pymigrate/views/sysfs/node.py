@@ -23,16 +23,11 @@ _FAILURES = ("total", "ignored", "failed", "delayed", "recovered")
 def node_dir(machine: Machine) -> Dir:
     """The directory; every node is online."""
     online = Nodemask.collect(machine.nodes)
-    normal = Nodemask.collect(
-        nid
-        for nid, node in machine.nodes.items()
-        if any(zone.name != "movable" and zone.managed for zone in node.zones)
-    )
     with_cpus = Nodemask.collect(nid for nid, node in machine.nodes.items() if node.cpus)
     entries: Entries = {
         "possible": file_of(machine.possible_nodes),
         "online": file_of(online),
-        "has_normal_memory": file_of(normal),
+        "has_normal_memory": file_of(machine.normal_nodes),
         "has_memory": file_of(machine.memory_nodes),
         "has_cpu": file_of(with_cpus),
         "has_generic_initiator": file_of(""),
