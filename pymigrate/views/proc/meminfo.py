@@ -134,6 +134,8 @@ def _lines(values: dict[str, int], huge_width: int) -> Iterator[str]:
     for name, value in values.items():
         if name.startswith("HugePages_"):
             yield f"{name + ':':{huge_width}}{value:5}"
+        elif name == "HardwareCorrupted":
+            yield f"{name + ':':19}{value:5} kB"
         else:
             yield f"{name + ':':16}{value:8} kB"
 

@@ -11,6 +11,12 @@ from pymigrate.mm.state.task import Task
 _RULE = 67 * "-"
 _WEIGHT = 1 << 20  # of nice 0 (NICE_0_LOAD)
 _PRIO, _SLICE = 120, 2800000  # of nice 0; ns
+_LOAD = [
+    f"se.avg.{name}"
+    for name in (
+        "load_sum runnable_sum util_sum load_avg runnable_avg util_avg last_update_time util_est"
+    ).split()
+]
 _NS_PER_MS, _US_PER_MS = 10**6, 1000
 _NAMES = 45  # columns
 
@@ -45,6 +51,7 @@ def sched(machine: Machine, task: Task) -> str:
         "nr_voluntary_switches": 0,
         "nr_involuntary_switches": 0,
         "se.load.weight": _WEIGHT,
+        **dict.fromkeys(_LOAD, 0),
         "policy": 0,
         "prio": _PRIO,
         "se.slice": _SLICE,

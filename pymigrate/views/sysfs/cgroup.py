@@ -37,6 +37,10 @@ _STATS = {
     "workingset_restore_anon": ("workingset_restore_anon", 1),
     "workingset_restore_file": ("workingset_restore_file", 1),
     "workingset_nodereclaim": ("workingset_nodereclaim", 1),
+    "pgdemote_kswapd": ("pgdemote_kswapd", 1),
+    "pgdemote_direct": ("pgdemote_direct", 1),
+    "pgdemote_khugepaged": ("pgdemote_khugepaged", 1),
+    "pgpromote_success": ("pgpromote_success", 1),
 }
 
 
