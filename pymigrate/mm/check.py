@@ -15,7 +15,10 @@ from pymigrate.mm.frames.frames import extents_of
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.node import Device, Node, Zone
+from pymigrate.uapi import MPOL
 from pymigrate.units import HPAGE_PMD_ORDER
+
+_PREFERRED = (MPOL.PREFERRED, MPOL.PREFERRED_MANY)  # whose nodes stay: mpol_rebind_preferred()
 
 # What a check can meet in a state that no kernel has left.
 _MISFITS = (LookupError, ValueError, TypeError, AttributeError, AssertionError, RuntimeError)
@@ -227,7 +230,9 @@ def _check_mms(machine: Machine) -> Iterator[str]:
                 yield f"{what}: the mapping at {vma.start << 12:#x} is empty, or displaced"
             if vma.space and vma.space not in machine.spaces:
                 yield f"{what}: the mapping at {vma.start << 12:#x} maps a file that is gone"
-            if vma.policy and vma.policy.nodes - machine.memory_nodes:
+            policy = vma.policy
+            is_rebound = policy is not None and policy.mode not in _PREFERRED
+            if policy and is_rebound and policy.nodes - machine.memory_nodes:
                 yield f"{what}: the policy at {vma.start << 12:#x} names nodes that are not there"
         yield from _check_entries(mm, what)
 

@@ -66,11 +66,11 @@ state.policy: _TEXT_LIMIT=63
 """
 OLD = """absent_anon_is_efault prot_none_is_absent weighted_interleave balancing_preferred_many
     second_sighting_fails folios_not_pages populate_stops_at_hole lru_gen split_drops_zeroed
-    splits_partially_mapped mprotect_keeps_huge_dirty mprotect_needs_dirty hugetlb_restores_reserve
-    hmat_adistance damon_migrates batches_flush cpuset_v1 interleave_index_bits"""
-OFF = """absent_anon_is_efault prot_none_is_absent mprotect_keeps_huge_dirty mprotect_needs_dirty
-    cpuset_v1"""
-NEW = "merges_unfaulted_neighbour counts_proactive huge_zero_becomes_thp mprotect_keeps_huge_dirty"
+    splits_partially_mapped mprotect_needs_dirty hugetlb_restores_reserve hmat_adistance
+    damon_migrates batches_flush scans_shared reclaim_swappiness cpuset_v1 interleave_index_bits"""
+OFF = "absent_anon_is_efault prot_none_is_absent mprotect_needs_dirty cpuset_v1"
+NEW = """merges_unfaulted_neighbour counts_proactive huge_zero_becomes_thp cpuset_may_be_emptied
+    demotes_in_cpusets"""
 # What a new one has that is not nothing.
 BEGINNINGS = {
     "Frame": {"cpupid": -1},
@@ -172,7 +172,7 @@ def test_kernels_differ_from_6_12_in_this() -> None:
         found = {key for key in flags[name] if flags[name][key] != flags["6.12"][key]} - {"name"}
         assert found == set(differences.split())
     assert [flags[name]["interleave_index_bits"] for name in ("6.1", "6.12")] == [32, 64]
-    assert [flags["6.12"][key] for key in NEW.split()] == [False] * 4
+    assert [flags["6.12"][key] for key in NEW.split()] == [False] * 5
     assert {key for key in OLD.split() if not flags["6.12"][key]} == set(OFF.split())
 
 

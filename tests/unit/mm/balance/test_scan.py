@@ -6,6 +6,7 @@ import pytest
 
 from pymigrate.mm.balance.scan import scan_max, scan_min, scan_start, task_numa_work, task_tick_numa
 from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.base.release import RELEASES
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.numa import Faults, NumaGroup
@@ -116,9 +117,13 @@ def test_local_huge_pages_are_not_hinted_in_tiering_mode(machine: Machine, task:
     assert scanned(machine, task) == 0
 
 
-def test_shared_objects_without_a_policy_are_passed_over(machine: Machine, task: Task) -> None:
+@pytest.mark.parametrize(("kernel", "nr"), [("6.1", 0), ("6.12", 4), ("7.2", 4)])
+def test_old_kernels_pass_over_shared_objects_without_a_policy(
+    machine: Machine, task: Task, kernel: str, nr: int
+) -> None:
+    machine.release = RELEASES[kernel]
     touched(machine, task, "16KiB", node=1, is_shared=True, space=new_file(machine, "16KiB"))
-    assert scanned(machine, task) == 0
+    assert scanned(machine, task) == nr
 
 
 def test_local_pages_of_shared_objects_are_hinted(machine: Machine, task: Task) -> None:
