@@ -41,15 +41,16 @@ def prot_flags(prot: str) -> int:
 def place_region(machine: Machine, task: Task, name: str, length: int, align: int) -> int:
     """The address for a new region of *length* bytes, which gets a name: behind all regions.
 
-    A page stays free between two, so that they never merge. Raises KernelError ENOMEM.
+    A page stays free between two, so that they never merge. Raises KernelError ENOMEM where the
+    address space ends; the name is that of addresses then at which nothing is.
     """
     step = max(align >> PAGE_SHIFT, 1)
     start = -(-machine.next_region // step) * step
     nr = pages_of(length)
+    machine.regions[task.name, name] = Region(task.name, name, start, nr)
     if (start + nr) << PAGE_SHIFT > TASK_SIZE:
         raise KernelError("ENOMEM", "the address space has no room for it")
     machine.next_region = start + nr + 1
-    machine.regions[task.name, name] = Region(task.name, name, start, nr)
     return start << PAGE_SHIFT
 
 

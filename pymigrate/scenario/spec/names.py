@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 
 from pymigrate.interface.declare import CPUSET, DRIVER, FILE
 from pymigrate.interface.table import CALLS
 from pymigrate.scenario.text.fields import listed, nearest, shown
 from pymigrate.scenario.text.positions import Mistake, Path
+from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, pages_of, parse_size
 
 _PID_OF = re.compile(r"\$([A-Za-z_][A-Za-z0-9_-]*)")
 
@@ -81,6 +83,7 @@ class Scope:
         self.tasks = [str(name) for name in tasks]
         self.drivers = [str(name) for name in _mapping(data.get("drivers"))]
         self.exited: set[str] = set()
+        self.sizes: dict[RegionKey, int] = {}  # bytes, of what steps have mapped
         self.cpusets = [str(name) for name in _mapping(data.get("cpusets"))]
         for task, spec in tasks.items():
             for region in _regions(spec):
@@ -104,6 +107,8 @@ class Scope:
                 yield from _unknown(step.get(key), named[kind], kind.name, (*path, key))
         if op == "exec":
             yield from self._check_argv(step, path)
+        if op == "move_pages":
+            yield from self._check_page_nodes(step, path)
         if isinstance(task, str):
             yield from self._make(step, task, path)
         if op == "cpuset_create" and isinstance(step.get("cpuset"), str):
@@ -129,10 +134,26 @@ class Scope:
             if match:
                 yield from _unknown(match[1], self.tasks, "task", (*path, "argv", place))
 
+    def _check_page_nodes(self, step: Mapping[str | int, object], path: Path) -> Iterator[Mistake]:
+        """Whether there is a node for each page to the end of a region of a known size."""
+        nodes, at = step.get("nodes"), str(step.get("at"))
+        size = self.sizes.get(self.regions.find(str(step.get("task")), at) or ("", ""))
+        offset, stride = (_size(step.get(key, 0)) for key in ("offset", "stride"))
+        if not isinstance(nodes, tuple) or size is None or None in (offset, stride):
+            return
+        if step.get("length") is None and step.get("pages") is None:
+            count = -(-max(size - (offset or 0), 0) // (stride or PAGE_SIZE))
+            if count != len(nodes):
+                message = f"{len(nodes)} nodes for {count} pages; expected one for each page"
+                yield Mistake((*path, "nodes"), message)
+
     def _make(self, step: Mapping[str | int, object], task: str, path: Path) -> Iterator[Mistake]:
         op, name = step.get("op"), step.get("as")
         if op == "mmap" and isinstance(name, str):
-            self.regions.declare(task, name)
+            size = _size(step.get("length"))
+            key = self.regions.declare(task, name)
+            if size is not None:
+                self.sizes[key] = pages_of(size) << PAGE_SHIFT
         if op == "exit":
             self.exited.add(task)
         if op == "fork" and isinstance(name, str):
@@ -151,6 +172,14 @@ def _unknown(value: object, valid: Iterable[str], noun: str, path: Path) -> Iter
     expected = listed(names) if 0 < len(names) <= 12 else "one that is declared or made before"
     near = nearest(value, names, noun)
     yield Mistake(path, f"unknown {noun} {shown(value)}; expected {expected}{near}")
+
+
+def _size(value: object) -> int | None:
+    """A number of bytes, where it is one."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return parse_size(value)
+    return value if isinstance(value, int) else None
 
 
 def _mapping(value: object) -> Mapping[str | int, object]:

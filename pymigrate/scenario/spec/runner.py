@@ -74,8 +74,10 @@ class Runner:
         return self.task(name) if name else self.machine.shell_of(0)
 
     def region(self, task: str, at: str) -> Region:
-        """The memory that a step names."""
+        """The memory that a step names. Raises KernelError ESRCH if the task is gone."""
         key = self.names.find(task, at)
+        if key is None:
+            self.task(task)
         assert key is not None, "the loader has seen to it"
         return self.machine.regions[key]
 

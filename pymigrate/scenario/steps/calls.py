@@ -46,6 +46,7 @@ Fields = dict[str, Any]  # pydantic's: a field's name -> its type and its FieldI
 
 
 _WEIGHT = r"^weighted_interleave/node\d{1,4}$"
+MAX_PAGES = 1 << 24  # that move_pages is given in one step
 
 
 class Meanwhile(Model):
@@ -139,6 +140,8 @@ class CallStep(Step):
         count = None if length is None else -(-length // self.given("stride"))
         if pages is not None:
             count = len(pages)
+        if count is not None and count > MAX_PAGES:
+            yield Mistake((*path, "length"), f"{count} pages; expected at most {MAX_PAGES}")
         if isinstance(nodes, tuple) and count is not None and len(nodes) != count:
             message = f"{len(nodes)} nodes; expected {count}, one for each page"
             yield Mistake((*path, "nodes"), message)

@@ -212,3 +212,80 @@ steps:
 """
     stdout = records(HEAD + TASKS + steps)[-1]["stdout"]
     assert stdout.splitlines()[1].split() == ["numa_hit", "0", "256"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "answers"),
+    [
+        pytest.param(
+            """
+  - {op: mmap, task: a, as: b, length: 128TiB}
+  - {op: touch, task: a, at: b}
+  - {op: migrate_pages, task: a, from: "0", to: "1"}
+""",
+            [{"ret": -1, "errno": "ENOMEM"}, {"signal": "SIGSEGV"}, {"ret": 0, "errno": None}],
+            id="a region that could not be mapped",
+        ),
+        pytest.param(
+            """
+  - {op: mmap, task: a, as: m, length: 160MiB}
+  - {op: touch, task: a, at: m}
+  - {op: mmap, task: a, as: n, length: 64KiB}
+  - {op: placement, task: a, at: n}
+""",
+            [
+                {"ret": 0, "errno": None},
+                {"signal": "SIGKILL"},
+                {"ret": -1, "errno": "ESRCH"},
+                {"ret": -1, "errno": "ESRCH"},
+            ],
+            id="a task that was killed",
+        ),
+    ],
+)
+def test_what_is_not_there_is_answered_as_the_kernel_would(
+    steps: str, answers: list[dict[str, Any]]
+) -> None:
+    found = records(f"{HEAD}{TASKS}\nsteps:{steps}")
+    assert [
+        {key: r[key] for key in want} for r, want in zip(found, answers, strict=True)
+    ] == answers
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ("nodes: [1, 1]", "2 nodes for 4 pages; expected one for each page"),
+        ("offset: 8KiB, nodes: [1]", "1 nodes for 2 pages; expected one for each page"),
+        ("length: 1TiB, nodes: 0", "268435456 pages; expected at most 16777216"),
+    ],
+)
+def test_there_is_a_node_for_each_page_and_not_too_many_pages(step: str, message: str) -> None:
+    with pytest.raises(ScenarioErrors, match=message):
+        records(f"{MAPPED}  - {{op: move_pages, task: a, at: buf, {step}}}\n")
+
+
+def test_memory_that_a_task_touched_every_second_page_of_first_can_be_taken_away() -> None:
+    machine = HEAD.replace("64MiB", "256MiB")
+    *_, taken, placed = records(f"""{machine}{TASKS}
+steps:
+  - {{op: mmap, task: b, as: m, length: 16KiB, shared: true}}
+  - {{op: touch, task: b, at: m, stride: 8KiB}}
+  - {{op: touch, task: b, at: m}}
+  - {{op: memory_offline, node: 1}}
+  - {{op: placement, task: b, at: m}}
+""")
+    assert (taken["ret"], placed["nodes"]) == (0, [[4, 0]])
+
+
+def test_pages_that_a_fork_shares_in_part_are_compacted_each_for_itself() -> None:
+    *_, placed = records(f"""{HEAD}{TASKS}
+steps:
+  - {{op: mmap, task: a, as: m, length: 20KiB, align: 4KiB}}
+  - {{op: touch, task: a, at: m}}
+  - {{op: fork, task: a, as: c}}
+  - {{op: touch, task: a, at: m}}
+  - {{op: compact, node: 0}}
+  - {{op: placement, task: a, at: m}}
+""")
+    assert placed["nodes"] == [[5, 0]]
