@@ -14,8 +14,8 @@ KNOWN = (
     " numa_balancing/scan_delay_ms, numa_balancing/scan_period_min_ms,"
     " numa_balancing/scan_period_max_ms, numa_balancing/scan_size_mb,"
     " numa_balancing/hot_threshold_ms, numa_balancing_promote_rate_limit_MBps,"
-    " thp_defrag, compact_unevictable_allowed, extfrag_threshold, compaction_proactiveness,"
-    " compact_memory, weighted_interleave/nodeN"
+    " thp_defrag, max_ptes_none, compact_unevictable_allowed, extfrag_threshold,"
+    " compaction_proactiveness, compact_memory, weighted_interleave/nodeN"
 )
 
 

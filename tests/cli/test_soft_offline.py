@@ -23,4 +23,4 @@ def test_pinned_page_stays(shell: Shell) -> None:
 
 def test_madvise_does_the_same(shell: Shell) -> None:
     assert shell("task madvise a heap+0:4KiB soft_offline").exit == 0
-    assert "HardwareCorrupted:       4 kB" in shell("cat proc/meminfo").stdout
+    assert "HardwareCorrupted:     4 kB" in shell("cat proc/meminfo").stdout

@@ -17,6 +17,7 @@ def test_all(shell: Shell) -> None:
         "numa_balancing/hot_threshold_ms = 1000\n"
         "numa_balancing_promote_rate_limit_MBps = 65536\n"
         "thp_defrag = always defer defer+madvise [madvise] never\n"
+        "max_ptes_none = 0\n"
         "compact_unevictable_allowed = 1\n"
         "extfrag_threshold = 500\n"
         "compaction_proactiveness = 20\n"
@@ -50,6 +51,7 @@ def test_linux_6_1_has_no_weights(shell: Shell) -> None:
         ("vm.compact_unevictable_allowed", "0", "0"),
         ("extfrag_threshold", "1000", "1000"),
         ("compaction_proactiveness", "100", "100"),
+        ("max_ptes_none", "511", "511"),
     ],
 )
 def test_a_setting_stays(shell: Shell, name: str, value: str, text: str) -> None:

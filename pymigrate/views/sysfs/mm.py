@@ -19,6 +19,7 @@ def kernel_mm_dir(machine: Machine) -> Dir:
         "shmem_enabled": file_of("always within_size advise [never] deny force"),
         "use_zero_page": file_of(1),
         "hpage_pmd_size": file_of(HPAGE_SIZE),
+        "khugepaged": dir_of({"max_ptes_none": _setting(machine, "max_ptes_none")}),
     }
     entries: Entries = {
         "transparent_hugepage": dir_of(thp),
