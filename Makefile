@@ -13,10 +13,11 @@ RUN = $(VENV)/bin/python -m
 PIP = $(RUN) pip --quiet --disable-pip-version-check
 INSTALL = $(PIP) install --constraint $(VENV)/constraints.txt
 PYTEST = $(RUN) pytest --ignore=tests/bench
+KERNEL := 6.12
 BENCHES := $(sort $(wildcard tests/bench/bench_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-newest test-oldest lint bench conformance cov mutants lock python311 clean
+.PHONY: help demo test test-long test-newest test-oldest lint bench conformance cov mutants oracle record fuzz-kernel lock python311 clean
 
 help:
 	@echo 'make demo         move the pages of a simulated process, and look at them'
@@ -29,6 +30,9 @@ help:
 	@echo 'make bench        measurements'
 	@echo 'make cov          branch coverage of mm/ and syscalls/'
 	@echo 'make mutants      how many random mutants of mm/ the unit tests kill (N=20 SEED=1 JOBS=2)'
+	@echo 'make oracle       kernels 6.1, 6.12 and 7.2 for QEMU, in a cache folder (see tests/oracle)'
+	@echo 'make record       what a kernel answers to a case (CASE=path.yaml KERNEL=6.12)'
+	@echo 'make fuzz-kernel  random programs, on a kernel and here (N=500 SEED=1 KIND=any FOUND=folder)'
 	@echo 'make lock         renew $(LOCK), the versions that are installed'
 	@echo 'make clean        remove .venv and all that is made'
 
@@ -116,6 +120,15 @@ cov: $(VENV)/.stamp
 
 mutants: $(VENV)/.stamp
 	$(RUN) tests.mutants $(or $(N),20) $(or $(SEED),1) $(or $(JOBS),2)
+
+oracle: $(VENV)/.stamp
+	@$(RUN) tests.oracle prepare
+
+record: $(VENV)/.stamp
+	@$(RUN) tests.oracle record --kernel $(KERNEL) $(addprefix --,$(HOW)) $(CASE)
+
+fuzz-kernel: $(VENV)/.stamp
+	@$(RUN) tests.oracle fuzz --kernel $(KERNEL) --count $(or $(N),500) --seed $(or $(SEED),1) --kind $(or $(KIND),any) $(or $(FOUND),found)
 
 lock: python311
 	rm -rf .venv-lock

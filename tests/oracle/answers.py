@@ -108,7 +108,7 @@ def maps_line(text: str, addr: int, paths: Mapping[str, str]) -> Record:
     {'policy': 'prefer:1', 'start': 1, 'anon': 2, 'kernelpagesize_kB': 4, 'nodes': {'1': 2}}
     """
     where, policy, *words = text.split()
-    if words and (policy, words[0][:6]) == ("prefer", "(many)") or policy == "weighted":
+    if (words and (policy, words[0][:6]) == ("prefer", "(many)")) or policy == "weighted":
         policy += " " + words.pop(0)  # those have a blank
     line: Record = {"policy": policy, "start": (int(where, 16) - addr) >> 12}
     nodes = {}

@@ -39,7 +39,9 @@ def text_of(case: Case) -> str:
             lines += [f"    {nid}: {_flow(node)}" for nid, node in value["nodes"].items()]
             lines += [f"  {name}: {_flow(v)}" for name, v in value.items() if name != "nodes"]
         elif key == "steps":
-            lines += ["steps:", *(f"  - {_flow(step)}" for step in value)] if value else ["steps: []"]
+            lines += (
+                ["steps:", *(f"  - {_flow(step)}" for step in value)] if value else ["steps: []"]
+            )
         elif isinstance(value, dict):
             lines += [f"{key}:", *(f"  {name}: {_flow(v)}" for name, v in value.items())]
         else:

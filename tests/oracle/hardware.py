@@ -89,9 +89,7 @@ def hardware_of(machine: Spec) -> Hardware:
     _check_keys("machine", machine)
     given = {int(nid): _node(spec or {}) for nid, spec in machine["nodes"].items()}
     order = sorted(given)
-    matrix = machine.get("distances") or [
-        [SELF if a == b else NEAR for b in order] for a in order
-    ]
+    matrix = machine.get("distances") or [[SELF if a == b else NEAR for b in order] for a in order]
     names_service = len(order) > 1 and all(d == FAR for d in matrix[-1][:-1])
     service = given.pop(order[-1]) if names_service else None
     nodes = tuple(given.get(nid, Node()) for nid in range(max(given) + 1))

@@ -130,10 +130,11 @@ def _nodes(hardware: Hardware, nodes: object) -> str:
     return memory_list(found)
 
 
-def _bits(value: object, words: Mapping[str, int]) -> int:
+def _bits(value: Any, words: Mapping[str, int]) -> int:
     """Flags by their names; a number stands for itself."""
+    flags: list[int | str] = value if isinstance(value, list) else [value]
     found = 0
-    for flag in value if isinstance(value, list) else [value]:
+    for flag in flags:
         found |= flag if isinstance(flag, int) else words[flag]
     return found
 
