@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 from pymigrate.units import parse_size
+from tests.oracle.draw.program import size
 from tests.oracle.program import Case, Step
 
 Shrinking = Generator[list[Case], list[bool], Case]
@@ -26,8 +27,7 @@ def shrinking(case: Case) -> Shrinking:
     best = case
     for _ in range(ROUNDS):
         before = cost(best)
-        best = yield from _round(best, _without_steps(best))
-        best = yield from _round(best, _simpler(best))
+        best = yield from _round(best, [*_without_steps(best), *_simpler(best)])
         if cost(best) == before:
             break
     return best
@@ -40,13 +40,12 @@ def cost(case: Case) -> tuple[int, int]:
     return len(case["steps"]), words + len(str(case["machine"])) + len(case.get("files") or {})
 
 
-def _round(best: Case, edits: Iterable[Edit]) -> Shrinking:
+def _round(best: Case, edits: Sequence[Edit]) -> Shrinking:
     """Try each edit by itself, then more and more of those that did no harm together."""
-    all_edits = list(edits)
-    if not all_edits:
+    if not edits:
         return best
-    verdicts = yield [edited(best, [edit]) for edit in all_edits]
-    good = [edit for edit, differs in zip(all_edits, verdicts, strict=True) if differs]
+    verdicts = yield [edited(best, [edit]) for edit in edits]
+    good = [edit for edit, differs in zip(edits, verdicts, strict=True) if differs]
     if not good:
         return best
     together = [edited(best, good[:nr]) for nr in range(1, len(good) + 1)]
@@ -105,9 +104,9 @@ def _simpler(case: Case) -> Iterator[Edit]:
         if step["op"] == "mmap":
             pages = parse_size(step["length"]) // _PAGE
             for nr in sorted({1, 2, 4, 512, pages // 2} & set(range(1, pages))):
-                yield _with_value(at, "length", f"{4 * nr}KiB")
-    for key in ("thp", "hugetlb", "distances", "demotion"):
-        if key in case["machine"] and "cpusets" not in case:
+                yield _with_value(at, "length", size(nr))
+    for key in ("thp", "hugetlb", "demotion"):
+        if key in case["machine"]:
             yield _without_setting(key)
     for task, spec in case["tasks"].items():
         if (spec or {}).get("uid"):
@@ -129,14 +128,16 @@ def _may_lack(step: Step, key: str) -> bool:
 
 def _without_key(at: int, key: str) -> Edit:
     def edit(case: dict[str, Any]) -> None:
-        case["steps"][at].pop(key, None)
+        if case["steps"][at] is not None:
+            case["steps"][at].pop(key, None)
 
     return edit
 
 
 def _with_value(at: int, key: str, value: object) -> Edit:
     def edit(case: dict[str, Any]) -> None:
-        case["steps"][at][key] = value
+        if case["steps"][at] is not None:
+            case["steps"][at][key] = value
 
     return edit
 

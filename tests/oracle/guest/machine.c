@@ -244,9 +244,10 @@ int file_named(const char *name)
 void add_file(void)
 {
 	struct file *f = &files[nr_files++];
+	const char *folder = is("fs", "ext4") ? "/ext4" : is("fs", "hugetlbfs") ? "/hfs" : "/shm";
 
 	snprintf(f->name, sizeof f->name, "%s", arg("name"));
-	snprintf(f->path, sizeof f->path, "%s/%s", is("fs", "ext4") ? "/ext4" : is("fs", "hugetlbfs") ? "/hfs" : "/shm", f->name);
+	snprintf(f->path, sizeof f->path, "%s/%s", folder, arg("name"));
 	f->fd = open(f->path, O_RDWR | O_CREAT | O_TRUNC, 0666);
 	if (f->fd < 0) fatal(f->path);
 	fchmod(f->fd, 0666);
@@ -311,7 +312,7 @@ void ksm(void)          /* let ksmd go round until nothing changes */
 
 void clean_up(void)
 {
-	char path[256];
+	char path[512];
 
 	unpin_all(NULL);
 	for (int i = nr_tasks - 1; i >= 0; i--) reap(&tasks[i]);

@@ -184,6 +184,7 @@ int set_affinity(pid_t pid, const char *cpus)
 static void be_traced(void)
 {
 	signal(SIGALRM, SIG_DFL);
+	signal(SIGCHLD, SIG_IGN);               /* else a child that ends interrupts the next fork */
 	syscall(SYS_set_mempolicy, 0, 0, 0);
 	ptrace(PTRACE_TRACEME, 0, 0, 0);
 	kill(getpid(), SIGSTOP);
