@@ -81,6 +81,8 @@ class Asking:
                 self.failed |= dict.fromkeys(left, str(error))
                 return
             done = self._take(boot, left)
+            answered = sum(1 for runs in self.runs.values() if runs)
+            self.guest.say(f"answered: {answered} of {len(self.cases)} programs")
             if boot.is_done:
                 return
             if done < len(left):

@@ -201,11 +201,13 @@ void memory_blocks(const char *state)
 	long result = nr ? 0 : -ENOENT;
 
 	for (int i = 0; i < nr; i++) {
-		char path[256];
+		char path[256], old[64];
 		long one;
 
 		if (!is_chosen(arg("blocks"), i)) continue;
 		snprintf(path, sizeof path, "/sys/devices/system/memory/memory%d/state", blocks[i]);
+		read_file(path, old, sizeof old);
+		if (!arg("blocks") && !strncmp(old, "offline", 7) == !strcmp(state, "offline")) continue;
 		spare_tasks = true;
 		alarm(PATIENCE);
 		one = write_file(path, "%s", state);
