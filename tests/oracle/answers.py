@@ -176,7 +176,8 @@ def _unstable(record: Record) -> set[str]:
 
 
 def _stable(record: Record, unstable: set[str]) -> Record:
-    found = {k: v for k, v in record.items() if k != "unstable" and k not in unstable}
+    left_out = unstable | {"unstable"} | ({"signal"} if record.get("signal") is None else set())
+    found = {key: value for key, value in record.items() if key not in left_out}
     if "delta" in found:
         found["delta"] = {k: v for k, v in found["delta"].items() if f"delta.{k}" not in unstable}
     if "lines" in found:

@@ -31,6 +31,9 @@ w 0 /proc/sys/kernel/numa_balancing
 w 0 /sys/kernel/mm/ksm/run
 w 4294967295 /sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs
 w 0 /sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none
+# A kernel that boots with less than 512 MiB, the rest being DIMMs, begins without these.
+w 1 /sys/kernel/mm/transparent_hugepage/use_zero_page
+w 1 /sys/kernel/mm/transparent_hugepage/khugepaged/defrag
 for n in /sys/devices/system/node/node[0-9]*; do
   echo "NODE ${n##*node} cpus=$(cat $n/cpulist) $(grep MemTotal $n/meminfo)"
 done

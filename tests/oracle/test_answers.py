@@ -104,6 +104,10 @@ def test_recordings_are_the_same_in_what_both_found_stable() -> None:
     assert not same(a, [{"op": "x", "delta": {"c": 2}}])
 
 
+def test_no_signal_and_a_signal_that_is_not_told_are_the_same() -> None:
+    assert same([{"op": "touch", "signal": None}], [{"op": "touch"}])
+
+
 @pytest.mark.parametrize(
     "record",
     [
