@@ -3,14 +3,16 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.oracle import cases as files
 from tests.oracle import ours
 from tests.oracle.answers import Record, merge, records_of
-from tests.oracle.asking import Asking
+from tests.oracle.asking import JOBS, Asking
 from tests.oracle.difference import Difference, difference
 from tests.oracle.draw import drawn
 from tests.oracle.guest import Guest
@@ -43,23 +45,36 @@ class Fuzzing:
     def differences(self, cases: Mapping[str, Case]) -> tuple[dict[str, Difference], int]:
         """Where the two sides differ, and how many programs were answered."""
         asking = Asking(self.guest, cases)
+        with ProcessPoolExecutor(JOBS) as pool:
+            ours_ = pool.map(self._simulate, cases.values(), repeat(self.series), chunksize=4)
+            answers = asking.once()
+            return self._compared(cases, asking, dict(zip(answers, ours_, strict=True)))
+
+    def _compared(
+        self, cases: Mapping[str, Case], asking: Asking, ours_: Mapping[str, list[Record]]
+    ) -> tuple[dict[str, Difference], int]:
         found: dict[str, Difference] = {}
         answered = 0
-        for name, runs in asking.once().items():
+        for name, runs in asking.runs.items():
             if not runs:
                 _say(f"{name}: {asking.failed.get(name, 'no answer')}")
                 continue
             answered += 1
             self.releases |= {run.release for run in runs}
             theirs = merge([records_of(run.lines, cases[name]) for run in runs])
-            differs = difference(cases[name], theirs, self.our_records(cases[name]))
+            differs = difference(cases[name], theirs, ours_[name])
             if differs:
                 found[name] = differs
         return found, answered
 
     def our_records(self, case: Case) -> list[Record]:
-        """Ours; on memory that fills up, only what does not depend on the kernel's own share."""
-        return (ours.steady_records if self.kind == "full" else ours.records)(case, self.series)
+        """Ours of one case."""
+        return self._simulate(case, self.series)
+
+    @property
+    def _simulate(self) -> Callable[[Case, str], list[Record]]:
+        """On memory that fills up, only what does not depend on the kernel's own share counts."""
+        return ours.steady_records if self.kind == "full" else ours.records
 
     def small(self, found: list[Found]) -> list[Case]:
         """The programs, each as small as it gets with a difference of the same kind."""
