@@ -22,7 +22,7 @@ Line = Mapping[str, Any]  # Any: JSON, of a shape that follows from the agent's 
 
 WINDOW, WINDOW_MIB = 0x8000000, 8  # memory that the kernel is told not to manage
 ATTEMPTS = 3  # a boot under emulation hangs now and then
-BOOT_SECONDS, SILENT_SECONDS = 90, 150
+BOOT_SECONDS, SILENT_SECONDS = 300, 300  # of a busy machine
 DISK = "256M"
 PARAMETERS = """
     console=ttyS0 panic=-1 loglevel=3 nokaslr mitigations=off apparmor=0 audit=0
