@@ -19,12 +19,13 @@ ROUNDS = 6
 OPTIONAL = """
     offset length stride write flags mode_flags populate align target pages nodes value
 """.split()
+LOOKS = ("placement", "numa_maps", "vmstat", "get_mempolicy")
 _PAGE = 4096
 
 
 def shrinking(case: Case) -> Shrinking:
     """Yield candidates, take which of them still differ, and return the smallest that does."""
-    best = case
+    best = yield from _round(case, [*_coarse(case)])
     for _ in range(ROUNDS):
         before = cost(best)
         best = yield from _round(best, [*_without_steps(best), *_simpler(best)])
@@ -76,21 +77,37 @@ def _without_unused(case: dict[str, Any]) -> Case:
     return case
 
 
+def _coarse(case: Case) -> Iterator[Edit]:
+    """Edits that take much away: looks, what other regions are for, quarters and eighths."""
+    steps = case["steps"][:-1]
+    at = case["steps"][-1].get("at")
+    yield _remove([i for i, step in enumerate(steps) if step["op"] in LOOKS])
+    if at:
+        named = [step.get("as") if step["op"] == "mmap" else step.get("at") for step in steps]
+        yield _remove([i for i, name in enumerate(named) if name not in (at, None)])
+    for parts in (4, 8):
+        width = max(1, len(steps) // parts)
+        for first in range(0, len(steps), width):
+            yield _remove(range(first, min(first + width, len(steps))))
+
+
 def _without_steps(case: Case) -> Iterator[Edit]:
     """Edits that take steps away, many and then few; the last step is what differs."""
     nr = len(case["steps"]) - 1
     width = max(1, nr // 2)
     while width:
         for first in range(0, nr, width):
-            yield _remove(first, min(first + width, nr))
+            yield _remove(range(first, min(first + width, nr)))
         width //= 2
 
 
-def _remove(first: int, end: int) -> Edit:
+def _remove(places: Iterable[int]) -> Edit:
     """Steps keep their places until all edits are made."""
+    places = list(places)
 
     def edit(case: dict[str, Any]) -> None:
-        case["steps"][first:end] = [None] * (end - first)
+        for at in places:
+            case["steps"][at] = None
 
     return edit
 
