@@ -128,7 +128,7 @@ record: $(VENV)/.stamp
 	@$(RUN) tests.oracle record --kernel $(KERNEL) $(addprefix --,$(HOW)) $(CASE)
 
 fuzz-kernel: $(VENV)/.stamp
-	@$(RUN) tests.oracle fuzz --kernel $(KERNEL) --count $(or $(N),500) --seed $(or $(SEED),1) --kind $(or $(KIND),any) $(or $(FOUND),found)
+	@$(RUN) tests.oracle fuzz --kernel $(KERNEL) --count $(or $(N),500) --seed $(or $(SEED),1) --kind $(or $(KIND),any) $(if $(ONLY),--only $(ONLY)) $(or $(FOUND),found)
 
 lock: python311
 	rm -rf .venv-lock

@@ -35,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     fuzz.set_defaults(run=_fuzz)
     fuzz.add_argument("folder", type=Path, help="where minimal cases of differences are written")
     fuzz.add_argument("--count", type=int, default=500)
+    fuzz.add_argument("--only", default="", help="the numbers of single programs: 3,17")
     fuzz.add_argument("--seed", type=int, default=1)
     fuzz.add_argument("--kind", choices=["any", "full", "fork"], default="any")
     fuzz.add_argument("--kernel", default="6.12")
@@ -67,10 +68,10 @@ def _record(options: argparse.Namespace) -> int:
 
 def _fuzz(options: argparse.Namespace) -> int:
     from tests.oracle.fuzz import fuzz
+    from tests.oracle.hardware import numbers
 
-    return fuzz(
-        options.kernel, options.kind, options.seed, options.count, options.folder, options.shrink
-    )
+    chosen = numbers(options.only) or range(options.count)
+    return fuzz(options.kernel, options.kind, options.seed, chosen, options.folder, options.shrink)
 
 
 if __name__ == "__main__":

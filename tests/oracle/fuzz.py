@@ -2,8 +2,7 @@
 
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 from pathlib import Path
@@ -97,14 +96,14 @@ class Fuzzing:
         return drive([shrinking(_up_to(one.case, one.difference.step)) for one in found], differ)
 
 
-def fuzz(series: str, kind: str, seed: int, count: int, folder: Path, most: int) -> int:
+def fuzz(series: str, kind: str, seed: int, numbers: Iterable[int], folder: Path, most: int) -> int:
     """Draw, ask and compare; write minimal cases to the folder. The exit status: 1 if any differ.
 
     At most *most* differences are made small, and of each kind only a few.
     """
     begin = time.monotonic()
     fuzzing = Fuzzing(series, kind)
-    programs = {f"{kind}-{seed}-{number}": drawn(kind, seed, number) for number in range(count)}
+    programs = {f"{kind}-{seed}-{number}": drawn(kind, seed, number) for number in numbers}
     cases = {name: case for name, case in programs.items() if not _refused(name, case)}
     differences, answered = fuzzing.differences(cases)
     minutes = (time.monotonic() - begin) / 60
@@ -116,9 +115,11 @@ def fuzz(series: str, kind: str, seed: int, count: int, folder: Path, most: int)
     )
     if fuzzing.releases - {REFERENCE[series]}:
         _say(f"the recorded cases are of {REFERENCE[series]}, this is another release")
-    kinds = Counter(one.kind for one in differences.values())
-    for (op, fields), nr in kinds.most_common():
-        _say(f"  {nr:4}  {op}: {', '.join(fields)}")
+    kinds: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for name, one in differences.items():
+        kinds.setdefault(one.kind, []).append(name)
+    for (op, fields), names in kinds.items():
+        _say(f"  {len(names):4}  {op}: {', '.join(fields)}: {' '.join(names)}")
     chosen = _chosen([Found(name, cases[name], one) for name, one in differences.items()], most)
     if chosen:
         _write_small(fuzzing, chosen, folder)
