@@ -16,9 +16,7 @@ Record = dict[str, Any]  # Any: JSON, of a shape that follows from the step's op
 UNWRITTEN = -9999  # a status that the kernel left as it was
 GET_NODE, GET_ADDR, GET_MEMS_ALLOWED = 1, 2, 4
 FOLDERS = {"ext4": "ext4", "hugetlbfs": "hfs"}
-PLAIN = (
-    "ret errno signal exit stdout stderr pages_shared pages_sharing pages_unshared missing".split()
-)
+PLAIN = "ret errno signal exit stdout stderr pages_shared pages_sharing missing".split()
 _MODE_BITS = 0x1FFF
 _UNSHOWN = {"active"}  # it follows from how full the LRU's per-CPU batches are
 _NODE = re.compile(r"N(\d+)=(\d+)")

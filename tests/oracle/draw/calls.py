@@ -43,11 +43,11 @@ class Calling(Drawn):
         return self.task() if self.chance(0.35) else task
 
     def migrate(self) -> None:
-        """migrate_pages(2), now and then by numactl's program."""
+        """migrate_pages(2), now and then by a program, which is in no cpuset."""
         task = self.task()
         target = self.other(task)
         source, to = self.source(target), self.nodes(0.04)
-        if self.chance(0.08) and source and to:
+        if self.chance(0.08) and source and to and not self.cpusets:
             argv = ["migratepages", f"${target}", source, to]
             self.add("exec", task, argv=argv)
         else:

@@ -306,8 +306,7 @@ void ksm(void)          /* let ksmd go round until nothing changes */
 	write_file(KSM "run", "1");
 	while (ksm_number("full_scans") < scans && !timed_out) usleep(2000);
 	write_file(KSM "run", "0");
-	fprintf(out, "\"pages_shared\":%ld,\"pages_sharing\":%ld,\"pages_unshared\":%ld",
-		ksm_number("pages_shared"), ksm_number("pages_sharing"), ksm_number("pages_unshared"));
+	fprintf(out, "\"pages_shared\":%ld,\"pages_sharing\":%ld", ksm_number("pages_shared"), ksm_number("pages_sharing"));
 }
 
 /* ---- between cases */
