@@ -134,10 +134,12 @@ def _merged(records: Sequence[Record]) -> Record:
         values = [record.get(key) for record in records]
         if all(value == values[0] for value in values):
             continue
-        if key == "delta":
+        if key == "delta" and None not in values:
             merged[key], names = _agreed(values)
             unstable |= dict.fromkeys(f"delta.{name}" for name in names)
-        elif key == "lines" and len({_starts(lines) for lines in values}) == 1:
+        elif (
+            key == "lines" and None not in values and len({_starts(lines) for lines in values}) == 1
+        ):
             rows = [_agreed(rows) for rows in zip(*values, strict=True)]
             merged[key] = [row for row, _ in rows]
             unstable |= dict.fromkeys(
@@ -157,8 +159,8 @@ def _agreed(values: Sequence[Any]) -> tuple[Record, list[str]]:
     return {name: value for name, value in values[0].items() if name not in odd}, odd
 
 
-def _starts(lines: Sequence[Record] | None) -> str:
-    return json.dumps([line["start"] for line in lines or ()])
+def _starts(lines: Sequence[Record]) -> str:
+    return json.dumps([line["start"] for line in lines])
 
 
 def same(a: Sequence[Record], b: Sequence[Record]) -> bool:

@@ -44,9 +44,13 @@ def records(case: Case, series: str) -> list[Record]:
 def steady_records(case: Case, series: str) -> list[Record]:
     """Our records where they do not depend on how much of each node is the kernel's own.
 
-    The rest is named in `unstable`, as what differs between a kernel's runs is.
+    The rest is named in `unstable`, as what differs between a kernel's runs is. A run that breaks
+    is the answer.
     """
     runs = [records(_smaller(case, less), series) for less in KERNELS_OWN]
+    crashed = next((run for run in runs if "crash" in run[-1]), None)
+    if crashed:
+        return crashed
     shortest = min(map(len, runs))
     return merge([run[:shortest] for run in runs])
 

@@ -97,6 +97,12 @@ def test_lines_that_begin_elsewhere_are_unstable_as_a_whole() -> None:
     assert merge(runs) == [{"op": "x", "unstable": ["lines"]}]
 
 
+def test_a_field_that_a_run_lacks_is_unstable() -> None:
+    assert merge([[{"op": "x", "lines": [], "delta": {}}], [{"op": "x"}]]) == [
+        {"op": "x", "unstable": ["lines", "delta"]}
+    ]
+
+
 def test_recordings_are_the_same_in_what_both_found_stable() -> None:
     a = [{"op": "x", "delta": {}, "unstable": ["delta.b"]}]
     b = [{"op": "x", "delta": {"b": 2}}]
