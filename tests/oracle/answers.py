@@ -159,7 +159,7 @@ def _agreed(values: Sequence[Any]) -> tuple[Record, list[str]]:
     return {name: value for name, value in values[0].items() if name not in odd}, odd
 
 
-def _starts(lines: Sequence[Record]) -> str:
+def _starts(lines: Any) -> str:
     return json.dumps([line["start"] for line in lines])
 
 

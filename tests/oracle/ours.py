@@ -7,7 +7,7 @@ from typing import Any
 from pymigrate.errors import PymigrateError
 from pymigrate.scenario.boot.build import build
 from pymigrate.scenario.read.loader import load_text
-from pymigrate.scenario.runner import Runner
+from pymigrate.scenario.spec.runner import Runner
 from pymigrate.units import parse_size
 from tests.oracle.answers import Record, merge
 from tests.oracle.cases import text_of
