@@ -9,6 +9,7 @@ from tests.oracle.program import Case
 
 # What moves pages by itself moves the kernel's too: how many is not the program's doing.
 _MOVERS = {"compact", "memory_offline", "ksm"}
+_COMPACTING = {"compact_memory", "nr_hugepages"}
 _MOVED = [
     f"delta.{name}"
     for name in """
@@ -62,7 +63,7 @@ def difference(case: Case, kernels: Sequence[Record], ours: Sequence[Record]) ->
 
 
 def _moves(step: Mapping[str, Any]) -> bool:
-    return step["op"] in _MOVERS or step.get("name") == "compact_memory"
+    return step["op"] in _MOVERS or step.get("name") in _COMPACTING
 
 
 def _compared(kernel: Record, our: Record, moved: bool) -> tuple[Record, Record]:
