@@ -63,6 +63,7 @@ def record(paths: Sequence[Path], series: str, *, trace: bool, again: bool, show
 
     *again*: also cases that have an answer. *show*: print the answers, and write nothing.
     """
+    kernel(series)  # what is missing is said first
     cases, bad = _readable(paths, series, again or show or trace)
     if not cases:
         _say("nothing to record" if not bad else "no case can be recorded")
