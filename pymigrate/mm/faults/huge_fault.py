@@ -53,12 +53,23 @@ def huge_parts(
 
 
 def do_huge_pmd_anonymous_page(vmf: VmFault, a: int, b: int) -> int:
-    """Huge pages for absent pages from *a* on, up to *b*; the first page that has none."""
+    """Huge pages for absent pages from *a* on, up to *b*; the first page that has none.
+
+    To read, the huge zero page is mapped: get_huge_zero_folio() allocates it once, where the first
+    task that needs it may.
+    """
     anon_vma_prepare(vmf.machine, vmf.task, vmf.vma)
     if vmf.write:
         return _map_huge_or_small(vmf, a, b)
+    machine, nr = vmf.machine, nr_blocks(a, b)
+    if not machine.counters["thp_zero_page_alloc"]:
+        if not vmf.task.mems_allowed & machine.normal_nodes:  # it cannot be moved
+            machine.counters.add("thp_zero_page_alloc_failed", nr)
+            machine.counters.add("thp_fault_fallback", nr)
+            return a
+        machine.counters.add("thp_zero_page_alloc")
     _map_huge_zero(vmf, a, b)
-    vmf.count_faults(nr_blocks(a, b))
+    vmf.count_faults(nr)
     return b
 
 
@@ -180,8 +191,6 @@ def _alloc_huge(
 def _map_huge_zero(vmf: VmFault, a: int, b: int) -> None:
     """Map the huge zero page at the blocks that meet [a, b). Mirrors set_huge_zero_folio()."""
     low, high = huge_floor(a), huge_ceil(b)
-    if not vmf.machine.counters["thp_zero_page_alloc"]:
-        vmf.machine.counters.add("thp_zero_page_alloc")
     flags = Pte.PRESENT | Pte.YOUNG
     vmf.table.put(low, high, PteRun(low, high - low, (), HPAGE_PMD_ORDER, flags))
 
