@@ -17,7 +17,7 @@ from pymigrate.mm.state.machine import Machine, add_device, find_file
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.node import AccessCoordinate, Driver, Node
 from pymigrate.mm.state.task import CAPABILITIES, Cpuset, Task
-from pymigrate.scenario.boot.fragmentation import fragment
+from pymigrate.scenario.boot.fragmentation import fragment, occupy
 from pymigrate.scenario.boot.memory import declare, policy_of
 from pymigrate.scenario.spec.models import (
     DriverSpec,
@@ -173,6 +173,8 @@ def boot(spec: MachineSpec, kernel: str) -> Machine:
             raise ScenarioError(f"node {nid}: no zone has room for its CMA area")
         first += nr
     setup_watermarks(machine)
+    for nid in ids:
+        occupy(machine, nodes[nid], spec.nodes[nid].kernel, spec.nodes[nid].cache)
     for nid, count in spec.hugetlb.items():
         set_nr_hugepages(machine, count, nid)
     for nid in ids:

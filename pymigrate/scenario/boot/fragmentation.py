@@ -46,6 +46,17 @@ def fragment(machine: Machine, node: Node, pattern: PatternSpec) -> None:
     edits.commit()
 
 
+def occupy(machine: Machine, node: Node, kernel: int, cache: int) -> None:
+    """Let *kernel* bytes at the beginning of *node* be the kernel's, and *cache* behind them.
+
+    That is clean page cache, which nobody maps.
+    """
+    for pages, offset, size in (("unmovable", 0, kernel), ("movable", kernel, cache)):
+        if size:
+            pattern = {"pages": pages, "stride": 1, "offset": offset, "size": size}
+            fragment(machine, node, PatternSpec.model_validate(pattern))
+
+
 def _span(node: Node, pattern: PatternSpec) -> tuple[int, int]:
     """The frames that the pattern concerns."""
     first = node.zones[0].start

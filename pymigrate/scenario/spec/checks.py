@@ -39,6 +39,7 @@ def machine_mistakes(machine: MachineSpec) -> Iterator[Mistake]:
             message = f"{size}; expected a multiple of 2MiB, at most the node's memory"
             yield Mistake((*nodes, nid, "movable"), message)
         yield from _cma_mistakes(node, (*nodes, nid, "cma"))
+        yield from _occupied_mistakes(node, (*nodes, nid))
         yield from _pattern_mistakes(node, (*nodes, nid, "fragmentation"))
     yield from _cpu_mistakes(machine, nodes)
     yield from _distance_mistakes(machine, (*path, "distances"))
@@ -57,6 +58,17 @@ def _cma_mistakes(node: NodeSpec, path: Path) -> Iterator[Mistake]:
         yield Mistake(path, f"{size}; expected a multiple of 2MiB, at most what is not movable")
     elif node.cma and node.fragmentation:
         yield Mistake(path, "a node with declared fragmentation has no CMA; expected one of them")
+
+
+def _occupied_mistakes(node: NodeSpec, path: Path) -> Iterator[Mistake]:
+    fixed = max(node.memory - node.movable - node.cma, 0)
+    for key, size, most in (
+        ("kernel", node.kernel, fixed),
+        ("cache", node.cache, max(node.memory - node.kernel, 0)),
+    ):
+        if size % PAGE_SIZE or size > most:
+            expected = f"a multiple of 4KiB, at most {format_size(most)}"
+            yield Mistake((*path, key), f"{format_size(size)}; expected {expected}")
 
 
 def _pattern_mistakes(node: NodeSpec, path: Path) -> Iterator[Mistake]:
@@ -385,8 +397,10 @@ class _Room:
     def __init__(self, machine: MachineSpec) -> None:
         self.pools = {nid: machine.hugetlb.get(nid, 0) for nid in machine.memory_nodes}
         self.pages = {
-            nid: machine.nodes[nid].memory // PAGE_SIZE - self.pools[nid] * HPAGE_PMD_NR
-            for nid in machine.memory_nodes
+            nid: (node.memory - node.kernel - node.cache) // PAGE_SIZE
+            - self.pools[nid] * HPAGE_PMD_NR
+            for nid, node in machine.nodes.items()
+            if nid in machine.memory_nodes
         }
         self.cached: dict[str, list[tuple[int, int]]] = {}
 

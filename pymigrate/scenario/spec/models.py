@@ -130,6 +130,12 @@ class NodeSpec(Model):
     memory: Size = Field(description="how much memory it has; 0: a CPU-only node")
     movable: Size = Field(default=0, description="how much of it, at its end, is ZONE_MOVABLE")
     cma: Size = Field(default=0, description="how much of it, below that, is kept for CMA")
+    kernel: Size = Field(
+        default=0, description="how much of it is the kernel's, or others', and never moves"
+    )
+    cache: Size = Field(
+        default=0, description="how much of it is clean page cache that nobody maps"
+    )
     hmat: HmatSpec | None = Field(
         default=None, description="how fast its memory is; its memory tier follows from it"
     )

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from pymigrate.errors import ScenarioError
+from pymigrate.errors import ScenarioError, ScenarioErrors
 from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pageblock import MigrateType
 from pymigrate.mm.state.machine import Machine
 from pymigrate.scenario.boot.build import build
-from pymigrate.scenario.read.loader import load_bytes
+from pymigrate.scenario.read.loader import load_bytes, load_text
+from pymigrate.syscalls.process import touch
+from pymigrate.views.proc.meminfo import node_meminfo
+from tests.conftest import mapped
 from tests.property.invariants import check
 
 
@@ -111,3 +114,34 @@ def test_memory_that_does_not_fit_beside_it_is_refused(tmp_path: Path) -> None:
     more = "tasks:\n  a: {memory: [{as: x, size: 12MiB, pages: [[3072, 0]]}]}\n"
     with pytest.raises(ScenarioError, match="node 0"):
         booted("stride: 2", more=more)
+
+
+def test_what_fills_a_node_at_boot_is_seen_and_gives_way() -> None:
+    machine = build(
+        load_text(
+            "machine:\n  nodes:\n"
+            '    0: {cpus: "0", memory: 64MiB, kernel: 4MiB, cache: 40MiB}\n'
+            '    1: {cpus: "1", memory: 64MiB}\n'
+            "tasks:\n  a: {mempolicy: {mode: bind, nodes: 0}}\n"
+        )
+    )
+    shown = node_meminfo(machine, 0)
+    assert (shown["MemFree"], shown["FilePages"], shown["MemUsed"]) == (20480, 40960, 45056)
+    task = machine.tasks[1000]
+    assert touch(machine, task, mapped(machine, task, "48MiB"), 48 << 20) is None
+    assert node_meminfo(machine, 0)["FilePages"] < 13 * 1024
+    assert machine.counters["oom_kill"] == 0
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ("kernel: 65MiB", "65MiB; expected a multiple of 4KiB, at most 64MiB"),
+        ("kernel: 40MiB, movable: 32MiB", "40MiB; expected a multiple of 4KiB, at most 32MiB"),
+        ("kernel: 40MiB, cache: 30MiB", "30MiB; expected a multiple of 4KiB, at most 24MiB"),
+        ("cache: 3KiB", "3KiB; expected a multiple of 4KiB, at most 64MiB"),
+    ],
+)
+def test_what_fills_a_node_must_fit(keys: str, message: str) -> None:
+    with pytest.raises(ScenarioErrors, match=message):
+        load_text(f'machine: {{nodes: {{0: {{cpus: "0", memory: 64MiB, {keys}}}}}}}\n')
