@@ -18,7 +18,7 @@ from pymigrate.mm.frames.buddy import NR_PAGE_ORDERS
 from pymigrate.mm.spaces.rmap import page_of
 from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.node import Node, Zone
+from pymigrate.mm.state.node import Driver, Node, Zone
 
 WHOLE_ZONE = -1  # the order of a run that wants no block of some order
 CLUSTER = 32  # COMPACT_CLUSTER_MAX: pages that are isolated and moved together
@@ -152,11 +152,18 @@ class Owners:
             pfn, frame = page_of(machine, node)
             if frame is not None:
                 self.anon.pages[pfn] = node
-        self.driven = {
-            pfn: (driver, number)
-            for driver in machine.drivers.values()
-            for number, pfn in enumerate(driver.pages)
-        }
+        self._driven: dict[int, tuple[Driver, int]] = {}
+
+    def driven(self, pfn: int) -> tuple[Driver, int]:
+        """The driver whose page frame *pfn* holds, and the page's number."""
+        driver, number = self._driven.get(pfn, (None, 0))
+        if driver is None or driver.pages[number] != pfn:  # pages have moved since
+            self._driven = {
+                there: (driver, number)
+                for driver in self.machine.drivers.values()
+                for number, there in enumerate(driver.pages)
+            }
+        return self._driven[pfn]
 
     def page(self, pfn: int, frame: Frame) -> int | None:
         """The page that frame *pfn* holds; None if no table has it."""

@@ -16,6 +16,7 @@ from pymigrate.mm.engine.migrate_ops import OPS, Method
 from pymigrate.mm.engine.movable_ops import isolate_movable_page, putback_movable_page
 from pymigrate.mm.frames.buddy import set_pageblocks
 from pymigrate.mm.state.events import MigrateMode
+from pymigrate.mm.state.node import Driver
 from pymigrate.mm.state.trace import call_event
 
 _NOT_LRU = FrameFlag.HUGETLB | FrameFlag.KERNEL | FrameFlag.MOVABLE | FrameFlag.CLEARED
@@ -70,12 +71,15 @@ def isolate_migratepages(cc: CompactControl) -> list[Isolated]:
     return []
 
 
-def put_back(cc: CompactControl, isolated: list[Isolated]) -> None:
-    """Give what was isolated and did not move back to its owners: only drivers are told."""
-    for start, _, frame in isolated:
-        if looks_movable(frame):
-            driver, number = cc.owners.driven[start]
-            putback_movable_page(cc.machine, driver, number)
+def of_drivers(cc: CompactControl, isolated: list[Isolated]) -> list[tuple[Driver, int]]:
+    """Those of *isolated* that are drivers' pages, by their numbers."""
+    return [cc.owners.driven(start) for start, _, frame in isolated if looks_movable(frame)]
+
+
+def put_back(cc: CompactControl, pages: list[tuple[Driver, int]]) -> None:
+    """Give what of *pages* was isolated and did not move back: only drivers are told."""
+    for driver, number in pages:
+        putback_movable_page(cc.machine, driver, number)
 
 
 def may_isolate(cc: CompactControl, frame: Frame) -> bool:
@@ -206,7 +210,7 @@ def _take(block: _Block, piece: _Piece, at: int) -> bool:
     assert frame is not None
     nr = min(piece.end, block.next_skip if block.chunk else piece.end) - at
     if looks_movable(frame):
-        driver, number = cc.owners.driven[at]
+        driver, number = cc.owners.driven(at)
         if not isolate_movable_page(cc.machine, driver, number):
             _fail(block, _Piece(at, at + 1, frame), at)
             return True
@@ -233,7 +237,7 @@ def _fail(block: _Block, piece: _Piece, at: int) -> None:
         return
     past = end if frame.order else at + 1
     block.scanned += past - at
-    put_back(block.cc, block.found)
+    put_back(block.cc, of_drivers(block.cc, block.found))
     block.found, block.nr = [], 0
     block.at = max(block.next_skip, past)
     block.next_skip = _next_multiple(block.at, block.chunk)

@@ -10,7 +10,7 @@ from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import extents_in_order
 from pymigrate.mm.compact.control import CompactControl
 from pymigrate.mm.compact.free_scanner import compaction_alloc, compaction_free
-from pymigrate.mm.compact.migrate_scanner import Isolated, put_back
+from pymigrate.mm.compact.migrate_scanner import Isolated, of_drivers, put_back
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.migrate_bulk import Moves
@@ -50,10 +50,11 @@ def move_isolated(cc: CompactControl, isolated: list[Isolated]) -> Moved:
     machine = cc.machine
     pages = _plain_pages(cc, isolated, pairs, targets)
     if pages is None:
+        of_driver = of_drivers(cc, isolated)
         try:
             succeeded, is_enomem = _move_watched(cc, pairs, targets)
         finally:
-            put_back(cc, isolated)
+            put_back(cc, of_driver)
     else:
         succeeded, is_enomem = len(pages), False
         _move_at_once(cc, pages)
@@ -127,7 +128,7 @@ def _move_watched(
     for pfn, frame in pairs:
         if looks_movable(frame):
             frame = frame_of(machine, pfn)
-            page: int | None = cc.owners.driven[pfn][1]
+            page: int | None = cc.owners.driven(pfn)[1]
         else:
             page = cc.owners.page(pfn, frame)
         if page is None:

@@ -289,3 +289,25 @@ steps:
   - {{op: placement, task: a, at: m}}
 """)
     assert placed["nodes"] == [[5, 0]]
+
+
+def test_drivers_pages_that_one_run_has_moved_are_found_by_the_next() -> None:
+    *_, grown = records("""
+machine: {nodes: {0: {cpus: "0", memory: 8MiB}, 1: {cpus: "1", memory: 8MiB}, 2: {memory: 16MiB}}}
+drivers:
+  odd: {kind: scripted, node: 0, pages: 3, isolate: [false, true], migrate: [EAGAIN, success]}
+  zs: {kind: zsmalloc, node: 0, pages: 4}
+tasks: {a: {cpus: "0"}, b: {cpus: "1"}}
+steps:
+  - {op: mmap, task: a, as: r1, length: 4KiB}
+  - {op: touch, task: a, at: r1}
+  - {op: mmap, task: b, as: r2, length: 400KiB}
+  - {op: touch, task: b, at: r2}
+  - {op: alloc, name: k, count: 9, this_node: true}
+  - {op: soft_offline, address: 2457600}
+  - {op: cpuset_create, cpuset: c, cpus: "0", mems: "0"}
+  - {op: pin, task: a, at: r1, kind: short}
+  - {op: cpuset_attach, cpuset: c, task: b}
+  - {op: sysctl, name: nr_hugepages, value: 6}
+""")
+    assert grown["ret"] == 0
