@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from pymigrate.mm.base.memmap import FrameFlag, FrameRun, is_pooled
+from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.base.runs import RunMap, coalesce
 from pymigrate.mm.frames.frames import extents_of
 from pymigrate.mm.state.machine import Machine
@@ -241,6 +242,11 @@ def _check_entries(mm: Mm, what: str) -> Iterator[str]:
     for run in mm.page_table.runs:
         if mm.has_hole(run.start, run.end):
             yield f"{what}: an entry at {run.start << 12:#x} lies in no mapping"
+        is_bad = bool(run.flags & Pte.HWPOISON)
+        if is_bad and (run.lanes or run.flags & ~(Pte.HWPOISON | Pte.ANON | Pte.DIRTY)):
+            yield f"{what}: the entry of a bad page at {run.start << 12:#x} is that of another, too"
+        if not (is_bad or run.lanes or run.flags & Pte.PRESENT):
+            yield f"{what}: the entry at {run.start << 12:#x} is that of nothing"
 
 
 def _check_caches(machine: Machine) -> Iterator[str]:

@@ -22,6 +22,7 @@ from pymigrate.mm.state.node import (
     Driver,
     HugePool,
     LruBatch,
+    MemoryFailures,
     Node,
     Zone,
 )
@@ -127,6 +128,7 @@ TABLES = {
             "release": Codec(lambda release: release.name, RELEASES.__getitem__),
             "demotion": BOOL,
             "weights": INT_DICT,
+            "bad_zero_pages": INT_TUPLE,
             "counters": COUNTERS,
             "costs": numbers_of(Costs, float),
             "numa_knobs": numbers_of(NumaKnobs),
@@ -149,6 +151,7 @@ TABLES = {
             "numa": COUNTERS,
             "perf": optional(numbers_of(AccessCoordinate)),
             "promotion": numbers_of(Promotion),
+            "failures": numbers_of(MemoryFailures),
             "hands": INT_TUPLE,
         },
         maps={"memmap": "memmap"},

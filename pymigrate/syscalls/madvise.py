@@ -18,7 +18,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.syscalls.checks import checked_range
-from pymigrate.syscalls.memory_failure import soft_offline
+from pymigrate.syscalls.memory_failure import hard_offline, soft_offline
 from pymigrate.syscalls.mmap import set_vma_flags
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SIZE, huge_ceil, huge_floor
 
@@ -40,13 +40,13 @@ def madvise(machine: Machine, task: Task, addr: int, length: int, advice: int) -
     """Follow *advice* for *length* bytes from *addr*.
 
     Raises KernelError EINVAL; ENOMEM for a hole, with the rest done (populating stops there);
-    EFAULT when populating meets a SIGBUS. Mirrors do_madvise().
+    EFAULT when populating meets a SIGBUS, EHWPOISON a bad page. Mirrors do_madvise().
     """
     kind, a, b = _check(addr, length, advice)
     if a == b:
         return
-    if kind == Madv.SOFT_OFFLINE:
-        soft_offline(machine, task, addr, length)
+    if kind in _INJECT:
+        _INJECT[kind](machine, task, addr, length)
         return
     if kind in (Madv.POPULATE_READ, Madv.POPULATE_WRITE):
         _populate(machine, task, a, b, kind == Madv.POPULATE_WRITE)
@@ -63,8 +63,6 @@ def madvise(machine: Machine, task: Task, addr: int, length: int, advice: int) -
 
 def _check(addr: int, length: int, advice: int) -> tuple[Madv, int, int]:
     """The advice and its pages [a, b). Raises KernelError EINVAL."""
-    if advice == Madv.HWPOISON:
-        raise UnsupportedError("MADV_HWPOISON cannot be simulated")
     if advice not in SIMULATED.values():
         raise KernelError("EINVAL", f"{advice} is not an advice")
     if addr % PAGE_SIZE:
@@ -157,7 +155,8 @@ _ACTIONS: dict[Madv, Callable[[Machine, Task, Vma, int, int], None]] = {
     Madv.PAGEOUT: _pageout,
     Madv.COLLAPSE: _collapse,
 }
-_OTHERS = (Madv.POPULATE_READ, Madv.POPULATE_WRITE, Madv.SOFT_OFFLINE)
+_INJECT = {Madv.HWPOISON: hard_offline, Madv.SOFT_OFFLINE: soft_offline}
+_OTHERS = (Madv.POPULATE_READ, Madv.POPULATE_WRITE, *_INJECT)
 SIMULATED = {  # any other advice is refused
     advice.name.lower(): advice for advice in sorted((*_FLAGS, *_ACTIONS, *_OTHERS))
 }
@@ -179,6 +178,7 @@ def _populate(machine: Machine, task: Task, a: int, b: int, write: bool) -> None
             at = end
     except Fault as fault:
         errno = "EFAULT" if fault.signal == "SIGBUS" else "ENOMEM"
+        errno = "EHWPOISON" if fault.is_bad else errno
         raise KernelError(errno, f"page {fault.page:#x} cannot be had ({fault.signal})") from None
     finally:
         lru_add_drain(machine, task.cpu)

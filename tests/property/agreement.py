@@ -15,8 +15,7 @@ HUGE = 512  # base pages
 PAGE_PSS = 4096 << 12  # a page that one entry maps
 
 
-_OF_THE_KERNEL = FrameFlag.MOVABLE | FrameFlag.CLEARED | FrameFlag.KERNEL | FrameFlag.HWPOISON
-_OF_THE_KERNEL |= FrameFlag.CONTIG
+_OF_THE_KERNEL = FrameFlag.MOVABLE | FrameFlag.CLEARED | FrameFlag.KERNEL | FrameFlag.CONTIG
 
 
 def check(machine: Machine) -> None:
@@ -38,7 +37,7 @@ def check_node(node: Node, shown: dict[str, int]) -> None:
             assert flags & FrameFlag.HWPOISON, f"{start:#x} is offline, and in use"
         elif flags & FrameFlag.HUGETLB:
             used["pool"] += nr
-        elif flags & _OF_THE_KERNEL:
+        elif flags & _OF_THE_KERNEL or (flags & FrameFlag.HWPOISON and not frame.owner):
             used["others"] += nr
         elif frame.is_anon:
             # One that is pinned, but no longer mapped, counts nowhere.
@@ -86,21 +85,21 @@ def check_zones(machine: Machine, of_nodes: dict[int, dict[str, int]]) -> None:
 
 def check_task(machine: Machine, task: Task) -> int:
     """Each VMA has the same pages in smaps and in numa_maps; gives the Pss of all."""
-    rows = smaps.rows(machine, task)
+    rows, gone = smaps.rows(machine, task), 0
     for vma, row, numa in zip(task.mm.vmas, rows, numa_maps.rows(machine, task), strict=True):
         counts, kb = row.counts, partial(smaps.kb, row.counts)
         assert row.head.start == numa.start << 12
+        runs = task.mm.page_table.between(vma.start, vma.end)
+        bad = sum(run.nr for run in runs if run.flags & Pte.HWPOISON)
         if numa.is_huge:
-            assert kb("Shared_Hugetlb") + kb("Private_Hugetlb") == 2048 * numa.pages
+            shown = kb("Shared_Hugetlb") + kb("Private_Hugetlb")
+            assert shown == 2048 * numa.pages + PAGE_KB * bad
             assert not counts["Rss"]
             continue
-        away = sum(
-            run.nr
-            for run in task.mm.page_table.between(vma.start, vma.end)
-            if run.flags & Pte.DEVICE
-        )
-        assert kb("Rss") == PAGE_KB * (numa.pages + away)
-        assert kb("Anonymous") == PAGE_KB * (numa.anon + away)
+        gone += bad
+        away = sum(run.nr for run in runs if run.flags & Pte.DEVICE)
+        assert kb("Rss") == PAGE_KB * (numa.pages + away + bad)
+        assert kb("Anonymous") == PAGE_KB * (numa.anon + away) + kb("BadAnon")
         assert kb("Private_Clean") + kb("Private_Dirty") + kb("Shared_Clean") + kb(
             "Shared_Dirty"
         ) == kb("Rss")
@@ -110,8 +109,8 @@ def check_task(machine: Machine, task: Task) -> int:
         if numa.mapmax <= 1 and not counts["AnonHugePages"] and not away:
             assert counts["Pss"] == counts["Rss"] << 12
     whole = smaps.total(rows)
-    assert status.sizes(machine, task, rows)["VmRSS"] << 12 == whole["Rss"]
-    return whole["Pss"]
+    assert status.sizes(machine, task, rows)["VmRSS"] + gone << 12 == whole["Rss"]
+    return whole["Pss"] - gone * PAGE_PSS
 
 
 def check_shares(machine: Machine, nodes: dict[int, dict[str, int]], pss: int) -> None:

@@ -113,7 +113,7 @@ def check_maps(machine: Machine, frames: dict[int, Frame]) -> None:
 
 def check_folios(frames: dict[int, Frame]) -> None:
     """All pages of a large folio are there, and know the same of it."""
-    of_page = FrameFlag.ZEROED
+    of_page = FrameFlag.ZEROED | FrameFlag.HWPOISON
     for pfn, frame in frames.items():
         if not frame.order or pfn & _MASK:
             assert not frame.order or pfn & ~_MASK in frames, f"{pfn:#x} has no head"
@@ -211,7 +211,8 @@ def check_entries(machine: Machine, mm: Mm, frames: dict[int, Frame]) -> None:
 def check_run(run: PteRun) -> None:
     """A run has as many lanes as make sense."""
     assert run.order in (0, HPAGE_PMD_ORDER)
-    assert bool(run.flags & Pte.PRESENT) != bool(run.flags & Pte.DEVICE)
+    kinds = Pte.PRESENT | Pte.DEVICE | Pte.HWPOISON
+    assert run.flags & kinds in (Pte.PRESENT, Pte.DEVICE, Pte.HWPOISON)
     on_device = {nid_of(pfn) >= MAX_NUMNODES for pfn in run.lanes}
     if run.flags & Pte.DEVICE:
         assert on_device == {True}, f"{run} is not on a device"
@@ -224,12 +225,18 @@ def check_run(run: PteRun) -> None:
     assert len(run.lanes) <= nr, f"{run} has idle lanes"
     if len(run.lanes) == nr > 1:
         assert nr <= HPAGE_PMD_NR, f"{run} is longer than a page table"
-    if not run.lanes:
+    if run.flags & Pte.HWPOISON:
+        assert not run.lanes, "a bad page is mapped"
+        assert not run.flags & ~(Pte.HWPOISON | Pte.ANON | Pte.DIRTY)
+    elif not run.lanes:
         assert not run.flags & (Pte.WRITE | Pte.DIRTY | Pte.EXCLUSIVE), "the zero page is written"
 
 
 def check_part(mm: Mm, vma: Vma, run: PteRun, frames: dict[int, Frame], machine: Machine) -> None:
     """The entries of *run*, which lie in *vma*, name frames that belong there."""
+    if run.flags & Pte.HWPOISON:
+        assert not (run.flags & Pte.ANON and vma.is_shared), f"{vma} shares an anonymous page"
+        return
     if not run.lanes:
         assert vma.is_anonymous, f"{vma} maps the zero page"
         return
@@ -304,8 +311,9 @@ def check_views(machine: Machine, frames: dict[int, Frame]) -> None:
     frames = {pfn: frame for pfn, frame in frames.items() if is_online(machine, pfn)}
     assert values["nr_free_pages"] == total - len(frames)
     apart = FrameFlag.HUGETLB | FrameFlag.MOVABLE | FrameFlag.CLEARED | FrameFlag.KERNEL
-    apart |= FrameFlag.HWPOISON | FrameFlag.CONTIG
+    apart |= FrameFlag.CONTIG
     normal = [frame for frame in frames.values() if not frame.flags & apart]
+    normal = [f for f in normal if not f.flags & FrameFlag.HWPOISON or f.owner]
     anon = [frame for frame in normal if frame.is_anon]
     swapcached = sum(bool(frame.flags & FrameFlag.SWAPCACHE) for frame in anon)
     assert values["nr_swapcached"] == swapcached

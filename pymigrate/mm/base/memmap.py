@@ -38,7 +38,7 @@ class FrameFlag:
     KSM = 1 << 15  # merged: the owner is its node of the stable tree, that stands for its page, too
     KERNEL = 1 << 17  # the kernel's own: it cannot be moved
     RECLAIMABLE = 1 << 18  # of these: such as could be freed (slab caches with a shrinker)
-    HWPOISON = 1 << 19  # out of use for good: soft offline took it for bad
+    HWPOISON = 1 << 19  # bad: out of use for good, once nobody has it; of all of a hugetlb page
     CONTIG = 1 << 21  # of memory that was allocated in one piece
     QUEUED = 1 << 22  # a new huge page, which may be split if it turns out to hold too little
     RESTORE = 1 << 23  # a pool's page in use, which is reserved again when it is freed
@@ -107,13 +107,13 @@ class Frame(NamedTuple):
         return self._replace(pmd_maps=self.pmd_maps + times)
 
 
-POISON_FRAME = Frame(0, FrameFlag.HWPOISON)  # of a page that soft offline has taken
+POISON_FRAME = Frame(0, FrameFlag.HWPOISON)  # of a page that is out of use
 POOL_FRAME = Frame(0, FrameFlag.HUGETLB, order=9)  # of a huge page that is free in its pool
 
 
 def is_pooled(frame: Frame) -> bool:
-    """Whether it is of a huge page that is free in its pool; a used one may be dirty still."""
-    return frame.without_flags(FrameFlag.DIRTY) == POOL_FRAME
+    """Whether it is of a huge page that is free in its pool; it may be dirty still, or bad."""
+    return frame.without_flags(FrameFlag.DIRTY | FrameFlag.HWPOISON) == POOL_FRAME
 
 
 class States(NamedTuple):

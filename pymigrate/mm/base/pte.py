@@ -22,6 +22,8 @@ class Pte:
     MIGRATION = 128
     DEVICE = 256  # not present: the page is in a device's private memory
     KSM = 512  # of a merged page: no other entries of one table name a frame more than once
+    HWPOISON = 1024  # not present, and without a frame: the page went bad, who uses it is killed
+    ANON = 2048  # of such an entry: the page was anonymous; DIRTY says what else is known of it
 
 
 # What is kept small is the words that runs take, in memory and in the store: each lane takes one,
@@ -36,7 +38,7 @@ class PteRun(NamedTuple):
     An entry is ``1 << order`` pages. Entry i lies in lane ``i % k`` (k lanes) at frame
     ``lanes[i % k] + (i // k << order)``: one lane is a plain extent, one lane for each node an
     interleaved range, and k equal to the number of entries an explicit table. No lanes: entries
-    without a frame (the zero page).
+    without a frame (the zero page; those of HWPOISON).
     """
 
     start: int

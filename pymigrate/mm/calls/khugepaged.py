@@ -11,6 +11,7 @@ from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.compact.direct import alloc_large_folio
 from pymigrate.mm.faults.migrate_device import migrate_from_device
 from pymigrate.mm.frames.frames import folio_of, frame_of, new_frames, update_frames
+from pymigrate.mm.frames.page_alloc import free_pages
 from pymigrate.mm.frames.placement import Within
 from pymigrate.mm.spaces.anon_pages import anon_page_state
 from pymigrate.mm.spaces.rmap import remove_rmap
@@ -63,6 +64,9 @@ def _collapse(machine: Machine, task: Task, vma: Vma, block: int) -> None:
         if is_away and migrate_from_device(machine, task, run.start, run.end).migrated < run.nr:
             raise ScanError("EINVAL", "there is no memory for a page that is on a device")
     pfn = _alloc(machine, task, load)
+    if any(run.flags & Pte.HWPOISON for run in runs):
+        free_pages(machine, [(pfn, HPAGE_PMD_NR)])
+        raise ScanError("EINVAL", "a page of a block is bad", ends=True)
     runs = task.mm.page_table.between(block, end)  # not before: memory may have been compacted
     zeroed = _zeroed(machine, task, block)
     task.mm.page_table.put(block, end)

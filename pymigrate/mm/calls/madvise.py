@@ -17,9 +17,13 @@ from pymigrate.mm.state.vma import Vma
 def madvise_free(machine: Machine, task: Task, a: int, b: int) -> None:
     """Let the kernel take back anonymous pages [a, b) until they are written again.
 
-    A folio that is dirty and shared stays as it is. Mirrors madvise_free_pte_range().
+    A folio that is dirty and shared stays as it is; the entries of bad pages go. Mirrors
+    madvise_free_pte_range().
     """
     table = task.mm.page_table
+    bad = [run for run in table.between(a, b) if run.flags & Pte.HWPOISON]
+    table.edit([(run.start, run.end, ()) for run in bad])
+    task.mm.note_tables((run.start, run.end) for run in bad)
     for run, folio in _advised(machine, task, a, b):
         if folio.flags & FrameFlag.DIRTY and not _is_only(run, folio):
             continue

@@ -167,7 +167,8 @@ class FolioMover:
             stale = folio_of(self.machine, work.dst).flags & FrameFlag.DIRTY
         for run in folio.runs:
             extent = (work.dst + run.start - work.pfn, run.nr)
-            self.moves.frames.set([extent], run.frame.with_flags(dirty | stale))
+            frame = run.frame.without_flags(FrameFlag.HWPOISON)  # a bad page stays where it is
+            self.moves.frames.set([extent], frame.with_flags(dirty | stale))
         if work.is_hugetlb:
             self._leave_pool(work, folio.flags | dirty)
         elif self._freed:

@@ -110,7 +110,7 @@ def driver_of(machine: Machine, frame: Frame) -> Driver:
 
 def moved_frame(frame: Frame) -> Frame:
     """The state of the destination, which is the driver's, and not isolated."""
-    return frame.without_flags(FrameFlag.ISOLATED)
+    return frame.without_flags(FrameFlag.ISOLATED | FrameFlag.HWPOISON)
 
 
 def _note(machine: Machine, call: Called) -> None:

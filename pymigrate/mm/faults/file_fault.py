@@ -44,7 +44,7 @@ def read_fault(vmf: VmFault, space: AddressSpace, a: int, b: int) -> int:
 
 
 def fault_beyond_end(vmf: VmFault, space: AddressSpace, page: int) -> None:
-    """What a fault at *page*, beyond the object's end, does before it fails.
+    """What a fault at *page*, beyond the object's end or bad, does before it fails.
 
     One that reads maps what is cached around: do_read_fault(). One that would copy prepares for
     that: do_cow_fault().
@@ -104,7 +104,7 @@ def map_cached(vmf: VmFault, cached: list[PteRun], flags: int = 0) -> None:
         flags |= Pte.WRITE  # no need to be told of the first store
     shift = vma.start - vma.pgoff
     runs = []
-    for run in cached:
+    for run in filemap.without_bad(machine, cached):
         there = run.moved(run.start + shift)
         for start, end, present in vmf.table.spans(there.start, there.end):
             if present is None:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import PteRun
-from pymigrate.mm.frames.frames import extents_of, frame_of, new_frames, update_frames, whole_folios
+from pymigrate.mm.frames.frames import (
+    alike_parts,
+    extents_of,
+    frame_of,
+    new_frames,
+    update_frames,
+    whole_folios,
+)
 from pymigrate.mm.frames.lru_batches import PAGEVEC_SIZE, folio_add_lru
 from pymigrate.mm.frames.page_alloc import alloc_run
 from pymigrate.mm.frames.placement import Placement, cursor_placement, from_index, placement
@@ -87,6 +94,25 @@ def fault_around(machine: Machine, vma: Vma, space: AddressSpace, page: int) -> 
         if not _is_marked(machine, pfn)
         for piece in [PteRun(run.start + i, 1, (pfn,), 0, run.flags)]
     ]
+
+
+def first_bad(machine: Machine, space: AddressSpace, a: int, b: int) -> int | None:
+    """The first of pages [a, b) of *space* that is cached though it is bad, if there is any.
+
+    Shared memory keeps such pages, lest somebody reads zeroes: shmem_error_remove_folio().
+    """
+    if not machine.num_poisoned_pages:
+        return None
+    parts = (part for run in space.pages.between(a, b) for part in alike_parts(machine, run))
+    return next((run.start for run, f in parts if f.flags & FrameFlag.HWPOISON), None)
+
+
+def without_bad(machine: Machine, cached: list[PteRun]) -> list[PteRun]:
+    """*cached* without bad pages."""
+    if not machine.num_poisoned_pages:
+        return cached
+    parts = (part for run in cached for part in alike_parts(machine, run))
+    return [run for run, frame in parts if not frame.flags & FrameFlag.HWPOISON]
 
 
 def drop_caches(machine: Machine) -> int:

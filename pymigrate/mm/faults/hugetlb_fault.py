@@ -6,6 +6,7 @@ from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults.anon_fault import STORED, VmFault
 from pymigrate.mm.frames.frames import folio_of, new_frames, update_folio
+from pymigrate.mm.spaces.anon_pages import SIGBUS, Fault
 from pymigrate.mm.spaces.hugetlb_pool import alloc_for_fault
 from pymigrate.mm.spaces.rmap import anon_vma_prepare, mappings, remove_rmap
 from pymigrate.mm.state.address_space import AddressSpace
@@ -19,7 +20,8 @@ def access_huge_page(vmf: VmFault, space: AddressSpace, page: int) -> bool:
     """Map the huge page that *page* lies in, writable if the access is a store.
 
     False if there is none: beyond the end of a file, when the pools have none left, or where the
-    owner of the memory has taken a page away. Mirrors hugetlb_fault().
+    owner of the memory has taken a page away. Raises Fault SIGBUS for a bad one. Mirrors
+    hugetlb_fault().
     """
     page = huge_floor(page)
     entry = vmf.table.at(page)
@@ -31,6 +33,9 @@ def access_huge_page(vmf: VmFault, space: AddressSpace, page: int) -> bool:
         assert entry is not None
         if not vmf.write or entry.flags & Pte.WRITE:
             return True
+    elif entry.flags & Pte.HWPOISON:
+        vmf.count_faults()
+        raise Fault(SIGBUS, page, is_bad=True)
     elif not vmf.write or entry.flags & Pte.WRITE:
         return True
     else:
@@ -48,6 +53,8 @@ def _hugetlb_no_page(vmf: VmFault, space: AddressSpace, page: int) -> bool:
     cached = space.pages.at(index)
     if cached is not None:
         pfn = cached.pfn(index)
+        if folio_of(machine, pfn).flags & FrameFlag.HWPOISON:
+            raise Fault(SIGBUS, page, is_bad=True)
         update_folio(machine, pfn, lambda frame: frame.pmd_mapped(1))
     else:
         if not vma.is_shared:

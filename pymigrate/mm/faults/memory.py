@@ -100,7 +100,13 @@ def _do_anonymous_page(vmf: VmFault, a: int, b: int) -> None:
 
 
 def _access_present(vmf: VmFault, run: PteRun, a: int, b: int) -> None:
-    """The pages of *run*, which are mapped; of huge entries only those in [a, b)."""
+    """The pages of *run*, which are mapped; of huge entries only those in [a, b).
+
+    Raises Fault SIGBUS where they are bad. Mirrors do_swap_page(), too.
+    """
+    if run.flags & Pte.HWPOISON:
+        vmf.count_faults()
+        raise Fault(SIGBUS, max(run.start, a), is_bad=True)
     for there in _after_fault(vmf, run):
         if there.order:
             _present_huge(vmf, there, max(there.start, a), min(there.end, b))
@@ -186,6 +192,12 @@ def _access_file(vmf: VmFault, space: AddressSpace, a: int, b: int) -> None:
             fault_beyond_end(vmf, space, at)
             raise Fault(SIGBUS, at)
         end = _absent_end(vmf, at, min(b, limit))
+        bad = filemap.first_bad(machine, space, vma.index(at), vma.index(end))
+        if bad is not None:
+            end = bad + vma.start - vma.pgoff
+        if at == end:  # it is cached, and not to be used: __do_fault()
+            fault_beyond_end(vmf, space, at)
+            raise Fault(SIGBUS, at, is_bad=True)
         if not vmf.write:
             at = read_fault(vmf, space, at, end)
         elif vma.is_shared:

@@ -151,7 +151,7 @@ def migrate_vma_setup(machine: Machine, task: Task, a: int, b: int, select: Sele
         elif run.flags & Pte.DEVICE:
             if select & Select.DEVICE_PRIVATE:
                 work.sources.append(Source(low, high, run))
-        elif not (run.order or run.flags & Pte.KSM) and select & Select.SYSTEM:
+        elif not (run.order or run.flags & (Pte.KSM | Pte.HWPOISON)) and select & Select.SYSTEM:
             work.sources += _idle(machine, run)
     if work.sources:
         _drain(machine, work)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pymigrate.mm.base.memmap import (
     NODE_SHIFT,
+    POISON_FRAME,
     POOL_FRAME,
     Folio,
     Frame,
@@ -19,7 +20,7 @@ from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Edit, Extent, pages_to_extents
 from pymigrate.mm.frames.page_alloc import free_pages
 from pymigrate.mm.state.machine import Machine
-from pymigrate.units import HPAGE_PMD_ORDER, MAX_NUMNODES
+from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, MAX_NUMNODES
 
 
 class FrameEdits:
@@ -40,9 +41,14 @@ class FrameEdits:
             edits.append((start, start + nr, (FrameRun(start, nr, frame),)))
 
     def free(self, extents: Iterable[tuple[int, int]], flags: int = 0) -> None:
-        """Free the frames of *extents*, which have *flags* and which nobody holds any more."""
+        """Free the frames of *extents*, which have *flags* and which nobody holds any more.
+
+        Bad ones stay out of use: memory_failure() has kept a reference to each.
+        """
         if flags & FrameFlag.HUGETLB:
             extents = self._keep_in_pool(extents, flags)
+        if self.machine.num_poisoned_pages:
+            extents = self._keep_bad(extents)
         for start, nr in extents:
             self.by_node.setdefault(nid_of(start), []).append((start, start + nr, ()))
             self.freed.append((start, nr))
@@ -69,6 +75,23 @@ class FrameEdits:
                 device = self.machine.device_of(start)
                 device.free.put(start, start + nr, Extent(start, nr))
 
+    def _keep_bad(self, extents: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Let bad frames be out of use; gives the others. Of a bad hugetlb page the first is so."""
+        good: list[tuple[int, int]] = []
+        for start, nr in extents:
+            at = start
+            for low, size, frame in frame_runs(self.machine, [(start, nr)]):
+                if not frame.flags & FrameFlag.HWPOISON:
+                    continue
+                is_huge = frame.flags & FrameFlag.HUGETLB
+                step, bad = (HPAGE_PMD_NR, 1) if is_huge else (size, size)
+                for pfn in range(low, low + size, step):
+                    self.set([(pfn, bad)], POISON_FRAME)
+                    good.append((at, pfn - at))
+                    at = pfn + bad
+            good.append((at, start + nr - at))
+        return [extent for extent in good if extent[1]]
+
     def _keep_in_pool(
         self, extents: Iterable[tuple[int, int]], flags: int
     ) -> list[tuple[int, int]]:
@@ -88,7 +111,8 @@ class FrameEdits:
             if cut:
                 surplus.append((start, cut))
             if cut < nr:
-                self.set([(start + cut, nr - cut)], POOL_FRAME.with_flags(flags & FrameFlag.DIRTY))
+                kept = flags & (FrameFlag.DIRTY | FrameFlag.HWPOISON)
+                self.set([(start + cut, nr - cut)], POOL_FRAME.with_flags(kept))
                 self.pooled.append((start + cut, nr - cut))
         return surplus
 

@@ -9,10 +9,9 @@ from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate_bulk import is_plain
 from pymigrate.mm.frames.buddy import set_pageblocks
-from pymigrate.mm.frames.frames import frame_runs
+from pymigrate.mm.frames.frames import frame_runs, update_frames
 from pymigrate.mm.frames.free_area import cma_areas, cma_ranges
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
-from pymigrate.mm.frames.page_alloc import free_pages
 from pymigrate.mm.frames.placement import Prefer
 from pymigrate.mm.offline.page_isolation import (
     InRange,
@@ -119,8 +118,7 @@ def alloc_contig_range(machine: Machine, a: int, b: int) -> None:
 
 def free_contig_range(machine: Machine, a: int, b: int) -> None:
     """Give frames [a, b) back."""
-    machine.memmap_of(a).put(a, b)
-    free_pages(machine, [(a, b - a)])
+    update_frames(machine, [(a, b - a)], lambda _: None)
 
 
 def _migrate_range(machine: Machine, a: int, b: int) -> None:

@@ -206,7 +206,8 @@ class _Folios:
             assert found is not None, f"frame {at:#x} is named but in nobody's use"
             frame = found.frame
             page = run.start + (at - pfn >> run.order) * (k << run.order)
-            if frame.is_anon != is_anon:  # a private copy stands in a file's range
+            is_bad = frame.flags & FrameFlag.HWPOISON  # in the cache of shared memory
+            if frame.is_anon != is_anon or is_bad:  # a private copy stands in a file's range
                 at = min(b, found.start + found.nr)
             elif frame.order:
                 folio = folio_of(self.machine, at)

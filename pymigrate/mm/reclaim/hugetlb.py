@@ -11,9 +11,9 @@ from pymigrate.mm.base.memmap import POOL_FRAME, FrameRun, nid_of
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.base.runs import Extent, coalesce
 from pymigrate.mm.compact.direct import alloc_large_folio
-from pymigrate.mm.frames.page_alloc import alloc_run, free_pages, room_for
+from pymigrate.mm.frames.page_alloc import alloc_run, room_for
 from pymigrate.mm.frames.placement import Placement, ThisNode, rounds_of, turns_of
-from pymigrate.mm.spaces.hugetlb_pool import dequeue, nr_available
+from pymigrate.mm.spaces.hugetlb_pool import dequeue, leave_pools, nr_available
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Node
 from pymigrate.mm.state.task import Task
@@ -79,9 +79,8 @@ def replace_free_huge_pages(machine: Machine, a: int, b: int) -> None:
             if not _grow(machine, node):
                 raise KernelError("ENOMEM", f"node {node.nid} has no other huge page")
             pool.take(pfn)
-            node.memmap.put(pfn, pfn + HPAGE_PMD_NR)
             pool.nr -= 1
-            free_pages(machine, [(pfn, HPAGE_PMD_NR)])
+            leave_pools(machine, [(pfn, HPAGE_PMD_NR)])
 
 
 def _fresh(machine: Machine, task: Task, where: Placement) -> int | None:
@@ -181,6 +180,5 @@ def _shrink(machine: Machine, node: Node, nr: int) -> None:
     for pfn, _ in used:
         pool.take(pfn)
     extents = [*used, *pool.free.pop_front((nr - len(used)) << HPAGE_PMD_ORDER)]
-    node.memmap.edit([(start, start + size, ()) for start, size in sorted(extents)])
     pool.nr -= nr
-    free_pages(machine, extents)
+    leave_pools(machine, extents)

@@ -21,6 +21,7 @@ from pymigrate.units import END_OF_MEMORY
 
 _UNEVICTABLE_FS = ("ramfs", "secretmem", "hugetlbfs", "hugetlb")
 _OFF_LRU = FrameFlag.HUGETLB | FrameFlag.MOVABLE | FrameFlag.CLEARED  # of a pool or a driver
+_OFF_LRU |= FrameFlag.HWPOISON  # or bad: delete_from_lru_cache()
 _KEPT = FrameFlag.MLOCKED | FrameFlag.LOCKED | FrameFlag.WRITEBACK  # passed over by reclaim
 
 Range = tuple["Mm", int, int]  # pages [a, b) of an address space

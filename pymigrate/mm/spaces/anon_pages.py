@@ -18,11 +18,14 @@ NEW = Pte.PRESENT | Pte.YOUNG  # an entry just made
 
 
 class Fault(Exception):  # noqa: N818  (not an error: how an access ends)
-    """An access that cannot be satisfied: the signal, and the page it came at."""
+    """An access that cannot be satisfied: the signal, and the page it came at.
 
-    def __init__(self, signal: str, page: int) -> None:
+    *is_bad*: for the page was taken out of use (VM_FAULT_HWPOISON).
+    """
+
+    def __init__(self, signal: str, page: int, is_bad: bool = False) -> None:
         super().__init__(signal)
-        self.signal, self.page = signal, page
+        self.signal, self.page, self.is_bad = signal, page, is_bad
 
 
 def vma_policies(

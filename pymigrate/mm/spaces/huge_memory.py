@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pymigrate.mm.base.memmap import Folio, Frame, FrameFlag
+from pymigrate.mm.base.memmap import POISON_FRAME, Folio, Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.frames.frames import FrameEdits, extents_of, folio_of, update_frames
 from pymigrate.mm.spaces.hugetlb_pool import check_split
@@ -91,6 +91,9 @@ def prepare_split(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> Vma
     return vma
 
 
+# The entry of a bad anonymous page. Mirrors make_hwpoison_entry().
+POISONED_ANON = Pte.HWPOISON | Pte.ANON | Pte.DIRTY
+
 _OF_LARGE = FrameFlag.PARTIALLY_MAPPED | FrameFlag.QUEUED | FrameFlag.MLOCKED
 
 
@@ -137,7 +140,7 @@ def free_unmapped(machine: Machine, folio: Folio) -> None:
     """Free the base pages of what was *folio* that nobody holds, and that are in use at all."""
 
     def change(frame: Frame) -> Frame | None:
-        is_kept = frame.mapcount or frame.is_held or frame.flags & FrameFlag.HWPOISON
+        is_kept = frame.mapcount or frame.is_held or frame == POISON_FRAME
         return frame if is_kept else None
 
     update_frames(machine, [(folio.pfn, folio.nr)], change)
@@ -164,8 +167,10 @@ def _remap(machine: Machine, mm: Mm, folio: Folio, page: int) -> None:
             for vma, start, end in mm.parts(part.start + shift, part.start + part.nr + shift):
                 locked = part.frame.flags & FrameFlag.MLOCKED or vma.flags & Vm.LOCKED
                 extent = (start - shift, end - start)
-                if is_zeroed and not locked:
-                    mm.page_table.put(start, end, PteRun(start, end - start, (), 0, Pte.PRESENT))
+                is_bad = part.frame.flags & FrameFlag.HWPOISON  # there is no way back to it
+                if is_bad or (is_zeroed and not locked):
+                    flags = POISONED_ANON if is_bad else Pte.PRESENT
+                    mm.page_table.put(start, end, PteRun(start, end - start, (), 0, flags))
                     update_frames(machine, [extent], lambda frame: frame.mapped(-1))
                     continue
                 entry_events(machine, REMOVE, [run.clip(start, end)], folio._replace(order=0))

@@ -6,10 +6,12 @@ page allocator. Sizes and counts here are huge pages of 2 MiB, unless they are n
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import FrameFlag, nid_of
 from pymigrate.mm.base.runs import Extent, RunMap
-from pymigrate.mm.frames.frames import folio_of, update_folio
+from pymigrate.mm.frames.frames import FrameEdits, folio_of, frame_of, update_folio
 from pymigrate.mm.frames.free_area import is_longterm_pinnable
 from pymigrate.mm.frames.page_alloc import free_pages, zonelist
 from pymigrate.mm.frames.placement import placement, rounds_of, turns_of
@@ -85,7 +87,7 @@ def reserve_again(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> Non
     if not vma.is_resv_owner or surplus or not machine.release.hugetlb_restores_reserve:
         return
     for run in task.mm.page_table.between(a, b):
-        for entry in run.entries():
+        for entry in run.entries() if run.lanes else ():
             folio = folio_of(machine, entry.lanes[0])
             if not folio.is_anon or folio.mapcount > 1:
                 continue
@@ -154,10 +156,16 @@ def dissolve_free_huge_pages(machine: Machine, a: int, b: int) -> None:
             if nr_available(machine) <= 0:
                 raise KernelError("EBUSY", "mappings have reserved its free huge pages")
             pool.take(pfn)
-            node.memmap.put(pfn, pfn + HPAGE_PMD_NR)
             pool.nr -= 1
             pool.surplus -= bool(pool.surplus)
-            free_pages(machine, [(pfn, HPAGE_PMD_NR)])
+            leave_pools(machine, [(pfn, HPAGE_PMD_NR)])
+
+
+def leave_pools(machine: Machine, extents: Iterable[tuple[int, int]]) -> None:
+    """Give free huge pages, which no pool counts any more, back to the page allocator."""
+    edits = FrameEdits(machine)
+    edits.free(extents)
+    edits.commit()
 
 
 def _allowed(machine: Machine, task: Task) -> int:
@@ -181,11 +189,14 @@ def dequeue(machine: Machine, nid: int, mask: Nodemask | None, mems: Nodemask) -
 
 
 def _first_free(machine: Machine, pool: HugePool) -> int | None:
-    """The first free page of *pool* that is not isolated, and may be pinned for long if it must."""
+    """The first free page of *pool* that is not bad or isolated, and may be pinned if it must."""
     isolated, is_for_long = machine.scope.isolated, machine.scope.memalloc_pin
-    if isolated is None and not is_for_long:
+    has_bad = machine.num_poisoned_pages > 0
+    if isolated is None and not is_for_long and not has_bad:
         return pool.back[-1] if pool.back else pool.free.runs[0].start
     for pfn in pool.in_order():
+        if has_bad and frame_of(machine, pfn).flags & FrameFlag.HWPOISON:
+            continue
         is_isolated = isolated is not None and isolated.start <= pfn < isolated.end
         if not is_isolated and not (is_for_long and not is_longterm_pinnable(machine, pfn)):
             return pfn

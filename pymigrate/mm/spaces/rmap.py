@@ -194,6 +194,11 @@ def page_of(machine: Machine, node: int) -> tuple[int, Frame | None]:
     assert run is not None
     pfn = run.pfn(node)
     found = machine.memmap_of(pfn).at(pfn)
-    if found is None or not found.frame.flags & FrameFlag.KSM or found.frame.owner != node:
+    if found is None or found.frame.owner != node or not is_merged(found.frame):
         return pfn, None
     return pfn, found.frame
+
+
+def is_merged(frame: Frame) -> bool:
+    """Whether it is a merged page, and not a bad one."""
+    return frame.flags & (FrameFlag.KSM | FrameFlag.HWPOISON) == FrameFlag.KSM

@@ -73,6 +73,8 @@ class Machine:
     costs: Costs = field(default_factory=Costs)  # what each part of a migration takes
     numa_knobs: NumaKnobs = field(default_factory=NumaKnobs)
     numa_groups: dict[int, NumaGroup] = field(default_factory=dict)
+    num_poisoned_pages: int = 0  # pages that are out of use, or were found to be bad
+    bad_zero_pages: tuple[int, ...] = ()  # of the huge zero page, by number; -1: the zero page
     max_ptes_none: int = 0  # pages of a huge page that may hold nothing: khugepaged's limit
     defrag: str = "madvise"  # which faults of huge pages may compact memory
     compact_knobs: CompactKnobs = field(default_factory=CompactKnobs)

@@ -252,6 +252,16 @@ class HugePool:
             yield from (p for p in range(start, start + nr, HPAGE_PMD_NR) if p not in known)
 
 
+class MemoryFailures(NamedTuple):
+    """What became of a node's pages that were found to be bad. Mirrors memory_failure_stats."""
+
+    total: int = 0
+    ignored: int = 0
+    failed: int = 0
+    delayed: int = 0
+    recovered: int = 0
+
+
 @dataclass(slots=True, eq=False, repr=False)
 class Node:
     """A NUMA node: its CPUs, its zones (lowest first), and the frames in use."""
@@ -266,6 +276,7 @@ class Node:
     adistance: int = 0  # its memory's abstract distance, if a driver gives one
     promotion: Promotion = field(default_factory=Promotion)
     hands: tuple[int, int] = (0, 0)  # frames where reclaim goes on: of files' pages, of the others
+    failures: MemoryFailures = field(default_factory=MemoryFailures)
     next_proactive: int = 0  # ms: when its kcompactd may look again how scattered its memory is
 
     @property

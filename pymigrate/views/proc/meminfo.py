@@ -6,7 +6,7 @@ The kernel's own memory is not simulated: what it takes is 0, and all memory is 
 from collections.abc import Iterator
 
 from pymigrate.mm.frames.watermarks import total_reserve
-from pymigrate.mm.offline.memory_failure import num_poisoned_pages
+from pymigrate.mm.offline.memory_failure import num_poisoned_kb
 from pymigrate.mm.spaces.hugetlb_pool import nr_free
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.vma import Vm
@@ -110,7 +110,7 @@ def meminfo(machine: Machine) -> dict[str, int]:
     shown |= _commitment(machine)
     shown |= {"VmallocTotal": _VMALLOC_KB, "VmallocUsed": 0, "VmallocChunk": 0}
     shown |= {"Percpu": 0}
-    shown["HardwareCorrupted"] = num_poisoned_pages(machine) << KB_SHIFT
+    shown["HardwareCorrupted"] = num_poisoned_kb(machine)
     shown |= _sums(_HUGE, counters)
     total, free = totals(machine)
     if total:

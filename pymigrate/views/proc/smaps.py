@@ -54,7 +54,7 @@ class SmapsRow(NamedTuple):
 
     head: maps.MapsRow
     pagesize_kb: int
-    counts: Counter[str]  # by label, and RssFile and RssShmem
+    counts: Counter[str]  # by label, and RssFile, RssShmem, BadAnon and BadHugetlb
     is_thp_eligible: bool
     flags: tuple[str, ...]
 
@@ -127,6 +127,8 @@ def _gather(machine: Machine, task: Task, vma: Vma) -> Counter[str]:
     """What the VMA's entries count up to. Mirrors smaps_pte_range(), smaps_hugetlb_range()."""
     counts: Counter[str] = Counter()
     for run in task.mm.page_table.between(vma.start, vma.end):
+        if run.flags & Pte.HWPOISON:
+            _account_bad(machine, counts, run, vma)
         if not run.lanes:
             continue
         for frame, nr in _frames_of(machine, run):
@@ -172,6 +174,30 @@ def _account(counts: Counter[str], run: PteRun, frame: Frame, nr: int, is_locked
     counts["Pss_Dirty"] += pss if is_dirty else 0
     shared = "Private" if mapcount < 2 else "Shared"
     counts[f"{shared}_{'Dirty' if is_dirty else 'Clean'}"] += size
+
+
+def _account_bad(machine: Machine, counts: Counter[str], run: PteRun, vma: Vma) -> None:
+    """Count *run* of bad pages, which their entries still name: as shared, and not as resident.
+
+    Mirrors smaps_pte_entry() for is_pfn_swap_entry(). Their owners have them not in VmRSS.
+    """
+    size, is_dirty = run.nr << PAGE_SHIFT, bool(run.flags & Pte.DIRTY)
+    pss = size << _PSS_SHIFT
+    if vma.flags & Vm.HUGETLB:
+        counts["Shared_Hugetlb"] += size
+        counts["BadHugetlb"] += size
+        return
+    is_anon = bool(run.flags & Pte.ANON)
+    kind = "Anon" if is_anon else "Shmem" if machine.spaces[vma.space].is_shmem else "File"
+    counts["Rss"] += size
+    counts["Pss"] += pss
+    counts[f"Pss_{kind}"] += pss
+    counts["Anonymous"] += size if is_anon else 0
+    counts["BadAnon"] += size if is_anon else 0
+    counts["LazyFree"] += size if is_anon and not is_dirty else 0
+    counts["Locked"] += pss if vma.flags & Vm.LOCKED else 0
+    counts["Pss_Dirty"] += pss if is_dirty else 0
+    counts[f"Shared_{'Dirty' if is_dirty else 'Clean'}"] += size
 
 
 def _is_thp_eligible(machine: Machine, vma: Vma) -> bool:

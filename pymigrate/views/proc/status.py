@@ -27,7 +27,9 @@ def sizes(machine: Machine, task: Task, rows: list[SmapsRow]) -> dict[str, int]:
     """
     counts, vmas = total(rows), task.mm.vmas
     size = sum(vma.nr for vma in vmas)
+    hugetlb = counts["Shared_Hugetlb"] + counts["Private_Hugetlb"]
     kinds = {name: counts[name] >> PAGE_SHIFT for name in ("Anonymous", "RssFile", "RssShmem")}
+    kinds["Anonymous"] -= counts["BadAnon"] >> PAGE_SHIFT
     rss = sum(kinds.values())  # huge pages of the pools do not count
     return {
         "VmPeak": size,
@@ -45,7 +47,7 @@ def sizes(machine: Machine, task: Task, rows: list[SmapsRow]) -> dict[str, int]:
         "VmLib": sum(vma.nr for vma in vmas if vma.flags & _CODE == Vm.EXEC),
         "VmPTE": 0,
         "VmSwap": 0,
-        "HugetlbPages": counts["Shared_Hugetlb"] + counts["Private_Hugetlb"] >> PAGE_SHIFT,
+        "HugetlbPages": hugetlb - counts["BadHugetlb"] >> PAGE_SHIFT,
     }
 
 

@@ -89,7 +89,7 @@ def _set_zone_lists(values: dict[str, int]) -> None:
 def _gauges_of(machine: Machine, frame: Frame) -> list[str]:
     """The gauges that count a frame."""
     flags, mapcount = frame.flags, frame.mapcount
-    if flags & (FrameFlag.HUGETLB | FrameFlag.HWPOISON | FrameFlag.CONTIG):
+    if flags & (FrameFlag.HUGETLB | FrameFlag.CONTIG):
         return []
     if flags & FrameFlag.KERNEL:
         is_slab = flags & FrameFlag.RECLAIMABLE
@@ -98,7 +98,9 @@ def _gauges_of(machine: Machine, frame: Frame) -> list[str]:
         return ["nr_zspages"] if frame.owner in _zspools(machine) else []
     anon = flags & FrameFlag.ANON
     swapbacked = flags & FrameFlag.SWAPBACKED
-    names = []
+    names: list[str] = []
+    if flags & FrameFlag.HWPOISON and not frame.owner:
+        return names
     if anon:
         names += ["nr_anon_pages"] if mapcount else []
         names += ["nr_anon_transparent_hugepages"] if frame.pmd_maps else []
@@ -110,6 +112,8 @@ def _gauges_of(machine: Machine, frame: Frame) -> list[str]:
         names += ["nr_dirty"] if flags & FrameFlag.DIRTY and not swapbacked else []
     if flags & FrameFlag.WRITEBACK:
         names.append("nr_writeback")
+    if flags & FrameFlag.HWPOISON and not frame.order:
+        return names  # it is on no list: delete_from_lru_cache()
     if flags & FrameFlag.MLOCKED:
         names += ["nr_mlock", "nr_unevictable"]
     else:

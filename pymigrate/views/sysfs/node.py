@@ -17,7 +17,6 @@ _NUMASTAT = {
     "local_node": "numa_local",
     "other_node": "numa_other",
 }
-_FAILURES = ("total", "ignored", "failed", "delayed", "recovered")
 
 
 def node_dir(machine: Machine) -> Dir:
@@ -88,7 +87,7 @@ def _dir_of_node(machine: Machine, node: Node) -> Dir:
         "vmstat": File(lambda: vmstat.format_rows(vmstat.node_rows(machine, node))),
         "hugepages": dir_of({"hugepages-2048kB": dir_of({**huge})}),
         "compact": File(None),
-        "memory_failure": dir_of({name: file_of(0) for name in _FAILURES}),
+        "memory_failure": dir_of({k: file_of(v) for k, v in node.failures._asdict().items()}),
         "subsystem": Link("../../../../bus/node"),
     }
     links: dict[str, Entry] = {f"cpu{cpu}": Link(f"../../cpu/cpu{cpu}") for cpu in node.cpus}

@@ -22,6 +22,7 @@ from pymigrate.mm.state.node import (
     Driver,
     HugePool,
     LruBatch,
+    MemoryFailures,
     Node,
     Zone,
 )
@@ -98,6 +99,8 @@ def full_machine() -> Machine:
         {"gpu": Device("gpu", 1, 99, RunMap([Extent(1025 << 32, 9)]), node.memmap)},
         contigs={"camera": Extent(1 << 33, 9)},
         seed=(1 << 62) + 5,
+        num_poisoned_pages=6,
+        bad_zero_pages=(-1, 5),
         max_ptes_none=511,
         defrag="never",
         compact_knobs=CompactKnobs(0, 1, 2),
@@ -120,6 +123,7 @@ def _full_node() -> Node:
     node.perf, node.adistance = AccessCoordinate(80, 81, 1000, 900), 2880
     node.promotion = Promotion(1, 2, 3, 4, 5)
     node.hands, node.next_proactive = (7, 8), 33500
+    node.failures = MemoryFailures(10, 1, 2, 3, 4)
     return node
 
 

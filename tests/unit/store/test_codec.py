@@ -76,8 +76,8 @@ def test_full_machine_has_every_type() -> None:
         """
         AccessCoordinate AccessPattern AddressSpace Allocation BlockRun CompactKnobs CompactState
         Costs Cpuset Device Driver Extent Faults FolioWork Frame FrameRun HugePool Inserted Left
-        LruBatch Machine Mempolicy Mm Node NumaGroup NumaKnobs NumaMm NumaTask NumaVma Pin PolicyRun
-        Promotion PteRun Region Release RmapItem StableTree Task Vma Zone
+        LruBatch Machine MemoryFailures Mempolicy Mm Node NumaGroup NumaKnobs NumaMm NumaTask
+        NumaVma Pin PolicyRun Promotion PteRun Region Release RmapItem StableTree Task Vma Zone
         """.split()
     )
 
@@ -97,7 +97,7 @@ def test_schema_version_goes_with_the_layout() -> None:
     columns = {name: table.columns for name, table in TABLES.items()}
     types = (PteRun, Frame, FrameRun, Extent, PolicyRun, Mempolicy)
     layout = (columns, list(KINDS), [t._fields for t in types])
-    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (5, "8a15e9ad")
+    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (6, "48809f3e")
 
 
 # Run maps

@@ -7,7 +7,7 @@ from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import POISON_FRAME, Busy, Frame, FrameFlag, FrameRun
 from pymigrate.mm.frames.busy import begin
 from pymigrate.mm.frames.page_alloc import reserve_pages
-from pymigrate.mm.offline.memory_failure import num_poisoned_pages, soft_offline_page
+from pymigrate.mm.offline.memory_failure import soft_offline_page
 from pymigrate.mm.offline.memory_hotplug import memory_blocks, offline_pages, online_pages
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.state.machine import Machine
@@ -65,7 +65,7 @@ def offline(machine: Machine, task: Task, addr: int, length: int = PAGE) -> None
 def test_what_is_out_of_use_is_counted(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "16KiB")
     madvise(machine, task, addr, 3 * PAGE, Madv.SOFT_OFFLINE)
-    assert num_poisoned_pages(machine) == 3
+    assert machine.num_poisoned_pages == 3
     assert meminfo(machine)["HardwareCorrupted"] == 12
 
 
@@ -82,7 +82,7 @@ def test_frame_goes_once(machine: Machine, task: Task) -> None:
     pfn = pfn_at(task, addr)
     soft_offline_page(machine, pfn)
     soft_offline_page(machine, pfn)
-    assert num_poisoned_pages(machine) == 1
+    assert machine.num_poisoned_pages == 1
 
 
 def test_full_node_lets_the_page_go_to_another(machine: Machine, task: Task) -> None:
@@ -115,7 +115,7 @@ def test_huge_page_is_split_first(machine: Machine, task: Task) -> None:
     pfn = pfn_at(task, addr)
     offline(machine, task, addr)
     assert is_bad(machine, pfn)
-    assert num_poisoned_pages(machine) == 1
+    assert machine.num_poisoned_pages == 1
     assert machine.counters["thp_split_page"] == 1
     assert machine.counters["pgmigrate_success"] == 1
     assert pfn_at(task, addr + PAGE) == pfn + 1
@@ -124,7 +124,7 @@ def test_huge_page_is_split_first(machine: Machine, task: Task) -> None:
 def test_of_a_huge_page_only_one_page_goes(machine: Machine, task: Task) -> None:
     machine.thp = "always"
     offline(machine, task, touched(machine, task, "2MiB"), 2 * MIB)
-    assert num_poisoned_pages(machine) == 1
+    assert machine.num_poisoned_pages == 1
 
 
 def test_zeroed_page_of_a_huge_page_becomes_the_zero_page(machine: Machine, task: Task) -> None:
@@ -209,7 +209,7 @@ def test_pages_before_the_one_that_fails_are_gone(machine: Machine, task: Task) 
     addr = touched(machine, task, "16KiB")
     pin(machine, task, addr + 2 * PAGE, PAGE, LONG)
     assert errno_of(madvise, machine, task, addr, 4 * PAGE, Madv.SOFT_OFFLINE) == "EBUSY"
-    assert num_poisoned_pages(machine) == 2
+    assert machine.num_poisoned_pages == 2
 
 
 def test_who_is_not_root_may_not(machine: Machine) -> None:
@@ -229,12 +229,6 @@ def test_there_is_memory_at_the_physical_address_or_not(machine: Machine) -> Non
     assert errno_of(soft_offline_store, machine, machine.shell_of(0), 1 << 40) == "ENXIO"
 
 
-def test_hwpoison_is_refused(machine: Machine, task: Task) -> None:
-    addr = touched(machine, task, "4KiB")
-    with pytest.raises(UnsupportedError):
-        madvise(machine, task, addr, PAGE, 100)
-
-
 def test_block_with_a_bad_page_goes_offline_and_does_not_come_back() -> None:
     machine, task = with_task(nodes_with("256MiB", "256MiB"))
     addr = touched(machine, task, "4KiB", node=1)
@@ -243,7 +237,7 @@ def test_block_with_a_bad_page_goes_offline_and_does_not_come_back() -> None:
     block = memory_blocks(machine)[2]
     offline_pages(machine, block)
     check(machine)
-    assert num_poisoned_pages(machine) == 1
+    assert machine.num_poisoned_pages == 1
     assert errno_of(soft_offline_page, machine, block.start + 9) == "EIO"
     assert errno_of(online_pages, machine, block) == "EHWPOISON"
 
