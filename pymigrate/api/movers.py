@@ -18,7 +18,7 @@ from pymigrate.mm.calls import ksm
 from pymigrate.mm.calls.ksm import KsmState
 from pymigrate.mm.clock import simulated_time
 from pymigrate.mm.faults.migrate_device import Moved as DeviceMoved
-from pymigrate.mm.offline.memory_failure import num_poisoned_pages
+from pymigrate.mm.offline.memory_failure import num_poisoned_kb
 from pymigrate.mm.offline.memory_hotplug import physical
 from pymigrate.mm.state import machine as core
 from pymigrate.mm.state import task as core_task
@@ -197,6 +197,30 @@ class Movers:
         """Give back what cma_alloc() got under that name."""
         cma.release(self._core, self._caller(None, uid), name)
 
+    def hard_offline(
+        self,
+        who: Who | None = None,
+        place: Place | None = None,
+        *,
+        length: Size | None = None,
+        address: int | None = None,
+        uid: int | None = None,
+    ) -> int:
+        """Let the pages of a place, or the one at a physical address, go bad: all is lost there.
+
+        Returns how many kB are out of use then.
+        """
+        if (who is None) == (address is None) or (who is None) != (place is None):
+            raise ValueError("expected either who and place, or address")
+        if address is not None:
+            memory_failure.hard_offline_store(self._core, self._caller(None, uid or 0), address)
+        elif who is not None and place is not None:
+            task = self._task(who)
+            with acting_as(task, uid):
+                at = range_of(self._core, task, place, length)
+                memory_failure.hard_offline(self._core, task, *at)
+        return num_poisoned_kb(self._core)
+
     def soft_offline(
         self,
         who: Who | None = None,
@@ -219,7 +243,7 @@ class Movers:
             with acting_as(task, uid):
                 at = range_of(self._core, task, place, length)
                 memory_failure.soft_offline(self._core, task, *at)
-        return num_poisoned_pages(self._core) << PAGE_SHIFT - 10
+        return num_poisoned_kb(self._core)
 
     def ksm(self) -> KsmState:
         """Merge all mergeable pages that hold the same; what /sys/kernel/mm/ksm shows then."""

@@ -35,6 +35,7 @@ MODULES = {
     "export": "Write the machine's /proc and /sys into a directory.",
     "extfrag": "Print how scattered free memory is, for each order.",
     "get_mempolicy": "Print the policy of a process, or of an address of it.",
+    "hard_offline": "Let a page go bad.",
     "man": "Write manual pages into a directory.",
     "memhog": "Fill memory, and free it.",
     "migratepages": "Move the pages of a process from nodes to other nodes.",

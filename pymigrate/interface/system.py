@@ -12,7 +12,7 @@ from pymigrate.mm.base.gfp import Gfp
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.calls import ksm as _ksm
 from pymigrate.mm.clock import simulated_time
-from pymigrate.mm.offline.memory_failure import num_poisoned_pages
+from pymigrate.mm.offline.memory_failure import num_poisoned_kb
 from pymigrate.mm.offline.memory_hotplug import physical
 from pymigrate.mm.reclaim.damon import Action, Scheme
 from pymigrate.mm.reclaim.damon import Kind as DamonKind
@@ -189,6 +189,25 @@ def _blocks(outcomes: list[memory_blocks.Outcome]) -> Answer:
     return answer | ({"left": failed} if failed else {})
 
 
+def hard_offline(
+    machine: Machine,
+    caller: Task,
+    task: Task | None,
+    addr: int | None,
+    length: int | None,
+    address: int | None,
+) -> Answer:
+    """Let pages be bad; `hardware_corrupted_kB` is how much is out of use then."""
+    if task is not None:
+        assert addr is not None
+        assert length is not None
+        memory_failure.hard_offline(machine, task, addr, length)
+    else:
+        assert address is not None, "one of the two is given"
+        memory_failure.hard_offline_store(machine, caller, address)
+    return {"hardware_corrupted_kB": num_poisoned_kb(machine)}
+
+
 def soft_offline(
     machine: Machine,
     caller: Task,
@@ -205,4 +224,4 @@ def soft_offline(
     else:
         assert address is not None, "one of the two is given"
         memory_failure.soft_offline_store(machine, caller, address)
-    return {"hardware_corrupted_kB": num_poisoned_pages(machine) << PAGE_SHIFT - 10}
+    return {"hardware_corrupted_kB": num_poisoned_kb(machine)}

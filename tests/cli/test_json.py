@@ -38,6 +38,7 @@ COMMANDS = [
     "sysctl",
     "offline",
     "cma list",
+    "hard_offline a heap",
     "soft_offline a heap",
     "offline 1",
     "task mmap a new 4KiB",

@@ -258,7 +258,7 @@ class Program:
 
     def tidy(self, step: Step) -> None:
         """Leave out what a scenario must not say together."""
-        if "at" not in step and step["op"] in ("damon", "soft_offline"):
+        if "at" not in step and step["op"] in ("damon", "hard_offline", "soft_offline"):
             step.pop("task", None)
             step |= {"node": self.node()} if step["op"] == "damon" else {"address": 600 * PAGE}
         if "pages" in step and "at" in step:

@@ -51,7 +51,7 @@ LAYERS = {
     """.split(),
     "pymigrate.views": "columns entries pages proc sysfs told why pictures tree".split(),
     "pymigrate.cli": """
-        shim_files host shim common call program declared
+        shim_files host shim common call program bad_pages declared
         render tree_writer main roff commands
     """.split(),
 }

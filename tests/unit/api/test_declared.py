@@ -37,6 +37,7 @@ LEFT_OUT = {
     "move_pages flags strict": "the kernel refuses it",
     "move_pages flags lazy": "the kernel refuses it",
     "move_pages flags move": "it is what the method does",
+    "hard_offline caller": "uid",
     "soft_offline caller": "uid",
 }
 # Steps that are no calls, with their commands and methods; a program is run by its own command.
@@ -154,6 +155,7 @@ def test_written_out_commands_know_the_same_words() -> None:
         "compact": ["NODE", "--order"],
         "memory_offline": ["NODE", "--blocks"],
         "memory_online": ["NODE", "--blocks"],
+        "hard_offline": ["PID", "--address"],
         "soft_offline": ["PID", "--address"],
     }
     assert {op for op, call in CALLS.items() if is_written_out(call)} == set(words)

@@ -52,6 +52,13 @@ def test_page_goes_out_of_use_by_place_or_address(machine: Machine) -> None:
         machine.soft_offline("a")
 
 
+def test_page_goes_bad_by_place_or_address(machine: Machine) -> None:
+    assert machine.hard_offline("a", "heap", length="4KiB", uid=0) == 4
+    assert machine.hard_offline(address=0x2000000) == 8
+    with pytest.raises(ValueError, match="expected either who and place, or address"):
+        machine.hard_offline("a")
+
+
 def test_equal_pages_are_merged(machine: Machine) -> None:
     machine.mmap("a", "buf", "32KiB")
     machine.madvise("a", "buf", "mergeable")

@@ -37,8 +37,8 @@ def mistakes(*texts: str) -> list[str]:
 # Not of the format.
 OWN = set(
     """
-    accesses alloc balance busy cma_alloc cma_release compact damon free ksm memory_offline
-    memory_online migrate_driver migrate_vma reclaim soft_offline swap_cache
+    accesses alloc balance busy cma_alloc cma_release compact damon free hard_offline ksm
+    memory_offline memory_online migrate_driver migrate_vma reclaim soft_offline swap_cache
     """.split()
 )
 

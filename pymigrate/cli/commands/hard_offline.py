@@ -1,0 +1,23 @@
+"""``pymigrate hard_offline``."""
+
+from __future__ import annotations
+
+import click
+
+from pymigrate.cli.bad_pages import ADDRESS, offline
+from pymigrate.cli.common import Options, common_options
+from pymigrate.syscalls.memory_failure import hard_offline, hard_offline_store
+
+
+@click.command()
+@click.argument("pid", required=False)
+@click.argument("place", metavar="ADDR|REGION[+OFFSET[:LENGTH]]", required=False)
+@click.option("--address", type=ADDRESS, help="The page at this physical address instead.")
+@common_options(changes=True, calls=True)
+def command(options: Options, pid: str | None, place: str | None, address: int | None) -> None:
+    """Let a page go bad; prints how much is out of use.
+
+    What it holds is lost, and who uses it is killed. Without LENGTH it is one page.
+    """
+    call = "hard_offline"
+    offline(options, call, pid, place, address, hard_offline, hard_offline_store)
