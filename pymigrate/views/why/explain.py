@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import Folio, FrameFlag
-from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.why import Why
 from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
 from pymigrate.mm.engine.migrate_ops import obstacle, ops_of
@@ -22,9 +22,9 @@ from pymigrate.units import END_OF_MEMORY, counted
 from pymigrate.views.pages.pieces import Piece, pieces
 from pymigrate.views.pages.regions import region_offsets
 from pymigrate.views.proc.numa_maps import policy_text
-from pymigrate.views.why.reasons import ABSENT, REASONS, THERE, ZERO
+from pymigrate.views.why.reasons import ABSENT, BAD, REASONS, THERE, ZERO
 
-_NO_PAGES = (ABSENT, ZERO)  # reasons of pages that no frame is behind
+_NO_PAGES = (ABSENT, ZERO, BAD)  # reasons of pages that no frame is behind
 _NAMED = 5  # processes of a list that are named
 
 
@@ -154,7 +154,7 @@ def _verdicts(machine: Machine, task: Task, question: Question) -> Iterator[tupl
                 yield vma, Verdict(names(at), at, run.start - at, {}, ABSENT, "", "")
             at = run.end
             if not run.lanes or not run.flags & Pte.PRESENT:
-                why = ABSENT if run.lanes or not run.flags & Pte.PRESENT else ZERO
+                why = _without_frame(run)
                 yield vma, Verdict(names(run.start), run.start, run.nr, {}, why, "", "")
                 continue
             for piece in pieces(machine, run):
@@ -165,6 +165,13 @@ def _verdicts(machine: Machine, task: Task, question: Question) -> Iterator[tupl
                     yield vma, Verdict(name, part.start, part.nr, part.nodes, why, detail, note)
         if at < b:
             yield vma, Verdict(names(at), at, b - at, {}, ABSENT, "", "")
+
+
+def _without_frame(run: PteRun) -> str:
+    """Why there is nothing behind an entry that could move."""
+    if run.flags & Pte.HWPOISON:
+        return BAD
+    return ZERO if run.flags & Pte.PRESENT else ABSENT
 
 
 class _Room:

@@ -5,7 +5,8 @@ from typing import NamedTuple
 from pymigrate.mm.base.why import Why
 
 KEPT = "kept"  # mapped more than once, where --move-all would move it
-ABSENT, ZERO, THERE = "absent", "zero", "there"  # what explain() says of pages besides
+# What explain() says of pages besides.
+ABSENT, ZERO, BAD, THERE = "absent", "zero", "bad", "there"
 
 _COUNTED = (
     "pgmigrate_fail; migrate_pages and move_pages return how many, mbind --strict fails with EIO"
@@ -92,6 +93,7 @@ REASONS: dict[str, Reason] = {
         "cure what ended the call, and call again",
     ),
     ABSENT: Reason("not present", "not present", "-ENOENT of move_pages", "touch them"),
+    BAD: Reason("bad", "out of use, for they went bad", "-ENOENT of move_pages", "drop them"),
     ZERO: Reason(
         "the zero page",
         "the zero page, which all processes have in common",
