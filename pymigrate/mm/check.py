@@ -139,6 +139,21 @@ def _check_reserved(machine: Machine) -> Iterator[str]:
         yield f"{machine.resv_huge_pages} huge pages are reserved, of {free} free ones"
 
 
+def _check_bad(machine: Machine) -> Iterator[str]:
+    """Every bad page is counted; of a bad hugetlb page one is bad."""
+    bad = [
+        run
+        for node in machine.nodes.values()
+        for run in node.memmap.runs
+        if run.frame.flags & FrameFlag.HWPOISON
+    ]
+    huge = sum(run.nr for run in bad if run.frame.flags & FrameFlag.HUGETLB)
+    nr = sum(run.nr for run in bad) - huge + (huge >> HPAGE_PMD_ORDER)
+    nr += len(machine.bad_zero_pages)
+    if nr != machine.num_poisoned_pages:
+        yield f"{nr} pages are bad, and {machine.num_poisoned_pages} are counted"
+
+
 def _check_device(device: Device) -> Iterator[str]:
     """Each frame is free, or holds an anonymous base page that nobody holds."""
     what = f"device {device.name}"
@@ -296,6 +311,7 @@ def _check_holders(machine: Machine) -> Iterator[str]:
 _CHECKS: dict[str, Callable[[Machine], Iterator[str]]] = {
     "the memory of the nodes": _check_nodes,
     "the hugetlb pools": _check_reserved,
+    "the bad pages": _check_bad,
     "the mapcounts": _check_maps,
     "the address spaces": _check_mms,
     "the page cache": _check_caches,

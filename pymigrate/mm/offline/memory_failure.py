@@ -73,7 +73,7 @@ def memory_failure(machine: Machine, pfn: int) -> None:
         handle = _hugetlb_failed if run.frame.flags & FrameFlag.HUGETLB else _lru_page_failed
     if run is not None and run.frame.flags & FrameFlag.HWPOISON:
         raise KernelError("EHWPOISON", "the page was taken for bad before")
-    if handle is _lru_page_failed:
+    if handle in (_lru_page_failed, _hugetlb_failed):
         _get_hold_of(machine, pfn)
     machine.num_poisoned_pages += 1
     _action_result(machine, node.nid, handle(machine, pfn))

@@ -88,6 +88,16 @@ def map_more(machine: Machine, pfn: int) -> None:
     mm.page_table.put(at, at + 1, PteRun(at, 1, (pfn,), 0, Pte.PRESENT))
 
 
+def entry(flags: int) -> Callable[[Machine], None]:
+    """Let the first page of a task have an entry without a frame, with *flags*."""
+
+    def spoil(machine: Machine) -> None:
+        page = vma_of(machine).start
+        task_of(machine).mm.page_table.put(page, page + 1, PteRun(page, 1, (), 0, flags))
+
+    return spoil
+
+
 def lose_free(machine: Machine) -> None:
     zone = machine.nodes[1].zones[-1]
     zone.free.put(zone.end - 2, zone.end)
@@ -161,6 +171,9 @@ def lose_node(machine: Machine) -> None:
         (lose_device, "device gpu: 2 frames from 0x40000000006 are neither free nor in use"),
         (on_device(ANON._replace(order=9)), "holds what cannot be there"),
         (on_device(ANON._replace(pins=1)), "holds what cannot be there"),
+        (change(lambda machine: machine, num_poisoned_pages=1), "0 pages are bad, and 1"),
+        (entry(Pte.HWPOISON | Pte.WRITE), "is that of another, too"),
+        (entry(0), "is that of nothing"),
         (lambda machine: task_of(machine).mm.vmas.pop(0), "lies in no mapping"),
         (change(vma_of, end=PAGE + 4000), "two mappings overlap at 0x"),
         (change(vma_of, pgoff=5), "the mapping at 0x200004000000 is empty, or displaced"),
