@@ -2,10 +2,12 @@
 
 import pytest
 
+from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.gup import pin
+from pymigrate.syscalls.madvise import madvise
 from pymigrate.syscalls.migrate import migrate_pages
 from pymigrate.syscalls.process import fork
 from pymigrate.views.why.explain import Question, format_rows, refusals, rows
@@ -22,6 +24,12 @@ def test_runs_are_as_long_as_the_reason_lasts(machine: Machine, task: Task) -> N
     addr = touched(machine, task, "32KiB")
     pin(machine, task, addr + 8192, 4096, True)
     assert verdicts(machine, task) == [(2, ""), (1, "pinned"), (5, "")]
+
+
+def test_bad_pages_are_not_just_absent(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "16KiB")
+    madvise(machine, task, addr + 4096, 8192, Madv.HWPOISON)
+    assert verdicts(machine, task) == [(1, ""), (2, "bad"), (1, "")]
 
 
 def test_mappings_are_told_apart(machine: Machine, task: Task) -> None:
