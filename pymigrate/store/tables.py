@@ -12,7 +12,7 @@ from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.cost import Costs
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.mm import Mm
+from pymigrate.mm.state.mm import Inserted, Mm
 from pymigrate.mm.state.node import (
     AccessCoordinate,
     Allocation,
@@ -105,9 +105,7 @@ def _put_machine(machine: Machine, kept: Machine) -> None:
 
 
 def _put_vma(machine: Machine, vma: Vma, mm_id: int) -> None:
-    mm = machine.mms[mm_id]
-    mm.vmas.append(vma)
-    mm.inserted.last = max(mm.inserted.last, vma.inserted)
+    machine.mms[mm_id].vmas.append(vma)
 
 
 def _put_pool(machine: Machine, pool: HugePool, nid: int) -> None:
@@ -262,10 +260,14 @@ TABLES = {
         Mm,
         lambda machine: zip(machine.mms.values()),
         Machine.add_mm,
-        codecs={"brk": INT_TUPLE, "numa": numbers_of(NumaMm)},
+        codecs={
+            "brk": INT_TUPLE,
+            "numa": numbers_of(NumaMm),
+            "inserted": Codec(lambda inserted: inserted.last, Inserted),
+        },
         maps={"page_table": "page_table", "tables": "tables", "resv": "resv"},
         owner="mm_id",
-        elsewhere=["vmas", "inserted"],
+        elsewhere=["vmas"],
     ),
     "vma": Table(
         Vma,
