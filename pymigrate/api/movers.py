@@ -210,16 +210,8 @@ class Movers:
 
         Returns how many kB are out of use then.
         """
-        if (who is None) == (address is None) or (who is None) != (place is None):
-            raise ValueError("expected either who and place, or address")
-        if address is not None:
-            memory_failure.hard_offline_store(self._core, self._caller(None, uid or 0), address)
-        elif who is not None and place is not None:
-            task = self._task(who)
-            with acting_as(task, uid):
-                at = range_of(self._core, task, place, length)
-                memory_failure.hard_offline(self._core, task, *at)
-        return num_poisoned_kb(self._core)
+        how = memory_failure.HARD
+        return self._offline(how, who, place, length=length, address=address, uid=uid)
 
     def soft_offline(
         self,
@@ -234,15 +226,27 @@ class Movers:
 
         Returns how many kB are out of use then.
         """
+        how = memory_failure.SOFT
+        return self._offline(how, who, place, length=length, address=address, uid=uid)
+
+    def _offline(
+        self,
+        how: memory_failure.Offline,
+        who: Who | None,
+        place: Place | None,
+        *,
+        length: Size | None,
+        address: int | None,
+        uid: int | None,
+    ) -> int:
         if (who is None) == (address is None) or (who is None) != (place is None):
             raise ValueError("expected either who and place, or address")
         if address is not None:
-            memory_failure.soft_offline_store(self._core, self._caller(None, uid or 0), address)
+            how.store(self._core, self._caller(None, uid or 0), address)
         elif who is not None and place is not None:
             task = self._task(who)
             with acting_as(task, uid):
-                at = range_of(self._core, task, place, length)
-                memory_failure.soft_offline(self._core, task, *at)
+                how.of_task(self._core, task, *range_of(self._core, task, place, length))
         return num_poisoned_kb(self._core)
 
     def ksm(self) -> KsmState:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import click
 
 from pymigrate.cli.call import find_range, system_call
 from pymigrate.cli.common import Options, Parsed, find_task, shorten
 from pymigrate.interface.made import acting_as
 from pymigrate.mm.offline.memory_failure import num_poisoned_kb
-from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.task import Task
+from pymigrate.syscalls.memory_failure import Offline
 from pymigrate.units import PAGE_SIZE
 
 
@@ -30,19 +27,18 @@ ADDRESS = Parsed("address", _physical)
 def offline(
     options: Options,
     name: str,
+    how: Offline,
     pid: str | None,
     place: str | None,
     address: int | None,
-    of_task: Callable[[Machine, Task, int, int], None],
-    store: Callable[[Machine, Task, int], None],
 ) -> None:
-    """Make the call *name*: *of_task* for a place of process *pid*, or *store* for an address."""
+    """Make the call *name*, for a place of process *pid* or for an address."""
     by_task = pid is not None and place is not None
     if by_task == (address is not None) or (pid is None) != (place is None):
         raise click.UsageError("expected PID and a place, or --address")
     with system_call(options, name) as call:
         if address is not None:
-            store(call.machine, call.shell, address)
+            how.store(call.machine, call.shell, address)
         else:
             assert pid is not None
             assert place is not None
@@ -51,7 +47,7 @@ def offline(
             if ":" not in place or length is None:
                 addr, length = addr & -PAGE_SIZE, 1
             with acting_as(task, options.uid):
-                of_task(call.machine, task, addr, length)
+                how.of_task(call.machine, task, addr, length)
         kb = num_poisoned_kb(call.machine)
         call.answer["hardware_corrupted_kB"] = kb
         call.text = f"HardwareCorrupted: {kb} kB\n"

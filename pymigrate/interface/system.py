@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
 
 from pymigrate.errors import KernelError
@@ -189,39 +189,26 @@ def _blocks(outcomes: list[memory_blocks.Outcome]) -> Answer:
     return answer | ({"left": failed} if failed else {})
 
 
-def hard_offline(
-    machine: Machine,
-    caller: Task,
-    task: Task | None,
-    addr: int | None,
-    length: int | None,
-    address: int | None,
-) -> Answer:
-    """Let pages be bad; `hardware_corrupted_kB` is how much is out of use then."""
-    if task is not None:
-        assert addr is not None
-        assert length is not None
-        memory_failure.hard_offline(machine, task, addr, length)
-    else:
-        assert address is not None, "one of the two is given"
-        memory_failure.hard_offline_store(machine, caller, address)
-    return {"hardware_corrupted_kB": num_poisoned_kb(machine)}
+def _offline(how: memory_failure.Offline) -> Callable[..., Answer]:
+    def call(
+        machine: Machine,
+        caller: Task,
+        task: Task | None,
+        addr: int | None,
+        length: int | None,
+        address: int | None,
+    ) -> Answer:
+        """Take pages out of use; `hardware_corrupted_kB` is how much is out of use then."""
+        if task is not None:
+            assert addr is not None
+            assert length is not None
+            how.of_task(machine, task, addr, length)
+        else:
+            assert address is not None, "one of the two is given"
+            how.store(machine, caller, address)
+        return {"hardware_corrupted_kB": num_poisoned_kb(machine)}
+
+    return call
 
 
-def soft_offline(
-    machine: Machine,
-    caller: Task,
-    task: Task | None,
-    addr: int | None,
-    length: int | None,
-    address: int | None,
-) -> Answer:
-    """Take pages out of use; `hardware_corrupted_kB` is how much is out of use then."""
-    if task is not None:
-        assert addr is not None
-        assert length is not None
-        memory_failure.soft_offline(machine, task, addr, length)
-    else:
-        assert address is not None, "one of the two is given"
-        memory_failure.soft_offline_store(machine, caller, address)
-    return {"hardware_corrupted_kB": num_poisoned_kb(machine)}
+hard_offline, soft_offline = _offline(memory_failure.HARD), _offline(memory_failure.SOFT)

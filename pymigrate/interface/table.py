@@ -412,6 +412,12 @@ _MACHINE = (
     ),
 )
 
+_BAD_PAGES = (
+    _SHELL,
+    Argument("task", kind.OWN, "the task whose memory it is", None, "PID"),
+    Argument("at", kind.RANGE, "its region, or a part of it", None, _RANGE),
+    Argument("address", kind.ADDRESS, "or else the physical address of a page", None),
+)
 _FREE_MEMORY = (
     Call(
         "alloc",
@@ -505,24 +511,14 @@ _FREE_MEMORY = (
     Call(
         "hard_offline",
         "Let pages go bad; what they hold is lost, and who uses it is killed.",
-        (
-            _SHELL,
-            Argument("task", kind.OWN, "the task whose memory it is", None, "PID"),
-            Argument("at", kind.RANGE, "its region, or a part of it", None, _RANGE),
-            Argument("address", kind.ADDRESS, "or else the physical address of a page", None),
-        ),
+        _BAD_PAGES,
         "interface.system.hard_offline",
         one_of=("task", "address"),
     ),
     Call(
         "soft_offline",
         "Take pages out of use, as if memory went bad there; what they hold moves elsewhere.",
-        (
-            _SHELL,
-            Argument("task", kind.OWN, "the task whose memory it is", None, "PID"),
-            Argument("at", kind.RANGE, "its region, or a part of it", None, _RANGE),
-            Argument("address", kind.ADDRESS, "or else the physical address of a page", None),
-        ),
+        _BAD_PAGES,
         "interface.system.soft_offline",
         one_of=("task", "address"),
     ),

@@ -246,9 +246,8 @@ def _check_mms(machine: Machine) -> Iterator[str]:
                 yield f"{what}: the mapping at {vma.start << 12:#x} is empty, or displaced"
             if vma.space and vma.space not in machine.spaces:
                 yield f"{what}: the mapping at {vma.start << 12:#x} maps a file that is gone"
-            policy = vma.policy
-            is_rebound = policy is not None and policy.mode not in _PREFERRED
-            if policy and is_rebound and policy.nodes - machine.memory_nodes:
+            policy = vma.policy if vma.policy and vma.policy.mode not in _PREFERRED else None
+            if policy and policy.nodes - machine.memory_nodes:
                 yield f"{what}: the policy at {vma.start << 12:#x} names nodes that are not there"
         yield from _check_entries(mm, what)
 

@@ -1,6 +1,7 @@
 """Taking pages out of use: MADV_HWPOISON, MADV_SOFT_OFFLINE, and two files in sysfs."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.pte import PteRun
@@ -57,6 +58,13 @@ def soft_offline(machine: Machine, task: Task, addr: int, length: int) -> None:
     _inject_error(machine, task, addr, length, offline)
 
 
+class Offline(NamedTuple):
+    """A way to take pages out of use: those of a task's range, or the one at a physical address."""
+
+    of_task: Callable[[Machine, Task, int, int], None]
+    store: Callable[[Machine, Task, int], None]
+
+
 def _inject_error(
     machine: Machine, task: Task, addr: int, length: int, inject: Callable[[PteRun, int], None]
 ) -> None:
@@ -109,3 +117,7 @@ def _fault_in(machine: Machine, task: Task, page: int) -> PteRun:
     run = task.mm.page_table.at(page)
     assert run is not None, "it was faulted in"
     return run
+
+
+HARD = Offline(hard_offline, hard_offline_store)
+SOFT = Offline(soft_offline, soft_offline_store)

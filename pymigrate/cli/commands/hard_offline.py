@@ -6,7 +6,7 @@ import click
 
 from pymigrate.cli.bad_pages import ADDRESS, offline
 from pymigrate.cli.common import Options, common_options
-from pymigrate.syscalls.memory_failure import hard_offline, hard_offline_store
+from pymigrate.syscalls.memory_failure import HARD
 
 
 @click.command()
@@ -19,5 +19,4 @@ def command(options: Options, pid: str | None, place: str | None, address: int |
 
     What it holds is lost, and who uses it is killed. Without LENGTH it is one page.
     """
-    call = "hard_offline"
-    offline(options, call, pid, place, address, hard_offline, hard_offline_store)
+    offline(options, "hard_offline", HARD, pid, place, address)

@@ -6,7 +6,7 @@ import click
 
 from pymigrate.cli.bad_pages import ADDRESS, offline
 from pymigrate.cli.common import Options, common_options
-from pymigrate.syscalls.memory_failure import soft_offline, soft_offline_store
+from pymigrate.syscalls.memory_failure import SOFT
 
 
 @click.command()
@@ -19,5 +19,4 @@ def command(options: Options, pid: str | None, place: str | None, address: int |
 
     What it holds moves elsewhere. Without LENGTH it is one page.
     """
-    call = "soft_offline"
-    offline(options, call, pid, place, address, soft_offline, soft_offline_store)
+    offline(options, "soft_offline", SOFT, pid, place, address)

@@ -75,15 +75,15 @@ def test_a_read_that_has_read_ahead_is_tried_again_and_maps_around(
     assert present(machine, task, addr, 200) == pages  # but for the one with the mark
 
 
-@pytest.mark.parametrize(("fs", "pages"), [("tmpfs", [0, 1, 2]), ("ext4", [0, 1, 2])])
+@pytest.mark.parametrize("fs", ["tmpfs", "ext4"])
 def test_a_read_beyond_the_end_maps_what_is_cached_around(
-    machine: Machine, task: Task, fs: str, pages: list[int]
+    machine: Machine, task: Task, fs: str
 ) -> None:
     file = new_file(machine, "12KiB", fs)
     touched(machine, task, "12KiB", space=file, is_shared=True)
     addr = mapped(machine, task, "64KiB", space=file, is_shared=True)
     assert touch(machine, task, addr + 5 * PAGE, PAGE, write=False) == "SIGBUS"
-    assert present(machine, task, addr, 16) == pages
+    assert present(machine, task, addr, 16) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
