@@ -9,12 +9,12 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.state.machine import Machine, regions_of
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
-from pymigrate.tools.program import strtoul, to_signed
+from pymigrate.tools.strtoul import strtoul, to_signed
 from pymigrate.uapi import MODE_FLAG_TEXTS, MODE_FLAGS, MODE_TEXTS, MODES
 from pymigrate.units import PAGE_SHIFT, parse_size
 
 # Without 0x it begins with a digit, for a region's name does not.
-_ADDRESS = re.compile(r"(?:0[xX](?=[0-9a-fA-F])|(?=[0-9]))0*([0-9a-fA-F]{0,16})")
+_ADDRESS = r"(?:0[xX](?=[0-9a-fA-F])|(?=[0-9]))0*([0-9a-fA-F]{0,16})"
 _DIGITS, _PLAIN_LENGTH = frozenset("0123456789"), 16
 # By numa_maps's names, and by those of the manual pages.
 _FLAGS = {**MODE_FLAG_TEXTS, **MODE_FLAGS}
@@ -82,7 +82,7 @@ def parse_address(text: str) -> int | None:
             return int(text, 16)  # what the expression says of nearly all, in half the time
         except ValueError:
             return None
-    match = _ADDRESS.fullmatch(text)
+    match = re.fullmatch(_ADDRESS, text)
     return int(match[1] or "0", 16) if match else None
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Self
 
-_ITEM = re.compile(r"(\d+)(?:-(\d+))?")
+_ITEM = r"(\d+)(?:-(\d+))?"
 
 
 class Bitmap(int):
@@ -38,7 +38,7 @@ class Bitmap(int):
         """
         bits = 0
         for item in text.split(",") if text.strip() else ():
-            match = _ITEM.fullmatch(item.strip())
+            match = re.fullmatch(_ITEM, item.strip())
             if match is None:
                 raise ValueError(
                     f"{text!r} is not a list of {cls.noun}s; expected one such as 0-3,5"

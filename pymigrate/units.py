@@ -11,7 +11,7 @@ MAX_NUMNODES = 1024
 END_OF_MEMORY = 1 << 52  # a page number above those of all addresses
 
 _FACTORS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-_SIZE = re.compile(r"(\d+)\s*([KMGT]iB|B)?")
+_SIZE = r"(\d+)\s*([KMGT]iB|B)?"
 
 
 def parse_size(text: str | int) -> int:
@@ -26,7 +26,7 @@ def parse_size(text: str | int) -> int:
         if text < 0:
             raise ValueError(f"{text} is negative; expected a size such as 4096 or 64MiB")
         return text
-    match = _SIZE.fullmatch(text.strip())
+    match = re.fullmatch(_SIZE, text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not a size; expected one such as 4096, 4KiB, 64MiB, 1GiB")
     return int(match[1]) * _FACTORS[match[2] or ""]

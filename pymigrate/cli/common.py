@@ -167,7 +167,7 @@ class Parsed(click.ParamType[T]):
 
 def _parse_name(text: str) -> str:
     """A name for a task, a region or a cpuset, as scenarios have them."""
-    if not _NAME.fullmatch(text):
+    if not re.fullmatch(_NAME, text):
         expected = "expected letters, digits, _ and -"
         raise click.BadParameter(f"{shorten(text)} is not a name; {expected}")
     return text
@@ -191,18 +191,18 @@ def _read_text(path: str) -> str:
         raise ValueError(f"{shorten(path)} cannot be read: {reason}") from None
 
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
 SIZE = Parsed("size", parse_size)
 NODEMASK, CPUMASK = Parsed("nodes", Nodemask.parse), Parsed("CPUs", Cpumask.parse)
 NUMBERS = Parsed("numbers", lambda text: list(Bitmap.parse(text)))
 NAME, POLICY = Parsed("name", _parse_name), Parsed("policy", _parse_policy)
 TEXT_FILE = Parsed("file", _read_text)
-_NUMBER = re.compile(r"-?[0-9]{1,20}")
+_NUMBER = r"-?[0-9]{1,20}"
 
 
 def parse_number(text: str) -> int | None:
     """A decimal number of at most 20 digits; None if *text* is none."""
-    return int(text) if _NUMBER.fullmatch(text) else None
+    return int(text) if re.fullmatch(_NUMBER, text) else None
 
 
 def say(text: str) -> None:

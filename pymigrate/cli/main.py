@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from functools import cache
@@ -158,7 +157,6 @@ def cli(ctx: click.Context, scenario: str | None, state: str | None, ephemeral: 
 
 def main() -> None:
     """Run one command; turn what it raises into text and an exit code."""
-    gc.disable()  # a command is short, and its machine has no cycles worth finding
     try:
         code = cli.main(prog_name="pymigrate", standalone_mode=False)
         if sys.stdout:

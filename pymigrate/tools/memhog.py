@@ -9,17 +9,8 @@ from pymigrate.errors import KernelError
 from pymigrate.nodemask import Nodemask
 from pymigrate.tools import files
 from pymigrate.tools.nodestring import nodes_of
-from pymigrate.tools.program import (
-    SIGNALLED,
-    Exit,
-    Output,
-    Policy,
-    Region,
-    Shared,
-    StoppedError,
-    atoi,
-    memsize,
-)
+from pymigrate.tools.program import SIGNALLED, Exit, Output, Policy, Region, Shared, StoppedError
+from pymigrate.tools.strtoul import atoi, memsize
 from pymigrate.tools.system import System
 from pymigrate.uapi import MPOL
 

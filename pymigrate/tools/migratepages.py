@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pymigrate.errors import KernelError
 from pymigrate.tools.getopt import getopt_long, option_table
 from pymigrate.tools.nodestring import nodes_of
-from pymigrate.tools.program import Exit, StoppedError, strtoul, to_signed
+from pymigrate.tools.program import Exit, StoppedError
+from pymigrate.tools.strtoul import strtoul, to_signed
 from pymigrate.tools.system import System
 
 USAGE = """\

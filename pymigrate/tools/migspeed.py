@@ -10,7 +10,8 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.tools.getopt import getopt_long, option_table
 from pymigrate.tools.nodestring import nodes_of
 from pymigrate.tools.numactl_show import printmask
-from pymigrate.tools.program import SIGNALLED, Exit, Output, Policy, Region, StoppedError, strtoul
+from pymigrate.tools.program import SIGNALLED, Exit, Output, Policy, Region, StoppedError
+from pymigrate.tools.strtoul import strtoul
 from pymigrate.tools.system import System
 from pymigrate.uapi import MPOL, MPOL_MF_MOVE
 from pymigrate.units import PAGE_SIZE

@@ -4,7 +4,8 @@ import re
 from typing import NamedTuple
 
 from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
-from pymigrate.tools.program import Libnuma, StoppedError, strtoul, to_signed
+from pymigrate.tools.program import Libnuma, StoppedError
+from pymigrate.tools.strtoul import strtoul, to_signed
 
 _UINT = 1 << 32
 # Prefix -> the word for its class in libnuma's messages.

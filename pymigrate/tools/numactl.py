@@ -11,7 +11,8 @@ from pymigrate.tools import numactl_shm
 from pymigrate.tools.getopt import Parsed, getopt_long, option_table
 from pymigrate.tools.nodestring import RefusedError, parse_cpustring, parse_nodestring
 from pymigrate.tools.numactl_show import hardware, show
-from pymigrate.tools.program import Exit, Output, Policy, StoppedError, memsize, strtoul, to_signed
+from pymigrate.tools.program import Exit, Output, Policy, StoppedError
+from pymigrate.tools.strtoul import memsize, strtoul, to_signed
 from pymigrate.tools.system import System
 from pymigrate.uapi import BALANCING, MPOL, MPOL_MF_STRICT
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pymigrate.errors import KernelError
 from pymigrate.nodemask import Nodemask
 from pymigrate.tools.getopt import Parsed, getopt_long, option_table
-from pymigrate.tools.program import Exit, Output, StoppedError, atoi
+from pymigrate.tools.program import Exit, Output, StoppedError
+from pymigrate.tools.strtoul import atoi
 from pymigrate.tools.system import System
 from pymigrate.tools.vtab import RULE, Cell, Row, Table
 from pymigrate.units import HPAGE_SIZE, PAGE_SIZE

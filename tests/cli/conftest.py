@@ -173,7 +173,6 @@ def unbooted(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("pymigrate.cli.main.gc.disable", lambda: None)
 
     def run(args: list[str]) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["pymigrate", *args])
