@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pymigrate.capture.host import node_of_blocks, read_host
 from pymigrate.capture.memory import DELETED, HUGEPAGE, IN_MEMORY, ZERO
+from pymigrate.capture.occupied import as_data, occupied
 from pymigrate.capture.pagemap import Run, read_runs
 from pymigrate.capture.process import Mapping, Process, read_process
 from pymigrate.capture.scenario import scenario_of
@@ -32,15 +33,13 @@ def capture(root: str, pids: list[int], anonymize: bool) -> tuple[str, list[str]
     count = "1 process" if len(processes) == 1 else f"{len(processes)} processes"
     captured = scenario_of(host, processes, placed, f"captured: {nodes}, {count}")
     notes += captured.notes
-    text = "".join(
-        [
-            f"# Captured by pymigrate {__version__}.\n",
-            *(f"# Not as it was: {note}\n" for note in notes),
-            dump(captured.data),
-        ]
-    )
-    load_text(text, "<captured>")  # it says what is wrong before anybody boots it
-    return text, notes
+    # It is loaded, and booted, before anybody does: what is wrong is said here.
+    others = occupied(tree, load_text(dump(captured.data), "<captured>"))
+    for nid, node in captured.nodes.items():
+        node |= as_data(others[nid]) if nid in others else {}
+    heading = f"# Captured by pymigrate {__version__}.\n"
+    heading += "".join(f"# Not as it was: {note}\n" for note in notes)
+    return heading + dump(captured.data), notes
 
 
 def _all(tree: Tree, notes: list[str]) -> list[Process]:

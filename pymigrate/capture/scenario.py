@@ -24,6 +24,7 @@ class Captured(NamedTuple):
     """A scenario, and what of the machine it does not have."""
 
     data: Data
+    nodes: dict[int, Data]  # those in *data*
     notes: list[str]
 
 
@@ -50,11 +51,13 @@ def scenario_of(
         notes.append(
             f"{mappings} pages with processes that are not captured, or in part: mapmax is lower"
         )
-    data: Data = {"about": about, "kernel": host.kernel, "machine": _machine(host, processes)}
+    nodes = _nodes(host)
+    machine = _machine(host, processes, nodes)
+    data: Data = {"about": about, "kernel": host.kernel, "machine": machine}
     data |= {"cpusets": cpusets} if cpusets else {}
     data |= {"files": memory.file_specs()} if memory.files else {}
     data |= {"tasks": tasks} if tasks else {}
-    return Captured(data, notes)
+    return Captured(data, nodes, notes)
 
 
 def task_policy(process: Process) -> str:
@@ -72,19 +75,23 @@ def task_policy(process: Process) -> str:
     return policies.most_common(1)[0][0]
 
 
-def _machine(host: Host, processes: list[Process]) -> Data:
-    nodes: Data = {}
+def _nodes(host: Host) -> dict[int, Data]:
+    nodes: dict[int, Data] = {}
     for nid, node in host.nodes.items():
         memory = f"{node.memory >> 10}KiB" if node.memory % (1 << 20) else f"{node.memory >> 20}MiB"
         cpus: Data = {"cpus": str(node.cpus)} if node.cpus else {}
-        nodes[str(nid)] = {**cpus, "memory": memory if node.memory else 0}
+        nodes[nid] = {**cpus, "memory": memory if node.memory else 0}
+    return nodes
+
+
+def _machine(host: Host, processes: list[Process], nodes: dict[int, Data]) -> Data:
     pools = Counter({nid: node.hugetlb for nid, node in host.nodes.items()})
     used: Counter[int] = Counter()
     for mapping in (m for process in processes for m in process.mappings):
         used.update(mapping.nodes if mapping.kind == "huge" else {})
     hugetlb = {nid: max(pools[nid], used[nid]) for nid in host.nodes}
     distances = [list(node.distances) for node in host.nodes.values()]
-    data: Data = {"nodes": {int(nid): node for nid, node in nodes.items()}}
+    data: Data = {"nodes": nodes}
     data |= {"distances": distances} if all(distances) else {}
     data |= {"thp": host.thp}
     data |= {"hugetlb": {n: nr for n, nr in hugetlb.items() if nr}} if any(hugetlb.values()) else {}
