@@ -21,7 +21,9 @@ _ERRORS = {
     "EINVAL": (22, "Invalid argument"),
     "ENOSPC": (28, "No space left on device"),
     "ERANGE": (34, "Numerical result out of range"),
+    "ENAMETOOLONG": (36, "File name too long"),
     "ENOSYS": (38, "Function not implemented"),
+    "ELOOP": (40, "Too many levels of symbolic links"),
     "EOPNOTSUPP": (95, "Operation not supported"),
     "EHWPOISON": (133, "Memory page has hardware error"),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
 
 from pymigrate.errors import KernelError, ScenarioError, StoreError
@@ -13,6 +13,7 @@ from pymigrate.store.store import Boot, Store
 from pymigrate.version import __version__
 
 BUILT_IN = "two-node.yaml"
+HELD = ".exec"  # behind the name of a state file: real programs run on its machine
 INLINE = "<text>"  # stands for the path of a scenario that is in no file
 
 
@@ -36,12 +37,7 @@ def session(request: Request, say: Callable[[str], None] = lambda _: None) -> It
     if request.ephemeral or (request.dry_run and not os.path.exists(state_path(request))):
         yield boot_scenario(scenario_path(request.scenario))[0]
         return
-    path = state_path(request)
-    # A scenario with mistakes must not leave a state behind.
-    fresh = None if os.path.exists(path) else boot_scenario(scenario_path(request.scenario))
-    store = Store(path)
-    try:
-        machine = _load(store, request, fresh, say)
+    with _borrowed(state_path(request)) as gone, opened(request, say, gone) as (store, machine):
         refused: KernelError | None = None
         try:
             yield machine
@@ -52,8 +48,59 @@ def session(request: Request, say: Callable[[str], None] = lambda _: None) -> It
             store.commit()
         if refused:
             raise refused
+
+
+@contextmanager
+def opened(
+    request: Request, say: Callable[[str], None], gone: list[int]
+) -> Iterator[tuple[Store, Machine]]:
+    """The state file with its machine in a transaction; what is not committed is rolled back.
+
+    *gone* are the tasks of real processes that have ended unseen. Raises ScenarioError and
+    StoreError.
+    """
+    path = state_path(request)
+    # A scenario with mistakes must not leave a state behind.
+    fresh = None if os.path.exists(path) else boot_scenario(scenario_path(request.scenario))
+    store = Store(path)
+    try:
+        if gone:
+            _end_tasks(store, path, gone)
+        yield store, _load(store, request, fresh, say)
     finally:
-        store.close()  # what is not committed is rolled back
+        store.close()
+
+
+def check_free(path: str) -> None:
+    """Raise StoreError if real programs run on the machine of the state file *path*."""
+    if os.path.exists(path + HELD):
+        from pymigrate import holder
+
+        holder.check_free(path)
+
+
+def _borrowed(path: str) -> AbstractContextManager[list[int]]:
+    """Have the machine of the state file *path*, if real programs run on it; see holder.py."""
+    if not os.path.exists(path + HELD):
+        return nullcontext([])
+    from pymigrate.holder import borrowed
+
+    return borrowed(path)
+
+
+def _end_tasks(store: Store, path: str, pids: list[int]) -> None:
+    """Let the tasks of real processes end that were killed with their `pymigrate exec`."""
+    from pymigrate.holder import forget
+    from pymigrate.mm.spaces.exit import exit_task
+
+    store.begin(write=True)
+    machine = store.load()
+    for pid in pids:
+        if pid in machine.tasks:
+            exit_task(machine, machine.tasks[pid])
+    store.save(machine)
+    store.commit()
+    forget(path)
 
 
 def _load(
@@ -144,19 +191,21 @@ def load_state(path: str) -> tuple[Machine, Boot]:
     """The machine of a state file, and from what it was booted. Raises StoreError."""
     if not os.path.exists(path):
         raise StoreError("there is no such file; expected a state file of pymigrate", path)
-    store = Store(path)
-    try:
-        store.begin(write=False)
-        machine, booted = store.load(), store.booted()
-        store.commit()
-    finally:
-        store.close()
+    with _borrowed(path):
+        store = Store(path)
+        try:
+            store.begin(write=False)
+            machine, booted = store.load(), store.booted()
+            store.commit()
+        finally:
+            store.close()
     assert booted is not None, "it has loaded"
     return machine, booted
 
 
 def save_state(path: str, machine: Machine, booted: Boot) -> None:
     """Write *machine* to the state file *path*, in place of what it holds. Raises StoreError."""
+    check_free(path)
     store = Store(path, anew=True)
     try:
         store.begin(write=True)

@@ -29,7 +29,7 @@ MODULES = {
     "completion": "Print a script that completes commands in a shell.",
     "cpuset": "Make and change cpusets.",
     "doctor": "Look for what is broken in the stored machine.",
-    "exec": "Run a real command that finds the simulated machine's programs.",
+    "exec": "Run a real command on the simulated machine.",
     "explain": "Say what keeps pages from moving, and the cure.",
     "export": "Write the machine's /proc and /sys into a directory.",
     "extfrag": "Print how scattered free memory is, for each order.",

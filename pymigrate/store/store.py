@@ -57,6 +57,13 @@ class _Known(NamedTuple):
     maps: dict[MapKey, RunMap[Any]]  # runs of the kind's type; unchanged ones need no writing
 
 
+class Lent(NamedTuple):
+    """What was known of a file that others may write to."""
+
+    known: _Known | None
+    version: list[Row]  # SQLite's, which changes if another has written
+
+
 class Store:
     """A state file; all of its methods raise StoreError.
 
@@ -148,6 +155,23 @@ class Store:
     def commit(self) -> None:
         """Make all changes of the transaction last."""
         self._run("COMMIT")
+
+    def lend(self) -> Lent:
+        """Make all changes last, and let others use the file, until it is taken back."""
+        lent = Lent(self._known, self._run("PRAGMA data_version"))
+        self.commit()
+        return lent
+
+    def take_back(self, lent: Lent) -> bool:
+        """Begin to write where lend() has ended; False if another has written meanwhile.
+
+        Then the machine must be loaded anew.
+        """
+        self.begin(write=True)
+        if self._run("PRAGMA data_version") != lent.version:
+            return False
+        self._known = lent.known
+        return True
 
     def rollback(self) -> None:
         """Forget all changes of the transaction."""

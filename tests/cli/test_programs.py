@@ -15,8 +15,8 @@ PRIVATE = "numastat -p $$ | awk '/^Private/ {print $2, $3}'"
 
 
 def sh(shell: Shell, script: str, **environment: str) -> Outcome:
-    """Run a script under `pymigrate exec`."""
-    return shell.spawn(f"exec -- sh -c '{script}'", env=shell.environment(**environment))
+    """Run a script under `pymigrate exec --shims`."""
+    return shell.spawn(f"exec --shims -- sh -c '{script}'", env=shell.environment(**environment))
 
 
 # programs as commands
@@ -126,7 +126,7 @@ def test_memory_that_the_task_touches(
 
 def test_size_that_is_none(shell: Shell) -> None:
     env = shell.environment(PYMIGRATE_SIZE="much")
-    assert shell.spawn("exec -- numactl true", env=env) == Outcome(
+    assert shell.spawn("exec --shims -- numactl true", env=env) == Outcome(
         2,
         "",
         "pymigrate: PYMIGRATE_SIZE: 'much' is not a size; expected one such as 4096, 4KiB,"
@@ -194,7 +194,7 @@ def test_machine_that_was_booted_anew_meanwhile(shell: Shell) -> None:
     ids=["finds the programs", "passes the exit code on", "leaves the command's options alone"],
 )
 def test_exec(shell: Shell, command: str, outcome: Outcome) -> None:
-    assert shell.spawn(f"exec {command}") == outcome
+    assert shell.spawn(f"exec --shims {command}") == outcome
 
 
 def test_exec_boots(unbooted: Shell) -> None:
@@ -208,7 +208,7 @@ def test_exec_boots(unbooted: Shell) -> None:
 
 def test_exec_on_a_machine_for_one_command(shell: Shell) -> None:
     script = "memhog 1m; numastat | grep numa_hit"
-    outcome = shell.spawn(f"exec --ephemeral -- sh -c '{script}'")
+    outcome = shell.spawn(f"exec --shims --ephemeral -- sh -c '{script}'")
     assert outcome.stdout == ".\nnuma_hit                     256               0\n"
     assert shell.counted("numa_hit") == [0]
 
@@ -221,7 +221,7 @@ def test_exec_on_a_machine_for_one_command(shell: Shell) -> None:
     ],
 )
 def test_exec_of_what_is_no_command(shell: Shell, command: str, message: str) -> None:
-    assert shell.err(f"exec {command}").endswith(f"\nError: {message}\n")
+    assert shell.err(f"exec --shims {command}").endswith(f"\nError: {message}\n")
 
 
 def test_wrong_scenario_is_told_before_the_command_starts(unbooted: Shell) -> None:

@@ -1,4 +1,4 @@
-"""Scripts written for the numactl package run unchanged under `pymigrate exec`.
+"""Scripts written for the numactl package run unchanged under `pymigrate exec --shims`.
 
 Each `scripts/NAME.sh` must print `scripts/NAME.out`, stdout and stderr together, on the machine of
 conftest.py. Run as a program, this file writes what they print now; read the difference.
@@ -27,7 +27,7 @@ def printed(script: Path, folder: Path) -> str:
     }
     subprocess.run([*PYMIGRATE, "boot"], env=env, check=True, stdout=subprocess.DEVNULL)
     done = subprocess.run(
-        [*PYMIGRATE, "exec", "--", "sh", str(script)],
+        [*PYMIGRATE, "exec", "--shims", "--", "sh", str(script)],
         env=env,
         cwd=folder,
         stdout=subprocess.PIPE,

@@ -26,8 +26,10 @@ MAY_IMPORT = {
     "interface": ENGINE | {"tools", "views", "arguments"},
     "scenario": ENGINE | {"tools", "interface", "arguments"},
     "store": ENGINE,
-    "session": OUTER,
-    "cli": OUTER | {"session", "capture"},
+    "holder": BASE,
+    "session": OUTER | {"holder"},
+    "native": OUTER | {"session", "holder"},
+    "cli": OUTER | {"session", "capture", "native"},
     "capture": ENGINE | {"views", "scenario"},  # what others use is what a boot leaves free
     "api": OUTER | {"session"},
     "pytest_plugin": frozenset({"api", "errors"}),
@@ -50,6 +52,10 @@ LAYERS = {
         text record spec steps read boot
     """.split(),
     "pymigrate.views": "columns entries pages proc sysfs told why pictures tree".split(),
+    "pymigrate.native": """
+        abi hostmem support libc seccomp sync tracee world calls vdso report tracer lender start
+    """.split(),
+    "pymigrate.native.calls": "overlay paths writes files cgroups memory numa system table".split(),
     "pymigrate.cli": """
         shim_files host shim common call program bad_pages declared
         render tree_writer main roff commands
@@ -279,6 +285,16 @@ def test_no_folder_is_too_full() -> None:
 
 def test_libraries_are_imported_only_where_they_belong() -> None:
     assert [text for name, tree in parsed() for text in foreign_libraries(name, tree)] == []
+
+
+def test_other_processes_are_reached_in_one_module_alone() -> None:
+    users = {
+        name
+        for name, tree in parsed()
+        for _, full in imports(name, tree)
+        if full.split(".")[0] == "ctypes"
+    }
+    assert users == {"pymigrate.native.libc"}
 
 
 def test_core_has_no_io() -> None:

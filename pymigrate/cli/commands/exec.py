@@ -2,23 +2,77 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from pymigrate.cli import host
 from pymigrate.cli.common import Options, common_options
-from pymigrate.session import session
+from pymigrate.errors import UnsupportedError
+from pymigrate.session import Request, session, state_path
+
+INSIDE = "PYMIGRATE_EXEC"  # in the environment of a traced program: the state file it runs on
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("argv", metavar="COMMAND [ARGS]...", nargs=-1, required=True)
+@click.option("--shims", is_flag=True, help="Only put numactl's simulated programs on PATH.")
+@click.option("-v", "--verbose", is_flag=True, help="Say which system calls were answered.")
+@click.option("--summary", is_flag=True, help="Say at the end what has changed.")
 @common_options(json=False)
-def command(options: Options, argv: tuple[str, ...]) -> None:
-    """Run a real COMMAND, such as a script, that finds the simulated machine's programs.
+def command(options: Options, argv: tuple[str, ...], shims: bool, summary: bool) -> None:
+    """Run a real COMMAND, such as a script, on the simulated machine.
 
-    numactl, numastat, migratepages, memhog, migspeed, pidof, pgrep and ps are then first on its
-    PATH. The exit code is the command's.
+    Its NUMA system calls, and what it reads and writes below /proc and /sys, are the simulated
+    machine's, of all its children too; so it is a process that other commands can look at. That
+    needs Linux on x86-64. The exit code is the command's.
+
+    With --shims it only finds numactl, numastat, migratepages, memhog, migspeed, pidof, pgrep and
+    ps of the simulated machine first on its PATH, and what else it does, the host answers.
     """
     asked = options.request()
+    if shims:
+        raise click.exceptions.Exit(_run_with_shims(asked, argv))
+    inside = os.environ.get(INSIDE)
+    if inside:
+        _run_inside(asked, inside, argv)
+    from pymigrate.native.support import check_support
+
+    check_support()
+    from pymigrate.native import start
+
+    request = _with_state(asked)
+    environ = host.environment(request, os.environ.get("PATH", os.defpath))
+    environ.pop("PYMIGRATE_TASK", None)
+    environ[INSIDE] = environ["PYMIGRATE_STATE"]
+    start.run(request, argv, environ, start.Options(options.verbose, summary))
+
+
+def _with_state(request: Request) -> Request:
+    """The request with absolute paths; a machine for one command alone gets a file for that."""
+    scenario = os.path.abspath(request.scenario) if request.scenario else None
+    if request.ephemeral:
+        from tempfile import mkdtemp
+
+        state = os.path.join(mkdtemp(prefix="pymigrate-"), "state.db")
+    else:
+        state = os.path.abspath(state_path(request))
+    return request._replace(scenario=scenario, state=state)
+
+
+def _run_inside(request: Request, inside: str, argv: tuple[str, ...]) -> None:
+    """A command inside another: it is traced already."""
+    if request.ephemeral or os.path.abspath(state_path(request)) != inside:
+        raise UnsupportedError("exec cannot run on another machine inside of an exec")
+    try:
+        os.execvp(argv[0], argv)
+    except OSError as error:
+        host.say(f"{argv[0]}: {error.strerror}")
+        raise click.exceptions.Exit(127 if isinstance(error, FileNotFoundError) else 126) from None
+
+
+def _run_with_shims(asked: Request, argv: tuple[str, ...]) -> int:
+    """Run a command that finds the simulated machine's programs; the exit code is the command's."""
     with host.kept(asked) as request:
         with session(request, host.quiet if asked.ephemeral else host.say):
             pass  # it is booted, and can be used
@@ -31,5 +85,4 @@ def command(options: Options, argv: tuple[str, ...]) -> None:
                 raise click.UsageError(f"{argv[0]}: No such file or directory")
             environ = host.environment(request, path)
             environ.pop("PYMIGRATE_TASK", None)
-            code = host.execute(argv, environ)
-    raise click.exceptions.Exit(code)
+            return host.execute(argv, environ)

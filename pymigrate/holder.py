@@ -1,0 +1,115 @@
+"""Who has the machine of a state file while real programs run on it, and how others get it.
+
+`pymigrate exec` keeps its machine in memory. Beside the state file stands a socket then, FILE.exec:
+who wants the machine connects, is told when the file holds it, and gives it back by closing the
+connection. What lies there without anybody listening was left behind by one that was killed, with
+all its programs; FILE.tasks has their pids.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pymigrate.errors import StoreError
+
+SUFFIX, TASKS = ".exec", ".tasks"
+LENT = b"1"
+_AGAIN = 0.05  # seconds until the holder, which may have missed a signal, is called again
+_PEER = struct.Struct("3i")
+
+
+@contextmanager
+def borrowed(path: str) -> Iterator[list[int]]:
+    """Have the machine of the state file *path* while the block runs, if another holds it.
+
+    Gives the pids of tasks that nobody stands for any more. Raises StoreError.
+    """
+    while connection := _connect(path):
+        with connection:
+            if _is_lent(connection):
+                yield []
+                return
+    gone = leftover(path)
+    if not gone:
+        forget(path)
+    yield gone
+
+
+def check_free(path: str) -> None:
+    """Raise StoreError if real programs run on the machine of the state file *path*."""
+    if connection := _connect(path):
+        with connection:
+            raise StoreError(f"is in use by `pymigrate exec`, process {peer(connection)}", path)
+
+
+def leftover(path: str) -> list[int]:
+    """The pids of a holder's programs that were killed with it."""
+    try:
+        with open(path + TASKS, encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return []
+    return [pid for pid in found if isinstance(pid, int)] if isinstance(found, list) else []
+
+
+def forget(path: str) -> None:
+    """Remove what a holder leaves beside the state file. Raises StoreError."""
+    for suffix in (SUFFIX, TASKS):
+        try:
+            os.unlink(path + suffix)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise StoreError(f"cannot be removed: {error.strerror}", path + suffix) from None
+
+
+@contextmanager
+def address(path: str) -> Iterator[str]:
+    """A short name for the socket of the state file *path*: an address has 107 bytes at most."""
+    folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{os.path.basename(path)}{SUFFIX}"
+    finally:
+        os.close(folder)
+
+
+def peer(connection: socket.socket) -> int:
+    """The pid at the other end."""
+    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+    pid: int = _PEER.unpack(data)[0]
+    return pid
+
+
+def _connect(path: str) -> socket.socket | None:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with address(path) as name:
+            connection.connect(name)
+    except (ConnectionRefusedError, FileNotFoundError):
+        connection.close()
+        return None
+    except OSError as error:
+        connection.close()
+        raise StoreError(f"is in use, and not to be had: {error.strerror}", path) from None
+    return connection
+
+
+def _is_lent(connection: socket.socket) -> bool:
+    """Call the holder until it has stored the machine; False if it ends instead."""
+    import signal
+
+    holder = peer(connection)
+    connection.settimeout(_AGAIN)
+    while True:
+        try:
+            os.kill(holder, signal.SIGUSR1)
+            return connection.recv(1) == LENT
+        except TimeoutError:
+            continue
+        except OSError:
+            return False

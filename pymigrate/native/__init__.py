@@ -1,0 +1,1 @@
+"""Real programs on the simulated machine, traced with ptrace: what `pymigrate exec` does."""

@@ -1,0 +1,97 @@
+"""What the kernel's interface to x86-64 programs and their tracers consists of: numbers."""
+
+AUDIT_ARCH_X86_64 = 0xC000003E
+X32_BIT = 0x40000000  # of the numbers of the x32 ABI
+
+# The system calls that are answered or followed, by their names.
+CALLS = {
+    "open": 2,
+    "stat": 4,
+    "lstat": 6,
+    "lseek": 8,
+    "mmap": 9,
+    "munmap": 11,
+    "brk": 12,
+    "pread64": 17,
+    "access": 21,
+    "mremap": 25,
+    "madvise": 28,
+    "shmget": 29,
+    "kill": 62,
+    "getcwd": 79,
+    "chdir": 80,
+    "mkdir": 83,
+    "rmdir": 84,
+    "creat": 85,
+    "readlink": 89,
+    "sysinfo": 99,
+    "statfs": 137,
+    "fstatfs": 138,
+    "mlock": 149,
+    "munlock": 150,
+    "mlockall": 151,
+    "munlockall": 152,
+    "prctl": 157,
+    "tkill": 200,
+    "sched_setaffinity": 203,
+    "sched_getaffinity": 204,
+    "mbind": 237,
+    "set_mempolicy": 238,
+    "get_mempolicy": 239,
+    "migrate_pages": 256,
+    "openat": 257,
+    "mkdirat": 258,
+    "newfstatat": 262,
+    "unlinkat": 263,
+    "readlinkat": 267,
+    "faccessat": 269,
+    "move_pages": 279,
+    "getcpu": 309,
+    "memfd_create": 319,
+    "mlock2": 325,
+    "statx": 332,
+    "pidfd_open": 434,
+    "openat2": 437,
+    "faccessat2": 439,
+    "process_madvise": 440,
+    "set_mempolicy_home_node": 450,
+}
+NAMES = {number: name for name, number in CALLS.items()}
+# Those that write to a descriptor, or change what descriptors there are: seen only while a process
+# may write to an answered file.
+WRITE, WRITEV, PWRITE64, PWRITEV, PWRITEV2 = 1, 20, 18, 296, 328
+SENDFILE, SPLICE, COPY_FILE_RANGE = 40, 275, 326
+CLOSE, DUP2, DUP3, CLOSE_RANGE = 3, 33, 292, 436
+CLONE, VFORK, CLONE3, CLONE_VM = 56, 58, 435, 0x100
+# That are refused without a stop: glibc reads the CPU from what rseq registers; what is done in an
+# io_uring no tracer sees.
+REFUSED = (334, 425)
+
+# Registers, as the user area numbers their words.
+WORD = 8
+RAX, ORIG_RAX, RIP, RSP = 10, 15, 16, 19
+ARGUMENTS = (14, 13, 12, 7, 9, 8)  # rdi, rsi, rdx, r10, r8, r9
+RED_ZONE = 128  # bytes below the stack pointer that a function may use
+
+# The vDSO's getcpu(), replaced: mov $309, %eax; syscall; ret.
+GETCPU_CODE = bytes.fromhex("b8350100000f05c3")
+
+AT_FDCWD = 0xFFFFFF9C  # as an unsigned int
+AT_SYMLINK_NOFOLLOW, AT_REMOVEDIR, AT_EMPTY_PATH = 0x100, 0x200, 0x1000
+MAP_SHARED, MAP_FIXED, MAP_ANONYMOUS = 0x1, 0x10, 0x20
+MAP_HUGETLB, MAP_FIXED_NOREPLACE, MAP_HUGE_SHIFT = 0x40000, 0x100000, 26
+MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP = 1, 2, 4
+MFD_HUGETLB, SHM_HUGETLB = 0x4, 0x800
+PR_SET_DUMPABLE, PR_GET_DUMPABLE = 4, 3
+AT_SYSINFO_EHDR = 33
+TASK_SIZE = (1 << 47) - 4096
+
+
+def signed(value: int, bits: int = 32) -> int:
+    """The lowest *bits* of a register as a signed number.
+
+    >>> signed(0xFFFFFFFF), signed(3)
+    (-1, 3)
+    """
+    value &= (1 << bits) - 1
+    return value - (value >> (bits - 1) << bits)

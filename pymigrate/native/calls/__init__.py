@@ -1,0 +1,1 @@
+"""What system calls of real programs are answered with, by their kinds."""

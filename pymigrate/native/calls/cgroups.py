@@ -1,0 +1,90 @@
+"""mkdir() and rmdir() below /sys/fs/cgroup, and signals to tasks that are no real processes."""
+
+from __future__ import annotations
+
+import signal
+
+from pymigrate.errors import KernelError
+from pymigrate.native import abi
+from pymigrate.native.abi import signed
+from pymigrate.native.calls.paths import resolve
+from pymigrate.native.calls.writes import make_directory, remove_directory
+from pymigrate.native.tracee import Thread
+from pymigrate.native.world import World
+from pymigrate.tools.system import end
+
+Args = tuple[int, ...]
+_TOP = "/sys/fs/cgroup"
+_HARMLESS = frozenset({0, signal.SIGCHLD, signal.SIGURG, signal.SIGWINCH})
+_STOPS = frozenset({signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT})
+_SIGRTMAX = 64
+
+
+def mkdir(world: World, thread: Thread, args: Args) -> int | None:
+    """mkdir(path, mode)."""
+    return _make(world, thread, abi.AT_FDCWD, args[0])
+
+
+def mkdirat(world: World, thread: Thread, args: Args) -> int | None:
+    """mkdirat(dirfd, path, mode)."""
+    return _make(world, thread, args[0], args[1])
+
+
+def rmdir(world: World, thread: Thread, args: Args) -> int | None:
+    """rmdir(path)."""
+    return _remove(world, thread, abi.AT_FDCWD, args[0])
+
+
+def unlinkat(world: World, thread: Thread, args: Args) -> int | None:
+    """unlinkat(dirfd, path, AT_REMOVEDIR)."""
+    return _remove(world, thread, args[0], args[1])
+
+
+def kill(world: World, thread: Thread, args: Args) -> int | None:
+    """kill(pid, signal), and tkill() likewise, of a task of the scenario."""
+    pid, number = signed(args[0]), signed(args[1])
+    if not world.is_declared(pid):
+        return None
+    task, caller = world.machine.task(pid), world.note_credentials(thread.process)
+    if not 0 <= number <= _SIGRTMAX:
+        raise KernelError("EINVAL", f"{number} is no signal")
+    if caller.uid not in (0, task.uid):
+        raise KernelError("EPERM", f"process {pid} is of another user")
+    if number not in _HARMLESS and number not in _STOPS:
+        end(world.machine, pid)
+    return 0
+
+
+def pidfd_open(world: World, _: Thread, args: Args) -> int | None:
+    """pidfd_open(pid, flags): a task of the scenario has none, and the host's is not meant."""
+    if world.is_declared(signed(args[0])):
+        raise KernelError("ESRCH", f"process {args[0]} is simulated; it has no descriptor")
+    return None
+
+
+def _make(world: World, thread: Thread, dirfd: int, pointer: int) -> int | None:
+    found = _cgroup(world, thread, dirfd, thread.text(pointer))
+    if found is None:
+        return None
+    if "/" in found:
+        raise KernelError("EINVAL", "cpusets below cpusets cannot be simulated yet")
+    make_directory(world, world.note_credentials(thread.process), found)
+    return 0
+
+
+def _remove(world: World, thread: Thread, dirfd: int, pointer: int) -> int | None:
+    found = _cgroup(world, thread, dirfd, thread.text(pointer))
+    if found is None:
+        return None
+    remove_directory(world, world.note_credentials(thread.process), found)
+    return 0
+
+
+def _cgroup(world: World, thread: Thread, dirfd: int, text: str) -> str | None:
+    """The name of the cpuset that a path means; None if it is not in /sys/fs/cgroup."""
+    parent, _, name = text.rstrip("/").rpartition("/")
+    parent = parent or ("/" if text.startswith("/") else ".")
+    place = resolve(world, thread, dirfd, parent)
+    if place is None or not f"{place.path}/".startswith(f"{_TOP}/"):
+        return None
+    return f"{place.path}/{name}".removeprefix(f"{_TOP}/")

@@ -1,0 +1,334 @@
+"""Calls that name files: those of the simulated machine are opened in private copies.
+
+Nothing is put into a program: the path that it names is replaced by that of a file which holds what
+the machine's says at this moment, below a directory that has the same names.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from contextlib import suppress
+
+from pymigrate.errors import KernelError, UnsupportedError
+from pymigrate.native import abi
+from pymigrate.native.calls.overlay import is_still
+from pymigrate.native.calls.paths import Place, answered_path, inside_of, resolve
+from pymigrate.native.calls.writes import is_writable
+from pymigrate.native.tracee import Thread
+from pymigrate.native.world import World
+from pymigrate.views.entries import Dir, File, Link
+
+Args = tuple[int, ...]
+_O_ACCMODE, _O_WRONLY, _O_RDWR = 3, 1, 2
+# What statfs() tells of file systems by their roots.
+_MAGIC = {"/sys/fs/cgroup": 0x63677270, "/proc": 0x9FA0, "/sys": 0x62656572}
+_UID, _STATX_UID = 28, 20  # in struct stat, and in struct statx; the gid is next
+_OF_TASK = re.compile(r"/proc/(\d+)(?:/|$)")
+_MODES = {True: 0o644, False: 0o444}
+
+
+# open
+
+
+def open_(world: World, thread: Thread, args: Args) -> None:
+    """open(path, flags, mode)."""
+    _open(world, thread, abi.AT_FDCWD, 0, args, args[1])
+
+
+def creat(world: World, thread: Thread, args: Args) -> None:
+    """creat(path, mode)."""
+    _open(world, thread, abi.AT_FDCWD, 0, args, _O_WRONLY)
+
+
+def openat(world: World, thread: Thread, args: Args) -> None:
+    """openat(dirfd, path, flags, mode)."""
+    _open(world, thread, args[0], 1, args, args[2])
+
+
+def openat2(world: World, thread: Thread, args: Args) -> None:
+    """openat2(dirfd, path, how, size)."""
+    (flags,) = struct.unpack("=Q", thread.read(args[2], 8))
+    _open(world, thread, args[0], 1, args, flags)
+
+
+def _open(world: World, thread: Thread, dirfd: int, number: int, args: Args, flags: int) -> None:
+    """Let the path, which is argument *number*, be that of what the program is to open."""
+    follow = not flags & os.O_NOFOLLOW
+    place = resolve(world, thread, dirfd, thread.text(args[number]), follow)
+    if place is None:
+        return
+    if not isinstance(place.entry, File):
+        _redirect(world, thread, place, number, args)
+        return
+    mode = flags & _O_ACCMODE
+    if mode in (_O_WRONLY, _O_RDWR):
+        _check_writable(world, thread, place)
+        thread.at_end = lambda result: _opened(thread, result)
+    if mode != _O_WRONLY and place.entry.text is None:
+        raise KernelError("EACCES", f"{place.path} cannot be read")
+    if not is_still(place.path):
+        world.sync_all()
+    text = place.entry.text() if place.entry.text is not None else ""
+    path = _private(world, place.path)
+    write_anew(path, text, _mode(place.path))
+    thread.change_path(number, args[number], path)
+
+
+def _check_writable(world: World, thread: Thread, place: Place) -> None:
+    if world.note_credentials(thread.process).uid:
+        raise KernelError("EACCES", f"{place.path} belongs to root")
+    if not is_writable(place.path):
+        raise UnsupportedError(f"writing to {place.path} cannot be simulated yet")
+
+
+def _opened(thread: Thread, result: int) -> None:
+    if result >= 0:
+        thread.process.may_write = True
+
+
+# other calls with paths
+
+
+def stat(world: World, thread: Thread, args: Args) -> None:
+    """stat(path, buf)."""
+    place = _name(world, thread, abi.AT_FDCWD, 0, args)
+    _tell_owner(world, thread, place, args[1] + _UID)
+
+
+def lstat(world: World, thread: Thread, args: Args) -> None:
+    """lstat(path, buf)."""
+    place = _name(world, thread, abi.AT_FDCWD, 0, args, follow=False)
+    _tell_owner(world, thread, place, args[1] + _UID)
+
+
+def newfstatat(world: World, thread: Thread, args: Args) -> None:
+    """newfstatat(dirfd, path, buf, flags)."""
+    follow = not args[3] & abi.AT_SYMLINK_NOFOLLOW
+    place = _name(world, thread, args[0], 1, args, follow)
+    _tell_owner(world, thread, place, args[2] + _UID)
+
+
+def statx(world: World, thread: Thread, args: Args) -> None:
+    """statx(dirfd, path, flags, mask, buf)."""
+    follow = not args[2] & abi.AT_SYMLINK_NOFOLLOW
+    place = _name(world, thread, args[0], 1, args, follow)
+    _tell_owner(world, thread, place, args[4] + _STATX_UID)
+
+
+def name(world: World, thread: Thread, args: Args) -> None:
+    """access(path, mode) and chdir(path)."""
+    _name(world, thread, abi.AT_FDCWD, 0, args)
+
+
+def faccessat2(world: World, thread: Thread, args: Args) -> None:
+    """faccessat2(dirfd, path, mode, flags)."""
+    _name(world, thread, args[0], 1, args, follow=not args[3] & abi.AT_SYMLINK_NOFOLLOW)
+
+
+def faccessat(world: World, thread: Thread, args: Args) -> None:
+    """faccessat(dirfd, path, mode)."""
+    _name(world, thread, args[0], 1, args)
+
+
+def readlink(world: World, thread: Thread, args: Args) -> int | None:
+    """readlink(path, buf, size)."""
+    return _readlink(world, thread, abi.AT_FDCWD, 0, args)
+
+
+def readlinkat(world: World, thread: Thread, args: Args) -> int | None:
+    """readlinkat(dirfd, path, buf, size)."""
+    return _readlink(world, thread, args[0], 1, args)
+
+
+def statfs(world: World, thread: Thread, args: Args) -> None:
+    """statfs(path, buf)."""
+    place = _name(world, thread, abi.AT_FDCWD, 0, args)
+    if place is not None and place.entry is not None:
+        _tell_magic(thread, place.path, args[1])
+
+
+def fstatfs(world: World, thread: Thread, args: Args) -> None:
+    """fstatfs(fd, buf)."""
+    path = answered_path(world, thread, args[0])
+    if path is not None:
+        _tell_magic(thread, path, args[1])
+
+
+def getcwd(world: World, thread: Thread, args: Args) -> int | None:
+    """getcwd(buf, size): the simulated name of a private directory."""
+    try:
+        inside = inside_of(world, os.readlink(f"/proc/{thread.tid}/cwd"))
+    except OSError:
+        return None
+    if inside is None:
+        return None
+    data = inside.encode("utf-8", "surrogateescape") + b"\0"
+    if len(data) > args[1]:
+        raise KernelError("ERANGE", f"{args[1]} bytes are too few for {inside}")
+    thread.write(args[0], data)
+    return len(data)
+
+
+def read_again(world: World, thread: Thread, args: Args) -> None:
+    """lseek(fd, 0, SEEK_SET), and pread64() at offset 0: the file is as it is now."""
+    path = answered_path(world, thread, args[0])
+    if path is None:
+        return
+    with suppress(KernelError):
+        place = resolve(world, thread, abi.AT_FDCWD, path)
+        if place is None or not isinstance(place.entry, File) or place.entry.text is None:
+            return
+        if not is_still(path):
+            world.sync_all()
+        text = place.entry.text()
+        fd = f"/proc/{thread.process.pid}/fd/{args[0] & 0xFFFFFFFF}"
+        with suppress(OSError):
+            os.chmod(fd, _MODES[True])
+            with open(fd, "wb") as file:
+                file.write(text.encode("utf-8", "surrogateescape"))
+            os.chmod(fd, _mode(path))
+
+
+def _name(
+    world: World, thread: Thread, dirfd: int, number: int, args: Args, follow: bool = True
+) -> Place | None:
+    """Let the path, which is argument *number*, be that of what it means."""
+    place = resolve(world, thread, dirfd, thread.text(args[number]), follow)
+    if place is not None:
+        _redirect(world, thread, place, number, args)
+    return place
+
+
+def _readlink(world: World, thread: Thread, dirfd: int, number: int, args: Args) -> int | None:
+    text = thread.text(args[number])
+    place = resolve(world, thread, dirfd, text, follow=False)
+    if place is None:
+        return None
+    if place.entry is None and place.path.startswith("/proc/"):
+        with suppress(OSError):
+            inside = inside_of(world, os.readlink(place.path))
+            if inside is not None:
+                data = inside.encode("utf-8", "surrogateescape")[: args[number + 2]]
+                thread.write(args[number + 1], data)
+                return len(data)
+    _redirect(world, thread, place, number, args)
+    return None
+
+
+def _tell_owner(world: World, thread: Thread, place: Place | None, addr: int) -> None:
+    """Let what stat() has found belong to root, or to the user of its process."""
+    if place is None or place.entry is None:
+        return
+    match = _OF_TASK.match(place.path)
+    task = world.machine.tasks.get(int(match[1])) if match else None
+
+    def told(result: int) -> None:
+        if not result:
+            thread.write(addr, struct.pack("=II", task.uid if task else 0, 0))
+
+    thread.at_end = told
+
+
+def _tell_magic(thread: Thread, path: str, addr: int) -> None:
+    """Let a struct statfs say which file system it is."""
+    root = next(root for root in (*_MAGIC, "") if path.startswith(root))
+
+    def told(result: int) -> None:
+        if not result and root:
+            thread.write(addr, struct.pack("=q", _MAGIC[root]))
+
+    thread.at_end = told
+
+
+# private files
+
+
+def _redirect(world: World, thread: Thread, place: Place, number: int, args: Args) -> None:
+    """Let the call name the private copy of what is simulated, or the host's own."""
+    if place.entry is None:
+        if place.must_be_named:
+            thread.change_path(number, args[number], place.path)
+        return
+    _check_root(thread)
+    path = _private(world, place.path)
+    if isinstance(place.entry, Dir):
+        _fill(path, place)
+    else:
+        _put(path, place.entry, place.path)
+    thread.change_path(number, args[number], path)
+
+
+def _check_root(thread: Thread) -> None:
+    """Private files are out of reach in another root directory. Raises UnsupportedError."""
+    with suppress(OSError):
+        if os.readlink(f"/proc/{thread.tid}/root") != "/":
+            raise UnsupportedError(
+                f"process {thread.process.pid} cannot have simulated files: it has changed its root"
+            )
+
+
+def _private(world: World, path: str) -> str:
+    """The path of the private copy, whose directory is made."""
+    private = world.root + path
+    os.makedirs(os.path.dirname(private), exist_ok=True)
+    return private
+
+
+def _mode(path: str) -> int:
+    """The mode of a private file. Nobody but root writes, who may be another than the tracer."""
+    return _MODES[is_writable(path) and not os.geteuid()]
+
+
+def write_anew(path: str, text: str, mode: int) -> None:
+    """Write a file that takes the place of an older one, which may still be open."""
+    _remove(path)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with open(fd, "wb") as file:
+        file.write(text.encode("utf-8", "surrogateescape"))
+
+
+def _put(path: str, entry: File | Link | Dir, simulated: str) -> None:
+    """Let there be something of an entry's kind, whatever it holds."""
+    if isinstance(entry, Dir):
+        os.makedirs(path, exist_ok=True)
+    elif isinstance(entry, Link):
+        if not os.path.islink(path):
+            _remove(path)
+            os.symlink(entry.target, path)
+    elif not os.path.isfile(path):
+        write_anew(path, "", _mode(simulated))
+
+
+def _fill(path: str, place: Place) -> None:
+    """Let a directory hold the names that the simulated one has, and the host's if it is shared."""
+    assert isinstance(place.entry, Dir)
+    os.makedirs(path, exist_ok=True)
+    entries = dict(place.overlay.below(place.path, place.entry))
+    if not place.overlay.hides(f"{place.path}/x"):
+        with suppress(OSError):
+            for found in os.scandir(place.path):
+                if found.name not in entries and not place.overlay.hides(found.path):
+                    entries[found.name] = (
+                        Link(os.readlink(found.path))
+                        if found.is_symlink()
+                        else Dir(dict)
+                        if found.is_dir()
+                        else File(None)
+                    )
+    for name in set(os.listdir(path)) - entries.keys():
+        _remove(f"{path}/{name}")
+    for name, entry in entries.items():
+        _put(f"{path}/{name}", entry, f"{place.path}/{name}")
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except (IsADirectoryError, PermissionError):
+        import shutil
+
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,222 @@
+"""The calls that take memory away, or say how it is to be used: followed, and passed on."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from pymigrate.errors import KernelError, UnsupportedError
+from pymigrate.mm.base.advice import Madv
+from pymigrate.native import abi
+from pymigrate.native.sync import unmap
+from pymigrate.native.tracee import Thread
+from pymigrate.native.world import World
+from pymigrate.syscalls import madvise as advice_calls
+from pymigrate.syscalls import mmap as mmap_calls
+from pymigrate.units import HPAGE_PMD_ORDER, HPAGE_SIZE, PAGE_SHIFT, PAGE_SIZE, pages_of
+
+Args = tuple[int, ...]
+# Advice that the host need not know of: contents stay, and places are the simulated machine's.
+_ANSWERED = frozenset(
+    {
+        Madv.HUGEPAGE,
+        Madv.NOHUGEPAGE,
+        Madv.MERGEABLE,
+        Madv.UNMERGEABLE,
+        Madv.COLD,
+        Madv.PAGEOUT,
+        Madv.COLLAPSE,
+        Madv.HWPOISON,
+        Madv.SOFT_OFFLINE,
+    }
+)
+_PROTS = ((1, "r"), (2, "w"), (4, "x"))
+# Advice that is followed here and there; whether it is refused the host says.
+_FOLLOWED = frozenset(
+    {
+        Madv.NORMAL,
+        Madv.RANDOM,
+        Madv.SEQUENTIAL,
+        Madv.DONTNEED,
+        Madv.FREE,
+        Madv.DONTFORK,
+        Madv.DOFORK,
+    }
+)
+
+
+def munmap(world: World, thread: Thread, args: Args) -> None:
+    """munmap(addr, len)."""
+    _taken_away(world, thread, args[0], args[1])
+
+
+def mmap(world: World, thread: Thread, args: Args) -> None:
+    """mmap(addr, len, prot, flags, fd, offset), at a fixed address or of huge pages."""
+    if args[3] & abi.MAP_HUGETLB:
+        _map_huge_pages(world, thread, args)
+    elif not args[3] & abi.MAP_FIXED_NOREPLACE:
+        _taken_away(world, thread, args[0], args[1])
+
+
+def _map_huge_pages(world: World, thread: Thread, args: Args) -> None:
+    """Reserve huge pages of the simulated pools; the host maps base pages in their place.
+
+    Raises KernelError EINVAL; ENOMEM if the pools have not enough.
+    """
+    addr, length, prot, flags = args[:4]
+    if flags >> abi.MAP_HUGE_SHIFT & 63 not in (0, PAGE_SHIFT + HPAGE_PMD_ORDER):
+        raise KernelError("EINVAL", "there are huge pages of 2 MiB alone")
+    if not flags & abi.MAP_ANONYMOUS:
+        raise KernelError("EINVAL", "MAP_HUGETLB is for files of hugetlbfs, or for none")
+    if thread.process.borrows:
+        raise UnsupportedError("MAP_HUGETLB in memory of a parent cannot be simulated yet")
+    length = -(-length // HPAGE_SIZE) * HPAGE_SIZE
+    is_fixed = bool(flags & (abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE))
+    if is_fixed and addr % HPAGE_SIZE:
+        raise KernelError("EINVAL", f"{addr:#x} is not the address of a huge page")
+    world.sync(thread.process)
+    task = world.task(thread.process)
+    at = addr if is_fixed else thread.process.memory.find_room(length, HPAGE_SIZE)
+    letters = "".join(letter for bit, letter in _PROTS if prot & bit)
+    with world.acting(thread):
+        mmap_calls.mmap(
+            world.machine,
+            task,
+            at,
+            length,
+            letters,
+            is_shared=bool(flags & abi.MAP_SHARED),
+            hugetlb=True,
+        )
+    kept = flags & ((1 << abi.MAP_HUGE_SHIFT) - 1) & ~abi.MAP_HUGETLB
+    thread.change_argument(0, addr, at)
+    thread.change_argument(1, args[1], length)
+    thread.change_argument(3, flags, kept)
+
+    def mapped(result: int) -> None:
+        if result != at:
+            unmap(world.machine, task, at >> PAGE_SHIFT, at + length >> PAGE_SHIFT)
+
+    thread.at_end = mapped
+
+
+def brk(world: World, thread: Thread, args: Args) -> None:
+    """brk(addr): a heap that becomes smaller loses its end."""
+    task = world.task(thread.process)
+    end, new = task.mm.brk[1], pages_of(args[0])
+    if task.mm.brk[0] <= new < end:
+        _taken_away(world, thread, new << PAGE_SHIFT, end - new << PAGE_SHIFT)
+
+
+def mremap(world: World, thread: Thread, args: Args) -> None:
+    """mremap(old_address, old_size, new_size, flags, new_address): the policy goes along.
+
+    Pages that move with it are placed anew.
+    """
+    old, old_size, new_size, flags, new = args[:5]
+    if old % PAGE_SIZE or not _is_known(thread):
+        return
+    if flags & abi.MREMAP_FIXED:
+        _taken_away(world, thread, new, new_size)
+    world.sync_range(thread.process, old, old_size)
+    task = world.task(thread.process)
+    vmas = task.mm.vmas_between(old >> PAGE_SHIFT, (old >> PAGE_SHIFT) + pages_of(old_size))
+    policy = vmas[-1].policy if vmas else None
+
+    def moved(result: int) -> None:
+        if 0 <= result < abi.TASK_SIZE:
+            start = result >> PAGE_SHIFT
+            thread.process.memory.moved.append((start, start + pages_of(new_size), policy))
+            thread.process.memory.changed()
+
+    thread.at_end = moved
+
+
+def madvise(world: World, thread: Thread, args: Args) -> int | None:
+    """madvise(addr, length, advice)."""
+    addr, length, advice = args[:3]
+    advice &= 0xFFFFFFFF
+    if advice not in _ANSWERED and (advice not in _FOLLOWED or not _is_known(thread)):
+        return None
+    with world.acting(thread):
+        world.sync_range(thread.process, addr & -PAGE_SIZE, min(length, 1 << 47))
+        task = world.memory_of(thread.process)
+        thread.process.memory.changed()
+        if advice in _ANSWERED:
+            world.note_credentials(thread.process)
+            advice_calls.madvise(world.machine, task, addr, length, advice)
+            return 0
+        with suppress(KernelError):
+            advice_calls.madvise(world.machine, task, addr, length, advice)
+    return None
+
+
+def mlock(world: World, thread: Thread, args: Args) -> None:
+    """mlock(addr, len) and mlock2(addr, len, flags), once the host has done it."""
+
+    def locked(result: int) -> None:
+        if not result:
+            with world.acting(thread) as task, suppress(KernelError):
+                world.sync_range(thread.process, args[0] & -PAGE_SIZE, args[1] + PAGE_SIZE)
+                mmap_calls.mlock(world.machine, task, args[0], args[1])
+
+    thread.at_end = locked
+
+
+def munlock(world: World, thread: Thread, args: Args) -> None:
+    """munlock(addr, len)."""
+    if _is_known(thread):
+        with world.acting(thread) as task, suppress(KernelError):
+            mmap_calls.munlock(world.machine, task, args[0], args[1])
+
+
+def mlockall(world: World, thread: Thread, args: Args) -> None:
+    """mlockall(flags): what is mapped now is locked; later mappings are not."""
+
+    def locked(result: int) -> None:
+        if result:
+            return
+        world.sync(thread.process)
+        with world.acting(thread) as task:
+            for vma in list(task.mm.vmas):
+                with suppress(KernelError):
+                    addr, length = vma.start << PAGE_SHIFT, vma.nr << PAGE_SHIFT
+                    mmap_calls.mlock(world.machine, task, addr, length)
+
+    thread.at_end = locked
+
+
+def munlockall(world: World, thread: Thread, _: Args) -> None:
+    """munlockall()."""
+    if _is_known(thread):
+        with world.acting(thread) as task:
+            for vma in list(task.mm.vmas):
+                addr, length = vma.start << PAGE_SHIFT, vma.nr << PAGE_SHIFT
+                mmap_calls.munlock(world.machine, task, addr, length)
+
+
+def process_madvise(_world: World, _thread: Thread, _args: Args) -> int:
+    """process_madvise(pidfd, vec, vlen, advice, flags)."""
+    raise UnsupportedError("process_madvise of a real program cannot be simulated yet")
+
+
+def hugetlb_object(_world: World, _thread: Thread, _args: Args) -> int:
+    """memfd_create() with MFD_HUGETLB, and shmget() with SHM_HUGETLB."""
+    raise UnsupportedError("objects of huge pages of a real program cannot be simulated yet")
+
+
+def _is_known(thread: Thread) -> bool:
+    """Whether anything of its memory was looked at."""
+    return not thread.process.is_new and not thread.process.borrows
+
+
+def _taken_away(world: World, thread: Thread, addr: int, length: int) -> None:
+    """Pages of a range go: they were there until now."""
+    process = thread.process
+    if addr % PAGE_SIZE or not length or addr + length > abi.TASK_SIZE or not _is_known(thread):
+        return
+    with world.acting(thread) as task:
+        world.sync_range(process, addr, length)
+        a, b = addr >> PAGE_SHIFT, (addr >> PAGE_SHIFT) + pages_of(length)
+        process.memory.changed()
+        if task.mm.vmas_between(a, b):
+            unmap(world.machine, task, a, b)

@@ -1,0 +1,267 @@
+"""What a program writes to a simulated file acts at once, and gives the write's own errno."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from pymigrate.errors import KernelError, UnsupportedError
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Task
+from pymigrate.native import abi
+from pymigrate.native.calls.paths import answered_path, inside_of
+from pymigrate.native.tracee import Process, Thread
+from pymigrate.native.world import World
+from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
+from pymigrate.syscalls import compact, cpuset, memory_blocks, reclaim, sysctl
+from pymigrate.units import PAGE_SIZE
+
+Args = tuple[int, ...]
+B = TypeVar("B", bound=Bitmap)
+_MAX_WRITE = 1 << 16
+_MAX_VECTOR = 1024
+_PLAIN = frozenset({abi.WRITE, abi.PWRITE64})
+_VECTORS = frozenset({abi.WRITEV, abi.PWRITEV, abi.PWRITEV2})
+_COPIES = {abi.SENDFILE: 0, abi.SPLICE: 2, abi.COPY_FILE_RANGE: 2}
+_CLOSES = frozenset({abi.CLOSE, abi.DUP2, abi.DUP3, abi.CLOSE_RANGE})
+_UNITS = {"k": 10, "m": 20, "g": 30, "t": 40}
+_SIZE = re.compile(r"(\d+)([kmgt]?)", re.IGNORECASE)
+
+
+class Write(NamedTuple):
+    """A write that is to be done."""
+
+    machine: Machine
+    caller: Task
+    match: re.Match[str]  # of the path
+    text: str
+
+
+def at_entry(world: World, thread: Thread, nr: int, args: Args) -> int | None:
+    """A call begins of a process that may write to a simulated file; the answer if it does."""
+    if nr in _CLOSES:
+        thread.at_end = lambda _: _note_open(world, thread.process)
+        return None
+    if nr in _COPIES and writes_to(world, thread, args[_COPIES[nr]]):
+        raise KernelError("EINVAL", "simulated files are written to by write() alone")
+    if nr not in _PLAIN and nr not in _VECTORS:
+        return None
+    path = writes_to(world, thread, args[0])
+    if path is None:
+        return None
+    data = _vector(thread, args) if nr in _VECTORS else _data(thread, args[1], args[2])
+    with world.acting(thread):
+        apply(world, world.note_credentials(thread.process), path, data)
+    return len(data)
+
+
+def writes_to(world: World, thread: Thread, fd: int) -> str | None:
+    """The simulated file that a descriptor may write to; None if it is none."""
+    path = answered_path(world, thread, fd)
+    if path is None or not _is_for_writing(thread.process.pid, fd & 0xFFFFFFFF):
+        return None
+    return path
+
+
+def has_open(world: World, process: Process) -> bool:
+    """Whether a process has a simulated file open for writing."""
+    folder = f"/proc/{process.pid}/fd"
+    try:
+        for name in os.listdir(folder):
+            if inside_of(world, os.readlink(f"{folder}/{name}")) and _is_for_writing(
+                process.pid, int(name)
+            ):
+                return True
+    except OSError:
+        return False
+    return False
+
+
+def _note_open(world: World, process: Process) -> None:
+    process.may_write = has_open(world, process)
+
+
+def _is_for_writing(pid: int, fd: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii", errors="replace") as file:
+            for line in file:
+                if line.startswith("flags:"):
+                    return bool(int(line.split()[1], 8) & 3)
+    except (OSError, ValueError):
+        return False
+    return False
+
+
+def _data(thread: Thread, addr: int, length: int) -> bytes:
+    return thread.read(addr, min(length, _MAX_WRITE))
+
+
+def _vector(thread: Thread, args: Args) -> bytes:
+    nr = min(args[2], _MAX_VECTOR)
+    pairs = struct.iter_unpack("=QQ", thread.read(args[1], 16 * nr))
+    return b"".join(_data(thread, addr, length) for addr, length in pairs)
+
+
+def is_writable(path: str) -> bool:
+    """Whether something happens when the simulated file *path* is written to."""
+    return _find(path) is not None
+
+
+def apply(world: World, caller: Task, path: str, data: bytes) -> None:
+    """Do what a write to *path* does. Raises KernelError, UnsupportedError."""
+    found = _find(path)
+    if found is None:
+        raise UnsupportedError(f"writing to {path} cannot be simulated yet")
+    action, match = found
+    text = data.decode("utf-8", "surrogateescape").strip("\0").strip()
+    world.sync_all()
+    action(Write(world.machine, caller, match, text))
+
+
+def make_directory(world: World, caller: Task, name: str) -> None:
+    """mkdir() in /sys/fs/cgroup: a cpuset that has all its parent has."""
+    cpuset.create(world.machine, caller, name, Cpumask(), Nodemask(), False)
+
+
+def remove_directory(world: World, caller: Task, name: str) -> None:
+    """rmdir() there. Raises KernelError EACCES, ENOENT, EBUSY."""
+    machine = world.machine
+    if caller.uid:
+        raise KernelError("EACCES", "the files of a cpuset belong to root")
+    if name not in machine.cpusets:
+        raise KernelError("ENOENT", f"there is no cpuset {name}")
+    if any(task.cpuset == name for task in machine.tasks.values()):
+        raise KernelError("EBUSY", f"cpuset {name} has tasks")
+    del machine.cpusets[name]
+
+
+# What writes do
+
+
+def _sysctl(write: Write) -> None:
+    name = ".".join(write.match["name"].split("/"))
+    sysctl.write(write.machine, write.caller, name, write.text)
+
+
+def _setting(write: Write) -> None:
+    sysctl.write(write.machine, write.caller, write.match[0], write.text)
+
+
+def _scan_setting(write: Write) -> None:
+    sysctl.write(write.machine, write.caller, write.match["name"], write.text)
+
+
+def _hugepages(write: Write) -> None:
+    node = write.match.groupdict().get("node")
+    nid = int(node) if node else None
+    sysctl.write(write.machine, write.caller, "nr_hugepages", write.text, nid)
+
+
+def _compact(write: Write) -> None:
+    compact.compact(write.machine, write.caller, int(write.match["node"]))
+
+
+def _memory_block(write: Write) -> None:
+    """The state of a memory block, by its word or its number."""
+    words = {"online": True, "online_movable": True, "1": True, "offline": False, "0": False}
+    if write.text not in words:
+        raise KernelError("EINVAL", f"{write.text[:20]!r} is no state of a memory block")
+    number = int(write.match["number"])
+    change = memory_blocks.online if words[write.text] else memory_blocks.offline
+    for nid in write.machine.memory_nodes:
+        try:
+            outcomes = change(write.machine, write.caller, nid, [number])
+        except KernelError as error:
+            if error.errno != "ENOENT":
+                raise
+            continue
+        for outcome in outcomes:
+            if outcome.error is not None:
+                raise outcome.error
+        return
+    raise KernelError("ENOENT", f"there is no memory block {number}")
+
+
+def _cpus(write: Write) -> None:
+    cpus = _list(Cpumask, write.text)
+    cpuset.change(write.machine, write.caller, write.match["group"], cpus=cpus)
+
+
+def _mems(write: Write) -> None:
+    mems = _list(Nodemask, write.text)
+    cpuset.change(write.machine, write.caller, write.match["group"], mems=mems)
+
+
+def _procs(write: Write) -> None:
+    if not write.text.isdecimal():
+        raise KernelError("EINVAL", f"{write.text[:20]!r} is no pid")
+    pid = int(write.text)
+    task = write.machine.task(pid) if pid else write.caller
+    cpuset.attach_task(write.machine, write.caller, task, write.match["group"] or "")
+
+
+def _reclaim(write: Write) -> None:
+    """memory.reclaim: a size, and perhaps swappiness=N. Mirrors memory_reclaim()."""
+    size, *rest = write.text.split() or [""]
+    match = _SIZE.fullmatch(size)
+    if match is None:
+        raise KernelError("EINVAL", f"{size[:20]!r} is no size")
+    nr = int(match[1]) << _UNITS.get(match[2].lower(), 0)
+    swappiness = None
+    for word in rest:
+        name, _, value = word.partition("=")
+        if name != "swappiness" or not value.isdecimal():
+            raise KernelError("EINVAL", f"{word[:20]!r} is not known")
+        swappiness = int(value)
+    group = write.match["group"] or ""
+    tasks = reclaim.cpuset_tasks(write.machine, group) if group else None
+    size_in_pages = nr // PAGE_SIZE * PAGE_SIZE
+    reclaim.reclaim(write.machine, write.caller, size_in_pages, None, tasks, swappiness)
+
+
+def _list(kind: type[B], text: str) -> B:
+    """A list as it is written to a cpuset's file. Raises KernelError EINVAL."""
+    try:
+        return kind.parse(text)
+    except ValueError as error:
+        raise KernelError("EINVAL", str(error)) from None
+
+
+_GROUP = r"/sys/fs/cgroup/(?:(?P<group>[^/]+)/)?"
+_POOL = r"hugepages/hugepages-2048kB/nr_hugepages"
+_WRITERS: tuple[tuple[re.Pattern[str], Callable[[Write], None]], ...] = tuple(
+    (re.compile(pattern), action)
+    for pattern, action in (
+        (rf"/sys/devices/system/node/node(?P<node>\d+)/{_POOL}", _hugepages),
+        (rf"/sys/kernel/mm/{_POOL}(?:_mempolicy)?", _hugepages),
+        (r"/proc/sys/vm/nr_hugepages(?:_mempolicy)?", _hugepages),
+        (r"/sys/devices/system/node/node(?P<node>\d+)/compact", _compact),
+        (r"/sys/devices/system/memory/memory(?P<number>\d+)/(?:state|online)", _memory_block),
+        (rf"{_GROUP}cpuset\.cpus", _cpus),
+        (rf"{_GROUP}cpuset\.mems", _mems),
+        (rf"{_GROUP}cgroup\.procs", _procs),
+        (rf"{_GROUP}memory\.reclaim", _reclaim),
+        (r"/sys/kernel/mm/mempolicy/weighted_interleave/node\d+", _setting),
+        (r"/sys/kernel/debug/sched/(?P<name>numa_balancing/\w+)", _scan_setting),
+        (r"/proc/sys/(?P<name>(?:kernel|vm)/\w+)", _sysctl),
+        (r"/sys/kernel/mm/[\w/]+", _setting),
+    )
+)
+_SETTINGS = frozenset(row.long_name for row in sysctl.SETTINGS.values())
+
+
+def _find(path: str) -> tuple[Callable[[Write], None], re.Match[str]] | None:
+    """What a write to *path* does."""
+    for pattern, action in _WRITERS:
+        match = pattern.fullmatch(path)
+        if match is None:
+            continue
+        if action is _sysctl and ".".join(match["name"].split("/")) not in _SETTINGS:
+            return None
+        if action is _setting and "/node" not in path and path not in _SETTINGS:
+            return None
+        return action, match
+    return None

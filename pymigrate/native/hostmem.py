@@ -1,0 +1,162 @@
+"""What the host knows of a process's memory: its mappings, and the pages that are there."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from array import array
+from itertools import groupby
+from typing import NamedTuple
+
+PAGE_SHIFT = 12
+TOP = 1 << 47 - PAGE_SHIFT  # pages of user space
+# What PAGEMAP_SCAN tells of pages.
+FILE, PRESENT, SWAPPED, ZERO = 4, 8, 16, 32
+_PAGEMAP_SCAN = 0xC0606610
+_ARGUMENT = struct.Struct("=12Q")
+_WALK_END = 32  # its offset in the argument
+_MAX_REGIONS = 2048
+_CHUNK = 1 << 17  # pages whose entries are read at once, where the kernel cannot scan
+# Bits of an entry of pagemap, in its highest byte.
+_IN_MEMORY, _IN_SWAP, _OF_FILE, _EXCLUSIVE = 0x80, 0x40, 0x20, 0x01
+_SPECIAL = ("[vdso]", "[vsyscall]", "[vvar]", "[vvar_vclock]")
+
+
+class Mapping(NamedTuple):
+    """A line of /proc/PID/maps; *start* and *end* are pages, *offset* is in bytes."""
+
+    start: int
+    end: int
+    prot: str
+    is_shared: bool
+    device: str
+    inode: int
+    path: str
+    offset: int
+
+
+class Region(NamedTuple):
+    """Pages [start, end) that are there, and alike: FILE, PRESENT, SWAPPED, ZERO."""
+
+    start: int
+    end: int
+    flags: int
+
+
+def maps_text(pid: int) -> str:
+    """The text of maps. Raises OSError."""
+    with open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape") as file:
+        return file.read()
+
+
+def mappings(text: str) -> list[Mapping]:
+    """What maps tells, without the pages that the kernel gives to every process.
+
+    >>> mappings("7f00000-7f02000 rw-p 00001000 08:01 12 /lib/x.so\\n")[0][:5]
+    (32512, 32514, 'rw', False, '08:01')
+    """
+    found = []
+    for line in text.splitlines():
+        span, perms, offset, device, inode, *rest = line.split(None, 5)
+        path = rest[0] if rest else ""
+        if path in _SPECIAL:
+            continue
+        start, _, end = span.partition("-")
+        prot = perms[:3].replace("-", "") or "none"
+        found.append(
+            Mapping(
+                int(start, 16) >> PAGE_SHIFT,
+                int(end, 16) >> PAGE_SHIFT,
+                prot,
+                perms[3] == "s",
+                device,
+                int(inode),
+                path,
+                int(offset, 16),
+            )
+        )
+    return found
+
+
+class Pagemap:
+    """The file pagemap of a process, which is the same until it executes another program."""
+
+    def __init__(self, pid: int) -> None:
+        """Open it. Raises OSError."""
+        self._fd = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+        self._can_scan = True
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+    def regions(self, spans: list[tuple[int, int]]) -> list[Region]:
+        """What is there of *spans*, each of which is pages [a, b). Raises OSError."""
+        if self._can_scan and spans:
+            try:
+                return self._scan(spans[0][0], spans[-1][1])
+            except OSError as error:
+                if error.errno not in (22, 25):  # not before 6.7
+                    raise
+                self._can_scan = False
+        return [region for a, b in spans for region in self._read(a, b)]
+
+    def exclusive(self, a: int, b: int) -> list[tuple[int, int]]:
+        """Where in pages [a, b) this process alone maps anonymous pages. Raises OSError."""
+        wanted = _IN_MEMORY | _EXCLUSIVE
+        runs = _runs(a, self._entries(a, b), wanted | _OF_FILE)
+        return [(start, end) for start, end, bits in runs if bits == wanted]
+
+    def _scan(self, a: int, b: int) -> list[Region]:
+        vector = array("Q", bytes(24 * _MAX_REGIONS))
+        where, _ = vector.buffer_info()
+        found: list[Region] = []
+        at, end = a << PAGE_SHIFT, b << PAGE_SHIFT
+        anyof, returned = PRESENT | SWAPPED, FILE | PRESENT | SWAPPED | ZERO
+        while at < end:
+            argument = bytearray(
+                _ARGUMENT.pack(96, 0, at, end, 0, where, _MAX_REGIONS, 0, 0, 0, anyof, returned)
+            )
+            nr = fcntl.ioctl(self._fd, _PAGEMAP_SCAN, argument, True)
+            values = vector[: 3 * nr]
+            found += [
+                Region(low >> PAGE_SHIFT, high >> PAGE_SHIFT, flags)
+                for low, high, flags in zip(values[0::3], values[1::3], values[2::3], strict=True)
+            ]
+            (at,) = struct.unpack_from("=Q", argument, _WALK_END)
+            if nr < _MAX_REGIONS:
+                break
+        return found
+
+    def _read(self, a: int, b: int) -> list[Region]:
+        """By its entries: an anonymous page that is mapped and not owned is the zero page."""
+        found = []
+        for at in range(a, b, _CHUNK):
+            data = self._entries(at, min(b, at + _CHUNK))
+            mask = _IN_MEMORY | _IN_SWAP | _OF_FILE | _EXCLUSIVE
+            for start, end, bits in _runs(at, data, mask):
+                flags = PRESENT if bits & _IN_MEMORY else SWAPPED if bits & _IN_SWAP else 0
+                if not flags:
+                    continue
+                flags |= FILE if bits & _OF_FILE else 0
+                if bits == _IN_MEMORY:
+                    flags |= ZERO
+                found.append(Region(start, end, flags))
+        return found
+
+    def _entries(self, a: int, b: int) -> bytes:
+        """The highest byte of the entry of each page."""
+        return os.pread(self._fd, (b - a) * 8, a * 8)[7::8]
+
+
+def _runs(start: int, entries: bytes, mask: int) -> list[tuple[int, int, int]]:
+    """Neighbours whose bits of *mask* are the same: start, end, bits."""
+    found, at = [], start
+    if not any(entries):
+        return []
+    for bits, group in groupby(byte & mask for byte in entries):
+        nr = sum(1 for _ in group)
+        found.append((at, at + nr, bits))
+        at += nr
+    return found

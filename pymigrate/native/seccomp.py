@@ -1,0 +1,96 @@
+"""The seccomp filter of traced programs: which system calls stop for the tracer.
+
+What is not named here costs what it costs without a tracer. Other ABIs, whose numbers mean
+something else, get ENOSYS.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from pymigrate.errors import ERRNO
+from pymigrate.native import abi
+
+# Offsets in struct seccomp_data; of the arguments the lower halves suffice.
+_NR, _ARCH, _ARGS = 0, 4, 16
+_LOAD, _JUMP_EQUAL, _JUMP_ANY_BIT, _JUMP_AT_LEAST, _RETURN = 0x20, 0x15, 0x45, 0x35, 0x06
+_ANSWERED = 0xFFFFFFFF  # the number of a call that the tracer has answered already
+ALLOW, TRACE, REFUSE = 0x7FFF0000, 0x7FF00000, 0x00050000 | ERRNO["ENOSYS"]
+
+
+class Condition(NamedTuple):
+    """A call is traced only if an argument has one of *bits*, or none of them if *is_none*.
+
+    With *equals* it must be that value.
+    """
+
+    argument: int
+    bits: int = 0
+    is_none: bool = False
+    equals: int | None = None
+
+
+# What is traced only with certain arguments. Each condition must hold.
+CONDITIONS = {
+    # Where nothing is mapped yet, mappings are found when somebody looks.
+    "mmap": [Condition(3, abi.MAP_FIXED | abi.MAP_HUGETLB)],
+    # Who begins to read a file again sees it as it is now.
+    "lseek": [Condition(1, equals=0), Condition(2, equals=0)],
+    "pread64": [Condition(3, equals=0)],
+    # What a descriptor names was answered when it was opened.
+    "newfstatat": [Condition(3, abi.AT_EMPTY_PATH, is_none=True)],
+    "statx": [Condition(2, abi.AT_EMPTY_PATH, is_none=True)],
+    "unlinkat": [Condition(2, abi.AT_REMOVEDIR)],
+    "memfd_create": [Condition(1, abi.MFD_HUGETLB)],
+    "shmget": [Condition(2, abi.SHM_HUGETLB)],
+    "brk": [Condition(0, equals=0, is_none=True)],
+}
+
+
+class _Code:
+    """Instructions in the making."""
+
+    def __init__(self) -> None:
+        self.instructions: list[tuple[int, int, int, int]] = []
+
+    def add(self, code: int, k: int, if_true: int = 0, if_false: int = 0) -> None:
+        self.instructions.append((code, if_true, if_false, k))
+
+
+def program() -> bytes:
+    """The filter, as struct sock_filter[]."""
+    code = _Code()
+    code.add(_LOAD, _ARCH)
+    code.add(_JUMP_EQUAL, abi.AUDIT_ARCH_X86_64, 1, 0)
+    code.add(_RETURN, REFUSE)
+    code.add(_LOAD, _NR)
+    code.add(_JUMP_EQUAL, _ANSWERED, 0, 1)
+    code.add(_RETURN, ALLOW)
+    code.add(_JUMP_AT_LEAST, abi.X32_BIT, 0, 1)
+    code.add(_RETURN, REFUSE)
+    for number in abi.REFUSED:
+        code.add(_JUMP_EQUAL, number, 0, 1)
+        code.add(_RETURN, REFUSE)
+    for name, conditions in CONDITIONS.items():
+        _add_conditional(code, abi.CALLS[name], conditions)
+    for name, number in abi.CALLS.items():
+        if name not in CONDITIONS:
+            code.add(_JUMP_EQUAL, number, 0, 1)
+            code.add(_RETURN, TRACE)
+    code.add(_RETURN, ALLOW)
+    return b"".join(struct.pack("HBBI", *instruction) for instruction in code.instructions)
+
+
+def _add_conditional(code: _Code, number: int, conditions: list[Condition]) -> None:
+    """Trace the call *number* if all *conditions* hold, else allow it."""
+    size = 3 * len(conditions) + 1  # what stands behind the jump
+    code.add(_JUMP_EQUAL, number, 0, size)
+    for condition in conditions:
+        code.add(_LOAD, _ARGS + 8 * condition.argument)
+        kind = _JUMP_ANY_BIT if condition.equals is None else _JUMP_EQUAL
+        k = condition.bits if condition.equals is None else condition.equals
+        holds = (0, 1) if condition.is_none else (1, 0)
+        code.add(kind, k, *holds)
+        code.add(_RETURN, ALLOW)
+    code.add(_RETURN, TRACE)

@@ -1,0 +1,346 @@
+"""What a real process has mapped and touched becomes so in its simulated task.
+
+Nothing is traced while a program uses its memory. Whenever somebody looks, what is new on the host
+is mapped and faulted in on the simulated machine, in the order of addresses, under the policy that
+is in force then. Pages are only added: what takes them away are calls, which are followed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+
+from pymigrate.errors import KernelError
+from pymigrate.mm.base.memmap import FrameFlag
+from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.faults.memory import access
+from pymigrate.mm.frames.frames import frame_of
+from pymigrate.mm.spaces.anon_pages import Fault
+from pymigrate.mm.state.address_space import AddressSpace
+from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.policy import Mempolicy
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vm, Vma
+from pymigrate.native import hostmem
+from pymigrate.native.hostmem import FILE, PRESENT, ZERO, Mapping, Pagemap, Region
+from pymigrate.syscalls import mempolicy, mmap
+from pymigrate.units import PAGE_SHIFT
+
+_UNNAMED = ("/dev/zero", "/SYSV", "/memfd:")
+_IN_MEMORY = "/dev/shm/"
+_GAP = 1 << 20  # bytes that stay free around what is put somewhere
+_DELETED = " (deleted)"
+
+
+class Memory:
+    """A process's memory, on the host and on the simulated machine."""
+
+    def __init__(self, pid: int, say: Callable[[str], None]) -> None:
+        self.pid, self.say = pid, say
+        # Where mremap() has put memory, and the policy that goes along: start, end, policy.
+        self.moved: list[tuple[int, int, Mempolicy | None]] = []
+        self.is_forked = False  # pages may be copied without that the host tells of new ones
+        self._pagemap: Pagemap | None = None
+        self._text = ""  # of maps, as it was last looked at
+        self._mappings: list[Mapping] = []
+        self._regions: frozenset[Region] = frozenset()  # that are known to be there
+        self._spaces: dict[tuple[str, int, str], int] = {}
+
+    def executed(self) -> None:
+        """Another program has begun: nothing of what was known holds."""
+        if self._pagemap is not None:
+            self._pagemap.close()
+        self.moved.clear()
+        self.is_forked = False
+        self._pagemap, self._text, self._mappings = None, "", []
+        self._regions = frozenset()
+
+    def changed(self) -> None:
+        """Pages were taken away, and may come again."""
+        self._regions = frozenset()
+
+    def finish(self, machine: Machine, task: Task) -> None:
+        """The process ends, and nobody has looked at its memory: what is its own counts.
+
+        Files that it has mapped are left out, which are cached for others all the same.
+        """
+        with suppress(OSError):
+            found = hostmem.mappings(hostmem.maps_text(self.pid))
+            self._mappings = [m for m in found if not m.inode and not m.path.startswith("/")]
+            for mapping in self._mappings:
+                self._cover(machine, task, mapping)
+            pagemap = Pagemap(self.pid)
+            try:
+                regions = pagemap.regions([(m.start, m.end) for m in self._mappings])
+                self._touch_all(machine, task, regions, pagemap)
+                if self.is_forked:
+                    self._copy_all(machine, task, pagemap)
+            finally:
+                pagemap.close()
+
+    def sync(self, machine: Machine, task: Task, a: int = 0, b: int = hostmem.TOP) -> None:
+        """Map all that is mapped, and fault in what of pages [a, b) is there."""
+        try:
+            text = hostmem.maps_text(self.pid)
+            if self._pagemap is None:
+                self._pagemap = Pagemap(self.pid)
+        except OSError:
+            return  # it is gone
+        if text != self._text:
+            self._mappings = hostmem.mappings(text)
+            self._map_all(machine, task)
+            self._text = text
+        spans = [(max(m.start, a), min(m.end, b)) for m in self._mappings]
+        spans = [(low, high) for low, high in spans if low < high]
+        try:
+            regions = self._pagemap.regions(spans)
+        except OSError:
+            return
+        known = self._regions
+        self._touch_all(machine, task, [r for r in regions if r not in known], self._pagemap)
+        if self.is_forked:
+            self._copy_all(machine, task, self._pagemap)
+        if a == 0 and b == hostmem.TOP:
+            self._regions = frozenset(regions)
+
+    def find_room(self, length: int, align: int) -> int:
+        """An address at which the host has mapped nothing, as it was last looked at.
+
+        Raises KernelError ENOMEM.
+        """
+        end = hostmem.TOP << PAGE_SHIFT
+        for mapping in self._mappings[::-1]:
+            at = (end - _GAP - length) // align * align
+            if at >= (mapping.end << PAGE_SHIFT) + _GAP and mapping.path != "[stack]":
+                return at
+            end = mapping.start << PAGE_SHIFT
+        raise KernelError("ENOMEM", "the address space has no room for it")
+
+    # mappings
+
+    def _map_all(self, machine: Machine, task: Task) -> None:
+        """Let the task have the process's mappings, and no others."""
+        _unmap_gaps(machine, task, self._mappings)
+        for mapping in self._mappings:
+            if mapping.path == "[heap]":
+                task.mm.brk = (mapping.start, mapping.end)
+            elif mapping.path == "[stack]":
+                task.mm.start_stack = mapping.end - 1
+            self._cover(machine, task, mapping)
+
+    def _cover(self, machine: Machine, task: Task, mapping: Mapping) -> None:
+        """Let the task's VMAs of a mapping be of its kind, whatever their policies."""
+        space = self._space(machine, mapping)
+        at = mapping.start
+        for vma, start, end in list(task.mm.parts(mapping.start, mapping.end)):
+            if at < start:
+                self._map(machine, task, mapping, space, at, start)
+            if not vma.flags & Vm.HUGETLB and not _is_alike(vma, start, mapping, space):
+                self._map(machine, task, mapping, space, start, end)
+            elif vma.flags & Vm.ACCESS != mmap.prot_flags(mapping.prot):
+                addr, length = start << PAGE_SHIFT, end - start << PAGE_SHIFT
+                mmap.mprotect(machine, task, addr, length, mapping.prot)
+            at = end
+        if at < mapping.end:
+            self._map(machine, task, mapping, space, at, mapping.end)
+
+    def _map(
+        self,
+        machine: Machine,
+        task: Task,
+        mapping: Mapping,
+        space: AddressSpace | None,
+        a: int,
+        b: int,
+    ) -> None:
+        addr, length = a << PAGE_SHIFT, b - a << PAGE_SHIFT
+        offset = mapping.offset + (a - mapping.start << PAGE_SHIFT)
+        shared = mapping.is_shared
+        mmap.mmap(
+            machine, task, addr, length, mapping.prot, is_shared=shared, space=space, offset=offset
+        )
+        for known in [known for known in self.moved if known[0] < b and a < known[1]]:
+            low, high, policy = max(known[0], a), min(known[1], b), known[2]
+            if policy is not None:
+                mode = int(policy.mode) | policy.flags
+                at, size = low << PAGE_SHIFT, high - low << PAGE_SHIFT
+                mempolicy.mbind(machine, task, at, size, mode, policy.user_nodes, 0)
+            self.moved.remove(known)
+
+    def _space(self, machine: Machine, mapping: Mapping) -> AddressSpace | None:
+        """The object that a mapping is of, None for anonymous memory."""
+        path = mapping.path
+        if not mapping.inode and not path.startswith("/"):
+            return None
+        key = (mapping.device, mapping.inode, "" if mapping.inode else path)
+        space = machine.spaces.get(self._spaces.get(key, 0))
+        if space is None or space.inode != mapping.inode:
+            space = _find_space(machine, mapping) or _new_space(machine, mapping)
+            self._spaces[key] = space.space_id
+        end = mapping.offset + (mapping.end - mapping.start << PAGE_SHIFT)
+        size = end if space.fs == "shm" else _file_size(path)
+        space.size = max(space.size, size)
+        return space
+
+    # pages
+
+    def _touch_all(
+        self, machine: Machine, task: Task, regions: list[Region], pagemap: Pagemap
+    ) -> None:
+        mappings, i = self._mappings, 0
+        for region in regions:
+            while i < len(mappings) and mappings[i].end <= region.start:
+                i += 1
+            for mapping in mappings[i:]:
+                if mapping.start >= region.end:
+                    break
+                low, high = max(region.start, mapping.start), min(region.end, mapping.end)
+                self._touch_region(machine, task, Region(low, high, region.flags), pagemap)
+
+    def _copy_all(self, machine: Machine, task: Task, pagemap: Pagemap) -> None:
+        """Store into pages that were shared since a fork, and are the process's own now."""
+        for vma in [vma for vma in task.mm.vmas if vma.anon_vma and not vma.is_shared]:
+            for run in task.mm.page_table.between(vma.start, vma.end):
+                if _may_be_copied(run):
+                    self._copy(machine, task, run, run.start, run.end, pagemap)
+
+    def _copy(
+        self, machine: Machine, task: Task, run: PteRun, a: int, b: int, pagemap: Pagemap
+    ) -> None:
+        """Store into pages [a, b) of *run* that others still share here, but not on the host.
+
+        Who of them has stored is not known: it counts as who is looked at first.
+        """
+        for low, high in pagemap.exclusive(a, b):
+            shared = [p for p in range(low, high) if frame_of(machine, run.pfn(p)).mapcount > 1]
+            for start, end in _joined(shared):
+                self._touch(machine, task, start, end, write=True)
+
+    def _touch_region(self, machine: Machine, task: Task, region: Region, pagemap: Pagemap) -> None:
+        """Fault in pages of one mapping, as far as they are not there yet."""
+        for a, b, run in list(task.mm.page_table.spans(region.start, region.end)):
+            vma = task.mm.find_vma(a)
+            if vma is None:
+                continue  # what cannot be simulated was not mapped
+            if vma.is_shared:
+                if run is None:
+                    self._touch(machine, task, a, b, write=bool(vma.flags & Vm.WRITE))
+                continue
+            is_anon = not region.flags & FILE
+            if run is None:
+                self._touch(machine, task, a, b, write=is_anon and not region.flags & ZERO)
+            elif is_anon and not run.lanes:
+                if not region.flags & ZERO:
+                    self._touch(machine, task, a, b, write=True)
+            elif is_anon and _may_be_copied(run) and region.flags & PRESENT:
+                if not _is_anonymous(machine, run, a):
+                    self._touch(machine, task, a, b, write=True)
+                else:
+                    self._copy(machine, task, run, a, b, pagemap)
+
+    def _touch(self, machine: Machine, task: Task, a: int, b: int, write: bool) -> None:
+        """Access pages [a, b), whose protection may have changed since the program did."""
+        vmas = task.mm.vmas_between(a, b)
+        before = [vma.flags for vma in vmas]
+        for vma in vmas:
+            vma.flags |= Vm.READ | (Vm.WRITE if write else 0)
+        try:
+            access(machine, task, a, b, write)
+        except Fault as fault:
+            addr = fault.page << PAGE_SHIFT
+            self.say(f"process {task.pid} cannot have the page at {addr:#x}: {fault.signal}")
+        finally:
+            for vma, flags in zip(vmas, before, strict=True):
+                vma.flags = flags
+
+
+def _is_alike(vma: Vma, page: int, mapping: Mapping, space: AddressSpace | None) -> bool:
+    """Whether *vma* maps at *page* what *mapping* does."""
+    if vma.space != (space.space_id if space else 0) or vma.is_shared != mapping.is_shared:
+        return False
+    index = (mapping.offset >> PAGE_SHIFT) + page - mapping.start
+    return space is None or vma.index(page) == index
+
+
+def _unmap_gaps(machine: Machine, task: Task, kept: list[Mapping]) -> None:
+    """Unmap what lies in none of the mappings *kept*, which are in order."""
+    for vma in list(task.mm.vmas):
+        at, end = vma.start, vma.end
+        for mapping in kept:
+            if mapping.end <= at:
+                continue
+            if mapping.start >= end:
+                break
+            if mapping.start > at:
+                unmap(machine, task, at, mapping.start)
+            at = mapping.end
+        if at < end:
+            unmap(machine, task, at, end)
+
+
+def unmap(machine: Machine, task: Task, a: int, b: int) -> None:
+    """Unmap pages [a, b)."""
+    mmap.munmap(machine, task, a << PAGE_SHIFT, b - a << PAGE_SHIFT)
+
+
+def unmap_all(machine: Machine, task: Task) -> None:
+    """Unmap all that *task* has."""
+    for vma in list(task.mm.vmas):
+        unmap(machine, task, vma.start, vma.end)
+    task.mm.brk, task.mm.start_stack = (0, 0), 0
+
+
+def _may_be_copied(run: PteRun) -> bool:
+    """Whether the next store may copy its pages, so that each must be looked at."""
+    return bool(run.lanes) and not run.flags & (Pte.EXCLUSIVE | Pte.KSM | Pte.WRITE)
+
+
+def _is_anonymous(machine: Machine, run: PteRun, page: int) -> bool:
+    """Whether *run* maps anonymous memory at *page*, and no file's."""
+    return bool(frame_of(machine, run.pfn(page)).flags & FrameFlag.ANON)
+
+
+def _joined(pages: list[int]) -> list[tuple[int, int]]:
+    """Pages in order as ranges.
+
+    >>> _joined([1, 2, 5])
+    [(1, 3), (5, 6)]
+    """
+    found: list[tuple[int, int]] = []
+    for page in pages:
+        if found and found[-1][1] == page:
+            found[-1] = (found[-1][0], page + 1)
+        else:
+            found.append((page, page + 1))
+    return found
+
+
+def _find_space(machine: Machine, mapping: Mapping) -> AddressSpace | None:
+    """The object that another process maps, or one has mapped before."""
+    return next(
+        (
+            space
+            for space in machine.spaces.values()
+            if space.inode == mapping.inode and space.name == mapping.path
+        ),
+        None,
+    )
+
+
+def _new_space(machine: Machine, mapping: Mapping) -> AddressSpace:
+    """An object for what nobody has mapped yet; what has no name goes with its last mapping."""
+    path = mapping.path
+    kind = "tmpfs" if path.startswith(_IN_MEMORY) else "ext4"
+    if path.startswith(_UNNAMED) or path.endswith(_DELETED):
+        kind = "shm"
+    space = AddressSpace(machine.new_id(), path, kind, 0, mapping.inode)
+    machine.spaces[space.space_id] = space
+    return space
+
+
+def _file_size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0

@@ -1,0 +1,162 @@
+"""Traced threads and processes: what is known of each, and its registers and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from pymigrate.errors import KernelError
+from pymigrate.mm.state.policy import Mempolicy
+from pymigrate.mm.state.task import Task
+from pymigrate.native import abi, libc
+from pymigrate.native.sync import Memory
+from pymigrate.nodemask import Cpumask
+
+PATH_MAX = 4096
+_CHUNK = 256  # bytes that are read of a text at once
+
+# What is done with the result of a call when it ends; the answer takes its place, if it is one.
+AtEnd = Callable[[int], "int | None"]
+
+
+@dataclass(slots=True, eq=False)
+class OfThread:
+    """What each thread of a process has for itself, and a simulated task for all of them."""
+
+    policy: Mempolicy | None
+    il_prev: int
+    il_weight: int
+    cpus: Cpumask
+    user_cpus: Cpumask
+
+    @classmethod
+    def of(cls, task: Task) -> OfThread:
+        """That of the thread that *task* stands for now."""
+        return cls(task.policy, task.il_prev, task.il_weight, task.cpus, task.user_cpus)
+
+    def put(self, task: Task) -> None:
+        """Let *task* stand for this thread."""
+        task.policy, task.il_prev, task.il_weight = self.policy, self.il_prev, self.il_weight
+        task.cpus, task.user_cpus = self.cpus, self.user_cpus
+
+
+@dataclass(slots=True, eq=False)
+class Thread:
+    """A traced thread."""
+
+    tid: int
+    process: Process
+    own: OfThread | None = None  # None: as the task has it, which stands for the leader
+    at_end: AtEnd | None = None  # of the call that it is in
+    changed: list[tuple[int, int]] = field(default_factory=list)  # registers to be put back
+    is_stopped: bool = False  # with its process, by a signal
+    sp: int = 0  # the stack pointer at its last stop at a call
+
+    # memory
+
+    def read(self, addr: int, length: int) -> bytes:
+        """*length* bytes of its memory. Raises KernelError EFAULT."""
+        data = libc.read_memory(self.process.pid, addr, length)
+        if len(data) != length:
+            raise KernelError("EFAULT", f"{addr:#x} cannot be read")
+        return data
+
+    def write(self, addr: int, data: bytes) -> None:
+        """Write *data* into its memory. Raises KernelError EFAULT."""
+        if libc.write_memory(self.process.pid, addr, data) != len(data):
+            raise KernelError("EFAULT", f"{addr:#x} cannot be written")
+
+    def text(self, addr: int) -> str:
+        """The string at *addr*, bytes that are no UTF-8 as surrogates.
+
+        Raises KernelError EFAULT, ENAMETOOLONG.
+        """
+        found = b""
+        while len(found) < PATH_MAX:
+            at = addr + len(found)
+            part = libc.read_memory(self.process.pid, at, min(_CHUNK, 4096 - (at & 4095)))
+            if not part:
+                raise KernelError("EFAULT", f"{at:#x} cannot be read")
+            end = part.find(0)
+            if end >= 0:
+                return (found + part[:end]).decode("utf-8", "surrogateescape")
+            found += part
+        raise KernelError("ENAMETOOLONG", "a path has at most 4095 bytes")
+
+    # registers
+
+    def answer(self, value: int) -> None:
+        """Let the call that it has stopped at be skipped, and return *value*."""
+        libc.set_register(self.tid, abi.ORIG_RAX, -1)
+        libc.set_register(self.tid, abi.RAX, value)
+
+    def change_argument(self, number: int, old: int, new: int) -> None:
+        """Let the call have another argument; its register is put back when the call ends."""
+        register = abi.ARGUMENTS[number]
+        libc.set_register(self.tid, register, new)
+        self.changed.append((register, old))
+
+    def change_path(self, number: int, old: int, path: str) -> None:
+        """Let the call have another path, which is written below the stack.
+
+        Raises KernelError ENOMEM where there is no room for it.
+        """
+        data = path.encode("utf-8", "surrogateescape") + b"\0"
+        at = (self.sp - abi.RED_ZONE - len(data)) & ~15
+        if libc.write_memory(self.process.pid, at, data) != len(data):
+            raise KernelError("ENOMEM", "the stack has no room for the path of a simulated file")
+        self.change_argument(number, old, at)
+
+    def ended(self, value: int) -> None:
+        """Finish the call that has returned *value*."""
+        for register, old in self.changed:
+            libc.set_register(self.tid, register, old)
+        self.changed = []
+        at_end, self.at_end = self.at_end, None
+        if at_end is not None:
+            result = at_end(value)
+            if result is not None:
+                libc.set_register(self.tid, abi.RAX, result)
+
+    @property
+    def waits_for_end(self) -> bool:
+        """Whether something is to be done when its call ends."""
+        return self.at_end is not None or bool(self.changed)
+
+
+@dataclass(slots=True, eq=False)
+class Process:
+    """A traced process. The simulated task of its pid stands for it."""
+
+    pid: int
+    memory: Memory
+    threads: dict[int, Thread] = field(default_factory=dict)
+    is_new: bool = True  # nothing of its memory was looked at since it was executed
+    is_looked_at: bool = False  # somebody has, or may have, asked for what it has touched
+    borrows: int = 0  # the process whose memory it uses (vfork, posix_spawn), until it executes
+    may_write: bool = False  # it may have an answered file open for writing
+    acting: Thread | None = None  # the thread that the task stands for; None: the leader
+    is_dumpable: bool = True
+    has_ended: bool = False  # its task is gone, and it will be
+
+    @contextmanager
+    def acts(self, task: Task, thread: Thread) -> Iterator[Task]:
+        """Let *task* stand for *thread* while the block runs."""
+        if thread.own is None or self.acting is thread:
+            yield task
+            return
+        before, leader = self.acting, OfThread.of(task)
+        thread.own.put(task)
+        self.acting = thread
+        try:
+            yield task
+        finally:
+            thread.own = OfThread.of(task)
+            leader.put(task)
+            self.acting = before
+
+    def add(self, tid: int) -> Thread:
+        """A new thread, which has nothing for itself."""
+        thread = self.threads[tid] = Thread(tid, self)
+        return thread

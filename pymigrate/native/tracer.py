@@ -1,0 +1,199 @@
+"""The loop over the stops of traced threads: calls, signals, and who is born and dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+from pymigrate.errors import ERRNO, KernelError, UnsupportedError
+from pymigrate.native import abi, libc, vdso
+from pymigrate.native.calls import writes
+from pymigrate.native.calls.table import HANDLERS
+from pymigrate.native.report import Report
+from pymigrate.native.tracee import Thread
+from pymigrate.native.world import World
+
+_STOPPING = frozenset({signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
+_BIRTHS = frozenset({libc.EVENT_FORK, libc.EVENT_VFORK, libc.EVENT_CLONE})
+# What must wait until the machine is back, even of who has borrowed it.
+_LATER = _BIRTHS | {libc.EVENT_EXEC}
+
+
+class Tracer:
+    """Answers the calls of all traced threads, one after the other."""
+
+    def __init__(self, world: World, report: Report, between: Callable[[], None]) -> None:
+        """*between* is called between two stops."""
+        self.world, self.report, self.between = world, report, between
+        self._deferred: list[tuple[int, int]] = []  # while the machine was lent
+        self._early: dict[int, int] = {}  # threads that stopped before it was told whose they are
+
+    def run(self) -> None:
+        """Go on until no traced thread is left."""
+        while True:
+            try:
+                found = libc.wait()
+            except ChildProcessError:
+                return
+            if found is not None:
+                self.handle(*found)
+            self.between()
+
+    def handle(self, tid: int, status: int) -> None:
+        """What has happened to a thread, by its wait status."""
+        if os.WIFEXITED(status) or os.WIFSIGNALED(status):
+            self._early.pop(tid, None)
+            self.world.gone(tid)
+            return
+        thread = self.world.threads.get(tid)
+        if thread is None:
+            self._early[tid] = status  # it stays stopped until its parent tells of it
+            return
+        try:
+            self._handle_stop(thread, status)
+        except ProcessLookupError:
+            return  # it was killed meanwhile, which is told next
+        except KernelError:
+            self._let_die(thread)
+        self.world.kill_victims()
+
+    def _let_die(self, thread: Thread) -> None:
+        """Its task was killed on the simulated machine; so is it, which is told next."""
+        try:
+            self._resume(thread)
+        except ProcessLookupError:
+            return
+
+    def defer_or_pass(self, tid: int, status: int, borrower: int) -> None:
+        """While the machine is lent: the borrower goes on, without an answer; others wait."""
+        thread = self.world.threads.get(tid)
+        event = status >> 16
+        is_ended = os.WIFEXITED(status) or os.WIFSIGNALED(status)
+        if thread is None or is_ended or thread.process.pid != borrower or event in _LATER:
+            self._deferred.append((tid, status))
+            return
+        number = status >> 8 & 0xFF
+        is_signal = not event and number != signal.SIGTRAP | libc.SYSCALL_STOP
+        try:
+            self._resume(thread, number if is_signal else 0)
+        except ProcessLookupError:
+            return
+
+    def handle_deferred(self) -> None:
+        """What has happened while the machine was lent."""
+        deferred, self._deferred = self._deferred, []
+        for found in deferred:
+            self.handle(*found)
+
+    def _handle_stop(self, thread: Thread, status: int) -> None:
+        number, event = status >> 8 & 0xFF, status >> 16
+        if number == signal.SIGTRAP | libc.SYSCALL_STOP:
+            self._at_call(thread)
+        elif event == libc.EVENT_SECCOMP:
+            self._answer(thread, libc.syscall_info(thread.tid))
+        elif event in _BIRTHS:
+            self._born(thread)
+        elif event == libc.EVENT_EXEC:
+            former = libc.event_message(thread.tid)
+            self.world.executed(thread, former)
+            vdso.patch(thread.tid)
+            if thread.process.may_write:
+                thread.process.may_write = writes.has_open(self.world, thread.process)
+            self._resume(thread)
+        elif event == libc.EVENT_EXIT:
+            self.report.ends(self.world, thread)
+            self.world.exits(thread)
+            self._resume(thread)
+        elif event == libc.EVENT_STOP and number in _STOPPING:
+            thread.is_stopped = True
+            libc.listen(thread.tid)
+        elif event:
+            self._resume(thread)
+        else:
+            self._resume(thread, number)
+
+    def _born(self, maker: Thread) -> None:
+        """A process or a thread was made; it may have stopped already."""
+        tid = libc.event_message(maker.tid)
+        try:
+            if _thread_group(tid) == maker.process.pid:
+                thread = self.world.cloned(maker, tid)
+            elif self.world.is_declared(tid):
+                raise UnsupportedError(
+                    f"the host gave a new process the number {tid}, which is a task of the"
+                    " scenario; try again"
+                )
+            else:
+                shares = _shares_memory(maker)
+                thread = self.world.forked(maker, tid, shares)
+        except (KernelError, UnsupportedError) as error:
+            self.world.say(f"process {tid} is killed: {getattr(error, 'why', '') or error}")
+            os.kill(tid, signal.SIGKILL)
+            thread = None
+        if tid in self._early:
+            self._early.pop(tid)
+            if thread is not None:
+                self._resume(thread)
+        self._resume(maker)
+
+    def _at_call(self, thread: Thread) -> None:
+        """A call begins or ends, of a thread that is followed call by call."""
+        stop = libc.syscall_info(thread.tid)
+        if stop.op == libc.ENTRY:
+            thread.sp = stop.sp
+            result = self._try(lambda: writes.at_entry(self.world, thread, stop.nr, stop.args))
+            if result is not None:
+                thread.answer(result)
+        elif stop.op == libc.EXIT:
+            thread.ended(abi.signed(stop.nr, 64))
+        self._resume(thread)
+
+    def _answer(self, thread: Thread, stop: libc.Stop) -> None:
+        """Answer a call of the filter, or let the host do it."""
+        thread.sp = stop.sp
+        handler = HANDLERS[stop.nr]
+        result = self._try(lambda: handler(self.world, thread, stop.args))
+        if result is not None:
+            thread.answer(result)
+            self.report.answered(thread, stop.nr, stop.args, result)
+        self._resume(thread)
+
+    def _try(self, call: Callable[[], int | None]) -> int | None:
+        try:
+            return call()
+        except KernelError as error:
+            return -error.number
+        except UnsupportedError as error:
+            self.world.say(str(error))
+            return -ERRNO["ENOSYS"]
+
+    def _resume(self, thread: Thread, number: int = 0) -> None:
+        """Let a thread go on, with a signal delivered, up to the next stop that matters."""
+        how, thread.is_stopped = libc.CONT, False
+        if thread.waits_for_end or thread.process.may_write:
+            how = libc.SYSCALL
+        libc.go_on(thread.tid, how, number)
+
+
+def _shares_memory(maker: Thread) -> bool:
+    """Whether the process that *maker* has just made uses its memory."""
+    nr, first = (libc.register(maker.tid, at) for at in (abi.ORIG_RAX, abi.ARGUMENTS[0]))
+    if nr == abi.CLONE:
+        return bool(first & abi.CLONE_VM)
+    if nr == abi.CLONE3:
+        flags = libc.read_memory(maker.process.pid, first, 8)
+        return bool(int.from_bytes(flags, "little") & abi.CLONE_VM)
+    return nr == abi.VFORK
+
+
+def _thread_group(tid: int) -> int:
+    """The process of a thread; 0 if it is gone."""
+    try:
+        with open(f"/proc/{tid}/status", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith("Tgid:"):
+                    return int(line.split()[1])
+    except OSError:
+        return 0
+    return 0

@@ -1,0 +1,54 @@
+"""The vDSO's getcpu(), which reads the host's CPU without a call: it is made to make the call."""
+
+from __future__ import annotations
+
+import struct
+from functools import cache
+
+from pymigrate.native import abi, libc
+
+_SECTIONS, _SECTION_SIZE = 40, 58  # where an ELF header says where its sections are
+_SECTION, _SYMBOL = struct.Struct("=IIQQQQIIQQ"), struct.Struct("=IBBHQQ")
+_DYNSYM = 11
+_GETCPU = b"__vdso_getcpu"
+
+
+def patch(pid: int) -> None:
+    """Patch the program that *pid*, which is stopped, is about to run."""
+    base = _base(pid)
+    if not base:
+        return
+    offset = getcpu_offset(libc.read_memory(pid, base, 2 * 4096))
+    if offset:
+        libc.poke(pid, base + offset, abi.GETCPU_CODE)
+
+
+@cache
+def getcpu_offset(image: bytes) -> int:
+    """Where in the vDSO's *image* the function begins; 0 if it has none."""
+    try:
+        at: int = struct.unpack_from("=Q", image, _SECTIONS)[0]
+        size, nr = struct.unpack_from("=HH", image, _SECTION_SIZE)
+        sections = [_SECTION.unpack_from(image, at + i * size) for i in range(nr)]
+        for section in sections:
+            if section[1] == _DYNSYM:
+                strings: int = sections[section[6]][4]
+                for where in range(section[4], section[4] + section[5], _SYMBOL.size):
+                    name, _, _, _, value, _ = _SYMBOL.unpack_from(image, where)
+                    text = image[strings + name : strings + name + len(_GETCPU) + 1]
+                    if text == _GETCPU + b"\0":
+                        return int(value)
+    except (struct.error, IndexError):
+        return 0
+    return 0
+
+
+def _base(pid: int) -> int:
+    """Where the vDSO lies, by the auxiliary vector."""
+    try:
+        with open(f"/proc/{pid}/auxv", "rb") as file:
+            data = file.read()
+    except OSError:
+        return 0
+    pairs: dict[int, int] = dict(struct.iter_unpack("=QQ", data[: len(data) // 16 * 16]))
+    return pairs.get(abi.AT_SYSINFO_EHDR, 0)

@@ -1,0 +1,89 @@
+import platform
+import sys
+
+import pytest
+
+from pymigrate.errors import UnsupportedError
+from pymigrate.native import support
+
+WORDS = {
+    "/proc/sys/kernel/yama/ptrace_scope": "1",
+    "/proc/sys/kernel/seccomp/actions_avail": "kill_process trap errno trace log allow",
+    "/proc/self/status": "Name:\tpython\nTracerPid:\t0\n",
+}
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A host that can trace."""
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(sys, "maxsize", (1 << 63) - 1)
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(platform, "release", lambda: "6.1.0-40-amd64")
+    monkeypatch.setattr(support.os.path, "exists", lambda path: path in WORDS)
+    monkeypatch.setattr(support.os, "geteuid", lambda: 1000, raising=False)
+    monkeypatch.setattr(support, "_read", lambda path: WORDS.get(path, ""))
+    return monkeypatch
+
+
+def why() -> str:
+    with pytest.raises(UnsupportedError) as refused:
+        support.check_support()
+    text = str(refused.value)
+    assert text.startswith("exec cannot trace programs: ")
+    assert text.endswith(
+        "; `pymigrate exec --shims` runs commands that find numactl's programs alone"
+    )
+    assert "\n" not in text
+    return text.partition(": ")[2].rpartition("; ")[0]
+
+
+def test_host_that_can(host: pytest.MonkeyPatch) -> None:
+    support.check_support()
+
+
+def test_other_system(host: pytest.MonkeyPatch) -> None:
+    host.setattr(sys, "platform", "darwin")
+    host.setattr(platform, "system", lambda: "Darwin")
+    assert why() == "this is Darwin, not Linux"
+
+
+def test_other_processor(host: pytest.MonkeyPatch) -> None:
+    host.setattr(platform, "machine", lambda: "aarch64")
+    assert why() == "the processor is aarch64, not x86-64"
+
+
+def test_old_kernel(host: pytest.MonkeyPatch) -> None:
+    host.setattr(platform, "release", lambda: "4.19.0-27-amd64")
+    assert why() == "Linux 4.19.0-27-amd64 is older than 5.4"
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "reason"),
+    [
+        (
+            "/proc/sys/kernel/yama/ptrace_scope",
+            "2",
+            "kernel.yama.ptrace_scope is 2, which allows it to root alone",
+        ),
+        (
+            "/proc/sys/kernel/yama/ptrace_scope",
+            "3",
+            "kernel.yama.ptrace_scope is 3, which forbids it",
+        ),
+        (
+            "/proc/sys/kernel/seccomp/actions_avail",
+            "kill errno allow",
+            "the kernel's seccomp filters cannot stop for a tracer",
+        ),
+        (
+            "/proc/self/status",
+            "Name:\tpython\nTracerPid:\t77\n",
+            "pymigrate is being traced itself, by strace, a debugger, or another exec",
+        ),
+    ],
+)
+def test_what_forbids_it(host: pytest.MonkeyPatch, path: str, text: str, reason: str) -> None:
+    words = {**WORDS, path: text}
+    host.setattr(support, "_read", lambda path: words.get(path, ""))
+    assert why() == reason
