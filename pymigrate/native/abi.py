@@ -56,10 +56,12 @@ CALLS = {
     "process_madvise": 440,
     "set_mempolicy_home_node": 450,
 }
-NAMES = {number: name for name, number in CALLS.items()}
 # Those that write to a descriptor, or change what descriptors there are: seen only while a process
 # may write to an answered file.
 WRITE, WRITEV, PWRITE64, PWRITEV, PWRITEV2 = 1, 20, 18, 296, 328
+NAMES = {number: name for name, number in CALLS.items()}
+NAMES |= {WRITE: "write", WRITEV: "writev", PWRITE64: "pwrite64", PWRITEV: "pwritev"}
+NAMES[PWRITEV2] = "pwritev2"
 SENDFILE, SPLICE, COPY_FILE_RANGE = 40, 275, 326
 CLOSE, DUP2, DUP3, CLOSE_RANGE = 3, 33, 292, 436
 CLONE, VFORK, CLONE3, CLONE_VM = 56, 58, 435, 0x100

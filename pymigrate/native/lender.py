@@ -57,7 +57,7 @@ class Lender:
         """Store the machine, and go on with it."""
         self._save(world)
         if not self.store.take_back(self.store.lend()):
-            world.machine = self.store.load()
+            world.replace_machine(self.store.load())
         self._stored = time.monotonic()
 
     def close(self, world: World) -> None:
@@ -96,7 +96,7 @@ class Lender:
                 except OSError:
                     pass  # it was killed: what it had not stored is undone
             if not self.store.take_back(known):
-                world.machine = self.store.load()
+                world.replace_machine(self.store.load())
             tracer.handle_deferred()
             self._stored = time.monotonic()
 

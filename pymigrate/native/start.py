@@ -14,26 +14,19 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from pymigrate import session
 from pymigrate.errors import PymigrateError, UnsupportedError
 from pymigrate.native import libc, seccomp
 from pymigrate.native.lender import Lender
-from pymigrate.native.report import Report, say
+from pymigrate.native.report import Options, Report, say
 from pymigrate.native.tracer import Tracer
 from pymigrate.native.world import World
 from pymigrate.session import Request
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 _READY = b"+"
-
-
-class Options(NamedTuple):
-    """What is to be told of a run."""
-
-    verbose: bool = False
-    summary: bool = False
 
 
 class Refused(PymigrateError):  # noqa: N818  (an answer of the tracer, as the user shall see it)
@@ -139,7 +132,7 @@ def _hold(request: Request, pid: int, options: Options, out: int) -> None:
             world = World(machine, root, say)
             libc.seize(pid)
             world.begin(pid)
-            report = Report(world, pid, options.verbose, options.summary)
+            report = Report(world, pid, options)
             tracer = Tracer(world, report, lambda: lender.between(world, tracer))
             _let_go(out)
             tracer.run()

@@ -145,6 +145,7 @@ class Tracer:
             result = self._try(lambda: writes.at_entry(self.world, thread, stop.nr, stop.args))
             if result is not None:
                 thread.answer(result)
+                self.report.answered(self.world, thread, stop.nr, stop.args, result)
         elif stop.op == libc.EXIT:
             thread.ended(abi.signed(stop.nr, 64))
         self._resume(thread)
@@ -156,7 +157,7 @@ class Tracer:
         result = self._try(lambda: handler(self.world, thread, stop.args))
         if result is not None:
             thread.answer(result)
-            self.report.answered(thread, stop.nr, stop.args, result)
+            self.report.answered(self.world, thread, stop.nr, stop.args, result)
         self._resume(thread)
 
     def _try(self, call: Callable[[], int | None]) -> int | None:

@@ -30,6 +30,11 @@ class World:
         self.threads: dict[int, Thread] = {}
         self._first_caps = 0  # what the first program could do on the host
 
+    def replace_machine(self, machine: Machine) -> None:
+        """Go on with *machine*, which another command has changed."""
+        machine.watch = self.machine.watch
+        self.machine = machine
+
     # who there is
 
     def task(self, process: Process) -> Task:

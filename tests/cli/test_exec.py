@@ -3,6 +3,7 @@
 They are the host's own; where one is not installed, or the host cannot trace, the test is skipped.
 """
 
+import json
 import os
 import re
 import shutil
@@ -406,6 +407,24 @@ def test_summary_tells_what_has_changed(shell: Shell) -> None:
     assert outcome.exit == 0
     assert "100 heap: N0 6 -> 0, N1 2 -> 8 pages" in outcome.stderr
     assert "pgmigrate_success" in outcome.stderr
+
+
+def test_trace_is_told_beside_the_output(shell: Shell) -> None:
+    path = shell.write("program.py", f"{MEMORY}\nprint(call(MIGRATE, 100, 64, mask(1), mask(2)))\n")
+    outcome = shell.spawn(f"exec --trace -- {sys.executable} -I -S {path}")
+    assert outcome.stdout == "0\n"
+    events = [line.split(": ", 2)[1] for line in outcome.stderr.splitlines()]
+    assert events[0] == "mm_migrate_pages_start"
+    assert events.count("set_migration_pte") == 30  # of files that others map, too
+    assert outcome.stderr.splitlines()[0].split()[0].startswith("python")
+    outcome = shell.spawn(f"exec --chrome chrome.json -- {sys.executable} -I -S {path}")
+    assert outcome == Outcome(0, "0\n")
+    assert "traceEvents" in json.loads((shell.folder / "chrome.json").read_text())
+
+
+def test_write_is_told(shell: Shell) -> None:
+    outcome = exec_(shell, "echo 1 > /proc/sys/vm/compact_memory", "-v")
+    assert re.search(r"pymigrate: \d+ write\(1, 0x[0-9a-f]+, 2, .*\) = 2\n", outcome.stderr)
 
 
 # who else looks

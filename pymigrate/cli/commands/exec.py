@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from functools import partial
 
 import click
 
 from pymigrate.cli import host
-from pymigrate.cli.common import Options, common_options
+from pymigrate.cli.call import watch_of, write_chrome
+from pymigrate.cli.common import Options, common_options, trace_options, with_options
 from pymigrate.errors import UnsupportedError
+from pymigrate.mm.state.machine import Machine
 from pymigrate.session import Request, session, state_path
+from pymigrate.views.told import trace
 
 INSIDE = "PYMIGRATE_EXEC"  # in the environment of a traced program: the state file it runs on
 
@@ -19,6 +24,7 @@ INSIDE = "PYMIGRATE_EXEC"  # in the environment of a traced program: the state f
 @click.option("--shims", is_flag=True, help="Only put numactl's simulated programs on PATH.")
 @click.option("-v", "--verbose", is_flag=True, help="Say which system calls were answered.")
 @click.option("--summary", is_flag=True, help="Say at the end what has changed.")
+@with_options(trace_options())
 @common_options(json=False)
 def command(options: Options, argv: tuple[str, ...], shims: bool, summary: bool) -> None:
     """Run a real COMMAND, such as a script, on the simulated machine.
@@ -39,13 +45,27 @@ def command(options: Options, argv: tuple[str, ...], shims: bool, summary: bool)
     from pymigrate.native.support import check_support
 
     check_support()
-    from pymigrate.native import start
+    from pymigrate.native import report, start
 
+    if options.chrome:
+        write_chrome(Machine(), options.chrome, [])  # it can be written
+        options = options._replace(chrome=os.path.abspath(options.chrome))
+    watch = watch_of(options.trace, options.steps, options.chrome, times=False)
+    told = report.Options(options.verbose, summary, watch, partial(_write_trace, options))
     request = _with_state(asked)
     environ = host.environment(request, os.environ.get("PATH", os.defpath))
     environ.pop("PYMIGRATE_TASK", None)
     environ[INSIDE] = environ["PYMIGRATE_STATE"]
-    start.run(request, argv, environ, start.Options(options.verbose, summary))
+    start.run(request, argv, environ, told)
+
+
+def _write_trace(options: Options, machine: Machine, parts: Sequence[trace.Part]) -> None:
+    """Print what was traced, beside what the command prints, or write it into a file."""
+    if options.chrome:
+        write_chrome(machine, options.chrome, parts)
+    if options.trace or (options.steps and not options.chrome):
+        text = "".join(trace.format_ftrace(machine, part) for part in parts)
+        click.echo(text, nl=False, err=True)
 
 
 def _with_state(request: Request) -> Request:
