@@ -53,6 +53,34 @@ class Bitmap(int):
             bits |= (1 << (last + 1)) - (1 << first)
         return cls(bits)
 
+    @classmethod
+    def parselist(cls, text: str, nbits: int) -> Self:
+        """The set that *text* names as the kernel takes it, of the numbers below *nbits*.
+
+        Blanks part as commas do; ``all`` and ``N`` are every and the last number; ``A-B:n/m`` are
+        the first n of each m. Raises ValueError, OverflowError for a number that is too high.
+        Mirrors bitmap_parselist(), lib/bitmap-str.c.
+
+        >>> Nodemask.parselist("0-7:2/4 9,", 16), Nodemask.parselist("6-N", 8)
+        (Nodemask('0-1,4-5,9'), Nodemask('6-7'))
+        """
+        bits = 0
+        for item in text.replace(",", " ").split():
+            match = re.fullmatch(r"(?:(all)|(\d+|N)(?:-(\d+|N))?)(?::(\d+)/(\d+))?", item)
+            if match is None:
+                raise ValueError(f"{item!r} is no {cls.noun}, and no range of them")
+            low, high = ("0", "N") if match[1] else (match[2], match[3] or match[2])
+            first, last = (nbits - 1 if word == "N" else int(word) for word in (low, high))
+            used = int(match[4] or last - first + 1)
+            step = int(match[5] or used)
+            if last < first or not step or used > step:
+                raise ValueError(f"{item!r} is no range of {cls.noun}s")
+            if last >= nbits:
+                raise OverflowError(f"{cls.noun} {last} is out of range; {nbits - 1} is the last")
+            for at in range(first, last + 1, step):
+                bits |= (1 << min(at + used, last + 1)) - (1 << at)
+        return cls(bits)
+
     def __iter__(self) -> Iterator[int]:
         bits = int(self)
         while bits:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from errno import ECHILD, EPERM
 from typing import NamedTuple
 
 from pymigrate.native import abi
@@ -98,7 +99,7 @@ def wait() -> tuple[int, int] | None:
     pid = _libc.wait4(-1, _STATUS, _WALL, None)
     if pid >= 0:
         return pid, _status.value
-    if ctypes.get_errno() == 10:
+    if ctypes.get_errno() == ECHILD:
         raise ChildProcessError
     return None
 
@@ -156,25 +157,40 @@ def poke(tid: int, addr: int, word: bytes) -> bool:
     return bool(_ptrace(_POKEDATA, tid, addr, int.from_bytes(word, "little")) >= 0)
 
 
+class HiddenError(Exception):
+    """A process may not be looked at any more, for its user has changed."""
+
+
 def read_memory(pid: int, addr: int, length: int) -> bytes:
-    """So much of a process's memory as can be read from *addr*, at most *length* bytes."""
+    """So much of a process's memory as can be read from *addr*, at most *length* bytes.
+
+    Raises HiddenError.
+    """
     if length <= 0:
         return b""
     buffer = ctypes.create_string_buffer(length)
     _ours.base, _ours.len = ctypes.addressof(buffer), length
     _theirs.base, _theirs.len = addr, length
     got = _libc.process_vm_readv(pid, _OURS, 1, _THEIRS, 1, 0)
+    if got < 0 and ctypes.get_errno() == EPERM:
+        raise HiddenError(pid)
     return buffer.raw[:got] if got > 0 else b""
 
 
 def write_memory(pid: int, addr: int, data: bytes) -> int:
-    """Write *data* into a process's memory; returns how many bytes could be written."""
+    """Write *data* into a process's memory; returns how many bytes could be written.
+
+    Raises HiddenError.
+    """
     if not data:
         return 0
     buffer = ctypes.create_string_buffer(data, len(data))
     _ours.base, _ours.len = ctypes.addressof(buffer), len(data)
     _theirs.base, _theirs.len = addr, len(data)
-    return max(int(_libc.process_vm_writev(pid, _OURS, 1, _THEIRS, 1, 0)), 0)
+    got = int(_libc.process_vm_writev(pid, _OURS, 1, _THEIRS, 1, 0))
+    if got < 0 and ctypes.get_errno() == EPERM:
+        raise HiddenError(pid)
+    return max(got, 0)
 
 
 # what a program to be traced does before it begins

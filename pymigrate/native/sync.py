@@ -24,6 +24,7 @@ from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.native import hostmem
 from pymigrate.native.hostmem import FILE, PRESENT, ZERO, Mapping, Pagemap, Region
+from pymigrate.native.libc import HiddenError
 from pymigrate.syscalls import mempolicy, mmap
 from pymigrate.units import PAGE_SHIFT
 
@@ -85,6 +86,8 @@ class Memory:
             text = hostmem.maps_text(self.pid)
             if self._pagemap is None:
                 self._pagemap = Pagemap(self.pid)
+        except PermissionError:
+            raise HiddenError(self.pid) from None
         except OSError:
             return  # it is gone
         if text != self._text:

@@ -56,6 +56,9 @@ class Tracer:
             return  # it was killed meanwhile, which is told next
         except KernelError:
             self._let_die(thread)
+        except libc.HiddenError:
+            self.world.kill_hidden(thread.process)
+            self._let_die(thread)
         self.world.kill_victims()
 
     def _let_die(self, thread: Thread) -> None:

@@ -155,6 +155,14 @@ class World:
                 self.say(f"process {process.pid} is killed: the simulated machine has no memory")
                 _kill(process.pid)
 
+    def kill_hidden(self, process: Process) -> None:
+        """A process that cannot be read any more must not go on with the host's answers."""
+        self.say(
+            f"process {process.pid} is killed: it cannot be traced any more, for its user has"
+            " changed, and pymigrate lacks CAP_SYS_PTRACE"
+        )
+        _kill(process.pid)
+
     # what they have
 
     def sync(self, process: Process) -> None:

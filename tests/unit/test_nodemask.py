@@ -142,3 +142,32 @@ def test_relative_nodes_are_ranks_folded_onto_the_allowed(
 
 def test_a_bitmap_can_be_of_anything() -> None:
     assert str(Bitmap.of(1, 2, 9)) == "1-2,9"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0,1-6,", "0-6"),
+        ("0-7:2/4", "0-1,4-5"),
+        ("all", "0-7"),
+        ("all:1/2", "0,2,4,6"),
+        ("0-N", "0-7"),
+        ("N", "7"),
+        ("0 1\t3", "0-1,3"),
+        ("", ""),
+        ("1-6:2/3", "1-2,4-5"),
+    ],
+)
+def test_lists_as_the_kernel_takes_them(text: str, expected: str) -> None:
+    assert str(Nodemask.parselist(text, 8)) == expected
+
+
+@pytest.mark.parametrize("text", ["x", "1-", "3-1", "0-7:0/0", "0-7:5/4", "1:", "-1", "1.2"])
+def test_lists_that_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match="is no"):
+        Nodemask.parselist(text, 8)
+
+
+def test_number_beyond_the_last() -> None:
+    with pytest.raises(OverflowError, match="node 8 is out of range; 7 is the last"):
+        Nodemask.parselist("0-8", 8)

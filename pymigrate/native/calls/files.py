@@ -62,6 +62,7 @@ def _open(world: World, thread: Thread, dirfd: int, number: int, args: Args, fla
     if not isinstance(place.entry, File):
         _redirect(world, thread, place, number, args)
         return
+    _check_root(thread)
     mode = flags & _O_ACCMODE
     if mode in (_O_WRONLY, _O_RDWR):
         _check_writable(world, thread, place)

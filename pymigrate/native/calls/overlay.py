@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 
@@ -16,6 +15,7 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.state.task import Task
 from pymigrate.native.tracee import Process, Thread
 from pymigrate.native.world import World
+from pymigrate.syscalls.checks import check_access
 from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.entries import Dir, Entries, Entry, File
 from pymigrate.views.proc import numa_maps, smaps, status
@@ -33,6 +33,8 @@ _STILL = re.compile(
     r"/sys/devices/system/cpu/.*|/sys/devices/system/node/(?:[^/]*|node\d+/(?:cpu.*|distance))"
     r"|/proc/(?:cpuinfo|stat|sys/.*)|/sys/fs/cgroup/.*(?:cpus|mems)(?:\.effective)?"
 )
+# Files of a process that only who may inspect it can open.
+_PRIVATE = frozenset({"maps", "numa_maps", "smaps", "smaps_rollup"})
 _REPLACED = ("Cpus_allowed", "Cpus_allowed_list", "Mems_allowed", "Mems_allowed_list")
 _STAT_STATE, _STAT_CPU = 0, 36  # fields behind the comm
 
@@ -60,7 +62,29 @@ class Overlay:
         if path == "/proc":
             entries = {name: entry for name, entry in entries.items() if name != "self"}
             entries |= {str(pid): self._process(p) for pid, p in self.world.processes.items()}
+        match = _PROCESS.fullmatch(path)
+        task = self.world.machine.tasks.get(int(match[1])) if match else None
+        if task is not None:
+            entries = {name: self._guarded(name, task, entry) for name, entry in entries.items()}
         return entries
+
+    def _guarded(self, name: str, task: Task, entry: Entry) -> Entry:
+        """A file of /proc/PID that not everybody may open. Mirrors proc_mem_open()."""
+        text = entry.text if isinstance(entry, File) else None
+        if text is None or name not in _PRIVATE:
+            return entry
+        return File(lambda: self._check(task) or text())
+
+    def _check(self, task: Task) -> str:
+        """Nothing, if the reader may look at the memory of *task*. Raises KernelError EACCES."""
+        for process in (self.thread.process, self.world.processes.get(task.pid)):
+            if process is not None:
+                self.world.note_credentials(process)
+        try:
+            check_access(self.world.task(self.thread.process), task)
+        except KernelError as error:
+            raise KernelError("EACCES", error.why) from None
+        return ""
 
     def hides(self, path: str) -> bool:
         """Whether the host's *path* must not be seen: that of a process that is not simulated."""
@@ -92,7 +116,7 @@ class Overlay:
             "cgroup": file(lambda task: cgroup_path(machine, task)),
             "cpuset": file(cpuset_path),
             "maps": file(lambda task: self._maps(folder, task)),
-            "numa_maps": file(self._numa_maps),
+            "numa_maps": file(lambda task: numa_maps.format_rows(numa_maps.rows(machine, task))),
             "pagemap": File(None),  # frames are nobody's business
             "smaps": file(lambda task: smaps.format_rows(smaps.rows(machine, task))),
             "smaps_rollup": file(lambda task: smaps.format_rollup(smaps.rows(machine, task))),
@@ -106,14 +130,6 @@ class Overlay:
             return text(self.world.task(process))
         with self.world.acting(who) as task:
             return text(task)
-
-    def _numa_maps(self, task: Task) -> str:
-        world = self.world
-        for process in world.processes.values():
-            with suppress(KernelError):
-                world.note_credentials(process)
-        reader = world.task(self.thread.process)
-        return numa_maps.format_rows(numa_maps.rows_for(world.machine, reader, task))
 
     def _maps(self, folder: str, task: Task) -> str:
         """The host's lines, cut where policies part mappings."""

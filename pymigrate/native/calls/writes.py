@@ -17,7 +17,7 @@ from pymigrate.native.tracee import Process, Thread
 from pymigrate.native.world import World
 from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
 from pymigrate.syscalls import compact, cpuset, memory_blocks, reclaim, sysctl
-from pymigrate.units import PAGE_SIZE
+from pymigrate.units import MAX_NUMNODES, PAGE_SIZE
 
 Args = tuple[int, ...]
 B = TypeVar("B", bound=Bitmap)
@@ -186,12 +186,12 @@ def _memory_block(write: Write) -> None:
 
 
 def _cpus(write: Write) -> None:
-    cpus = _list(Cpumask, write.text)
+    cpus = _list(Cpumask, write.text, max(write.machine.cpus) + 1)
     cpuset.change(write.machine, write.caller, write.match["group"], cpus=cpus)
 
 
 def _mems(write: Write) -> None:
-    mems = _list(Nodemask, write.text)
+    mems = _list(Nodemask, write.text, MAX_NUMNODES)
     cpuset.change(write.machine, write.caller, write.match["group"], mems=mems)
 
 
@@ -222,10 +222,12 @@ def _reclaim(write: Write) -> None:
     reclaim.reclaim(write.machine, write.caller, size_in_pages, None, tasks, swappiness)
 
 
-def _list(kind: type[B], text: str) -> B:
-    """A list as it is written to a cpuset's file. Raises KernelError EINVAL."""
+def _list(kind: type[B], text: str, nbits: int) -> B:
+    """A list as it is written to a cpuset's file. Raises KernelError EINVAL, ERANGE."""
     try:
-        return kind.parse(text)
+        return kind.parselist(text, nbits)
+    except OverflowError as error:
+        raise KernelError("ERANGE", str(error)) from None
     except ValueError as error:
         raise KernelError("EINVAL", str(error)) from None
 
