@@ -10,8 +10,8 @@ ANSWER = "         ADDRESS STATUS\n        10000000 1\n1 page on node 1\n"
 MODE = "mode=MIGRATE_SYNC reason=syscall_or_cpuset"
 EVENTS = [
     f"mm_migrate_pages_start: {MODE}",
-    "set_migration_pte: addr=10000000, pte=write,young,dirty order=0",
-    "remove_migration_pte: addr=10000000, order=0",
+    "set_migration_pte: addr=10000000, pte=write,young,dirty order=0 pid=100",
+    "remove_migration_pte: addr=10000000, order=0 pid=100",
     "mm_migrate_pages: nr_succeeded=1 nr_failed=0 nr_thp_succeeded=0 nr_thp_failed=0"
     f" nr_thp_split=0 nr_split=0 {MODE}",
 ]
@@ -50,6 +50,7 @@ def test_json(shell: Shell) -> None:
         "event": "set_migration_pte",
         "address": "0x10000000",
         "place": "heap+0",
+        "pid": 100,
         "text": "pte=write,young,dirty order=0",
     }
     steps = [row for row in shell.json(f"{ONE[:-1]}0 --steps")["trace"] if "step" in row]

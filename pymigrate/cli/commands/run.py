@@ -37,6 +37,7 @@ class Watched(NamedTuple):
     steps: bool
     chrome: str | None
     times: bool
+    is_recorded: bool  # in the form of the recorded cases
 
 
 @click.command()
@@ -67,7 +68,7 @@ def command(
     chrome = chrome or given.get("chrome")
     steps = steps or bool(given.get("steps"))
     is_traced = trace or bool(given.get("trace")) or (steps and not chrome)
-    watched = Watched(is_traced, steps, chrome, as_json or verbose)
+    watched = Watched(is_traced, steps, chrome, as_json or verbose, as_json)
     records = _records(scenario, kernel, watched)
     if as_json:
         click.echo("[" + ",\n ".join(json.dumps(record) for record in records) + "]")
@@ -102,8 +103,9 @@ def _records(path: str, kernel: str | None, watched: Watched) -> Iterator[Record
             if watched.chrome:
                 actor = traces.Actor(f"{number} {record['op']}", number, 0)
                 parts.append(traces.Part(actor, watch.events or ()))
-            if watched.steps and "trace" in record:
-                record["trace"] = traces.all_lines(machine, watch.events or ())
+            if "trace" in record and (watched.steps or not watched.is_recorded):
+                tell = traces.all_lines if watched.steps else traces.lines
+                record["trace"] = tell(machine, watch.events or ())
             if not watched.trace:
                 record.pop("trace", None)
             if time := cost.taken(machine, watch.tally):

@@ -134,7 +134,7 @@ def named(machine: Machine, part: Slice) -> Slice:
     run, picked, states, first = part
     frame = states.first
     if frame.flags & FrameFlag.KSM:
-        first = machine.stable_tree.index(frame.owner)
+        first = machine.stable_tree.origin(frame.owner).page
     return Slice(run.moved(rmap_index(frame, run.start, part.first)), picked, states, first)
 
 

@@ -184,8 +184,7 @@ class _Call:
         outcome = self.folios.unmap(work, self.mode)
         if outcome != Outcome.DONE:
             return outcome
-        self.folios.progress.flushed([work], self.mode)
-        wait_on(self.machine, [work])
+        self._flushed([work], self.mode)
         outcome = self.folios.move(work, self.mode)
         if outcome != Outcome.DONE:
             self.folios.undo(work)
@@ -276,8 +275,7 @@ class _Call:
         is_full = self._unmap_all(works, mode, passes, unmap, unmapped)
         if not is_full:
             unmap.give_up()
-        self.folios.progress.flushed(unmapped, mode)
-        wait_on(self.machine, unmapped)
+        self._flushed(unmapped, mode)
         move = _Phase(stats, left)
         for _ in range(passes):
             move.begin_pass()
@@ -298,6 +296,12 @@ class _Call:
             left.append(work)
         wake(self.machine)
         return _ENOMEM if is_full else unmap.failed + move.failed
+
+    def _flushed(self, unmapped: list[Work], mode: MigrateMode) -> None:
+        """The TLB is flushed for *unmapped* folios; from now on whoever accesses one waits."""
+        self.folios.progress.flushed(unmapped, mode)
+        if work := wait_on(self.machine, unmapped):
+            self.folios.progress.awaited(work)
 
     def _unmap_all(
         self,

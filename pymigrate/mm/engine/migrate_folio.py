@@ -7,7 +7,6 @@ runs between the two, and what the kernel would write there is told to those who
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from enum import Enum
 
 from pymigrate.mm.base.memmap import POISON_FRAME, Busy, Folio, Frame, FrameFlag, is_movable, nid_of
@@ -25,11 +24,11 @@ from pymigrate.mm.frames.frames import folio_of, update_folio
 from pymigrate.mm.frames.page_alloc import free_pages
 from pymigrate.mm.frames.placement import OWN_NODE, Placement, Prefer, from_index
 from pymigrate.mm.spaces.hugetlb_pool import give_back, settle_temporary
-from pymigrate.mm.spaces.rmap import defer_split, mappings
+from pymigrate.mm.spaces.rmap import defer_split, mapped_runs
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
-from pymigrate.mm.state.trace import REMOVE, SET, entry_events
+from pymigrate.mm.state.trace import SET, entry_events
 
 # Reasons that may break the pools' shares of nodes: htlb_allow_alloc_fallback().
 _FALLS_BACK = (
@@ -86,7 +85,6 @@ class FolioMover:
     def unmap(self, work: Work, mode: MigrateMode) -> Outcome:
         """Find a destination and unmap the folio. Mirrors migrate_folio_unmap()."""
         folio = folio_of(self.machine, work.pfn)
-        work.attempt += 1
         if folio.is_anon and not folio.mapcount and not folio.is_held:
             self.progress.freed(work)
             update_folio(self.machine, work.pfn, lambda _: self._freed)
@@ -94,13 +92,14 @@ class FolioMover:
         self.progress.isolated(work)
         if not self._allocate(work):
             self.progress.no_memory(work)
-            work.why = Why.FULL
+            work.back_out(Why.FULL)
             return Outcome.NO_MEMORY
         self.progress.has_destination(work)
         outcome = self._lock(work, mode)
         if outcome == Outcome.DONE and not self._try_to_migrate(work):
             self.progress.pinned(work)
-            work.why, outcome = Why.PINNED, Outcome.AGAIN
+            work.back_out(Why.PINNED)
+            outcome = Outcome.AGAIN
         if outcome == Outcome.DONE:
             self.progress.unmapped(work)
         else:
@@ -113,25 +112,25 @@ class FolioMover:
             verdict = try_to_have(self.machine, work.pfn, kind, mode)
             if verdict.errno:
                 self.progress.busy(work, kind)
-                work.why = verdict.why
+                work.back_out(verdict.why)
                 return Outcome.FAILED if kind == Busy.WRITEBACK else Outcome.AGAIN
         self.progress.locked(work)
         return Outcome.DONE
 
     def move(self, work: Work, mode: MigrateMode) -> Outcome:
         """Let an unmapped folio be at its destination. Mirrors migrate_folio_move()."""
-        work.tries, work.is_unmapped = work.tries + 1, True
         if work.is_movable:
             return self._move_drivers_page(work)
         folio = folio_of(self.machine, work.pfn)
-        work.why = holder(folio)
-        if work.why:
+        why = holder(folio)
+        if why:
             self.progress.held(work, folio)
+            work.back_out(why)
             return Outcome.AGAIN
         verdict = refusal(self.machine, folio, mode)
         if verdict.errno:
             self.progress.refused(work, folio, verdict.errno)
-            work.why = verdict.why
+            work.back_out(verdict.why)
             return Outcome.AGAIN if verdict.errno == "EAGAIN" else Outcome.FAILED
         end(self.machine, work.pfn)
         self._replace(work, folio_of(self.machine, work.pfn))
@@ -144,7 +143,7 @@ class FolioMover:
         errno = migrate_movable_page(self.machine, work.page, work.pfn, work.dst)
         self.progress.driver_answered(work, errno)
         if errno:
-            work.why = Why.DRIVER
+            work.back_out(Why.DRIVER)
             return Outcome.AGAIN if errno == "EAGAIN" else Outcome.FAILED
         end(self.machine, work.pfn)
         del self.in_hand[work.pfn]
@@ -161,7 +160,7 @@ class FolioMover:
     def _replace(self, work: Work, folio: Folio) -> None:
         """Note that the folio lies at its destination now."""
         del self.in_hand[work.pfn]
-        dirty = FrameFlag.DIRTY if any(run.flags & Pte.DIRTY for run in work.entries) else 0
+        dirty = FrameFlag.DIRTY if any(m.run.flags & Pte.DIRTY for m in work.entries) else 0
         stale = 0
         if work.is_hugetlb and not work.is_temporary:
             stale = folio_of(self.machine, work.dst).flags & FrameFlag.DIRTY
@@ -184,8 +183,8 @@ class FolioMover:
     def undo(self, work: Work) -> None:
         """Map a folio again that was unmapped and cannot move, and give its destination back."""
         if work.entries:
-            entry_events(self.machine, REMOVE, work.entries, folio_of(self.machine, work.pfn))
-        work.entries, work.is_unmapped = [], False
+            self.progress.remapped(work, folio_of(self.machine, work.pfn))
+        work.entries = []
         if work.is_hugetlb:
             give_back(self.machine, work.dst, work.is_temporary)
         else:
@@ -231,14 +230,15 @@ class FolioMover:
         is_pinned = folio.is_anon and folio.pins > 0
         left = _MapCounts(folio)
         is_partial = False
-        for run in mapped_runs(machine, folio, work.page):
+        for mapped in mapped_runs(machine, folio, work.page):
+            run = mapped.run
             is_dirty = run.flags & Pte.DIRTY and not folio.flags & FrameFlag.DIRTY
             if is_pinned and run.flags & Pte.EXCLUSIVE:
                 if is_dirty and (work.is_hugetlb or not run.order):
                     update_folio(machine, folio.pfn, _dirtied)
                 return False
-            entry_events(machine, SET, [run], folio)
-            work.entries.append(run)
+            entry_events(machine, SET, mapped.mm, [run], folio)
+            work.entries.append(mapped)
             is_partial = is_partial or left.remove(run)
             if is_dirty:
                 update_folio(machine, folio.pfn, _dirtied)
@@ -281,18 +281,3 @@ class _MapCounts:
                 del self.pages[pfn]
                 is_partial = is_partial or bool(self.pages and not self.entire)
         return is_partial
-
-
-def mapped_runs(machine: Machine, folio: Folio, page: int) -> Iterator[PteRun]:
-    """The entries that map *folio*, or pages of it, in the order of the rmap walk."""
-    for mapping in mappings(machine, folio.frame, page, page + folio.nr):
-        if mapping.mm is None:
-            continue
-        for run in mapping.entries():
-            first = run.start - mapping.shift - page + folio.pfn  # the frame that would be ours
-            if run.lanes and len(run.lanes) == 1 and run.lanes[0] == first:
-                yield run
-            elif len(run.lanes) > 1:
-                for entry in run.entries():
-                    if entry.lanes[0] == entry.start - mapping.shift - page + folio.pfn:
-                        yield entry

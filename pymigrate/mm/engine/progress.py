@@ -5,10 +5,12 @@ from __future__ import annotations
 from pymigrate.mm.base.memmap import Busy, Folio, FrameFlag, nid_of
 from pymigrate.mm.engine.migrate_ops import expected_refs, ops_of, refcount
 from pymigrate.mm.engine.work import Work
+from pymigrate.mm.frames.frames import folio_of
+from pymigrate.mm.spaces.rmap import mapped_runs
 from pymigrate.mm.state.cost import Tally
-from pymigrate.mm.state.events import MigrateMode, Step
+from pymigrate.mm.state.events import MigrateMode, Name, Step
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.trace import REMOVE, entry_events, step_event
+from pymigrate.mm.state.trace import REMOVE, entry_events, pid_of, step_event
 
 # The steps as the kernel's documentation numbers them, with those before and between its own.
 STEPS = {
@@ -53,8 +55,12 @@ class Progress:
         self._step(work, "0a", "nobody else holds it: freed")
 
     def isolated(self, work: Work) -> None:
-        """It is off the LRU lists, since the first attempt."""
-        if work.attempt == 1:
+        """It is off the LRU lists, or its driver has let it go, since the first attempt."""
+        if work.attempt > 1:
+            return
+        if work.is_movable:
+            self._step(work, "0a", "isolated by the driver", name="isolate")
+        else:
             self._step(work, "0a", "isolated")
 
     def no_memory(self, work: Work) -> None:
@@ -98,6 +104,13 @@ class Progress:
             self._count_flushes(self.machine.watch.tally, works, mode)
         self._step(works[0], "4b", f"once for {len(works)} folios")
 
+    def awaited(self, work: Work) -> None:
+        """A process has met one of its migration entries."""
+        other = self.machine.scope.meanwhile
+        assert other is not None, "it is what waits"
+        found = f"process {other.pid} waits"
+        self._step(work, "4", found, name="fault on a migration entry")
+
     def held(self, work: Work, folio: Folio) -> None:
         """It has more references than it should."""
         self._count_references(work, folio, "EAGAIN")
@@ -116,9 +129,15 @@ class Progress:
         if self.machine.watch.steps:
             self._tell_index(work, folio)
         self._step(work, "18", "added")
-        entry_events(self.machine, REMOVE, work.entries, folio)
+        self.remapped(work, folio)
         self._step(work, "16", f"{len(work.entries)} runs of entries")
         self._step(work, "17", "unlocked")
+
+    def remapped(self, work: Work, folio: Folio) -> None:
+        """Its migration entries are real ones again, there or where it was."""
+        if self.machine.watch.events is not None:
+            for mm, run in work.entries:
+                entry_events(self.machine, REMOVE, mm, [run], folio)
 
     def driver_answered(self, work: Work, errno: str) -> None:
         """Its driver has moved it, or answered *errno*."""
@@ -154,14 +173,33 @@ class Progress:
         self._step(work, "14", "cleared")
         self._step(work, "15", "none")
 
-    def _step(self, work: Work, number: str, found: str, failed: str = "") -> None:
+    def _step(self, work: Work, number: str, found: str, failed: str = "", name: str = "") -> None:
         if not self.machine.watch.steps:
             return
-        run = self.machine.memmap_of(work.pfn).at(work.pfn)
-        space = run.frame.owner if run and not run.frame.is_anon else 0
-        page = self.machine.stable_tree.told_page(run.frame if run else None, work.page)
-        where = page, work.pfn, work.nr, work.attempts, space
-        step_event(self.machine, Step(number, STEPS[number], found, failed, *where))
+        if work.name is None:
+            work.name = self._name(work)
+        what = work.name, work.pfn, work.nr, work.attempt
+        step_event(self.machine, Step(number, name or STEPS[number], found, failed, *what))
+
+    def _name(self, work: Work) -> Name:
+        """What the folio is told of as: anonymous memory by the first process that maps it.
+
+        A merged page is told of as the one that it was made of.
+        """
+        machine, page = self.machine, work.page
+        run = machine.memmap_of(work.pfn).at(work.pfn)
+        if run is None:
+            return Name(page)
+        if not run.frame.is_anon:
+            return Name(page, owner=run.frame.owner)
+        is_merged = run.frame.flags & FrameFlag.KSM
+        item = machine.stable_tree.origin(run.frame.owner) if is_merged else None
+        if item and item.mm_id in machine.mms:
+            return Name(item.page, pid_of(machine, machine.mms[item.mm_id]))
+        first = next(mapped_runs(machine, folio_of(machine, work.pfn), page), None)
+        if first is None:
+            return Name(page)
+        return Name(first.run.start if is_merged else page, pid_of(machine, first.mm))
 
     def _in_vain(self) -> None:
         """An attempt has cost its time for nothing."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 
 from pymigrate.mm.base.memmap import FrameFlag, looks_movable
-from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.base.why import Why
 from pymigrate.mm.engine.folio_list import Slice
-from pymigrate.mm.frames.frames import frame_of
-from pymigrate.mm.state.events import Step
+from pymigrate.mm.spaces.rmap import Mapped
+from pymigrate.mm.state.events import Name
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.trace import step_event
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -23,25 +21,23 @@ class Work:
     order: int
     index: int  # folio index of its first page
     dst: int = -1  # first frame of its destination
-    entries: list[PteRun] = field(default_factory=list)  # what is unmapped, in the walk's order
+    entries: list[Mapped] = field(default_factory=list)  # what is unmapped, in the walk's order
     is_hugetlb: bool = False
     is_movable: bool = False  # a driver's page
     is_temporary: bool = False  # a hugetlb page's destination: it is not from the pool
     is_piece: bool = False  # of a folio that was split
-    attempt: int = 0  # of the unmap phase
-    tries: int = 0  # of the move phase
-    is_unmapped: bool = False
+    attempt: int = 1  # which one goes on, of both phases: it ends where the engine backs out
     why: Why | None = None  # the last attempt failed
+    name: Name | None = None  # what it is told of as, once it was
 
     @property
     def nr(self) -> int:
         """Its base pages."""
         return 1 << self.order
 
-    @property
-    def attempts(self) -> int:
-        """The number of the attempt in the phase that goes on."""
-        return self.tries if self.is_unmapped else self.attempt
+    def back_out(self, why: Why | None) -> None:
+        """The attempt that goes on has failed for *why*; any other is the next."""
+        self.why, self.attempt = why, self.attempt + 1
 
 
 @dataclass(slots=True)
@@ -82,20 +78,24 @@ def works_of(parts: list[Slice]) -> list[Work]:
     ]
 
 
-def wait_on(machine: Machine, unmapped: list[Work]) -> None:
-    """Let an access to one of the *unmapped* folios come now; it waits: migration_entry_wait()."""
+def wait_on(machine: Machine, unmapped: list[Work]) -> Work | None:
+    """Let an access to one of the *unmapped* folios come now; it waits: migration_entry_wait().
+
+    The folio that it waits for, if it does.
+    """
     other = machine.scope.meanwhile
     if other is None or other.waited:
-        return
+        return None
     task = machine.tasks.get(other.pid)
     run = task.mm.page_table.at(other.page) if task else None
     if run is None or not run.lanes:
-        return
+        return None
     pfn = run.pfn(other.page)
     for work in unmapped:
         if work.entries and work.pfn <= pfn < work.pfn + work.nr:
             other.waited = True
-            _tell(machine, work, "fault on a migration entry", f"process {other.pid} waits")
+            return work
+    return None
 
 
 def wake(machine: Machine) -> None:
@@ -103,9 +103,3 @@ def wake(machine: Machine) -> None:
     other = machine.scope.meanwhile
     if other is not None and other.waited:
         other.make(machine, other)
-
-
-def _tell(machine: Machine, work: Work, name: str, found: str) -> None:
-    page = machine.stable_tree.told_page(frame_of(machine, work.pfn), work.page)
-    step = Step("4", name, found, "", page, work.pfn, work.nr, work.attempt)
-    step_event(machine, step)

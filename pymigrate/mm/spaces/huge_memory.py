@@ -115,7 +115,7 @@ def split_folio(machine: Machine, folio: Folio, page: int) -> bool:
     found = mappings(machine, folio.frame, page, page + folio.nr)
     mms = list({mapping.mm.mm_id: mapping.mm for mapping in found if mapping.mm}.values())
     for mm in mms:
-        entry_events(machine, SET, _entries(mm, folio, page, is_huge=False), folio)
+        entry_events(machine, SET, mm, _entries(mm, folio, page, is_huge=False), folio)
         if _entries(mm, folio, page, is_huge=True):
             split_huge_pmds(machine, mm, page, page + folio.nr)
     edits = FrameEdits(machine)
@@ -173,7 +173,8 @@ def _remap(machine: Machine, mm: Mm, folio: Folio, page: int) -> None:
                     mm.page_table.put(start, end, PteRun(start, end - start, (), 0, flags))
                     update_frames(machine, [extent], lambda frame: frame.mapped(-1))
                     continue
-                entry_events(machine, REMOVE, [run.clip(start, end)], folio._replace(order=0))
+                part_folio = folio._replace(order=0)
+                entry_events(machine, REMOVE, mm, [run.clip(start, end)], part_folio)
                 if vma.flags & Vm.LOCKED:
                     update_frames(machine, [extent], _locked)
 

@@ -76,6 +76,31 @@ def mappings(machine: Machine, frame: Frame, a: int, b: int) -> Iterator[Mapping
                     yield Mapping(mm.page_table, start, end, vma.start - vma.pgoff, mm)
 
 
+class Mapped(NamedTuple):
+    """An entry, or several that are alike, that map a folio, and whose they are."""
+
+    mm: Mm
+    run: PteRun
+
+
+def mapped_runs(machine: Machine, folio: Folio, page: int) -> Iterator[Mapped]:
+    """The entries that map *folio*, or pages of it, in the order of the walk.
+
+    *page* is its first, as mappings() counts.
+    """
+    for mapping in mappings(machine, folio.frame, page, page + folio.nr):
+        if mapping.mm is None:
+            continue
+        for run in mapping.entries():
+            first = run.start - mapping.shift - page + folio.pfn  # the frame that would be ours
+            if run.lanes and len(run.lanes) == 1 and run.lanes[0] == first:
+                yield Mapped(mapping.mm, run)
+            elif len(run.lanes) > 1:
+                for entry in run.entries():
+                    if entry.lanes[0] == entry.start - mapping.shift - page + folio.pfn:
+                        yield Mapped(mapping.mm, entry)
+
+
 def rmap_index(frame: Frame, page: int, index: int) -> int:
     """How mappings() names the page of *frame* that is mapped at virtual *page*.
 

@@ -41,6 +41,15 @@ class Event(NamedTuple):
     name: str
     text: str
     page: int | None = None
+    pid: int = 0  # the process in whose page table the entry stands; 0: of none
+
+
+class Name(NamedTuple):
+    """What a folio is told of as: by its first page, of a process or of what else has it."""
+
+    page: int  # at an address of the process *pid*, or by its number in the owner
+    pid: int = 0  # of anonymous memory; 0: nobody maps it
+    owner: int = 0  # of other memory: its address space, or its driver
 
 
 class Step(NamedTuple):
@@ -53,8 +62,7 @@ class Step(NamedTuple):
     name: str  # what is done: "lock the old page"
     found: str  # what it found: "refcount 2, expected 1"
     failed: str  # "" if the migration goes on, else what comes of it: "EAGAIN"
-    page: int  # the folio's first page, as rmap.mappings() counts
+    folio: Name
     pfn: int
     nr: int  # its base pages
-    attempt: int  # of this folio in this call, from 1
-    space: int = 0  # whose page that is, in a file: its address space; 0: anonymous memory
+    attempt: int  # of this folio in this call, from 1: one ends where the engine backs out

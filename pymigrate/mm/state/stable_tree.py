@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.base.runs import RunMap
 from pymigrate.mm.state.mm import Mm
@@ -30,17 +29,13 @@ class StableTree:
     pages: RunMap[PteRun] = field(default_factory=RunMap)  # node -> frame
     items: dict[int, list[RmapItem]] = field(default_factory=dict)  # of each node, oldest first
 
-    def index(self, node: int) -> int:
-        """The folio index of a node's page: that of the mapping whose page became the merged one.
+    def origin(self, node: int) -> RmapItem:
+        """The mapping whose page became the merged one; its page is the folio's index.
 
         The second of the two pages that were found equal did.
         """
         items = self.items[node]
-        return items[min(1, len(items) - 1)].page
-
-    def told_page(self, frame: Frame | None, page: int) -> int:
-        """The number by which events name *page* of mappings(): index() for a merged page."""
-        return self.index(page) if frame and frame.flags & FrameFlag.KSM else page
+        return items[min(1, len(items) - 1)]
 
     def walk(self, mms: Collection[Mm], node: int) -> Iterator[tuple[Mm, int]]:
         """Where the page of *node* may be mapped: address spaces and virtual pages.

@@ -8,6 +8,7 @@ from pymigrate.mm.base.memmap import Folio, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.state.events import Event, Step
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.mm import Mm
 
 SET, REMOVE = "set_migration", "remove_migration"
 
@@ -24,8 +25,13 @@ def call_event(machine: Machine, name: str, text: str) -> None:
         machine.watch.events.append(Event(name, text))
 
 
-def entry_events(machine: Machine, kind: str, runs: Iterable[PteRun], folio: Folio) -> None:
-    """Note that the entries *runs* of *folio* become migration entries (SET), or real ones again.
+def pid_of(machine: Machine, mm: Mm) -> int:
+    """The process whose page table *mm* has; 0 if there is none."""
+    return next((task.pid for task in machine.tasks.values() if task.mm is mm), 0)
+
+
+def entry_events(machine: Machine, kind: str, mm: Mm, runs: Iterable[PteRun], folio: Folio) -> None:
+    """Note that entries *runs* of *folio* in *mm* become migration entries (SET), or real again.
 
     An entry that becomes a real one again is told with the folio's order only if it maps the
     folio's first page.
@@ -33,16 +39,16 @@ def entry_events(machine: Machine, kind: str, runs: Iterable[PteRun], folio: Fol
     events = machine.watch.events
     if events is None:
         return
-    is_hugetlb = bool(folio.flags & FrameFlag.HUGETLB)
+    is_hugetlb, pid = bool(folio.flags & FrameFlag.HUGETLB), pid_of(machine, mm)
     for run in runs:
         value = _value(run.flags) if kind == SET else ""
         for entry in run.entries():
             if entry.order and not is_hugetlb:
-                events.append(Event(f"{kind}_pmd", value and f"pmd={value}", entry.start))
+                events.append(Event(f"{kind}_pmd", value and f"pmd={value}", entry.start, pid))
                 continue
             order = folio.order if kind == SET or entry.lanes[0] == folio.pfn else 0
             text = f"pte={value} order={order}" if kind == SET else f"order={order}"
-            events.append(Event(f"{kind}_pte", text, entry.start))
+            events.append(Event(f"{kind}_pte", text, entry.start, pid))
 
 
 def _value(flags: int) -> str:

@@ -10,7 +10,6 @@ from pymigrate.scenario.record import Record
 from pymigrate.scenario.spec.names import RegionNames
 from pymigrate.scenario.text.fields import Model
 from pymigrate.units import PAGE_SHIFT
-from pymigrate.views.told import trace
 
 
 class Step(Model):
@@ -50,7 +49,9 @@ class Runner:
         events.clear()
         record = self._record(step)
         if events:
-            record["trace"] = trace.lines(self.machine, events)
+            from pymigrate.views.told import trace
+
+            record["trace"] = trace.recorded_lines(self.machine, events)
         return record
 
     def _record(self, step: Step) -> Record:

@@ -6,14 +6,15 @@ were asked for. The core has no clock: an event's time is its number, in microse
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import nid_of
-from pymigrate.mm.state.events import Event, Step
+from pymigrate.mm.state.events import Event, Name, Step
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.task import Region
 from pymigrate.units import PAGE_SHIFT
+from pymigrate.views.pages.regions import object_name, region_finder
 
 START, END = "mm_migrate_pages_start", "mm_migrate_pages"
 
@@ -33,44 +34,56 @@ class Part(NamedTuple):
     events: Sequence[Event | Step]
 
 
+def recorded_lines(machine: Machine, events: Iterable[Event | Step]) -> list[str]:
+    """The events as the kernel's recorded traces have them, which do not say whose entries move.
+
+    Compaction's own events are not among them.
+    """
+    return [text for text, _ in _lines(machine, events)]
+
+
 def lines(machine: Machine, events: Iterable[Event | Step]) -> list[str]:
     """A line for each event of migration; an address is written as REGION+PAGE if a region has it.
 
-    Compaction's own events are not among them: recorded traces do not have them.
+    The region is one of the process whose page table it is, and that process is named. Compaction's
+    own events are not among them.
     """
-    place = _places(machine)
-    return [
-        _short(event, place)
-        for event in events
-        if isinstance(event, Event) and not event.name.startswith("mm_compaction_")
-    ]
+    return [text + _whose(event) for text, event in _lines(machine, events)]
 
 
 def all_lines(machine: Machine, events: Iterable[Event | Step]) -> list[str]:
     """A line for each event and for each step of a folio, compaction's own among them."""
-    place = _places(machine)
+    names = _Names(machine)
     return [
-        _short(event, place) if isinstance(event, Event) else _step(machine, event, place)
+        _short(event, names.place) + _whose(event)
+        if isinstance(event, Event)
+        else _step(event, names)
         for event in events
     ]
 
 
 def format_ftrace(machine: Machine, part: Part) -> str:
-    """The events as the file trace of tracefs shows them, with the steps of each folio."""
-    place = _places(machine)
+    """The events as the file trace of tracefs shows them, with the steps of each folio.
+
+    To an event of a page table the process is added that it belongs to.
+    """
+    names = _Names(machine)
     comm, pid, cpu = part.actor
     head = f"{comm[:15]:>16}-{pid:<7} [{cpu:03}] ....."
     out = []
     for i, event in enumerate(part.events):
-        text = _step(machine, event, place) if isinstance(event, Step) else _short(event, _address)
+        if isinstance(event, Step):
+            text = _step(event, names)
+        else:
+            text = _short(event, _address) + _whose(event)
         out.append(f"{head} {i // 1000000:5}.{i % 1000000:06}: {text}\n")
     return "".join(out)
 
 
 def as_json(machine: Machine, part: Part) -> list[dict[str, object]]:
     """The events for machines."""
-    place = _places(machine)
-    return [_facts(machine, event, place) for event in part.events]
+    names = _Names(machine)
+    return [_facts(event, names) for event in part.events]
 
 
 def chrome(machine: Machine, parts: Iterable[Part]) -> dict[str, object]:
@@ -78,7 +91,7 @@ def chrome(machine: Machine, parts: Iterable[Part]) -> dict[str, object]:
 
     Each actor is a process; a call of the engine spans what happened in it.
     """
-    place = _places(machine)
+    names = _Names(machine)
     out: list[dict[str, object]] = []
     at = 0
     seen: set[int] = set()
@@ -92,15 +105,22 @@ def chrome(machine: Machine, parts: Iterable[Part]) -> dict[str, object]:
                 for kind in ("process_name", "thread_name")
             ]
         for event in events:
-            out.append(_chrome_event(machine, event, place) | {"ts": at, **where})
+            out.append(_chrome_event(event, names) | {"ts": at, **where})
             at += 1
     return {"traceEvents": out, "displayTimeUnit": "ns"}
 
 
-def _chrome_event(
-    machine: Machine, event: Event | Step, place: Callable[[int], str]
-) -> dict[str, object]:
-    facts = _facts(machine, event, place)
+def _lines(machine: Machine, events: Iterable[Event | Step]) -> list[tuple[str, Event]]:
+    place = _Names(machine).place
+    return [
+        (_short(event, place), event)
+        for event in events
+        if isinstance(event, Event) and not event.name.startswith("mm_compaction_")
+    ]
+
+
+def _chrome_event(event: Event | Step, names: _Names) -> dict[str, object]:
+    facts = _facts(event, names)
     if isinstance(event, Step):
         category = "migrate_step,failed" if event.failed else "migrate_step"
         name = f"{event.number} {event.name}"
@@ -111,12 +131,12 @@ def _chrome_event(
     return shown if phase != "X" else shown | {"dur": 1}
 
 
-def _facts(machine: Machine, event: Event | Step, place: Callable[[int], str]) -> dict[str, object]:
+def _facts(event: Event | Step, names: _Names) -> dict[str, object]:
     if isinstance(event, Step):
         return {
             "step": event.number,
             "name": event.name,
-            "folio": _folio(machine, event, place),
+            "folio": names.folio(event.folio),
             "node": nid_of(event.pfn),
             "pages": event.nr,
             "attempt": event.attempt,
@@ -125,48 +145,67 @@ def _facts(machine: Machine, event: Event | Step, place: Callable[[int], str]) -
         }
     facts: dict[str, object] = {"event": event.name}
     if event.page is not None:
-        facts |= {"address": f"{event.page << PAGE_SHIFT:#x}", "place": place(event.page)}
+        place = names.place(event.page, event.pid)
+        facts |= {"address": f"{event.page << PAGE_SHIFT:#x}", "place": place, "pid": event.pid}
     return facts | ({"text": event.text} if event.text else {})
 
 
-def _short(event: Event, place: Callable[[int], str]) -> str:
+def _short(event: Event, place: Callable[[int, int], str]) -> str:
     if event.page is None:
         return f"{event.name}: {event.text}"
     text = f", {event.text}" if event.text else ""
-    return f"{event.name}: addr={place(event.page)}{text}"
+    return f"{event.name}: addr={place(event.page, event.pid)}{text}"
 
 
-def _step(machine: Machine, step: Step, place: Callable[[int], str]) -> str:
+def _whose(event: Event) -> str:
+    return "" if event.page is None else f" pid={event.pid}"
+
+
+def _step(step: Step, names: _Names) -> str:
     size = f" ({step.nr} pages)" if step.nr > 1 else ""
     found = f": {step.found}" if step.found else ""
     failed = f": backs out with {step.failed}" if step.failed else ""
     return (
-        f"migrate_step: {step.number} {step.name}, folio {_folio(machine, step, place)}{size}"
+        f"migrate_step: {step.number} {step.name}, folio {names.folio(step.folio)}{size}"
         f" on node {nid_of(step.pfn)}, attempt {step.attempt}{found}{failed}"
     )
 
 
-def _folio(machine: Machine, step: Step, place: Callable[[int], str]) -> str:
-    """Where a folio begins; a file's is known by its number in the file."""
-    if not step.space:
-        return place(step.page)
-    space = machine.spaces.get(step.space)
-    return f"{space.path if space else 'a file'}+{step.page}"
-
-
-def _address(page: int) -> str:
+def _address(page: int, _: int) -> str:
     return f"{page << PAGE_SHIFT:x}"
 
 
-def _places(machine: Machine) -> Callable[[int], str]:
-    """A function from a page to REGION+PAGE, or to its address where it lies in no region."""
-    regions = sorted(machine.regions.values(), key=lambda region: region.start)
-    starts = [region.start for region in regions]
+class _Names:
+    """What pages are called, each process's by its own regions."""
 
-    def place(page: int) -> str:
-        i = bisect_right(starts, page) - 1
-        if i >= 0 and page < starts[i] + regions[i].nr:
-            return f"{regions[i].name}+{page - starts[i]}"
-        return _address(page)
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.finders: dict[int, Callable[[int], Region | None]] = {}  # of each process
+        self.owners: dict[int, str] = {}  # of what is no process's
 
-    return place
+    def place(self, page: int, pid: int) -> str:
+        """REGION+PAGE, or the address of what lies in no region of process *pid*."""
+        if pid not in self.finders:
+            task = self.machine.tasks.get(pid)
+            self.finders[pid] = region_finder(self.machine, task) if task else _nowhere
+        region = self.finders[pid](page)
+        return f"{region.name}+{page - region.start}" if region else _address(page, pid)
+
+    def folio(self, name: Name) -> str:
+        """The same of a folio; what is no process's own is known by its number in its owner."""
+        if not name.owner:
+            return self.place(name.page, name.pid)
+        if name.owner not in self.owners:
+            self.owners[name.owner] = self._owner(name.owner)
+        return f"{self.owners[name.owner]}+{name.page}"
+
+    def _owner(self, number: int) -> str:
+        if space := self.machine.spaces.get(number):
+            return object_name(self.machine, space)
+        drivers = self.machine.drivers.values()
+        found = (driver.name for driver in drivers if driver.driver_id == number)
+        return next(found, "a file")
+
+
+def _nowhere(_: int) -> None:
+    return None

@@ -276,8 +276,8 @@ def test_trace_holds_the_events_of_its_block(machine: Machine) -> None:
         machine.move_pages("a", HEAP, 1)
     assert trace.lines == [
         "mm_migrate_pages_start: mode=MIGRATE_SYNC reason=syscall_or_cpuset",
-        "set_migration_pte: addr=heap+0, pte=write,young,dirty order=0",
-        "remove_migration_pte: addr=heap+0, order=0",
+        "set_migration_pte: addr=heap+0, pte=write,young,dirty order=0 pid=100",
+        "remove_migration_pte: addr=heap+0, order=0 pid=100",
         "mm_migrate_pages: nr_succeeded=1 nr_failed=0 nr_thp_succeeded=0 nr_thp_failed=0"
         " nr_thp_split=0 nr_split=0 mode=MIGRATE_SYNC reason=syscall_or_cpuset",
     ]

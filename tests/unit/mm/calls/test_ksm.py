@@ -12,7 +12,7 @@ from pymigrate.mm.calls import ksm
 from pymigrate.mm.compact.compaction import compact_memory
 from pymigrate.mm.faults.migrate_device import Select, migrate_to_device, migrate_vma_setup
 from pymigrate.mm.frames.busy import begin
-from pymigrate.mm.state.events import Step
+from pymigrate.mm.state.events import Name, Step
 from pymigrate.mm.state.machine import Machine, add_device
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
@@ -380,8 +380,8 @@ def test_steps_of_a_merged_page_tell_where_it_comes_from(machine: Machine, task:
     addr = merged(machine, task, 3)
     machine.watch = Watch([], steps=True)
     move_pages(machine, task, task, [addr], [1], MPOL_MF_MOVE_ALL)
-    pages = {event.page for event in machine.watch.events if isinstance(event, Step)}
-    assert pages == {(addr >> 12) + 1}
+    names = {event.folio for event in machine.watch.events if isinstance(event, Step)}
+    assert names == {Name((addr >> 12) + 1, task.pid)}
 
 
 def test_page_in_the_swap_cache_is_merged_and_stays_there(machine: Machine, task: Task) -> None:

@@ -74,7 +74,7 @@ def test_pages_in_the_swap_cache_move_with_their_places(machine: Machine, task: 
     machine.watch = Watch([], steps=True)
     assert migrate_pages(machine, task, task, ZERO, ONE) == 0
     numbers = [
-        s.number for s in machine.watch.events if isinstance(s, Step) and s.page == addr >> 12
+        s.number for s in machine.watch.events if isinstance(s, Step) and s.folio.page == addr >> 12
     ]
     assert "9" in numbers  # the index is the swap cache's
     assert maps(machine, task)[0].split()[3:5] == ["swapcache=2", "active=0"]

@@ -46,8 +46,8 @@ def test_a_call_is_framed_by_its_mode_reason_and_counts(machine: Machine, task: 
     addr = touched(machine, task, "4KiB")
     assert moving(machine, task) == [
         Event("mm_migrate_pages_start", "mode=MIGRATE_SYNC reason=syscall_or_cpuset"),
-        Event("set_migration_pte", "pte=write,young,dirty order=0", addr >> 12),
-        Event("remove_migration_pte", "order=0", addr >> 12),
+        Event("set_migration_pte", "pte=write,young,dirty order=0", addr >> 12, task.pid),
+        Event("remove_migration_pte", "order=0", addr >> 12, task.pid),
         Event(
             "mm_migrate_pages",
             f"nr_succeeded=1 nr_failed=0 {THP} mode=MIGRATE_SYNC reason=syscall_or_cpuset",
@@ -111,6 +111,7 @@ def test_all_entries_of_a_page_follow_each_other_parent_first(machine: Machine, 
     child = fork(machine, task, "b")
     events = moving(machine, child)
     assert entries(events, addr) == ["+0", "+0", "+1", "+1", "-0", "-0", "-1", "-1"]
+    assert [event.pid for event in events[1:-1]] == [task.pid, child.pid] * 4
     texts = [event.text for event in events[1:3]]
     assert texts == ["pte=read,young,dirty order=0", "pte=read,dirty order=0"]
 
