@@ -31,7 +31,8 @@ class ModeAndNodes(NamedTuple):
 def find_task(machine: Machine, who: str) -> Task:
     """The task that a PID argument means: a number as the C library reads it, or a name.
 
-    A name is the scenario's, or else a comm that just one task has. Raises KernelError ESRCH.
+    A name is the scenario's, or else a comm that just one task has. Raises KernelError ESRCH, which
+    lists the tasks if several have the comm.
     """
     number, rest = strtoul(who)
     if who and not rest:
@@ -40,9 +41,14 @@ def find_task(machine: Machine, who: str) -> Task:
         return machine.task(who)
     except KernelError:
         named = [task for task in machine.tasks.values() if task.comm == who]
-        if len(named) == 1:
-            return named[0]
-        raise
+        if not named:
+            raise
+    if len(named) > 1:
+        listed = ", ".join(f"{task.pid} {task.name}" for task in named)
+        raise KernelError(
+            "ESRCH", f"{who} is ambiguous: {len(named)} processes are called so: {listed}"
+        )
+    return named[0]
 
 
 def find_range(machine: Machine, task: Task, text: str) -> tuple[int, int | None]:

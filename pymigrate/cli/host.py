@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from pymigrate.arguments import find_task
 from pymigrate.cli.shim_files import is_shim, write_shims
 from pymigrate.errors import KernelError
 from pymigrate.mm.state.machine import Machine
@@ -152,7 +153,7 @@ def _calling_task(machine: Machine, uid: int) -> tuple[Task, dict[int, int]]:
     if not who:
         return shell, {}
     if not is_command:
-        return machine.task(int(who) if who.isdecimal() else who), {}
+        return find_task(machine, who), {}
     task = machine.tasks.get(int(pid)) if pid.isdecimal() and real.isdecimal() else None
     return (task, {int(real): task.pid}) if task else (shell, {})
 

@@ -212,17 +212,17 @@ def test_refused_call(shell: Shell, line: str, error: str, why: str) -> None:
     assert shell.err(f"{line} -v", 1).startswith(expected.rstrip())
 
 
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("mbind a heap 32KiB bind:9", "mbind: Invalid argument\n"),
-        ("move_pages a heap --query --as 27", "move_pages: Operation not permitted\n"),
-        ("sysctl drop_caches", "sysctl: Permission denied\n"),
-        ("reclaim 4KiB --cpuset c", "reclaim: No such file or directory: there is no cpuset c\n"),
-        ("set_mempolicy 7 default", "set_mempolicy: No such process: there is no process 7\n"),
-    ],
-)
-def test_what_is_not_there_is_named_in_any_case_and_the_rest_if_verbose(
-    shell: Shell, line: str, said: str
-) -> None:
-    assert shell(line) == Outcome(1, "", said)
+@pytest.mark.parametrize("line", ["migratepages 100 0 1 --as 27", "mbind a heap 32KiB bind:9"])
+def test_quiet_leaves_the_reason_out(shell: Shell, line: str) -> None:
+    said = shell.err(line, 1)
+    assert said.count("\n") == 1
+    assert shell.err(f"{line} -q", 1) == ": ".join(said.split(": ")[:2]) + "\n"
+
+
+def test_a_name_that_several_processes_have_is_ambiguous(shell: Shell) -> None:
+    shell.out("task fork a child")
+    why = "alpha is ambiguous: 2 processes are called so: 100 a, 1000 child"
+    for line in ("numa_maps alpha", "explain alpha", "task exit alpha", "migratepages alpha 0 1"):
+        assert shell.err(line, 1).endswith(f": No such process: {why}\n")
+    assert shell.out("migratepages beta 0 1") == ""  # one process has it
+    assert shell.out("migratepages a 0 1") == ""  # a task's name goes first

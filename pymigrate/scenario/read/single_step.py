@@ -25,7 +25,7 @@ def read_step(machine: Machine, names: RegionNames, value: Mapping[str, object])
         raise ScenarioError(unknown_op(op), "step")
     scope = Scope(
         {
-            "tasks": {task.name: {} for task in machine.tasks.values()},
+            "tasks": {task.name: {"comm": task.comm} for task in machine.tasks.values()},
             "files": {space.name: {} for space in machine.spaces.values() if space.name},
             "drivers": {name: {} for name in machine.drivers},
         }

@@ -18,12 +18,11 @@ RegionKey = tuple[str, str]  # the task that declared or mapped it first, and th
 
 class RegionNames:
     """What a step's `at` names: TASK.REGION; or the task's own region (or its parent's, if that
-    had it at the fork); or else the region that last got the name, whichever task's it is.
+    had it at the fork); or else the one region of that name, whichever task's it is.
     """
 
     def __init__(self) -> None:
         self._own: dict[RegionKey, RegionKey] = {}
-        self._latest: dict[str, RegionKey] = {}
 
     @classmethod
     def of(cls, regions: Iterable[tuple[str, str]], parents: Mapping[str, str]) -> "RegionNames":
@@ -40,7 +39,7 @@ class RegionNames:
     def declare(self, task: str, name: str) -> RegionKey:
         """Give the name *name* to a region of *task*; return the region's key."""
         key = task, name
-        self._own[key] = self._latest[name] = key
+        self._own[key] = key
         return key
 
     def fork(self, parent: str, child: str) -> None:
@@ -50,15 +49,22 @@ class RegionNames:
                 self._own[child, name] = key
 
     def find(self, task: str, at: str) -> RegionKey | None:
-        """The region that *at* names in a step of *task*, or None."""
+        """The one region that *at* names in a step of *task*, or None."""
+        found = self.candidates(task, at)
+        return found[0] if len(found) == 1 else None
+
+    def candidates(self, task: str, at: str) -> list[RegionKey]:
+        """The regions that *at* may name in a step of *task*: none, one, or several others'."""
         owner, dot, name = at.partition(".")
-        if dot:
-            return self._own.get((owner, name))
-        return self._own.get((task, at)) or self._latest.get(at)
+        own = self._own.get((owner, name) if dot else (task, at))
+        if own or dot:
+            return [own] if own else []
+        return list(dict.fromkeys(key for (_, name), key in self._own.items() if name == at))
 
     def known(self) -> list[str]:
         """All names that `at` may hold."""
-        return [*self._latest, *(f"{task}.{name}" for task, name in self._own)]
+        names = dict.fromkeys(name for _, name in self._own)
+        return [*names, *(f"{task}.{name}" for task, name in self._own)]
 
 
 def name_mistakes(data: Mapping[str | int, object]) -> Iterator[Mistake]:
@@ -81,6 +87,7 @@ class Scope:
         tasks = _mapping(data.get("tasks"))
         self.files = {str(name) for name in _mapping(data.get("files"))}
         self.tasks = [str(name) for name in tasks]
+        self.comms = {str(name): _mapping(spec).get("comm") for name, spec in tasks.items()}
         self.drivers = [str(name) for name in _mapping(data.get("drivers"))]
         self.exited: set[str] = set()
         self.sizes: dict[RegionKey, int] = {}  # bytes, of what steps have mapped
@@ -116,7 +123,13 @@ class Scope:
 
     def _check_tasks(self, step: Mapping[str | int, object], path: Path) -> Iterator[Mistake]:
         for key in ("task", "target"):
-            yield from _unknown(step.get(key), self.tasks, "task", (*path, key))
+            value = step.get(key)
+            named = [name for name, comm in self.comms.items() if comm == value]
+            if value is not None and len(named) > 1 and value not in self.tasks:
+                message = f"{shown(value)} is ambiguous, {len(named)} tasks are called so"
+                yield Mistake((*path, key), f"{message}; expected {listed(named)}")
+                continue
+            yield from _unknown(value, self.tasks, "task", (*path, key))
         task = step.get("task")
         if isinstance(task, str) and task in self.exited:
             message = f"task {shown(task)} has exited; expected one that has not"
@@ -124,7 +137,12 @@ class Scope:
 
     def _check_region(self, step: Mapping[str | int, object], path: Path) -> Iterator[Mistake]:
         at, task = step.get("at"), step.get("task")
-        if isinstance(at, str) and self.regions.find(str(task), at) is None:
+        found = self.regions.candidates(str(task), at) if isinstance(at, str) else []
+        if len(found) > 1:
+            names = listed([".".join(key) for key in found])
+            message = f"{shown(at)} is ambiguous, {len(found)} tasks have it; expected {names}"
+            yield Mistake((*path, "at"), message)
+        elif not found:
             yield from _unknown(at, self.regions.known(), "region", (*path, "at"))
 
     def _check_argv(self, step: Mapping[str | int, object], path: Path) -> Iterator[Mistake]:
