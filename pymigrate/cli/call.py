@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from pymigrate import arguments
-from pymigrate.cli.common import Options, find_task, print_json, say, shorten
+from pymigrate.cli.common import Options, failure, find_task, print_json, say, shorten
 from pymigrate.errors import KernelError
 from pymigrate.interface.made import Access, Noted
 from pymigrate.mm.state.cost import Tally
@@ -22,7 +22,6 @@ from pymigrate.views.told import changes, cost, trace
 from pymigrate.views.why import stayed
 
 PAGES_STAYED = 4  # the exit code with --strict
-_MISNAMED = ("ESRCH", "ENOENT")  # what was named is not there: then it is said which
 
 
 def watch_of(trace: bool, steps: bool, chrome: str | None, times: bool) -> Watch:
@@ -110,13 +109,8 @@ def system_call(options: Options, name: str) -> Iterator[Call]:
 
 
 def _report_refusal(call: Call, refused: KernelError) -> None:
-    is_misnamed = refused.errno in _MISNAMED and not call.options.quiet
-    if is_misnamed and refused.why:
-        click.echo(f"{call.noted.name}: {refused}: {refused.why}", err=True)
-        return
-    click.echo(f"{call.noted.name}: {refused}", err=True)
-    if call.options.verbose and refused.why:
-        say(refused.why)
+    why = f": {refused.why}" if refused.why and not call.options.quiet else ""
+    click.echo(f"{call.noted.name}: {refused}{why}", err=True)
 
 
 def _report_left(call: Call, left: list[Left], is_refused: bool) -> None:
@@ -151,10 +145,7 @@ def _print_answer(
     options, machine = call.options, call.machine
     is_traced = options.trace or (options.steps and not options.chrome)
     if options.json:
-        answer: dict[str, object] = {
-            "ret": -1 if refused else 0,
-            "errno": refused.errno if refused else None,
-        }
+        answer: dict[str, object] = failure(refused) if refused else {"ret": 0, "errno": None}
         answer |= call.answer | (changes.as_json(changed) if changed else {})
         wants_all = options.verbose or options.dry_run  # even where the call counts none
         if call.noted.left or (call.noted.left is not None and wants_all):

@@ -14,6 +14,7 @@ import click
 from pymigrate.arguments import ModeAndNodes, parse_mode
 from pymigrate.arguments import find_task as find_task
 from pymigrate.arguments import shorten as shorten
+from pymigrate.errors import KernelError, PymigrateError
 from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
 from pymigrate.session import Request, session
@@ -122,14 +123,18 @@ def _options(changes: bool, json: bool, calls: bool, leaves: bool, strict: bool)
     ]
     if changes:
         said = (
-            "which pages stayed and why, and which rule refused" if leaves else "which rule refused"
+            "which pages stayed and why, and how long it took"
+            if leaves
+            else "more, and how long it took"
         )
         options += [
             click.option("--dry-run", is_flag=True, help="Do all of it, say so, keep nothing."),
             click.option("-v", "--verbose", is_flag=True, help=f"Say {said}."),
         ]
     if leaves:
-        quiet = click.option("-q", "--quiet", is_flag=True, help="Do not say that pages stayed.")
+        quiet = click.option(
+            "-q", "--quiet", is_flag=True, help="Do not say that pages stayed, or why."
+        )
         options.append(quiet)
     if strict:
         text = "Exit with 4 if pages stayed."
@@ -208,6 +213,14 @@ def parse_number(text: str) -> int | None:
 def say(text: str) -> None:
     """One line for the user, on stderr."""
     click.echo(f"pymigrate: {text}", err=True)
+
+
+def failure(error: PymigrateError | click.ClickException) -> dict[str, object]:
+    """What --json prints of a call that was refused, or of a command that could not make one."""
+    if isinstance(error, KernelError):
+        return {"ret": -1, "errno": error.errno, "why": error.why or None}
+    text = str(error) if isinstance(error, PymigrateError) else error.format_message()
+    return {"ret": -1, "errno": None, "why": text}
 
 
 def print_json(value: Mapping[str, object] | Sequence[object]) -> None:

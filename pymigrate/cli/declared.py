@@ -23,6 +23,7 @@ from pymigrate.cli.common import (
     shorten,
     with_options,
 )
+from pymigrate.errors import KernelError
 from pymigrate.interface import declare
 from pymigrate.interface.declare import Answer, Argument, Call, Kind, Range
 from pymigrate.interface.made import acting_as, find_left, made_of, make, meanwhile
@@ -176,6 +177,8 @@ def _run(call: Call, options: Options, words: tuple[str, ...], given: dict[str, 
             answer = make(made.machine, call, arguments)
         made.answer |= answer | told
         made.text = _said(call, answer)
+        if errno := answer.get("errno"):
+            raise KernelError(str(errno), str(answer["why"]))
 
 
 def _take_words(
@@ -280,11 +283,12 @@ def _said(call: Call, answer: Answer) -> str:
     """What the command prints of the answer; nothing where the first value is missing."""
     if not call.says or None in answer.values():
         return ""
-    return call.says.format_map({name: _text(value) for name, value in answer.items()}) + "\n"
+    text = call.says.format_map({name: _text(value) for name, value in answer.items()})
+    return "".join(f"{line}\n" for line in text.splitlines() if line)
 
 
 def _text(value: object) -> str:
     """A value in words; rows are separated by semicolons."""
     if isinstance(value, list):
-        return "; ".join(" ".join(map(str, row)) for row in value)
+        return "; ".join(" ".join(map(str, row)).rstrip() for row in value)
     return str(value)

@@ -100,6 +100,25 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command that is meant; where it fails, --json still gets its object."""
+        try:
+            return super().invoke(ctx)
+        except (PymigrateError, click.ClickException) as error:
+            if self._prints_json(ctx):
+                from pymigrate.cli.common import failure, print_json
+
+                print_json(failure(error))
+            raise
+
+    def _prints_json(self, ctx: click.Context) -> bool:
+        if "--json" not in sys.argv:
+            return False
+        command = self.get_command(ctx, ctx.invoked_subcommand or "")
+        if command is None or isinstance(command, click.Group) or ctx.invoked_subcommand == "trace":
+            return True
+        return any("--json" in param.opts for param in command.params)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:

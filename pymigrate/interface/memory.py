@@ -151,8 +151,12 @@ def move_pages(
         addrs = list(range(addr, addr + length, stride))
     wanted = (nodes,) * len(addrs) if isinstance(nodes, int) else nodes
     migrate.check_flags(caller, flags)
-    result = migrate.move_pages(machine, caller, machine.task(target), addrs, wanted, flags)
+    task = machine.task(target)
+    result = migrate.move_pages(machine, caller, task, addrs, wanted, flags)
     status = result.status
     if result.ret == -1:
         status = [value for value in status if value is not None]
-    return {"ret": result.ret, "errno": result.errno, "status": runs(status)}
+    answer: Answer = {"ret": result.ret, "errno": result.errno, "status": runs(status)}
+    if result.errno:
+        answer["why"] = stayed.why_ended(machine, task, result.errno, wanted or ())
+    return answer

@@ -408,7 +408,7 @@ _MACHINE = (
         "interface.system.migrate_driver",
         more="Prints the node of each of its pages, -1 where there is none any more, and what"
         " its functions were asked and answered.",
-        says="{calls}nodes {nodes}",
+        says="{calls}\nnodes {nodes}",
     ),
 )
 

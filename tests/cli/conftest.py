@@ -69,11 +69,9 @@ class Outcome(NamedTuple):
     stderr: str = ""
 
 
-def refused(name: str, error: str, why: str, verbose: bool = False) -> str:
-    """What a refused call says on stderr: of what is not there, which it is in any case."""
-    if error in ("No such process", "No such file or directory"):
-        return f"{name}: {error}: {why}\n"
-    return f"{name}: {error}\n" + (f"pymigrate: {why}\n" if verbose else "")
+def refused(name: str, error: str, why: str) -> str:
+    """What a refused call says on stderr."""
+    return f"{name}: {error}: {why}\n"
 
 
 def body(text: str) -> Any:

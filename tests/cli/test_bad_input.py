@@ -142,7 +142,8 @@ def test_more_addresses_than_there_is_memory(shell: Shell) -> None:
 
 
 def test_region_of_more_than_the_address_space(shell: Shell) -> None:
-    assert shell("task mmap a new 999999TiB") == Outcome(1, "", "mmap: Cannot allocate memory\n")
+    said = "mmap: Cannot allocate memory: the address space has no room for it\n"
+    assert shell("task mmap a new 999999TiB") == Outcome(1, "", said)
 
 
 def test_offset_beyond_a_region(shell: Shell) -> None:

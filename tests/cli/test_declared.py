@@ -1,6 +1,6 @@
 """Commands that are made of the table: those that no other file tests."""
 
-from tests.cli.conftest import Outcome, Shell
+from tests.cli.conftest import Outcome, Shell, body
 
 SCENARIO = """\
 machine:
@@ -62,7 +62,22 @@ def test_kernel_takes_blocks_and_gives_them_back(shell: Shell) -> None:
 
 def test_drivers_pages_move_and_the_driver_is_asked(shell: Shell) -> None:
     text = shell.out("migrate_driver zs 1 --pages 0-1")
-    assert text.endswith("nodes 2 1; 1 0\n")
+    assert text == (
+        "isolate_page 0 true; isolate_page 1 true; migrate_page 0 0; migrate_page 1 0\n"
+        "nodes 2 1; 1 0\n"
+    )
+
+
+def test_a_driver_that_cannot_move_is_refused(shell: Shell) -> None:
+    refused = "migrate_driver: No such device: node 7 has no memory\n"
+    assert shell("migrate_driver zs 7") == Outcome(1, "nodes 3 0\n", refused)
+    assert body(shell("migrate_driver zs 7 --json").stdout) == {
+        "ret": -1,
+        "errno": "ENODEV",
+        "why": "node 7 has no memory",
+        "calls": [],
+        "nodes": [[3, 0]],
+    }
 
 
 def test_another_process_waits_in_the_middle_of_a_move(shell: Shell) -> None:

@@ -103,7 +103,6 @@ def test_pages_of_the_target_node(shell: Shell) -> None:
             "uid 27 may not inspect process 100 of uid 26 (ptrace access; CAP_SYS_PTRACE would"
             " allow it)",
         ),
-        ("a --to 7", "node 7 does not exist"),
         ("a --to 0", "node 0 is not allowed to process 100 by its cpuset right"),
     ],
 )
@@ -112,7 +111,14 @@ def test_refusals(shell: Shell, args: str, first: str) -> None:
     shell.out("cpuset attach right a")
     text = shell.out(f"explain {args}")
     assert text.startswith(f"all pages of process 100 stay: {first}\n")
+    assert " would move\n" not in text
     assert f"\n{first}:\n  shows in E" in text
+
+
+def test_a_node_that_does_not_exist_is_refused_as_by_move_pages(shell: Shell) -> None:
+    refused = "No such device: node 7 does not exist\n"
+    assert shell("explain a --to 7") == Outcome(1, "", f"pymigrate: {refused}")
+    assert shell("move_pages a heap --to 7").stderr == f"move_pages: {refused}"
 
 
 def test_json(shell: Shell) -> None:

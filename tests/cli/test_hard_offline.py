@@ -12,7 +12,7 @@ def test_bad_page_kills_who_uses_it(shell: Shell) -> None:
 def test_page_at_a_physical_address(shell: Shell) -> None:
     assert shell("hard_offline --address 0x3000000") == (0, "HardwareCorrupted: 4 kB\n", "")
     assert shell.err("hard_offline --address 0x3000000", 1).startswith(
-        "hard_offline: Memory page has hardware error\n"
+        "hard_offline: Memory page has hardware error: the page was taken for bad before\n"
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Shell
+from tests.cli.conftest import Shell, body
 
 DOCUMENT = (Path(__file__).parents[2] / "pymigrate/docs/json.md").read_text(encoding="utf-8")
 NAMED = set(re.findall(r"`([^`\s]+)`", DOCUMENT))
@@ -85,3 +85,38 @@ def test_each_key_is_documented(shell: Shell, line: str) -> None:
 def test_vmstat_has_its_counters_beside_the_schema(shell: Shell) -> None:
     value = json.loads(shell.out("vmstat --migration --json"))
     assert list(value)[:2] == ["schema", "numa_pte_updates"]
+
+
+@pytest.mark.parametrize(
+    ("line", "exit_code", "errno", "why"),
+    [
+        pytest.param("numa_maps none", 1, "ESRCH", "there is no process called none", id="task"),
+        pytest.param("explain 7", 1, "ESRCH", "there is no process 7", id="pid"),
+        pytest.param("explain a --to 7", 1, "ENODEV", "node 7 does not exist", id="node"),
+        pytest.param("move_pages a heap --to 7", 1, "ENODEV", "node 7 does not exist", id="call"),
+        pytest.param("offline 7", 1, "ENOENT", "node 7 has no memory blocks", id="blocks"),
+        pytest.param("task unpin a heap", 1, "EINVAL", "no pin of this range is held", id="row"),
+        pytest.param("migratepages a 0 9", 1, None, "<9> is invalid", id="numactl's"),
+        pytest.param("ps --nothing", 2, None, "No such option '--nothing'.", id="usage"),
+        pytest.param("cpuset none", 2, None, "No such command 'none'.", id="command"),
+        pytest.param("trace qqq", 2, None, "No such command 'qqq'.", id="traced command"),
+        pytest.param(
+            "run no.yaml",
+            2,
+            None,
+            "no.yaml: cannot be read: No such file or directory; expected a file",
+            id="scenario",
+        ),
+    ],
+)
+def test_what_fails_prints_an_object_too(
+    shell: Shell, line: str, exit_code: int, errno: str | None, why: str
+) -> None:
+    failed, plain = shell(f"{line} --json"), shell(line)
+    assert (failed.exit, failed.stderr) == (exit_code, plain.stderr)
+    value = body(failed.stdout)
+    assert (value["ret"], value["errno"], value["why"]) == (-1, errno, why)
+
+
+def test_a_command_without_json_prints_none(shell: Shell) -> None:
+    assert shell("cat /proc/none --json").stdout == ""

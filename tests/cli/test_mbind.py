@@ -80,7 +80,7 @@ def test_strict_with_a_pinned_page_keeps_the_policy(shell: Shell) -> None:
     assert shell("mbind a heap 32KiB bind:1 --move --strict") == Outcome(
         1,
         "",
-        "mbind: Input/output error\n"
+        "mbind: Input/output error: a misplaced page stayed where it was\n"
         "pymigrate: 1 page of process 100 stayed: 1 pinned;"
         " `pymigrate explain --last` says more\n",
     )
@@ -90,5 +90,6 @@ def test_strict_with_a_pinned_page_keeps_the_policy(shell: Shell) -> None:
 def test_json(shell: Shell) -> None:
     assert shell.json("mbind a heap 32KiB bind:0") == {"ret": 0, "errno": None}
     assert shell("mbind a heap 1MiB bind:0 --json").stdout == (
-        '{\n  "schema": 1,\n  "ret": -1,\n  "errno": "EFAULT"\n}\n'
+        '{\n  "schema": 1,\n  "ret": -1,\n  "errno": "EFAULT",\n'
+        '  "why": "the range has a hole"\n}\n'
     )

@@ -46,7 +46,10 @@ def test_dry_run_changes_nothing(shell: Shell) -> None:
             "online 1 --blocks 1",
             "No such file or directory: memory block 1 is not of node 1, but 2-3\n",
         ),
-        ("offline 1 --as 1000", "Permission denied\n"),
+        (
+            "offline 1 --as 1000",
+            "Permission denied: only root may take memory away, or give it back\n",
+        ),
     ],
 )
 def test_refused(shell: Shell, command: str, message: str) -> None:

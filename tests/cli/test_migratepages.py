@@ -3,6 +3,10 @@ import pytest
 from tests.cli.conftest import Outcome, Shell
 
 NONE_7 = Outcome(1, "", "migrate_pages: No such process: there is no process 7\n")
+NO_TARGET = "none of the new nodes has memory and is allowed to the caller"
+OTHERS = (
+    "uid 27 may not inspect process 100 of uid 26 (ptrace access; CAP_SYS_PTRACE would allow it)"
+)
 NOBODY = Outcome(1, "", "migrate_pages: No such process: there is no process called nobody\n")
 HEAP = "default heap anon=8 dirty=8 active=0 {} kernelpagesize_kB=4"
 
@@ -54,8 +58,8 @@ def test_wrong_nodes_are_answered_as_numactl_does(
         ("nobody 0 1 -v", NOBODY),
         ("7 0 1 -q", Outcome(1, "", "migrate_pages: No such process\n")),
         ("-- -1 0 1", Outcome(1, "", NONE_7.stderr.replace("7", "-1"))),
-        ("100 0 ''", Outcome(1, "", "migrate_pages: Invalid argument\n")),
-        ("100 0 1 --as 27", Outcome(1, "", "migrate_pages: Operation not permitted\n")),
+        ("100 0 ''", Outcome(1, "", f"migrate_pages: Invalid argument: {NO_TARGET}\n")),
+        ("100 0 1 --as 27", Outcome(1, "", f"migrate_pages: Operation not permitted: {OTHERS}\n")),
     ],
     ids=["pid", "name", "verbose", "quiet", "negative", "no target", "of another user"],
 )
@@ -127,7 +131,10 @@ def test_json(shell: Shell) -> None:
     }
     refused = shell("migratepages 7 0 1 --json")
     assert refused == Outcome(
-        1, '{\n  "schema": 1,\n  "ret": -1,\n  "errno": "ESRCH"\n}\n', NONE_7.stderr
+        1,
+        '{\n  "schema": 1,\n  "ret": -1,\n  "errno": "ESRCH",\n'
+        '  "why": "there is no process 7"\n}\n',
+        NONE_7.stderr,
     )
 
 

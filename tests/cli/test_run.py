@@ -29,13 +29,16 @@ def steps(shell: Shell) -> Shell:
     return shell
 
 
+WHY = "nodes 9 are not allowed to process 100 (CAP_SYS_NICE would drop them)"
+
+
 def test_output(steps: Shell) -> None:
     assert steps("run steps.yaml") == Outcome(
         0,
         "   1 migrate_pages ret=0\n"
         '   2 numa_maps lines=[{"policy": "default", "start": 0, "file": "/dev/zero (deleted)",'
         ' "dirty": 4, "mapmax": 2, "active": 0, "nodes": {"0": 4}, "kernelpagesize_kB": 4}]\n'
-        "   3 migrate_pages ret=-1 errno=EPERM\n",
+        f"   3 migrate_pages ret=-1 errno=EPERM: {WHY}\n",
     )
 
 
@@ -44,14 +47,14 @@ def test_json(steps: Shell) -> None:
     assert first.pop("estimated")["unmap_us"] == 9.9
     assert first == {"op": "migrate_pages", "ret": 0, "errno": None}
     assert maps["lines"][0]["nodes"] == {"0": 4}
-    assert last == {"op": "migrate_pages", "ret": -1, "errno": "EPERM"}
+    assert last == {"op": "migrate_pages", "ret": -1, "errno": "EPERM", "why": WHY}
 
 
 @pytest.mark.parametrize(
     ("option", "record"),
     [
         ("", "   1 set_mempolicy ret=0\n"),
-        ("--kernel 6.1", "   1 set_mempolicy ret=-1 errno=EINVAL\n"),
+        ("--kernel 6.1", "   1 set_mempolicy ret=-1 errno=EINVAL: 6 is not a policy mode\n"),
         ("--kernel 7.2", "   1 set_mempolicy ret=0\n"),
     ],
 )

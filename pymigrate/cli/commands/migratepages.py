@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from pymigrate.cli.call import access_of, meanwhile_option, system_call
-from pymigrate.cli.common import Options, common_options, find_task
+from pymigrate.cli.common import Options, common_options, find_task, print_json
 from pymigrate.interface import made
 from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Nodemask
@@ -35,18 +35,22 @@ def command(
     so then, and -v which and why.
     """
     with system_call(options, "migrate_pages") as call:
-        old, new = _nodes(call.machine, from_nodes), _nodes(call.machine, to_nodes)
+        old, new = (_nodes(call.machine, text, options.json) for text in (from_nodes, to_nodes))
         task = call.shell if pid == "0" else find_task(call.machine, pid)
         call.noted.find_left = lambda stays: stayed.rows(call.machine, task, stays)
         with made.meanwhile(call.machine, access_of(call.machine, meanwhile), call.answer):
             call.answer["ret"] = migrate.migrate_pages(call.machine, call.shell, task, old, new)
 
 
-def _nodes(machine: Machine, text: str) -> Nodemask:
+def _nodes(machine: Machine, text: str, is_json: bool) -> Nodemask:
     """The nodes of an argument; ends the command as numactl's programs do if it is wrong."""
     try:
         return parse_nodestring(text, machine.memory_nodes, len(machine.nodes))
     except RefusedError as refused:
         click.echo(refused.stderr, err=True, nl=False)
-        click.echo(f"<{text}> is invalid")
+        message = f"<{text}> is invalid"
+        if is_json:
+            print_json({"ret": -1, "errno": None, "why": message})
+        else:
+            click.echo(message)
         raise click.exceptions.Exit(1) from None

@@ -27,7 +27,7 @@ PROGRESS_STEPS = 200  # fewer steps are done before a progress bar could be read
 
 
 # What stands below a record's line, or is its beginning.
-_MORE = ("op", "balanced", "ended", "estimated", "scans", "tasks", "trace")
+_MORE = ("op", "balanced", "ended", "estimated", "scans", "tasks", "trace", "why")
 
 
 class Watched(NamedTuple):
@@ -131,7 +131,8 @@ def _line(number: int, record: Record) -> str:
         more.append(cost.format_line(cost.from_json(record["estimated"])))
     more += record.get("trace", ())
     below = "".join(f"\n       {line}" for line in more)
-    return " ".join([f"{number:4}", str(record["op"]), *fields]) + below
+    why = f": {record['why']}" if record.get("why") else ""
+    return " ".join([f"{number:4}", str(record["op"]), *fields]) + why + below
 
 
 def _reach(task: dict[str, Any]) -> str:

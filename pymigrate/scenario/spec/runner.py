@@ -22,8 +22,12 @@ class Step(Model):
         """Execute it; its record, but for `op`. Raises KernelError for what the kernel refuses."""
 
     def refused(self, error: KernelError) -> Record:
-        """The record where it was refused."""
+        """The record where it was refused, but for why."""
         return {"ret": -1, "errno": error.errno}
+
+    def failed(self, error: KernelError) -> Record:
+        """The same, with the rule that refused it."""
+        return self.refused(error) | ({"why": error.why} if error.why else {})
 
 
 class Runner:
@@ -58,7 +62,7 @@ class Runner:
         try:
             answer = step.run(self)
         except KernelError as error:
-            answer = step.refused(error)
+            answer = step.failed(error)
         return {"op": step.op, **answer}
 
     def task(self, name: str) -> Task:

@@ -94,7 +94,7 @@ class CallStep(Step):
         except KernelError as error:
             if not told:
                 raise
-            return self.refused(error) | told
+            return self.failed(error) | told
         self._name(runner, answer)
         record: Record = {"ret": 0, "errno": None} if self.call.has_errno else {}
         record |= {
@@ -105,7 +105,7 @@ class CallStep(Step):
         return record | told
 
     def refused(self, error: KernelError) -> Record:
-        """The record where it was refused."""
+        """The record where it was refused, but for why."""
         return {"ret": -1, "errno": error.errno, **{key: [] for key in self.call.lists}}
 
     def given(self, key: str) -> Any:  # what pydantic made of it

@@ -23,6 +23,7 @@ from pymigrate.views.pages.pieces import Piece, pieces
 from pymigrate.views.pages.regions import region_offsets
 from pymigrate.views.proc.numa_maps import policy_text
 from pymigrate.views.why.reasons import ABSENT, BAD, REASONS, THERE, ZERO
+from pymigrate.views.why.stayed import no_memory
 
 _NO_PAGES = (ABSENT, ZERO, BAD)  # reasons of pages that no frame is behind
 _NAMED = 5  # processes of a list that are named
@@ -58,21 +59,20 @@ class Refusal(NamedTuple):
 
 
 def refusals(machine: Machine, task: Task, question: Question) -> list[Refusal]:
-    """What keeps all pages where they are: permission, and the node that is named."""
+    """What keeps all pages where they are: permission, and the node that is named.
+
+    Raises KernelError ENODEV, as move_pages() does, for one that no page can go to.
+    """
     found = []
     caller, to = question.caller, question.to
+    if to is not None and to not in machine.memory_nodes:
+        raise KernelError("ENODEV", no_memory(machine, to))
     try:
         check_access(caller, task)
     except KernelError as error:
         shows = "EPERM of migrate_pages and move_pages"
         found.append(Refusal(error.why, shows, f"call as root, or as uid {task.uid}"))
-    if to is None:
-        return found
-    if to not in machine.memory_nodes:
-        why = f"node {to} {'has no memory' if to in machine.nodes else 'does not exist'}"
-        shows = "EINVAL of migrate_pages and mbind, ENODEV of move_pages"
-        found.append(Refusal(why, shows, f"name one of nodes {machine.memory_nodes}"))
-    elif to not in cpuset_mems_allowed(machine, task):
+    if to is not None and to not in cpuset_mems_allowed(machine, task):
         why = f"node {to} is not allowed to process {task.pid} by its cpuset {task.cpuset or '/'}"
         shows = "EACCES of move_pages; EPERM of migrate_pages without CAP_SYS_NICE; EINVAL of mbind"
         found.append(Refusal(why, shows, "add the node to the cpuset: pymigrate cpuset set"))
@@ -100,7 +100,7 @@ def rows(machine: Machine, task: Task, question: Question) -> list[Verdict]:
 def format_rows(task: Task, refused: list[Refusal], verdicts: list[Verdict]) -> str:
     """Text for people: what is refused, a line for each run, then what the reasons mean."""
     lines = [f"all pages of process {task.pid} stay: {each.why}" for each in refused]
-    lines += [_line(row) for row in verdicts]
+    lines += [_line(row, "would move otherwise" if refused else "would move") for row in verdicts]
     for each in refused:
         lines += [f"{each.why}:", f"  shows in {each.shows}", f"  cure: {each.cure}"]
     lines += legend([row.why for row in verdicts if row.why and row.why != THERE])
@@ -133,11 +133,11 @@ def as_json(row: Verdict) -> dict[str, object]:
     }
 
 
-def _line(row: Verdict) -> str:
+def _line(row: Verdict, moves: str) -> str:
     nodes = " ".join(f"N{nid}={nr}" for nid, nr in sorted(row.nodes.items()))
     what = f"{row.mapping}: {counted(row.nr, 'page')}" + (f" ({nodes})" if nodes else "")
     if not row.why:
-        return f"{what} would move" + (f"; {row.note}" if row.note else "")
+        return f"{what} {moves}" + (f"; {row.note}" if row.note else "")
     verb = "are" if row.why in (*_NO_PAGES, THERE) else "would stay:"
     rest = "".join(f"; {text}" for text in (row.detail, row.note) if text)
     return f"{what} {verb} {REASONS[row.why].text}{rest}"
@@ -181,9 +181,7 @@ class _Room:
         self.left: int | None = None  # None: nobody asked
         caller, to = question.caller, question.to
         if to is not None:
-            known = to in machine.memory_nodes
-            where = ThisNode(to)
-            self.left = room_for(machine, caller, where) if known else None
+            self.left = room_for(machine, caller, ThisNode(to))
         else:
             self.open = {
                 nid for nid in machine.memory_nodes if room_for(machine, caller, ThisNode(nid)) > 0

@@ -101,6 +101,11 @@ def why_ended(machine: Machine, task: Task, errno: str, nodes: Iterable[int]) ->
     node = next(node for node in nodes if node not in allowed)
     if node in machine.memory_nodes:
         return f"node {node} is not allowed to process {task.pid} by its cpuset"
+    return no_memory(machine, node)
+
+
+def no_memory(machine: Machine, node: int) -> str:
+    """Why no page can go to *node*, which is none of memory_nodes."""
     return f"node {node} {'has no memory' if node in machine.nodes else 'does not exist'}"
 
 

@@ -271,6 +271,12 @@ def test_explain_says_what_would_keep_pages(machine: Machine) -> None:
     assert run.cure == "call as root; for move_pages and mbind with --move-all"
 
 
+def test_a_node_that_does_not_exist_is_no_place_to_go(machine: Machine) -> None:
+    with pytest.raises(KernelError, match="No such device") as refused:
+        machine.explain("a", to=7)
+    assert refused.value.why == "node 7 does not exist"
+
+
 def test_trace_holds_the_events_of_its_block(machine: Machine) -> None:
     with machine.trace() as trace:
         machine.move_pages("a", HEAP, 1)

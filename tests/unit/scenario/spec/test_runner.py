@@ -152,17 +152,21 @@ def test_pages_go_to_a_device_and_come_back() -> None:
     assert counted["delta"] == {}
 
 
+NO_PART = "the range is not a part of one mapping"
+
+
 @pytest.mark.parametrize(
-    ("what", "errno"),
+    ("what", "errno", "why"),
     [
-        pytest.param("length: 0, to: gpu", "EINVAL", id="nothing"),
-        pytest.param("length: 20KiB, to: gpu", "EINVAL", id="beyond the mapping"),
-        pytest.param("to: npu", "ENODEV", id="no such device"),
+        pytest.param("length: 0, to: gpu", "EINVAL", NO_PART, id="nothing"),
+        pytest.param("length: 20KiB, to: gpu", "EINVAL", NO_PART, id="beyond the mapping"),
+        pytest.param("to: npu", "ENODEV", "there is no device called npu", id="no such device"),
     ],
 )
-def test_migrate_vma_that_fails(what: str, errno: str) -> None:
+def test_migrate_vma_that_fails(what: str, errno: str, why: str) -> None:
     text = f"  - {{op: migrate_vma, task: a, at: buf, {what}}}\n"
-    assert records(DEVICES + text)[-1] == {"op": "migrate_vma", "ret": -1, "errno": errno}
+    refused = {"op": "migrate_vma", "ret": -1, "errno": errno, "why": why}
+    assert records(DEVICES + text)[-1] == refused
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pymigrate.errors import KernelError
 from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
@@ -89,9 +90,16 @@ def test_node_without_memory() -> None:
     machine = nodes_with("64MiB", "0")
     task = new_task(machine)
     touched(machine, task, "8KiB")
-    question = Question(machine.shell_of(0), 1)
+    for to, why in ((1, "node 1 has no memory"), (2, "node 2 does not exist")):
+        with pytest.raises(KernelError, match="No such device") as refused:
+            refusals(machine, task, Question(machine.shell_of(0), to))
+        assert (refused.value.errno, refused.value.why) == ("ENODEV", why)
+
+
+def test_what_permission_keeps_would_move_otherwise(machine: Machine, task: Task) -> None:
+    touched(machine, task, "8KiB")
+    question = Question(machine.shell_of(7))
     [refused] = refusals(machine, task, question)
-    assert refused.why == "node 1 has no memory"
-    assert format_rows(task, [refused], rows(machine, task, question)).splitlines()[0] == (
-        f"all pages of process {task.pid} stay: node 1 has no memory"
-    )
+    first, second, *_ = format_rows(task, [refused], rows(machine, task, question)).splitlines()
+    assert first == f"all pages of process {task.pid} stay: {refused.why}"
+    assert second.endswith("would move otherwise")
