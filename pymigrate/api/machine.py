@@ -103,7 +103,7 @@ class Machine(Movers):
                 tuple(group.cpus),
                 tuple(group.mems),
                 group.memory_migrate,
-                tuple(task.pid for task in self._core.tasks.values() if task.cpuset == name),
+                tuple(task.pid for task in self._core.processes if task.cpuset == name),
             )
             for name, group in self._core.cpusets.items()
         }
@@ -190,7 +190,7 @@ class Machine(Movers):
         new_cpus = None if cpus is None else set_of(Cpumask, cpus)
         new_mems = None if mems is None else set_of(Nodemask, mems)
         shell = self._caller(None, uid)
-        members = [task for task in self._core.tasks.values() if task.cpuset == name]
+        members = [task for task in self._core.processes if task.cpuset == name]
         return self._followed(
             members,
             lambda: cpuset.change(self._core, shell, name, new_cpus, new_mems, memory_migrate),
@@ -354,8 +354,14 @@ class Machine(Movers):
             raise ValueError(f"a task is called {name!r} already")
         return process.fork(self._core, self._task(who), name).pid
 
+    def clone(self, who: Who, name: str) -> int:
+        """Make a thread of a task's process, to be called *name*; returns its pid."""
+        if name in self.tasks:
+            raise ValueError(f"a task is called {name!r} already")
+        return process.clone(self._core, self._task(who), name).pid
+
     def exit(self, who: Who) -> None:
-        """End a task."""
+        """End a thread, or a process with all its threads."""
         process.exit_task(self._core, self._task(who))
 
     def sched_setaffinity(self, who: Who, cpus: Set) -> None:
@@ -416,8 +422,7 @@ class Machine(Movers):
 
     def show(self, who: Who | None = None, *, width: int = 80) -> str:
         """A drawing of the nodes, and of the memory of each task, or of one."""
-        by_pid = [task for _, task in sorted(self._core.tasks.items())]
-        tasks = by_pid if who is None else [self._task(who)]
+        tasks = self._core.processes if who is None else [self._task(who)]
         cells = show.cells_that_fit(self._core, tasks, width)
         return show.format_rows(show.rows(self._core, tasks, cells), width)
 

@@ -101,6 +101,11 @@ def fork(machine: Machine, task: Task, name: str) -> Answer:
     return {"pid": process.fork(machine, task, name).pid}
 
 
+def clone(machine: Machine, task: Task, name: str) -> Answer:
+    """Make a thread; `pid` is the thread's."""
+    return {"pid": process.clone(machine, task, name).pid}
+
+
 def sched_setaffinity(machine: Machine, caller: Task, task: Task, cpus: Cpumask) -> Answer:
     """Bind a task to CPUs. Raises KernelError EPERM if *caller* is neither its owner nor root."""
     if caller.uid not in (0, task.uid):

@@ -36,7 +36,7 @@ WHOLE = (0, 1 << 47)  # bytes of addresses
 
 def left_by_cpuset_set(machine: Machine, caller: Task, name: str, *_: object) -> FindLeft | None:
     """What finds the pages that do not follow when the cpuset's nodes change."""
-    return _left_by(machine, name, [t for t in machine.tasks.values() if t.cpuset == name])
+    return _left_by(machine, name, [t for t in machine.processes if t.cpuset == name])
 
 
 def cpuset_attach(machine: Machine, caller: Task, name: str, task: Task) -> Answer:

@@ -155,8 +155,22 @@ _MEMORY = (
         unrecorded=("pid",),
     ),
     Call(
+        "clone",
+        "Make a thread of the task's process, with the task's policy, CPUs and cpuset.",
+        (
+            Argument("task", kind.TASK, "the task that makes the call", metavar="PID"),
+            Argument("as", kind.NEW_TASK, "the thread's name", metavar="NAME"),
+        ),
+        "interface.memory.clone",
+        "task clone",
+        "It shares the memory, and its regions' names; the policy, the CPUs and NUMA balancing's"
+        " statistics are its own from then on. Prints the thread's pid.",
+        "{pid}",
+        unrecorded=("pid",),
+    ),
+    Call(
         "exit",
-        "End the task; its children go on, and its pid is free at once.",
+        "End the task, a process with its threads; children go on, and pids are free at once.",
         (Argument("task", kind.TASK, "the task that makes the call", metavar="PID"),),
         "syscalls.process.exit_task",
         "task exit",

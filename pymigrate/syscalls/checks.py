@@ -19,7 +19,7 @@ def check_access(caller: Task, target: Task) -> None:
     CAP_SYS_PTRACE allows it all; CAP_SYS_NICE does not help. Mirrors __ptrace_may_access() with
     PTRACE_MODE_READ_REALCREDS, and cap_ptrace_access_check().
     """
-    if caller.pid == target.pid or caller.has(Cap.SYS_PTRACE):
+    if caller.tgid == target.tgid or caller.has(Cap.SYS_PTRACE):
         return
     if caller.uid != target.uid:
         why = f"uid {caller.uid} may not inspect process {target.pid} of uid {target.uid}"

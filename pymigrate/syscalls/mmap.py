@@ -47,7 +47,8 @@ def place_region(machine: Machine, task: Task, name: str, length: int, align: in
     step = max(align >> PAGE_SHIFT, 1)
     start = -(-machine.next_region // step) * step
     nr = pages_of(length)
-    machine.regions[task.name, name] = Region(task.name, name, start, nr)
+    owner = machine.process_of(task).name
+    machine.regions[owner, name] = Region(owner, name, start, nr)
     if (start + nr) << PAGE_SHIFT > TASK_SIZE:
         raise KernelError("ENOMEM", "the address space has no room for it")
     machine.next_region = start + nr + 1

@@ -1,4 +1,4 @@
-"""fork(2), exit(2), sched_setaffinity(2), and plain loads and stores."""
+"""fork(2), clone(2), exit(2), sched_setaffinity(2), and plain loads and stores."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -21,8 +21,13 @@ def fork(machine: Machine, task: Task, name: str) -> Task:
     return _fork.fork(machine, task, name)
 
 
+def clone(machine: Machine, task: Task, name: str) -> Task:
+    """Another thread of *task*'s process, to be called *name*."""
+    return _fork.clone(machine, task, name)
+
+
 def exit_task(machine: Machine, task: Task) -> None:
-    """End *task*, with all that it has mapped or holds."""
+    """End *task*: a thread alone, or a process with all that it has mapped or holds."""
     _exit.exit_task(machine, task)
 
 

@@ -113,8 +113,7 @@ class System:
 
     def processes(self) -> list[Process]:
         """All processes but the program's own, by pid."""
-        tasks = sorted(self.machine.tasks.items())
-        return [self._process(task) for _, task in tasks if task is not self.task]
+        return [self._process(task) for task in self.machine.processes if task is not self.task]
 
     def find(self, pid: int) -> Process | None:
         """The process that a PID argument means."""

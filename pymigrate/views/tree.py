@@ -1,5 +1,6 @@
 """The machine as a tree of files: what a path below /proc and /sys reads."""
 
+from collections.abc import Callable
 from functools import cache
 
 from pymigrate.mm.state.machine import Machine
@@ -53,7 +54,7 @@ def _proc(machine: Machine) -> Entries:
         "self": _dir_of_task(machine, machine.shell_of(0)),
     }
     tasks: dict[str, Entry] = {
-        str(pid): _dir_of_task(machine, task) for pid, task in machine.tasks.items()
+        str(task.pid): _dir_of_task(machine, task) for task in machine.processes
     }
     return entries | tasks
 
@@ -61,11 +62,9 @@ def _proc(machine: Machine) -> Entries:
 def _dir_of_task(machine: Machine, task: Task) -> Dir:
     """The files of /proc/PID. There are no arguments: the command line is the comm."""
     rows = cache(lambda: smaps.rows(machine, task))
-    of_thread: Entries = {
-        "comm": file_of(task.comm),
-        "sched": File(lambda: sched.sched(machine, task)),
-        "stat": File(lambda: status.stat(machine, task, rows())),
-        "status": File(lambda: status.format_status(status.status(machine, task, rows()))),
+    threads: Entries = {
+        str(thread.pid): dir_of(_files_of_thread(machine, thread, rows))
+        for thread in machine.threads_of(task)
     }
     entries: Entries = {
         "cgroup": File(lambda: cgroup_path(machine, task)),
@@ -79,9 +78,20 @@ def _dir_of_task(machine: Machine, task: Task) -> Dir:
         "smaps": File(lambda: smaps.format_rows(rows())),
         "smaps_rollup": File(lambda: smaps.format_rollup(rows())),
         "statm": File(lambda: status.statm(machine, task, rows())),
-        "task": dir_of({str(task.pid): dir_of(of_thread)}),
+        "task": dir_of(threads),
     }
-    return dir_of(entries | of_thread)
+    return dir_of(entries | _files_of_thread(machine, task, rows))
+
+
+def _files_of_thread(
+    machine: Machine, thread: Task, rows: Callable[[], list[smaps.SmapsRow]]
+) -> Entries:
+    return {
+        "comm": file_of(thread.comm),
+        "sched": File(lambda: sched.sched(machine, thread)),
+        "stat": File(lambda: status.stat(machine, thread, rows())),
+        "status": File(lambda: status.format_status(status.status(machine, thread, rows()))),
+    }
 
 
 def _stat(machine: Machine) -> str:

@@ -104,6 +104,22 @@ def test_fork_and_exit(shell: Shell) -> None:
     )
 
 
+def test_clone_makes_a_thread(shell: Shell) -> None:
+    assert shell("task clone a worker") == Outcome(0, "1000\n")
+    assert shell.maps("worker") == shell.maps("a")
+    assert "worker" not in shell.out("ps")
+    shell.out("task mmap worker new 16KiB")
+    assert "new" in shell.out("explain a --to 1")
+    assert shell.out("cat /proc/100/task/1000/status").splitlines()[3:6] == [
+        "Tgid:\t100",
+        "Ngid:\t0",
+        "Pid:\t1000",
+    ]
+    assert "Threads:\t2\n" in shell.out("cat /proc/100/status")
+    assert shell("task exit a") == Outcome(0)
+    assert shell("task exit worker").exit == 1
+
+
 def test_pin_holds_pages_until_unpin(shell: Shell) -> None:
     assert shell("task pin a heap+0:8KiB") == Outcome(0)
     shell.out("migratepages a 0 1 -q")

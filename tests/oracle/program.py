@@ -246,8 +246,9 @@ _STEPS: dict[str, Callable[[Hardware, Step], Values]] = {
     "exec": _exec,
 } | dict.fromkeys(
     """
-    munmap touch mlock munlock fork exit sched_setaffinity set_mempolicy_home_node migrate_pages
-    pin unpin soft_offline cpuset_create cpuset_set cpuset_attach ksm placement numa_maps vmstat
+    munmap touch mlock munlock fork clone exit sched_setaffinity set_mempolicy_home_node
+    migrate_pages pin unpin soft_offline cpuset_create cpuset_set cpuset_attach ksm placement
+    numa_maps vmstat
     """.split(),
     _nothing,
 )

@@ -24,7 +24,7 @@ def check(machine: Machine) -> None:
     for nid, node in machine.nodes.items():
         check_node(node, nodes[nid])
     check_sums(machine, nodes)
-    mapped = sum(check_task(machine, task) for task in machine.tasks.values())
+    mapped = sum(check_task(machine, task) for task in machine.processes)
     check_shares(machine, nodes, mapped)
 
 

@@ -98,6 +98,7 @@ class Program:
         self.tasks = ["a", "b"][: len(self.uids)]
         self.regions: dict[str, dict[str, int]] = {task: {} for task in self.tasks}  # pages
         self.names = {"alloc": 0, "cma_alloc": 0, "cpuset_create": 0}
+        self.threads: dict[str, str] = {}  # with their processes
         self.pins: list[Step] = []
         self.steps: list[Step] = []
         self.made = 0
@@ -137,7 +138,7 @@ class Program:
         """One more step: a call whose arguments are drawn by their kinds."""
         call = CALLS[self.pick([*OFTEN, *CALLS])]
         who = self.pick(self.tasks)
-        if call.op in ("free", "cma_release", "exit", "fork", "unpin"):
+        if call.op in ("free", "cma_release", "exit", "fork", "clone", "unpin"):
             self.special(call.op, who)
             return
         if not self.regions[who] and any(a.kind.name in ("range", "place") for a in call.arguments):
@@ -162,15 +163,20 @@ class Program:
 
     def special(self, op: str, who: str) -> None:
         """What needs something that an earlier step has made."""
-        if op == "fork" and len(self.tasks) < MAX_TASKS:
+        if op in ("fork", "clone") and len(self.tasks) < MAX_TASKS:
             child = self.name("c")
             self.steps.append({"op": op, "task": who, "as": child})
             self.tasks.append(child)
-            self.regions[child] = dict(self.regions[who])
+            is_thread = op == "clone"
+            self.regions[child] = self.regions[who] if is_thread else dict(self.regions[who])
+            if is_thread:
+                self.threads[child] = self.threads.get(who, who)
         elif op == "exit" and len(self.tasks) > 2:
-            self.steps.append({"op": op, "task": who})
-            self.tasks.remove(who)
-            self.pins = [pin for pin in self.pins if pin["task"] != who]
+            ending = {who, *(t for t, process in self.threads.items() if process == who)}
+            if len(ending) < len(self.tasks):
+                self.steps.append({"op": op, "task": who})
+                self.tasks = [task for task in self.tasks if task not in ending]
+                self.pins = [pin for pin in self.pins if pin["task"] not in ending]
         elif op == "unpin" and self.pins:
             pin = self.pins.pop(self.draw(st.integers(0, len(self.pins) - 1)))
             self.steps.append(pin | {"op": op})

@@ -43,5 +43,5 @@ class _Row(NamedTuple):
 
 
 def _row(machine: Machine, group: Cpuset) -> _Row:
-    pids = [task.pid for task in machine.tasks.values() if task.cpuset == group.name]
+    pids = [task.pid for task in machine.processes if task.cpuset == group.name]
     return _Row(group.name or "/", str(group.cpus), str(group.mems), group.memory_migrate, pids)

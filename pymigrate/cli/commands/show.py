@@ -35,8 +35,7 @@ def command(options: Options, pid: str | None, zone: str | None) -> None:
         return
     width = shutil.get_terminal_size().columns
     with options.session() as machine:
-        by_pid = [task for _, task in sorted(machine.tasks.items())]
-        tasks = [find_task(machine, pid)] if pid else by_pid
+        tasks = [find_task(machine, pid)] if pid else machine.processes
         cells = JSON_CELLS if options.json else show.cells_that_fit(machine, tasks, width)
         picture = show.rows(machine, tasks, cells)
     if options.json or not _draw(show.lines(picture, width), width):

@@ -36,6 +36,7 @@ from pymigrate.mm.spaces.anon_pages import vma_policy
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Node
+from pymigrate.mm.state.numa import NumaVma
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.uapi import BALANCING
@@ -51,7 +52,7 @@ def hint_fault(machine: Machine, task: Task, vma: Vma, run: PteRun) -> None:
 
     Each folio takes one fault. Mirrors do_numa_page() and do_huge_pmd_numa_page().
     """
-    note_fault(vma)
+    note_fault(task, vma)
     for lane in in_one_lane(run):
         for alike in _folios(machine, lane):
             fault_alike(machine, task, vma, [alike])
@@ -67,10 +68,14 @@ def fault_alike(machine: Machine, task: Task, vma: Vma, parts: list[PteRun]) -> 
         parts = _fault(machine, task, vma, parts)
 
 
-def note_fault(vma: Vma) -> None:
-    """Note that *vma* is used, so that scans do not pass it over."""
+def note_fault(task: Task, vma: Vma) -> None:
+    """Note that *task* uses *vma*, so that its scans do not pass it over.
+
+    Mirrors vma_set_access_pid_bit().
+    """
     if vma.numab is not None:
-        vma.numab = vma.numab._replace(faulted=1)
+        faulted = vma.numab.faulted | NumaVma.bit_of(task.pid)
+        vma.numab = vma.numab._replace(faulted=faulted)
 
 
 def _folios(machine: Machine, run: PteRun) -> Iterator[PteRun]:
@@ -315,7 +320,7 @@ def hint_faults(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
         first = runs[0].start
         hint_fault(machine, task, vma, runs[0].clip(first, first + 1))
         runs = _hinted(task, first + 1, b)
-    note_fault(vma)
+    note_fault(task, vma)
     groups: dict[_Alike, list[PteRun]] = {}
     for run in runs:
         for part, alike in _parts(machine, run):

@@ -14,13 +14,12 @@ from pymigrate.mm.frames.frames import folio_of, uniform_parts, update_frames, w
 from pymigrate.mm.frames.hot_pages import NORMAL, access_time, uses_access_time
 from pymigrate.mm.frames.memory_tiers import node_is_toptier
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.numa import NumaVma
+from pymigrate.mm.state.numa import TICK, NumaVma
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma, is_migratable
 from pymigrate.uapi import BALANCING
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT, huge_ceil
 
-TICK = 4  # ms: HZ is 250
 _MAX_SCAN_WINDOW = 2560  # MB that are scanned in a second at most
 _VIRTUAL = 8  # times what a scan changes may be looked at
 _PID_RESET = 4  # scan delays, after which marks of tasks that have faulted grow old
@@ -160,7 +159,7 @@ class _Walk:
         numa = self.mm.numa
         return (
             numa.seq - state.start_seq < _TRIED_FIRST
-            or bool(state.faulted or state.faulted_before)
+            or bool((state.faulted | state.faulted_before) & NumaVma.bit_of(self.task.pid))
             or numa.offset > vma.start
             or numa.seq > state.prev_seq + 1
         )
@@ -201,7 +200,8 @@ def change_prot_numa(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> 
     Counts numa_pte_updates and numa_huge_pte_updates. Mirrors change_pte_range() and
     change_huge_pmd().
     """
-    here = -1 if vma.is_shared else machine.local_node(task)
+    is_alone = not vma.is_shared and machine.mm_users(task.mm) == 1
+    here = machine.local_node(task) if is_alone else -1
     nids = (nid for nid, node in machine.nodes.items() if node.zones)
     wanted = {nid for nid in nids if _is_wanted(machine, nid)}
     changed = huge = 0

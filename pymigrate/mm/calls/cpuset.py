@@ -82,7 +82,7 @@ def update_cpumask(machine: Machine, cpuset: Cpuset, cpus: Cpumask) -> None:
 
 
 def attach(machine: Machine, task: Task, target: Cpuset) -> None:
-    """Move *task* into *target*; its memory follows if *target* has memory_migrate.
+    """Move *task*'s process into *target*; its memory follows if *target* has memory_migrate.
 
     Raises KernelError ENOSPC. Mirrors cpuset_can_attach() and cpuset_attach().
     """
@@ -92,13 +92,16 @@ def attach(machine: Machine, task: Task, target: Cpuset) -> None:
     allowed, before = effective_mems(machine, target), effective_mems(machine, source)
     if not allowed or not effective_cpus(machine, target):
         raise KernelError("ENOSPC", f"cpuset {target.name} has no CPU or no node")
-    task.cpuset = target.name
+    threads = machine.threads_of(task)
+    for thread in threads:
+        thread.cpuset = target.name
     alike = allowed == before and effective_cpus(machine, target) == effective_cpus(machine, source)
     if alike and not machine.release.cpuset_v1:
         target.old_mems = allowed
         return
-    _change_cpumask(machine, task, target)
-    _change_nodemask(task, allowed)
+    for thread in threads:
+        _change_cpumask(machine, thread, target)
+        _change_nodemask(thread, allowed)
     if target.memory_migrate or allowed != before:
         _rebind_vmas(task, allowed)
     if target.memory_migrate:

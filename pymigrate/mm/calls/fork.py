@@ -27,7 +27,7 @@ from pymigrate.mm.spaces.exit import free_mm
 from pymigrate.mm.spaces.huge_memory import split_huge_pmds
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
-from pymigrate.mm.state.numa import NumaMm, NumaTask
+from pymigrate.mm.state.numa import TICK, NumaMm, NumaTask
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
 
@@ -53,7 +53,8 @@ def fork(machine: Machine, parent: Task, name: str) -> Task:
         pid=machine.next_pid,
         name=name,
         mm=mm,
-        parent=parent.name,
+        parent=machine.process_of(parent).name,
+        thread_of=0,
     )
     machine.next_pid += 1
     machine.add_mm(mm)
@@ -71,6 +72,32 @@ def fork(machine: Machine, parent: Task, name: str) -> Task:
                 raise KernelError("ENOMEM", "there is no memory for a copy of a pinned page")
     machine.tasks[child.pid] = child
     return child
+
+
+def clone(machine: Machine, task: Task, name: str) -> Task:
+    """Another thread of *task*'s process, to be called *name*, with *task*'s policy and CPUs.
+
+    It keeps *task*'s preferred node, but scans are staggered. Mirrors copy_process() with
+    CLONE_THREAD, and init_numa_balancing().
+    """
+    numa = NumaTask(
+        machine.numa_knobs.scan_delay_ms,
+        stamp=2 * TICK,
+        preferred=task.numa.preferred,
+        seq=task.mm.numa.seq,
+    )
+    thread = replace(
+        task,
+        pid=machine.next_pid,
+        name=name,
+        numa=numa,
+        numa_faults={},
+        accesses=[],
+        thread_of=task.tgid,
+    )
+    machine.next_pid += 1
+    machine.tasks[thread.pid] = thread
+    return thread
 
 
 def _copy_pages(machine: Machine, parent: Task, child: Task, vma: Vma, copy: Vma) -> bool:

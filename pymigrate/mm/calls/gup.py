@@ -107,7 +107,7 @@ def _pin(machine: Machine, task: Task, a: int, b: int, end: int, is_long: bool) 
         for page in range(a, end)
         if (run := task.mm.page_table.at(page)) is not None and run.lanes
     )
-    pin = Pin(task.pid, a, b - a, is_long, pfns)
+    pin = Pin(task.tgid, a, b - a, is_long, pfns)
     machine.pins.append(pin)
     change_references(machine, pin, 1)
     return pin
@@ -119,7 +119,7 @@ def unpin_pages(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> 
     Raises KernelError EINVAL if there is no such pin.
     """
     for pin in reversed(machine.pins):
-        if pin[:4] == (task.pid, a, b - a, is_long):
+        if pin[:4] == (task.tgid, a, b - a, is_long):
             drop_pin(machine, pin)
             return
     raise KernelError("EINVAL", "no pin of this range is held")

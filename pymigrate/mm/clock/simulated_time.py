@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import NamedTuple, Protocol
 
-from pymigrate.mm.balance.scan import TICK, task_numa_work, task_tick_numa
+from pymigrate.mm.balance.scan import task_numa_work, task_tick_numa
 from pymigrate.mm.clock.access_sweep import Accessing
 from pymigrate.mm.compact.kcompactd import poll
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.numa import TICK
 from pymigrate.mm.state.task import Task
 
 

@@ -67,7 +67,7 @@ def anon_page_state(
 
 
 def kill_for_memory(machine: Machine, task: Task, page: int) -> None:
-    """Memory ran out at *page*: a task is killed. Raises Fault SIGKILL if it is *task*.
+    """Memory ran out at *page*: a process is killed. Raises Fault SIGKILL if it is *task*'s.
 
     Nobody is, but KernelError ENOMEM is raised, if what will be pinned for long finds no zone at
     all on the nodes that *task* may use: __alloc_pages_slowpath() gives up before it reclaims.
@@ -75,5 +75,5 @@ def kill_for_memory(machine: Machine, task: Task, page: int) -> None:
     if machine.scope.memalloc_pin and not task.mems_allowed & machine.normal_nodes:
         raise KernelError("ENOMEM", "memory that may be pinned for long is on none of its nodes")
     victim = out_of_memory(machine)
-    if victim is None or victim is task:
+    if victim is None or victim.pid == task.tgid:
         raise Fault(SIGKILL, page)

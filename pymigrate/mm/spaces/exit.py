@@ -13,12 +13,19 @@ from pymigrate.mm.state.vma import Vm
 
 
 def exit_task(machine: Machine, task: Task) -> None:
-    """The end of *task*: its memory is unmapped, its pid is free. Mirrors exit_mmap()."""
-    lru_add_drain(machine, task.cpu)
-    unpin_all(machine, task)
-    leave_group(machine, task)
-    del machine.tasks[task.pid]
-    free_mm(machine, task)
+    """The end of *task*, and of its process if it is the first thread: its pid is free.
+
+    Memory goes with the last that has it mapped. Mirrors do_exit(), do_group_exit(), exit_mmap().
+    """
+    ending = [task] if task.thread_of else machine.threads_of(task)
+    for thread in ending:
+        lru_add_drain(machine, thread.cpu)
+        leave_group(machine, thread)
+        del machine.tasks[thread.pid]
+    if not task.thread_of:
+        unpin_all(machine, task)
+    if not machine.mm_users(task.mm):
+        free_mm(machine, task)
 
 
 def free_mm(machine: Machine, task: Task) -> None:
@@ -35,12 +42,12 @@ def free_mm(machine: Machine, task: Task) -> None:
 
 
 def out_of_memory(machine: Machine) -> Task | None:
-    """Kill the task with the most pages; return it, or None if there is none to be killed.
+    """Kill the process with the most pages; return it, or None if there is none to be killed.
 
     Badness is the resident pages alone: a simulated task has no swap, and no oom_score_adj.
     Mirrors out_of_memory(), mm/oom_kill.c.
     """
-    victim = max(machine.tasks.values(), key=resident_pages, default=None)
+    victim = max(machine.processes, key=resident_pages, default=None)
     if victim is None:
         return None
     machine.counters.add("oom_kill")

@@ -10,8 +10,8 @@ from pymigrate.mm.state.vma import Vma
 
 
 def unpin_all(machine: Machine, task: Task) -> None:
-    """Drop all that *task* holds, as closing its files does."""
-    for pin in [pin for pin in machine.pins if pin.pid == task.pid]:
+    """Drop all that *task*'s process holds, as closing its files does."""
+    for pin in [pin for pin in machine.pins if pin.pid == task.tgid]:
         drop_pin(machine, pin)
 
 

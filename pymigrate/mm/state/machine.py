@@ -173,6 +173,24 @@ class Machine:
                 return task
         raise KernelError("ESRCH", f"there is no process called {who}")
 
+    @property
+    def processes(self) -> list[Task]:
+        """The first threads of all processes, by pid."""
+        return [task for _, task in sorted(self.tasks.items()) if not task.thread_of]
+
+    def process_of(self, task: Task) -> Task:
+        """The process of *task*: its first thread."""
+        return self.tasks[task.thread_of] if task.thread_of else task
+
+    def threads_of(self, task: Task) -> list[Task]:
+        """All threads of the process of *task*, the first one before those made later."""
+        tasks = sorted(self.tasks.items())
+        return [other for _, other in tasks if other.tgid == task.tgid] or [task]
+
+    def mm_users(self, mm: Mm) -> int:
+        """How many tasks have the address space *mm*."""
+        return sum(task.mm is mm for task in self.tasks.values())
+
     def add_mm(self, mm: Mm) -> None:
         """Let an address space be there; those of a family number their VMAs together."""
         mm.inserted = next((other.inserted for other in self.mms_of(mm.family)), mm.inserted)
@@ -199,7 +217,7 @@ def find_file(machine: Machine, name: str) -> AddressSpace | None:
 
 def is_mapped(machine: Machine, task: Task, name: str) -> bool:
     """Whether *task* calls some memory *name* that it has not unmapped."""
-    known = machine.regions.get((task.name, name))
+    known = machine.regions.get((machine.process_of(task).name, name))
     return bool(known and task.mm.vmas_between(known.start, known.start + known.nr))
 
 
@@ -224,9 +242,9 @@ def watching(machine: Machine, watch: Watch) -> Iterator[Watch]:
 
 
 def owners_of(machine: Machine, task: Task) -> list[str]:
-    """*task* and its parents, by name, the nearest first."""
+    """The process of *task* and its parents, by name, the nearest first."""
     parents = {other.name: other.parent for other in machine.tasks.values()}
-    owners = [task.name]
+    owners = [machine.process_of(task).name]
     while parents.get(owners[-1]):
         owners.append(parents[owners[-1]])
     return owners

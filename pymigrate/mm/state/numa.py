@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 SCAN_DELAY = 1000  # ms
+TICK = 4  # ms: HZ is 250
+_GOLDEN_RATIO_32 = 0x61C88647
 
 
 class NumaKnobs(NamedTuple):
@@ -48,17 +50,19 @@ class NumaMm(NamedTuple):
 
 
 class NumaVma(NamedTuple):
-    """What balancing remembers of a VMA that a scan has met. Mirrors struct vma_numab_state.
-
-    It has no bits of pids, for an address space has just one task.
-    """
+    """What balancing remembers of a VMA that a scan has met. Mirrors struct vma_numab_state."""
 
     start_seq: int  # the round of scans in which it was first met
     prev_seq: int  # the last one in which all of it was scanned
     next_scan: int  # ms
     reset: int  # ms; when the marks of tasks that have faulted grow old
-    faulted: int = 0  # its task has, since the last reset
+    faulted: int = 0  # bits of the tasks that have since the last reset, see bit_of()
     faulted_before: int = 0
+
+    @staticmethod
+    def bit_of(pid: int) -> int:
+        """The bit of a task; tasks may share one. Mirrors hash_32() for 64 bits."""
+        return 1 << (pid * _GOLDEN_RATIO_32 % (1 << 32) >> 26)
 
 
 class Faults(NamedTuple):

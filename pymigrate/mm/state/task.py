@@ -86,7 +86,7 @@ class Cpuset:
 
 
 class Pin(NamedTuple):
-    """The frames that a task holds: for long (FOLL_PIN), or by plain references in a pipe."""
+    """The frames that a process holds: for long (FOLL_PIN), or by plain references in a pipe."""
 
     pid: int
     start: int  # the first page of the range that was named
@@ -110,7 +110,7 @@ FindLeft = Callable[[list[Stay]], list[Left]]
 
 @dataclass(slots=True, eq=False, repr=False)
 class Task:
-    """A process with one thread, and its credentials."""
+    """A thread, and its credentials. A process is its first thread, which ends with it."""
 
     pid: int
     name: str
@@ -130,6 +130,12 @@ class Task:
     numa: NumaTask = field(default_factory=NumaTask)
     accesses: list[AccessPattern] = field(default_factory=list)  # that it goes on making
     numa_faults: FaultTable = field(default_factory=dict)
+    thread_of: int = 0  # the pid of the process; 0: it is the process
+
+    @property
+    def tgid(self) -> int:
+        """The pid of the process that it belongs to."""
+        return self.thread_of or self.pid
 
     @property
     def cpu(self) -> int:

@@ -23,11 +23,21 @@ class RegionNames:
 
     def __init__(self) -> None:
         self._own: dict[RegionKey, RegionKey] = {}
+        self._processes: dict[str, str] = {}  # whose thread a task is
 
     @classmethod
-    def of(cls, regions: Iterable[tuple[str, str]], parents: Mapping[str, str]) -> "RegionNames":
-        """The names on a machine with those *regions* (task and name), and tasks by fork."""
+    def of(
+        cls,
+        regions: Iterable[tuple[str, str]],
+        parents: Mapping[str, str],
+        processes: Mapping[str, str],
+    ) -> "RegionNames":
+        """The names on a machine with those *regions* (task and name), and tasks by fork.
+
+        *processes* has the process of each task that is a thread of another.
+        """
         names = cls()
+        names._processes |= processes
         for task, name in regions:
             names.declare(task, name)
         for child, parent in parents.items():
@@ -38,12 +48,21 @@ class RegionNames:
 
     def declare(self, task: str, name: str) -> RegionKey:
         """Give the name *name* to a region of *task*; return the region's key."""
-        key = task, name
+        key = self._processes.get(task, task), name
         self._own[key] = key
         return key
 
+    def clone(self, task: str, thread: str) -> None:
+        """Let *thread* and *task* have the same names."""
+        self._processes[thread] = self._processes.get(task, task)
+
+    def threads_of(self, process: str) -> list[str]:
+        """The other threads that *process* ever had."""
+        return [thread for thread, owner in self._processes.items() if owner == process]
+
     def fork(self, parent: str, child: str) -> None:
         """Let *child* name what *parent* can."""
+        parent = self._processes.get(parent, parent)
         for (task, name), key in list(self._own.items()):
             if task == parent:
                 self._own[child, name] = key
@@ -56,7 +75,8 @@ class RegionNames:
     def candidates(self, task: str, at: str) -> list[RegionKey]:
         """The regions that *at* may name in a step of *task*: none, one, or several others'."""
         owner, dot, name = at.partition(".")
-        own = self._own.get((owner, name) if dot else (task, at))
+        who = owner if dot else task
+        own = self._own.get((self._processes.get(who, who), name if dot else at))
         if own or dot:
             return [own] if own else []
         return list(dict.fromkeys(key for (_, name), key in self._own.items() if name == at))
@@ -173,14 +193,14 @@ class Scope:
             if size is not None:
                 self.sizes[key] = pages_of(size) << PAGE_SHIFT
         if op == "exit":
-            self.exited.add(task)
-        if op == "fork" and isinstance(name, str):
+            self.exited |= {task, *self.regions.threads_of(task)}
+        if op in ("fork", "clone") and isinstance(name, str):
             if name in self.tasks and name not in self.exited:
                 message = f"there is a task {shown(name)} already; expected another name"
                 yield Mistake((*path, "as"), message)
             self.tasks.append(name)
             self.exited.discard(name)
-            self.regions.fork(task, name)
+            (self.regions.clone if op == "clone" else self.regions.fork)(task, name)
 
 
 def _unknown(value: object, valid: Iterable[str], noun: str, path: Path) -> Iterator[Mistake]:

@@ -36,7 +36,9 @@ class Runner:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         parents = {task.name: task.parent for task in machine.tasks.values() if task.parent}
-        self.names = RegionNames.of(machine.regions, parents)
+        threads = [task for task in machine.tasks.values() if task.thread_of]
+        processes = {thread.name: machine.process_of(thread).name for thread in threads}
+        self.names = RegionNames.of(machine.regions, parents, processes)
         self.pids = {task.name: task.pid for task in machine.tasks.values()}  # also of the exited
         self.counted: dict[str, int] = {}  # what the last step `vmstat` saw
 

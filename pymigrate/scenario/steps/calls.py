@@ -199,7 +199,8 @@ class CallStep(Step):
                 pid = answer["pid"]
                 assert isinstance(pid, int)
                 runner.pids[self.given("as")] = pid
-                runner.names.fork(self.given("task"), self.given("as"))
+                share = runner.names.clone if self.call.op == "clone" else runner.names.fork
+                share(self.given("task"), self.given("as"))
 
 
 def field_name(key: str) -> str:

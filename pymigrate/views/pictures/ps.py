@@ -31,8 +31,8 @@ class PsRow(NamedTuple):
 
 
 def rows(machine: Machine) -> list[PsRow]:
-    """A row for each task, by pid. A shared page counts for each task that maps it, as in RSS."""
-    return [_row(machine, task) for _, task in sorted(machine.tasks.items())]
+    """A row for each process, by pid. A shared page counts for each that maps it, as in RSS."""
+    return [_row(machine, task) for task in machine.processes]
 
 
 def format_rows(rows: list[PsRow]) -> str:

@@ -35,7 +35,7 @@ def sizes(machine: Machine, task: Task, rows: list[SmapsRow]) -> dict[str, int]:
         "VmPeak": size,
         "VmSize": size,
         "VmLck": sum(v.nr for v in vmas if v.flags & Vm.LOCKED and not v.flags & Vm.HUGETLB),
-        "VmPin": sum(len(p.pfns) for p in machine.pins if p.is_long and p.pid == task.pid),
+        "VmPin": sum(len(p.pfns) for p in machine.pins if p.is_long and p.pid == task.tgid),
         "VmHWM": rss,
         "VmRSS": rss,
         "RssAnon": kinds["Anonymous"],
@@ -53,12 +53,12 @@ def sizes(machine: Machine, task: Task, rows: list[SmapsRow]) -> dict[str, int]:
 
 def status(machine: Machine, task: Task, rows: list[SmapsRow]) -> list[tuple[str, str]]:
     """The lines of /proc/PID/status as (name, value). Mirrors proc_pid_status()."""
-    ids, pid = "\t".join([str(task.uid)] * 4), str(task.pid)
+    ids, pid, tgid = "\t".join([str(task.uid)] * 4), str(task.pid), str(task.tgid)
     lines = [
         ("Name", task.comm.replace("\\", "\\\\").replace("\n", "\\n")),
         ("Umask", "0022"),
         ("State", "S (sleeping)"),
-        ("Tgid", pid),
+        ("Tgid", tgid),
         ("Ngid", "0"),
         ("Pid", pid),
         ("PPid", str(parent_pid(machine, task))),
@@ -67,13 +67,13 @@ def status(machine: Machine, task: Task, rows: list[SmapsRow]) -> list[tuple[str
         ("Gid", "\t".join("0000")),
         ("FDSize", "64"),
         ("Groups", " "),
-        *[(name, pid) for name in ("NStgid", "NSpid", "NSpgid", "NSsid")],
+        *[("NStgid", tgid), ("NSpid", pid), ("NSpgid", tgid), ("NSsid", tgid)],
         ("Kthread", "0"),
     ]
     used = sizes(machine, task, rows)
     lines += [(name, f"{nr << _KB_SHIFT:8} kB") for name, nr in used.items()]
     lines += [("CoreDumping", "0"), ("THP_enabled", "1"), ("untag_mask", f"{_NO_LIMIT:#x}")]
-    lines += [("Threads", "1"), ("SigQ", "0/0")]
+    lines += [("Threads", str(len(machine.threads_of(task)))), ("SigQ", "0/0")]
     lines += [(name, f"{0:016x}") for name in "SigPnd ShdPnd SigBlk SigIgn SigCgt CapInh".split()]
     lines += [(name, f"{task.capabilities:016x}") for name in ("CapPrm", "CapEff")]
     lines += [("CapBnd", f"{CAP_FULL:016x}"), ("CapAmb", f"{0:016x}")]
@@ -102,9 +102,9 @@ def stat(machine: Machine, task: Task, rows: list[SmapsRow]) -> str:
     """The line of /proc/PID/stat. Mirrors do_task_stat()."""
     used = sizes(machine, task, rows)
     fields: list[object] = [task.pid, f"({task.comm})", "S", parent_pid(machine, task)]
-    fields += [task.pid, task.pid, 0, -1, _PF_RANDOMIZE]
+    fields += [task.tgid, task.tgid, 0, -1, _PF_RANDOMIZE]
     fields += [0] * 8  # faults and times
-    fields += [20, 0, 1, 0, 0]  # priority, nice, threads, itrealvalue, starttime
+    fields += [20, 0, len(machine.threads_of(task)), 0, 0]  # priority, nice, threads, two times
     fields += [used["VmSize"] << PAGE_SHIFT, used["VmRSS"], _NO_LIMIT, 0, 0]
     fields += [task.mm.start_stack << PAGE_SHIFT, 0, 0]
     fields += [0] * 7  # signals, wchan, and pages swapped

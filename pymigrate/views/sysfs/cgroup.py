@@ -1,6 +1,6 @@
 """/sys/fs/cgroup: the cpusets, as cgroup v2 has them, or v1 where the kernel has memory_migrate."""
 
-from pymigrate.mm.calls.cpuset import effective_cpus, effective_mems
+from pymigrate.mm.calls.cpuset import effective_cpus, effective_mems, tasks_of
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Cpuset, Task
 from pymigrate.units import HPAGE_SIZE, PAGE_SIZE
@@ -73,15 +73,18 @@ def cgroup_path(machine: Machine, task: Task) -> str:
 
 
 def _files(machine: Machine, cpuset: Cpuset) -> Entries:
-    tasks = sorted(pid for pid, task in machine.tasks.items() if task.cpuset == cpuset.name)
+    tasks = sorted(tasks_of(machine, cpuset), key=lambda task: task.pid)
+    threads = "".join(f"{task.pid}\n" for task in tasks)
     files: Entries = {
-        "cgroup.procs": File(lambda: "".join(f"{pid}\n" for pid in tasks)),
+        "cgroup.procs": File(lambda: "".join(f"{t.pid}\n" for t in tasks if not t.thread_of)),
         "cpuset.cpus": file_of(cpuset.cpus),
         "cpuset.mems": file_of(cpuset.mems),
     }
     if machine.release.cpuset_v1:
-        return files | {"cpuset.memory_migrate": file_of(int(cpuset.memory_migrate))}
+        migrate = file_of(int(cpuset.memory_migrate))
+        return files | {"tasks": File(lambda: threads), "cpuset.memory_migrate": migrate}
     return files | {
+        "cgroup.threads": File(lambda: threads),
         "cpuset.cpus.effective": file_of(effective_cpus(machine, cpuset)),
         "cpuset.mems.effective": file_of(effective_mems(machine, cpuset)),
         "memory.reclaim": File(None),

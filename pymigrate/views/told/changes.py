@@ -62,13 +62,15 @@ def snapshot(machine: Machine) -> Snapshot:
     """The state that diff() compares with."""
     places: Places = {}
     facts = _settings(machine) | _cpusets(machine)
-    for task in machine.tasks.values():
+    for task in machine.processes:
         names = region_names(machine, task)
         for row in numa_maps.rows(machine, task):
             nodes = places.setdefault((task.pid, names(row.start)), {})
             for nid, nr in row.nodes.items():
                 nodes[nid] = nodes.get(nid, 0) + nr
-        facts |= _task_facts(task) | _mappings(machine, task) | _pins(machine, task)
+        facts |= _mappings(machine, task) | _pins(machine, task)
+    for task in machine.tasks.values():
+        facts |= _task_facts(task)
     counters = dict(machine.counters)
     for node in machine.nodes.values():
         for name, nr in node.numa.items():
@@ -146,7 +148,7 @@ def _cpusets(machine: Machine) -> dict[str, str]:
 
 def _task_facts(task: Task) -> dict[str, str]:
     return {
-        f"{task.pid} process": task.name,
+        f"{task.pid} {'thread' if task.thread_of else 'process'}": task.name,
         f"{task.pid} policy": str(task.policy or "default"),
         f"{task.pid} cpuset": task.cpuset or "/",
         f"{task.pid} CPUs": str(task.cpus),

@@ -282,7 +282,7 @@ def _mappers(machine: Machine, vma: Vma, piece: Piece) -> str:
         if mapping.mm is None or run is None or not run.lanes:
             continue
         if pfn <= run.pfn(page + mapping.shift) < pfn + piece.folio.nr:
-            found += [task.pid for task in machine.tasks.values() if task.mm is mapping.mm]
+            found += [task.pid for task in machine.processes if task.mm is mapping.mm]
     return f"of {_listed(found)}"
 
 

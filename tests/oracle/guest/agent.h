@@ -37,7 +37,7 @@
 #define UNWRITTEN -9999                 /* a status that the kernel has left as it was */
 #define LINE_MAX_ (2 << 20)
 
-struct task { char name[32]; pid_t pid; bool alive; char cpus[64]; int uid; };
+struct task { char name[32]; pid_t pid, tgid; bool alive; char cpus[64]; int uid; };
 struct region { char name[32]; unsigned long addr, len; };
 
 /* main.c: the arguments of the line at hand */
@@ -62,9 +62,10 @@ void map_window(unsigned long physical);
 struct task *spawn(const char *name, const char *cpus, int uid);
 long sys_(struct task *t, const long *call);
 #define sys(t, ...) sys_(t, (long[7]){ __VA_ARGS__ })
-struct task *fork_task(struct task *t, const char *name, long *error);
+struct task *fork_task(struct task *t, const char *name, bool is_thread, long *error);
 void sweep(struct task *t, unsigned long addr, unsigned long stride, unsigned long nr, bool write);
 void sweep_for(struct task *t, unsigned long addr, unsigned long stride, unsigned long nr, long s);
+void end_task(struct task *t);
 void reap(struct task *t);
 int set_affinity(pid_t pid, const char *cpus);
 void cpu_bits(const char *cpus, unsigned char *bits);

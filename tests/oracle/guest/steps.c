@@ -87,15 +87,22 @@ static void do_fork(void)
 {
 	long error;
 
-	fork_task(t, arg("as"), &error);
+	fork_task(t, arg("as"), false, &error);
+	print_result(error);
+}
+
+static void do_clone(void)
+{
+	long error;
+
+	fork_task(t, arg("as"), true, &error);
 	print_result(error);
 }
 
 static void do_exit(void)
 {
-	unpin_all(t);
-	sys(t, SYS_exit_group, 0);
-	reap(t);
+	if (t->tgid == t->pid) unpin_all(t);
+	end_task(t);
 	print_result(0);
 }
 
@@ -220,7 +227,7 @@ static const struct { const char *op; void (*run)(void); int needs; } steps[] = 
 	{ "mmap", do_mmap, TASK }, { "munmap", do_munmap, TASK | REGION },
 	{ "mprotect", do_mprotect, TASK | REGION }, { "madvise", do_madvise, TASK | REGION },
 	{ "touch", do_touch, TASK | REGION }, { "mlock", do_mlock, TASK | REGION },
-	{ "munlock", do_munlock, TASK | REGION }, { "fork", do_fork, TASK }, { "exit", do_exit, TASK },
+	{ "munlock", do_munlock, TASK | REGION }, { "fork", do_fork, TASK }, { "clone", do_clone, TASK }, { "exit", do_exit, TASK },
 	{ "sched_setaffinity", do_sched_setaffinity, TASK },
 	{ "set_mempolicy", do_set_mempolicy, TASK }, { "mbind", do_mbind, TASK | REGION },
 	{ "set_mempolicy_home_node", do_set_mempolicy_home_node, TASK | REGION },

@@ -13,6 +13,7 @@
 #define WRITE_LOOP (WINDOW + 4)
 #define READ_LOOP (WINDOW + 17)
 #define ENDLESS_LOOP (WINDOW + 29)
+#define THREAD (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD)
 #define SYSCALL_STOP (SIGTRAP | 0x80)
 enum { ENTRY = 1, EXIT = 2 };           /* of PTRACE_GET_SYSCALL_INFO */
 
@@ -153,7 +154,7 @@ void sweep_for(struct task *t, unsigned long addr, unsigned long stride, unsigne
 	ptrace(PTRACE_SETREGS, t->pid, 0, &r);
 	ptrace(PTRACE_SYSCALL, t->pid, 0, 0);
 	while (nanosleep(&left, &left) < 0 && !timed_out);
-	kill(t->pid, SIGUSR1);
+	syscall(SYS_tgkill, t->tgid, t->pid, SIGUSR1);
 	if ((status = wait_stop(t)) < 0) return;
 	if (WSTOPSIG(status) == SIGSEGV || WSTOPSIG(status) == SIGBUS) last_signal = WSTOPSIG(status);
 	go_to(t, WINDOW);
@@ -201,9 +202,10 @@ struct task *spawn(const char *name, const char *cpus, int uid)
 	t->uid = uid;
 	t->pid = syscall(SYS_fork);
 	if (!t->pid) be_traced();
+	t->tgid = t->pid;
 	t->alive = true;
 	if (wait_stop(t) < 0) fatal("spawn");
-	if (ptrace(PTRACE_SETOPTIONS, t->pid, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_EXITKILL) < 0) fatal("setoptions");
+	if (ptrace(PTRACE_SETOPTIONS, t->pid, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL) < 0) fatal("setoptions");
 	go_to(t, WINDOW);
 	if (run_to(t, ENTRY) < 0) fatal("the first stop");
 	if (sys(t, SYS_munmap, 0, WINDOW) < 0) fatal("munmap below");
@@ -217,21 +219,30 @@ struct task *spawn(const char *name, const char *cpus, int uid)
 	return t;
 }
 
-struct task *fork_task(struct task *t, const char *name, long *error)
+struct task *fork_task(struct task *t, const char *name, bool is_thread, long *error)
 {
 	struct task *child = &tasks[nr_tasks];
 
 	new_child = 0;
-	*error = sys(t, SYS_fork);
+	*error = is_thread ? sys(t, SYS_clone, THREAD) : sys(t, SYS_fork);
 	if (*error < 0) return NULL;
 	nr_tasks++;
 	*child = *t;
 	snprintf(child->name, sizeof child->name, "%s", name);
 	child->pid = new_child ? new_child : *error;
+	if (!is_thread) child->tgid = child->pid;
 	child->alive = true;
 	*error = 0;
 	if (wait_stop(child) >= 0) run_to(child, ENTRY);
 	return child;
+}
+
+void end_task(struct task *t)           /* a process with its threads; one of these alone */
+{
+	for (int i = nr_tasks - 1; i >= 0; i--)
+		if (tasks[i].tgid == t->pid && tasks[i].pid != t->pid) sys(&tasks[i], SYS_exit, 0);
+	sys(t, t->tgid == t->pid ? SYS_exit_group : SYS_exit, 0);
+	if (t->tgid == t->pid) reap(t);
 }
 
 void reap(struct task *t)

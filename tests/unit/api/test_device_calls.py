@@ -74,6 +74,7 @@ USES: dict[str, Use] = {
     "munmap of a part": lambda m: m.munmap("a", "heap+1MiB:1MiB"),
     "fork": lambda m: m.fork("a", "b"),
     "touch after fork": in_turn(lambda m: m.fork("a", "b"), lambda m: m.touch("b", "heap")),
+    "touch by a thread": in_turn(lambda m: m.clone("a", "b"), lambda m: m.touch("b", "heap")),
     "exit": lambda m: m.exit("a"),
     "pin": lambda m: m.pin("a", "heap"),
     "short pin": lambda m: m.pin("a", "heap", kind="short"),

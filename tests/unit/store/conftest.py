@@ -70,6 +70,7 @@ def full_machine() -> Machine:
     space = AddressSpace(8, "naïve file", "ext4", 4097, 6, pages, policies, (1, 2, 3), resv)
     other_mm = Mm(1, 1)
     other = Task(3, "b", "b", 0, Cpumask.of(1), other_mm, Nodemask.of(1))
+    thread = Task(4, "c", "b", 0, Cpumask.of(1), other_mm, Nodemask.of(1), thread_of=3)
     return Machine(
         {3: node, 0: Node(0, Cpumask())},
         {3: {3: 10, 0: 21}, 0: {3: 22, 0: 11}},
@@ -78,7 +79,7 @@ def full_machine() -> Machine:
         True,
         2,
         {3: 4, 0: 2},
-        {7: _full_task(mm), 3: other},
+        {7: _full_task(mm), 3: other, 4: thread},
         {2: mm, 1: other_mm},
         {8: space, 1: AddressSpace(1, "", "shm", 0)},
         {("b", "x"): Region("b", "x", 5, 6), ("a b", "y z"): Region("a", "y", 1 << 50, 1)},

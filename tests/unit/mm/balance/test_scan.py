@@ -9,7 +9,7 @@ from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.base.release import RELEASES
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.numa import Faults, NumaGroup
+from pymigrate.mm.state.numa import Faults, NumaGroup, NumaVma
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import mbind, set_mempolicy
@@ -211,7 +211,7 @@ def test_later_scans_force_just_one_unused_mapping(machine: Machine, task: Task)
     used = task.mm.find_vma(other // PAGE)
     assert used is not None
     assert used.numab is not None
-    used.numab = used.numab._replace(faulted=1)
+    used.numab = used.numab._replace(faulted=NumaVma.bit_of(task.pid))
     assert scanned(machine, task, at=20_000) == 8 + 4
 
 
