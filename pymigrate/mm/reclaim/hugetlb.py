@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Mapping, Sequence
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.base.gfp import HUGETLB
+from pymigrate.mm.base.gfp import HUGETLB, Gfp
 from pymigrate.mm.base.memmap import POOL_FRAME, FrameRun, nid_of
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.base.runs import Extent, coalesce
 from pymigrate.mm.compact.direct import alloc_large_folio
 from pymigrate.mm.frames.page_alloc import alloc_run, room_for
 from pymigrate.mm.frames.placement import Placement, ThisNode, rounds_of, turns_of
-from pymigrate.mm.spaces.hugetlb_pool import dequeue, leave_pools, nr_available
+from pymigrate.mm.spaces.hugetlb_pool import (
+    dequeue,
+    in_turn,
+    leave_pools,
+    nodes_in_turn,
+    nr_available,
+    remove_in_turn,
+)
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.node import Node
+from pymigrate.mm.state.node import HugePool, Node
 from pymigrate.mm.state.task import Task
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_ceil, huge_floor
 
@@ -23,28 +29,30 @@ from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_ceil, huge_floor
 def set_nr_hugepages(machine: Machine, count: int, nid: int | None = None) -> None:
     """Let the pool of node *nid*, or those of all nodes together, have *count* pages.
 
-    It gets as many as there is memory for; pages in use above the count become surplus. Mirrors
-    set_max_huge_pages(), where pages come and go one by one: the next is the smallest pool's, or
-    the fullest one's (the round robin of hstate_next_node_to_alloc(), where pools are level). The
-    same shares are computed at once.
+    It gets as many as there is memory for; pages in use above the count become surplus. Nodes
+    take turns, page by page, and the next call goes on where this one ends: at
+    `next_nid_to_alloc` where pools grow, at `next_nid_to_free` where they shrink. What a node
+    alone does moves both to it. Mirrors set_max_huge_pages().
     """
     nodes = [node for node in machine.nodes.values() if node.nr_pages and nid in (None, node.nid)]
-    pools = [node.hugetlb for node in nodes]
-    wanted = count - sum(pool.nr - pool.surplus for pool in pools)
-    for pool in pools:  # surplus pages are made ordinary ones before others are allocated
-        part = min(pool.surplus, max(wanted, 0))
-        pool.surplus -= part
-        wanted -= part
-    if wanted > 0 and nodes:
-        _grow_evenly(machine, nodes, wanted)
+    pools = {node.nid: node.hugetlb for node in nodes}
+    wanted = count - sum(pool.nr - pool.surplus for pool in pools.values())
+    if wanted > 0 and any(node.hugetlb.surplus for node in machine.nodes.values()):
+        wanted -= _take_back(machine, pools, wanted)
+    if wanted > 0:
+        _grow(machine, nodes, wanted)
     if wanted >= 0:
         return
-    gone = min(-wanted, max(nr_available(machine), 0), sum(pool.nr_free for pool in pools))
-    for node, nr in zip(nodes, _shares([-pool.nr_free for pool in pools], gone), strict=True):
-        _shrink(machine, node, nr)
-    kept = [pool.surplus - pool.nr for pool in pools]
-    for pool, nr in zip(pools, _shares(kept, -wanted - gone), strict=True):
-        pool.surplus += nr
+    surplus = sum(node.hugetlb.surplus for node in machine.nodes.values())
+    gone = remove_in_turn(
+        machine,
+        {nid: pool.nr_free for nid, pool in pools.items()},
+        min(-wanted, max(nr_available(machine) - surplus, 0)),
+    )
+    kept = {nid: pool.nr - pool.surplus for nid, pool in pools.items()}
+    shares, machine.next_nid_to_free = in_turn(kept, -wanted - gone, machine.next_nid_to_free)
+    for nid, nr in shares.items():
+        pools[nid].surplus += nr
 
 
 def alloc_for_migration(
@@ -76,16 +84,16 @@ def replace_free_huge_pages(machine: Machine, a: int, b: int) -> None:
     a, b = huge_floor(a), huge_ceil(b)
     for start, nr in pool.free.between(a, b):
         for pfn in range(start, start + nr, HPAGE_PMD_NR):
-            if not _grow(machine, node):
+            if not _grow_one(machine, node.nid, set()):
                 raise KernelError("ENOMEM", f"node {node.nid} has no other huge page")
             pool.take(pfn)
             pool.nr -= 1
             leave_pools(machine, [(pfn, HPAGE_PMD_NR)])
 
 
-def _fresh(machine: Machine, task: Task, where: Placement) -> int | None:
+def _fresh(machine: Machine, task: Task, where: Placement, gfp: Gfp = HUGETLB) -> int | None:
     """A huge page of the page allocator, which is the pool's now."""
-    pfn = alloc_large_folio(machine, task, where, HPAGE_PMD_ORDER, HUGETLB)
+    pfn = alloc_large_folio(machine, task, where, HPAGE_PMD_ORDER, gfp)
     if pfn is None:
         machine.counters.add("htlb_buddy_alloc_fail")
         return None
@@ -94,64 +102,62 @@ def _fresh(machine: Machine, task: Task, where: Placement) -> int | None:
     return pfn
 
 
-def _grow_evenly(machine: Machine, nodes: Sequence[Node], wanted: int) -> None:
-    """Let the pools of *nodes* grow by *wanted* pages in all, the smallest first.
+def _take_back(machine: Machine, pools: Mapping[int, HugePool], wanted: int) -> int:
+    """Make up to *wanted* surplus pages ordinary ones; how many. Mirrors adjust_pool_surplus()."""
+    has = {nid: pool.surplus for nid, pool in pools.items()}
+    shares, machine.next_nid_to_alloc = in_turn(has, wanted, machine.next_nid_to_alloc)
+    for nid, nr in shares.items():
+        pools[nid].surplus -= nr
+    return sum(shares.values())
 
-    Until one of them is as large as its node lets it become each page surely comes from the node
-    whose turn it is. Nodes do not change what others have free, so that theirs can be taken at
-    once. From then on each page is tried for alone: to find one memory may be compacted, and a
-    node that has none is asked, and its failure counted, each time before the next.
+
+def _grow(machine: Machine, nodes: Sequence[Node], wanted: int) -> None:
+    """Let the pools of *nodes* grow by *wanted* pages in all, in turn.
+
+    As long as all surely have some, their shares are taken at once: nodes do not change what
+    others have free. Where one has none each page is tried for alone: memory may be compacted,
+    and the node is asked again, and its failure counted, whenever its turn comes.
     """
-    is_short = False  # the smallest pool's node had none the last time
+    noretry: set[int] = set()  # nodes that had none when they tried hard
+    was_short = False
     while wanted:
-        nr = 0 if is_short else min(wanted, _nr_sure(machine, nodes))
+        rooms = {} if was_short else {node.nid: _room(machine, node) for node in nodes}
+        nr = min(wanted, min(rooms.values(), default=0) * len(nodes))
         if nr:
-            sizes = [node.hugetlb.nr for node in nodes]
-            for node, share in zip(nodes, _shares(sizes, nr), strict=True):
-                _grow_by(machine, node, share)
+            shares, machine.next_nid_to_alloc = in_turn(rooms, nr, machine.next_nid_to_alloc)
+            for nid, share in shares.items():
+                _grow_by(machine, machine.nodes[nid], share)
             wanted -= nr
             continue
-        tried = sorted(nodes, key=lambda node: node.hugetlb.nr)
-        grown = next((node for node in tried if _grow(machine, node)), None)
+        order = nodes_in_turn([node.nid for node in nodes], machine.next_nid_to_alloc)
+        grown = next((nid for nid in order if _grow_one(machine, nid, noretry)), None)
         if grown is None:
+            machine.next_nid_to_alloc = next(iter(order), machine.next_nid_to_alloc)
             return
+        machine.next_nid_to_alloc = order[(order.index(grown) + 1) % len(order)]
         wanted -= 1
-        is_short = grown is not tried[0]
+        was_short = grown != order[0]
 
 
-def _nr_sure(machine: Machine, nodes: Sequence[Node]) -> int:
-    """How many pages the smallest pools get before the first of them finds none free."""
-    shell = machine.shell_of(0)
-    largest = min(
-        node.hugetlb.nr + room_for(machine, shell, ThisNode(node.nid), HPAGE_PMD_ORDER)
-        for node in nodes
-    )
-    return sum(max(largest - node.hugetlb.nr, 0) for node in nodes)
+def _room(machine: Machine, node: Node) -> int:
+    """How many huge pages *node* surely has for its pool."""
+    return room_for(machine, machine.shell_of(0), ThisNode(node.nid), HPAGE_PMD_ORDER)
 
 
-def _shares(sizes: Sequence[int], nr: int) -> list[int]:
-    """What each of *sizes* gets of *nr* that go one by one to the smallest, the first of equals.
+def _grow_one(machine: Machine, nid: int, noretry: set[int]) -> bool:
+    """One more page for the pool of node *nid*, for which memory may be compacted.
 
-    >>> _shares([3, 0, 1], 5)
-    [0, 3, 2]
+    A node that had none is not tried hard again before it has one. Mirrors
+    alloc_buddy_hugetlb_folio() and its node_alloc_noretry.
     """
-    low = sorted(sizes)
-    k = 1  # the smallest, which all become as large as the next
-    while k < len(low) and k * low[k] - sum(low[:k]) <= nr:
-        k += 1
-    level, rest = divmod(sum(low[:k]) + nr, k)
-    shares = [max(level - size, 0) for size in sizes]
-    for i in [i for i, size in enumerate(sizes) if size <= level][:rest]:
-        shares[i] += 1
-    return shares
-
-
-def _grow(machine: Machine, node: Node) -> bool:
-    """One more page for the pool of *node*, for which memory may be compacted."""
-    pfn = _fresh(machine, machine.shell_of(0), ThisNode(node.nid))
-    if pfn is not None:
-        _add_free(node, [Extent(pfn, HPAGE_PMD_NR)])
-    return pfn is not None
+    gfp = HUGETLB & ~Gfp.RETRY_MAYFAIL if nid in noretry else HUGETLB
+    pfn = _fresh(machine, machine.shell_of(0), ThisNode(nid), gfp)
+    if pfn is None:
+        noretry.add(nid)
+        return False
+    noretry.discard(nid)
+    _add_free(machine.nodes[nid], [Extent(pfn, HPAGE_PMD_NR)])
+    return True
 
 
 def _grow_by(machine: Machine, node: Node, nr: int) -> None:
@@ -171,14 +177,3 @@ def _add_free(node: Node, extents: Sequence[Extent]) -> None:
     if node.hugetlb.back:  # else any may stand for any
         for start, nr in extents:
             node.hugetlb.back += range(start, start + nr, HPAGE_PMD_NR)
-
-
-def _shrink(machine: Machine, node: Node, nr: int) -> None:
-    """Take *nr* free pages out of the pool of *node*."""
-    pool = node.hugetlb
-    used = [Extent(pfn, HPAGE_PMD_NR) for pfn in islice(reversed(pool.back), nr)]
-    for pfn, _ in used:
-        pool.take(pfn)
-    extents = [*used, *pool.free.pop_front((nr - len(used)) << HPAGE_PMD_ORDER)]
-    pool.nr -= nr
-    leave_pools(machine, extents)

@@ -6,7 +6,8 @@ page allocator. Sizes and counts here are huge pages of 2 MiB, unless they are n
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import islice
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import FrameFlag, nid_of
@@ -70,11 +71,21 @@ def reserve(machine: Machine, task: Task, vma: Vma) -> None:
 
 
 def unreserve(machine: Machine, resv: RunMap[Extent], a: int, b: int) -> None:
-    """Give back the reservations of pages [a, b) that were not used."""
-    found = resv.between(a, b)
-    if found:
-        machine.resv_huge_pages -= sum(extent.nr for extent in found) >> HPAGE_PMD_ORDER
-        resv.put(a, b)
+    """Give back the reservations of pages [a, b) that were not used.
+
+    So many free pages of the surplus leave the pools. Mirrors hugetlb_acct_memory() and
+    return_unused_surplus_pages().
+    """
+    nr = sum(extent.nr for extent in resv.between(a, b)) >> HPAGE_PMD_ORDER
+    if not nr:
+        return
+    machine.resv_huge_pages -= nr
+    resv.put(a, b)
+    pools = {node.nid: node.hugetlb for node in machine.nodes.values() if node.nr_pages}
+    nr = min(nr, sum(pool.surplus for pool in pools.values()))
+    if nr:
+        has = {nid: min(pool.surplus, pool.nr_free) for nid, pool in pools.items()}
+        remove_in_turn(machine, has, nr, are_surplus=True)
 
 
 def reserve_again(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
@@ -159,6 +170,59 @@ def dissolve_free_huge_pages(machine: Machine, a: int, b: int) -> None:
             pool.nr -= 1
             pool.surplus -= bool(pool.surplus)
             leave_pools(machine, [(pfn, HPAGE_PMD_NR)])
+
+
+def nodes_in_turn(nids: Iterable[int], first: int) -> list[int]:
+    """The nodes, from *first* on and then round. Mirrors next_node_allowed().
+
+    >>> nodes_in_turn([0, 1, 3], 2)
+    [3, 0, 1]
+    """
+    return sorted(nids, key=lambda nid: (nid < first, nid))
+
+
+def in_turn(has: Mapping[int, int], nr: int, first: int) -> tuple[dict[int, int], int]:
+    """What each node gives of *nr* that are taken one by one, and whose turn is next.
+
+    Nodes give as many as each of them *has*; the turn begins with node *first*, and passes over
+    who has none. Mirrors for_each_node_mask_to_alloc() and for_each_node_mask_to_free().
+
+    >>> in_turn({0: 1, 1: 9, 3: 9}, 4, 1)
+    ({1: 2, 3: 1, 0: 1}, 3)
+    """
+    order = nodes_in_turn(has, first)
+    shares = dict.fromkeys(order, 0)
+    if not nr or not order:
+        return shares, first
+    last = order[-1]  # the turn comes round to where it began if nobody has any
+    while nr and (live := [nid for nid in order if shares[nid] < has[nid]]):
+        rounds = min(nr // len(live), *(has[nid] - shares[nid] for nid in live))
+        taking = live if rounds else live[:nr]
+        for nid in taking:
+            shares[nid] += rounds or 1
+        nr -= (rounds or 1) * len(taking)
+        last = taking[-1]
+    return shares, order[(order.index(last) + 1) % len(order)]
+
+
+def remove_in_turn(
+    machine: Machine, has: Mapping[int, int], nr: int, are_surplus: bool = False
+) -> int:
+    """Take *nr* free pages out of the pools, of each node as many as it *has*; how many went.
+
+    Mirrors remove_pool_hugetlb_folio().
+    """
+    shares, machine.next_nid_to_free = in_turn(has, nr, machine.next_nid_to_free)
+    for nid, share in shares.items():
+        pool = machine.nodes[nid].hugetlb
+        used = [Extent(pfn, HPAGE_PMD_NR) for pfn in islice(reversed(pool.back), share)]
+        for pfn, _ in used:
+            pool.take(pfn)
+        extents = [*used, *pool.free.pop_front((share - len(used)) << HPAGE_PMD_ORDER)]
+        pool.nr -= share
+        pool.surplus -= share if are_surplus else 0
+        leave_pools(machine, extents)
+    return sum(shares.values())
 
 
 def leave_pools(machine: Machine, extents: Iterable[tuple[int, int]]) -> None:

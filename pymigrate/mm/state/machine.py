@@ -59,6 +59,8 @@ class Machine:
     busy: dict[int, FolioWork] = field(default_factory=dict)  # first frame of a folio -> work on it
     stable_tree: StableTree = field(default_factory=StableTree)
     resv_huge_pages: int = 0  # hugetlb pages that mappings have reserved and not yet used
+    next_nid_to_alloc: int = 0  # the node whose turn it is when hugetlb pools grow together
+    next_nid_to_free: int = 0  # and when they shrink
     cpusets: dict[str, Cpuset] = field(default_factory=dict)
     drivers: dict[str, Driver] = field(default_factory=dict)
     next_pid: int = 1000

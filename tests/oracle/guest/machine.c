@@ -311,6 +311,18 @@ void ksm(void)          /* let ksmd go round until nothing changes */
 
 /* ---- between cases */
 
+static void first_turns(void)   /* where pools grow or shrink together, the lowest node is first */
+{
+	char path[256], text[16] = "";
+
+	for (int i = 0; i < 16 && *text != '1'; i++) {
+		snprintf(path, sizeof path, NODE "%d/hugepages/hugepages-2048kB/nr_hugepages", i);
+		if (write_file(path, "1") < 0) continue;
+		read_file(path, text, sizeof text);
+		write_file(path, "0");
+	}
+}
+
 void clean_up(void)
 {
 	char path[512];
@@ -336,4 +348,5 @@ void clean_up(void)
 	sync();
 	write_file("/proc/sys/vm/drop_caches", "3");
 	write_file("/proc/sys/vm/compact_memory", "1");
+	first_turns();
 }

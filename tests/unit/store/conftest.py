@@ -89,6 +89,8 @@ def full_machine() -> Machine:
         {1 << 33: FolioWork(Busy.WRITEBACK, 3)},
         StableTree(RunMap([PteRun(5, 1, (7,))]), {5: [RmapItem(2, 11, 4), RmapItem(2, 11, 6)]}),
         4,
+        3,
+        1,
         {"b": Cpuset("b", WIDE_CPUS, WIDE_NODES, True, Nodemask.of(9)), "": _root_cpuset()},
         {"z": Driver(9, "z", "scripted", "2016", ["true"], ["EAGAIN", "success"], [5, -1], 3)},
         2000,

@@ -9,6 +9,7 @@ from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.offline.contig import alloc_contig_range
 from pymigrate.mm.reclaim import hugetlb
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
+from pymigrate.mm.spaces.hugetlb_pool import in_turn
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
@@ -45,14 +46,19 @@ def pools(machine: Machine) -> list[tuple[int, int, int]]:
     ("before", "used", "after", "expected"),
     [
         pytest.param([(5,)], "0", [], [(3, 3, 0), (2, 2, 0)], id="shared out over the nodes"),
-        pytest.param([(5,), (8,)], "0", [], [(4, 4, 0), (4, 4, 0)], id="to the smaller pool first"),
+        pytest.param([(5,), (8,)], "0", [], [(4, 4, 0), (4, 4, 0)], id="on with whose turn it is"),
+        pytest.param([(1, 1), (4,)], "0", [], [(1, 1, 0), (3, 3, 0)], id="on with the node alone"),
         pytest.param([(3, 1)], "0", [], [(0, 0, 0), (3, 3, 0)], id="one node's for itself"),
         pytest.param(
             [(3, 1), (4, 0), (1, 1)], "0", [], [(4, 4, 0), (1, 1, 0)], id="it shrinks for itself"
         ),
         pytest.param(
-            [(2, 0), (4, 1), (3,)], "0", [], [(1, 1, 0), (2, 2, 0)], id="the fullest shrinks first"
+            [(2, 0), (4, 1), (3,)], "0", [], [(0, 0, 0), (3, 3, 0)], id="they shrink in turn"
         ),
+        pytest.param(
+            [(2, 0), (4, 1), (3, 1), (4,)], "0", [], [(2, 2, 0), (2, 2, 0)], id="where it shrank"
+        ),
+        pytest.param([(9,), (8,), (6,), (7,)], "0", [], [(3, 3, 0), (4, 4, 0)], id="both turns"),
         pytest.param([(3, 0)], "4MiB", [(0, 0)], [(2, 0, 2), (0, 0, 0)], id="in use: surplus"),
         pytest.param(
             [(3, 0)], "4MiB", [(0, 0), (1, 0)], [(2, 0, 1), (0, 0, 0)], id="taken back in part"
@@ -114,6 +120,26 @@ def test_reserved_pages_stay_when_the_pool_shrinks(machine: Machine, task: Task)
     assert pools(machine) == [(2, 2, 1), (0, 0, 0)]
 
 
+def test_a_surplus_elsewhere_keeps_as_many_free_pages(machine: Machine, task: Task) -> None:
+    set_nr_hugepages(machine, 2, 0)
+    touched(machine, task, "4MiB", hugetlb=True)
+    set_nr_hugepages(machine, 0, 0)
+    set_nr_hugepages(machine, 3, 1)
+    set_nr_hugepages(machine, 0, 1)
+    assert pools(machine) == [(2, 0, 2), (2, 2, 2)]
+
+
+def test_what_was_reserved_and_not_used_takes_the_surplus_along(
+    machine: Machine, task: Task
+) -> None:
+    set_nr_hugepages(machine, 4, 0)
+    addr = mapped(machine, task, "6MiB", hugetlb=True)
+    set_nr_hugepages(machine, 1, 0)
+    assert pools(machine) == [(3, 3, 2), (0, 0, 0)]
+    munmap(machine, task, addr, 3 * HUGE)
+    assert pools(machine) == [(1, 1, 0), (0, 0, 0)]
+
+
 def test_a_surplus_page_that_is_given_back_leaves_the_pool(machine: Machine, task: Task) -> None:
     set_nr_hugepages(machine, 3, 0)
     addr = touched(machine, task, "6MiB", hugetlb=True)
@@ -122,12 +148,20 @@ def test_a_surplus_page_that_is_given_back_leaves_the_pool(machine: Machine, tas
     assert pools(machine) == [(2, 0, 1), (0, 0, 0)]
 
 
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=5), st.integers(0, 40))
-def test_shares_go_to_the_smallest_first(sizes: list[int], nr: int) -> None:
-    grown = list(sizes)
+@given(st.dictionaries(st.integers(0, 9), st.integers(0, 5)), st.integers(0, 40), st.integers(0, 9))
+def test_turns_are_taken_one_by_one(has: dict[int, int], nr: int, first: int) -> None:
+    left, turn, taken = dict(has), first, dict.fromkeys(has, 0)
     for _ in range(nr):
-        grown[grown.index(min(grown))] += 1
-    assert hugetlb._shares(sizes, nr) == [b - a for a, b in zip(sizes, grown, strict=True)]
+        order = [nid for nid in range(turn, 10) if nid in has]
+        order += [nid for nid in range(turn) if nid in has]
+        at = next((at for at, nid in enumerate(order) if left[nid]), len(order) - 1)
+        if not order:
+            break
+        turn = order[(at + 1) % len(order)]
+        if left[order[at]]:
+            left[order[at]] -= 1
+            taken[order[at]] += 1
+    assert in_turn(has, nr, first) == (taken, turn)
 
 
 def test_a_node_that_has_no_more_leaves_the_rest_to_others() -> None:
@@ -158,7 +192,7 @@ def test_it_ends_as_page_by_page(
         numa = [node.numa for node in machine.nodes.values()]
         free = [[zone.free.runs for zone in node.zones] for node in machine.nodes.values()]
         ends.append((pools(machine), machine.counters, numa, free))
-        monkeypatch.setattr(hugetlb, "_nr_sure", lambda *_: 0)
+        monkeypatch.setattr(hugetlb, "_room", lambda *_: 0)
     assert ends[0] == ends[1]
 
 
