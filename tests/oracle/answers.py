@@ -36,6 +36,8 @@ def records_of(lines: Iterable[Line], case: Case) -> list[Record]:
         step = next(steps)
         assert step["op"] == line["op"] or step["op"] == "compact", (step, line)
         record: Record = {"op": step["op"]} | {key: line[key] for key in PLAIN if key in line}
+        if "signal" in line and line["signal"] is None:
+            del record["signal"]  # ours has none either
         if line["op"] in _MORE and "missing" not in line:
             record |= _MORE[line["op"]](line, case, step)
         if line["op"] == "numa_maps" and "raw" in line:
