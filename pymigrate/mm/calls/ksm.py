@@ -34,7 +34,7 @@ class KsmState(NamedTuple):
     """What /sys/kernel/mm/ksm shows once all has been scanned."""
 
     pages_shared: int  # merged pages
-    pages_sharing: int  # how many more entries map them than there are of them
+    pages_sharing: int  # how many more mergeable pages they stand for than there are of them
     pages_unshared: int  # mergeable pages without a twin
 
 
@@ -67,16 +67,19 @@ def scan(machine: Machine) -> None:
 
 
 def state(machine: Machine) -> KsmState:
-    """What /sys/kernel/mm/ksm shows now."""
-    tree = machine.stable_tree
-    live = [frame for node in tree.items if (frame := page_of(machine, node)[1]) is not None]
+    """What /sys/kernel/mm/ksm shows now.
+
+    Only pages that were scanned count: those of tasks that forked before they may be merged do
+    not, though they map the merged page, too.
+    """
+    merged = [nr for node in machine.stable_tree.items if (nr := _nr_scanned(machine, node))]
     unshared = sum(
         run.nr
         for mm, vma in _mergeable(machine)
         for run in mm.page_table.between(vma.start, vma.end)
         if run.lanes and run.flags & (Pte.PRESENT | Pte.KSM) == Pte.PRESENT
     )
-    return KsmState(len(live), sum(frame.mapcount - 1 for frame in live), unshared)
+    return KsmState(len(merged), sum(merged) - len(merged), unshared)
 
 
 def unmerge(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
@@ -225,6 +228,17 @@ def _forget_stale(machine: Machine) -> None:
 def _maps(mm: Mm, page: int, pfn: int) -> bool:
     run = mm.page_table.at(page)
     return run is not None and bool(run.flags & Pte.KSM) and run.pfn(page) == pfn
+
+
+def _nr_scanned(machine: Machine, node: int) -> int:
+    """How many mergeable pages the node's page stands for."""
+    pfn, frame = page_of(machine, node)
+    if frame is None:
+        return 0
+    items = {(item.mm_id, item.page) for item in machine.stable_tree.items[node]}
+    return sum(
+        mm_id in machine.mms and _maps(machine.mms[mm_id], page, pfn) for mm_id, page in items
+    )
 
 
 def _mergeable(machine: Machine) -> Iterator[tuple[Mm, Vma]]:

@@ -74,6 +74,15 @@ def merged(machine: Machine, task: Task, nr: int) -> int:
     return addr
 
 
+def test_parents_that_were_not_scanned_do_not_count(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "16KiB")
+    child = fork(machine, task, "child")
+    madvise(machine, child, addr, 4 * PAGE, Madv.MERGEABLE)
+    assert scan(machine) == (1, 3, 0)
+    exit_task(machine, child)
+    assert ksm.state(machine) == (0, 0, 0)
+
+
 def test_pages_with_the_same_content_become_one(machine: Machine, task: Task) -> None:
     addr = advised(machine, task, 4)
     used = machine.nodes[0].nr_free
