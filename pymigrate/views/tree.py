@@ -71,7 +71,7 @@ def _dir_of_task(machine: Machine, task: Task) -> Dir:
         "cmdline": File(lambda: f"{task.comm}\0"),
         "cpuset": File(lambda: cpuset_path(task)),
         "io": File(lambda: _IO),
-        "limits": File(sched.limits),
+        "limits": File(lambda: sched.limits(machine)),
         "maps": File(lambda: maps.format_rows(maps.rows(machine, task))),
         "mounts": File(lambda: _MOUNTS),
         "numa_maps": File(lambda: numa_maps.format_rows(numa_maps.rows(machine, task))),

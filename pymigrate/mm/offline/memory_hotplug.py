@@ -104,6 +104,24 @@ def memory_blocks(machine: Machine, nid: int | None = None) -> list[MemoryBlock]
     return blocks
 
 
+def valid_zones(machine: Machine, block: MemoryBlock) -> list[str]:
+    """The zones that an offline block may be of; first the one that it is of if none is named.
+
+    That is the zone whose memory lies around it, if that is one, or else an ordinary one. Mirrors
+    valid_zones_show(), default_zone_for_pfn() and default_kernel_zone_for_pfn().
+    """
+    a, b = block.start, block.start + block.nr
+    around = {}
+    for zone in machine.nodes[nid_of(a)].zones:
+        low, high = zone.span
+        around[zone.name] = low < b and a < high
+    kernel = next((name for name in ("dma", "dma32") if around.get(name)), "normal")
+    names = [kernel, "movable"]
+    if around.get("movable") and not around.get(kernel):
+        names.reverse()
+    return names
+
+
 def offline_pages(machine: Machine, block: MemoryBlock) -> None:
     """Empty a memory block, and take it away.
 

@@ -17,6 +17,7 @@ from pymigrate.views.proc.cma import totals
 KB_SHIFT = PAGE_SHIFT - 10
 HUGEPAGE_KB = HPAGE_SIZE >> 10
 _VMALLOC_KB = 34359738367  # of x86-64 with four levels of page tables
+_DIRECT_MAP = "DirectMap4k", "DirectMap2M", "DirectMap1G"
 _OVERCOMMIT_RATIO = 50  # vm.overcommit_ratio
 
 # Labels of both files, in their order, with the counters of pages that they are sums of.
@@ -117,7 +118,7 @@ def meminfo(machine: Machine) -> dict[str, int]:
         unaccepted = shown.pop("Unaccepted")
         shown |= {"CmaTotal": total << KB_SHIFT, "CmaFree": free << KB_SHIFT}
         shown["Unaccepted"] = unaccepted
-    return shown | _hugetlb(machine) | {"DirectMap4k": 0, "DirectMap2M": 0}
+    return shown | _hugetlb(machine) | dict.fromkeys(_DIRECT_MAP, 0)
 
 
 def format_node(nid: int, values: dict[str, int]) -> str:

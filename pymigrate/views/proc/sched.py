@@ -7,6 +7,7 @@ it is for a task that has just begun. No limit is in force but the kernel's own.
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.numa import Faults
 from pymigrate.mm.state.task import Task
+from pymigrate.units import PAGE_SIZE
 
 _RULE = 67 * "-"
 _WEIGHT = 1 << 20  # of nice 0 (NICE_0_LOAD)
@@ -19,8 +20,11 @@ _LOAD = [
 ]
 _NS_PER_MS, _US_PER_MS = 10**6, 1000
 _NAMES = 45  # columns
+_THREAD_SIZE = 16384  # bytes: a thread's stack in the kernel
+_MIN_THREADS, _MAX_THREADS = 20, (1 << 30) - 1
 
 # Name, soft limit, hard limit (None: unlimited), unit: as of init, by INIT_RLIMITS.
+_PER_MEMORY = -1  # a number that follows from how much memory there is
 _LIMITS = (
     ("Max cpu time", None, None, "seconds"),
     ("Max file size", None, None, "bytes"),
@@ -28,12 +32,12 @@ _LIMITS = (
     ("Max stack size", 8 << 20, None, "bytes"),
     ("Max core file size", 0, None, "bytes"),
     ("Max resident set", None, None, "bytes"),
-    ("Max processes", None, None, "processes"),
+    ("Max processes", _PER_MEMORY, _PER_MEMORY, "processes"),
     ("Max open files", 1024, 4096, "files"),
     ("Max locked memory", None, None, "bytes"),
     ("Max address space", None, None, "bytes"),
     ("Max file locks", None, None, "locks"),
-    ("Max pending signals", None, None, "signals"),
+    ("Max pending signals", _PER_MEMORY, _PER_MEMORY, "signals"),
     ("Max msgqueue size", 819200, 819200, "bytes"),
     ("Max nice priority", 0, 0, ""),
     ("Max realtime priority", 0, 0, ""),
@@ -67,14 +71,24 @@ def sched(machine: Machine, task: Task) -> str:
     return "".join(f"{line}\n" for line in [*lines, *_numa(machine, task)])
 
 
-def limits() -> str:
+def limits(machine: Machine) -> str:
     """Text of /proc/PID/limits. Mirrors proc_pid_limits(), fs/proc/base.c."""
+    nr = max_threads(machine) // 2
     rows = [("Limit", "Soft Limit", "Hard Limit", "Units")]
-    rows += [(name, _limit(soft), _limit(hard), unit) for name, soft, hard, unit in _LIMITS]
+    rows += [(name, _limit(soft, nr), _limit(hard, nr), unit) for name, soft, hard, unit in _LIMITS]
     return "".join(
         f"{name:25} {soft:20} {hard:20} " + (f"{unit:10}\n" if unit else "\n")
         for name, soft, hard, unit in rows
     )
+
+
+def max_threads(machine: Machine) -> int:
+    """kernel.threads-max: the threads whose stacks take an eighth of the memory there is at boot.
+
+    Mirrors set_max_threads(), kernel/fork.c.
+    """
+    nr_pages = sum(zone.nr for node in machine.nodes.values() for zone in node.zones)
+    return min(max(nr_pages * PAGE_SIZE // (_THREAD_SIZE * 8), _MIN_THREADS), _MAX_THREADS)
 
 
 def _numa(machine: Machine, task: Task) -> list[str]:
@@ -100,5 +114,7 @@ def _milliseconds(us: int) -> str:
     return f"{whole}.{rest:06}"
 
 
-def _limit(value: int | None) -> str:
-    return "unlimited" if value is None else str(value)
+def _limit(value: int | None, per_memory: int) -> str:
+    if value is None:
+        return "unlimited"
+    return str(per_memory if value == _PER_MEMORY else value)

@@ -104,6 +104,7 @@ def _block(row: SmapsRow) -> str:
         *[f"{label + ':':16}{value:8} kB" for label, value in sizes.items()],
         *_lines(row.counts, [label for label in _LABELS if label not in _ROLLUP_ALONE]),
         f"{'THPeligible:':16}{row.is_thp_eligible:8d}",
+        f"{'ProtectionKey:':16}{0:8d}",
         f"VmFlags: {' '.join(row.flags)} ",
     ]
     return "\n".join([*lines, ""])

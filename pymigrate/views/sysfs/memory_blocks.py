@@ -4,7 +4,12 @@ import re
 from itertools import groupby
 from typing import NamedTuple
 
-from pymigrate.mm.offline.memory_hotplug import BLOCK_SIZE, MemoryBlock, memory_blocks
+from pymigrate.mm.offline.memory_hotplug import (
+    BLOCK_SIZE,
+    MemoryBlock,
+    memory_blocks,
+    valid_zones,
+)
 from pymigrate.mm.state.machine import Machine
 from pymigrate.views.entries import Dir, Entries, Link, dir_of, file_of
 from pymigrate.views.proc.buddyinfo import ZONE_NAMES
@@ -50,7 +55,7 @@ def memory_entries(machine: Machine) -> Entries:
     """/sys/devices/system/memory."""
     entries: Entries = {"block_size_bytes": file_of(f"{BLOCK_SIZE:x}")}
     for block in memory_blocks(machine):
-        entries[f"memory{block.number}"] = _dir_of(block)
+        entries[f"memory{block.number}"] = _dir_of(machine, block)
     return entries
 
 
@@ -67,9 +72,11 @@ def is_of_block(path: str) -> bool:
     return _PATH.fullmatch(path) is not None
 
 
-def _dir_of(block: MemoryBlock) -> Dir:
+def _dir_of(machine: Machine, block: MemoryBlock) -> Dir:
     """A memory block. Mirrors drivers/base/memory.c."""
     _, zone, state = _key(block)
+    if not block.is_online:
+        zone = " ".join(ZONE_NAMES[name] for name in valid_zones(machine, block))
     files: Entries = {
         "online": file_of(int(block.is_online)),
         "phys_device": file_of(0),

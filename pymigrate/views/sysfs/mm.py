@@ -10,6 +10,9 @@ from pymigrate.syscalls import sysctl
 from pymigrate.units import HPAGE_SIZE
 from pymigrate.views.entries import Dir, Entries, File, dir_of, file_of
 
+# Of a pool whose pages can be taken apart for another one.
+DEMOTION: Entries = {"demote": File(None), "demote_size": file_of("2048kB")}
+
 
 def kernel_mm_dir(machine: Machine) -> Dir:
     """/sys/kernel/mm."""
@@ -23,7 +26,9 @@ def kernel_mm_dir(machine: Machine) -> Dir:
     }
     entries: Entries = {
         "transparent_hugepage": dir_of(thp),
-        "hugepages": dir_of({"hugepages-2048kB": Dir(lambda: _pool(machine))}),
+        "hugepages": dir_of(
+            {"hugepages-2048kB": Dir(lambda: _pool(machine)), "hugepages-1048576kB": _gigantic()}
+        ),
         "numa": dir_of({"demotion_enabled": _setting(machine, "demotion_enabled")}),
     }
     if machine.release.weighted_interleave:
@@ -68,6 +73,15 @@ def debug_sched_dir(machine: Machine) -> Dir:
 
 def _setting(machine: Machine, name: str) -> File:
     return File(lambda: f"{sysctl.read(machine, name)}\n")
+
+
+def _gigantic() -> Dir:
+    """The pool of 1 GiB pages, which the CPU has, and nobody here uses."""
+    names = """
+        nr_hugepages nr_hugepages_mempolicy nr_overcommit_hugepages free_hugepages resv_hugepages
+        surplus_hugepages
+    """
+    return dir_of({**dict.fromkeys(names.split(), file_of(0)), **DEMOTION})
 
 
 def _pool(machine: Machine) -> Entries:

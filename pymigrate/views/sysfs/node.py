@@ -8,6 +8,7 @@ from pymigrate.views.entries import Dir, Entries, Entry, File, Link, dir_of, fil
 from pymigrate.views.proc import meminfo, vmstat
 from pymigrate.views.proc.masks import cpumap
 from pymigrate.views.sysfs.memory_blocks import memory_links
+from pymigrate.views.sysfs.mm import DEMOTION
 
 _NUMASTAT = {
     "numa_hit": "numa_hit",
@@ -74,6 +75,7 @@ def _dir_of_node(machine: Machine, node: Node) -> Dir:
         "free_hugepages": File(lambda: f"{pool.nr_free}\n"),
         "surplus_hugepages": file_of(pool.surplus),
     }
+    gigantic = dir_of({**dict.fromkeys(huge, file_of(0)), **DEMOTION})
     access: Entries = {}
     if _access(machine, node):
         # The best of all initiators is the best of the CPUs: there are no others.
@@ -85,7 +87,9 @@ def _dir_of_node(machine: Machine, node: Node) -> Dir:
         "meminfo": File(lambda: meminfo.format_node(nid, meminfo.node_meminfo(machine, nid))),
         "numastat": File(lambda: vmstat.format_rows(numastat(node))),
         "vmstat": File(lambda: vmstat.format_rows(vmstat.node_rows(machine, node))),
-        "hugepages": dir_of({"hugepages-2048kB": dir_of({**huge})}),
+        "hugepages": dir_of(
+            {"hugepages-2048kB": dir_of({**huge}), "hugepages-1048576kB": gigantic}
+        ),
         "compact": File(None),
         "memory_failure": dir_of({k: file_of(v) for k, v in node.failures._asdict().items()}),
         "subsystem": Link("../../../../bus/node"),

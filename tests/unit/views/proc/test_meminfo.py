@@ -18,7 +18,7 @@ Dirty Writeback AnonPages Mapped Shmem KReclaimable Slab SReclaimable SUnreclaim
 PageTables SecPageTables NFS_Unstable Bounce WritebackTmp CommitLimit Committed_AS VmallocTotal
 VmallocUsed VmallocChunk Percpu HardwareCorrupted AnonHugePages ShmemHugePages ShmemPmdMapped
 FileHugePages FilePmdMapped Unaccepted HugePages_Total HugePages_Free HugePages_Rsvd
-HugePages_Surp Hugepagesize Hugetlb DirectMap4k DirectMap2M
+HugePages_Surp Hugepagesize Hugetlb DirectMap4k DirectMap2M DirectMap1G
 """.split()
 NODE_NAMES = """
 MemTotal MemFree MemUsed SwapCached Active Inactive Active(anon) Inactive(anon) Active(file)
@@ -116,7 +116,7 @@ def test_the_text_of_a_node(machine: Machine) -> None:
 def test_the_text_of_the_machine(machine: Machine) -> None:
     lines = format_rows(meminfo(machine)).splitlines()
     assert lines[0] == "MemTotal:         131072 kB"
-    assert lines[-8:] == [
+    assert lines[-9:] == [
         "HugePages_Total:       0",
         "HugePages_Free:        0",
         "HugePages_Rsvd:        0",
@@ -125,6 +125,7 @@ def test_the_text_of_the_machine(machine: Machine) -> None:
         "Hugetlb:               0 kB",
         "DirectMap4k:           0 kB",
         "DirectMap2M:           0 kB",
+        "DirectMap1G:           0 kB",
     ]
     names = [line.partition(":")[0] for line in lines]
     assert names == NAMES

@@ -25,11 +25,19 @@ def test_sched_ends_with_what_balancing_remembers(machine: Machine) -> None:
     ]
 
 
-def test_limits_are_in_columns() -> None:
-    lines = sched.limits().splitlines()
+def test_limits_are_in_columns(machine: Machine) -> None:
+    lines = sched.limits(machine).splitlines()
     assert lines[0] == f"{'Limit':25} {'Soft Limit':20} {'Hard Limit':20} {'Units':10}"
     assert lines[8].split() == ["Max", "open", "files", "1024", "4096", "files"]
     assert {line.index("unlimited", 40) for line in lines[1:4]} == {47}
+
+
+def test_there_may_be_as_many_processes_as_there_is_memory_for(machine: Machine) -> None:
+    lines = sched.limits(machine).splitlines()
+    nr_pages = sum(node.nr_pages for node in machine.nodes.values())
+    number = str(nr_pages // 64)
+    assert lines[7].split() == ["Max", "processes", number, number, "processes"]
+    assert lines[12].split() == ["Max", "pending", "signals", number, number, "signals"]
 
 
 def test_pages_that_came_to_a_task_are_counted_for_it(machine: Machine) -> None:

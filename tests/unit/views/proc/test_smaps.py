@@ -163,6 +163,7 @@ Swap:                  0 kB
 SwapPss:               0 kB
 Locked:                0 kB
 THPeligible:           0
+ProtectionKey:         0
 VmFlags: rd wr mr mw me ac sd\u0020
 """
     )

@@ -4,12 +4,22 @@ import pytest
 
 from pymigrate.mm.offline.memory_hotplug import memory_blocks, offline_pages
 from pymigrate.mm.state.machine import Machine
+from pymigrate.scenario.boot.build import boot
+from pymigrate.scenario.read.loader import load_text
 from pymigrate.views.entries import read
 from pymigrate.views.proc import buddyinfo, zoneinfo
 from pymigrate.views.tree import tree
 from tests.conftest import nodes_with
 
 MEMORY, NODE = "sys/devices/system/memory", "sys/devices/system/node/node1"
+
+MOVABLE = """
+machine:
+  nodes:
+    0: {cpus: "0", memory: 512MiB}
+    1: {memory: 512MiB, movable: 512MiB}
+tasks: {a: {}}
+"""
 
 
 @pytest.fixture
@@ -26,7 +36,7 @@ def machine() -> Machine:
         (f"{MEMORY}/block_size_bytes", "8000000"),
         (f"{MEMORY}/memory2/state", "offline"),
         (f"{MEMORY}/memory2/online", "0"),
-        (f"{MEMORY}/memory2/valid_zones", "DMA32"),
+        (f"{MEMORY}/memory2/valid_zones", "Normal Movable"),
         (f"{MEMORY}/memory3/state", "online"),
         (f"{MEMORY}/memory3/phys_index", "00000003"),
         (f"{MEMORY}/memory3/removable", "1"),
@@ -37,6 +47,24 @@ def machine() -> Machine:
 )
 def test_files(machine: Machine, path: str, line: str) -> None:
     assert read(tree(machine), path) == f"{line}\n"
+
+
+@pytest.mark.parametrize(
+    ("gone", "asked", "zones"),
+    [
+        pytest.param([5], 5, "Movable Normal", id="movable memory around it"),
+        pytest.param([4], 4, "Normal Movable", id="only behind it"),
+        pytest.param([4, 5, 6, 7], 5, "Normal Movable", id="none online"),
+        pytest.param([2], 2, "DMA32 Movable", id="in the midst of a lower zone"),
+    ],
+)
+def test_offline_block_may_come_into_the_zone_around_it(
+    gone: list[int], asked: int, zones: str
+) -> None:
+    machine = boot(load_text(MOVABLE).machine, "6.12")
+    for number in gone:
+        offline_pages(machine, memory_blocks(machine)[number])
+    assert read(tree(machine), f"{MEMORY}/memory{asked}/valid_zones") == f"{zones}\n"
 
 
 def test_zone_begins_with_its_first_block_that_is_online(machine: Machine) -> None:
