@@ -52,6 +52,10 @@ class Release(NamedTuple):
     demotes_in_cpusets: bool = False
     # Proactive reclaim has counters of its own (since 6.16).
     counts_proactive: bool = False
+    # Reclaim of a cgroup takes no more than its share of a node, and stops once it has enough
+    # (before: whole lists, and the whole share). A node's own file reclaims nothing, for
+    # zone_reclaim_mode is 0.
+    reclaim_stops_early: bool = False
     # NUMA balancing scans shared memory that has no policy of its own.
     scans_shared: bool = True
     # A cpuset that has tasks may lose its last node or CPU; then it has its parent's.
@@ -88,6 +92,7 @@ RELEASES: Mapping[str, Release] = {
         name="7.2",
         merges_unfaulted_neighbour=True,
         counts_proactive=True,
+        reclaim_stops_early=True,
         huge_zero_becomes_thp=True,
         cpuset_may_be_emptied=True,
         demotes_in_cpusets=True,

@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from enum import Enum
 
+from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.frames.hot_pages import TIERING
-from pymigrate.mm.frames.lru_batches import lru_add_drain_all
+from pymigrate.mm.frames.lru_batches import lru_add_drain_all, waiting_pfns
 from pymigrate.mm.frames.memory_tiers import demotion_of, next_demotion_node, node_is_toptier
 from pymigrate.mm.frames.page_alloc import available, room_for, zonelist
 from pymigrate.mm.frames.placement import Demote
@@ -71,7 +72,8 @@ def memory_reclaim(
     given. Anonymous memory is left alone unless this *takes_anon*. What cannot be demoted is not
     dropped in its place. Mirrors memory_reclaim() and try_to_free_mem_cgroup_pages().
     """
-    lru_add_drain_all(machine)
+    if not machine.release.reclaim_stops_early:
+        lru_add_drain_all(machine)
     wanted = None if nodes is None else set(nodes)
     passes = _Passes(
         _Shrink(machine, nid, Reclaimer.PROACTIVE, mms, takes_anon)
@@ -81,7 +83,7 @@ def memory_reclaim(
     got = 0
     while got < nr:
         reclaimed = passes.run(max((nr - got) // 4, SWAP_CLUSTER_MAX))
-        if not reclaimed:  # nor would there be any if it was tried again
+        if not reclaimed and not passes.drain():  # nor would there be any if it was tried again
             break
         got += reclaimed
     return got
@@ -159,22 +161,38 @@ class _Passes:
         got = 0
         for priority in range(DEF_PRIORITY, -1, -1):
             for shrink in self.shrinks:
-                got += self._shrink_lruvec(shrink, priority)
+                got += self._shrink_lruvec(shrink, priority, wanted - got)
             if got >= wanted:
                 break
         return got
 
-    def _shrink_lruvec(self, shrink: _Shrink, priority: int) -> int:
-        """Take a node's share; other nodes have more afterwards if it demotes."""
-        nr = -(-(shrink.nr_evictable >> priority) // LIST_NR) * LIST_NR  # get_nr_to_scan()
+    def drain(self) -> bool:
+        """Empty the CPUs' batches for a last attempt; whether there is more to reclaim now."""
+        for shrink in self.shrinks[:1]:
+            lru_add_drain_all(shrink.machine)
+        return sum(shrink.drained() for shrink in self.shrinks) > 0
+
+    def _shrink_lruvec(self, shrink: _Shrink, priority: int, wanted: int) -> int:
+        """Take a node's share; other nodes have more afterwards if it demotes.
+
+        *wanted*: how many pages are lacking. Some kernels stop when they are had. Mirrors
+        try_to_shrink_lruvec() and should_abort_scan().
+        """
+        nr = shrink.get_nr_to_scan(priority)
         if not nr:
             return 0
+        step = LIST_NR if shrink.machine.release.reclaim_stops_early else nr
         nodes = shrink.machine.nodes
         free = {other.nid: nodes[other.nid].nr_free for other in self.shrinks}
         before = shrink.reclaimed
         for kind in shrink.kinds:
-            if nr > 0:
-                nr -= shrink.evict(kind, nr)
+            while nr > 0:
+                asked = min(nr, step)
+                taken = shrink.evict(kind, asked)
+                is_enough = step < nr and shrink.reclaimed - before >= wanted
+                nr = 0 if is_enough else nr - taken
+                if taken < asked:
+                    break
         for other in self.shrinks:
             if other is not shrink:
                 came = free[other.nid] - nodes[other.nid].nr_free
@@ -205,6 +223,8 @@ class _Shrink:
         self.is_full = False  # no lower tier has room for more
         self.reclaimed = 0
         self.nr_evictable = 0  # base pages of these kinds
+        self.nr_waiting = 0  # base pages that wait for their list on some CPU
+        self.is_young = False  # all of them were used
         self.stale: set[str] = set()  # kinds that may have come since it was looked for them
         self.sources: dict[str, Iterator[Slice]] = {}
         self.pushed: dict[str, list[Slice]] = {"file": [], "anon": []}
@@ -214,7 +234,33 @@ class _Shrink:
 
         What was used gets a second chance.
         """
+        stops_early = self.machine.release.reclaim_stops_early
+        self.is_young = stops_early
         self.nr_evictable = sum(self._look_for(kind) for kind in _KINDS)
+        if stops_early:
+            pfns = waiting_pfns(self.machine)
+            self.nr_waiting = sum(nid_of(pfn) == self.nid for pfn in pfns)
+            self.nr_evictable = max(self.nr_evictable - self.nr_waiting, 0)
+
+    def drained(self) -> int:
+        """How many pages have come from the CPUs' batches, which are empty now."""
+        came, self.nr_waiting = self.nr_waiting, 0
+        self.nr_evictable += came
+        return came
+
+    def get_nr_to_scan(self, priority: int) -> int:
+        """The share of a pass: base pages.
+
+        Mirrors get_nr_to_scan(); where all memory is young the passes before the last one make
+        it old.
+        """
+        share = self.nr_evictable >> priority
+        if not self.machine.release.reclaim_stops_early:
+            return -(-share // LIST_NR) * LIST_NR
+        if priority and self.is_young:
+            return 0
+        self.is_young = False
+        return share
 
     def _look_for(self, kind: str) -> int:
         """Find what of a *kind* may be evicted; how many base pages.
@@ -229,6 +275,7 @@ class _Shrink:
         else:
             parts.sort(key=lambda part: part.run.start)
         self.sources[kind] = _second_chances(self.machine, parts)
+        self.is_young = self.is_young and all(was_used(self.machine, part) for part in parts)
         return sum(part.nr for part in parts)
 
     def _evictable(self, kind: str) -> list[Slice]:

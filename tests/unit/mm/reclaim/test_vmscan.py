@@ -115,7 +115,7 @@ def test_proactive_reclaim_has_counters_of_its_own_in_7_2() -> None:
     machine = tiers("64MiB", "64MiB", kernel="7.2")
     touched(machine, new_task(machine), "4MiB")
     take(machine, "1MiB")
-    assert counted(machine, "pgdemote_proactive", "pgdemote_direct") == [256, 0]
+    assert counted(machine, "pgdemote_proactive", "pgdemote_direct") == [263, 0]
 
 
 def test_without_demotion_anonymous_memory_stays(machine: Machine, task: Task) -> None:
@@ -268,6 +268,41 @@ def test_one_node_can_be_named() -> None:
     assert nodes_of(machine, task, second, "1MiB") == [[256, 2]]
     assert errno_of(take, machine, "1MiB", node=2) == "EAGAIN"
     assert errno_of(take, machine, "1MiB", node=3) == "ENOENT"
+
+
+@pytest.mark.parametrize(
+    ("size", "asked", "reclaimed"),
+    [
+        pytest.param("64MiB", ["1MiB", "2MiB", "4MiB", "8MiB"], [288, 519, 1073, 2051], id="much"),
+        pytest.param("64MiB", ["16MiB", "16MiB"], [4106, 4115], id="much at once"),
+        pytest.param("32MiB", ["8MiB"], [2082], id="half as much"),
+        pytest.param("1MiB", ["4KiB"] * 6, [64, 39, 59, 34, 36, 16], id="little"),
+    ],
+)
+def test_what_7_2_takes_is_no_more_than_its_shares(
+    size: str, asked: list[str], reclaimed: list[int]
+) -> None:
+    """As recorded on 7.2.13. The last pages wait in the CPU's batch, and are no part of it."""
+    machine, task = with_task(tiers("128MiB", "128MiB", kernel="7.2"))
+    addr = mapped(machine, task, size)
+    touch(machine, task, addr, parse_size(size))
+    assert [take(machine, nr, tasks=[task]) for nr in asked] == reclaimed
+    assert nodes_of(machine, task, addr, size)[0] == [sum(reclaimed), 1]
+
+
+def test_7_2_empties_the_batches_before_it_gives_up() -> None:
+    machine, task = with_task(tiers("64MiB", "64MiB", kernel="7.2"))
+    addr = mapped(machine, task, "64KiB")
+    touch(machine, task, addr, 16 * PAGE_SIZE)
+    assert take(machine, "64KiB", tasks=[task]) == 16
+    assert errno_of(take, machine, "4KiB", tasks=[task]) == "EAGAIN"
+
+
+def test_file_of_a_node_of_7_2_reclaims_nothing() -> None:
+    machine, task = with_task(tiers("64MiB", "64MiB", kernel="7.2"))
+    addr = touched(machine, task, "1MiB")
+    assert errno_of(take, machine, "4KiB", node=0) == "EAGAIN"
+    assert nodes_of(machine, task, addr, "1MiB") == [[256, 0]]
 
 
 def test_only_root_may_ask_for_it(machine: Machine) -> None:
