@@ -39,8 +39,9 @@ def reclaim(
     nr = size >> PAGE_SHIFT
     mms = None if tasks is None else list({id(task.mm): task.mm for task in tasks}.values())
     nodes = None if node is None else [node]
-    if node is not None and machine.release.reclaim_stops_early:
-        nodes = []  # lru_gen_shrink_node() is done at once where it may not write pages
+    if node is not None and machine.release.reclaim_stops_early and nr:
+        # lru_gen_shrink_node() is done at once where it may not write pages.
+        raise KernelError("EAGAIN", "a node's file reclaims nothing while zone_reclaim_mode is 0")
     got = memory_reclaim(machine, caller, nr, nodes, mms, takes_anon=swappiness != 0)
     if got < nr:
         raise KernelError("EAGAIN", f"{got} of {nr} pages were reclaimed")
