@@ -33,7 +33,7 @@ from pymigrate.api.results import (
 )
 from pymigrate.arguments import parse_mode
 from pymigrate.interface import memory
-from pymigrate.interface.made import Noted, acting_as
+from pymigrate.interface.noted import Noted, acting_as
 from pymigrate.mm.base.why import Stay
 from pymigrate.mm.state import machine as core
 from pymigrate.mm.state import task as core_task

@@ -12,7 +12,7 @@ from pymigrate.api.arguments import Place, Size, Who, place_of, range_of
 from pymigrate.api.results import Placed
 from pymigrate.arguments import find_task
 from pymigrate.interface import memory, system
-from pymigrate.interface.made import Access, acting_as, meanwhile
+from pymigrate.interface.noted import Access, acting_as, meanwhile
 from pymigrate.interface.system import WHOLE
 from pymigrate.mm.calls import ksm
 from pymigrate.mm.calls.ksm import KsmState

@@ -6,7 +6,7 @@ import click
 
 from pymigrate.cli.call import find_range, system_call
 from pymigrate.cli.common import Options, Parsed, find_task, shorten
-from pymigrate.interface.made import acting_as
+from pymigrate.interface.noted import acting_as
 from pymigrate.mm.offline.memory_failure import num_poisoned_kb
 from pymigrate.syscalls.memory_failure import Offline
 from pymigrate.units import PAGE_SIZE

@@ -12,7 +12,7 @@ import click
 from pymigrate import arguments
 from pymigrate.cli.common import Options, failure, find_task, print_json, say, shorten
 from pymigrate.errors import KernelError
-from pymigrate.interface.made import Access, Noted
+from pymigrate.interface.noted import Access, Noted
 from pymigrate.mm.state.cost import Tally
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch

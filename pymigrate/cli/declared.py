@@ -26,7 +26,8 @@ from pymigrate.cli.common import (
 from pymigrate.errors import KernelError
 from pymigrate.interface import declare
 from pymigrate.interface.declare import Answer, Argument, Call, Kind, Range
-from pymigrate.interface.made import acting_as, find_left, made_of, make, meanwhile
+from pymigrate.interface.made import find_left, made_of, make
+from pymigrate.interface.noted import acting_as, meanwhile
 from pymigrate.interface.table import COMMANDS
 from pymigrate.mm.base.advice import ADVICE
 from pymigrate.mm.state.machine import Machine, find_file, is_mapped

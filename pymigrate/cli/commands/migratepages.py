@@ -6,7 +6,7 @@ import click
 
 from pymigrate.cli.call import access_of, meanwhile_option, system_call
 from pymigrate.cli.common import Options, common_options, find_task, print_json
-from pymigrate.interface import made
+from pymigrate.interface import noted
 from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls import migrate
@@ -38,7 +38,7 @@ def command(
         old, new = (_nodes(call.machine, text, options.json) for text in (from_nodes, to_nodes))
         task = call.shell if pid == "0" else find_task(call.machine, pid)
         call.noted.find_left = lambda stays: stayed.rows(call.machine, task, stays)
-        with made.meanwhile(call.machine, access_of(call.machine, meanwhile), call.answer):
+        with noted.meanwhile(call.machine, access_of(call.machine, meanwhile), call.answer):
             call.answer["ret"] = migrate.migrate_pages(call.machine, call.shell, task, old, new)
 
 

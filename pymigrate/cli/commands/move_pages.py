@@ -17,7 +17,7 @@ from pymigrate.cli.common import (
     shorten,
 )
 from pymigrate.errors import ERRNO, KernelError
-from pymigrate.interface import made
+from pymigrate.interface import noted
 from pymigrate.mm.calls.move_pages import MovePagesResult
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
@@ -81,7 +81,7 @@ def command(
         nodes = None if query else [node for _, node in listed if node is not None]
         flags = MPOL_MF_MOVE_ALL if move_all else MPOL_MF_MOVE
         told: dict[str, object] = {}
-        with made.meanwhile(call.machine, access_of(call.machine, meanwhile), told):
+        with noted.meanwhile(call.machine, access_of(call.machine, meanwhile), told):
             result = migrate.move_pages(call.machine, call.shell, task, addrs, nodes, flags)
         if nodes is not None:
             call.noted.find_left = lambda stays: stayed.move_pages_rows(

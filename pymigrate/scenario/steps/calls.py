@@ -10,7 +10,8 @@ from pymigrate.arguments import ModeAndNodes
 from pymigrate.errors import KernelError
 from pymigrate.interface import declare
 from pymigrate.interface.declare import Answer, Argument, Call, Kind, Range
-from pymigrate.interface.made import Access, made_of, make, meanwhile
+from pymigrate.interface.made import made_of, make
+from pymigrate.interface.noted import Access, meanwhile
 from pymigrate.interface.table import policy_flags_key
 from pymigrate.mm.base.advice import ADVICE
 from pymigrate.nodemask import Nodemask
