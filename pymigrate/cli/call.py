@@ -45,7 +45,7 @@ def write_chrome(machine: Machine, path: str, parts: Iterable[trace.Part]) -> No
         ) from None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Call:
     """A call in the making: its machine, and what is to be printed of its answer."""
 

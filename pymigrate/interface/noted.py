@@ -53,7 +53,7 @@ def acting_as(task: Task, uid: int | None) -> Iterator[Task]:
         task.uid, task.caps = own
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Noted:
     """A call by its name, and what it has come to."""
 
