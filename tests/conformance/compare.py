@@ -45,6 +45,7 @@ def differing_fields(kernel: Record, our: Record) -> list[str]:
         for field, value in kernel.items()
         if field not in unstable | {"unstable"}
         and (field not in our or not _is_equal(field, value, our[field], unstable))
+        and not (field == "signal" and value is our.get(field) is None)
     ]
 
 

@@ -10,6 +10,7 @@ from tests.conformance.compare import differing_fields, first_difference
     [
         pytest.param({"op": "mmap", "ret": 0}, {"op": "mmap", "ret": 0, "x": 1}, id="more fields"),
         pytest.param({"ret": 1, "unstable": ["ret"]}, {"ret": 2}, id="unstable field"),
+        pytest.param({"signal": None}, {}, id="no signal"),
         pytest.param({"delta": {}}, {"delta": {"pgmigrate_fail": 0}}, id="counter of zero"),
         pytest.param({"delta": {}}, {"delta": {"pgalloc_dma": 7}}, id="counter out of the list"),
         pytest.param(
@@ -40,6 +41,7 @@ def test_records_that_are_equal(kernel: dict[str, object], ours: dict[str, objec
     ("kernel", "ours"),
     [
         pytest.param({"errno": None}, {}, id="absent field"),
+        pytest.param({"signal": "SIGBUS"}, {}, id="absent signal"),
         pytest.param({"ret": 0}, {"ret": -1}, id="value"),
         pytest.param({"delta": {}}, {"delta": {"pgmigrate_fail": 1}}, id="counter too many"),
         pytest.param({"status": [[2, 0]]}, {"status": [[1, 0]]}, id="length of runs"),

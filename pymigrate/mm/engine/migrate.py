@@ -7,6 +7,7 @@ only then do passes and batches show.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from pymigrate.mm.frames.busy import endless
 from pymigrate.mm.frames.frames import folio_of
 from pymigrate.mm.frames.placement import OWN_NODE, Placement, ThisNode
 from pymigrate.mm.spaces.huge_memory import free_unmapped, split_folio
+from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
 from pymigrate.mm.state.events import MigrateMode, MigrateReason, mode_text
 from pymigrate.mm.state.machine import Machine, telling
 from pymigrate.mm.state.task import Task
@@ -70,7 +72,6 @@ def migrate_pages(
     if machine.busy and call.has_room(queue):
         check_waits(machine, queue, mode)
     call_event(machine, "mm_migrate_pages_start", mode_text(mode, reason))
-    room.prepare(machine, caller, where, queue)
     # What it has in hand must stay where it is.
     scope = machine.scope._replace(memalloc=True, off_lru=_off_lru(machine, queue))
     with telling(machine, scope):
@@ -118,8 +119,9 @@ class _Call:
         mode: MigrateMode,
         room: Room,
     ) -> None:
-        self.machine, self.where, self.reason, self.mode = machine, where, reason, mode
-        self.room = room
+        self.machine, self.caller, self.where = machine, caller, where
+        self.reason, self.mode, self.room = reason, mode, room
+        self.scope = machine.scope  # in which it is made
         self.stats = Stats()
         self.bulk = BulkMover(machine, caller, where, self.stats)
         self.folios = FolioMover(machine, caller, where, reason, room)
@@ -138,26 +140,55 @@ class _Call:
 
     def run(self, queue: Sequence[Slice]) -> int:
         """How many folios stayed, or that memory ran out."""
+        self._make_room(queue)
         if not self.is_watched and all(is_plain(self.machine, part) for part in queue):
             if self.bulk.has_room(queue):
                 self.bulk.move_all(queue)
                 return 0
             if isinstance(self.where, ThisNode) and not any(part.run.order for part in queue):
-                self.untried = self.bulk.move_until_full(queue)
-                self.stats.failed_pages = 1
-                return _ENOMEM
+                return self._move_until_full(queue)
         result = 0
         huge = [part for part in queue if is_hugetlb(part)]
-        others = batches(part for part in queue if not is_hugetlb(part))
+        others = deque(batches(part for part in queue if not is_hugetlb(part)))
         if huge:
             result = self._hugetlb(works_of(huge))
-        while result >= 0 and (batch := next(others, None)):
-            rc = self._batch_of(batch)
+        while result >= 0 and others:
+            if not self.has_room(others[0]):
+                self._make_room([part for batch in others for part in batch])
+            rc = self._batch_of(others.popleft())
             result = rc if rc < 0 else result + rc
         if result < 0:
             self.untried += [part for batch in others for part in batch]
             return result
         return result if self.left else 0
+
+    def _make_room(self, queue: Sequence[Slice]) -> bool:
+        """Let there be room for *queue*, which is still to be moved; whether there is more now.
+
+        Those of earlier batches are on the LRU lists again, and may give way.
+        """
+        stayed = [Extent(work.pfn, work.nr) for work in self.left]
+        off_lru = RunMap(coalesce([*self.scope.off_lru.runs, *stayed]))
+        with telling(self.machine, self.scope._replace(off_lru=off_lru)):
+            return self.room.prepare(self.machine, self.caller, self.where, queue)
+
+    def _move_until_full(self, queue: Sequence[Slice]) -> int:
+        """Move base pages, with which nothing can go wrong, to one node until that is full.
+
+        Before it is, what whole batches of this call have brought there gives way to others.
+        """
+        while not self.bulk.has_room(queue):
+            room = self.bulk.room() // NR_MAX_BATCHED_MIGRATION * NR_MAX_BATCHED_MIGRATION
+            if room:
+                queue = self.bulk.move_until_full(queue, room)
+            if not room or not self._make_room(queue):
+                break
+        if self.bulk.has_room(queue):
+            self.bulk.move_all(queue)
+            return 0
+        self.untried = self.bulk.move_until_full(queue, self.bulk.room())
+        self.stats.failed_pages = 1
+        return _ENOMEM
 
     def _hugetlb(self, works: list[Work]) -> int:
         """Move hugetlb pages, each in one step. Mirrors migrate_hugetlbs()."""

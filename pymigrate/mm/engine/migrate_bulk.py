@@ -172,16 +172,19 @@ class BulkMover:
         """
         small = sum(part.nr for part in queue if not part.run.order)
         huge = sum(part.nr_folios for part in queue if part.run.order)
-        if small + (huge << HPAGE_PMD_ORDER) > room_for(self.machine, self.caller, self.where):
+        if small + (huge << HPAGE_PMD_ORDER) > self.room():
             return False
         if not huge:
             return True
         broken = (small >> HPAGE_PMD_ORDER) + _MAX_NR_ZONES if small else 0
         return huge + broken <= room_for(self.machine, self.caller, self.where, HPAGE_PMD_ORDER)
 
-    def move_until_full(self, queue: Sequence[Slice]) -> list[Slice]:
-        """Move as many base pages as there is room for, but not all; gives the others."""
-        room = room_for(self.machine, self.caller, self.where)
+    def room(self) -> int:
+        """How many base pages surely find a destination."""
+        return room_for(self.machine, self.caller, self.where)
+
+    def move_until_full(self, queue: Sequence[Slice], room: int) -> list[Slice]:
+        """Move *room* base pages, for which there is room, but not all; gives the others."""
         fitting, others = [], [*queue]
         while others[0].nr <= room:
             fitting.append(others.pop(0))

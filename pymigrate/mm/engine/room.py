@@ -17,8 +17,9 @@ class Room:
 
     def prepare(
         self, machine: Machine, caller: Task, where: Placement, queue: Sequence[Slice]
-    ) -> None:
-        """Make room for all of *queue*, before the first folio moves."""
+    ) -> bool:
+        """Make room for all of *queue*, of which nothing has moved; whether it made some."""
+        return False
 
     def alloc(self, machine: Machine, caller: Task, where: Placement, order: int) -> int | None:
         """The first frame of a free block, for the first turn of *where*."""

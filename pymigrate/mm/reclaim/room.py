@@ -25,10 +25,12 @@ class MakesRoom(Room):
 
     def prepare(
         self, machine: Machine, caller: Task, where: Placement, queue: Sequence[Slice]
-    ) -> None:
+    ) -> bool:
         """Let kswapd reclaim what *queue* will need, if this one *reclaims*."""
-        if self.reclaims and has_reclaimable(machine):
-            _module("reclaim.slowpath").have_room_to_migrate(machine, caller, where, queue)
+        if not self.reclaims or not has_reclaimable(machine):
+            return False
+        have_room = _module("reclaim.slowpath").have_room_to_migrate
+        return bool(have_room(machine, caller, where, queue))
 
     def alloc(self, machine: Machine, caller: Task, where: Placement, order: int) -> int | None:
         """A block that is free, or made free."""

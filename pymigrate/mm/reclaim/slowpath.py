@@ -1,7 +1,7 @@
 """When memory is short: kswapd is woken, and makes room. Mirrors __alloc_pages_slowpath().
 
 kswapd runs at once, and as far as it can, so that direct reclaim seldom finds more. Pages are
-reclaimed only between accesses and calls of the engine, never while somebody has them in hand.
+reclaimed only between accesses and batches of the engine, never while somebody has them in hand.
 """
 
 from __future__ import annotations
@@ -79,13 +79,18 @@ def have_room(machine: Machine, task: Task, where: Placement, nr: int) -> bool:
 
 def have_room_to_migrate(
     machine: Machine, caller: Task, where: Placement, queue: Sequence[Slice]
-) -> None:
-    """Let kswapd reclaim what the folios of *queue* will need; they are off the LRU lists then."""
-    if may_reclaim(machine):
-        isolated = RunMap(coalesce(extent for part in queue for extent in part.extents()))
-        buddies = (part.nr for part in queue if not part.states.first.flags & FrameFlag.HUGETLB)
-        with telling(machine, machine.scope._replace(off_lru=isolated)):
-            have_room(machine, caller, where, sum(buddies))
+) -> bool:
+    """Let kswapd reclaim what the folios of *queue* will need; whether it has reclaimed something.
+
+    They are off the LRU lists then.
+    """
+    if not may_reclaim(machine):
+        return False
+    extents = (extent for part in queue for extent in part.extents())
+    isolated = RunMap(coalesce([*machine.scope.off_lru.runs, *extents]))
+    buddies = (part.nr for part in queue if not part.states.first.flags & FrameFlag.HUGETLB)
+    with telling(machine, machine.scope._replace(off_lru=isolated)):
+        return have_room(machine, caller, where, sum(buddies))
 
 
 def have_room_to_copy(
