@@ -150,7 +150,6 @@ TABLES = {
             "perf": optional(numbers_of(AccessCoordinate)),
             "promotion": numbers_of(Promotion),
             "failures": numbers_of(MemoryFailures),
-            "hands": INT_TUPLE,
         },
         maps={"memmap": "memmap"},
         owner="nid",

@@ -3,9 +3,9 @@
 Pages go to a lower memory tier if demotion is enabled. What cannot is dropped if it is clean page
 cache, or anonymous memory that was freed lazily; all else stays, for there is no swap.
 
-The order is a model of the multi-generational LRU, a clock: files' pages before anonymous ones; of
-each a hand goes round the node's frames, on from where it stopped, and takes what no entry was used
-of since it last came by. New pages come to lie behind it, where the old ones were.
+The order is a model of the multi-generational LRU, a clock: files' pages before anonymous ones, and
+a hand that goes round the node's frames, on from where it stopped, and takes what no entry was used
+of since it last came by. New pages, of either kind, come to lie behind it, where the old ones were.
 """
 
 from __future__ import annotations
@@ -271,7 +271,7 @@ class _Shrink:
         node = self.machine.nodes[self.nid]
         parts = self._evictable(kind)
         if node_is_toptier(self.machine, self.nid):
-            parts = in_lru_order(node, parts, node.hands[_KINDS.index(kind)])
+            parts = in_lru_order(node, parts, node.hand)
         else:
             parts.sort(key=lambda part: part.run.start)
         self.sources[kind] = _second_chances(self.machine, parts)
@@ -313,7 +313,7 @@ class _Shrink:
                 break
             taken = sum(part.nr for part in batch)
             isolated += taken
-            self._set_hand(kind, next_frame(batch[-1]))
+            self.machine.nodes[self.nid].hand = next_frame(batch[-1])
             got = self._shrink_folio_list(batch, target)
             self.reclaimed += got
             self._count(kind, taken, got)
@@ -327,11 +327,6 @@ class _Shrink:
             self._look_for(kind)
             batch = take_folios(self.sources[kind], self.pushed[kind], nr)
         return batch
-
-    def _set_hand(self, kind: str, hand: int) -> None:
-        node = self.machine.nodes[self.nid]
-        files, anon = node.hands
-        node.hands = (hand, anon) if kind == "file" else (files, hand)
 
     def _is_useless(self, kind: str) -> bool:
         """Whether nothing more can be had: what cannot be demoted is not dropped if told to."""

@@ -275,7 +275,7 @@ class Node:
     perf: AccessCoordinate | None = None  # of its memory, as the HMAT says
     adistance: int = 0  # its memory's abstract distance, if a driver gives one
     promotion: Promotion = field(default_factory=Promotion)
-    hands: tuple[int, int] = (0, 0)  # frames where reclaim goes on: of files' pages, of the others
+    hand: int = 0  # the frame where reclaim goes on
     failures: MemoryFailures = field(default_factory=MemoryFailures)
     next_proactive: int = 0  # ms: when its kcompactd may look again how scattered its memory is
 

@@ -125,7 +125,7 @@ def _full_node() -> Node:
     node = Node(3, WIDE_CPUS, [zone], memmap, Counters(numa_hit=5, numa_miss=1 << 62), pool)
     node.perf, node.adistance = AccessCoordinate(80, 81, 1000, 900), 2880
     node.promotion = Promotion(1, 2, 3, 4, 5)
-    node.hands, node.next_proactive = (7, 8), 33500
+    node.hand, node.next_proactive = 7, 33500
     node.failures = MemoryFailures(10, 1, 2, 3, 4)
     return node
 

@@ -207,3 +207,14 @@ def test_pages_on_their_way_are_not_reclaimed_for_themselves() -> None:
     assert migrate_pages(machine, machine.shell_of(0), job, Nodemask.of(1), Nodemask.of(0)) == 0
     assert nodes_of(machine, job, new, "24MiB") == [[6144, 0]]
     check(machine)
+
+
+def test_what_is_new_stays_where_page_cache_was_before_it(machine: Machine) -> None:
+    idle, job = bound(machine, "idle", 0), bound(machine, "job", 0)
+    cache = mapped(machine, idle, "24MiB", "r", space=new_file(machine, "24MiB", "ext4"))
+    touch(machine, idle, cache, 24 << 20, write=False)
+    old = stored(machine, idle, "24MiB")
+    new = stored(machine, job, "50MiB")
+    assert nodes_of(machine, job, new, "50MiB") == [[12800, 0]]
+    assert nodes_of(machine, idle, cache, "24MiB") == [[6144, 1]]
+    assert nodes_of(machine, idle, old, "24MiB")[0][1] == 1

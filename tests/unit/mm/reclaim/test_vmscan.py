@@ -247,7 +247,7 @@ def test_hand_goes_on_at_the_nodes_first_frame_behind_its_last() -> None:
     take(machine, f"{nr * 4}KiB")
     assert [nid for _, nid in nodes_of(machine, task, addr, f"{nr * 4}KiB")] == [1]
     again = touched(machine, task, "1MiB", node=0)
-    machine.nodes[0].hands = (0, machine.nodes[0].zones[-1].end)
+    machine.nodes[0].hand = machine.nodes[0].zones[-1].end
     assert take(machine, "1MiB") == 256
     assert nodes_of(machine, task, again, "1MiB") == [[256, 1]]
 
