@@ -51,13 +51,20 @@ class MakesRoom(Room):
 
 
 def has_reclaimable(machine: Machine) -> bool:
-    """Whether reclaim may find anything: pages may be demoted, or a disk's are cached."""
-    return machine.demotion or has_disk_cache(machine)
+    """Whether reclaim may find anything: pages may be demoted, a disk's are cached, or there are
+    huge pages to be split.
+    """
+    return machine.demotion or has_disk_cache(machine) or has_huge_pages(machine)
 
 
 def has_disk_cache(machine: Machine) -> bool:
     """Whether pages of a disk are cached."""
     return any(space.is_disk and space.pages.runs for space in machine.spaces.values())
+
+
+def has_huge_pages(machine: Machine) -> bool:
+    """Whether there may be transparent huge pages, which are split if they hold too little."""
+    return bool(machine.counters["thp_fault_alloc"] or machine.counters["thp_collapse_alloc"])
 
 
 FOR_CALLS, FOR_THE_KERNEL = MakesRoom(reclaims=True), MakesRoom(reclaims=False)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pymigrate.mm.base.memmap import Folio, FrameFlag
 from pymigrate.mm.frames.frames import folio_of, update_folio
-from pymigrate.mm.spaces.huge_memory import free_unmapped, split_folio
+from pymigrate.mm.spaces.huge_memory import split_huge_page
 from pymigrate.mm.state.machine import Machine
 from pymigrate.units import HPAGE_PMD_NR, huge_floor
 
@@ -15,21 +15,39 @@ _WAITING = FrameFlag.PARTIALLY_MAPPED | FrameFlag.QUEUED
 
 
 def drop_slab(machine: Machine) -> None:
+    """Run all shrinkers. Mirrors drop_slab()."""
+    shrink_slab(machine)
+
+
+def shrink_slab(machine: Machine) -> int:
     """Run all shrinkers; of those the queue of huge pages to be split is the one that shows.
 
     A huge page of which a part was unmapped is split, and one that holds too little. All others
-    are looked at no more. Mirrors drop_slab() and deferred_split_scan().
+    are looked at no more. What somebody has in hand cannot be split. The queue is the cgroup's, so
+    it has the huge pages of all nodes. Returns how many huge pages were split.
+
+    Mirrors shrink_slab() and deferred_split_scan().
     """
+    split = 0
     pages = _first_pages(machine, sorted(_waiting(machine)))
     for pfn, page in sorted(pages.items()):
         folio = folio_of(machine, pfn)
         is_partial = folio.flags & FrameFlag.PARTIALLY_MAPPED
         is_underused = not is_partial and _is_underused(machine, folio)
-        if (is_partial or is_underused) and split_folio(machine, folio, page):
-            free_unmapped(machine, folio)
+        if (is_partial or is_underused) and _try_to_split(machine, folio, page):
             machine.counters.add("thp_underused_split_page", int(is_underused))
+            split += 1
         elif not is_partial:
             update_folio(machine, pfn, lambda frame: frame.without_flags(FrameFlag.QUEUED))
+    return split
+
+
+def _try_to_split(machine: Machine, folio: Folio, page: int) -> bool:
+    """Split *folio*, if nobody has isolated it."""
+    if machine.scope.off_lru.between(folio.pfn, folio.pfn + folio.nr):
+        machine.counters.add("thp_split_page_failed")
+        return False
+    return split_huge_page(machine, folio, page)
 
 
 def _waiting(machine: Machine) -> set[int]:

@@ -20,6 +20,8 @@ from pymigrate.mm.state.machine import Machine, telling
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vma
 
+_CHANGES = ("pgsteal_anon", "pgsteal_file", "compact_isolated", "thp_split_page")
+
 
 def may_reclaim(machine: Machine) -> bool:
     """Whether allocations reclaim memory, as far as there is any that can be reclaimed."""
@@ -107,12 +109,11 @@ def have_room_to_copy(
 
 
 def reclaimed(machine: Machine) -> int:
-    """How many pages were reclaimed, or isolated to compact memory, so far.
+    """How many pages were reclaimed, or isolated to compact memory, or split, so far.
 
     Pages may lie elsewhere once it is another number.
     """
-    counters = machine.counters
-    return counters["pgsteal_anon"] + counters["pgsteal_file"] + counters["compact_isolated"]
+    return sum(machine.counters[name] for name in _CHANGES)
 
 
 def _room(machine: Machine, nodes: Iterable[int]) -> int:

@@ -31,7 +31,8 @@ from pymigrate.mm.reclaim.lru import (
     take_folios,
     was_used,
 )
-from pymigrate.mm.reclaim.room import has_disk_cache
+from pymigrate.mm.reclaim.room import has_disk_cache, has_huge_pages
+from pymigrate.mm.reclaim.shrinker import shrink_slab
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
@@ -110,12 +111,14 @@ def wakeup_kswapd(machine: Machine, nid: int) -> int:
 def kswapd_shrink_node(machine: Machine, nid: int, nr: int) -> int:
     """Reclaim *nr* base pages of node *nid*; return how many were reclaimed.
 
-    Once there were none it does not try again until some page is freed, as kswapd does after many
-    failures.
+    Where they are not to be had, slab caches shrink. Once there were none it does not try again
+    until some page is freed, as kswapd does after many failures.
     """
     if machine.hopeless.get(nid) == machine.counters["pgfree"]:
         return 0
     got = shrink_node(machine, nid, nr, Reclaimer.KSWAPD)
+    if got < nr:
+        got += _shrink_slab(machine, nid)
     if not got:
         machine.hopeless[nid] = machine.counters["pgfree"]
     return got
@@ -127,7 +130,10 @@ def try_to_free_pages(machine: Machine, nodes: Iterable[int]) -> bool:
     Mirrors try_to_free_pages().
     """
     machine.counters.add("allocstall_movable")
-    return any(shrink_node(machine, nid, SWAP_CLUSTER_MAX, Reclaimer.DIRECT) for nid in nodes)
+    return any(
+        shrink_node(machine, nid, SWAP_CLUSTER_MAX, Reclaimer.DIRECT) or _shrink_slab(machine, nid)
+        for nid in nodes
+    )
 
 
 def wake_all_kswapds(machine: Machine, nodes: Iterable[int]) -> bool:
@@ -143,6 +149,20 @@ def shrink_node(machine: Machine, nid: int, nr: int, who: Reclaimer) -> int:
         while shrink.reclaimed < nr and shrink.evict(kind, shrink.lists(nr - shrink.reclaimed)):
             pass
     return shrink.reclaimed
+
+
+def _shrink_slab(machine: Machine, nid: int) -> int:
+    """Run the shrinkers for node *nid*, as when there is nothing else left; how many of its base
+    pages are free then that were not.
+
+    At low priorities they are asked for less than they have, and then do nothing: do_shrink_slab().
+    """
+    if not has_huge_pages(machine):
+        return 0
+    node = machine.nodes[nid]
+    free = node.nr_free
+    shrink_slab(machine)
+    return node.nr_free - free
 
 
 class _Passes:
@@ -428,5 +448,5 @@ def _nr_below(machine: Machine, node: Node) -> int:
 
 
 def _has_reclaimable(machine: Machine, nid: int) -> bool:
-    """Whether it is worth a look: pages can be demoted, or there is a disk's page cache."""
-    return can_demote(machine, nid) or has_disk_cache(machine)
+    """Whether it is worth a look: pages can be demoted, or dropped, or huge ones split."""
+    return can_demote(machine, nid) or has_disk_cache(machine) or has_huge_pages(machine)
