@@ -7,7 +7,9 @@ from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults import filemap
 from pymigrate.mm.faults.anon_fault import VmFault, map_anon
 from pymigrate.mm.frames.frames import extents_of, update_frames
-from pymigrate.mm.spaces.anon_pages import NEW, kill_for_memory
+from pymigrate.mm.frames.page_alloc import room_for
+from pymigrate.mm.frames.placement import placement
+from pymigrate.mm.spaces.anon_pages import NEW, kill_for_memory, vma_policies
 from pymigrate.mm.spaces.rmap import anon_vma_prepare
 from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.vma import Vm
@@ -68,12 +70,28 @@ def shared_fault(vmf: VmFault, space: AddressSpace, a: int, b: int) -> int:
 
 
 def cow_fault(vmf: VmFault, space: AddressSpace, a: int, b: int) -> int:
-    """Give a private mapping copies of absent pages. Mirrors do_cow_fault()."""
-    end = b if space.is_shmem else a + 1
+    """Give a private mapping copies of absent pages. Mirrors do_cow_fault().
+
+    Each fault finds a page for the copy before the one that is copied. It is the same in any order
+    where there is room for all of them.
+    """
+    if not space.is_shmem:
+        vmf.count_faults()
+        _have_cached(vmf, space, a, a + 1, _TRIES)
+        map_anon(vmf, a, a + 1)
+        return a + 1
+    end = min(b, a + max(_room_for_copies(vmf, a, b) // 2, 1))
     vmf.count_faults(end - a)
-    _have_cached(vmf, space, a, end, _TRIES)
     map_anon(vmf, a, end)
+    _have_cached(vmf, space, a, end)
     return end
+
+
+def _room_for_copies(vmf: VmFault, a: int, b: int) -> int:
+    """How many pages there surely is room for where the first ones of [a, b) are placed."""
+    machine, task = vmf.machine, vmf.task
+    _, _, policy, first = next(vma_policies(machine, task, vmf.vma, a, b))
+    return room_for(machine, task, placement(machine, task, policy, first))
 
 
 def _have_cached(vmf: VmFault, space: AddressSpace, a: int, b: int, tries: int = 1) -> None:

@@ -434,3 +434,18 @@ def test_a_populated_page_is_zero_until_it_is_stored_into(machine: Machine, task
     touch(machine, task, addr + PAGE, PAGE)
     frames = [frame_at(machine, task, addr + i * PAGE) for i in (0, 1)]
     assert [bool(frame.flags & FrameFlag.ZEROED) for frame in frames] == [True, False]
+
+
+def test_copies_and_what_is_copied_share_the_node_until_it_is_full(
+    machine: Machine, task: Task
+) -> None:
+    space = new_file(machine, "40MiB")
+    addr = mapped(machine, task, "40MiB", space=space)
+    assert touch(machine, task, addr, 40 << 20) is None
+    copies = nodes_of(machine, task, addr, "40MiB")
+    assert [nid for _, nid in copies] == [0, 1]
+    again = mapped(machine, task, "40MiB", space=space, is_shared=True)
+    assert touch(machine, task, again, 40 << 20, write=False) is None
+    found = nodes_of(machine, task, again, "40MiB")
+    assert [nid for _, nid in found] == [0, 1]
+    assert copies[0][0] - found[0][0] in (0, 1)
