@@ -86,6 +86,7 @@ def system_call(options: Options, name: str) -> Iterator[Call]:
         before = changes.snapshot(machine) if options.dry_run else None
         times = options.json or options.verbose
         watch = watch_of(options.trace, options.steps, options.chrome, times)
+        watch = watch._replace(dropped={} if options.dry_run else None)
         noted = Noted(machine, name)
         call = Call(machine, options, noted, watch)
         try:
@@ -150,6 +151,8 @@ def _print_answer(
         wants_all = options.verbose or options.dry_run  # even where the call counts none
         if call.noted.left or (call.noted.left is not None and wants_all):
             answer["stayed"] = stayed.as_json(call.noted.left)
+        if call.watch.dropped:
+            answer["dropped"] = {str(nid): nr for nid, nr in sorted(call.watch.dropped.items())}
         if is_traced:
             answer["trace"] = trace.as_json(machine, call.part)
         print_json(answer)
@@ -158,6 +161,8 @@ def _print_answer(
     text += call.text
     if changed:
         lines = stayed.format_rows(call.noted.left or (), "would stay")
+        for nid, nr in sorted((call.watch.dropped or {}).items()):
+            lines.append(f"{counted(nr, 'page')} of clean page cache on node {nid} would give way")
         text += "".join(f"{line}\n" for line in lines) + changes.format_diff(changed)
     click.echo(text, nl=False)
 

@@ -91,3 +91,25 @@ def test_what_only_looks_changes_nothing(shell: Shell, line: str) -> None:
     shell.write("steps.yaml", shell.scenario.read_text() + steps)
     with shell.unchanged():
         shell.out(line)
+
+
+FULL = """\
+machine:
+  nodes:
+    0: {cpus: "0", memory: 64MiB}
+    1: {cpus: "1", memory: 64MiB, cache: 40MiB}
+tasks:
+  a:
+    pid: 100
+    memory: [{as: heap, kind: heap, size: 30MiB, pages: [[7680, 0]]}]
+"""
+
+
+def test_a_dry_run_says_what_would_give_way(shell: Shell) -> None:
+    shell.write("full.yaml", FULL)
+    call = "--ephemeral --scenario full.yaml migratepages 100 0 1 --dry-run"
+    text = "1792 pages of clean page cache on node 1 would give way"
+    assert shell.out(call).splitlines()[0] == text
+    assert shell.json(call)["dropped"] == {"1": 1792}
+    explained = shell.out("--ephemeral --scenario full.yaml explain 100 --to 1")
+    assert "pages would move; clean page cache on node 1 gives way to them" in explained

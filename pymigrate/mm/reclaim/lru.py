@@ -192,6 +192,22 @@ def drop(machine: Machine, parts: Iterable[Slice]) -> int:
     return dropped
 
 
+def nr_droppable(machine: Machine, nid: int) -> int:
+    """How many base pages of page cache drop() would free on node *nid*."""
+    return sum(
+        run.nr
+        for part in evictable(machine, nid)
+        for run in frame_runs(machine, part.extents())
+        if is_droppable(machine, run.frame)
+    )
+
+
+def is_droppable(machine: Machine, frame: Frame) -> bool:
+    """Whether it is clean page cache, which can be had again, and nobody holds it."""
+    is_file = not frame.is_anon and not frame.flags & (FrameFlag.SWAPBACKED | FrameFlag.DIRTY)
+    return is_file and not frame.is_held and _is_evictable(machine, frame)
+
+
 def _drop(machine: Machine, part: Slice, low: int, high: int) -> int:
     """Drop the folios of *part* that have the frames [low, high), all alike."""
     frame = part.states.first
@@ -230,7 +246,11 @@ def _remove_mapping(machine: Machine, part: Slice, low: int, high: int) -> int:
     ]
     space.pages.edit(sorted((piece.start, piece.end, ()) for piece in pieces))
     update_frames(machine, [(found.start, found.nr) for found in clean], lambda _: None)
-    return sum(found.nr for found in clean)
+    dropped = sum(found.nr for found in clean)
+    if machine.watch.dropped is not None:
+        nid = nid_of(low)
+        machine.watch.dropped[nid] = machine.watch.dropped.get(nid, 0) + dropped
+    return dropped
 
 
 def _naming(run: PteRun, low: int, high: int) -> Iterator[PteRun]:

@@ -35,6 +35,7 @@ class Watch(NamedTuple):
     tally: Tally | None = None  # of what takes time
     driver_calls: list[Called] | None = None  # what drivers were asked
     left: list[Stay] | None = None  # frames that a system call has left, and why
+    dropped: dict[int, int] | None = None  # node -> base pages of page cache that gave way
 
 
 OUTERMOST, UNWATCHED = Scope(), Watch()

@@ -13,7 +13,9 @@ from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
 from pymigrate.mm.engine.migrate_ops import obstacle, ops_of
 from pymigrate.mm.frames.page_alloc import room_for
 from pymigrate.mm.frames.placement import ThisNode
+from pymigrate.mm.reclaim.lru import is_droppable, nr_droppable
 from pymigrate.mm.spaces.rmap import mappings, rmap_index
+from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Cap, Task
 from pymigrate.mm.state.vma import Vma, is_migratable
@@ -158,9 +160,10 @@ def _verdicts(machine: Machine, task: Task, question: Question) -> Iterator[tupl
                 yield vma, Verdict(names(run.start), run.start, run.nr, {}, why, "", "")
                 continue
             for piece in pieces(machine, run):
-                for part, why in _judged(machine, vma, piece, question, room):
+                for part, why, room_note in _judged(machine, vma, piece, question, room):
                     detail = _detail(machine, vma, part, why)
-                    note = "" if why else _note(machine, task, vma, part, question)
+                    notes = [] if why else _notes(machine, task, vma, part, question)
+                    note = "; ".join([*notes, *filter(None, [room_note])])
                     name = names(part.start)
                     yield vma, Verdict(name, part.start, part.nr, part.nodes, why, detail, note)
         if at < b:
@@ -175,51 +178,71 @@ def _without_frame(run: PteRun) -> str:
 
 
 class _Room:
-    """How many pages the target still has room for, as those before have taken theirs."""
+    """How many pages the target still has room for, as those before have taken theirs.
+
+    What it has free comes first, then what clean page cache leaves when it gives way.
+    """
 
     def __init__(self, machine: Machine, question: Question) -> None:
+        self.machine = machine
         self.left: int | None = None  # None: nobody asked
+        self.cache = 0
+        self.moved_gives_way = False
         caller, to = question.caller, question.to
         if to is not None:
             self.left = room_for(machine, caller, ThisNode(to))
+            self.cache = nr_droppable(machine, to)
+            self.moved_gives_way = self.left + self.cache >= NR_MAX_BATCHED_MIGRATION
         else:
             self.open = {
                 nid for nid in machine.memory_nodes if room_for(machine, caller, ThisNode(nid)) > 0
             }
         self.to = to
 
-    def take(self, piece: Piece) -> int:
-        """Let the pages that are to move have theirs; gives how many of all find their place."""
+    def take(self, piece: Piece) -> tuple[int, int]:
+        """Let the pages that are to move have theirs.
+
+        Gives how many of all find their place, and how many others do if page cache gives way.
+        """
         if self.to is None:
-            return piece.nr if all(self.open - {nid} for nid in piece.nodes) else 0
+            return (piece.nr, 0) if all(self.open - {nid} for nid in piece.nodes) else (0, 0)
         if self.left is None:
-            return piece.nr
+            return piece.nr, 0
         there = piece.nodes.get(self.to, 0)
         fitting = min(piece.nr - there, self.left)
         self.left -= fitting
-        return there + fitting
+        if self.moved_gives_way and is_droppable(self.machine, piece.folio.frame):
+            self.cache += piece.nr - there  # it may give way itself to what moves later
+        giving = min(piece.nr - there - fitting, self.cache)
+        self.cache -= giving
+        return there + fitting, giving
 
 
 def _judged(
     machine: Machine, vma: Vma, piece: Piece, question: Question, room: _Room
-) -> Iterator[tuple[Piece, str]]:
-    """The piece with what keeps it; cut in two where the target is full from there on."""
+) -> Iterator[tuple[Piece, str, str]]:
+    """The piece with what keeps it, or what gives way to it; cut where the target is full."""
     why = _obstacle(machine, piece.folio, vma, question.caller.has(Cap.SYS_NICE))
     if set(piece.nodes) == {question.to}:
         why = THERE
     if why:
-        yield piece, why
+        yield piece, why, ""
         return
-    fitting = room.take(piece)
+    fitting, giving = room.take(piece)
     if piece.nr > piece.folio.nr:
         fitting -= fitting % piece.folio.nr
-    if 0 < fitting < piece.nr and len(piece.nodes) == 1:
-        [nid] = piece.nodes
-        yield piece._replace(nr=fitting, nodes={nid: fitting}), ""
-        rest = piece.nr - fitting
-        yield piece._replace(start=piece.start + fitting, nr=rest, nodes={nid: rest}), Why.FULL
-    else:
-        yield piece, "" if fitting == piece.nr else Why.FULL
+        giving -= giving % piece.folio.nr
+    note = f"clean page cache on node {question.to} gives way to them"
+    rest = piece.nr - fitting - giving
+    if len(piece.nodes) > 1 or fitting == piece.nr:
+        yield piece, Why.FULL if rest else "", note if giving and not rest else ""
+        return
+    at = piece.start
+    [nid] = piece.nodes
+    for nr, full, gives_way in ((fitting, "", ""), (giving, "", note), (rest, Why.FULL, "")):
+        if nr:
+            yield piece._replace(start=at, nr=nr, nodes={nid: nr}), full, gives_way
+            at += nr
 
 
 def _obstacle(machine: Machine, folio: Folio, vma: Vma, move_all: bool) -> str | None:
@@ -293,7 +316,7 @@ def _listed(pids: list[int]) -> str:
     return f"{plural} {', '.join(map(str, known[:_NAMED]))}{more}"
 
 
-def _note(machine: Machine, task: Task, vma: Vma, piece: Piece, question: Question) -> str:
+def _notes(machine: Machine, task: Task, vma: Vma, piece: Piece, question: Question) -> list[str]:
     """What looks like a reason for pages to stay, and is none."""
     notes = []
     if piece.folio.likely_shared:
@@ -304,4 +327,4 @@ def _note(machine: Machine, task: Task, vma: Vma, piece: Piece, question: Questi
     if question.to is not None and policy and policy.nodes and question.to not in policy.nodes:
         text = policy_text(machine, task, vma)
         notes.append(f"policy {text} decides where new pages go and does not keep these")
-    return "; ".join(notes)
+    return notes

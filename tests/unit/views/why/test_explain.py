@@ -10,9 +10,9 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.gup import pin
 from pymigrate.syscalls.madvise import madvise
 from pymigrate.syscalls.migrate import migrate_pages
-from pymigrate.syscalls.process import fork
+from pymigrate.syscalls.process import fork, touch
 from pymigrate.views.why.explain import Question, format_rows, refusals, rows
-from tests.conftest import new_task, nodes_with, touched
+from tests.conftest import MIB, mapped, new_file, new_task, nodes_with, touched
 
 
 def verdicts(machine: Machine, task: Task, to: int | None = None) -> list[tuple[int, str]]:
@@ -67,6 +67,34 @@ def test_the_target_fills_up_as_it_would() -> None:
     with pytest.raises(Exception, match="Cannot allocate memory"):
         migrate_pages(machine, machine.shell_of(0), task, Nodemask.of(0), Nodemask.of(1))
     assert machine.counters["pgmigrate_success"] == fitting
+
+
+def test_clean_page_cache_of_the_target_gives_way() -> None:
+    machine = nodes_with("64MiB", "16MiB")
+    task, other = new_task(machine), new_task(machine, "b", cpu=1)
+    cache = mapped(machine, other, "4MiB", "r", space=new_file(machine, "4MiB", "ext4"))
+    touch(machine, other, cache, 4 * MIB, write=False)
+    touched(machine, task, "20MiB")
+    found = rows(machine, task, Question(machine.shell_of(0), 1))
+    assert [(row.nr, row.why, row.note) for row in found] == [
+        (3015, "", ""),
+        (1024, "", "clean page cache on node 1 gives way to them"),
+        (1081, "full", ""),
+    ]
+    with pytest.raises(KernelError, match="ENOMEM"):
+        migrate_pages(machine, machine.shell_of(0), task, Nodemask.of(0), Nodemask.of(1))
+    assert machine.counters["pgmigrate_success"] == 3015 + 1024
+
+
+def test_page_cache_that_moves_gives_way_to_what_comes_behind_it() -> None:
+    machine = nodes_with("64MiB", "16MiB")
+    task = new_task(machine)
+    cache = mapped(machine, task, "40MiB", "r", space=new_file(machine, "40MiB", "ext4"))
+    touch(machine, task, cache, 40 * MIB, write=False)
+    found = rows(machine, task, Question(machine.shell_of(0), 1))
+    assert [(row.nr, row.why) for row in found] == [(4039, ""), (10240 - 4039, "")]
+    migrate_pages(machine, machine.shell_of(0), task, Nodemask.of(0), Nodemask.of(1))
+    assert machine.counters["pgmigrate_success"] == 10240
 
 
 def test_nowhere_to_go_on_a_machine_with_one_node() -> None:
