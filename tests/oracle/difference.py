@@ -22,6 +22,10 @@ _COMPACTION = [
     for name in "success fail stall migrate_scanned free_scanned isolated".split()
 ]
 
+# kswapd and those who wait for memory demote at the same time: who has more is a race, and when
+# there is enough.
+_DEMOTED = ["delta.pgdemote_kswapd", "delta.pgdemote_direct", "delta.pgmigrate_success"]
+
 
 class Difference(NamedTuple):
     """The first step whose records differ, and how."""
@@ -52,6 +56,8 @@ def difference(case: Case, kernels: Sequence[Record], ours: Sequence[Record]) ->
         if "crash" in ours[at]:
             text = f"step {at + 1} of {len(kernels)} ({step['op']})\n  {ours[at]['crash']}"
             return Difference(at + 1, step["op"], ("crash",), text)
+        if _is_gone(kernel, ours[at]):
+            continue
         pair = _compared(kernel, ours[at], moved)
         fields = differing_fields(*pair)
         if fields:
@@ -60,6 +66,16 @@ def difference(case: Case, kernels: Sequence[Record], ours: Sequence[Record]) ->
             return Difference(at + 1, step["op"], tuple(fields), f"{head}\n{text}")
         moved = moved and step["op"] != "vmstat"
     return None
+
+
+def _is_gone(kernel: Record, our: Record) -> bool:
+    """Whether both find the step's task killed: ours is not there, the agent's has no pages."""
+    if our.get("errno") != "ESRCH":
+        return False
+    if our["op"] == "touch":
+        return bool(kernel.get("signal") == "SIGKILL")
+    pages = [run for run in kernel.get("nodes", ()) if run[1] >= 0]
+    return our["op"] in ("placement", "numa_maps") and not pages and not kernel.get("lines")
 
 
 def _moves(step: Mapping[str, Any]) -> bool:
@@ -71,7 +87,14 @@ def _compared(kernel: Record, our: Record, moved: bool) -> tuple[Record, Record]
     unstable = dict.fromkeys([*kernel.get("unstable", ()), *our.get("unstable", ()), *_COMPACTION])
     if moved:
         unstable |= dict.fromkeys(_MOVED)
+    if any(found.get("delta", {}).get("pgdemote_kswapd") for found in (kernel, our)):
+        unstable |= dict.fromkeys(_DEMOTED)
+    # A line without pages has no page size.
+    sizes = [name.replace(".nodes", ".kernelpagesize_kB") for name in unstable]
+    unstable |= dict.fromkeys(sizes)
     if our["op"] == "touch":
+        if "errno" in unstable:  # there may be no such task
+            unstable["signal"] = None
         our = {"signal": None} | our
         kernel = {"signal": None} | kernel
     kept = [key for key in kernel if key in our or key not in unstable]

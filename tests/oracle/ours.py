@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pymigrate.errors import PymigrateError
+from pymigrate.mm.state.node import MAX_DEFER_SHIFT, CompactState
 from pymigrate.scenario.boot.build import build
 from pymigrate.scenario.read.loader import load_text
 from pymigrate.scenario.spec.runner import Runner
@@ -14,9 +15,16 @@ from tests.oracle.cases import text_of
 from tests.oracle.program import Case
 
 MIB = 1 << 20
-# MiB of each node that a real one has for its tables, and that watermarks keep free. What
-# depends on how much it is is not compared.
-KERNELS_OWN = (0, 13, 26)
+# MiB of each node that a real one has for its tables, and that watermarks keep free, and whether
+# compaction finds huge pages, which depends on where those of the kernel lie. What depends on
+# either is not compared.
+KERNELS_OWN = ((0, True), (13, False), (26, True))
+# Where memory is short, kswapd has pages in hand that a call comes by, and a huge page is free or
+# not by where pages lie. Those that hold little are split by kswapd, or by who moves them.
+_SHORT = ["delta.pgmigrate_fail", "delta.thp_fault_alloc"]
+_SPLIT = ["thp_split_page", "thp_split_pmd", "thp_migration_success", "thp_migration_fail"]
+_SPLIT = [f"delta.{name}" for name in (*_SPLIT, "thp_migration_split", "pgmigrate_success")]
+_GIVEN = ("pgsteal_file", "thp_underused_split_page")
 
 
 def invalid(case: Case) -> str:
@@ -28,17 +36,41 @@ def invalid(case: Case) -> str:
     return ""
 
 
-def records(case: Case, series: str) -> list[Record]:
-    """Our records; the last one has `crash`, if the simulation broke in its step."""
+def records(case: Case, series: str, compacts: bool = True) -> list[Record]:
+    """Our records; the last one has `crash`, if the simulation broke in its step.
+
+    Direct compaction is put off for as long as can be, unless the machine *compacts*.
+    """
     scenario = load_text(text_of(case))
     found: list[Record] = []
+    machine = build(scenario, series)
+    if not compacts:
+        for zone in (zone for node in machine.nodes.values() for zone in node.zones):
+            zone.compact = CompactState(defer_shift=MAX_DEFER_SHIFT)
+    seen = 0
+    caches = _of_disks(case)
     try:
-        for record in Runner(build(scenario, series)).run(scenario.steps):
-            found.append(dict(record))  # noqa: PERF401 - what came before a crash is kept
+        for record in Runner(machine).run(scenario.steps):
+            found.append(dict(record))
+            files, split = (machine.counters[name] for name in _GIVEN)
+            nr = files + split + machine.counters["pgsteal_anon"]
+            if record["op"] == "vmstat":
+                found[-1] |= {"unstable": _SHORT + _SPLIT * bool(split)} if nr > seen else {}
+                seen = nr
+            elif files and case["steps"][len(found) - 1].get("at") in caches:
+                lines = [f"lines.{at}.{key}" for at in range(9) for key in ("mapped", "nodes")]
+                found[-1] |= {"unstable": [*found[-1].get("unstable", ()), "nodes", *lines]}
     except Exception as error:  # noqa: BLE001 - whatever it is, it is what is looked for
         op = case["steps"][len(found)]["op"]
         found.append({"op": op, "crash": f"{type(error).__name__}: {error}"})
     return found
+
+
+def _of_disks(case: Case) -> set[str]:
+    """The regions of disk files: how much of the cache gives way is up to kswapd."""
+    files = case.get("files") or {}
+    disks = [name for name, spec in files.items() if spec.get("fs") == "ext4"]
+    return {step["as"] for step in case["steps"] if step.get("file") in disks}
 
 
 def steady_records(case: Case, series: str) -> list[Record]:
@@ -47,7 +79,7 @@ def steady_records(case: Case, series: str) -> list[Record]:
     The rest is named in `unstable`, as what differs between a kernel's runs is. A run that breaks
     is the answer.
     """
-    runs = [records(_smaller(case, less), series) for less in KERNELS_OWN]
+    runs = [records(_smaller(case, less), series, compacts) for less, compacts in KERNELS_OWN]
     crashed = next((run for run in runs if "crash" in run[-1]), None)
     if crashed:
         return crashed

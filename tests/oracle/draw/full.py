@@ -35,6 +35,8 @@ class Full(Calling):
         self.thp = self.chance(0.3)
         if self.thp:
             self.machine["thp"] = self.pick(["always", "madvise"])
+            # What direct compaction finds depends on where the kernel's own pages lie.
+            self.machine["thp_defrag"] = "never"
         self.tiered = "hmat" in self.machine["nodes"][0]
         if self.tiered and self.chance(0.6):
             self.machine["demotion"] = True
