@@ -294,9 +294,28 @@ class _Shrink:
             parts = in_lru_order(node, parts, node.hand)
         else:
             parts.sort(key=lambda part: part.run.start)
-        self.sources[kind] = _second_chances(self.machine, parts)
+        self.sources[kind] = self._second_chances(kind, parts)
         self.is_young = self.is_young and all(was_used(self.machine, part) for part in parts)
         return sum(part.nr for part in parts)
+
+    def _second_chances(self, kind: str, parts: list[Slice]) -> Iterator[Slice]:
+        """*parts*, those last that were used; that they were is forgotten as they are passed over.
+
+        They have been isolated in vain, and count as scanned, if something behind them was not
+        used. Else nothing was left that is older, and the aging has looked at their entries.
+        """
+        used: list[Slice] = []
+        passed = 0
+        for part in parts:
+            if was_used(self.machine, part):
+                mark_old(self.machine, part)
+                used.append(part)
+                passed += part.nr
+            else:
+                self._count(kind, passed, 0)
+                passed = 0
+                yield part
+        yield from used
 
     def _evictable(self, kind: str) -> list[Slice]:
         """The folios of a *kind* that may be evicted."""
@@ -416,18 +435,6 @@ class _Shrink:
         if self.who != Reclaimer.PROACTIVE or self.machine.release.counts_proactive:
             counters.add(f"pgscan_{self.who.value}", scanned)
             counters.add(f"pgsteal_{self.who.value}", reclaimed)
-
-
-def _second_chances(machine: Machine, parts: list[Slice]) -> Iterator[Slice]:
-    """*parts*, those last that were used; that they were is forgotten as they are passed over."""
-    used: list[Slice] = []
-    for part in parts:
-        if was_used(machine, part):
-            mark_old(machine, part)
-            used.append(part)
-        else:
-            yield part
-    yield from used
 
 
 def _nr_below(machine: Machine, node: Node) -> int:

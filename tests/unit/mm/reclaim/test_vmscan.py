@@ -442,3 +442,16 @@ def test_each_node_gives_its_share(machine: Machine, task: Task) -> None:
     ):
         take(machine, size)
         assert nodes_of(machine, task, addr, "64MiB") == nodes
+
+
+def test_pages_that_were_used_are_scanned_in_vain() -> None:
+    machine, task = with_task(tiers("256MiB", "256MiB"))
+    addr = touched(machine, task, "32MiB")
+    take(machine, "4MiB")
+    assert machine.counters["pgscan_anon"] == 1024  # the aging has looked at all that was used
+    touch(machine, task, addr + (8 << 20), 8 << 20, write=False)
+    take(machine, "8MiB")
+    found = nodes_of(machine, task, addr, "32MiB")
+    assert found == [[2048, 1], [2048, 0], [1024, 1], [3072, 0]]
+    assert machine.counters["pgscan_anon"] == 1024 + 4096
+    assert machine.counters["pgsteal_anon"] == 1024 + 2048
