@@ -7,18 +7,21 @@ from typing import Any
 from pymigrate.errors import PymigrateError
 from pymigrate.mm.state.node import MAX_DEFER_SHIFT, CompactState
 from pymigrate.scenario.boot.build import build
+from pymigrate.scenario.boot.fragmentation import fragment
 from pymigrate.scenario.read.loader import load_text
+from pymigrate.scenario.spec.models import PatternSpec
 from pymigrate.scenario.spec.runner import Runner
-from pymigrate.units import parse_size
+from pymigrate.units import HPAGE_PMD_NR, parse_size
 from tests.oracle.answers import Record, merge
 from tests.oracle.cases import text_of
 from tests.oracle.program import Case
 
 MIB = 1 << 20
 # MiB of each node that a real one has for its tables, and that watermarks keep free, and whether
-# compaction finds huge pages, which depends on where those of the kernel lie. What depends on
+# pages of the kernel lie among the others, so that compaction finds no huge page. What depends on
 # either is not compared.
-KERNELS_OWN = ((0, True), (13, False), (26, True))
+KERNELS_OWN = ((0, False), (13, True), (26, False))
+_AMONG_OTHERS = {"pages": "unmovable", "run": 1, "stride": HPAGE_PMD_NR, "size": 10 * MIB}
 # Where memory is short, kswapd has pages in hand that a call comes by, and a huge page is free or
 # not by where pages lie. Those that hold little are split by kswapd, or by who moves them.
 _SHORT = ["delta.pgmigrate_fail", "delta.thp_fault_alloc"]
@@ -36,16 +39,19 @@ def invalid(case: Case) -> str:
     return ""
 
 
-def records(case: Case, series: str, compacts: bool = True) -> list[Record]:
+def records(case: Case, series: str, is_scattered: bool = False) -> list[Record]:
     """Our records; the last one has `crash`, if the simulation broke in its step.
 
-    Direct compaction is put off for as long as can be, unless the machine *compacts*.
+    Of a machine *is_scattered* some huge pages are never free, and direct compaction is put off for
+    as long as can be.
     """
     scenario = load_text(text_of(case))
     found: list[Record] = []
     machine = build(scenario, series)
-    if not compacts:
-        for zone in (zone for node in machine.nodes.values() for zone in node.zones):
+    for node in machine.nodes.values() if is_scattered else ():
+        if node.zones:
+            fragment(machine, node, PatternSpec.model_validate(_AMONG_OTHERS))
+        for zone in node.zones:
             zone.compact = CompactState(defer_shift=MAX_DEFER_SHIFT)
     seen = 0
     caches = _of_disks(case)
@@ -79,7 +85,7 @@ def steady_records(case: Case, series: str) -> list[Record]:
     The rest is named in `unstable`, as what differs between a kernel's runs is. A run that breaks
     is the answer.
     """
-    runs = [records(_smaller(case, less), series, compacts) for less, compacts in KERNELS_OWN]
+    runs = [records(_smaller(case, less), series, scattered) for less, scattered in KERNELS_OWN]
     crashed = next((run for run in runs if "crash" in run[-1]), None)
     if crashed:
         return crashed

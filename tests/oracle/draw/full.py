@@ -63,7 +63,10 @@ class Full(Calling):
             (self.exit, 2),
             (self.pool, 2),
         ]
-        return [*rows, (self.reclaim, 8)] if self.tiered else rows
+        # Of files among anonymous memory the kernel takes a list more or less, and it may come to
+        # split huge pages: both follow from generations that are not modelled.
+        is_simple = self.tiered and not self.thp and "d" not in self.files
+        return [*rows, (self.reclaim, 8)] if is_simple else rows
 
     def fill(self) -> None:
         """A region of many MiB, placed by a policy or by where the task runs."""
