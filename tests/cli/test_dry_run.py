@@ -112,4 +112,4 @@ def test_a_dry_run_says_what_would_give_way(shell: Shell) -> None:
     assert shell.out(call).splitlines()[0] == text
     assert shell.json(call)["dropped"] == {"1": 1792}
     explained = shell.out("--ephemeral --scenario full.yaml explain 100 --to 1")
-    assert "pages would move; clean page cache on node 1 gives way to them" in explained
+    assert "(N0=1717) would move; clean page cache on node 1 gives way to them" in explained
