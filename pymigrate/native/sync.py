@@ -61,6 +61,11 @@ class Memory:
         """Pages were taken away, and may come again."""
         self._regions = frozenset()
 
+    def unmapped(self) -> None:
+        """A mapping was taken away; another that looks the same may take its place."""
+        self._text = ""
+        self._regions = frozenset()
+
     def finish(self, machine: Machine, task: Task) -> None:
         """The process ends, and nobody has looked at its memory: what is its own counts.
 

@@ -315,6 +315,23 @@ print(before - free() < 512)
     assert python(shell, program) == "True\nTrue\n"
 
 
+def test_memory_at_the_same_address_is_new(shell: Shell) -> None:
+    program = f"""{MEMORY}
+libc.mmap.restype = ctypes.c_ulong
+libc.mmap.argtypes = [ctypes.c_ulong] * 6
+start = libc.mmap(0, 1 << 20, 3, 0x22, (1 << 64) - 1, 0)
+for nodes in 1, 2, 1, 2:
+    print(call(MBIND, start, 1 << 20, 2, mask(nodes), 64, 0), end=" ")
+    ctypes.memset(start, 1, 1 << 20)
+    node = ctypes.c_int()
+    call(GET, ctypes.byref(node), 0, 0, start + 4096, 3)
+    libc.munmap(ctypes.c_void_p(start), 1 << 20)
+    again = libc.mmap(start, 1 << 20, 3, 0x22, (1 << 64) - 1, 0)
+    print(node.value, again == start)
+"""
+    assert python(shell, program) == "0 0 True\n0 1 True\n" * 2
+
+
 def test_calls_on_tasks_of_the_scenario(shell: Shell) -> None:
     program = f"""{MEMORY}
 print(call(MIGRATE, 100, 64, mask(1), mask(2)), os.kill(100, 0), call(62, 200, 9), call(62, 200, 0))

@@ -126,7 +126,7 @@ def mremap(world: World, thread: Thread, args: Args) -> None:
         if 0 <= result < abi.TASK_SIZE:
             start = result >> PAGE_SHIFT
             thread.process.memory.moved.append((start, start + pages_of(new_size), policy))
-            thread.process.memory.changed()
+            thread.process.memory.unmapped()
 
     thread.at_end = moved
 
@@ -217,6 +217,6 @@ def _taken_away(world: World, thread: Thread, addr: int, length: int) -> None:
     with world.acting(thread) as task:
         world.sync_range(process, addr, length)
         a, b = addr >> PAGE_SHIFT, (addr >> PAGE_SHIFT) + pages_of(length)
-        process.memory.changed()
+        process.memory.unmapped()
         if task.mm.vmas_between(a, b):
             unmap(world.machine, task, a, b)
