@@ -59,7 +59,6 @@ class Tracer:
         except libc.HiddenError:
             self.world.kill_hidden(thread.process)
             self._let_die(thread)
-        self.world.kill_victims()
 
     def _let_die(self, thread: Thread) -> None:
         """Its task was killed on the simulated machine; so is it, which is told next."""
@@ -174,6 +173,7 @@ class Tracer:
 
     def _resume(self, thread: Thread, number: int = 0) -> None:
         """Let a thread go on, with a signal delivered, up to the next stop that matters."""
+        self.world.kill_victims()  # nobody goes on after its simulated end
         how, thread.is_stopped = libc.CONT, False
         if thread.waits_for_end or thread.process.may_write:
             how = libc.SYSCALL

@@ -170,15 +170,28 @@ def test_writes_act_at_once_and_give_their_errno(shell: Shell) -> None:
 
 
 def test_write_that_is_not_simulated_is_refused(shell: Shell) -> None:
-    outcome = exec_(shell, "echo 1 > /proc/sys/vm/zone_reclaim_mode")
-    said = "pymigrate: writing to /proc/sys/vm/zone_reclaim_mode cannot be simulated yet\n"
+    outcome = exec_(shell, "echo 1 > /sys/devices/system/node/online")
+    said = "pymigrate: writing to /sys/devices/system/node/online cannot be simulated yet\n"
     assert outcome.exit != 0
+    assert said in outcome.stderr
+
+
+def test_setting_that_only_has_one_value(shell: Shell) -> None:
+    script = """
+        echo 0 > /proc/sys/vm/zone_reclaim_mode && echo never > \\
+            /sys/kernel/mm/transparent_hugepage/shmem_enabled && echo kept
+        echo 1 > /proc/sys/vm/zone_reclaim_mode || cat /proc/sys/vm/zone_reclaim_mode
+    """
+    outcome = exec_(shell, script)
+    assert outcome.stdout == "kept\n0\n"
+    said = "pymigrate: /proc/sys/vm/zone_reclaim_mode is always 0: others are not simulated\n"
     assert said in outcome.stderr
 
 
 def test_cpuset_is_a_directory(shell: Shell) -> None:
     script = """
-        cd /sys/fs/cgroup && mkdir batch && echo 1 > batch/cpuset.mems
+        cd /sys/fs/cgroup && grep -q cpuset cgroup.controllers
+        echo +cpuset > cgroup.subtree_control; mkdir batch && echo 1 > batch/cpuset.mems
         echo $$ > batch/cgroup.procs; cat /proc/self/cpuset
         grep Mems_allowed_list /proc/self/status
         rmdir batch 2>/dev/null || echo busy

@@ -15,7 +15,7 @@ from pymigrate.errors import KernelError, UnsupportedError
 from pymigrate.native import abi
 from pymigrate.native.calls.overlay import is_still
 from pymigrate.native.calls.paths import Place, answered_path, inside_of, resolve
-from pymigrate.native.calls.writes import is_writable
+from pymigrate.native.calls.writes import is_constant, is_writable
 from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
 from pymigrate.views.entries import Dir, File, Link
@@ -80,7 +80,7 @@ def _open(world: World, thread: Thread, dirfd: int, number: int, args: Args, fla
 def _check_writable(world: World, thread: Thread, place: Place) -> None:
     if world.note_credentials(thread.process).uid:
         raise KernelError("EACCES", f"{place.path} belongs to root")
-    if not is_writable(place.path):
+    if not is_writable(place.path) and not is_constant(place.path):
         raise UnsupportedError(f"writing to {place.path} cannot be simulated yet")
 
 
@@ -279,7 +279,8 @@ def _private(world: World, path: str) -> str:
 
 def _mode(path: str) -> int:
     """The mode of a private file. Nobody but root writes, who may be another than the tracer."""
-    return _MODES[is_writable(path) and not os.geteuid()]
+    is_setting = is_writable(path) or is_constant(path)
+    return _MODES[is_setting and not os.geteuid()]
 
 
 def write_anew(path: str, text: str, mode: int) -> None:

@@ -18,6 +18,9 @@ from pymigrate.native.world import World
 from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
 from pymigrate.syscalls import compact, cpuset, memory_blocks, reclaim, sysctl
 from pymigrate.units import MAX_NUMNODES, PAGE_SIZE
+from pymigrate.views import entries
+from pymigrate.views.sysfs.cgroup import CONTROLLERS
+from pymigrate.views.tree import tree
 
 Args = tuple[int, ...]
 B = TypeVar("B", bound=Bitmap)
@@ -27,6 +30,8 @@ _PLAIN = frozenset({abi.WRITE, abi.PWRITE64})
 _VECTORS = frozenset({abi.WRITEV, abi.PWRITEV, abi.PWRITEV2})
 _COPIES = {abi.SENDFILE: 0, abi.SPLICE: 2, abi.COPY_FILE_RANGE: 2}
 _CLOSES = frozenset({abi.CLOSE, abi.DUP2, abi.DUP3, abi.CLOSE_RANGE})
+_KNOWN = CONTROLLERS.split()
+_CONSTANT = ("/proc/sys/", "/sys/kernel/mm/")
 _UNITS = {"k": 10, "m": 20, "g": 30, "t": 40}
 _SIZE = re.compile(r"(\d+)([kmgt]?)", re.IGNORECASE)
 
@@ -110,15 +115,30 @@ def is_writable(path: str) -> bool:
     return _find(path) is not None
 
 
+def is_constant(path: str) -> bool:
+    """Whether the simulated file *path* is a setting that only has the value it has."""
+    return not is_writable(path) and path.startswith(_CONSTANT)
+
+
 def apply(world: World, caller: Task, path: str, data: bytes) -> None:
     """Do what a write to *path* does. Raises KernelError, UnsupportedError."""
     found = _find(path)
-    if found is None:
-        raise UnsupportedError(f"writing to {path} cannot be simulated yet")
-    action, match = found
     text = data.decode("utf-8", "surrogateescape").strip("\0").strip()
+    if found is None:
+        _keep(world, path, text)
+        return
+    action, match = found
     world.sync_all()
     action(Write(world.machine, caller, match, text))
+
+
+def _keep(world: World, path: str, text: str) -> None:
+    """A write of the value that a setting has; another is refused with KernelError EINVAL."""
+    now = entries.read(tree(world.machine), path).strip()
+    chosen = re.search(r"\[(\w+)\]", now)
+    if text != (chosen[1] if chosen else now):
+        world.say(f"{path} is always {chosen[1] if chosen else now}: others are not simulated")
+        raise KernelError("EINVAL", f"{text[:20]!r} is not simulated")
 
 
 def make_directory(world: World, caller: Task, name: str) -> None:
@@ -203,6 +223,15 @@ def _procs(write: Write) -> None:
     cpuset.attach_task(write.machine, write.caller, task, write.match["group"] or "")
 
 
+def _controllers(write: Write) -> None:
+    """cgroup.subtree_control: what is on may be switched on again. Mirrors its write()."""
+    words = write.text.split()
+    if not words or any(word[:1] not in "+-" or word[1:] not in _KNOWN for word in words):
+        raise KernelError("EINVAL", f"{write.text[:20]!r} names no controllers")
+    if write.match["group"] or any(word.startswith("-") for word in words):
+        raise UnsupportedError("controllers are on in the root alone; else is not simulated")
+
+
 def _reclaim(write: Write) -> None:
     """memory.reclaim: a size, and perhaps swappiness=N. Mirrors memory_reclaim()."""
     size, *rest = write.text.split() or [""]
@@ -245,6 +274,7 @@ _WRITERS: tuple[tuple[re.Pattern[str], Callable[[Write], None]], ...] = tuple(
         (rf"{_GROUP}cpuset\.cpus", _cpus),
         (rf"{_GROUP}cpuset\.mems", _mems),
         (rf"{_GROUP}cgroup\.procs", _procs),
+        (rf"{_GROUP}cgroup\.subtree_control", _controllers),
         (rf"{_GROUP}memory\.reclaim", _reclaim),
         (r"/sys/kernel/mm/mempolicy/weighted_interleave/node\d+", _setting),
         (r"/sys/kernel/debug/sched/(?P<name>numa_balancing/\w+)", _scan_setting),

@@ -7,6 +7,7 @@ from pymigrate.units import HPAGE_SIZE, PAGE_SIZE
 from pymigrate.views.entries import Dir, Entries, File, dir_of, file_of
 from pymigrate.views.proc.vmstat import node_rows
 
+CONTROLLERS = "cpuset memory"  # those of v2 that are simulated
 # Names in memory.numa_stat, and the node's counter with the unit of each (memory_stats[],
 # mm/memcontrol.c).
 _STATS = {
@@ -85,6 +86,8 @@ def _files(machine: Machine, cpuset: Cpuset) -> Entries:
         return files | {"tasks": File(lambda: threads), "cpuset.memory_migrate": migrate}
     return files | {
         "cgroup.threads": File(lambda: threads),
+        "cgroup.controllers": file_of(CONTROLLERS),
+        "cgroup.subtree_control": file_of("" if cpuset.name else CONTROLLERS),
         "cpuset.cpus.effective": file_of(effective_cpus(machine, cpuset)),
         "cpuset.mems.effective": file_of(effective_mems(machine, cpuset)),
         "memory.reclaim": File(None),
