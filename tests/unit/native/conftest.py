@@ -15,7 +15,7 @@ if sys.platform == "linux":
 
     @pytest.fixture
     def machine() -> Machine:
-        machine = two_nodes()
+        machine = two_nodes("8GiB")  # a test run may have grown
         machine.next_pid = os.getpid() + 1  # it gives numbers above those of real processes
         return machine
 
