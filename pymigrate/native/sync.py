@@ -37,8 +37,8 @@ _DELETED = " (deleted)"
 class Memory:
     """A process's memory, on the host and on the simulated machine."""
 
-    def __init__(self, pid: int, say: Callable[[str], None]) -> None:
-        self.pid, self.say = pid, say
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
         # Where mremap() has put memory, and the policy that goes along: start, end, policy.
         self.moved: list[tuple[int, int, Mempolicy | None]] = []
         self.is_forked = False  # pages may be copied without that the host tells of new ones
@@ -72,11 +72,11 @@ class Memory:
         Files that it has mapped are left out, which are cached for others all the same.
         """
         with suppress(OSError):
-            found = hostmem.mappings(hostmem.maps_text(self.pid))
+            found = hostmem.mappings(hostmem.maps_text(task.pid))
             self._mappings = [m for m in found if not m.inode and not m.path.startswith("/")]
             for mapping in self._mappings:
                 self._cover(machine, task, mapping)
-            pagemap = Pagemap(self.pid)
+            pagemap = Pagemap(task.pid)
             try:
                 regions = pagemap.regions([(m.start, m.end) for m in self._mappings])
                 self._touch_all(machine, task, regions, pagemap)
@@ -88,13 +88,15 @@ class Memory:
     def sync(self, machine: Machine, task: Task, a: int = 0, b: int = hostmem.TOP) -> None:
         """Map all that is mapped, and fault in what of pages [a, b) is there."""
         try:
-            text = hostmem.maps_text(self.pid)
+            text = hostmem.maps_text(task.pid)
             if self._pagemap is None:
-                self._pagemap = Pagemap(self.pid)
+                self._pagemap = Pagemap(task.pid)
         except PermissionError:
-            raise HiddenError(self.pid) from None
+            raise HiddenError(task.pid) from None
         except OSError:
             return  # it is gone
+        if not text:
+            return  # likewise
         if text != self._text:
             self._mappings = hostmem.mappings(text)
             self._map_all(machine, task)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.state.policy import Mempolicy
-from pymigrate.mm.state.task import Task
 from pymigrate.native import abi, libc
 from pymigrate.native.sync import Memory
-from pymigrate.nodemask import Cpumask
 
 PATH_MAX = 4096
 _CHUNK = 256  # bytes that are read of a text at once
@@ -21,33 +17,11 @@ AtEnd = Callable[[int], "int | None"]
 
 
 @dataclass(slots=True, eq=False)
-class OfThread:
-    """What each thread of a process has for itself, and a simulated task for all of them."""
-
-    policy: Mempolicy | None
-    il_prev: int
-    il_weight: int
-    cpus: Cpumask
-    user_cpus: Cpumask
-
-    @classmethod
-    def of(cls, task: Task) -> OfThread:
-        """That of the thread that *task* stands for now."""
-        return cls(task.policy, task.il_prev, task.il_weight, task.cpus, task.user_cpus)
-
-    def put(self, task: Task) -> None:
-        """Let *task* stand for this thread."""
-        task.policy, task.il_prev, task.il_weight = self.policy, self.il_prev, self.il_weight
-        task.cpus, task.user_cpus = self.cpus, self.user_cpus
-
-
-@dataclass(slots=True, eq=False)
 class Thread:
-    """A traced thread."""
+    """A traced thread. The simulated task of its tid stands for it."""
 
     tid: int
     process: Process
-    own: OfThread | None = None  # None: as the task has it, which stands for the leader
     at_end: AtEnd | None = None  # of the call that it is in
     changed: list[tuple[int, int]] = field(default_factory=list)  # registers to be put back
     is_stopped: bool = False  # with its process, by a signal
@@ -57,14 +31,14 @@ class Thread:
 
     def read(self, addr: int, length: int) -> bytes:
         """*length* bytes of its memory. Raises KernelError EFAULT."""
-        data = libc.read_memory(self.process.pid, addr, length)
+        data = libc.read_memory(self.tid, addr, length)
         if len(data) != length:
             raise KernelError("EFAULT", f"{addr:#x} cannot be read")
         return data
 
     def write(self, addr: int, data: bytes) -> None:
         """Write *data* into its memory. Raises KernelError EFAULT."""
-        if libc.write_memory(self.process.pid, addr, data) != len(data):
+        if libc.write_memory(self.tid, addr, data) != len(data):
             raise KernelError("EFAULT", f"{addr:#x} cannot be written")
 
     def text(self, addr: int) -> str:
@@ -75,7 +49,7 @@ class Thread:
         found = b""
         while len(found) < PATH_MAX:
             at = addr + len(found)
-            part = libc.read_memory(self.process.pid, at, min(_CHUNK, 4096 - (at & 4095)))
+            part = libc.read_memory(self.tid, at, min(_CHUNK, 4096 - (at & 4095)))
             if not part:
                 raise KernelError("EFAULT", f"{at:#x} cannot be read")
             end = part.find(0)
@@ -104,7 +78,7 @@ class Thread:
         """
         data = path.encode("utf-8", "surrogateescape") + b"\0"
         at = (self.sp - abi.RED_ZONE - len(data)) & ~15
-        if libc.write_memory(self.process.pid, at, data) != len(data):
+        if libc.write_memory(self.tid, at, data) != len(data):
             raise KernelError("ENOMEM", "the stack has no room for the path of a simulated file")
         self.change_argument(number, old, at)
 
@@ -127,36 +101,19 @@ class Thread:
 
 @dataclass(slots=True, eq=False)
 class Process:
-    """A traced process. The simulated task of its pid stands for it."""
+    """A traced process."""
 
     pid: int
     memory: Memory
     threads: dict[int, Thread] = field(default_factory=dict)
     is_new: bool = True  # nothing of its memory was looked at since it was executed
     is_looked_at: bool = False  # somebody has, or may have, asked for what it has touched
-    borrows: int = 0  # the process whose memory it uses (vfork, posix_spawn), until it executes
+    borrows: int = 0  # the process whose memory it uses until it executes: vfork, posix_spawn
     may_write: bool = False  # it may have an answered file open for writing
-    acting: Thread | None = None  # the thread that the task stands for; None: the leader
     is_dumpable: bool = True
     has_ended: bool = False  # its task is gone, and it will be
 
-    @contextmanager
-    def acts(self, task: Task, thread: Thread) -> Iterator[Task]:
-        """Let *task* stand for *thread* while the block runs."""
-        if thread.own is None or self.acting is thread:
-            yield task
-            return
-        before, leader = self.acting, OfThread.of(task)
-        thread.own.put(task)
-        self.acting = thread
-        try:
-            yield task
-        finally:
-            thread.own = OfThread.of(task)
-            leader.put(task)
-            self.acting = before
-
     def add(self, tid: int) -> Thread:
-        """A new thread, which has nothing for itself."""
+        """A new thread."""
         thread = self.threads[tid] = Thread(tid, self)
         return thread

@@ -101,7 +101,7 @@ class Tracer:
             self.world.executed(thread, former)
             vdso.patch(thread.tid)
             if thread.process.may_write:
-                thread.process.may_write = writes.has_open(self.world, thread.process)
+                thread.process.may_write = writes.has_open(self.world, thread)
             self._resume(thread)
         elif event == libc.EVENT_EXIT:
             self.report.ends(self.world, thread)
@@ -186,7 +186,7 @@ def _shares_memory(maker: Thread) -> bool:
     if nr == abi.CLONE:
         return bool(first & abi.CLONE_VM)
     if nr == abi.CLONE3:
-        flags = libc.read_memory(maker.process.pid, first, 8)
+        flags = libc.read_memory(maker.tid, first, 8)
         return bool(int.from_bytes(flags, "little") & abi.CLONE_VM)
     return nr == abi.VFORK
 

@@ -5,23 +5,24 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.numa import NumaMm, NumaTask
 from pymigrate.mm.state.task import CAP_FULL, Task
+from pymigrate.native.hostmem import TOP
 from pymigrate.native.sync import Memory, unmap_all
-from pymigrate.native.tracee import OfThread, Process, Thread
+from pymigrate.native.tracee import Process, Thread
 from pymigrate.syscalls import process as syscalls
 from pymigrate.tools.system import System, end
+from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 
 _COMM_LENGTH = 15
 
 
 class World:
-    """A machine, and the traced processes that are tasks of it under their own pids."""
+    """A machine, and the traced threads that are tasks of it under their own numbers."""
 
     def __init__(self, machine: Machine, root: str, say: Callable[[str], None]) -> None:
         """*root* is a directory for the files that programs are given, and *say* tells the user."""
@@ -37,35 +38,17 @@ class World:
 
     # who there is
 
-    def task(self, process: Process) -> Task:
-        """The task of a traced process. Raises KernelError ESRCH if it was killed."""
-        return self.machine.task(process.pid)
+    def task(self, thread: Thread) -> Task:
+        """The task of a traced thread. Raises KernelError ESRCH if it was killed."""
+        return self.machine.task(thread.tid)
 
     def find(self, pid: int, thread: Thread) -> Task:
-        """The task that *pid* means to a thread: 0 is its own. Raises KernelError ESRCH."""
-        if not pid:
-            return self.task(thread.process)
-        other = self.threads.get(pid)
-        return self.machine.task(other.process.pid if other else pid)
+        """The task that *pid* means to a thread: 0 is itself. Raises KernelError ESRCH."""
+        return self.machine.task(pid or thread.tid)
 
     def is_declared(self, pid: int) -> bool:
-        """Whether *pid* is a task of the scenario, and no real process."""
-        return pid in self.machine.tasks and pid not in self.processes
-
-    def acting(self, thread: Thread) -> AbstractContextManager[Task]:
-        """The task of a thread's process, which stands for that thread while the block runs.
-
-        Raises KernelError ESRCH.
-        """
-        task = self.task(thread.process)
-        if thread.own is None:
-            return nullcontext(task)
-        return thread.process.acts(task, thread)
-
-    def memory_of(self, process: Process) -> Task:
-        """The task whose memory a process uses. Raises KernelError ESRCH."""
-        owner = self.processes.get(process.borrows)
-        return self.task(owner or process)
+        """Whether *pid* is a task of the scenario, and no real process or thread."""
+        return pid in self.machine.tasks and pid not in self.threads
 
     # their lives
 
@@ -75,47 +58,49 @@ class World:
         self._first_caps = _capabilities(pid)
         system = System(machine, machine.shell_of(os.stat(f"/proc/{pid}").st_uid), pid=pid)
         system.start(_comm(pid))
-        process = Process(pid, Memory(pid, self.say))
+        process = Process(pid, Memory(self.say))
         return self._enter(process, process.add(pid))
 
     def forked(self, maker: Thread, pid: int, shares_memory: bool) -> Thread:
         """Let a child of *maker*'s process be a task."""
         machine, parent = self.machine, maker.process
-        process = Process(pid, Memory(pid, self.say))
-        with self.acting(maker) as task:
-            name = f"{task.comm}-{pid}"
-            if shares_memory:
-                _with_no_memory(machine, task, pid, name)
-                process.borrows = parent.borrows or parent.pid
-            else:
-                self.sync(parent)
-                _fork(machine, task, pid, name)
-                process.is_new, process.may_write = parent.is_new, parent.may_write
-                parent.memory.is_forked = process.memory.is_forked = True
+        process = Process(pid, Memory(self.say))
+        task = self.task(maker)
+        name = f"{task.comm}-{pid}"
+        if shares_memory:
+            _share(machine, task, pid, name)
+            process.borrows = parent.borrows or parent.pid
+        else:
+            self.sync(maker)
+            _numbered(machine, pid, lambda: syscalls.fork(machine, task, name))
+            process.is_new, process.may_write = parent.is_new, parent.may_write
+            parent.memory.is_forked = process.memory.is_forked = True
         process.is_dumpable = parent.is_dumpable
         return self._enter(process, process.add(pid))
 
     def cloned(self, maker: Thread, tid: int) -> Thread:
         """Let a process have another thread."""
-        process = maker.process
-        thread = process.add(tid)
-        thread.own = replace(maker.own or OfThread.of(self.task(process)))
-        self.threads[tid] = thread
+        machine, task = self.machine, self.task(maker)
+        name = f"{task.comm}-{tid}"
+        _numbered(machine, tid, lambda: syscalls.clone(machine, task, name))
+        thread = self.threads[tid] = maker.process.add(tid)
         return thread
 
     def executed(self, thread: Thread, tid: int) -> None:
         """A process, whose thread *tid* asked for it, runs another program now."""
         process = thread.process
-        caller = self.threads.get(tid)
-        task = self.task(process)
-        if caller is not None and caller.own is not None:
-            caller.own.put(task)
+        task = self.task(thread)
         process.threads[process.pid] = thread
+        if tid != process.pid and tid in self.machine.tasks:
+            _take_over(task, self.machine.tasks[tid])
         for other in list(process.threads):
             if other != process.pid:
                 self.gone(other)
-        thread.own, thread.at_end, thread.changed = None, None, []
-        unmap_all(self.machine, task)
+        thread.at_end, thread.changed = None, []
+        if process.borrows:
+            task.mm = _new_mm(self.machine)
+        else:
+            unmap_all(self.machine, task)
         process.memory.executed()
         process.is_new, process.is_looked_at, process.borrows = True, False, 0
         process.is_dumpable = task.is_dumpable = True
@@ -126,12 +111,14 @@ class World:
         process = thread.process
         if set(process.threads) != {thread.tid}:
             process.threads.pop(thread.tid, None)
+            if thread.tid != process.pid:  # a process is there as long as one of its threads is
+                end(self.machine, thread.tid)
             return
-        task = self.machine.tasks.get(process.pid)
+        task = self.machine.tasks.get(thread.tid)
         if task is not None and not (process.is_looked_at or process.borrows):
             process.memory.finish(self.machine, task)
         else:
-            self.sync(process)
+            self.sync(thread)
         process.has_ended = True
         end(self.machine, process.pid)
 
@@ -146,6 +133,8 @@ class World:
             if self.processes.pop(process.pid, None) and not process.has_ended:
                 end(self.machine, process.pid)
             process.memory.executed()
+        elif not process.has_ended:
+            end(self.machine, tid)
 
     def kill_victims(self) -> None:
         """Whoever the simulated machine has killed is killed."""
@@ -165,41 +154,49 @@ class World:
 
     # what they have
 
-    def sync(self, process: Process) -> None:
-        """Let the simulated machine know what a process has mapped and touched."""
-        if process.borrows or process.pid not in self.machine.tasks:
-            return
-        process.is_new, process.is_looked_at = False, True
-        process.memory.sync(self.machine, self.task(process))
+    def sync(self, thread: Thread) -> None:
+        """Let the simulated machine know what a thread's process has mapped and touched.
 
-    def sync_range(self, process: Process, addr: int, length: int) -> None:
-        """Likewise, of some bytes and the mappings alone."""
-        if process.borrows or process.pid not in self.machine.tasks:
-            return
-        process.is_new, process.is_looked_at = False, True
-        a, b = addr >> 12, addr + length + 4095 >> 12
-        process.memory.sync(self.machine, self.task(process), a, b)
+        What is new gets its place as if *thread* had touched it.
+        """
+        self._sync(thread, 0, TOP)
 
-    def sync_all(self) -> None:
-        """Let the simulated machine know what all processes have touched."""
+    def sync_range(self, thread: Thread, addr: int, length: int) -> None:
+        """Likewise, of all mappings, and of the pages of some bytes."""
+        self._sync(thread, addr >> PAGE_SHIFT, -(-(addr + length) // PAGE_SIZE))
+
+    def sync_all(self, first: Thread | None = None) -> None:
+        """Let the simulated machine know what all processes have touched, *first*'s at first."""
+        if first is not None:
+            self.sync(first)
         for process in list(self.processes.values()):
-            self.sync(process)
+            thread = next(iter(process.threads.values()), None)
+            if thread is not None and (first is None or process is not first.process):
+                self.sync(thread)
 
-    def note_credentials(self, process: Process) -> Task:
-        """Let a process's task have its user and capabilities; returns the task.
+    def _sync(self, thread: Thread, a: int, b: int) -> None:
+        """Where memory is shared with a parent, that process's."""
+        owner = self.processes.get(thread.process.borrows, thread.process)
+        task = self.machine.tasks.get(thread.tid)
+        if task is not None and not owner.has_ended:
+            owner.is_new, owner.is_looked_at = False, True
+            owner.memory.sync(self.machine, task, a, b)
+
+    def note_credentials(self, thread: Thread) -> Task:
+        """Let a thread's task have its user and capabilities; returns the task.
 
         Root of a container, who has not all capabilities, has all of the simulated machine: what
         it was given counts as all there is. Raises KernelError ESRCH.
         """
-        task = self.task(process)
+        task = self.task(thread)
         try:
-            uid, caps = _uid(process.pid), _capabilities(process.pid)
+            known = _status(thread.tid)
         except OSError:
             return task
-        task.uid = uid
+        task.uid, caps = int(known["Uid"].split()[1]), int(known["CapEff"], 16)
         lacks = self._first_caps & ~caps
-        task.caps = CAP_FULL & ~lacks if uid == 0 else caps
-        task.is_dumpable = process.is_dumpable
+        task.caps = CAP_FULL & ~lacks if task.uid == 0 else caps
+        task.is_dumpable = thread.process.is_dumpable
         return task
 
     def _enter(self, process: Process, thread: Thread) -> Thread:
@@ -208,38 +205,43 @@ class World:
         return thread
 
 
-def _fork(machine: Machine, task: Task, pid: int, name: str) -> Task:
-    """A child with the pid that the host has given it."""
+def _numbered(machine: Machine, pid: int, make: Callable[[], Task]) -> None:
+    """Make a task that has the number that the host has given it."""
     before, machine.next_pid = machine.next_pid, pid
     try:
-        return syscalls.fork(machine, task, name)
+        make()
     finally:
         machine.next_pid = before
-        _skip_taken(machine)
+        while machine.next_pid in machine.tasks:
+            machine.next_pid += 1
 
 
-def _skip_taken(machine: Machine) -> None:
-    while machine.next_pid in machine.tasks:
-        machine.next_pid += 1
-
-
-def _with_no_memory(machine: Machine, task: Task, pid: int, name: str) -> Task:
-    """A child that uses its parent's memory until it executes another program."""
-    mm = Mm(machine.new_id(), machine.new_id(), numa=NumaMm(machine.now))
-    child = replace(
+def _share(machine: Machine, task: Task, pid: int, name: str) -> None:
+    """Make a process that uses the memory of *task*. Mirrors copy_mm() with CLONE_VM."""
+    machine.tasks[pid] = replace(
         task,
         pid=pid,
         name=name,
-        mm=mm,
-        parent=task.name,
+        parent=machine.process_of(task).name,
+        thread_of=0,
         numa=NumaTask(),
         numa_faults={},
         accesses=[],
     )
+    while machine.next_pid in machine.tasks:
+        machine.next_pid += 1
+
+
+def _new_mm(machine: Machine) -> Mm:
+    mm = Mm(machine.new_id(), machine.new_id(), numa=NumaMm(machine.now))
     machine.add_mm(mm)
-    machine.tasks[pid] = child
-    _skip_taken(machine)
-    return child
+    return mm
+
+
+def _take_over(task: Task, other: Task) -> None:
+    """Let the first thread be the one that has executed a program. Mirrors de_thread()."""
+    task.policy, task.il_prev, task.il_weight = other.policy, other.il_prev, other.il_weight
+    task.cpus, task.user_cpus = other.cpus, other.user_cpus
 
 
 def _kill(pid: int) -> None:
@@ -261,10 +263,6 @@ def _status(pid: int) -> dict[str, str]:
     with open(f"/proc/{pid}/status", encoding="utf-8", errors="surrogateescape") as file:
         pairs = (line.partition(":") for line in file)
         return {name: value.strip() for name, _, value in pairs}
-
-
-def _uid(pid: int) -> int:
-    return int(_status(pid)["Uid"].split()[1])
 
 
 def _capabilities(pid: int) -> int:

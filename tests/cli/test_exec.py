@@ -607,6 +607,7 @@ print(bad)
     ("word", "printed"),
     [
         ("thread", "2 1\n"),  # exec by another thread than the leader takes that one's policy
+        ("leader", "2\n0\n(program)\n"),  # whose policy numa_maps shows, and who has ended
         ("shared", "2 0\n"),
         ("spawn", "3 1\n"),
         ("cpu", "2 2 1\n"),

@@ -45,7 +45,7 @@ def kill(world: World, thread: Thread, args: Args) -> int | None:
     pid, number = signed(args[0]), signed(args[1])
     if not world.is_declared(pid):
         return None
-    task, caller = world.machine.task(pid), world.note_credentials(thread.process)
+    task, caller = world.machine.task(pid), world.note_credentials(thread)
     if not 0 <= number <= _SIGRTMAX:
         raise KernelError("EINVAL", f"{number} is no signal")
     if caller.uid not in (0, task.uid):
@@ -68,7 +68,7 @@ def _make(world: World, thread: Thread, dirfd: int, pointer: int) -> int | None:
         return None
     if "/" in found:
         raise KernelError("EINVAL", "cpusets below cpusets cannot be simulated yet")
-    make_directory(world, world.note_credentials(thread.process), found)
+    make_directory(world, world.note_credentials(thread), found)
     return 0
 
 
@@ -76,7 +76,7 @@ def _remove(world: World, thread: Thread, dirfd: int, pointer: int) -> int | Non
     found = _cgroup(world, thread, dirfd, thread.text(pointer))
     if found is None:
         return None
-    remove_directory(world, world.note_credentials(thread.process), found)
+    remove_directory(world, world.note_credentials(thread), found)
     return 0
 
 

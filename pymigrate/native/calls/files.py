@@ -78,7 +78,7 @@ def _open(world: World, thread: Thread, dirfd: int, number: int, args: Args, fla
 
 
 def _check_writable(world: World, thread: Thread, place: Place) -> None:
-    if world.note_credentials(thread.process).uid:
+    if world.note_credentials(thread).uid:
         raise KernelError("EACCES", f"{place.path} belongs to root")
     if not is_writable(place.path) and not is_constant(place.path):
         raise UnsupportedError(f"writing to {place.path} cannot be simulated yet")
@@ -184,7 +184,7 @@ def read_again(world: World, thread: Thread, args: Args) -> None:
         if not is_still(path):
             world.sync_all()
         text = place.entry.text()
-        fd = f"/proc/{thread.process.pid}/fd/{args[0] & 0xFFFFFFFF}"
+        fd = f"/proc/{thread.tid}/fd/{args[0] & 0xFFFFFFFF}"
         with suppress(OSError):
             os.chmod(fd, _MODES[True])
             with open(fd, "wb") as file:

@@ -73,20 +73,12 @@ def _map_huge_pages(world: World, thread: Thread, args: Args) -> None:
     is_fixed = bool(flags & (abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE))
     if is_fixed and addr % HPAGE_SIZE:
         raise KernelError("EINVAL", f"{addr:#x} is not the address of a huge page")
-    world.sync(thread.process)
-    task = world.task(thread.process)
+    world.sync(thread)
+    task = world.task(thread)
     at = addr if is_fixed else thread.process.memory.find_room(length, HPAGE_SIZE)
     letters = "".join(letter for bit, letter in _PROTS if prot & bit)
-    with world.acting(thread):
-        mmap_calls.mmap(
-            world.machine,
-            task,
-            at,
-            length,
-            letters,
-            is_shared=bool(flags & abi.MAP_SHARED),
-            hugetlb=True,
-        )
+    is_shared = bool(flags & abi.MAP_SHARED)
+    mmap_calls.mmap(world.machine, task, at, length, letters, is_shared=is_shared, hugetlb=True)
     kept = flags & ((1 << abi.MAP_HUGE_SHIFT) - 1) & ~abi.MAP_HUGETLB
     thread.change_argument(0, addr, at)
     thread.change_argument(1, args[1], length)
@@ -101,7 +93,7 @@ def _map_huge_pages(world: World, thread: Thread, args: Args) -> None:
 
 def brk(world: World, thread: Thread, args: Args) -> None:
     """brk(addr): a heap that becomes smaller loses its end."""
-    task = world.task(thread.process)
+    task = world.task(thread)
     end, new = task.mm.brk[1], pages_of(args[0])
     if task.mm.brk[0] <= new < end:
         _taken_away(world, thread, new << PAGE_SHIFT, end - new << PAGE_SHIFT)
@@ -117,8 +109,8 @@ def mremap(world: World, thread: Thread, args: Args) -> None:
         return
     if flags & abi.MREMAP_FIXED:
         _taken_away(world, thread, new, new_size)
-    world.sync_range(thread.process, old, old_size)
-    task = world.task(thread.process)
+    world.sync_range(thread, old, old_size)
+    task = world.task(thread)
     vmas = task.mm.vmas_between(old >> PAGE_SHIFT, (old >> PAGE_SHIFT) + pages_of(old_size))
     policy = vmas[-1].policy if vmas else None
 
@@ -137,16 +129,14 @@ def madvise(world: World, thread: Thread, args: Args) -> int | None:
     advice &= 0xFFFFFFFF
     if advice not in _ANSWERED and (advice not in _FOLLOWED or not _is_known(thread)):
         return None
-    with world.acting(thread):
-        world.sync_range(thread.process, addr & -PAGE_SIZE, min(length, 1 << 47))
-        task = world.memory_of(thread.process)
-        thread.process.memory.changed()
-        if advice in _ANSWERED:
-            world.note_credentials(thread.process)
-            advice_calls.madvise(world.machine, task, addr, length, advice)
-            return 0
-        with suppress(KernelError):
-            advice_calls.madvise(world.machine, task, addr, length, advice)
+    world.sync_range(thread, addr & -PAGE_SIZE, min(length, 1 << 47))
+    thread.process.memory.changed()
+    if advice in _ANSWERED:
+        task = world.note_credentials(thread)
+        advice_calls.madvise(world.machine, task, addr, length, advice)
+        return 0
+    with suppress(KernelError):
+        advice_calls.madvise(world.machine, world.task(thread), addr, length, advice)
     return None
 
 
@@ -155,9 +145,9 @@ def mlock(world: World, thread: Thread, args: Args) -> None:
 
     def locked(result: int) -> None:
         if not result:
-            with world.acting(thread) as task, suppress(KernelError):
-                world.sync_range(thread.process, args[0] & -PAGE_SIZE, args[1] + PAGE_SIZE)
-                mmap_calls.mlock(world.machine, task, args[0], args[1])
+            with suppress(KernelError):
+                world.sync_range(thread, args[0] & -PAGE_SIZE, args[1] + PAGE_SIZE)
+                mmap_calls.mlock(world.machine, world.task(thread), args[0], args[1])
 
     thread.at_end = locked
 
@@ -165,8 +155,8 @@ def mlock(world: World, thread: Thread, args: Args) -> None:
 def munlock(world: World, thread: Thread, args: Args) -> None:
     """munlock(addr, len)."""
     if _is_known(thread):
-        with world.acting(thread) as task, suppress(KernelError):
-            mmap_calls.munlock(world.machine, task, args[0], args[1])
+        with suppress(KernelError):
+            mmap_calls.munlock(world.machine, world.task(thread), args[0], args[1])
 
 
 def mlockall(world: World, thread: Thread, args: Args) -> None:
@@ -175,12 +165,12 @@ def mlockall(world: World, thread: Thread, args: Args) -> None:
     def locked(result: int) -> None:
         if result:
             return
-        world.sync(thread.process)
-        with world.acting(thread) as task:
-            for vma in list(task.mm.vmas):
-                with suppress(KernelError):
-                    addr, length = vma.start << PAGE_SHIFT, vma.nr << PAGE_SHIFT
-                    mmap_calls.mlock(world.machine, task, addr, length)
+        world.sync(thread)
+        task = world.task(thread)
+        for vma in list(task.mm.vmas):
+            with suppress(KernelError):
+                addr, length = vma.start << PAGE_SHIFT, vma.nr << PAGE_SHIFT
+                mmap_calls.mlock(world.machine, task, addr, length)
 
     thread.at_end = locked
 
@@ -188,10 +178,10 @@ def mlockall(world: World, thread: Thread, args: Args) -> None:
 def munlockall(world: World, thread: Thread, _: Args) -> None:
     """munlockall()."""
     if _is_known(thread):
-        with world.acting(thread) as task:
-            for vma in list(task.mm.vmas):
-                addr, length = vma.start << PAGE_SHIFT, vma.nr << PAGE_SHIFT
-                mmap_calls.munlock(world.machine, task, addr, length)
+        task = world.task(thread)
+        for vma in list(task.mm.vmas):
+            addr, length = vma.start << PAGE_SHIFT, vma.nr << PAGE_SHIFT
+            mmap_calls.munlock(world.machine, task, addr, length)
 
 
 def process_madvise(_world: World, _thread: Thread, _args: Args) -> int:
@@ -214,9 +204,9 @@ def _taken_away(world: World, thread: Thread, addr: int, length: int) -> None:
     process = thread.process
     if addr % PAGE_SIZE or not length or addr + length > abi.TASK_SIZE or not _is_known(thread):
         return
-    with world.acting(thread) as task:
-        world.sync_range(process, addr, length)
-        a, b = addr >> PAGE_SHIFT, (addr >> PAGE_SHIFT) + pages_of(length)
-        process.memory.unmapped()
-        if task.mm.vmas_between(a, b):
-            unmap(world.machine, task, a, b)
+    task = world.task(thread)
+    world.sync_range(thread, addr, length)
+    a, b = addr >> PAGE_SHIFT, (addr >> PAGE_SHIFT) + pages_of(length)
+    process.memory.unmapped()
+    if task.mm.vmas_between(a, b):
+        unmap(world.machine, task, a, b)

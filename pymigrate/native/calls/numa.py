@@ -10,7 +10,7 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.state.task import Task
 from pymigrate.native.abi import signed
-from pymigrate.native.tracee import Process, Thread
+from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.syscalls import mempolicy, migrate, process
@@ -22,15 +22,15 @@ Args = tuple[int, ...]
 _MAX_BITS = PAGE_SIZE * 8
 _KNOWN_FLAGS = 7  # of get_mempolicy
 _WORD = 64
+_TOP = 1 << 47
 _MAX_PAGES = 1 << 26  # of one move_pages(); the addresses alone take 512 MiB
 
 
 def set_mempolicy(world: World, thread: Thread, args: Args) -> int:
     """set_mempolicy(mode, nodemask, maxnode)."""
     nodes = _nodes(thread, args[1], args[2])
-    with world.acting(thread) as task:
-        world.sync(thread.process)  # what was touched until now had the old policy
-        mempolicy.set_mempolicy(world.machine, task, signed(args[0]), nodes)
+    world.sync(thread)  # what was touched until now had the old policy
+    mempolicy.set_mempolicy(world.machine, world.task(thread), signed(args[0]), nodes)
     return 0
 
 
@@ -39,14 +39,13 @@ def get_mempolicy(world: World, thread: Thread, args: Args) -> int:
     mode, mask, maxnode, addr, flags = args[:5]
     if mask and maxnode < _nr_node_ids(world):
         raise KernelError("EINVAL", f"maxnode {maxnode} is less than there are nodes")
-    with world.acting(thread) as task:
-        if flags & MPOL_F_ADDR and flags <= _KNOWN_FLAGS:
-            task = world.memory_of(thread.process)
-            if not _is_known(task, addr >> PAGE_SHIFT):
-                world.sync_range(_owner(world, thread), addr & -PAGE_SIZE, PAGE_SIZE)
-        elif flags & MPOL_F_NODE:
-            world.sync(thread.process)  # the turn of an interleave moves with each page
-        answer = mempolicy.get_mempolicy(world.machine, task, addr, flags & 0xFFFFFFFF)
+    task = world.task(thread)
+    if flags & MPOL_F_ADDR and flags <= _KNOWN_FLAGS:
+        if not _is_known(task, addr >> PAGE_SHIFT):
+            world.sync_range(thread, addr & -PAGE_SIZE, PAGE_SIZE)
+    elif flags & MPOL_F_NODE:
+        world.sync(thread)  # the turn of an interleave moves with each page
+    answer = mempolicy.get_mempolicy(world.machine, task, addr, flags & 0xFFFFFFFF)
     value = answer.node if flags & MPOL_F_NODE else int(answer.mode) | answer.flags
     if mode:
         thread.write(mode, struct.pack("=i", value or 0))
@@ -59,51 +58,44 @@ def mbind(world: World, thread: Thread, args: Args) -> int:
     """mbind(addr, len, mode, nodemask, maxnode, flags)."""
     addr, length, mode, mask, maxnode, flags = args
     nodes = _nodes(thread, mask, maxnode)
-    with world.acting(thread):
-        world.note_credentials(thread.process)
-        if flags & (MPOL_MF_MOVE | MPOL_MF_MOVE_ALL):
-            world.sync_all()  # others may map the same pages
-        else:
-            world.sync_range(_owner(world, thread), addr & -PAGE_SIZE, min(length, 1 << 47))
-        task = world.memory_of(thread.process)
-        mempolicy.mbind(world.machine, task, addr, length, signed(mode), nodes, flags & 0xFFFFFFFF)
+    task = world.note_credentials(thread)
+    if flags & (MPOL_MF_MOVE | MPOL_MF_MOVE_ALL):
+        world.sync_all(thread)  # others may map the same pages
+    else:
+        world.sync_range(thread, addr & -PAGE_SIZE, min(length, _TOP))
+    mempolicy.mbind(world.machine, task, addr, length, signed(mode), nodes, flags & 0xFFFFFFFF)
     return 0
 
 
 def set_mempolicy_home_node(world: World, thread: Thread, args: Args) -> int:
     """set_mempolicy_home_node(start, len, home_node, flags)."""
     addr, length, node, flags = args[:4]
-    with world.acting(thread):
-        world.sync_range(_owner(world, thread), addr & -PAGE_SIZE, min(length, 1 << 47))
-        task = world.memory_of(thread.process)
-        mempolicy.set_mempolicy_home_node(world.machine, task, addr, length, node, flags)
+    world.sync_range(thread, addr & -PAGE_SIZE, min(length, _TOP))
+    task = world.task(thread)
+    mempolicy.set_mempolicy_home_node(world.machine, task, addr, length, node, flags)
     return 0
 
 
 def migrate_pages(world: World, thread: Thread, args: Args) -> int:
     """migrate_pages(pid, maxnode, old_nodes, new_nodes); returns how many pages stayed."""
     old, new = (_nodes(thread, pointer, args[1]) for pointer in args[2:4])
-    with world.acting(thread):
-        caller = world.note_credentials(thread.process)
-        target = _target(world, thread, signed(args[0]))
-        world.sync_all()
-        return migrate.migrate_pages(world.machine, caller, target, old, new)
+    caller = world.note_credentials(thread)
+    target = _target(world, thread, signed(args[0]))
+    world.sync_all(thread)
+    return migrate.migrate_pages(world.machine, caller, target, old, new)
 
 
 def move_pages(world: World, thread: Thread, args: Args) -> int:
     """move_pages(pid, count, pages, nodes, status, flags)."""
     pid, count, pages, nodes, status, flags = args
-    with world.acting(thread):
-        caller = world.note_credentials(thread.process)
-        migrate.check_flags(caller, flags & 0xFFFFFFFF)
-        target = _target(world, thread, signed(pid))
-        check_access(caller, target)
-        addrs = _array(thread, "Q", pages, count)
-        wanted = _array(thread, "i", nodes, count) if nodes else None
-        world.sync_all()
-        result = migrate.move_pages(
-            world.machine, caller, target, addrs, wanted, flags & 0xFFFFFFFF
-        )
+    caller = world.note_credentials(thread)
+    migrate.check_flags(caller, flags & 0xFFFFFFFF)
+    target = _target(world, thread, signed(pid))
+    check_access(caller, target)
+    addrs = _array(thread, "Q", pages, count)
+    wanted = _array(thread, "i", nodes, count) if nodes else None
+    world.sync_all(thread)
+    result = migrate.move_pages(world.machine, caller, target, addrs, wanted, flags & 0xFFFFFFFF)
     _write_statuses(thread, status, result.status)
     if result.errno:
         raise KernelError(result.errno)
@@ -112,8 +104,7 @@ def move_pages(world: World, thread: Thread, args: Args) -> int:
 
 def getcpu(world: World, thread: Thread, args: Args) -> int:
     """getcpu(cpu, node, unused)."""
-    with world.acting(thread) as task:
-        cpu = task.cpu
+    cpu = world.task(thread).cpu
     for pointer, value in ((args[0], cpu), (args[1], world.machine.node_of_cpu(cpu))):
         if pointer:
             thread.write(pointer, struct.pack("=I", value))
@@ -126,12 +117,7 @@ def sched_getaffinity(world: World, thread: Thread, args: Args) -> int:
     needed = -(-(max(world.machine.cpus) + 1) // _WORD) * 8
     if length < needed or length % 8:
         raise KernelError("EINVAL", f"{length} bytes are no mask of the CPUs")
-    other = _thread_of(world, thread, pid)
-    if other is None:
-        cpus = world.find(pid, thread).cpus
-    else:
-        with world.acting(other) as task:
-            cpus = task.cpus
+    cpus = world.find(pid, thread).cpus
     thread.write(mask, int(cpus).to_bytes(needed, "little"))
     return needed
 
@@ -141,23 +127,14 @@ def sched_setaffinity(world: World, thread: Thread, args: Args) -> int:
     pid, length = signed(args[0]), args[1] & 0xFFFFFFFF
     bits = int.from_bytes(thread.read(args[2], min(length, Cpumask.limit // 8)), "little")
     cpus = Cpumask(bits & int(world.machine.cpus))
-    other = _thread_of(world, thread, pid)
-    if other is None:
-        caller = world.note_credentials(thread.process)
-        task = world.find(pid, thread)
-        if caller.uid not in (0, task.uid):
-            raise KernelError("EPERM", f"process {pid} is of another user")
-        process.sched_setaffinity(world.machine, task, cpus)
-        return 0
-    with world.acting(other) as task:
-        world.sync(other.process)  # what was touched until now was touched on the old CPU
-        process.sched_setaffinity(world.machine, task, cpus)
+    caller, task = world.note_credentials(thread), world.find(pid, thread)
+    if caller.uid not in (0, task.uid):
+        raise KernelError("EPERM", f"process {pid} is of another user")
+    other = world.threads.get(task.pid)
+    if other is not None:
+        world.sync(other)  # what was touched until now was touched on the old CPU
+    process.sched_setaffinity(world.machine, task, cpus)
     return 0
-
-
-def _thread_of(world: World, thread: Thread, pid: int) -> Thread | None:
-    """The traced thread that *pid* means; None if it is not one."""
-    return world.threads.get(pid) if pid else thread
 
 
 def _is_known(task: Task, page: int) -> bool:
@@ -166,19 +143,11 @@ def _is_known(task: Task, page: int) -> bool:
     return run is not None and bool(run.lanes and run.flags & (Pte.EXCLUSIVE | Pte.WRITE))
 
 
-def _owner(world: World, thread: Thread) -> Process:
-    """The process whose memory a thread uses."""
-    return world.processes.get(thread.process.borrows) or thread.process
-
-
 def _target(world: World, thread: Thread, pid: int) -> Task:
     """The task that a call on another process is about, with its credentials."""
     task = world.find(pid, thread)
-    other = world.processes.get(task.pid)
-    if other is None:
-        return task
-    world.note_credentials(other)
-    return world.memory_of(other)
+    other = world.threads.get(task.pid)
+    return task if other is None else world.note_credentials(other)
 
 
 def _nr_node_ids(world: World) -> int:

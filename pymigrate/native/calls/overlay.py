@@ -77,11 +77,11 @@ class Overlay:
 
     def _check(self, task: Task) -> str:
         """Nothing, if the reader may look at the memory of *task*. Raises KernelError EACCES."""
-        for process in (self.thread.process, self.world.processes.get(task.pid)):
-            if process is not None:
-                self.world.note_credentials(process)
+        for thread in (self.thread, self.world.threads.get(task.pid)):
+            if thread is not None:
+                self.world.note_credentials(thread)
         try:
-            check_access(self.world.task(self.thread.process), task)
+            check_access(self.world.task(self.thread), task)
         except KernelError as error:
             raise KernelError("EACCES", error.why) from None
         return ""
@@ -125,11 +125,7 @@ class Overlay:
         }
 
     def _text(self, process: Process, thread: Thread | None, text: Callable[[Task], str]) -> str:
-        who = thread or process.threads.get(process.pid)
-        if who is None:
-            return text(self.world.task(process))
-        with self.world.acting(who) as task:
-            return text(task)
+        return text(self.world.machine.task(thread.tid if thread else process.pid))
 
     def _maps(self, folder: str, task: Task) -> str:
         """The host's lines, cut where policies part mappings."""

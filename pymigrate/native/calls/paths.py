@@ -64,7 +64,7 @@ def inside_of(world: World, path: str) -> str | None:
 def answered_path(world: World, thread: Thread, fd: int) -> str | None:
     """The simulated path of an open descriptor; None if it is not of an answered file."""
     try:
-        return inside_of(world, os.readlink(f"/proc/{thread.process.pid}/fd/{fd & 0xFFFFFFFF}"))
+        return inside_of(world, os.readlink(f"/proc/{thread.tid}/fd/{fd & 0xFFFFFFFF}"))
     except OSError:
         return None
 

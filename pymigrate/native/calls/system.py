@@ -25,7 +25,7 @@ def prctl(world: World, thread: Thread, args: Args) -> int | None:
         return None
     if value not in (0, 1):
         raise KernelError("EINVAL", f"{value} is neither 0 nor 1")
-    process.is_dumpable = world.task(process).is_dumpable = bool(value)
+    process.is_dumpable = world.task(thread).is_dumpable = bool(value)
     return 0
 
 

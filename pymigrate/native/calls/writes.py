@@ -13,7 +13,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.native import abi
 from pymigrate.native.calls.paths import answered_path, inside_of
-from pymigrate.native.tracee import Process, Thread
+from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
 from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
 from pymigrate.syscalls import compact, cpuset, memory_blocks, reclaim, sysctl
@@ -48,7 +48,7 @@ class Write(NamedTuple):
 def at_entry(world: World, thread: Thread, nr: int, args: Args) -> int | None:
     """A call begins of a process that may write to a simulated file; the answer if it does."""
     if nr in _CLOSES:
-        thread.at_end = lambda _: _note_open(world, thread.process)
+        thread.at_end = lambda _: _note_open(world, thread)
         return None
     if nr in _COPIES and writes_to(world, thread, args[_COPIES[nr]]):
         raise KernelError("EINVAL", "simulated files are written to by write() alone")
@@ -58,26 +58,25 @@ def at_entry(world: World, thread: Thread, nr: int, args: Args) -> int | None:
     if path is None:
         return None
     data = _vector(thread, args) if nr in _VECTORS else _data(thread, args[1], args[2])
-    with world.acting(thread):
-        apply(world, world.note_credentials(thread.process), path, data)
+    apply(world, world.note_credentials(thread), path, data)
     return len(data)
 
 
 def writes_to(world: World, thread: Thread, fd: int) -> str | None:
     """The simulated file that a descriptor may write to; None if it is none."""
     path = answered_path(world, thread, fd)
-    if path is None or not _is_for_writing(thread.process.pid, fd & 0xFFFFFFFF):
+    if path is None or not _is_for_writing(thread.tid, fd & 0xFFFFFFFF):
         return None
     return path
 
 
-def has_open(world: World, process: Process) -> bool:
-    """Whether a process has a simulated file open for writing."""
-    folder = f"/proc/{process.pid}/fd"
+def has_open(world: World, thread: Thread) -> bool:
+    """Whether a thread has a simulated file open for writing."""
+    folder = f"/proc/{thread.tid}/fd"
     try:
         for name in os.listdir(folder):
             if inside_of(world, os.readlink(f"{folder}/{name}")) and _is_for_writing(
-                process.pid, int(name)
+                thread.tid, int(name)
             ):
                 return True
     except OSError:
@@ -85,8 +84,8 @@ def has_open(world: World, process: Process) -> bool:
     return False
 
 
-def _note_open(world: World, process: Process) -> None:
-    process.may_write = has_open(world, process)
+def _note_open(world: World, thread: Thread) -> None:
+    thread.process.may_write = has_open(world, thread)
 
 
 def _is_for_writing(pid: int, fd: int) -> bool:

@@ -41,6 +41,20 @@ static void *runs(void *path)
 	return 0;
 }
 
+static void *stays(void *unused)
+{
+	char command[99];
+
+	usleep(200000);
+	set_policy(2);
+	printf("%d\n", policy());
+	fflush(stdout);
+	snprintf(command, sizeof(command), "grep -c bind /proc/%d/numa_maps; cut -d' ' -f2 /proc/%d/stat",
+		 getpid(), getpid());
+	system(command);
+	exit(0);
+}
+
 int main(int argc, char **argv)
 {
 	char *word = argv[1];
@@ -52,6 +66,12 @@ int main(int argc, char **argv)
 
 		pthread_create(&thread, 0, runs, argv[0]);
 		pthread_join(thread, 0);
+	}
+	if (!strcmp(word, "leader")) {
+		pthread_t thread;
+
+		pthread_create(&thread, 0, stays, 0);
+		pthread_exit(0);
 	}
 	if (!strcmp(word, "shared")) {
 		char *stack = malloc(1 << 16);

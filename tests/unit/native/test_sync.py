@@ -33,7 +33,7 @@ def start_of(area: mmap.mmap) -> int:
 def places(world: World, thread: Thread, area: mmap.mmap) -> list[int]:
     """The node of each page, -1 for those that are not there."""
     first = start_of(area)
-    task = world.task(thread.process)
+    task = world.task(thread)
     runs = placement.runs(world.machine, task, first, first + PAGES)
     return [-1 if node is None else node for nr, node in runs for _ in range(nr)]
 
@@ -47,25 +47,25 @@ def test_what_is_touched_comes_to_the_policys_node(
     world: World, thread: Thread, area: mmap.mmap
 ) -> None:
     touch(area, 0, 1)
-    world.sync(thread.process)
-    mempolicy.set_mempolicy(world.machine, world.task(thread.process), MPOL.BIND, Nodemask.of(1))
+    world.sync(thread)
+    mempolicy.set_mempolicy(world.machine, world.task(thread), MPOL.BIND, Nodemask.of(1))
     touch(area, 5)
-    world.sync(thread.process)
+    world.sync(thread)
     assert places(world, thread, area)[:7] == [0, 0, -1, -1, -1, 1, -1]
     assert [*check.problems(world.machine)] == []
 
 
 def test_second_look_adds_nothing(world: World, thread: Thread, area: mmap.mmap) -> None:
     touch(area, *range(PAGES))
-    world.sync(thread.process)
+    world.sync(thread)
     before = places(world, thread, area)
-    world.sync(thread.process)
+    world.sync(thread)
     assert places(world, thread, area) == before == [0] * PAGES
 
 
 def test_part_of_memory(world: World, thread: Thread, area: mmap.mmap) -> None:
     touch(area, 2, 9)
-    world.sync_range(thread.process, (start_of(area) + 9) << 12, 4096)
+    world.sync_range(thread, (start_of(area) + 9) << 12, 4096)
     assert [page for page, node in enumerate(places(world, thread, area)) if node == 0] == [9]
 
 
@@ -73,13 +73,13 @@ def test_page_that_was_only_read_is_the_zero_page(
     world: World, thread: Thread, area: mmap.mmap
 ) -> None:
     assert area[3 * 4096] == 0
-    world.sync(thread.process)
-    table = world.task(thread.process).mm.page_table
+    world.sync(thread)
+    table = world.task(thread).mm.page_table
     run = table.at(start_of(area) + 3)
     assert run is not None
     assert run.lanes == ()
     touch(area, 3)
-    world.sync(thread.process)
+    world.sync(thread)
     run = table.at(start_of(area) + 3)
     assert run is not None
     assert len(run.lanes) == 1
@@ -88,23 +88,23 @@ def test_page_that_was_only_read_is_the_zero_page(
 def test_mapping_that_is_gone_goes(world: World, thread: Thread, area: mmap.mmap) -> None:
     first = start_of(area)
     touch(area, 0)
-    world.sync(thread.process)
-    task = world.task(thread.process)
+    world.sync(thread)
+    task = world.task(thread)
     assert task.mm.page_table.at(first) is not None
     with mmap.mmap(-1, 4096):
         pass
     libc = ctypes.CDLL(None)
     libc.mprotect(ctypes.c_void_p(first << 12), ctypes.c_size_t(4096), 0)
-    world.sync(thread.process)
+    world.sync(thread)
     assert [vma.flags & 7 for vma in task.mm.vmas_between(first, first + 2)] == [0, 3]
     assert isinstance(task.policy, Mempolicy | None)
 
 
 def test_room_is_found_where_nothing_is(world: World, thread: Thread) -> None:
-    world.sync(thread.process)
+    world.sync(thread)
     at = thread.process.memory.find_room(4 << 20, 2 << 20)
     assert at % (2 << 20) == 0
-    task = world.task(thread.process)
+    task = world.task(thread)
     assert task.mm.vmas_between(at >> 12, (at + (4 << 20)) >> 12) == []
 
 
