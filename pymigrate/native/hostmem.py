@@ -51,32 +51,32 @@ def maps_text(pid: int) -> str:
 
 
 def mappings(text: str) -> list[Mapping]:
-    """What maps tells, without the pages that the kernel gives to every process.
+    """What maps tells, without the pages that the kernel gives to every process."""
+    found = (mapping_of(line) for line in text.splitlines())
+    return [mapping for mapping in found if mapping is not None]
 
-    >>> mappings("7f00000-7f02000 rw-p 00001000 08:01 12 /lib/x.so\\n")[0][:5]
+
+def mapping_of(line: str) -> Mapping | None:
+    """A line of maps; None of the pages that the kernel gives to every process.
+
+    >>> mapping_of("7f00000-7f02000 rw-p 00001000 08:01 12 /lib/x.so")[:5]
     (32512, 32514, 'rw', False, '08:01')
     """
-    found = []
-    for line in text.splitlines():
-        span, perms, offset, device, inode, *rest = line.split(None, 5)
-        path = rest[0] if rest else ""
-        if path in _SPECIAL:
-            continue
-        start, _, end = span.partition("-")
-        prot = perms[:3].replace("-", "") or "none"
-        found.append(
-            Mapping(
-                int(start, 16) >> PAGE_SHIFT,
-                int(end, 16) >> PAGE_SHIFT,
-                prot,
-                perms[3] == "s",
-                device,
-                int(inode),
-                path,
-                int(offset, 16),
-            )
-        )
-    return found
+    span, perms, offset, device, inode, *rest = line.split(None, 5)
+    path = rest[0] if rest else ""
+    if path in _SPECIAL:
+        return None
+    start, _, end = span.partition("-")
+    return Mapping(
+        int(start, 16) >> PAGE_SHIFT,
+        int(end, 16) >> PAGE_SHIFT,
+        perms[:3].replace("-", "") or "none",
+        perms[3] == "s",
+        device,
+        int(inode),
+        path,
+        int(offset, 16),
+    )
 
 
 class Pagemap:

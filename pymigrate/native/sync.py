@@ -44,7 +44,9 @@ class Memory:
         self.is_forked = False  # pages may be copied without that the host tells of new ones
         self._pagemap: Pagemap | None = None
         self._text = ""  # of maps, as it was last looked at
+        self._lines: dict[str, Mapping | None] = {}  # likewise, and what each line tells
         self._mappings: list[Mapping] = []
+        self._taken: list[tuple[int, int]] = []  # pages that were unmapped since
         self._regions: frozenset[Region] = frozenset()  # that are known to be there
         self._spaces: dict[tuple[str, int, str], int] = {}
 
@@ -54,16 +56,17 @@ class Memory:
             self._pagemap.close()
         self.moved.clear()
         self.is_forked = False
-        self._pagemap, self._text, self._mappings = None, "", []
+        self._pagemap, self._text, self._lines, self._mappings = None, "", {}, []
+        self._taken.clear()
         self._regions = frozenset()
 
     def changed(self) -> None:
         """Pages were taken away, and may come again."""
         self._regions = frozenset()
 
-    def unmapped(self) -> None:
-        """A mapping was taken away; another that looks the same may take its place."""
-        self._text = ""
+    def unmapped(self, a: int, b: int) -> None:
+        """Pages [a, b) were unmapped; a mapping that looks the same may take their place."""
+        self._taken.append((a, b))
         self._regions = frozenset()
 
     def finish(self, machine: Machine, task: Task) -> None:
@@ -97,10 +100,8 @@ class Memory:
             return  # it is gone
         if not text:
             return  # likewise
-        if text != self._text:
-            self._mappings = hostmem.mappings(text)
-            self._map_all(machine, task)
-            self._text = text
+        if text != self._text or self._taken:
+            self._map_all(machine, task, text)
         spans = [(max(m.start, a), min(m.end, b)) for m in self._mappings]
         spans = [(low, high) for low, high in spans if low < high]
         try:
@@ -129,10 +130,20 @@ class Memory:
 
     # mappings
 
-    def _map_all(self, machine: Machine, task: Task) -> None:
-        """Let the task have the process's mappings, and no others."""
-        _unmap_gaps(machine, task, self._mappings)
-        for mapping in self._mappings:
+    def _map_all(self, machine: Machine, task: Task, text: str) -> None:
+        """Let the task have the mappings that *text* tells of, and no others."""
+        before, taken = self._lines, self._taken
+        lines = text.splitlines()
+        self._lines = {
+            line: before[line] if line in before else hostmem.mapping_of(line) for line in lines
+        }
+        self._mappings = [mapping for mapping in self._lines.values() if mapping is not None]
+        if before.keys() - self._lines.keys():
+            _unmap_gaps(machine, task, self._mappings)
+        self._text, self._taken = text, []
+        for line, mapping in self._lines.items():
+            if mapping is None or (line in before and not _meets(mapping, taken)):
+                continue
             if mapping.path == "[heap]":
                 task.mm.brk = (mapping.start, mapping.end)
             elif mapping.path == "[stack]":
@@ -263,6 +274,10 @@ class Memory:
         finally:
             for vma, flags in zip(vmas, before, strict=True):
                 vma.flags = flags
+
+
+def _meets(mapping: Mapping, ranges: list[tuple[int, int]]) -> bool:
+    return any(a < mapping.end and mapping.start < b for a, b in ranges)
 
 
 def _is_alike(vma: Vma, page: int, mapping: Mapping, space: AddressSpace | None) -> bool:

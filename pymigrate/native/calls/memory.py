@@ -118,7 +118,7 @@ def mremap(world: World, thread: Thread, args: Args) -> None:
         if 0 <= result < abi.TASK_SIZE:
             start = result >> PAGE_SHIFT
             thread.process.memory.moved.append((start, start + pages_of(new_size), policy))
-            thread.process.memory.unmapped()
+            thread.process.memory.unmapped(start, start + pages_of(new_size))
 
     thread.at_end = moved
 
@@ -207,6 +207,6 @@ def _taken_away(world: World, thread: Thread, addr: int, length: int) -> None:
     task = world.task(thread)
     world.sync_range(thread, addr, length)
     a, b = addr >> PAGE_SHIFT, (addr >> PAGE_SHIFT) + pages_of(length)
-    process.memory.unmapped()
+    process.memory.unmapped(a, b)
     if task.mm.vmas_between(a, b):
         unmap(world.machine, task, a, b)
