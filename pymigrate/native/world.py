@@ -29,6 +29,7 @@ class World:
         self.machine, self.root, self.say = machine, root, say
         self.processes: dict[int, Process] = {}
         self.threads: dict[int, Thread] = {}
+        self.given: set[str] = set()  # private files that may be open, and must not change
         self._first_caps = 0  # what the first program could do on the host
 
     def replace_machine(self, machine: Machine) -> None:

@@ -130,6 +130,28 @@ def test_relative_paths_links_and_directories(shell: Shell) -> None:
     assert out(shell, "cat link/cpulist; cat link/../node0/cpulist") == "2-3\n0-1\n"
 
 
+def test_file_is_the_same_when_it_is_opened_as_before(shell: Shell) -> None:
+    program = """
+import os
+for _ in range(2):
+    before = os.stat("/proc/vmstat")
+    one, other = os.open("/proc/vmstat", 0), os.open("/proc/vmstat", 0)
+    print(os.path.samestat(before, os.fstat(one)), len(os.read(one, 1 << 20)) > 1000)
+    print(os.path.samestat(os.fstat(one), os.fstat(other)))
+"""
+    assert python(shell, program) == "True True\nFalse\n" * 2
+    assert out(shell, "cp /proc/vmstat copy; cp /proc/vmstat copy; grep -c numa_hit copy") == "1\n"
+
+
+def test_directory_is_listed_with_all_its_facts(shell: Shell) -> None:
+    lines = out(shell, "ls -la /sys/devices/system/node/node1").splitlines()
+    names = {line.split(" -> ")[0].split()[-1]: line.split()[0][:10] for line in lines[1:]}
+    assert names["cpu3"] == "lrwxrwxrwx"
+    assert names["memory_failure"] == "drwxr-xr-x"
+    assert names["cpulist"] == "-r--r--r--"
+    assert "cpu1" not in names
+
+
 def test_other_files_are_the_hosts(shell: Shell) -> None:
     assert out(shell, "cat /proc/sys/kernel/ostype machine.yaml | head -n 1") == "Linux\n"
 

@@ -73,7 +73,11 @@ def _open(world: World, thread: Thread, dirfd: int, number: int, args: Args, fla
         world.sync_all()
     text = place.entry.text() if place.entry.text is not None else ""
     path = _private(world, place.path)
-    write_anew(path, text, _mode(place.path))
+    if path in world.given or not os.path.isfile(path):
+        write_anew(path, text, _mode(place.path))
+    else:  # it is the one that stat() has told of
+        _fill_file(path, text, _mode(place.path))
+    world.given.add(path)
     thread.change_path(number, args[number], path)
 
 
@@ -119,8 +123,18 @@ def statx(world: World, thread: Thread, args: Args) -> None:
 
 
 def name(world: World, thread: Thread, args: Args) -> None:
-    """access(path, mode) and chdir(path)."""
+    """access(path, mode), chdir(path), getxattr(path, ...), listxattr(path, ...)."""
     _name(world, thread, abi.AT_FDCWD, 0, args)
+
+
+def link_name(world: World, thread: Thread, args: Args) -> None:
+    """lgetxattr(path, ...), llistxattr(path, ...)."""
+    _name(world, thread, abi.AT_FDCWD, 0, args, follow=False)
+
+
+def second_name(world: World, thread: Thread, args: Args) -> None:
+    """inotify_add_watch(fd, path, mask)."""
+    _name(world, thread, abi.AT_FDCWD, 1, args)
 
 
 def faccessat2(world: World, thread: Thread, args: Args) -> None:
@@ -186,10 +200,7 @@ def read_again(world: World, thread: Thread, args: Args) -> None:
         text = place.entry.text()
         fd = f"/proc/{thread.tid}/fd/{args[0] & 0xFFFFFFFF}"
         with suppress(OSError):
-            os.chmod(fd, _MODES[True])
-            with open(fd, "wb") as file:
-                file.write(text.encode("utf-8", "surrogateescape"))
-            os.chmod(fd, _mode(path))
+            _fill_file(fd, text, _mode(path))
 
 
 def _name(
@@ -255,9 +266,9 @@ def _redirect(world: World, thread: Thread, place: Place, number: int, args: Arg
     _check_root(thread)
     path = _private(world, place.path)
     if isinstance(place.entry, Dir):
-        _fill(path, place)
+        _fill(world, path, place)
     else:
-        _put(path, place.entry, place.path)
+        _put(world, path, place.entry, place.path)
     thread.change_path(number, args[number], path)
 
 
@@ -291,7 +302,15 @@ def write_anew(path: str, text: str, mode: int) -> None:
         file.write(text.encode("utf-8", "surrogateescape"))
 
 
-def _put(path: str, entry: File | Link | Dir, simulated: str) -> None:
+def _fill_file(path: str, text: str, mode: int) -> None:
+    """Let a file that exists hold something else."""
+    os.chmod(path, _MODES[True])
+    with open(path, "wb") as file:
+        file.write(text.encode("utf-8", "surrogateescape"))
+    os.chmod(path, mode)
+
+
+def _put(world: World, path: str, entry: File | Link | Dir, simulated: str) -> None:
     """Let there be something of an entry's kind, whatever it holds."""
     if isinstance(entry, Dir):
         os.makedirs(path, exist_ok=True)
@@ -299,11 +318,12 @@ def _put(path: str, entry: File | Link | Dir, simulated: str) -> None:
         if not os.path.islink(path):
             _remove(path)
             os.symlink(entry.target, path)
-    elif not os.path.isfile(path):
+    elif path in world.given or not os.path.isfile(path):
         write_anew(path, "", _mode(simulated))
+        world.given.discard(path)
 
 
-def _fill(path: str, place: Place) -> None:
+def _fill(world: World, path: str, place: Place) -> None:
     """Let a directory hold the names that the simulated one has, and the host's if it is shared."""
     assert isinstance(place.entry, Dir)
     os.makedirs(path, exist_ok=True)
@@ -322,7 +342,7 @@ def _fill(path: str, place: Place) -> None:
     for name in set(os.listdir(path)) - entries.keys():
         _remove(f"{path}/{name}")
     for name, entry in entries.items():
-        _put(f"{path}/{name}", entry, f"{place.path}/{name}")
+        _put(world, f"{path}/{name}", entry, f"{place.path}/{name}")
 
 
 def _remove(path: str) -> None:
