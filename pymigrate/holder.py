@@ -3,7 +3,7 @@
 `pymigrate exec` keeps its machine in memory. Beside the state file stands a socket then, FILE.exec:
 who wants the machine connects, is told when the file holds it, and gives it back by closing the
 connection. What lies there without anybody listening was left behind by one that was killed, with
-all its programs; FILE.tasks has their pids.
+all its programs; FILE.tasks has their pids, and the directory of their private files.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pymigrate.errors import StoreError
 
 SUFFIX, TASKS = ".exec", ".tasks"
+PRIVATE = "pymigrate-"  # what the names of directories for private files begin with
 LENT = b"1"
 _AGAIN = 0.05  # seconds until the holder, which may have missed a signal, is called again
 _PEER = struct.Struct("3i")
@@ -47,14 +48,25 @@ def check_free(path: str) -> None:
             raise StoreError(f"is in use by `pymigrate exec`, process {peer(connection)}", path)
 
 
+def note(path: str, pids: list[int], folder: str) -> None:
+    """Write down what must go if this process is killed. Raises OSError."""
+    with open(path + TASKS, "w", encoding="utf-8") as file:
+        json.dump({"pids": pids, "folder": folder}, file)
+
+
 def leftover(path: str) -> list[int]:
-    """The pids of a holder's programs that were killed with it."""
+    """The pids of a holder's programs that were killed with it; its private files are removed."""
     try:
         with open(path + TASKS, encoding="utf-8") as file:
             found = json.load(file)
-    except (OSError, ValueError):
+        pids, folder = [int(pid) for pid in found["pids"]], str(found["folder"])
+    except (OSError, ValueError, KeyError, TypeError):
         return []
-    return [pid for pid in found if isinstance(pid, int)] if isinstance(found, list) else []
+    if os.path.basename(folder).startswith(PRIVATE):
+        from shutil import rmtree
+
+        rmtree(folder, ignore_errors=True)
+    return pids
 
 
 def forget(path: str) -> None:

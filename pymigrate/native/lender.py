@@ -6,7 +6,6 @@ asks for it, at the end, and at most every second; what that command makes of it
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import socket
@@ -70,8 +69,7 @@ class Lender:
 
     def _save(self, world: World) -> None:
         pids = [process.pid for process in world.processes.values() if not process.has_ended]
-        with open(self.path + holder.TASKS, "w", encoding="utf-8") as file:
-            json.dump(pids, file)
+        holder.note(self.path, pids, world.root)
         self.store.save(world.machine)
 
     def _serve(self, world: World, tracer: Tracer) -> None:

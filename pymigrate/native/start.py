@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from pymigrate import session
+from pymigrate import holder, session
 from pymigrate.errors import PymigrateError, UnsupportedError
 from pymigrate.native import libc, seccomp
 from pymigrate.native.lender import Lender
@@ -132,6 +132,7 @@ def _hold(request: Request, pid: int, options: Options, out: int) -> None:
             world = World(machine, root, say)
             libc.seize(pid)
             world.begin(pid)
+            holder.note(path, [], root)
             report = Report(world, pid, options)
             tracer = Tracer(world, report, lambda: lender.between(world, tracer))
             _let_go(out)
@@ -158,6 +159,6 @@ def _private_root() -> str:
     from tempfile import mkdtemp
 
     folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    root = mkdtemp(prefix="pm", dir=folder)
+    root = mkdtemp(prefix=holder.PRIVATE, dir=folder)
     os.chmod(root, 0o711)
     return root

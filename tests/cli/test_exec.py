@@ -6,6 +6,7 @@ They are the host's own; where one is not installed, or the host cannot trace, t
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -561,12 +562,14 @@ def test_killed_at_any_moment(shell: Shell, who: str) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
         tracer = tracer_of(process.pid)
+        private = json.loads(Path(f"{shell.state}.tasks").read_text())["folder"]
         below = children(process.pid)
         os.kill(tracer if who == "tracer" else process.pid, signal.SIGKILL)
         assert process.wait(timeout=60) == -signal.SIGKILL
         wait_until_gone(tracer, process.pid, *below)
     assert shell.out("ps").count("\n") == 3
     assert shell("doctor").exit == 0
+    assert not Path(private).exists()
     left = {path.name for path in shell.folder.iterdir()} - {"loop.sh"}
     assert left == {"machine.yaml", "state.db"}
 
@@ -578,6 +581,35 @@ def test_signal_reaches_the_command(shell: Shell) -> None:
         assert process.stdout.readline() == "up\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 5
+
+
+def test_job_control(shell: Shell) -> None:
+    pty = pytest.importorskip("pty")
+    bash = shutil.which("bash") or pytest.skip("bash is not installed")
+    environment = shell.environment(PS1="$ ", TERM="dumb")
+    pid, terminal = pty.fork()
+    if not pid:
+        os.execve(bash, ["bash", "--norc", "--noprofile", "-i"], environment)
+
+    def talk(text: str, answer: str) -> None:
+        """Type *text*, and wait for what the terminal shows then."""
+        os.write(terminal, text.encode())
+        shown = ""
+        while not re.search(answer, shown):
+            assert select.select([terminal], [], [], 60)[0], f"no {answer!r} in {shown!r}"
+            shown += os.read(terminal, 65536).decode(errors="replace")
+
+    command = f"{sys.executable} -m pymigrate exec -- sh -c 'echo u''p; exec cat'"
+    talk(f"{command}\n", r"[\r\n]up\r")
+    talk("one\n", r"one\r\none")
+    talk("\x1a", "Stopped")
+    talk("fg\n", r"exec cat'\r\n")
+    talk("two\n", r"two\r\ntwo")
+    talk("\x03", r"\$ $")
+    talk("echo code $?\n", r"code 130")
+    talk("exit\n", "exit")
+    os.close(terminal)
+    os.waitpid(pid, 0)
 
 
 def test_stopped_and_continued(shell: Shell) -> None:
