@@ -39,6 +39,7 @@ CALLS = {
     "tkill": 200,
     "sched_setaffinity": 203,
     "sched_getaffinity": 204,
+    "tgkill": 234,
     "mbind": 237,
     "set_mempolicy": 238,
     "get_mempolicy": 239,
@@ -61,6 +62,30 @@ CALLS = {
     "process_madvise": 440,
     "set_mempolicy_home_node": 450,
 }
+# Calls on other processes that are not simulated, and which argument names one.
+ON_OTHERS = {
+    "ptrace": (101, 1),
+    "setpgid": (109, 0),
+    "getpgid": (121, 0),
+    "getsid": (124, 0),
+    "rt_sigqueueinfo": (129, 0),
+    "getpriority": (140, 1),
+    "setpriority": (141, 1),
+    "sched_setparam": (142, 0),
+    "sched_getparam": (143, 0),
+    "sched_setscheduler": (144, 0),
+    "sched_getscheduler": (145, 0),
+    "sched_rr_get_interval": (148, 0),
+    "get_robust_list": (274, 0),
+    "rt_tgsigqueueinfo": (297, 0),
+    "prlimit64": (302, 0),
+    "process_vm_readv": (310, 0),
+    "process_vm_writev": (311, 0),
+    "kcmp": (312, 0),
+    "sched_setattr": (314, 0),
+    "sched_getattr": (315, 0),
+}
+CALLS |= {name: number for name, (number, _) in ON_OTHERS.items()}
 # Those that write to a descriptor, or change what descriptors there are: seen only while a process
 # may write to an answered file.
 WRITE, WRITEV, PWRITE64, PWRITEV, PWRITEV2 = 1, 20, 18, 296, 328

@@ -44,6 +44,11 @@ CONDITIONS = {
     "unlinkat": [Condition(2, abi.AT_REMOVEDIR)],
     "memfd_create": [Condition(1, abi.MFD_HUGETLB)],
     "shmget": [Condition(2, abi.SHM_HUGETLB)],
+    # A process's calls on itself are no calls on others.
+    **{
+        name: [Condition(argument, equals=0, is_none=True)]
+        for name, (_, argument) in abi.ON_OTHERS.items()
+    },
     "brk": [Condition(0, equals=0, is_none=True)],
 }
 

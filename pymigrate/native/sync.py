@@ -309,13 +309,6 @@ def unmap(machine: Machine, task: Task, a: int, b: int) -> None:
     mmap.munmap(machine, task, a << PAGE_SHIFT, b - a << PAGE_SHIFT)
 
 
-def unmap_all(machine: Machine, task: Task) -> None:
-    """Unmap all that *task* has."""
-    for vma in list(task.mm.vmas):
-        unmap(machine, task, vma.start, vma.end)
-    task.mm.brk, task.mm.start_stack = (0, 0), 0
-
-
 def _may_be_copied(run: PteRun) -> bool:
     """Whether the next store may copy its pages, so that each must be looked at."""
     return bool(run.lanes) and not run.flags & (Pte.EXCLUSIVE | Pte.KSM | Pte.WRITE)

@@ -7,12 +7,13 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 
+from pymigrate.mm.spaces.exit import free_mm
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.numa import NumaMm, NumaTask
 from pymigrate.mm.state.task import CAP_FULL, Task
 from pymigrate.native.hostmem import TOP
-from pymigrate.native.sync import Memory, unmap_all
+from pymigrate.native.sync import Memory
 from pymigrate.native.tracee import Process, Thread
 from pymigrate.syscalls import process as syscalls
 from pymigrate.tools.system import System, end
@@ -98,10 +99,9 @@ class World:
             if other != process.pid:
                 self.gone(other)
         thread.at_end, thread.changed = None, []
-        if process.borrows:
-            task.mm = _new_mm(self.machine)
-        else:
-            unmap_all(self.machine, task)
+        if self.machine.mm_users(task.mm) == 1:
+            free_mm(self.machine, task)
+        task.mm = _new_mm(self.machine)
         process.memory.executed()
         process.is_new, process.is_looked_at, process.borrows = True, False, 0
         process.is_dumpable = task.is_dumpable = True

@@ -446,6 +446,26 @@ for at in (0, 15):
     assert python(shell, program) == "True 1\nTrue 1\n"
 
 
+def test_calls_that_are_not_simulated_never_reach_the_host(shell: Shell) -> None:
+    program = """
+import os, resource
+for call in (
+    lambda: os.getpgid(100), lambda: os.sched_getscheduler(200), lambda: os.getpriority(0, 100),
+    lambda: resource.prlimit(100, resource.RLIMIT_NOFILE), lambda: os.pidfd_open(100),
+):
+    try: call()
+    except OSError as error: print(error.errno, end=" ")
+print(os.getpgid(0) > 0, os.getpgid(os.getpid()) > 0)
+"""
+    assert python(shell, program) == "3 3 3 3 3 True True\n"
+
+
+def test_only_the_second_version_of_cgroups_is_mounted(shell: Shell) -> None:
+    script = "grep -c /sys/fs/cgroup /proc/self/mountinfo /proc/self/mounts /proc/mounts"
+    assert [line.rpartition(":")[2] for line in out(shell, script).split()] == ["1", "1", "1"]
+    assert out(shell, "stat -f -c %T /sys/fs/cgroup") == "cgroup2fs\n"
+
+
 def test_verbose_tells_the_calls(shell: Shell) -> None:
     path = shell.write("program.py", f"{MEMORY}\ncall(SET, 2, mask(2), 64)\n")
     outcome = shell.spawn(f"exec -v -- {sys.executable} -I -S {path}")

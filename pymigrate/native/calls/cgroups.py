@@ -55,6 +55,19 @@ def kill(world: World, thread: Thread, args: Args) -> int | None:
     return 0
 
 
+def tgkill(world: World, thread: Thread, args: Args) -> int | None:
+    """tgkill(tgid, tid, signal)."""
+    return kill(world, thread, args[1:])
+
+
+def on_other(position: int, world: World, _: Thread, args: Args) -> int | None:
+    """A call on the process that argument *position* names: never on the host's of that number."""
+    pid = signed(args[position])
+    if world.is_declared(pid):
+        raise KernelError("ESRCH", f"process {pid} is simulated, and what is asked of it is not")
+    return None
+
+
 def pidfd_open(world: World, _: Thread, args: Args) -> int | None:
     """pidfd_open(pid, flags): a task of the scenario has none, and the host's is not meant."""
     if world.is_declared(signed(args[0])):

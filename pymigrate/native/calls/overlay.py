@@ -36,6 +36,7 @@ _STILL = re.compile(
 # Files of a process that only who may inspect it can open.
 _PRIVATE = frozenset({"maps", "numa_maps", "smaps", "smaps_rollup"})
 _REPLACED = ("Cpus_allowed", "Cpus_allowed_list", "Mems_allowed", "Mems_allowed_list")
+_CGROUP2 = "rw,nosuid,nodev,noexec,relatime", "cgroup2 cgroup2 rw"
 _STAT_STATE, _STAT_CPU = 0, 36  # fields behind the comm
 
 
@@ -116,6 +117,8 @@ class Overlay:
             "cgroup": file(lambda task: cgroup_path(machine, task)),
             "cpuset": file(cpuset_path),
             "maps": file(lambda task: self._maps(folder, task)),
+            "mountinfo": file(lambda _: _mountinfo(_host(f"{folder}/mountinfo"))),
+            "mounts": file(lambda _: _mounts(_host(f"{folder}/mounts"))),
             "numa_maps": file(lambda task: numa_maps.format_rows(numa_maps.rows(machine, task))),
             "pagemap": File(None),  # frames are nobody's business
             "smaps": file(lambda task: smaps.format_rows(smaps.rows(machine, task))),
@@ -154,6 +157,18 @@ class Overlay:
                 value = "\t1"
             lines.append(f"{name}:{value}\n")
         return "".join(lines)
+
+
+def _mountinfo(text: str) -> str:
+    """The host's lines, but for cgroups: v2 alone is mounted."""
+    kept = [line for line in text.splitlines(keepends=True) if " /sys/fs/cgroup" not in line]
+    return "".join([*kept, f"4000 1 0:4000 / /sys/fs/cgroup {_CGROUP2[0]} - {_CGROUP2[1]}\n"])
+
+
+def _mounts(text: str) -> str:
+    """Likewise, in the form of /proc/mounts."""
+    kept = [line for line in text.splitlines(keepends=True) if " /sys/fs/cgroup" not in line]
+    return "".join([*kept, f"cgroup2 /sys/fs/cgroup cgroup2 {_CGROUP2[0]} 0 0\n"])
 
 
 def _stat(text: str, task: Task, is_stopped: bool) -> str:

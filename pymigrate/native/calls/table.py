@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from pymigrate.native import abi
 from pymigrate.native.calls import cgroups, files, memory, numa, system
@@ -67,7 +68,11 @@ _BY_NAME: dict[str, Handler] = {
     "statfs": files.statfs,
     "statx": files.statx,
     "sysinfo": system.sysinfo,
+    "tgkill": cgroups.tgkill,
     "tkill": cgroups.kill,
     "unlinkat": cgroups.unlinkat,
+}
+_BY_NAME |= {
+    name: partial(cgroups.on_other, position) for name, (_, position) in abi.ON_OTHERS.items()
 }
 HANDLERS: dict[int, Handler] = {number: _BY_NAME[name] for name, number in abi.CALLS.items()}
