@@ -10,7 +10,7 @@ from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults import filemap
 from pymigrate.mm.faults.anon_fault import STORED, VmFault, map_anon
 from pymigrate.mm.frames.frames import alike_parts, extents_between, extents_of, update_frames
-from pymigrate.mm.frames.lru_batches import lru_add_drain
+from pymigrate.mm.frames.lru_batches import lru_add_drain, mlocked_pfns, waiting_pfns
 from pymigrate.mm.frames.page_alloc import alloc_run
 from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.spaces.rmap import anon_vma_prepare, remove_rmap
@@ -76,6 +76,10 @@ def _can_reuse_anon(vmf: VmFault, run: PteRun, frame: Frame) -> bool:
     list first; one that waits on another CPU is held.
     """
     machine = vmf.machine
+    if frame.mapcount == 2 and not (frame.order or frame.is_held or frame.flags & FrameFlag.KSM):
+        waiting = {*waiting_pfns(machine), *mlocked_pfns(machine)}
+        if any(start <= p < start + nr for start, nr in extents_of(run) for p in waiting):
+            lru_add_drain(machine, vmf.task.cpu)  # one more reference may be the batch's
     if frame.order or frame.mapcount > 1 or frame.is_held or frame.flags & FrameFlag.KSM:
         return False
     if frame.flags & FrameFlag.SWAPCACHE:  # its place in swap is given up: folio_free_swap()
