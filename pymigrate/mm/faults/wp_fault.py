@@ -72,25 +72,24 @@ def _wp_page_reuse(vmf: VmFault, run: PteRun) -> None:
 def _can_reuse_anon(vmf: VmFault, run: PteRun, frame: Frame) -> bool:
     """Whether the only holder of anonymous pages is this entry.
 
-    Mirrors wp_can_reuse_anon_folio(): a page that waits in this CPU's LRU batch is put on its
-    list first; one that waits on another CPU is held.
+    Mirrors wp_can_reuse_anon_folio(): where few have a page, and one that has it may be a batch
+    for the LRU lists, this CPU's batch is emptied first; a page that waits on another CPU is held.
     """
     machine = vmf.machine
-    if frame.mapcount == 2 and not (frame.order or frame.is_held or frame.flags & FrameFlag.KSM):
-        waiting = {*waiting_pfns(machine), *mlocked_pfns(machine)}
-        if any(start <= p < start + nr for start, nr in extents_of(run) for p in waiting):
-            lru_add_drain(machine, vmf.task.cpu)  # one more reference may be the batch's
-    if frame.order or frame.mapcount > 1 or frame.is_held or frame.flags & FrameFlag.KSM:
+    if frame.order or frame.mapcount > 2 or frame.is_held or frame.flags & FrameFlag.KSM:
+        return False
+    if _waits(machine, run):
+        lru_add_drain(machine, vmf.task.cpu)
+    if frame.mapcount > 1 or _waits(machine, run):
         return False
     if frame.flags & FrameFlag.SWAPCACHE:  # its place in swap is given up: folio_free_swap()
         gone = FrameFlag.SWAPCACHE
         update_frames(machine, extents_of(run), lambda f: f.without_flags(gone))
-    for cpu, batch in list(machine.lru_batches.items()):
-        queued = {*batch.waiting, *batch.mlocked}
-        if queued and any(
-            start <= pfn < start + nr for start, nr in extents_of(run) for pfn in queued
-        ):
-            if cpu != vmf.task.cpu:
-                return False
-            lru_add_drain(machine, cpu)
     return True
+
+
+def _waits(machine: Machine, run: PteRun) -> bool:
+    """Whether a page of *run* waits in some CPU's batch."""
+    waiting = {*waiting_pfns(machine), *mlocked_pfns(machine)}
+    extents = extents_of(run) if waiting else []
+    return any(start <= pfn < start + nr for start, nr in extents for pfn in waiting)
