@@ -94,6 +94,12 @@ def available(node: Node, to_min: bool, order: int = 0, is_movable: bool = True)
     return sum(_zone_available(zone, to_min, order, is_movable) for zone in node.zones)
 
 
+def shortage(machine: Machine, task: Task, where: Placement, nr: int) -> int:
+    """How many of *nr* base pages the allowed nodes have no room for above their low watermarks."""
+    nodes = allowed_nodes(machine, task, where)
+    return max(nr - sum(available(machine.nodes[nid], to_min=False) for nid in nodes), 0)
+
+
 def room_for(machine: Machine, task: Task, where: Placement, order: int = 0) -> int:
     """How many folios *where* surely has room for on the nodes that it asks for first."""
     lanes = lanes_of(machine, task, where)

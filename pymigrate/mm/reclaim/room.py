@@ -8,9 +8,11 @@ from importlib import import_module
 from typing import Any
 
 from pymigrate.mm.base.gfp import TRANSHUGE
+from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate import MigrateResult, migrate_pages
 from pymigrate.mm.engine.room import Room
+from pymigrate.mm.frames.page_alloc import shortage
 from pymigrate.mm.frames.placement import Placement
 from pymigrate.mm.state.events import MigrateReason
 from pymigrate.mm.state.machine import Machine
@@ -29,8 +31,12 @@ class MakesRoom(Room):
         """Let kswapd reclaim what *queue* will need, if this one *reclaims*."""
         if not self.reclaims or not has_reclaimable(machine):
             return False
+        huge = FrameFlag.HUGETLB
+        nr = sum(part.nr for part in queue if not part.states.first.flags & huge)
+        if not shortage(machine, caller, where, nr):
+            return False
         have_room = _module("reclaim.slowpath").have_room_to_migrate
-        return bool(have_room(machine, caller, where, queue))
+        return bool(have_room(machine, caller, where, queue, nr))
 
     def alloc(self, machine: Machine, caller: Task, where: Placement, order: int) -> int | None:
         """A block that is free, or made free."""

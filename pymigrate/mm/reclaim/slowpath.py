@@ -6,13 +6,12 @@ reclaimed only between accesses and batches of the engine, never while somebody 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import RunMap, coalesce
 from pymigrate.mm.engine.folio_list import Slice
-from pymigrate.mm.frames.page_alloc import allowed_nodes, available, fill_run, lanes_of
+from pymigrate.mm.frames.page_alloc import allowed_nodes, fill_run, lanes_of, shortage
 from pymigrate.mm.frames.placement import Placement, placement
 from pymigrate.mm.reclaim.room import has_reclaimable
 from pymigrate.mm.reclaim.vmscan import kswapd_shrink_node, try_to_free_pages, wake_all_kswapds
@@ -69,30 +68,26 @@ def have_room(machine: Machine, task: Task, where: Placement, nr: int) -> bool:
     """Let kswapd reclaim what *nr* base pages will need; whether it has reclaimed something."""
     if not may_reclaim(machine):
         return False
-    nodes = allowed_nodes(machine, task, where)
     got = 0
-    for nid in nodes:
-        short = nr - _room(machine, nodes)
-        if short <= 0:
+    for nid in allowed_nodes(machine, task, where):
+        short = shortage(machine, task, where, nr)
+        if not short:
             break
         got += kswapd_shrink_node(machine, nid, short)
     return got > 0
 
 
 def have_room_to_migrate(
-    machine: Machine, caller: Task, where: Placement, queue: Sequence[Slice]
+    machine: Machine, caller: Task, where: Placement, queue: Sequence[Slice], nr: int
 ) -> bool:
-    """Let kswapd reclaim what the folios of *queue* will need; whether it has reclaimed something.
+    """Let kswapd reclaim *nr* base pages for *queue*; whether it has reclaimed something.
 
-    They are off the LRU lists then.
+    The folios of *queue* are off the LRU lists then.
     """
-    if not may_reclaim(machine):
-        return False
     extents = (extent for part in queue for extent in part.extents())
     isolated = RunMap(coalesce([*machine.scope.off_lru.runs, *extents]))
-    buddies = (part.nr for part in queue if not part.states.first.flags & FrameFlag.HUGETLB)
     with telling(machine, machine.scope._replace(off_lru=isolated)):
-        return have_room(machine, caller, where, sum(buddies))
+        return have_room(machine, caller, where, nr)
 
 
 def have_room_to_copy(
@@ -114,7 +109,3 @@ def reclaimed(machine: Machine) -> int:
     Pages may lie elsewhere once it is another number.
     """
     return sum(machine.counters[name] for name in _CHANGES)
-
-
-def _room(machine: Machine, nodes: Iterable[int]) -> int:
-    return sum(available(machine.nodes[nid], to_min=False) for nid in nodes)
