@@ -8,6 +8,7 @@ is in force then. Pages are only added: what takes them away are calls, which ar
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -46,6 +47,7 @@ class Memory:
         self._text = ""  # of maps, as it was last looked at
         self._lines: dict[str, Mapping | None] = {}  # likewise, and what each line tells
         self._mappings: list[Mapping] = []
+        self._starts: list[int] = []  # theirs
         self._taken: list[tuple[int, int]] = []  # pages that were unmapped since
         self._regions: frozenset[Region] = frozenset()  # that are known to be there
         self._spaces: dict[tuple[str, int, str], int] = {}
@@ -57,6 +59,7 @@ class Memory:
         self.moved.clear()
         self.is_forked = False
         self._pagemap, self._text, self._lines, self._mappings = None, "", {}, []
+        self._starts = []
         self._taken.clear()
         self._regions = frozenset()
 
@@ -77,6 +80,7 @@ class Memory:
         with suppress(OSError):
             found = hostmem.mappings(hostmem.maps_text(task.pid))
             self._mappings = [m for m in found if not m.inode and not m.path.startswith("/")]
+            self._starts = [m.start for m in self._mappings]
             for mapping in self._mappings:
                 self._cover(machine, task, mapping)
             pagemap = Pagemap(task.pid)
@@ -102,8 +106,8 @@ class Memory:
             return  # likewise
         if text != self._text or self._taken:
             self._map_all(machine, task, text)
-        spans = [(max(m.start, a), min(m.end, b)) for m in self._mappings]
-        spans = [(low, high) for low, high in spans if low < high]
+        met = self._mappings[self._first(a) : self._first(b, above=True)]
+        spans = [(max(m.start, a), min(m.end, b)) for m in met]
         try:
             regions = self._pagemap.regions(spans)
         except OSError:
@@ -111,7 +115,7 @@ class Memory:
         known = self._regions
         self._touch_all(machine, task, [r for r in regions if r not in known], self._pagemap)
         if self.is_forked:
-            self._copy_all(machine, task, self._pagemap)
+            self._copy_all(machine, task, self._pagemap, a, b)
         if a == 0 and b == hostmem.TOP:
             self._regions = frozenset(regions)
 
@@ -130,6 +134,13 @@ class Memory:
 
     # mappings
 
+    def _first(self, page: int, *, above: bool = False) -> int:
+        """The place of the first mapping that ends above *page*, or that begins at or above it."""
+        place = bisect_left(self._starts, page)
+        if not above and place and self._mappings[place - 1].end > page:
+            return place - 1
+        return place
+
     def _map_all(self, machine: Machine, task: Task, text: str) -> None:
         """Let the task have the mappings that *text* tells of, and no others."""
         before, taken = self._lines, self._taken
@@ -138,8 +149,10 @@ class Memory:
             line: before[line] if line in before else hostmem.mapping_of(line) for line in lines
         }
         self._mappings = [mapping for mapping in self._lines.values() if mapping is not None]
-        if before.keys() - self._lines.keys():
-            _unmap_gaps(machine, task, self._mappings)
+        self._starts = [mapping.start for mapping in self._mappings]
+        for line in before.keys() - self._lines.keys():
+            if gone := before[line]:
+                self._unmap_gaps(machine, task, gone)
         self._text, self._taken = text, []
         for line, mapping in self._lines.items():
             if mapping is None or (line in before and not _meets(mapping, taken)):
@@ -149,6 +162,17 @@ class Memory:
             elif mapping.path == "[stack]":
                 task.mm.start_stack = mapping.end - 1
             self._cover(machine, task, mapping)
+
+    def _unmap_gaps(self, machine: Machine, task: Task, gone: Mapping) -> None:
+        """Unmap what of a mapping that is no more lies in no other."""
+        at = gone.start
+        for place in range(self._first(at), self._first(gone.end, above=True)):
+            mapping = self._mappings[place]
+            if mapping.start > at:
+                _unmap_if_mapped(machine, task, at, mapping.start)
+            at = mapping.end
+        if at < gone.end:
+            _unmap_if_mapped(machine, task, at, gone.end)
 
     def _cover(self, machine: Machine, task: Task, mapping: Mapping) -> None:
         """Let the task's VMAs of a mapping be of its kind, whatever their policies."""
@@ -209,20 +233,21 @@ class Memory:
     def _touch_all(
         self, machine: Machine, task: Task, regions: list[Region], pagemap: Pagemap
     ) -> None:
-        mappings, i = self._mappings, 0
         for region in regions:
-            while i < len(mappings) and mappings[i].end <= region.start:
-                i += 1
-            for mapping in mappings[i:]:
-                if mapping.start >= region.end:
-                    break
+            last = self._first(region.end, above=True)
+            for place in range(self._first(region.start), last):
+                mapping = self._mappings[place]
                 low, high = max(region.start, mapping.start), min(region.end, mapping.end)
                 self._touch_region(machine, task, Region(low, high, region.flags), pagemap)
 
-    def _copy_all(self, machine: Machine, task: Task, pagemap: Pagemap) -> None:
-        """Store into pages that were shared since a fork, and are the process's own now."""
-        for vma in [vma for vma in task.mm.vmas if vma.anon_vma and not vma.is_shared]:
-            for run in task.mm.page_table.between(vma.start, vma.end):
+    def _copy_all(
+        self, machine: Machine, task: Task, pagemap: Pagemap, a: int = 0, b: int = hostmem.TOP
+    ) -> None:
+        """Store into pages of [a, b) that were shared since a fork, and are its own now."""
+        for vma in task.mm.vmas_between(a, b):
+            if not vma.anon_vma or vma.is_shared:
+                continue
+            for run in task.mm.page_table.between(max(vma.start, a), min(vma.end, b)):
                 if _may_be_copied(run):
                     self._copy(machine, task, run, run.start, run.end, pagemap)
 
@@ -288,20 +313,9 @@ def _is_alike(vma: Vma, page: int, mapping: Mapping, space: AddressSpace | None)
     return space is None or vma.index(page) == index
 
 
-def _unmap_gaps(machine: Machine, task: Task, kept: list[Mapping]) -> None:
-    """Unmap what lies in none of the mappings *kept*, which are in order."""
-    for vma in list(task.mm.vmas):
-        at, end = vma.start, vma.end
-        for mapping in kept:
-            if mapping.end <= at:
-                continue
-            if mapping.start >= end:
-                break
-            if mapping.start > at:
-                unmap(machine, task, at, mapping.start)
-            at = mapping.end
-        if at < end:
-            unmap(machine, task, at, end)
+def _unmap_if_mapped(machine: Machine, task: Task, a: int, b: int) -> None:
+    if task.mm.vmas_between(a, b):
+        unmap(machine, task, a, b)
 
 
 def unmap(machine: Machine, task: Task, a: int, b: int) -> None:
