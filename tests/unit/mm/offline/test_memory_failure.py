@@ -2,7 +2,7 @@
 
 import pytest
 
-from pymigrate.errors import UnsupportedError
+from pymigrate.errors import KernelError, UnsupportedError
 from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import POISON_FRAME, Busy, Frame, FrameFlag, FrameRun
 from pymigrate.mm.frames.busy import begin
@@ -23,6 +23,7 @@ from tests.conftest import (
     MIB,
     PAGE,
     errno_of,
+    hold,
     mapped,
     new_file,
     new_task,
@@ -33,7 +34,7 @@ from tests.conftest import (
     touched,
 )
 from tests.property.invariants import check
-from tests.unit.mm.conftest import huge, loaded, with_driver, with_task
+from tests.unit.mm.conftest import file_mapped, huge, loaded, with_driver, with_task
 
 LONG, SHORT = True, False
 
@@ -108,6 +109,27 @@ def test_pinned_page_stays(machine: Machine, task: Task, kind: bool) -> None:
     assert errno_of(offline, machine, task, addr) == "EBUSY"
     assert not is_bad(machine, pfn_at(task, addr))
     assert machine.counters["pgmigrate_fail"] == 1
+
+
+@pytest.mark.parametrize(
+    ("fs", "pins", "why"),
+    [
+        ("tmpfs", 1, "it is pinned"),
+        ("tmpfs", 0, "somebody holds it"),
+        ("ramfs", None, "who owns it refuses"),
+    ],
+)
+def test_what_keeps_the_page_is_told(
+    machine: Machine, task: Task, fs: str, pins: int | None, why: str
+) -> None:
+    addr = file_mapped(machine, task, "4KiB", fs)
+    touch(machine, task, addr, PAGE)
+    if pins is not None:
+        hold(machine, task, addr, pins=pins)
+    with pytest.raises(KernelError) as failure:
+        soft_offline_page(machine, pfn_at(task, addr))
+    assert failure.value.errno == "EBUSY"
+    assert failure.value.why == f"what it holds did not move: {why}"
 
 
 def test_huge_page_is_split_first(machine: Machine, task: Task) -> None:

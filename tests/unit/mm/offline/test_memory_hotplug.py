@@ -14,6 +14,7 @@ from pymigrate.mm.offline.memory_hotplug import (
     offline_pages,
     online_pages,
     physical,
+    valid_zones,
 )
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.state.machine import Machine
@@ -21,6 +22,8 @@ from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Cpuset, Task
 from pymigrate.nodemask import Nodemask
+from pymigrate.scenario.boot.build import boot
+from pymigrate.scenario.spec.models import MachineSpec
 from pymigrate.syscalls.gup import pin, unpin, work_on
 from pymigrate.syscalls.mmap import memfd_secret, munmap
 from pymigrate.syscalls.process import touch
@@ -265,6 +268,21 @@ def test_memory_comes_back_free(machine: Machine, task: Task) -> None:
         online_pages(machine, each)
     assert machine.nodes[1].nr_free == 65536
     assert machine.memory_nodes == Nodemask.parse("0-2")
+
+
+@pytest.mark.parametrize(
+    ("number", "zones"),
+    [
+        pytest.param(2, ["dma32", "movable"], id="in the midst of a lower zone"),
+        pytest.param(4, ["normal", "movable"], id="in front of movable memory"),
+        pytest.param(5, ["movable", "normal"], id="movable memory around it"),
+    ],
+)
+def test_a_block_is_of_the_zone_around_it(number: int, zones: list[str]) -> None:
+    nodes = {0: {"cpus": "0", "memory": "512MiB"}, 1: {"memory": "512MiB", "movable": "512MiB"}}
+    machine = boot(MachineSpec.model_validate({"nodes": nodes}), "6.12")
+    offline_pages(machine, block(machine, number))
+    assert valid_zones(machine, block(machine, number)) == zones
 
 
 def pinned(machine: Machine, task: Task, addr: int) -> None:

@@ -173,6 +173,13 @@ def test_the_last_page_back_is_used_first_and_is_dirty_still(machine: Machine, t
     assert pfn_at(task, loaded(machine, task, "2MiB", hugetlb=True)) == used
 
 
+def test_a_page_of_shared_memory_that_is_gone_is_clean(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "4MiB", hugetlb=True, is_shared=True)
+    munmap(machine, task, addr, 2 * HUGE)
+    loaded(machine, task, "4MiB", hugetlb=True)
+    assert [row.dirty for row in numa_maps.rows(machine, task)] == [0]
+
+
 def test_a_child_that_lost_a_page_to_the_owner_gets_no_other(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "4MiB", hugetlb=True)
     child = fork(machine, task, "child")
