@@ -11,9 +11,11 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.boot.build import boot
 from pymigrate.scenario.spec.models import MachineSpec
 from pymigrate.syscalls.gup import pin, unpin
+from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.syscalls.migrate import migrate_pages
 from pymigrate.syscalls.mmap import munmap
 from pymigrate.syscalls.process import exit_task, fork, touch
+from pymigrate.uapi import MPOL
 from tests.conftest import (
     PAGE,
     errno_of,
@@ -277,6 +279,15 @@ def test_pages_that_a_long_pin_faults_in_are_not_movable() -> None:
     pin(machine, task, addr, 4 * PAGE, LONG)
     assert zones_of(machine, task, addr, 4) == {(1, "dma32")}
     assert machine.counters["pgmigrate_success"] == 0
+
+
+def test_they_lie_elsewhere_if_the_policy_names_movable_memory_alone() -> None:
+    machine = with_movable("256MiB")
+    task = new_task(machine, cpu=1)
+    addr = mapped(machine, task, "16KiB")
+    set_mempolicy(machine, task, MPOL.BIND, Nodemask.of(1))
+    pin(machine, task, addr, 4 * PAGE, LONG)
+    assert zones_of(machine, task, addr, 4) == {(0, "dma32")}
 
 
 def test_page_that_somebody_else_holds_keeps_the_pinner_waiting_for_memory() -> None:
