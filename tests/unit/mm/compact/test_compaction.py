@@ -9,7 +9,7 @@ from pymigrate.mm.base.pageblock import MigrateType
 from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.compact.compaction import suitable_block
 from pymigrate.mm.compact.control import WHOLE_ZONE, CompactControl, Owners
-from pymigrate.mm.compact.migrate_scanner import may_isolate
+from pymigrate.mm.compact.migrate_scanner import isolate_migratepages, may_isolate
 from pymigrate.mm.frames.buddy import set_pageblocks
 from pymigrate.mm.state.cost import Tally
 from pymigrate.mm.state.events import MigrateMode
@@ -31,6 +31,7 @@ from tests.conftest import (
     two_nodes,
 )
 from tests.property.invariants import check, sharing
+from tests.unit.mm.compact.conftest import declared
 from tests.unit.mm.conftest import with_driver
 
 
@@ -60,6 +61,15 @@ def compacted(machine: Machine) -> None:
     write(machine, machine.shell_of(0), "compact_memory", "1")
     check(machine)
     assert sharing(machine) == before
+
+
+def test_a_pageblock_that_was_taken_in_part_is_taken_to_its_last_frame() -> None:
+    machine = declared("stride: 1", memory="16MiB")
+    node = machine.nodes[0]
+    owners, mode = Owners(machine), MigrateMode.SYNC_LIGHT
+    cc = CompactControl(machine, node, node.zones[0], owners, 0, WHOLE_ZONE, mode)
+    cc.migrate_pfn, cc.free_pfn = 511, 512
+    assert [page[:2] for page in isolate_migratepages(cc)] == [(511, 1)]
 
 
 @pytest.mark.parametrize("is_watched", [False, True])

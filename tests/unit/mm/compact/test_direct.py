@@ -4,6 +4,7 @@ import pytest
 
 from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.gfp import KERNEL, NOWAIT, TRANSHUGE, Gfp
+from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.base.pageblock import MigrateType
 from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.compact.compaction import ZoneRun
@@ -99,6 +100,17 @@ def test_stalls(pattern: str, flags: Gfp, got: int, counts: list[int]) -> None:
     assert alloc_kernel_pages(machine, "x", 0, 0, Blocks(9, 1, flags)) == got
     check(machine)
     assert counted(machine, "stall", "success", "fail") == counts
+
+
+def test_a_zone_that_has_a_block_now_is_the_last_that_is_compacted() -> None:
+    scattered = "memory: 16MiB, fragmentation: [{stride: 3}]"
+    text = f'machine: {{nodes: {{0: {{cpus: "0", {scattered}}}, 1: {{cpus: "1", {scattered}}}}}}}'
+    machine = build(load_bytes(text.encode(), "x.yaml"))
+    before = machine.nodes[1].memmap.runs[:]
+    blocks = Blocks(4, 1, KERNEL & ~Gfp.KSWAPD_RECLAIM)  # it captures none of a movable pageblock
+    assert alloc_kernel_pages(machine, "x", 0, 0, blocks) == 1
+    assert nid_of(machine.allocations["x"].pfns[0]) == 0
+    assert machine.nodes[1].memmap.runs == before
 
 
 def test_too_little_free_memory_is_no_stall() -> None:
