@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.base.runs import Extent, RunMap, coalesce, pages_to_extents
 
 
@@ -43,6 +44,19 @@ def test_all_edits_are_made_in_one_sweep() -> None:
     found = RunMap(runs((0, 100)))
     found.edit([(10, 20, []), (30, 40, [Extent(32, 2)]), (90, 110, [Extent(105, 5)])])
     assert found.runs == runs((0, 10), (20, 10), (32, 2), (40, 50), (105, 5))
+
+
+@pytest.mark.parametrize("nr", [0, 5000], ids=["few runs", "many"])
+def test_edits_next_to_each_other_are_made_in_one_sweep(nr: int) -> None:
+    tables = [scattered(0, 400), scattered(402, 200)]
+    found = RunMap([*tables, *(PteRun(1000 + 2 * i, 1, (), 0, 0) for i in range(nr))])
+    found.edit([(400, 401, [scattered(400, 1)]), (401, 402, [scattered(401, 1)])])
+    assert [run.nr for run in found.runs[:2]] == [402, 200]
+
+
+def scattered(start: int, nr: int) -> PteRun:
+    """Pages that do not lie together."""
+    return PteRun(start, nr, tuple(7 * page for page in range(start, start + nr)), 0, 1)
 
 
 def test_only_edits_set_the_mark_that_something_changed() -> None:

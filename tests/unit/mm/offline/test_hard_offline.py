@@ -9,6 +9,7 @@ from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import POISON_FRAME, Busy
 from pymigrate.mm.calls import ksm
 from pymigrate.mm.frames.busy import begin
+from pymigrate.mm.frames.lru_batches import waiting_pfns
 from pymigrate.mm.offline.memory_failure import memory_failure, soft_offline_page
 from pymigrate.mm.offline.memory_hotplug import memory_blocks, offline_pages, online_pages
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
@@ -75,6 +76,14 @@ def test_anonymous_page_is_lost_and_who_uses_it_is_killed(machine: Machine, task
     assert failures(machine) == RECOVERED
     assert machine.num_poisoned_pages == 1
     assert machine.counters["pgmigrate_success"] == 0
+
+
+def test_what_waits_for_its_lru_list_comes_onto_it(machine: Machine, task: Task) -> None:
+    addr = touched(machine, task, "16KiB")
+    pfns = {pfn_at(task, addr + i * PAGE) for i in range(4)}
+    assert waiting_pfns(machine) == pfns
+    memory_failure(machine, pfn_at(task, addr))
+    assert waiting_pfns(machine) == set()
 
 
 @pytest.mark.parametrize(

@@ -405,6 +405,14 @@ def test_pages_that_take_turns_are_looked_at_together(machine: Machine, task: Ta
     assert in_lru_order(node, [first, second], start + 1) == [second, first]
 
 
+def test_what_the_hand_has_passed_of_a_run_comes_last(machine: Machine, task: Task) -> None:
+    touched(machine, task, "1MiB")
+    [part] = evictable(machine, 0)
+    start = first_frame(part)
+    found = in_lru_order(machine.nodes[0], [part], start + 100)
+    assert [(first_frame(each) - start, each.nr) for each in found] == [(100, 156), (0, 100)]
+
+
 def test_locked_pages_of_a_table_and_ramfs_are_not_looked_at(machine: Machine, task: Task) -> None:
     addr = mapped(machine, task, "48KiB")
     for page in range(12):
