@@ -273,12 +273,14 @@ def test_a_target_that_takes_turns_counts_from_the_base() -> None:
 
 def test_a_slice_counts_and_cuts_what_is_picked() -> None:
     frame = Frame(1, FrameFlag.ANON, 1)
-    part = Slice(PteRun(0, 10, (0, 50, 90), 0, Pte.PRESENT), (0, 2), States.same(frame, 2), 100)
+    run = PteRun(40, 10, (0, 50, 90), 0, Pte.PRESENT)
+    part = Slice(run, (0, 2), States.same(frame, 2), 100)
     assert (part.nr, part.is_whole) == (7, False)
     head, tail = part.split_picked(3)
     assert (head.run.nr, head.nr, head.first) == (4, 3, 100)
     assert (tail.run.nr, tail.nr, tail.first) == (6, 4, 104)
-    assert [page.run.start for page in part.folios()] == [0, 2, 3, 5, 6, 8, 9]
+    assert [page.run.start for page in part.folios()] == [40, 42, 43, 45, 46, 48, 49]
+    assert [page.run.start for page in tail.folios()] == [45, 46, 48, 49]
 
 
 @pytest.mark.parametrize("pages", [511, 512, 513, 1024])
