@@ -3,18 +3,30 @@
 import pytest
 
 from pymigrate.mm.balance.scan import task_numa_work
+from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.faults import memory
 from pymigrate.mm.state.cost import Tally
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
+from pymigrate.syscalls.madvise import madvise
 from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.syscalls.migrate import move_pages
 from pymigrate.syscalls.mmap import mprotect
 from pymigrate.syscalls.process import fork, touch
 from pymigrate.uapi import MPOL
-from tests.conftest import PAGE, hold, mapped, new_task, nodes_of, nodes_with, touched
+from tests.conftest import (
+    HUGE,
+    PAGE,
+    hold,
+    mapped,
+    new_task,
+    nodes_of,
+    nodes_with,
+    placed_on,
+    touched,
+)
 from tests.property.invariants import check
 
 NAMES = """numa_pte_updates numa_hint_faults numa_hint_faults_local numa_pages_migrated
@@ -29,13 +41,13 @@ def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "hint_faults", lambda *_: None)
 
 
-def interleaved() -> Case:
-    """A task on node 0 with pages on nodes 1 and 2 by turns, and a budget for its time."""
+def interleaved(size: str = "2MiB") -> Case:
+    """A task on node 0 with 512 pages on nodes 1 and 2 by turns, and a budget for its time."""
     machine = nodes_with("64MiB", "64MiB", "64MiB")
     machine.numa_balancing, machine.watch = 1, Watch(tally=Tally())
     task = new_task(machine)
     set_mempolicy(machine, task, MPOL.INTERLEAVE, Nodemask.of(1, 2))
-    addr = mapped(machine, task, "2MiB")
+    addr = mapped(machine, task, size)
     touch(machine, task, addr, 512 * PAGE)
     set_mempolicy(machine, task, MPOL.DEFAULT, Nodemask())
     machine.counters.clear()
@@ -103,6 +115,22 @@ def test_pages_of_several_processes_are_told_apart(monkeypatch: pytest.MonkeyPat
     at_once = outcome(*shared())
     one_by_one(monkeypatch)
     assert outcome(*shared()) == at_once
+
+
+def test_large_folios_that_are_mapped_by_pages_take_a_fault_each() -> None:
+    machine, task, addr = interleaved("6MiB")
+    machine.thp = "always"
+    with placed_on(task, 1):
+        touch(machine, task, addr + HUGE, 2 * HUGE)
+    for start in (addr + HUGE, addr + 2 * HUGE):
+        madvise(machine, task, start, PAGE, Madv.DONTNEED)  # whose huge entry is split
+    machine.now = 5000
+    task_numa_work(machine, task)
+    touch(machine, task, addr, 3 * HUGE, write=False)
+    check(machine)
+    assert machine.counters["numa_hint_faults"] == 512 + 2
+    gone, came = [1, -1], [511, 0]
+    assert nodes_of(machine, task, addr, "6MiB") == [[512, 0], gone, came, gone, came]
 
 
 @pytest.mark.parametrize("free", [50, 2000])

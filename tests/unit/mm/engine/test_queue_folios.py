@@ -276,3 +276,13 @@ def test_frames_of_a_table_that_differ_keep_their_own_state(machine: Machine, ta
     }
     pages = {e.lanes[0]: e.start - (addr >> 12) for e in entries(task.mm)}
     assert {pages[pfn] for pfn in writeback} == {3 * 7 % 12, 4 * 7 % 12}
+
+
+def test_a_page_between_those_of_a_large_folio_is_queued_too(machine: Machine, task: Task) -> None:
+    addr = huge(machine, task)
+    madvise(machine, task, addr + PAGE, 511 * PAGE, Madv.DONTNEED)
+    touch(machine, task, addr + PAGE, PAGE)
+    [run] = task.mm.page_table.runs
+    assert (run.nr, len(run.lanes)) == (2, 2)
+    assert migrate(machine, task, "0", "1") == 0
+    assert nodes_of(machine, task, addr, "2MiB") == [[2, 1], [510, -1]]

@@ -17,9 +17,11 @@ from pymigrate.uapi import MPOL
 from tests.conftest import (
     HUGE,
     PAGE,
+    errno_of,
     hold,
     mapped,
     nodes_of,
+    placed_on,
     touched,
     two_nodes,
 )
@@ -125,6 +127,16 @@ def test_a_thp_mapped_page_by_page_and_its_second_migration(machine: Machine, ta
     assert machine.counters["thp_split_page"] == 1
 
 
+def test_a_thp_that_another_process_maps_whole_is_not_partially_mapped(
+    machine: Machine, task: Task
+) -> None:
+    addr = huge(machine, task)
+    fork(machine, task, "b")
+    madvise(machine, task, addr, PAGE, Madv.DONTNEED)
+    assert (moving(machine, task), counts(machine)) == (0, (512, 0, (1, 0, 0)))
+    assert machine.counters["thp_deferred_split_page"] == 0
+
+
 def test_a_thp_and_a_target_without_any_room(machine: Machine, task: Task) -> None:
     machine.max_ptes_none = 511  # else it is split before, when there is no room to fill
     addr = huge(machine, task, pages=100)
@@ -132,6 +144,23 @@ def test_a_thp_and_a_target_without_any_room(machine: Machine, task: Task) -> No
     assert (moving(machine, task), counts(machine)) == (1, (412, 1, (0, 1, 1)))
     assert machine.counters["thp_split_pmd"] == 1
     assert nodes_of(machine, task, addr, "2MiB") == [[100, 0], [412, -1]]
+
+
+def test_thps_that_are_to_be_tried_again_fail_when_another_finds_no_room(
+    machine: Machine, task: Task
+) -> None:
+    with placed_on(task, 1):
+        room = huge(machine, task)
+    pinned, free, held = (huge(machine, task) for _ in range(3))
+    fill(machine, task)
+    munmap(machine, task, room, HUGE)
+    hold(machine, task, pinned)
+    hold(machine, task, held, pins=0)  # it cannot be split
+    assert errno_of(moving, machine, task) == "ENOMEM"
+    check(machine)
+    assert counts(machine) == (512, 1024, (1, 2, 0))
+    found = [nodes_of(machine, task, addr, "2MiB") for addr in (pinned, free, held)]
+    assert found == [[[512, 0]], [[512, 1]], [[512, 0]]]
 
 
 @pytest.mark.parametrize(("pool", "fresh"), [(1, 0), (0, 1)])

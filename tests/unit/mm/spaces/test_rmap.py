@@ -1,10 +1,14 @@
-"""Where the pages of an owner may be mapped."""
+"""Where the pages of an owner may be mapped, and what a folio is as its entries go."""
 
+import pytest
+
+from pymigrate.mm.balance.scan import task_numa_work
 from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.spaces.rmap import mappings
+from pymigrate.syscalls.mmap import mprotect, munmap
 from pymigrate.syscalls.process import fork
-from tests.conftest import mapped, new_file, new_task, touched, two_nodes
-from tests.unit.mm.conftest import with_task
+from tests.conftest import HUGE, PAGE, mapped, new_file, new_task, touched, two_nodes
+from tests.unit.mm.conftest import huge, with_task
 
 
 def test_an_anonymous_page_lies_at_one_address_in_each_process_of_its_family() -> None:
@@ -27,3 +31,33 @@ def test_a_files_page_lies_in_the_cache_and_in_each_vma_that_covers_its_index() 
     frame = frame_of(machine, 0)
     found = [tuple(m[1:]) for m in mappings(machine, frame, 4, 10)]
     assert found == [(4, 10, 0, None), (4, 10, whole, task.mm), (8, 10, tail - 8, task.mm)]
+
+
+def test_vmas_that_begin_at_one_page_are_met_in_the_order_in_which_they_came_to() -> None:
+    machine, task = with_task(two_nodes("4MiB"))
+    addr = touched(machine, task, "16KiB")
+    child = fork(machine, task, "b")
+    for who in (task, child):
+        mprotect(machine, who, addr, PAGE, "r")
+    for who in (child, task):
+        mprotect(machine, who, addr + PAGE, PAGE, "r")  # a page goes over to the VMA below
+    page = (addr >> 12) + 3
+    found = mappings(machine, frame_of(machine, 3), page, page + 1)
+    assert [m.mm for m in found] == [child.mm, task.mm]
+
+
+@pytest.mark.parametrize(("is_apart", "counted"), [(True, 1), (False, 0)])
+def test_a_folio_that_goes_in_parts_is_partially_mapped_meanwhile(
+    is_apart: bool, counted: int
+) -> None:
+    machine, task = with_task(two_nodes())
+    machine.numa_balancing = 1
+    addr = huge(machine, task, node=1)
+    for prot in ("r", "rw"):
+        mprotect(machine, task, addr, PAGE, prot)  # the huge entry is split
+    assert task_numa_work(machine, task) == 512
+    for prot in ("r", "rw") if is_apart else ():
+        mprotect(machine, task, addr, PAGE, prot)  # the first one is accessible again
+    munmap(machine, task, addr, HUGE)
+    assert machine.counters["thp_deferred_split_page"] == counted
+    assert machine.nodes[1].memmap.runs == []
