@@ -215,6 +215,19 @@ def test_later_scans_force_just_one_unused_mapping(machine: Machine, task: Task)
     assert scanned(machine, task, at=20_000) == 8 + 4
 
 
+def test_a_scan_that_has_done_enough_forces_nothing(machine: Machine, task: Task) -> None:
+    touched(machine, task, "16KiB", node=1)
+    other = touched(machine, task, "2MiB", node=1)
+    rounds(machine, task, range(2))
+    set_knobs(machine, scan_size_mb=2)
+    used = task.mm.find_vma(other // PAGE)
+    assert used is not None
+    assert used.numab is not None
+    used.numab = used.numab._replace(faulted=NumaVma.bit_of(task.pid))
+    assert scanned(machine, task, at=20_000) == 512
+    assert (task.mm.numa.offset, task.mm.numa.seq) == (used.end, 2)
+
+
 def test_a_mark_of_use_grows_old_after_four_delays(machine: Machine, task: Task) -> None:
     touched(machine, task, "16KiB", node=1)
     scanned(machine, task)
