@@ -7,8 +7,8 @@ import pytest
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pageblock import MigrateType
 from pymigrate.mm.base.runs import Extent, RunMap
-from pymigrate.mm.compact.compaction import suitable_block
-from pymigrate.mm.compact.control import WHOLE_ZONE, CompactControl, Owners
+from pymigrate.mm.compact.compaction import compaction_suit_allocation_order, suitable_block
+from pymigrate.mm.compact.control import WHOLE_ZONE, CompactControl, CompactResult, Owners
 from pymigrate.mm.compact.migrate_scanner import isolate_migratepages, may_isolate
 from pymigrate.mm.frames.buddy import set_pageblocks
 from pymigrate.mm.state.cost import Tally
@@ -192,3 +192,24 @@ def test_which_pages_are_isolated(
     cc = CompactControl(machine, node, node.zones[0], Owners(machine), 0, WHOLE_ZONE, mode)
     frame = Frame(new_file(machine, "4KiB", fs).space_id if fs else 7, flags, extra_refs=held)
     assert may_isolate(cc, frame) is (mode in taken)
+
+
+@pytest.mark.parametrize(
+    ("spare", "has_reserve", "result"),
+    [
+        (2, True, CompactResult.SUCCESS),
+        (1, True, CompactResult.SKIPPED),
+        (1, False, CompactResult.SUCCESS),
+    ],
+    ids=["enough", "too little", "who may use the reserve"],
+)
+def test_an_allocation_leaves_what_a_zone_keeps_for_others(
+    spare: int, has_reserve: bool, result: CompactResult
+) -> None:
+    machine = two_nodes()
+    node = machine.nodes[0]
+    zone = node.zones[0]
+    assert zone.reserve
+    zone.watermark_min = zone.nr_free - zone.reserve - spare
+    found = compaction_suit_allocation_order(machine, node, zone, 1, True, has_reserve)
+    assert found == result

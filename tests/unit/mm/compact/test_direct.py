@@ -14,7 +14,7 @@ from pymigrate.mm.compact.kcompactd import (
     proactive_compact_node,
     wakeup_kcompactd,
 )
-from pymigrate.mm.frames.buddy import migratetype_of
+from pymigrate.mm.frames.buddy import migratetype_of, set_pageblocks
 from pymigrate.mm.frames.frames import update_frames
 from pymigrate.mm.reclaim.kernel_alloc import Blocks, alloc_kernel_pages, free_kernel_pages
 from pymigrate.mm.state.machine import Machine, telling
@@ -164,6 +164,17 @@ def test_who_does_not_wait_leaves_it_to_kcompactd(machine: Machine) -> None:
     assert alloc_kernel_pages(machine, "x", 0, 0, Blocks(9, 1, NOWAIT)) == 0
     assert counted(machine, "stall", "daemon_wake") == [0, 1]
     assert alloc_kernel_pages(machine, "x", 0, 0, Blocks(9, 1, NOWAIT)) == 1
+
+
+@pytest.mark.parametrize("is_asked", [True, False])
+def test_kswapd_forgets_what_is_to_be_skipped_if_that_was_asked_for(
+    machine: Machine, is_asked: bool
+) -> None:
+    [zone] = machine.nodes[0].zones
+    set_pageblocks(zone, zone.start, zone.end, skip=True)
+    zone.compact.blockskip_flush = is_asked
+    assert alloc_kernel_pages(machine, "x", 0, 0, Blocks(9, 1, NOWAIT)) == 0
+    assert machine.counters["compact_daemon_migrate_scanned"] == 512 * is_asked
 
 
 def test_a_captured_block_is_handed_over_in_the_middle_of_a_pageblock(machine: Machine) -> None:
