@@ -15,12 +15,13 @@ _ELSE = "`pymigrate exec --shims` runs commands that find numactl's programs alo
 
 def check_support() -> None:
     """Raise UnsupportedError where real programs cannot be run on the simulated machine."""
-    why = _obstacle()
+    why = obstacle()
     if why:
         raise UnsupportedError(f"exec cannot trace programs: {why}; {_ELSE}")
 
 
-def _obstacle() -> str:
+def obstacle() -> str:
+    """Why programs cannot be traced here; "" if they can."""
     if sys.platform != "linux":
         return f"this is {platform.system() or sys.platform}, not Linux"
     if platform.machine() not in _MACHINES:

@@ -1,4 +1,4 @@
-/* What threads and processes that share memory have for themselves: for test_exec.py. */
+/* What threads and processes that share memory have for themselves: for test_exec_others.py. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>

@@ -200,6 +200,37 @@ def test_machine_of_an_earlier_transaction_cannot_be_saved(writer: Store) -> Non
 # What is read and written
 
 
+def test_lent_file_that_nobody_has_changed_is_gone_on_with(path: str, writer: Store) -> None:
+    machine = writer.load()
+    machine.next_pid = 4000
+    writer.save(machine)
+    lent = writer.lend()
+    reader = Store(path)
+    reader.begin(write=False)
+    assert reader.load().next_pid == 4000
+    reader.close()
+    assert writer.take_back(lent)
+    machine.next_pid = 4001
+    writer.save(machine)
+
+
+def test_lent_file_that_another_has_changed_is_loaded_anew(
+    writer: Store, open_store: Callable[..., Store]
+) -> None:
+    machine = writer.load()
+    lent = writer.lend()
+    other = open_store()
+    other.begin(write=True)
+    theirs = other.load()
+    theirs.next_pid = 5000
+    other.save(theirs)
+    other.commit()
+    assert not writer.take_back(lent)
+    with pytest.raises(AssertionError):
+        writer.save(machine)
+    assert writer.load().next_pid == 5000
+
+
 def test_loading_decodes_nothing(path: str) -> None:
     booted(path)
     machine = loaded(path)

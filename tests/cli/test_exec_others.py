@@ -1,0 +1,263 @@
+"""Real programs on the simulated machine: other commands, signals, and sudden ends."""
+
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Shell
+from tests.cli.traced import MEMORY, WHY, exec_, needs, out, python
+
+if WHY:
+    pytest.skip(WHY, allow_module_level=True)
+
+
+# who else looks
+
+
+def test_other_commands_act_on_the_running_program(shell: Shell) -> None:
+    program = f"""{MEMORY}
+touch(0, 4)
+print(os.getpid(), hex(addr)[2:], flush=True)
+sys.stdin.readline()
+print(places(0, 4), flush=True)
+sys.stdin.readline()
+"""
+    path = shell.write("program.py", program)
+    line = f"exec -- {sys.executable} -I -S {path}"
+    with shell.start(line, stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        pid, addr = process.stdout.readline().split()
+        assert process.pid == int(pid)
+        [mapping] = [row for row in shell.out(f"numa_maps {pid}").splitlines() if addr in row]
+        assert "anon=4 dirty=4" in mapping
+        assert "N0=4" in mapping
+        assert pid in shell.out("ps")
+        assert shell.out(f"migratepages {pid} 0 1") == ""
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "[1, 1, 1, 1]\n"
+        refused = shell.err("boot", code=3)
+        assert re.fullmatch(r"pymigrate: .*: is in use by `pymigrate exec`, process \d+\n", refused)
+        assert shell.spawn("exec -- true").exit == 3
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.wait(timeout=60) == 0
+    assert shell.out("ps").count("\n") == 3
+
+
+def test_command_inside_acts_on_the_same_machine(shell: Shell) -> None:
+    pymigrate = f"{sys.executable} -m pymigrate"
+    script = f"{pymigrate} migratepages 100 0 1; {pymigrate} exec -- cat /proc/100/numa_maps"
+    assert "N1=8" in out(shell, script).splitlines()[0]
+    assert "N1=8" in shell.out("numa_maps 100").splitlines()[0]
+
+
+# signals and sudden ends
+
+
+def children(pid: int) -> list[int]:
+    found = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, check=False
+    )
+    return [int(word) for word in found.stdout.split()]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+
+
+def wait_until_gone(*pids: int) -> None:
+    for _ in range(600):
+        if not any(is_alive(pid) for pid in pids):
+            return
+        time.sleep(0.1)
+    pytest.fail(f"{pids} are still there")
+
+
+def tracer_of(pid: int) -> int:
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(re.findall(r"TracerPid:\t(\d+)", text)[0])
+
+
+LOOP = "echo up; while :; do /bin/true; cat /proc/self/numa_maps > /dev/null; done"
+
+
+@pytest.mark.parametrize("who", ["tracer", "program"])
+def test_killed_at_any_moment(shell: Shell, who: str) -> None:
+    path = shell.write("loop.sh", LOOP)
+    with shell.start(f"exec -- sh {path}") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        tracer = tracer_of(process.pid)
+        private = json.loads(Path(f"{shell.state}.tasks").read_text())["folder"]
+        below = children(process.pid)
+        os.kill(tracer if who == "tracer" else process.pid, signal.SIGKILL)
+        assert process.wait(timeout=60) == -signal.SIGKILL
+        wait_until_gone(tracer, process.pid, *below)
+    assert shell.out("ps").count("\n") == 3
+    assert shell("doctor").exit == 0
+    assert not Path(private).exists()
+    left = {path.name for path in shell.folder.iterdir()} - {"loop.sh"}
+    assert left == {"machine.yaml", "state.db"}
+
+
+def test_signal_reaches_the_command(shell: Shell) -> None:
+    path = shell.write("trap.sh", 'trap "exit 5" TERM; echo up; while :; do sleep 0.05; done')
+    with shell.start(f"exec -- sh {path}") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 5
+
+
+def test_job_control(shell: Shell) -> None:
+    pty = pytest.importorskip("pty")
+    bash = shutil.which("bash") or pytest.skip("bash is not installed")
+    environment = shell.environment(PS1="$ ", TERM="dumb")
+    pid, terminal = pty.fork()
+    if not pid:
+        os.execve(bash, ["bash", "--norc", "--noprofile", "-i"], environment)
+
+    def talk(text: str, answer: str) -> None:
+        """Type *text*, and wait for what the terminal shows then."""
+        os.write(terminal, text.encode())
+        shown = ""
+        while not re.search(answer, shown):
+            assert select.select([terminal], [], [], 60)[0], f"no {answer!r} in {shown!r}"
+            shown += os.read(terminal, 65536).decode(errors="replace")
+
+    command = f"{sys.executable} -m pymigrate exec -- sh -c 'echo u''p; exec cat'"
+    talk(f"{command}\n", r"[\r\n]up\r")
+    talk("one\n", r"one\r\none")
+    talk("\x1a", "Stopped")
+    talk("fg\n", r"exec cat'\r\n")
+    talk("two\n", r"two\r\ntwo")
+    talk("\x03", r"\$ $")
+    talk("echo code $?\n", r"code 130")
+    talk("exit\n", "exit")
+    os.close(terminal)
+    os.waitpid(pid, 0)
+
+
+def test_stopped_and_continued(shell: Shell) -> None:
+    script = """
+        sh -c 'sleep 0.2; exit 3' & p=$!
+        sleep 0.05; kill -STOP $p; sleep 0.3; cut -d' ' -f3 /proc/$p/stat
+        grep State /proc/$p/status; kill -CONT $p; wait $p; echo $?
+    """
+    assert out(shell, script) == "T\nState:\tT (stopped)\n3\n"
+
+
+SHORT = """
+    i=0; while [ $i -lt 25 ]; do
+        for j in 1 2 3 4 5 6 7 8; do sh -c 'exit $0' $j & done; wait; i=$((i+1))
+    done; ls /proc | grep -c '^[0-9]'
+"""
+
+
+@pytest.mark.parametrize(
+    "round_", [0, 1, *(pytest.param(i, marks=pytest.mark.slow) for i in range(2, 100))]
+)
+def test_short_processes_leave_nothing(shell: Shell, round_: int) -> None:
+    assert int(out(shell, SHORT)) <= 5, round_  # the two of the scenario, the shell's, ls and grep
+    assert shell.out("ps").count("\n") == 3
+    assert shell("doctor").exit == 0
+
+
+def test_call_is_never_interrupted_by_a_stop(shell: Shell) -> None:
+    program = """
+import os, signal
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.siginterrupt(signal.SIGALRM, True)
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+bad = 0
+for _ in range(3000):
+    fd = libc.open(b"/dev/null", 0)
+    bad += fd < 0
+    libc.close(fd)
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(bad)
+"""
+    assert python(shell, program) == "0\n"
+
+
+@needs("gcc")
+@pytest.mark.parametrize(
+    ("word", "printed"),
+    [
+        ("thread", "2 1\n"),  # exec by another thread than the leader takes that one's policy
+        ("leader", "2\n0\n(program)\n"),  # whose policy numa_maps shows, and who has ended
+        ("shared", "2 0\n"),
+        ("spawn", "3 1\n"),
+        ("cpu", "2 2 1\n"),
+    ],
+)
+def test_threads_and_processes_of_c(shell: Shell, word: str, printed: str) -> None:
+    source = Path(__file__).parent / "programs" / "threads.c"
+    build = ["gcc", "-o", "program", str(source), "-lpthread"]
+    subprocess.run(build, cwd=shell.folder, check=True)
+    assert out(shell, f"./program {word}") == printed
+
+
+@needs("setpriv")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_program_that_cannot_be_traced_any_more_is_killed(shell: Shell) -> None:
+    command = [sys.executable, "-m", "pymigrate", "exec", "--", "setpriv", "--reuid=65534"]
+    done = subprocess.run(
+        [
+            "setpriv",
+            "--bounding-set=-sys_ptrace",
+            *command,
+            "--clear-groups",
+            "cat",
+            "/proc/vmstat",
+        ],
+        env=shell.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, "")
+    assert "it cannot be traced any more, for its user has changed" in done.stderr
+
+
+@needs("setpriv")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_program_that_gives_up_root(shell: Shell) -> None:
+    script = """
+        setpriv --reuid=65534 --clear-groups sh -c 'id -u; cat /proc/sys/vm/nr_hugepages
+            cat /proc/100/numa_maps || echo refused; echo 1 > /proc/sys/vm/nr_hugepages'
+    """
+    outcome = exec_(shell, script)
+    assert outcome.stdout == "65534\n0\nrefused\n"
+    assert outcome.stderr.count("Permission denied") == 2
+
+
+def test_program_in_another_root_has_no_simulated_files(shell: Shell) -> None:
+    if os.geteuid():
+        pytest.skip("only root can change its root")
+    program = """
+import os
+os.chroot("/usr")
+try: open("/../proc/vmstat")
+except OSError as error: print(error.errno)
+"""
+    path = shell.write("program.py", program)
+    outcome = shell.spawn(f"exec -- {sys.executable} -I -S {path}")
+    assert (outcome.exit, outcome.stdout) == (0, "38\n")
+    assert "cannot have simulated files: it has changed its root" in outcome.stderr
