@@ -31,7 +31,8 @@ class World:
         self.processes: dict[int, Process] = {}
         self.threads: dict[int, Thread] = {}
         self.given: set[str] = set()  # private files that may be open, and must not change
-        self._first_caps = 0  # what the first program could do on the host
+        # What the first program could do on the host, and as whom.
+        self._first_caps, self._first_uid = 0, 0
 
     def replace_machine(self, machine: Machine) -> None:
         """Go on with *machine*, which another command has changed."""
@@ -57,8 +58,9 @@ class World:
     def begin(self, pid: int) -> Thread:
         """Let the first program be a task."""
         machine = self.machine
-        self._first_caps = _capabilities(pid)
-        system = System(machine, machine.shell_of(os.stat(f"/proc/{pid}").st_uid), pid=pid)
+        known = _status(pid)
+        self._first_caps, self._first_uid = int(known["CapEff"], 16), _euid(known)
+        system = System(machine, machine.shell_of(0), pid=pid)
         system.start(_comm(pid))
         process = Process(pid, Memory(self.say))
         return self._enter(process, process.add(pid))
@@ -186,15 +188,16 @@ class World:
     def note_credentials(self, thread: Thread) -> Task:
         """Let a thread's task have its user and capabilities; returns the task.
 
-        Root of a container, who has not all capabilities, has all of the simulated machine: what
-        it was given counts as all there is. Raises KernelError ESRCH.
+        Who runs the first program is root of the simulated machine, and may do everything: what
+        he was given on the host counts as all there is. Raises KernelError ESRCH.
         """
         task = self.task(thread)
         try:
             known = _status(thread.tid)
         except OSError:
             return task
-        task.uid, caps = int(known["Uid"].split()[1]), int(known["CapEff"], 16)
+        uid, caps = _euid(known), int(known["CapEff"], 16)
+        task.uid = 0 if uid == self._first_uid else uid
         lacks = self._first_caps & ~caps
         task.caps = CAP_FULL & ~lacks if task.uid == 0 else caps
         task.is_dumpable = thread.process.is_dumpable
@@ -266,5 +269,5 @@ def _status(pid: int) -> dict[str, str]:
         return {name: value.strip() for name, _, value in pairs}
 
 
-def _capabilities(pid: int) -> int:
-    return int(_status(pid)["CapEff"], 16)
+def _euid(known: dict[str, str]) -> int:
+    return int(known["Uid"].split()[1])

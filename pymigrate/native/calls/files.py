@@ -234,13 +234,22 @@ def _tell_owner(world: World, thread: Thread, place: Place | None, addr: int) ->
     if place is None or place.entry is None:
         return
     match = _OF_TASK.match(place.path)
-    task = world.machine.tasks.get(int(match[1])) if match else None
+    owner = _owner(world, int(match[1])) if match else 0
 
     def told(result: int) -> None:
         if not result:
-            thread.write(addr, struct.pack("=II", task.uid if task else 0, 0))
+            thread.write(addr, struct.pack("=II", owner, 0))
 
     thread.at_end = told
+
+
+def _owner(world: World, pid: int) -> int:
+    """Whose /proc/PID is: on the host, of a process that is there."""
+    if pid in world.threads:
+        with suppress(OSError):
+            return os.stat(f"/proc/{pid}").st_uid
+    task = world.machine.tasks.get(pid)
+    return task.uid if task else 0
 
 
 def _tell_magic(thread: Thread, path: str, addr: int) -> None:
@@ -289,9 +298,8 @@ def _private(world: World, path: str) -> str:
 
 
 def _mode(path: str) -> int:
-    """The mode of a private file. Nobody but root writes, who may be another than the tracer."""
-    is_setting = is_writable(path) or is_constant(path)
-    return _MODES[is_setting and not os.geteuid()]
+    """The mode of a private file; its owner is root of the simulated machine."""
+    return _MODES[is_writable(path) or is_constant(path)]
 
 
 def write_anew(path: str, text: str, mode: int) -> None:
