@@ -9,7 +9,7 @@ from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate_bulk import is_plain
 from pymigrate.mm.frames.buddy import set_pageblocks
-from pymigrate.mm.frames.frames import frame_runs, update_frames
+from pymigrate.mm.frames.frames import folio_of, frame_runs, update_frames
 from pymigrate.mm.frames.free_area import cma_areas, cma_ranges
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.frames.placement import Prefer
@@ -141,7 +141,8 @@ def _batch_end(machine: Machine, a: int, b: int) -> int:
     """Where the pages from *a* on end that are isolated together."""
     left = CLUSTER
     for run in movable_runs(machine, a, b):
-        if _looks_pinned(run.frame):
+        frame = folio_of(machine, run.start).merged() if run.frame.order else run.frame
+        if _looks_pinned(frame):
             continue
         if run.nr >= left:
             mask = (1 << run.frame.order) - 1

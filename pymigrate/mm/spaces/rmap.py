@@ -111,6 +111,10 @@ def rmap_index(frame: Frame, page: int, index: int) -> int:
     return page if frame.is_anon else index
 
 
+# What may differ between the entries of one batch. Mirrors folio_pte_batch().
+_NOT_IN_BATCHES = Pte.YOUNG | Pte.DIRTY | Pte.WRITE | Pte.EXCLUSIVE
+
+
 class _Removal:
     """Entries that go away, and what becomes of the folios that they mapped."""
 
@@ -119,6 +123,8 @@ class _Removal:
         self.clear = FrameFlag.MLOCKED if unlock else 0
         self.edits = FrameEdits(machine)
         self.partial: dict[int, list[bool]] = {}  # folio -> for each batch: did pages lose all?
+        self.batches: set[int] = set()  # the folios of which the batch at hand has entries
+        self.next = (0, 0, 0)  # page, frame and flags that go on with that batch
         self.merged: Counter[int] = Counter()  # KSM page -> how many entries go
 
     def remove(self, run: PteRun) -> None:
@@ -128,7 +134,10 @@ class _Removal:
             return
         dirty = FrameFlag.DIRTY if run.flags & Pte.DIRTY else 0
         for start, nr in extents_of(run):
-            batches: set[int] = set()
+            flags = run.flags & ~_NOT_IN_BATCHES
+            if (run.start, start, flags) != self.next:
+                self.batches.clear()
+            self.next = run.end, start + nr, flags
             for found in self.machine.memmap_of(start).between(start, start + nr):
                 frame = found.frame
                 left = frame.pmd_mapped(-1) if run.order else frame.mapped(-1)
@@ -136,7 +145,7 @@ class _Removal:
                     left = left.with_flags(dirty)
                 left = left.without_flags(self.clear)
                 if frame.order:
-                    self._remove_large(found, left, batches)
+                    self._remove_large(found, left)
                 else:
                     self._set(found.start, found.nr, left)
 
@@ -146,7 +155,7 @@ class _Removal:
         else:
             self.edits.set([(start, nr)], left)
 
-    def _remove_large(self, found: FrameRun, left: Frame, batches: set[int]) -> None:
+    def _remove_large(self, found: FrameRun, left: Frame) -> None:
         """Whole folios that are alike are settled at once; parts of one when all are known."""
         start, nr, _ = found
         mask = (1 << left.order) - 1
@@ -162,8 +171,8 @@ class _Removal:
                 self.edits.set([(a, b - a)], left)
                 head = a & ~mask
                 lost = self.partial.setdefault(head, [])
-                if head not in batches:
-                    batches.add(head)
+                if head not in self.batches:
+                    self.batches.add(head)
                     lost.append(False)
                 lost[-1] = lost[-1] or not left.mapcount
 

@@ -45,8 +45,8 @@ def drop_unmapped_shm(machine: Machine, space_ids: set[int]) -> None:
         space = machine.spaces.pop(sid)
         extents = [extent for run in space.pages.runs for extent in extents_of(run)]
         if space.is_hugetlb:
+            update_frames(machine, extents, lambda frame: frame.without_flags(FrameFlag.DIRTY))
             pages = [p for start, nr in extents for p in range(start, start + nr, HPAGE_PMD_NR)]
             extents = [Extent(p, HPAGE_PMD_NR) for p in pages if not folio_of(machine, p).is_held]
-            update_frames(machine, extents, lambda frame: frame.without_flags(FrameFlag.DIRTY))
         update_frames(machine, extents, lambda frame: None if not frame.is_held else frame)
         unreserve(machine, space.resv, 0, space.nr_pages)

@@ -30,10 +30,12 @@ from tests.conftest import (
     kernel_page,
     mapped,
     new_file,
+    new_task,
     nodes_of,
     pfn_at,
     placed_on,
     touched,
+    two_nodes,
 )
 from tests.unit.mm.conftest import file_mapped
 
@@ -158,6 +160,27 @@ def test_trace_shows_batches_of_32_in_sync_mode(machine: Machine, task: Task) ->
     assert len(calls) == 2
     assert calls[0].startswith("nr_succeeded=32 ")
     assert calls[0].endswith("mode=MIGRATE_SYNC reason=contig_range")
+
+
+def test_a_partly_pinned_huge_page_takes_no_place_in_a_batch() -> None:
+    machine = two_nodes("16MiB")
+    task = new_task(machine)
+    touched(machine, task, "2MiB", node=1)
+    machine.thp = "always"
+    start = touched(machine, task, "12MiB", node=1)  # from the highest frames down
+    huge, next_one = sorted(
+        range(start, start + 12 * MIB, 2 * MIB), key=lambda addr: pfn_at(task, addr)
+    )[:2]
+    munmap(machine, task, next_one, 2 * MIB)
+    machine.thp = "never"
+    base = touched(machine, task, "2304KiB", node=1)  # fills what is free below the huge pages
+    first = pfn_at(task, huge)
+    assert pfn_at(task, base + 2 * MIB) == first + 512
+    pin(machine, task, huge, 511 * PAGE, LONG)
+    machine.watch = Watch([])
+    assert errno_of(alloc_contig_range, machine, first, first + 1024) == "EBUSY"
+    calls = [event.text for event in machine.watch.events if event.name == "mm_migrate_pages"]
+    assert [text.split()[0] for text in calls] == ["nr_succeeded=32"] * 2
 
 
 def in_cma(machine: Machine, task: Task, addr: int, nr: int) -> list[int]:

@@ -6,7 +6,7 @@ from pymigrate.mm.balance.scan import task_numa_work
 from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.spaces.rmap import mappings
 from pymigrate.syscalls.mmap import mprotect, munmap
-from pymigrate.syscalls.process import fork
+from pymigrate.syscalls.process import exit_task, fork, touch
 from tests.conftest import HUGE, PAGE, mapped, new_file, new_task, touched, two_nodes
 from tests.unit.mm.conftest import huge, with_task
 
@@ -61,3 +61,17 @@ def test_a_folio_that_goes_in_parts_is_partially_mapped_meanwhile(
     munmap(machine, task, addr, HUGE)
     assert machine.counters["thp_deferred_split_page"] == counted
     assert machine.nodes[1].memmap.runs == []
+
+
+def test_entries_of_a_batch_may_be_young_or_not() -> None:
+    machine, task = with_task(two_nodes())
+    addr = huge(machine, task)
+    for prot in ("r", "rw"):
+        mprotect(machine, task, addr, PAGE, prot)  # the huge entry is split
+    child = fork(machine, task, "b")
+    touch(machine, child, addr, PAGE, write=False)
+    assert len(child.mm.page_table.runs) == 2
+    exit_task(machine, task)
+    before = machine.counters["thp_deferred_split_page"]
+    munmap(machine, child, addr, HUGE)
+    assert machine.counters["thp_deferred_split_page"] == before
