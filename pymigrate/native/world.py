@@ -76,7 +76,7 @@ class World:
             process.borrows = parent.borrows or parent.pid
         else:
             self.sync(maker)
-            _numbered(machine, pid, lambda: syscalls.fork(machine, task, name))
+            syscalls.fork(machine, task, name, pid)
             process.is_new, process.may_write = parent.is_new, parent.may_write
             parent.memory.is_forked = process.memory.is_forked = True
         process.is_dumpable = parent.is_dumpable
@@ -86,7 +86,7 @@ class World:
         """Let a process have another thread."""
         machine, task = self.machine, self.task(maker)
         name = f"{task.comm}-{tid}"
-        _numbered(machine, tid, lambda: syscalls.clone(machine, task, name))
+        syscalls.clone(machine, task, name, tid)
         thread = self.threads[tid] = maker.process.add(tid)
         return thread
 
@@ -209,17 +209,6 @@ class World:
         return thread
 
 
-def _numbered(machine: Machine, pid: int, make: Callable[[], Task]) -> None:
-    """Make a task that has the number that the host has given it."""
-    before, machine.next_pid = machine.next_pid, pid
-    try:
-        make()
-    finally:
-        machine.next_pid = before
-        while machine.next_pid in machine.tasks:
-            machine.next_pid += 1
-
-
 def _share(machine: Machine, task: Task, pid: int, name: str) -> None:
     """Make a process that uses the memory of *task*. Mirrors copy_mm() with CLONE_VM."""
     machine.tasks[pid] = replace(
@@ -232,8 +221,6 @@ def _share(machine: Machine, task: Task, pid: int, name: str) -> None:
         numa_faults={},
         accesses=[],
     )
-    while machine.next_pid in machine.tasks:
-        machine.next_pid += 1
 
 
 def _new_mm(machine: Machine) -> Mm:

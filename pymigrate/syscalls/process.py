@@ -16,14 +16,17 @@ from pymigrate.nodemask import Cpumask
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 
 
-def fork(machine: Machine, task: Task, name: str) -> Task:
-    """A child of *task*, to be called *name*. Raises KernelError ENOMEM for a pinned page."""
-    return _fork.fork(machine, task, name)
+def fork(machine: Machine, task: Task, name: str, pid: int = 0) -> Task:
+    """A child of *task*, to be called *name*, with the number *pid*, or the next one.
+
+    Raises KernelError ENOMEM for a pinned page.
+    """
+    return _fork.fork(machine, task, name, pid)
 
 
-def clone(machine: Machine, task: Task, name: str) -> Task:
-    """Another thread of *task*'s process, to be called *name*."""
-    return _fork.clone(machine, task, name)
+def clone(machine: Machine, task: Task, name: str, pid: int = 0) -> Task:
+    """Another thread of *task*'s process, called *name*, with the number *pid*, or the next one."""
+    return _fork.clone(machine, task, name, pid)
 
 
 def exit_task(machine: Machine, task: Task) -> None:

@@ -82,8 +82,7 @@ class System:
             return task
         pid = self.pid
         if pid is None or pid in machine.tasks:
-            pid = machine.next_pid
-            machine.next_pid += 1
+            pid = machine.take_pid()
         task.mm.mm_id, task.mm.family = machine.new_id(), machine.new_id()
         task.pid, task.comm = pid, comm[:15]
         task.name = _free_name(machine, comm)

@@ -34,8 +34,8 @@ from pymigrate.mm.state.vma import Vm, Vma
 _ON_COPY = ~(Pte.WRITE | Pte.EXCLUSIVE)
 
 
-def fork(machine: Machine, parent: Task, name: str) -> Task:
-    """A child of *parent*. Mirrors dup_mmap() and copy_page_range().
+def fork(machine: Machine, parent: Task, name: str, pid: int = 0) -> Task:
+    """A child of *parent* with the number *pid*, or the next one. Mirrors dup_mmap().
 
     Only VMAs that have an anon_vma bring their entries; the others are faulted in anew.
 
@@ -50,13 +50,12 @@ def fork(machine: Machine, parent: Task, name: str) -> Task:
         parent,
         numa=NumaTask(delay),
         numa_faults={},
-        pid=machine.next_pid,
+        pid=pid or machine.take_pid(),
         name=name,
         mm=mm,
         parent=machine.process_of(parent).name,
         thread_of=0,
     )
-    machine.next_pid += 1
     machine.add_mm(mm)
     for vma in parent.mm.vmas:
         if vma.flags & Vm.DONTCOPY:
@@ -74,11 +73,11 @@ def fork(machine: Machine, parent: Task, name: str) -> Task:
     return child
 
 
-def clone(machine: Machine, task: Task, name: str) -> Task:
+def clone(machine: Machine, task: Task, name: str, pid: int = 0) -> Task:
     """Another thread of *task*'s process, to be called *name*, with *task*'s policy and CPUs.
 
-    It keeps *task*'s preferred node, but scans are staggered. Mirrors copy_process() with
-    CLONE_THREAD, and init_numa_balancing().
+    It has the number *pid*, or the next one. It keeps *task*'s preferred node, but scans are
+    staggered. Mirrors copy_process() with CLONE_THREAD, and init_numa_balancing().
     """
     numa = NumaTask(
         machine.numa_knobs.scan_delay_ms,
@@ -88,14 +87,13 @@ def clone(machine: Machine, task: Task, name: str) -> Task:
     )
     thread = replace(
         task,
-        pid=machine.next_pid,
+        pid=pid or machine.take_pid(),
         name=name,
         numa=numa,
         numa_faults={},
         accesses=[],
         thread_of=task.tgid,
     )
-    machine.next_pid += 1
     machine.tasks[thread.pid] = thread
     return thread
 

@@ -175,6 +175,13 @@ class Machine:
                 return task
         raise KernelError("ESRCH", f"there is no process called {who}")
 
+    def take_pid(self) -> int:
+        """The next number that no task has."""
+        while self.next_pid in self.tasks:
+            self.next_pid += 1
+        self.next_pid += 1
+        return self.next_pid - 1
+
     @property
     def processes(self) -> list[Task]:
         """The first threads of all processes, by pid."""

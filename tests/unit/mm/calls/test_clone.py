@@ -127,3 +127,10 @@ def test_a_threads_first_scan_comes_two_ticks_later(machine: Machine, task: Task
 @pytest.mark.parametrize(("pid", "bit"), [(1, 24), (2, 48), (1000, 61), (1001, 22), (1055, 62)])
 def test_the_bit_of_a_task_is_its_hashed_pid(pid: int, bit: int) -> None:
     assert NumaVma.bit_of(pid) == 1 << bit
+
+
+def test_numbers_that_processes_have_are_passed_over(machine: Machine, task: Task) -> None:
+    assert fork(machine, task, "b", 4000).pid == 4000
+    machine.next_pid = 3999
+    assert [clone(machine, task, name).pid for name in "cde"] == [3999, 4001, 4002]
+    assert [*problems(machine)] == []
