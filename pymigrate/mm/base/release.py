@@ -56,6 +56,8 @@ class Release(NamedTuple):
     # (before: whole lists, and the whole share). A node's own file reclaims nothing, for
     # zone_reclaim_mode is 0.
     reclaim_stops_early: bool = False
+    # MADV_COLLAPSE goes on after a block that was never touched.
+    collapse_passes_gaps: bool = False
     # NUMA balancing scans shared memory that has no policy of its own.
     scans_shared: bool = True
     # A cpuset that has tasks may lose its last node or CPU; then it has its parent's.
@@ -93,6 +95,7 @@ RELEASES: Mapping[str, Release] = {
         merges_unfaulted_neighbour=True,
         counts_proactive=True,
         reclaim_stops_early=True,
+        collapse_passes_gaps=True,
         huge_zero_becomes_thp=True,
         cpuset_may_be_emptied=True,
         demotes_in_cpusets=True,

@@ -16,10 +16,13 @@ from pymigrate.mm.frames.placement import Within
 from pymigrate.mm.spaces.anon_pages import anon_page_state
 from pymigrate.mm.spaces.rmap import remove_rmap
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vma
 from pymigrate.nodemask import Nodemask
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_ceil, huge_floor
+
+_PMD_TABLE = HPAGE_PMD_NR * HPAGE_PMD_NR  # base pages
 
 
 class ScanError(Exception):
@@ -57,7 +60,8 @@ def _collapse(machine: Machine, task: Task, vma: Vma, block: int) -> None:
     if runs and runs[0].order:
         return
     if not runs and task.mm.tables.at(block) is None:
-        raise ScanError("EINVAL", "nothing is mapped in a block")
+        ends = not machine.release.collapse_passes_gaps and _has_pmd_table(task.mm, block)
+        raise ScanError("EINVAL", "nothing is mapped in a block", ends)
     load = _load(machine, [run for run in runs if run.flags & Pte.PRESENT])
     for run in runs:  # as __collapse_huge_page_swapin() does, what is on a device comes back
         is_away = run.flags & Pte.DEVICE
@@ -76,6 +80,16 @@ def _collapse(machine: Machine, task: Task, vma: Vma, block: int) -> None:
     for start, stop in zeroed:
         extent = [(pfn + start - block, stop - start)]
         update_frames(machine, extent, lambda frame: frame.with_flags(FrameFlag.ZEROED))
+
+
+def _has_pmd_table(mm: Mm, block: int) -> bool:
+    """Whether something in the GiB of *block* is mapped: then its PMD is none (SCAN_PMD_NONE).
+
+    Else there is no PMD (SCAN_PMD_NULL). Mirrors find_pmd_or_thp_or_none().
+    """
+    start = block // _PMD_TABLE * _PMD_TABLE
+    end = start + _PMD_TABLE
+    return bool(mm.page_table.between(start, end) or mm.tables.between(start, end))
 
 
 def _load(machine: Machine, present: list[PteRun]) -> Counter[int]:

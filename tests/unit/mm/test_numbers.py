@@ -70,7 +70,7 @@ OLD = """absent_anon_is_efault prot_none_is_absent weighted_interleave balancing
     damon_migrates batches_flush scans_shared reclaim_swappiness cpuset_v1 interleave_index_bits"""
 OFF = "absent_anon_is_efault prot_none_is_absent mprotect_needs_dirty cpuset_v1"
 NEW = """merges_unfaulted_neighbour counts_proactive huge_zero_becomes_thp cpuset_may_be_emptied
-    demotes_in_cpusets reclaim_stops_early"""
+    demotes_in_cpusets reclaim_stops_early collapse_passes_gaps"""
 # What a new one has that is not nothing.
 BEGINNINGS = {
     "Frame": {"cpupid": -1},
@@ -172,7 +172,7 @@ def test_kernels_differ_from_6_12_in_this() -> None:
         found = {key for key in flags[name] if flags[name][key] != flags["6.12"][key]} - {"name"}
         assert found == set(differences.split())
     assert [flags[name]["interleave_index_bits"] for name in ("6.1", "6.12")] == [32, 64]
-    assert [flags["6.12"][key] for key in NEW.split()] == [False] * 6
+    assert [flags["6.12"][key] for key in NEW.split()] == [False] * 7
     assert {key for key in OLD.split() if not flags["6.12"][key]} == set(OFF.split())
 
 
