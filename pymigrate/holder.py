@@ -48,6 +48,14 @@ def check_free(path: str) -> None:
             raise StoreError(f"is in use by `pymigrate exec`, process {peer(connection)}", path)
 
 
+def holder_of(path: str) -> int:
+    """The pid of who has the machine of the state file *path*; 0 if nobody has it."""
+    if connection := _connect(path):
+        with connection:
+            return peer(connection)
+    return 0
+
+
 def note(path: str, pids: list[int], folder: str) -> None:
     """Write down what must go if this process is killed. Raises OSError."""
     with open(path + TASKS, "w", encoding="utf-8") as file:

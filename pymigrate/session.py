@@ -91,16 +91,21 @@ def _borrowed(path: str) -> AbstractContextManager[list[int]]:
 def _end_tasks(store: Store, path: str, pids: list[int]) -> None:
     """Let the tasks of real processes end that were killed with their `pymigrate exec`."""
     from pymigrate.holder import forget
-    from pymigrate.mm.spaces.exit import exit_task
 
     store.begin(write=True)
     machine = store.load()
-    for pid in pids:
-        if pid in machine.tasks:
-            exit_task(machine, machine.tasks[pid])
+    _exit_all(machine, pids)
     store.save(machine)
     store.commit()
     forget(path)
+
+
+def _exit_all(machine: Machine, pids: list[int]) -> None:
+    for pid in pids:
+        if pid in machine.tasks:
+            from pymigrate.mm.spaces.exit import exit_task
+
+            exit_task(machine, machine.tasks[pid])
 
 
 def _load(
@@ -191,7 +196,7 @@ def load_state(path: str) -> tuple[Machine, Boot]:
     """The machine of a state file, and from what it was booted. Raises StoreError."""
     if not os.path.exists(path):
         raise StoreError("there is no such file; expected a state file of pymigrate", path)
-    with _borrowed(path):
+    with _borrowed(path) as gone:
         store = Store(path)
         try:
             store.begin(write=False)
@@ -200,6 +205,7 @@ def load_state(path: str) -> tuple[Machine, Boot]:
         finally:
             store.close()
     assert booted is not None, "it has loaded"
+    _exit_all(machine, gone)
     return machine, booted
 
 

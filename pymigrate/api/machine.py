@@ -55,6 +55,10 @@ from pymigrate.views.proc.numa_maps import NumaMapsRow
 from pymigrate.views.told import trace
 from pymigrate.views.why import explain, stayed
 
+TYPE_CHECKING = False  # the one of typing
+if TYPE_CHECKING:
+    from pymigrate.api.programs import Finished
+
 T = TypeVar("T")
 
 
@@ -493,6 +497,28 @@ class Machine(Movers):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the machine to a state file, which the commands take with `--state`."""
         save_state(os.fspath(path), self._core, self._boot)
+
+    # Real programs
+
+    def run(
+        self,
+        args: Sequence[str | os.PathLike[str]],
+        *,
+        env: AnyMapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        input: str | None = None,
+        timeout: float | None = None,
+    ) -> Finished:
+        """Run a real program on the machine, as `pymigrate exec` does, until all of it has ended.
+
+        The arguments are subprocess.run()'s; without *input* it has nothing to read. Output is
+        text. A trace() around it notes nothing of what programs do. Raises UnsupportedError where
+        programs cannot be traced (not Linux on x86-64, ...), and TimeoutExpired, with all that
+        ran killed and the machine as it was.
+        """
+        from pymigrate.api import programs  # which needs what nothing else here does
+
+        return programs.run(self._core, args, programs.How(env, cwd, input, timeout))
 
     def __repr__(self) -> str:
         nodes, tasks = len(self._core.nodes), len(self._core.tasks)

@@ -21,7 +21,7 @@ from pymigrate.views.why.reasons import REASONS
 
 __all__ = ["Process", "Refusal"]
 
-_ERRNO_NAMES = {number: name for name, number in ERRNO.items()}
+ERRNO_NAMES = {number: name for name, number in ERRNO.items()}
 
 
 class Region(NamedTuple):
@@ -173,7 +173,7 @@ def statuses_of(addrs: Sequence[int], status: Sequence[int | None]) -> tuple[Pag
     return tuple(
         PageStatus(addr, node, None)
         if node is None or node >= 0
-        else PageStatus(addr, None, _ERRNO_NAMES[-node])
+        else PageStatus(addr, None, ERRNO_NAMES[-node])
         for addr, node in zip(addrs, status, strict=True)
     )
 

@@ -62,6 +62,18 @@ CALLS = {
     "process_madvise": 440,
     "set_mempolicy_home_node": 450,
 }
+# How many arguments those have that have not three.
+_NR_ARGUMENTS = {
+    0: "munlockall",
+    1: "brk chdir getpgid getsid mlockall rmdir sched_getscheduler sysinfo",
+    2: "access creat fstatfs getcwd getpriority kill listxattr llistxattr lstat memfd_create mkdir"
+    " mlock munlock munmap pidfd_open sched_getparam sched_rr_get_interval sched_setparam setpgid"
+    " stat statfs tkill",
+    4: "faccessat2 getxattr lgetxattr migrate_pages newfstatat openat openat2 prlimit64 pread64"
+    " ptrace pwrite64 readlinkat rt_tgsigqueueinfo sched_getattr set_mempolicy_home_node",
+    5: "get_mempolicy kcmp mremap prctl process_madvise pwritev statx",
+    6: "mbind mmap move_pages process_vm_readv process_vm_writev pwritev2",
+}
 # Calls on other processes that are not simulated, and which argument names one.
 ON_OTHERS = {
     "ptrace": (101, 1),
@@ -98,6 +110,8 @@ CLONE, VFORK, CLONE3, CLONE_VM = 56, 58, 435, 0x100
 # That are refused without a stop: glibc reads the CPU from what rseq registers; what is done in an
 # io_uring no tracer sees.
 REFUSED = (334, 425)
+
+NR_ARGUMENTS = {name: nr for nr, names in _NR_ARGUMENTS.items() for name in names.split()}
 
 # Registers, as the user area numbers their words.
 WORD = 8

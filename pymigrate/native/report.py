@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from pymigrate.errors import ERRNO
 from pymigrate.mm.state.machine import Machine
@@ -33,6 +34,7 @@ class Options(NamedTuple):
 
     verbose: bool = False
     summary: bool = False
+    calls: TextIO | None = None  # where answered calls are written to as JSON
     watch: Watch = UNWATCHED  # what is traced
     write_trace: Callable[[Machine, Sequence[Part]], None] = keep_nothing
 
@@ -57,10 +59,15 @@ class Report:
             comm, cpu = (task.comm, task.cpu) if task else ("?", 0)
             self._parts.append(Part(Actor(comm, thread.tid, cpu), list(events)))
             events.clear()
+        name = abi.NAMES.get(nr, f"syscall_{nr}")
+        args = args[: abi.NR_ARGUMENTS.get(name, 3)]
         if self.options.verbose:
             words = ", ".join(f"{value:#x}" if value > 9 else str(value) for value in args)
             shown = _NAMES.get(-result, "") if result < 0 else ""
-            say(f"{thread.tid} {abi.NAMES.get(nr, nr)}({words}) = {shown or result}")
+            say(f"{thread.tid} {name}({words}) = {shown or result}")
+        if self.options.calls is not None:
+            call = {"pid": thread.process.pid, "tid": thread.tid, "call": name}
+            self.options.calls.write(json.dumps(call | {"args": args, "result": result}) + "\n")
 
     def ends(self, world: World, thread: Thread) -> None:
         """A thread is about to end: with the first process the rest is told."""

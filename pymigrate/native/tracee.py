@@ -106,6 +106,7 @@ class Process:
     pid: int
     memory: Memory
     threads: dict[int, Thread] = field(default_factory=dict)
+    is_begun: bool = True  # it runs a program; the first one's process becomes that only later
     is_new: bool = True  # nothing of its memory was looked at since it was executed
     is_looked_at: bool = False  # somebody has, or may have, asked for what it has touched
     borrows: int = 0  # the process whose memory it uses until it executes: vfork, posix_spawn

@@ -62,7 +62,7 @@ class World:
         self._first_caps, self._first_uid = int(known["CapEff"], 16), _euid(known)
         system = System(machine, machine.shell_of(0), pid=pid)
         system.start(_comm(pid))
-        process = Process(pid, Memory(self.say))
+        process = Process(pid, Memory(self.say), is_begun=False)
         return self._enter(process, process.add(pid))
 
     def forked(self, maker: Thread, pid: int, shares_memory: bool) -> Thread:
@@ -105,7 +105,8 @@ class World:
             free_mm(self.machine, task)
         task.mm = _new_mm(self.machine)
         process.memory.executed()
-        process.is_new, process.is_looked_at, process.borrows = True, False, 0
+        process.is_begun, process.is_new = True, True
+        process.is_looked_at, process.borrows = False, 0
         process.is_dumpable = task.is_dumpable = True
         task.comm = _comm(process.pid)
 
@@ -119,7 +120,8 @@ class World:
             return
         task = self.machine.tasks.get(thread.tid)
         if task is not None and not (process.is_looked_at or process.borrows):
-            process.memory.finish(self.machine, task)
+            if process.is_begun:
+                process.memory.finish(self.machine, task)
         else:
             self.sync(thread)
         process.has_ended = True

@@ -1,6 +1,12 @@
-"""The text of README.md, in sections and blocks."""
+"""The text of README.md, in sections and blocks, and how its sessions are run."""
 
 import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 from pymigrate.cli import main
 from pymigrate.nodemask import Nodemask
@@ -9,6 +15,10 @@ from pymigrate.units import format_size
 from tests.cli.conftest import ROOT
 
 README = ROOT / "README.md"
+TESTING = ROOT / "pymigrate" / "docs" / "testing.md"
+MARK = "@@ the next command @@"
+# How the first line of a block names its file.
+EXAMPLE = re.compile(r"(?:#|/\*) ([\w.]+\.(?:yaml|c|py)|Makefile)\b")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
 
@@ -67,6 +77,46 @@ def _shown(default: object) -> str:
     if isinstance(default, tuple):
         return ", ".join(map(str, default))
     return format_size(default) if isinstance(default, int) else str(default)
+
+
+def commands(block: str) -> Iterator[str]:
+    """The commands of a console block, each with its further lines."""
+    for match in re.finditer(r"^\$ (.*\n(?:> .*\n)*)", block, re.MULTILINE):
+        yield match[1].replace("\n> ", "\n")
+
+
+def play(section: str, folder: Path) -> list[str]:
+    """The section's console blocks as they look when their commands are run in *folder*."""
+    for _, example in BLOCK.findall(section):
+        if named := EXAMPLE.match(example):
+            (folder / named[1]).write_text(example, encoding="utf-8")
+    shutil.copytree(ROOT / "scenarios", folder / "scenarios")
+    program = folder / "bin" / "pymigrate"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m pymigrate "$@"\n')
+    program.chmod(0o755)
+    listed = [command for block in blocks(section, "console") for command in commands(block)]
+    script = "exec 2>&1; status=0\n" + "".join(
+        f"echo {shlex.quote(MARK)}; (exit $status)\n{command}status=$?\n" for command in listed
+    )
+    env = {
+        "PATH": f"{program.parent}:/usr/local/bin:/usr/bin:/bin",
+        "PYTHONPATH": str(ROOT),
+        "HOME": str(folder),  # where the state directory is
+        "COLUMNS": "80",
+        "LC_ALL": "C",
+    }
+    shell = ["bash", "--noprofile", "--norc", "-c", script]
+    done = subprocess.run(
+        shell, cwd=folder, env=env, stdout=subprocess.PIPE, text=True, check=False, timeout=60
+    )
+    outputs = done.stdout.split(f"{MARK}\n")[1:]
+    assert len(outputs) == len(listed), done.stdout
+    left = iter(outputs)
+    return [
+        "".join("$ " + c.replace("\n", "\n> ")[:-2] + next(left) for c in commands(block))
+        for block in blocks(section, "console")
+    ]
 
 
 TEXT = README.read_text(encoding="utf-8")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from pymigrate import load
 from tests.cli.conftest import ROOT, Shell
 from tests.cli.traced import MEMORY, WHY, exec_, needs, out, python
 
@@ -108,6 +109,7 @@ def test_killed_at_any_moment(shell: Shell, who: str) -> None:
         os.kill(tracer if who == "tracer" else process.pid, signal.SIGKILL)
         assert process.wait(timeout=60) == -signal.SIGKILL
         wait_until_gone(tracer, process.pid, *below)
+    assert set(load(shell.state).tasks.values()) == {100, 200}
     assert shell.out("ps").count("\n") == 3
     assert shell("doctor").exit == 0
     assert not Path(private).exists()

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.cli.conftest import Project
+from tests.cli.traced import WHY
 
 SMALL = """\
 machine:
@@ -61,6 +62,17 @@ def test_a_mark_asks_for_the_steps(project: Project) -> None:
         "@pytest.mark.numa_scenario('first-touch-steps', run=True)\n"
         "def test(pymigrate_machine):\n"
         "    assert pymigrate_machine.vmstat()['pgmigrate_success'] > 0\n"
+    )
+
+
+@pytest.mark.skipif(bool(WHY), reason=WHY or "it can")
+def test_a_program_runs_on_the_machine(project: Project) -> None:
+    project.run(
+        "import pytest\n\n"
+        f"@pytest.mark.numa_scenario({SMALL!r})\n"
+        "def test(pymigrate_machine):\n"
+        "    done = pymigrate_machine.run(['cat', '/sys/devices/system/node/has_cpu'])\n"
+        "    assert (done.returncode, done.stdout) == (0, '0\\n')\n"
     )
 
 

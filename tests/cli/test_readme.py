@@ -6,16 +6,14 @@ yet. A block's lines are `$ ` and a command, `> ` and a further line of it, or w
 show next: stdout and stderr together.
 
 Run as a program (`PYTHONPATH=. python tests/cli/test_readme.py`) it writes what the commands print
-into README.md; read the difference before you commit it.
+into README.md, and into the example of a project; read the difference before you commit it.
 """
 
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,64 +23,37 @@ from pymigrate.cli import main
 from pymigrate.scenario.read.loader import load
 from pymigrate.scenario.spec import models
 from tests.cli.conftest import ROOT
-from tests.cli.readme import CODE, README, SECTIONS, TEXT, blocks, command_rows, sections, step_rows
+from tests.cli.readme import (
+    CODE,
+    README,
+    SECTIONS,
+    TESTING,
+    TEXT,
+    blocks,
+    command_rows,
+    play,
+    sections,
+    step_rows,
+)
 
-MARK = "@@ the next command @@"
-EXAMPLE = re.compile(r"# (\S+\.yaml)\b")  # how the first line of a ```yaml block names its file
 PATHS = re.compile(
     r"\]\(([^)#]+)\)|(?:`|^)((?:scenarios|tests|pymigrate)/[\w./-]*)(?:`| )", re.MULTILINE
 )  # links, code, and lines of a listing
-
-
-def commands(block: str) -> Iterator[str]:
-    """The commands of a console block, each with its further lines."""
-    for match in re.finditer(r"^\$ (.*\n(?:> .*\n)*)", block, re.MULTILINE):
-        yield match[1].replace("\n> ", "\n")
-
-
-def play(section: str, folder: Path) -> list[str]:
-    """The section's console blocks as they look when their commands are run in *folder*."""
-    for example in blocks(section, "yaml"):
-        if named := EXAMPLE.match(example):
-            (folder / named[1]).write_text(example, encoding="utf-8")
-    shutil.copytree(ROOT / "scenarios", folder / "scenarios")
-    program = folder / "bin" / "pymigrate"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m pymigrate "$@"\n')
-    program.chmod(0o755)
-    listed = [command for block in blocks(section, "console") for command in commands(block)]
-    script = "exec 2>&1; status=0\n" + "".join(
-        f"echo {shlex.quote(MARK)}; (exit $status)\n{command}status=$?\n" for command in listed
-    )
-    env = {
-        "PATH": f"{program.parent}:/usr/local/bin:/usr/bin:/bin",
-        "PYTHONPATH": str(ROOT),
-        "HOME": str(folder),  # where the state directory is
-        "COLUMNS": "80",
-        "LC_ALL": "C",
-    }
-    shell = ["bash", "--noprofile", "--norc", "-c", script]
-    done = subprocess.run(
-        shell, cwd=folder, env=env, stdout=subprocess.PIPE, text=True, check=False, timeout=60
-    )
-    outputs = done.stdout.split(f"{MARK}\n")[1:]
-    assert len(outputs) == len(listed), done.stdout
-    left = iter(outputs)
-    return [
-        "".join("$ " + c.replace("\n", "\n> ")[:-2] + next(left) for c in commands(block))
-        for block in blocks(section, "console")
-    ]
 
 
 def rewritten(text: str) -> str:
     """README with what the commands print, and the declarations say, now."""
     text = step_rows(command_rows(text))
     for section in sections(text).values():
-        with tempfile.TemporaryDirectory() as folder:
-            for old, new in zip(
-                blocks(section, "console"), play(section, Path(folder)), strict=True
-            ):
-                text = text.replace(f"```console\n{old}```", f"```console\n{new}```")
+        text = played(section, text)
+    return text
+
+
+def played(section: str, text: str) -> str:
+    """*text* with what the commands of one of its sections print now."""
+    with tempfile.TemporaryDirectory() as folder:
+        for old, new in zip(blocks(section, "console"), play(section, Path(folder)), strict=True):
+            text = text.replace(f"```console\n{old}```", f"```console\n{new}```")
     return text
 
 
@@ -186,3 +157,5 @@ def test_environment_variables_are_those_of_the_code() -> None:
 
 if __name__ == "__main__":
     README.write_text(rewritten(TEXT), encoding="utf-8")
+    example = TESTING.read_text(encoding="utf-8")
+    TESTING.write_text(played(example, example), encoding="utf-8")

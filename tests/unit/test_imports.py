@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "native": OUTER | {"session", "holder"},
     "cli": OUTER | {"session", "capture", "native"},
     "capture": ENGINE | {"views", "scenario"},  # what others use is what a boot leaves free
-    "api": OUTER | {"session"},
+    "api": OUTER | {"session", "holder"},
     "pytest_plugin": frozenset({"api", "errors"}),
     "__init__": frozenset({"version", "api", "errors"}),  # but for the version when asked for
     "__main__": frozenset({"cli"}),

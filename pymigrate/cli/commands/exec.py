@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import partial
+from typing import TextIO
 
 import click
 
@@ -24,9 +25,12 @@ INSIDE = "PYMIGRATE_EXEC"  # in the environment of a traced program: the state f
 @click.option("--shims", is_flag=True, help="Only put numactl's simulated programs on PATH.")
 @click.option("-v", "--verbose", is_flag=True, help="Say which system calls were answered.")
 @click.option("--summary", is_flag=True, help="Say at the end what has changed.")
+@click.option("--calls", metavar="FILE", help="Write the answered calls, a line of JSON each.")
 @with_options(trace_options())
 @common_options(json=False)
-def command(options: Options, argv: tuple[str, ...], shims: bool, summary: bool) -> None:
+def command(
+    options: Options, argv: tuple[str, ...], shims: bool, summary: bool, calls: str | None
+) -> None:
     """Run a real COMMAND, such as a script, on the simulated machine.
 
     Its NUMA system calls, and what it reads and writes below /proc and /sys, are the simulated
@@ -51,12 +55,24 @@ def command(options: Options, argv: tuple[str, ...], shims: bool, summary: bool)
         write_chrome(Machine(), options.chrome, [])  # it can be written
         options = options._replace(chrome=os.path.abspath(options.chrome))
     watch = watch_of(options.trace, options.steps, options.chrome, times=False)
-    told = report.Options(options.verbose, summary, watch, partial(_write_trace, options))
+    file = _opened(calls) if calls else None
+    told = report.Options(options.verbose, summary, file, watch, partial(_write_trace, options))
     request = _with_state(asked)
     environ = host.environment(request, os.environ.get("PATH", os.defpath))
     environ.pop("PYMIGRATE_TASK", None)
     environ[INSIDE] = environ["PYMIGRATE_STATE"]
     start.run(request, argv, environ, told)
+
+
+def _opened(path: str) -> TextIO:
+    """A file to be written line by line, so that what was written is there at any moment."""
+    try:
+        return open(path, "w", buffering=1, encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise click.BadParameter(
+            f"{path} cannot be written: {reason}", param_hint="--calls"
+        ) from None
 
 
 def _write_trace(options: Options, machine: Machine, parts: Sequence[trace.Part]) -> None:
