@@ -50,6 +50,8 @@ class Tracer:
         if thread is None:
             self._early[tid] = status  # it stays stopped until its parent tells of it
             return
+        if self.report.is_noting:
+            self.report.note(self.world, thread)
         try:
             self._handle_stop(thread, status)
         except ProcessLookupError:
@@ -104,8 +106,8 @@ class Tracer:
                 thread.process.may_write = writes.has_open(self.world, thread)
             self._resume(thread)
         elif event == libc.EVENT_EXIT:
-            self.report.ends(self.world, thread)
             self.world.exits(thread)
+            self.report.ended(self.world, thread)
             self._resume(thread)
         elif event == libc.EVENT_STOP and number in _STOPPING:
             thread.is_stopped = True

@@ -259,15 +259,53 @@ def test_verbose_tells_the_calls(shell: Shell) -> None:
     outcome = shell.spawn(f"exec -v -- {sys.executable} -I -S {path}")
     lines = [line for line in outcome.stderr.splitlines() if "set_mempolicy" in line]
     assert len(lines) == 1
-    assert re.fullmatch(r"pymigrate: \d+ set_mempolicy\(2, 0x[0-9a-f]+, 0x40\) = 0", lines[0])
+    assert re.fullmatch(r"pymigrate: \d+ set_mempolicy\(2, 0x[0-9a-f]+, 64\) = 0", lines[0])
 
 
 def test_summary_tells_what_has_changed(shell: Shell) -> None:
-    path = shell.write("program.py", f"{MEMORY}\ncall(MIGRATE, 100, 64, mask(1), mask(2))\n")
+    shell.out("task pin a heap+0:8KiB")
+    program = (
+        f"{MEMORY}\ntouch(0, 4)\nfor _ in range(2): call(MIGRATE, 100, 64, mask(1), mask(2))\n"
+    )
+    path = shell.write("program.py", program)
     outcome = shell.spawn(f"exec --summary -- {sys.executable} -I -S {path}")
     assert outcome.exit == 0
-    assert "100 heap: N0 6 -> 0, N1 2 -> 8 pages" in outcome.stderr
-    assert "pgmigrate_success" in outcome.stderr
+    lines = outcome.stderr.splitlines()
+    assert lines[:3] == [
+        "24 pages moved by 2 calls of migrate_pages",
+        "2 pages of process 100 stayed: pinned: 2 of heap on node 0",
+        "100 heap: N0 6 -> 2, N1 2 -> 6 pages",
+    ]
+    assert lines[3].startswith("100 buf: N0 4 -> 0, N1 0 -> 4 pages")
+    assert "pgmigrate_success +24" in lines
+    # What the program itself had is gone with it.
+    assert [line for line in lines if re.match(r"(?!100 |200 )\d+ (?!pages)", line)] == []
+    assert shell.out("explain 100 heap --to 1").count("pinned") >= 1
+
+
+def test_summary_of_a_program_that_changes_nothing(shell: Shell) -> None:
+    outcome = shell.spawn("exec --summary -- nosuchprogram")
+    said = "pymigrate: nosuchprogram: No such file or directory\nno change\n"
+    assert outcome == Outcome(127, "", said)
+
+
+def test_trace_tells_who_did_it_until_the_program_ends(shell: Shell) -> None:
+    program = f"""{MEMORY}
+if not os.fork():
+    call(MIGRATE, 100, 64, mask(1), mask(2))
+    os._exit(0)
+os.wait()
+call(MIGRATE, 100, 64, mask(2), mask(1))
+with open("/proc/sys/vm/compact_memory", "w") as file: file.write("1")
+"""
+    path = shell.write("program.py", program)
+    outcome = shell.spawn(f"exec --trace -- {sys.executable} -I -S {path}")
+    lines = [line.split(": ", 2) for line in outcome.stderr.splitlines()]
+    who = [line[0].split()[0] for line in lines]
+    first, last = who[0], who[-1]
+    assert first != last  # the child, then its parent
+    assert who == sorted(who, key=[first, last].index)
+    assert lines[-1][1].startswith("mm_compaction")
 
 
 def test_trace_is_told_beside_the_output(shell: Shell) -> None:

@@ -7,6 +7,7 @@ from array import array
 from itertools import groupby
 
 from pymigrate.errors import KernelError
+from pymigrate.interface.noted import Noted
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.state.task import Task
 from pymigrate.native.abi import signed
@@ -17,6 +18,7 @@ from pymigrate.syscalls import mempolicy, migrate, process
 from pymigrate.syscalls.checks import check_access
 from pymigrate.uapi import MPOL_F_ADDR, MPOL_F_NODE, MPOL_MF_MOVE, MPOL_MF_MOVE_ALL
 from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT, PAGE_SIZE
+from pymigrate.views.why import stayed
 
 Args = tuple[int, ...]
 _MAX_BITS = PAGE_SIZE * 8
@@ -59,11 +61,14 @@ def mbind(world: World, thread: Thread, args: Args) -> int:
     addr, length, mode, mask, maxnode, flags = args
     nodes = _nodes(thread, mask, maxnode)
     task = world.note_credentials(thread)
+    noted = Noted(world.machine, "mbind")
     if flags & (MPOL_MF_MOVE | MPOL_MF_MOVE_ALL):
         world.sync_all(thread)  # others may map the same pages
+        noted.find_left = lambda stays: stayed.mbind_rows(noted.machine, task, addr, length, stays)
     else:
         world.sync_range(thread, addr & -PAGE_SIZE, min(length, _TOP))
-    mempolicy.mbind(world.machine, task, addr, length, signed(mode), nodes, flags & 0xFFFFFFFF)
+    with noted.noting(world.machine.watch):
+        mempolicy.mbind(world.machine, task, addr, length, signed(mode), nodes, flags & 0xFFFFFFFF)
     return 0
 
 
@@ -82,7 +87,10 @@ def migrate_pages(world: World, thread: Thread, args: Args) -> int:
     caller = world.note_credentials(thread)
     target = _target(world, thread, signed(args[0]))
     world.sync_all(thread)
-    return migrate.migrate_pages(world.machine, caller, target, old, new)
+    machine = world.machine
+    noted = Noted(machine, "migrate_pages", lambda stays: stayed.rows(machine, target, stays))
+    with noted.noting(machine.watch):
+        return migrate.migrate_pages(machine, caller, target, old, new)
 
 
 def move_pages(world: World, thread: Thread, args: Args) -> int:
@@ -95,7 +103,14 @@ def move_pages(world: World, thread: Thread, args: Args) -> int:
     addrs = _array(thread, "Q", pages, count)
     wanted = _array(thread, "i", nodes, count) if nodes else None
     world.sync_all(thread)
-    result = migrate.move_pages(world.machine, caller, target, addrs, wanted, flags & 0xFFFFFFFF)
+    machine = world.machine
+    noted = Noted(machine, "move_pages")
+    with noted.noting(machine.watch):
+        result = migrate.move_pages(machine, caller, target, addrs, wanted, flags & 0xFFFFFFFF)
+        if wanted is not None:
+            noted.find_left = lambda stays: stayed.move_pages_rows(
+                machine, target, addrs, wanted, result, stays
+            )
     _write_statuses(thread, status, result.status)
     if result.errno:
         raise KernelError(result.errno)

@@ -1,5 +1,6 @@
 """What a command changes: where pages lie, what is mapped, set and allowed, and what it counted."""
 
+from collections.abc import Container
 from typing import NamedTuple
 
 from pymigrate.mm.base.vmstat import EVENTS, NODE_STATS, NUMA_EVENTS
@@ -58,11 +59,13 @@ class Changes(NamedTuple):
     counted: dict[str, int]
 
 
-def snapshot(machine: Machine) -> Snapshot:
-    """The state that diff() compares with."""
+def snapshot(machine: Machine, but: Container[int] = ()) -> Snapshot:
+    """The state that diff() compares with, without the tasks whose pids are in *but*."""
     places: Places = {}
     facts = _settings(machine) | _cpusets(machine)
     for task in machine.processes:
+        if task.pid in but:
+            continue
         names = region_names(machine, task)
         for row in numa_maps.rows(machine, task):
             nodes = places.setdefault((task.pid, names(row.start)), {})
@@ -70,7 +73,8 @@ def snapshot(machine: Machine) -> Snapshot:
                 nodes[nid] = nodes.get(nid, 0) + nr
         facts |= _mappings(machine, task) | _pins(machine, task)
     for task in machine.tasks.values():
-        facts |= _task_facts(task)
+        if task.pid not in but:
+            facts |= _task_facts(task)
     counters = dict(machine.counters)
     for node in machine.nodes.values():
         for name, nr in node.numa.items():
@@ -78,9 +82,9 @@ def snapshot(machine: Machine) -> Snapshot:
     return Snapshot(places, facts, counters)
 
 
-def diff(before: Snapshot, machine: Machine) -> Changes:
-    """What has changed since *before*."""
-    after = snapshot(machine)
+def diff(before: Snapshot, machine: Machine, but: Container[int] = ()) -> Changes:
+    """What has changed since *before*, without the tasks whose pids are in *but*."""
+    after = snapshot(machine, but)
     moves = [
         Change(*key, before.places.get(key, {}), after.places.get(key, {}))
         for key in dict.fromkeys([*before.places, *after.places])
