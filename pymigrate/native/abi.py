@@ -106,7 +106,8 @@ NAMES |= {WRITE: "write", WRITEV: "writev", PWRITE64: "pwrite64", PWRITEV: "pwri
 NAMES[PWRITEV2] = "pwritev2"
 SENDFILE, SPLICE, COPY_FILE_RANGE = 40, 275, 326
 CLOSE, DUP2, DUP3, CLOSE_RANGE = 3, 33, 292, 436
-CLONE, VFORK, CLONE3, CLONE_VM = 56, 58, 435, 0x100
+CLONE, VFORK, CLONE3 = 56, 58, 435
+CLONE_VM, CLONE_THREAD = 0x100, 0x10000
 # That are refused without a stop: glibc reads the CPU from what rseq registers; what is done in an
 # io_uring no tracer sees.
 REFUSED = (334, 425)

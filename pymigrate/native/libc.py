@@ -43,7 +43,7 @@ _WALL = 0x40000000
 _PR_SET_NO_NEW_PRIVS, _PR_SET_THP_DISABLE, _PR_SET_PTRACER = 38, 41, 0x59616D61
 _SYS_SECCOMP, _SYS_PERSONALITY, _SECCOMP_SET_MODE_FILTER = 317, 135, 1
 _ADDR_NO_RANDOMIZE = 0x0040000
-_INFO = struct.Struct("=B3xIQQ7Q")
+_INFO = struct.Struct("=B15xQQ6Q")
 
 _info = ctypes.create_string_buffer(88)
 _message = ctypes.c_ulong()
@@ -60,6 +60,9 @@ class _Iov(ctypes.Structure):
 
 
 _ours, _theirs = _Iov(), _Iov()
+_SMALL = 512
+_small = ctypes.create_string_buffer(_SMALL)
+_SMALL_AT = ctypes.addressof(_small)
 _OURS, _THEIRS = ctypes.addressof(_ours), ctypes.addressof(_theirs)
 
 
@@ -70,8 +73,6 @@ class Stop(NamedTuple):
     """
 
     op: int
-    arch: int
-    ip: int
     sp: int
     nr: int
     args: tuple[int, ...]
@@ -133,8 +134,8 @@ def syscall_info(tid: int) -> Stop:
     """The system call that *tid* has stopped at. Raises ProcessLookupError."""
     if _ptrace(_GET_SYSCALL_INFO, tid, 88, _INFO_AT) < 0:
         raise ProcessLookupError(tid)
-    op, arch, ip, sp, nr, *args = _INFO.unpack_from(_info)
-    return Stop(op, arch, ip, sp, nr, tuple(args))
+    op, sp, nr, *args = _INFO.unpack_from(_info)
+    return Stop(op, sp, nr, tuple(args))
 
 
 def set_register(tid: int, register: int, value: int) -> None:
@@ -168,13 +169,17 @@ def read_memory(pid: int, addr: int, length: int) -> bytes:
     """
     if length <= 0:
         return b""
-    buffer = ctypes.create_string_buffer(length)
-    _ours.base, _ours.len = ctypes.addressof(buffer), length
+    if length <= _SMALL:
+        buffer, _ours.base = _small, _SMALL_AT
+    else:
+        buffer = ctypes.create_string_buffer(length)
+        _ours.base = ctypes.addressof(buffer)
+    _ours.len = length
     _theirs.base, _theirs.len = addr, length
     got = _libc.process_vm_readv(pid, _OURS, 1, _THEIRS, 1, 0)
     if got < 0 and ctypes.get_errno() == EPERM:
         raise HiddenError(pid)
-    return buffer.raw[:got] if got > 0 else b""
+    return ctypes.string_at(buffer, got) if got > 0 else b""
 
 
 def write_memory(pid: int, addr: int, data: bytes) -> int:

@@ -11,6 +11,7 @@ import os
 from bisect import bisect_left
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import groupby
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import FrameFlag
@@ -20,6 +21,8 @@ from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.mm import Mm
+from pymigrate.mm.state.numa import NumaMm
 from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
@@ -27,12 +30,24 @@ from pymigrate.native import hostmem
 from pymigrate.native.hostmem import FILE, PRESENT, ZERO, Mapping, Pagemap, Region
 from pymigrate.native.libc import HiddenError
 from pymigrate.syscalls import mempolicy, mmap
-from pymigrate.units import PAGE_SHIFT
+from pymigrate.uapi import MPOL
+from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, huge_ceil, huge_floor
 
 _UNNAMED = ("/dev/zero", "/SYSV", "/memfd:")
 _IN_MEMORY = "/dev/shm/"
 _GAP = 1 << 20  # bytes that stay free around what is put somewhere
 _DELETED = " (deleted)"
+
+
+def new_mm(machine: Machine) -> Mm:
+    """An address space with nothing in it."""
+    mm = Mm(machine.new_id(), machine.new_id(), numa=NumaMm(machine.now))
+    machine.add_mm(mm)
+    return mm
+
+
+def _nothing() -> None:
+    """Nobody has to be told."""
 
 
 class Memory:
@@ -72,28 +87,85 @@ class Memory:
         self._taken.append((a, b))
         self._regions = frozenset()
 
-    def finish(self, machine: Machine, task: Task) -> None:
+    def finish(self, machine: Machine, task: Task, copied: Mm | None) -> bool:
         """The process ends, and nobody has looked at its memory: what is its own counts.
 
-        Files that it has mapped are left out, which are cached for others all the same.
+        Files that it has mapped are left out, which are cached for others all the same. If it was
+        to have a copy of *copied*, what it has touched since is its own. False if it must have
+        that copy, for the places of its pages depend on where they lie.
         """
         with suppress(OSError):
-            found = hostmem.mappings(hostmem.maps_text(task.pid))
-            self._mappings = [m for m in found if not m.inode and not m.path.startswith("/")]
+            text = hostmem.maps_text(task.pid)
+            found = hostmem.mappings(text, with_files=copied is not None)
+            self._mappings = [m for m in found if _is_own(m, copied)]
             self._starts = [m.start for m in self._mappings]
-            for mapping in self._mappings:
-                self._cover(machine, task, mapping)
+            in_place = _takes_turns(task) or any(map(_may_be_huge, self._mappings))
+            if in_place and copied is not None:
+                return False
             pagemap = Pagemap(task.pid)
             try:
                 regions = pagemap.regions([(m.start, m.end) for m in self._mappings])
-                self._touch_all(machine, task, regions, pagemap)
-                if self.is_forked:
-                    self._copy_all(machine, task, pagemap)
+                if in_place:
+                    self._touch_in_place(machine, task, regions, pagemap)
+                    return True
+                pages = self._own_pages(regions, copied, pagemap)
             finally:
                 pagemap.close()
+            task.mm = task.mm if copied is None else new_mm(machine)
+            self._touch_side_by_side(machine, task, pages)
+        return True
 
-    def sync(self, machine: Machine, task: Task, a: int = 0, b: int = hostmem.TOP) -> None:
-        """Map all that is mapped, and fault in what of pages [a, b) is there."""
+    def _touch_in_place(
+        self, machine: Machine, task: Task, regions: list[Region], pagemap: Pagemap
+    ) -> None:
+        for mapping in self._mappings:
+            self._cover(machine, task, mapping)
+        self._touch_all(machine, task, regions, pagemap)
+        if self.is_forked:
+            self._copy_all(machine, task, pagemap)
+
+    def _own_pages(
+        self, regions: list[Region], copied: Mm | None, pagemap: Pagemap
+    ) -> list[tuple[int, bool]]:
+        """How many pages are there of the mappings, and not *copied*, and whether written."""
+        found = []
+        for region in regions:
+            is_written = not region.flags & (FILE | ZERO)
+            for mapping in self._met(region.start, region.end):
+                low, high = max(region.start, mapping.start), min(region.end, mapping.end)
+                parts = [(low, high)]
+                if copied is not None:
+                    parts = pagemap.exclusive(low, high) if is_written else []
+                found += [(b - a, is_written) for a, b in parts]
+        return found
+
+    def _touch_side_by_side(
+        self, machine: Machine, task: Task, pages: list[tuple[int, bool]]
+    ) -> None:
+        """Fault in so many pages, written or not, of a process that has none yet."""
+        length = sum(nr for nr, _ in pages) << PAGE_SHIFT
+        if not length:
+            return
+        vma = mmap.mmap(machine, task, self.find_room(length, PAGE_SIZE), length, "rw")
+        vma.flags |= Vm.NOHUGEPAGE
+        at = vma.start
+        for is_written, group in groupby(pages, lambda part: part[1]):
+            end = at + sum(nr for nr, _ in group)
+            self._touch(machine, task, at, end, is_written)
+            at = end
+
+    def sync(
+        self,
+        machine: Machine,
+        task: Task,
+        a: int = 0,
+        b: int = hostmem.TOP,
+        before: Callable[[], None] = _nothing,
+    ) -> None:
+        """Map all that is mapped, and fault in what of pages [a, b) is there.
+
+        *before* is called before anything changes.
+        """
         try:
             text = hostmem.maps_text(task.pid)
             if self._pagemap is None:
@@ -105,15 +177,17 @@ class Memory:
         if not text:
             return  # likewise
         if text != self._text or self._taken:
+            before()
             self._map_all(machine, task, text)
-        met = self._mappings[self._first(a) : self._first(b, above=True)]
-        spans = [(max(m.start, a), min(m.end, b)) for m in met]
+        spans = [(max(m.start, a), min(m.end, b)) for m in self._met(a, b)]
         try:
             regions = self._pagemap.regions(spans)
         except OSError:
             return
         known = self._regions
-        self._touch_all(machine, task, [r for r in regions if r not in known], self._pagemap)
+        if new := [region for region in regions if region not in known]:
+            before()
+            self._touch_all(machine, task, new, self._pagemap)
         if self.is_forked:
             self._copy_all(machine, task, self._pagemap, a, b)
         if a == 0 and b == hostmem.TOP:
@@ -141,6 +215,10 @@ class Memory:
             return place - 1
         return place
 
+    def _met(self, a: int, b: int) -> list[Mapping]:
+        """The mappings that have some of pages [a, b)."""
+        return self._mappings[self._first(a) : self._first(b, above=True)]
+
     def _map_all(self, machine: Machine, task: Task, text: str) -> None:
         """Let the task have the mappings that *text* tells of, and no others."""
         before, taken = self._lines, self._taken
@@ -166,8 +244,7 @@ class Memory:
     def _unmap_gaps(self, machine: Machine, task: Task, gone: Mapping) -> None:
         """Unmap what of a mapping that is no more lies in no other."""
         at = gone.start
-        for place in range(self._first(at), self._first(gone.end, above=True)):
-            mapping = self._mappings[place]
+        for mapping in self._met(at, gone.end):
             if mapping.start > at:
                 _unmap_if_mapped(machine, task, at, mapping.start)
             at = mapping.end
@@ -234,9 +311,7 @@ class Memory:
         self, machine: Machine, task: Task, regions: list[Region], pagemap: Pagemap
     ) -> None:
         for region in regions:
-            last = self._first(region.end, above=True)
-            for place in range(self._first(region.start), last):
-                mapping = self._mappings[place]
+            for mapping in self._met(region.start, region.end):
                 low, high = max(region.start, mapping.start), min(region.end, mapping.end)
                 self._touch_region(machine, task, Region(low, high, region.flags), pagemap)
 
@@ -299,6 +374,26 @@ class Memory:
         finally:
             for vma, flags in zip(vmas, before, strict=True):
                 vma.flags = flags
+
+
+def _is_own(mapping: Mapping, copied: Mm | None) -> bool:
+    """Whether pages of *mapping* are its process's own, by a copy of *copied* or without."""
+    if not mapping.inode and not mapping.path.startswith("/"):
+        return True
+    if copied is None or mapping.is_shared:
+        return False
+    vma = copied.find_vma(mapping.start)
+    return vma is not None and bool(vma.anon_vma)
+
+
+def _may_be_huge(mapping: Mapping) -> bool:
+    return huge_ceil(mapping.start) < huge_floor(mapping.end)
+
+
+def _takes_turns(task: Task) -> bool:
+    """Whether the nodes of a task's pages depend on their addresses. Mirrors get_vma_policy()."""
+    mode = task.policy.mode if task.policy else MPOL.DEFAULT
+    return mode in (MPOL.INTERLEAVE, MPOL.WEIGHTED_INTERLEAVE)
 
 
 def _meets(mapping: Mapping, ranges: list[tuple[int, int]]) -> bool:

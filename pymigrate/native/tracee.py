@@ -110,6 +110,8 @@ class Process:
     is_new: bool = True  # nothing of its memory was looked at since it was executed
     is_looked_at: bool = False  # somebody has, or may have, asked for what it has touched
     borrows: int = 0  # the process whose memory it uses until it executes: vfork, posix_spawn
+    forked_from: Process | None = None  # whose memory it is to have a copy of, and has none yet
+    forks: list[Process] = field(default_factory=list)  # that have no copy of its memory yet
     may_write: bool = False  # it may have an answered file open for writing
     is_dumpable: bool = True
     has_ended: bool = False  # its task is gone, and it will be

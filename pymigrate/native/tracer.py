@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 
 from pymigrate.errors import ERRNO, KernelError, UnsupportedError
 from pymigrate.native import abi, libc, vdso
 from pymigrate.native.calls import writes
-from pymigrate.native.calls.table import HANDLERS
+from pymigrate.native.calls.table import HANDLERS, Handler
 from pymigrate.native.report import Report
 from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
 
+_AT_CALL = signal.SIGTRAP | libc.SYSCALL_STOP
 _STOPPING = frozenset({signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
 _BIRTHS = frozenset({libc.EVENT_FORK, libc.EVENT_VFORK, libc.EVENT_CLONE})
 # What must wait until the machine is back, even of who has borrowed it.
@@ -78,7 +80,7 @@ class Tracer:
             self._deferred.append((tid, status))
             return
         number = status >> 8 & 0xFF
-        is_signal = not event and number != signal.SIGTRAP | libc.SYSCALL_STOP
+        is_signal = not event and number != _AT_CALL
         try:
             self._resume(thread, number if is_signal else 0)
         except ProcessLookupError:
@@ -92,10 +94,10 @@ class Tracer:
 
     def _handle_stop(self, thread: Thread, status: int) -> None:
         number, event = status >> 8 & 0xFF, status >> 16
-        if number == signal.SIGTRAP | libc.SYSCALL_STOP:
-            self._at_call(thread)
-        elif event == libc.EVENT_SECCOMP:
+        if event == libc.EVENT_SECCOMP:
             self._answer(thread, libc.syscall_info(thread.tid))
+        elif number == _AT_CALL:
+            self._at_call(thread)
         elif event in _BIRTHS:
             self._born(thread)
         elif event == libc.EVENT_EXEC:
@@ -119,9 +121,9 @@ class Tracer:
 
     def _born(self, maker: Thread) -> None:
         """A process or a thread was made; it may have stopped already."""
-        tid = libc.event_message(maker.tid)
+        tid, flags = libc.event_message(maker.tid), _clone_flags(maker)
         try:
-            if _thread_group(tid) == maker.process.pid:
+            if flags & abi.CLONE_THREAD:
                 thread = self.world.cloned(maker, tid)
             elif self.world.is_declared(tid):
                 raise UnsupportedError(
@@ -129,8 +131,7 @@ class Tracer:
                     " scenario; try again"
                 )
             else:
-                shares = _shares_memory(maker)
-                thread = self.world.forked(maker, tid, shares)
+                thread = self.world.forked(maker, tid, bool(flags & abi.CLONE_VM))
         except (KernelError, UnsupportedError) as error:
             self.world.say(f"process {tid} is killed: {getattr(error, 'why', '') or error}")
             os.kill(tid, signal.SIGKILL)
@@ -146,7 +147,7 @@ class Tracer:
         stop = libc.syscall_info(thread.tid)
         if stop.op == libc.ENTRY:
             thread.sp = stop.sp
-            result = self._try(lambda: writes.at_entry(self.world, thread, stop.nr, stop.args))
+            result = self._try(partial(writes.at_entry, nr=stop.nr), thread, stop.args)
             if result is not None:
                 thread.answer(result)
                 self.report.answered(self.world, thread, stop.nr, stop.args, result)
@@ -157,16 +158,15 @@ class Tracer:
     def _answer(self, thread: Thread, stop: libc.Stop) -> None:
         """Answer a call of the filter, or let the host do it."""
         thread.sp = stop.sp
-        handler = HANDLERS[stop.nr]
-        result = self._try(lambda: handler(self.world, thread, stop.args))
+        result = self._try(HANDLERS[stop.nr], thread, stop.args)
         if result is not None:
             thread.answer(result)
             self.report.answered(self.world, thread, stop.nr, stop.args, result)
         self._resume(thread)
 
-    def _try(self, call: Callable[[], int | None]) -> int | None:
+    def _try(self, handler: Handler, thread: Thread, args: tuple[int, ...]) -> int | None:
         try:
-            return call()
+            return handler(self.world, thread, args)
         except KernelError as error:
             return -error.number
         except UnsupportedError as error:
@@ -182,24 +182,11 @@ class Tracer:
         libc.go_on(thread.tid, how, number)
 
 
-def _shares_memory(maker: Thread) -> bool:
-    """Whether the process that *maker* has just made uses its memory."""
+def _clone_flags(maker: Thread) -> int:
+    """What the process or thread that *maker* has just made shares with it."""
     nr, first = (libc.register(maker.tid, at) for at in (abi.ORIG_RAX, abi.ARGUMENTS[0]))
     if nr == abi.CLONE:
-        return bool(first & abi.CLONE_VM)
+        return first
     if nr == abi.CLONE3:
-        flags = libc.read_memory(maker.tid, first, 8)
-        return bool(int.from_bytes(flags, "little") & abi.CLONE_VM)
-    return nr == abi.VFORK
-
-
-def _thread_group(tid: int) -> int:
-    """The process of a thread; 0 if it is gone."""
-    try:
-        with open(f"/proc/{tid}/status", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if line.startswith("Tgid:"):
-                    return int(line.split()[1])
-    except OSError:
-        return 0
-    return 0
+        return int.from_bytes(libc.read_memory(maker.tid, first, 8), "little")
+    return abi.CLONE_VM if nr == abi.VFORK else 0

@@ -6,6 +6,7 @@ import struct
 from functools import cache
 
 from pymigrate.native import abi, libc
+from pymigrate.native.hostmem import read_file
 
 _SECTIONS, _SECTION_SIZE = 40, 58  # where an ELF header says where its sections are
 _SECTION, _SYMBOL = struct.Struct("=IIQQQQIIQQ"), struct.Struct("=IBBHQQ")
@@ -46,8 +47,7 @@ def getcpu_offset(image: bytes) -> int:
 def _base(pid: int) -> int:
     """Where the vDSO lies, by the auxiliary vector."""
     try:
-        with open(f"/proc/{pid}/auxv", "rb") as file:
-            data = file.read()
+        data = read_file(f"/proc/{pid}/auxv")
     except OSError:
         return 0
     pairs: dict[int, int] = dict(struct.iter_unpack("=QQ", data[: len(data) // 16 * 16]))

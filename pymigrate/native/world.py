@@ -7,13 +7,13 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 
+from pymigrate.errors import KernelError
 from pymigrate.mm.spaces.exit import free_mm
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.mm import Mm
-from pymigrate.mm.state.numa import NumaMm, NumaTask
+from pymigrate.mm.state.numa import NumaTask
 from pymigrate.mm.state.task import CAP_FULL, Task
-from pymigrate.native.hostmem import TOP
-from pymigrate.native.sync import Memory
+from pymigrate.native.hostmem import TOP, read_file
+from pymigrate.native.sync import Memory, new_mm
 from pymigrate.native.tracee import Process, Thread
 from pymigrate.syscalls import process as syscalls
 from pymigrate.tools.system import System, end
@@ -66,17 +66,24 @@ class World:
         return self._enter(process, process.add(pid))
 
     def forked(self, maker: Thread, pid: int, shares_memory: bool) -> Thread:
-        """Let a child of *maker*'s process be a task."""
-        machine, parent = self.machine, maker.process
+        """Let a child of *maker*'s process be a task.
+
+        The copy of its memory is made when that is looked at, or changes. Most are never made: a
+        child executes a program.
+        """
+        parent = maker.process
         process = Process(pid, Memory(self.say))
-        task = self.task(maker)
-        name = f"{task.comm}-{pid}"
         if shares_memory:
-            _share(machine, task, pid, name)
-            process.borrows = parent.borrows or parent.pid
+            self.part(parent)
         else:
             self.sync(maker)
-            syscalls.fork(machine, task, name, pid)
+        task = self.task(maker)
+        _share(self.machine, task, pid, f"{task.comm}-{pid}")
+        if shares_memory:
+            process.borrows = parent.borrows or parent.pid
+        else:
+            process.forked_from = parent
+            parent.forks.append(process)
             process.is_new, process.may_write = parent.is_new, parent.may_write
             parent.memory.is_forked = process.memory.is_forked = True
         process.is_dumpable = parent.is_dumpable
@@ -84,9 +91,9 @@ class World:
 
     def cloned(self, maker: Thread, tid: int) -> Thread:
         """Let a process have another thread."""
-        machine, task = self.machine, self.task(maker)
-        name = f"{task.comm}-{tid}"
-        syscalls.clone(machine, task, name, tid)
+        self.part(maker.process)
+        task = self.task(maker)
+        syscalls.clone(self.machine, task, f"{task.comm}-{tid}", tid)
         thread = self.threads[tid] = maker.process.add(tid)
         return thread
 
@@ -101,9 +108,11 @@ class World:
             if other != process.pid:
                 self.gone(other)
         thread.at_end, thread.changed = None, []
+        self._part_forks(process)
+        _leave_parent(process)
         if self.machine.mm_users(task.mm) == 1:
             free_mm(self.machine, task)
-        task.mm = _new_mm(self.machine)
+        task.mm = new_mm(self.machine)
         process.memory.executed()
         process.is_begun, process.is_new = True, True
         process.is_looked_at, process.borrows = False, 0
@@ -118,14 +127,23 @@ class World:
             if thread.tid != process.pid:  # a process is there as long as one of its threads is
                 end(self.machine, thread.tid)
             return
+        self._part_forks(process)
         task = self.machine.tasks.get(thread.tid)
         if task is not None and not (process.is_looked_at or process.borrows):
             if process.is_begun:
-                process.memory.finish(self.machine, task)
+                self._finish(process, task)
         else:
             self.sync(thread)
+        _leave_parent(process)
         process.has_ended = True
         end(self.machine, process.pid)
+
+    def _finish(self, process: Process, task: Task) -> None:
+        """Nobody has looked at a process that ends."""
+        copied = task.mm if process.forked_from else None
+        if not process.memory.finish(self.machine, task, copied):
+            self._copy(process)
+            process.memory.finish(self.machine, task, None)
 
     def gone(self, tid: int) -> None:
         """A thread has ended."""
@@ -135,6 +153,8 @@ class World:
         process = thread.process
         process.threads.pop(tid, None)
         if not process.threads or tid == process.pid:
+            self._part_forks(process)
+            _leave_parent(process)
             if self.processes.pop(process.pid, None) and not process.has_ended:
                 end(self.machine, process.pid)
             process.memory.executed()
@@ -159,6 +179,38 @@ class World:
 
     # what they have
 
+    def part(self, process: Process) -> None:
+        """Let a process have memory of its own, which neither parent nor children share.
+
+        That must be so before it is looked at, or changes. Where it is a parent's, that one's is
+        meant.
+        """
+        process = self.processes.get(process.borrows, process)
+        if process.forked_from is not None:
+            self._copy(process)
+        self._part_forks(process)
+
+    def _part_forks(self, process: Process) -> None:
+        for child in list(process.forks):
+            self._copy(child)
+
+    def _copy(self, process: Process) -> None:
+        """Give a process a copy of its parent's memory, or that itself if nobody else has it."""
+        parent = process.forked_from
+        _leave_parent(process)
+        machine, task = self.machine, self.machine.tasks.get(process.pid)
+        if parent is None or task is None or machine.mm_users(task.mm) == 1:
+            return
+        task.numa = NumaTask(machine.numa_knobs.scan_delay_ms)
+        maker = machine.tasks.get(parent.pid) or replace(task)
+        try:
+            syscalls.dup_mmap(machine, maker, task)
+        except KernelError as error:
+            self.say(f"process {process.pid} is killed: {error.why}")
+            del machine.tasks[process.pid]
+            process.has_ended = True
+            _kill(process.pid)
+
     def sync(self, thread: Thread) -> None:
         """Let the simulated machine know what a thread's process has mapped and touched.
 
@@ -172,6 +224,8 @@ class World:
 
     def sync_all(self, first: Thread | None = None) -> None:
         """Let the simulated machine know what all processes have touched, *first*'s at first."""
+        for process in list(self.processes.values()):
+            self.part(process)
         if first is not None:
             self.sync(first)
         for process in list(self.processes.values()):
@@ -182,10 +236,12 @@ class World:
     def _sync(self, thread: Thread, a: int, b: int) -> None:
         """Where memory is shared with a parent, that process's."""
         owner = self.processes.get(thread.process.borrows, thread.process)
+        if owner.forked_from is not None:
+            self.part(owner)
         task = self.machine.tasks.get(thread.tid)
         if task is not None and not owner.has_ended:
             owner.is_new, owner.is_looked_at = False, True
-            owner.memory.sync(self.machine, task, a, b)
+            owner.memory.sync(self.machine, task, a, b, lambda: self._part_forks(owner))
 
     def note_credentials(self, thread: Thread) -> Task:
         """Let a thread's task have its user and capabilities; returns the task.
@@ -225,10 +281,11 @@ def _share(machine: Machine, task: Task, pid: int, name: str) -> None:
     )
 
 
-def _new_mm(machine: Machine) -> Mm:
-    mm = Mm(machine.new_id(), machine.new_id(), numa=NumaMm(machine.now))
-    machine.add_mm(mm)
-    return mm
+def _leave_parent(process: Process) -> None:
+    """It needs no copy of its parent's memory, or has it."""
+    if process.forked_from is not None:
+        process.forked_from.forks.remove(process)
+        process.forked_from = None
 
 
 def _take_over(task: Task, other: Task) -> None:
@@ -246,16 +303,16 @@ def _kill(pid: int) -> None:
 
 def _comm(pid: int) -> str:
     try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="surrogateescape") as file:
-            return file.read().rstrip("\n")[:_COMM_LENGTH]
+        data = read_file(f"/proc/{pid}/comm")
     except OSError:
         return "?"
+    return data.decode("utf-8", "surrogateescape").rstrip("\n")[:_COMM_LENGTH]
 
 
 def _status(pid: int) -> dict[str, str]:
-    with open(f"/proc/{pid}/status", encoding="utf-8", errors="surrogateescape") as file:
-        pairs = (line.partition(":") for line in file)
-        return {name: value.strip() for name, _, value in pairs}
+    text = read_file(f"/proc/{pid}/status").decode("utf-8", "surrogateescape")
+    pairs = (line.partition(":") for line in text.splitlines())
+    return {name: value.strip() for name, _, value in pairs}
 
 
 def _euid(known: dict[str, str]) -> int:

@@ -24,6 +24,14 @@ def fork(machine: Machine, task: Task, name: str, pid: int = 0) -> Task:
     return _fork.fork(machine, task, name, pid)
 
 
+def dup_mmap(machine: Machine, parent: Task, child: Task) -> None:
+    """Give *child*, which has *parent*'s memory, a copy of it.
+
+    Raises KernelError ENOMEM for a pinned page.
+    """
+    _fork.dup_mmap(machine, parent, child)
+
+
 def clone(machine: Machine, task: Task, name: str, pid: int = 0) -> Task:
     """Another thread of *task*'s process, called *name*, with the number *pid*, or the next one."""
     return _fork.clone(machine, task, name, pid)

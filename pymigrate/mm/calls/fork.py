@@ -35,29 +35,39 @@ _ON_COPY = ~(Pte.WRITE | Pte.EXCLUSIVE)
 
 
 def fork(machine: Machine, parent: Task, name: str, pid: int = 0) -> Task:
-    """A child of *parent* with the number *pid*, or the next one. Mirrors dup_mmap().
-
-    Only VMAs that have an anon_vma bring their entries; the others are faulted in anew.
+    """A child of *parent* with the number *pid*, or the next one. Mirrors copy_process().
 
     Raises KernelError ENOMEM where a pinned page cannot be copied; *parent* may be gone then, if
     it was killed for memory.
     """
-    mm = Mm(machine.new_id(), parent.mm.family, brk=parent.mm.brk)
-    mm.start_stack = parent.mm.start_stack
     delay = machine.numa_knobs.scan_delay_ms
-    mm.numa = NumaMm(machine.now + delay)
     child = replace(
         parent,
         numa=NumaTask(delay),
         numa_faults={},
         pid=pid or machine.take_pid(),
         name=name,
-        mm=mm,
         parent=machine.process_of(parent).name,
         thread_of=0,
     )
+    dup_mmap(machine, parent, child)
+    machine.tasks[child.pid] = child
+    return child
+
+
+def dup_mmap(machine: Machine, parent: Task, child: Task) -> None:
+    """Give *child* a copy of *parent*'s memory. Mirrors dup_mm() and dup_mmap().
+
+    Only VMAs that have an anon_vma bring their entries; the others are faulted in anew.
+
+    Raises KernelError ENOMEM as fork() does; *child* has no memory then.
+    """
+    mm = Mm(machine.new_id(), parent.mm.family, brk=parent.mm.brk)
+    mm.start_stack = parent.mm.start_stack
+    mm.numa = NumaMm(machine.now + machine.numa_knobs.scan_delay_ms)
     machine.add_mm(mm)
-    for vma in parent.mm.vmas:
+    vmas, child.mm = parent.mm.vmas, mm
+    for vma in vmas:
         if vma.flags & Vm.DONTCOPY:
             continue
         copy = vma.part(vma.start, vma.end)
@@ -69,8 +79,6 @@ def fork(machine: Machine, parent: Task, name: str, pid: int = 0) -> Task:
             if not _copy_pages(machine, parent, child, vma, copy):
                 free_mm(machine, child)
                 raise KernelError("ENOMEM", "there is no memory for a copy of a pinned page")
-    machine.tasks[child.pid] = child
-    return child
 
 
 def clone(machine: Machine, task: Task, name: str, pid: int = 0) -> Task:

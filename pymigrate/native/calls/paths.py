@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from functools import cache
+from stat import S_ISLNK
 from typing import NamedTuple
 
 from pymigrate.errors import KernelError
@@ -89,13 +91,35 @@ def _leads_there(path: str) -> bool:
     if path.startswith("/dev/"):
         return False  # its links to /proc/self mean what the host says
     try:
-        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return _may_hold(path.rstrip("/").rpartition("/")[0]) and _begins_really(path)
     except OSError:
-        real = os.path.realpath(path)
-    else:
-        real = os.readlink(f"/proc/self/fd/{fd}")
-        os.close(fd)
-    return _begins(f"{real}/")
+        return _begins_really(path)
+    if S_ISLNK(found.st_mode) and not path.endswith("/"):
+        return _may_hold(path) and _begins_really(path)
+    return _is_below(found.st_dev) and _begins_really(path)
+
+
+def _begins_really(path: str) -> bool:
+    return _begins(f"{os.path.realpath(path)}/")
+
+
+def _may_hold(path: str) -> bool:
+    """Whether *path* lies in a file system of /proc or /sys, or cannot be found."""
+    try:
+        return _is_below(os.stat(path or "/").st_dev)
+    except OSError:
+        return True
+
+
+@cache
+def _is_below(device: int) -> bool:
+    """Whether a file system is mounted at, or below, /proc or /sys."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        mounts = [line.split(None, 5) for line in file]
+    numbers = {number for _, _, number, _, place, _ in mounts if _begins(f"{place}/")}
+    return f"{os.major(device)}:{os.minor(device)}" in numbers
 
 
 class _Walk:

@@ -14,15 +14,42 @@ from pymigrate.native.world import World
 Handler = Callable[[World, Thread, tuple[int, ...]], "int | None"]
 
 
+# Those after which memory is no more what a child has still to get a copy of.
+_OF_MEMORY: dict[str, Handler] = {
+    "brk": memory.brk,
+    "get_mempolicy": numa.get_mempolicy,
+    "madvise": memory.madvise,
+    "mbind": numa.mbind,
+    "memfd_create": memory.hugetlb_object,
+    "migrate_pages": numa.migrate_pages,
+    "mlock": memory.mlock,
+    "mlock2": memory.mlock,
+    "mlockall": memory.mlockall,
+    "mmap": memory.mmap,
+    "move_pages": numa.move_pages,
+    "mremap": memory.mremap,
+    "munlock": memory.munlock,
+    "munlockall": memory.munlockall,
+    "munmap": memory.munmap,
+    "process_madvise": memory.process_madvise,
+    "set_mempolicy": numa.set_mempolicy,
+    "set_mempolicy_home_node": numa.set_mempolicy_home_node,
+    "shmget": memory.hugetlb_object,
+}
+
+
+def _of_memory(handler: Handler, world: World, thread: Thread, args: tuple[int, ...]) -> int | None:
+    world.part(thread.process)
+    return handler(world, thread, args)
+
+
 _BY_NAME: dict[str, Handler] = {
     "access": files.name,
-    "brk": memory.brk,
     "chdir": files.name,
     "creat": files.creat,
     "faccessat": files.faccessat,
     "faccessat2": files.faccessat2,
     "fstatfs": files.fstatfs,
-    "get_mempolicy": numa.get_mempolicy,
     "getcpu": numa.getcpu,
     "getcwd": files.getcwd,
     "getxattr": files.name,
@@ -33,21 +60,8 @@ _BY_NAME: dict[str, Handler] = {
     "llistxattr": files.link_name,
     "lseek": files.read_again,
     "lstat": files.lstat,
-    "madvise": memory.madvise,
-    "mbind": numa.mbind,
-    "memfd_create": memory.hugetlb_object,
-    "migrate_pages": numa.migrate_pages,
     "mkdir": cgroups.mkdir,
     "mkdirat": cgroups.mkdirat,
-    "mlock": memory.mlock,
-    "mlock2": memory.mlock,
-    "mlockall": memory.mlockall,
-    "mmap": memory.mmap,
-    "move_pages": numa.move_pages,
-    "mremap": memory.mremap,
-    "munlock": memory.munlock,
-    "munlockall": memory.munlockall,
-    "munmap": memory.munmap,
     "newfstatat": files.newfstatat,
     "open": files.open_,
     "openat": files.openat,
@@ -55,15 +69,11 @@ _BY_NAME: dict[str, Handler] = {
     "pidfd_open": cgroups.pidfd_open,
     "prctl": system.prctl,
     "pread64": files.read_again,
-    "process_madvise": memory.process_madvise,
     "readlink": files.readlink,
     "readlinkat": files.readlinkat,
     "rmdir": cgroups.rmdir,
     "sched_getaffinity": numa.sched_getaffinity,
     "sched_setaffinity": numa.sched_setaffinity,
-    "set_mempolicy": numa.set_mempolicy,
-    "set_mempolicy_home_node": numa.set_mempolicy_home_node,
-    "shmget": memory.hugetlb_object,
     "stat": files.stat,
     "statfs": files.statfs,
     "statx": files.statx,
@@ -72,6 +82,7 @@ _BY_NAME: dict[str, Handler] = {
     "tkill": cgroups.kill,
     "unlinkat": cgroups.unlinkat,
 }
+_BY_NAME |= {name: partial(_of_memory, handler) for name, handler in _OF_MEMORY.items()}
 _BY_NAME |= {
     name: partial(cgroups.on_other, position) for name, (_, position) in abi.ON_OTHERS.items()
 }

@@ -45,7 +45,7 @@ class Write(NamedTuple):
     text: str
 
 
-def at_entry(world: World, thread: Thread, nr: int, args: Args) -> int | None:
+def at_entry(world: World, thread: Thread, args: Args, nr: int) -> int | None:
     """A call begins of a process that may write to a simulated file; the answer if it does."""
     if nr in _CLOSES:
         thread.at_end = lambda _: _note_open(world, thread)
