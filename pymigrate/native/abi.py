@@ -39,6 +39,7 @@ CALLS = {
     "tkill": 200,
     "sched_setaffinity": 203,
     "sched_getaffinity": 204,
+    "exit_group": 231,
     "tgkill": 234,
     "mbind": 237,
     "set_mempolicy": 238,
@@ -65,7 +66,7 @@ CALLS = {
 # How many arguments those have that have not three.
 _NR_ARGUMENTS = {
     0: "munlockall",
-    1: "brk chdir getpgid getsid mlockall rmdir sched_getscheduler sysinfo",
+    1: "brk chdir exit_group getpgid getsid mlockall rmdir sched_getscheduler sysinfo",
     2: "access creat fstatfs getcwd getpriority kill listxattr llistxattr lstat memfd_create mkdir"
     " mlock munlock munmap pidfd_open sched_getparam sched_rr_get_interval sched_setparam setpgid"
     " stat statfs tkill",

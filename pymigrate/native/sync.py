@@ -369,8 +369,9 @@ class Memory:
         try:
             access(machine, task, a, b, write)
         except Fault as fault:
-            addr = fault.page << PAGE_SHIFT
-            self.say(f"process {task.pid} cannot have the page at {addr:#x}: {fault.signal}")
+            if fault.signal != "SIGKILL":  # that it is killed is told
+                addr = fault.page << PAGE_SHIFT
+                self.say(f"process {task.pid} cannot have the page at {addr:#x}: {fault.signal}")
         finally:
             for vma, flags in zip(vmas, before, strict=True):
                 vma.flags = flags

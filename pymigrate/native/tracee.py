@@ -114,6 +114,7 @@ class Process:
     forks: list[Process] = field(default_factory=list)  # that have no copy of its memory yet
     may_write: bool = False  # it may have an answered file open for writing
     is_dumpable: bool = True
+    is_finished: bool = False  # it is about to end, and nothing more of its memory counts
     has_ended: bool = False  # its task is gone, and it will be
 
     def add(self, tid: int) -> Thread:

@@ -127,19 +127,23 @@ class World:
             if thread.tid != process.pid:  # a process is there as long as one of its threads is
                 end(self.machine, thread.tid)
             return
-        self._part_forks(process)
-        task = self.machine.tasks.get(thread.tid)
-        if task is not None and not (process.is_looked_at or process.borrows):
-            if process.is_begun:
-                self._finish(process, task)
-        else:
-            self.sync(thread)
+        self.finish(thread)
+        self.kill_victims()
         _leave_parent(process)
         process.has_ended = True
         end(self.machine, process.pid)
 
-    def _finish(self, process: Process, task: Task) -> None:
-        """Nobody has looked at a process that ends."""
+    def finish(self, thread: Thread) -> None:
+        """A thread's process is about to end: what it has touched until then counts."""
+        process = thread.process
+        self._part_forks(process)
+        task = self.machine.tasks.get(thread.tid)
+        if process.is_finished or not process.is_begun or task is None:
+            return
+        process.is_finished = not process.borrows
+        if process.is_looked_at or process.borrows:
+            self.sync(thread)
+            return
         copied = task.mm if process.forked_from else None
         if not process.memory.finish(self.machine, task, copied):
             self._copy(process)

@@ -29,6 +29,11 @@ def prctl(world: World, thread: Thread, args: Args) -> int | None:
     return 0
 
 
+def exit_group(world: World, thread: Thread, _: Args) -> None:
+    """exit_group(status): who has touched more than there is does not come to it."""
+    world.finish(thread)
+
+
 def sysinfo(world: World, thread: Thread, args: Args) -> None:
     """sysinfo(info): the host's, but for the memory."""
 

@@ -47,6 +47,7 @@ _BY_NAME: dict[str, Handler] = {
     "access": files.name,
     "chdir": files.name,
     "creat": files.creat,
+    "exit_group": system.exit_group,
     "faccessat": files.faccessat,
     "faccessat2": files.faccessat2,
     "fstatfs": files.fstatfs,
