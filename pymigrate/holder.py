@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from pymigrate.errors import StoreError
@@ -20,6 +20,7 @@ from pymigrate.errors import StoreError
 SUFFIX, TASKS = ".exec", ".tasks"
 PRIVATE = "pymigrate-"  # what the names of directories for private files begin with
 LENT = b"1"
+_NEW = ".new"  # what is not yet whole
 _AGAIN = 0.05  # seconds until the holder, which may have missed a signal, is called again
 _PEER = struct.Struct("3i")
 
@@ -56,10 +57,11 @@ def holder_of(path: str) -> int:
     return 0
 
 
-def note(path: str, pids: list[int], folder: str) -> None:
-    """Write down what must go if this process is killed. Raises OSError."""
-    with open(path + TASKS, "w", encoding="utf-8") as file:
-        json.dump({"pids": pids, "folder": folder}, file)
+def note(path: str, pids: Collection[int], folder: str) -> None:
+    """Write down what must go if this process is killed, at once or not at all. Raises OSError."""
+    with open(path + TASKS + _NEW, "w", encoding="utf-8") as file:
+        json.dump({"pids": sorted(pids), "folder": folder}, file)
+    os.replace(path + TASKS + _NEW, path + TASKS)
 
 
 def leftover(path: str) -> list[int]:
@@ -79,7 +81,7 @@ def leftover(path: str) -> list[int]:
 
 def forget(path: str) -> None:
     """Remove what a holder leaves beside the state file. Raises StoreError."""
-    for suffix in (SUFFIX, TASKS):
+    for suffix in (SUFFIX, TASKS, TASKS + _NEW):
         try:
             os.unlink(path + suffix)
         except FileNotFoundError:

@@ -108,7 +108,7 @@ NAMES[PWRITEV2] = "pwritev2"
 SENDFILE, SPLICE, COPY_FILE_RANGE = 40, 275, 326
 CLOSE, DUP2, DUP3, CLOSE_RANGE = 3, 33, 292, 436
 CLONE, VFORK, CLONE3 = 56, 58, 435
-CLONE_VM, CLONE_THREAD = 0x100, 0x10000
+CLONE_VM, CLONE_PARENT, CLONE_THREAD = 0x100, 0x8000, 0x10000
 # That are refused without a stop: glibc reads the CPU from what rseq registers; what is done in an
 # io_uring no tracer sees.
 REFUSED = (334, 425)

@@ -39,6 +39,7 @@ class Lender:
         self._socket.setblocking(False)
         self.is_called = False  # somebody may have connected
         self._stored = time.monotonic()
+        self._noted: set[int] = set()  # pids that the file may have as tasks
 
     def called(self, _number: int, _frame: object) -> None:
         """A signal's handler: look whether somebody has connected."""
@@ -68,8 +69,13 @@ class Lender:
         holder.forget(self.path)
 
     def _save(self, world: World) -> None:
-        pids = [process.pid for process in world.processes.values() if not process.has_ended]
-        holder.note(self.path, pids, world.root)
+        """Write the machine; it is stored once the transaction ends.
+
+        Until then the file has tasks that have ended since it was last stored.
+        """
+        pids = world.threads.keys() & world.machine.tasks.keys()
+        holder.note(self.path, self._noted | pids, world.root)
+        self._noted = pids
         self.store.save(world.machine)
 
     def _serve(self, world: World, tracer: Tracer) -> None:

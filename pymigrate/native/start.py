@@ -116,7 +116,8 @@ def _hold(request: Request, pid: int, options: Options, out: int) -> None:
     path = session.state_path(request)
     session.check_free(path)
     tell = (lambda _: None) if request.ephemeral else say
-    with session.opened(request._replace(write=True, ephemeral=False), tell, []) as (
+    gone = holder.leftover(path)
+    with session.opened(request._replace(write=True, ephemeral=False), tell, gone) as (
         store,
         machine,
     ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from pymigrate.errors import ERRNO, KernelError, UnsupportedError
@@ -29,7 +30,9 @@ class Tracer:
         """*between* is called between two stops."""
         self.world, self.report, self.between = world, report, between
         self._deferred: list[tuple[int, int]] = []  # while the machine was lent
-        self._early: dict[int, int] = {}  # threads that stopped before it was told whose they are
+        # Threads that stopped, or have ended, before it was told whose they are.
+        self._early: dict[int, int] = {}
+        self._ended: set[int] = set()
 
     def run(self) -> None:
         """Go on until no traced thread is left."""
@@ -45,12 +48,12 @@ class Tracer:
     def handle(self, tid: int, status: int) -> None:
         """What has happened to a thread, by its wait status."""
         if os.WIFEXITED(status) or os.WIFSIGNALED(status):
-            self._early.pop(tid, None)
-            self.world.gone(tid)
+            self._ends(tid)
             return
         thread = self.world.threads.get(tid)
         if thread is None:
             self._early[tid] = status  # it stays stopped until its parent tells of it
+            self._kill_orphans()
             return
         if self.report.is_noting:
             self.report.note(self.world, thread)
@@ -63,6 +66,26 @@ class Tracer:
         except libc.HiddenError:
             self.world.kill_hidden(thread.process)
             self._let_die(thread)
+
+    def _ends(self, tid: int) -> None:
+        """A thread has ended, maybe before it was told of."""
+        self._early.pop(tid, None)
+        if tid in self.world.threads:
+            self.world.gone(tid)
+        else:
+            self._ended.add(tid)
+        self._kill_orphans()
+
+    def _kill_orphans(self) -> None:
+        """Kill who will not be told of, for its parent was killed as it made it."""
+        for tid, status in self._early.items():
+            with suppress(ProcessLookupError):
+                if _parent(tid) not in self.world.processes and not (
+                    _clone_flags(tid) & (abi.CLONE_PARENT | abi.CLONE_THREAD)
+                ):
+                    os.kill(tid, signal.SIGKILL)
+                    if status >> 16 == libc.EVENT_EXIT:
+                        libc.go_on(tid)
 
     def _let_die(self, thread: Thread) -> None:
         """Its task was killed on the simulated machine; so is it, which is told next."""
@@ -121,7 +144,12 @@ class Tracer:
 
     def _born(self, maker: Thread) -> None:
         """A process or a thread was made; it may have stopped already."""
-        tid, flags = libc.event_message(maker.tid), _clone_flags(maker)
+        tid, flags = libc.event_message(maker.tid), _clone_flags(maker.tid)
+        if tid in self._ended:
+            self._ended.discard(tid)
+            if not _is_traced(tid):
+                self._resume(maker)
+                return
         try:
             if flags & abi.CLONE_THREAD:
                 thread = self.world.cloned(maker, tid)
@@ -182,11 +210,29 @@ class Tracer:
         libc.go_on(thread.tid, how, number)
 
 
-def _clone_flags(maker: Thread) -> int:
-    """What the process or thread that *maker* has just made shares with it."""
-    nr, first = (libc.register(maker.tid, at) for at in (abi.ORIG_RAX, abi.ARGUMENTS[0]))
+def _clone_flags(tid: int) -> int:
+    """What *tid*, which has just made a process or a thread, or is one, shares with the other."""
+    nr, first = (libc.register(tid, at) for at in (abi.ORIG_RAX, abi.ARGUMENTS[0]))
     if nr == abi.CLONE:
         return first
     if nr == abi.CLONE3:
-        return int.from_bytes(libc.read_memory(maker.tid, first, 8), "little")
+        return int.from_bytes(libc.read_memory(tid, first, 8), "little")
     return abi.CLONE_VM if nr == abi.VFORK else 0
+
+
+def _parent(tid: int) -> int:
+    """The parent of a process, on the host. Raises ProcessLookupError."""
+    try:
+        with open(f"/proc/{tid}/stat", encoding="utf-8", errors="replace") as file:
+            return int(file.read().rpartition(") ")[2].split()[1])
+    except OSError:
+        raise ProcessLookupError(tid) from None
+
+
+def _is_traced(tid: int) -> bool:
+    """Whether a thread is there, and no other has its number now."""
+    try:
+        with open(f"/proc/{tid}/status", encoding="utf-8", errors="replace") as file:
+            return f"\nTracerPid:\t{os.getpid()}\n" in file.read()
+    except OSError:
+        return False

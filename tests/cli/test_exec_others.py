@@ -116,6 +116,18 @@ def test_killed_at_any_moment(shell: Shell, who: str) -> None:
     assert left == {"machine.yaml", "state.db"}
 
 
+def test_exec_after_one_that_was_killed(shell: Shell) -> None:
+    with shell.start("exec -- sh -c 'echo up; sleep 600'") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        assert str(process.pid) in shell.out("ps")  # it is stored
+        os.kill(tracer_of(process.pid), signal.SIGKILL)
+        assert process.wait(timeout=60) == -signal.SIGKILL
+    assert shell.spawn("exec -- true").exit == 0
+    assert shell.out("ps").count("\n") == 3
+    assert shell("doctor").exit == 0
+
+
 def test_signal_reaches_the_command(shell: Shell) -> None:
     path = shell.write("trap.sh", 'trap "exit 5" TERM; echo up; while :; do sleep 0.05; done')
     with shell.start(f"exec -- sh {path}") as process:
@@ -175,6 +187,18 @@ SHORT = """
 )
 def test_short_processes_leave_nothing(shell: Shell, round_: int) -> None:
     assert int(out(shell, SHORT)) <= 5, round_  # the two of the scenario, the shell's, ls and grep
+    assert shell.out("ps").count("\n") == 3
+    assert shell("doctor").exit == 0
+
+
+def test_killed_as_it_makes_a_process(shell: Shell) -> None:
+    script = """
+        i=0; while [ $i -lt 20 ]; do
+            for j in 1 2 3; do sh -c 'while :; do /bin/true; done' & eval p$j=$!; done
+            sleep 0.02; kill -9 $p1 $p2 $p3; wait; i=$((i+1))
+        done 2> /dev/null; echo done
+    """
+    assert exec_(shell, script).stdout == "done\n"  # no child was left to hold the output
     assert shell.out("ps").count("\n") == 3
     assert shell("doctor").exit == 0
 

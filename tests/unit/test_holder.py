@@ -33,6 +33,15 @@ def test_what_a_killed_holder_has_left_goes(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_note_is_whole_at_any_time(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    holder.note(str(path), [7], "/x")
+    (tmp_path / "state.db.tasks.new").write_text('{"pids": [')  # killed as it wrote
+    assert holder.leftover(str(path)) == [7]
+    holder.forget(str(path))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("text", ["", "[1]", '{"pids": ["x"], "folder": "/"}', '{"pids": [1]}'])
 def test_notes_that_are_none(tmp_path: Path, text: str) -> None:
     path = tmp_path / "state.db"
