@@ -14,7 +14,7 @@ from pymigrate.mm.frames.free_area import is_longterm_pinnable
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.frames.placement import OWN_NODE
 from pymigrate.mm.reclaim.room import FOR_THE_KERNEL
-from pymigrate.mm.spaces.anon_pages import Fault
+from pymigrate.mm.spaces.anon_pages import ENOMEM, Fault
 from pymigrate.mm.spaces.pins import change_references, drop_pin, is_secretmem
 from pymigrate.mm.state.events import MigrateReason
 from pymigrate.mm.state.machine import Machine, telling
@@ -37,15 +37,15 @@ def pin_pages(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> No
     pin_user_pages(), get_user_pages() and __gup_longterm_locked().
     """
     if not is_long:
-        end = _faulted_in(machine, task, a, b, b, is_long)
+        end, error = _faulted_in(machine, task, a, b, b, is_long)
         if end == a < b:
-            raise _absent(end)
+            raise error
         _pin(machine, task, a, b, end, is_long)
         return
     slow = _first_slow(machine, task, a, b)
     with telling(machine, machine.scope._replace(memalloc_pin=True)):
         while True:
-            end = _faulted_in(machine, task, a, b, slow, is_long)
+            end, error = _faulted_in(machine, task, a, b, slow, is_long)
             pin = _pin(machine, task, a, b, end, is_long)
             unpinnable = _unpinnable(machine, pin)
             if unpinnable or end < b:
@@ -53,7 +53,7 @@ def pin_pages(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> No
             if unpinnable:
                 migrate_longterm_unpinnable_folios(machine, task, unpinnable)
             elif end < b:
-                raise _absent(end)
+                raise error if end == a else _absent(end)
             else:
                 return
 
@@ -125,8 +125,10 @@ def unpin_pages(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> 
     raise KernelError("EINVAL", "no pin of this range is held")
 
 
-def _faulted_in(machine: Machine, task: Task, a: int, b: int, slow: int, is_long: bool) -> int:
-    """Fault in pages from *a* on; return the first one that cannot be had.
+def _faulted_in(
+    machine: Machine, task: Task, a: int, b: int, slow: int, is_long: bool
+) -> tuple[int, KernelError]:
+    """Fault in pages from *a* on; return the first one that cannot be had, and why it cannot.
 
     Pages from *slow* on notice that they are pinned.
     """
@@ -146,6 +148,9 @@ def _faulted_in(machine: Machine, task: Task, a: int, b: int, slow: int, is_long
             if end > slow:
                 access(machine, task, max(start, slow), end, write=is_long, how=Access.PIN_SLOW)
         except Fault as fault:
-            return fault.page
+            if fault.signal == ENOMEM:
+                why = "memory that may be pinned for long is on none of its nodes"
+                return fault.page, KernelError("ENOMEM", why)
+            return fault.page, _absent(fault.page)
         at = end
-    return at
+    return at, _absent(at)

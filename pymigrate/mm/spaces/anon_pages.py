@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.spaces.exit import out_of_memory
@@ -14,11 +13,12 @@ from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
 
 SIGSEGV, SIGBUS, SIGKILL = "SIGSEGV", "SIGBUS", "SIGKILL"
+ENOMEM = "ENOMEM"  # nobody is killed, but who has asked for a page to pin it gets none
 NEW = Pte.PRESENT | Pte.YOUNG  # an entry just made
 
 
 class Fault(Exception):  # noqa: N818  (not an error: how an access ends)
-    """An access that cannot be satisfied: the signal, and the page it came at.
+    """An access that cannot be satisfied: the signal (or ENOMEM), and the page it came at.
 
     *is_bad*: for the page was taken out of use (VM_FAULT_HWPOISON).
     """
@@ -69,11 +69,11 @@ def anon_page_state(
 def kill_for_memory(machine: Machine, task: Task, page: int) -> None:
     """Memory ran out at *page*: a process is killed. Raises Fault SIGKILL if it is *task*'s.
 
-    Nobody is, but KernelError ENOMEM is raised, if what will be pinned for long finds no zone at
-    all on the nodes that *task* may use: __alloc_pages_slowpath() gives up before it reclaims.
+    Nobody is, but Fault ENOMEM is raised, if what will be pinned for long finds no zone at all on
+    the nodes that *task* may use: __alloc_pages_slowpath() gives up before it reclaims.
     """
     if machine.scope.memalloc_pin and not task.mems_allowed & machine.normal_nodes:
-        raise KernelError("ENOMEM", "memory that may be pinned for long is on none of its nodes")
+        raise Fault(ENOMEM, page)
     victim = out_of_memory(machine)
     if victim is None or victim.pid == task.tgid:
         raise Fault(SIGKILL, page)
