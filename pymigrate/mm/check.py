@@ -302,7 +302,7 @@ def _check_holders(machine: Machine) -> Iterator[str]:
             if machine.memmap_of(pfn).at(pfn) is None:
                 yield f"frame {pfn:#x} is pinned, and free"
     for cpu, batch in machine.lru_batches.items():
-        for pfn in (*batch.waiting, *batch.mlocked):
+        for pfn in (*batch.waiting, *batch.mlocked, *batch.deactivated, *batch.lazyfreed):
             if machine.memmap_of(pfn).at(pfn) is None:
                 yield f"frame {pfn:#x} is free, and waits for its LRU list on CPU {cpu}"
 

@@ -215,7 +215,7 @@ TABLES = {
         lambda machine: ((batch, cpu) for cpu, batch in machine.lru_batches.items()),
         lambda machine, batch, cpu: setitem(machine.lru_batches, cpu, batch),
         keys="cpu",
-        codecs={"waiting": INTS, "mlocked": INTS},
+        codecs=dict.fromkeys("waiting mlocked deactivated lazyfreed".split(), INTS),
     ),
     "pin": Table(
         Pin,

@@ -3,12 +3,13 @@
 from contextlib import suppress
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.faults.anon_fault import Access
 from pymigrate.mm.faults.memory import access, is_accessible
-from pymigrate.mm.frames.frames import extents_of_all, update_frames, whole_folios
+from pymigrate.mm.frames.frames import extents_of_all, whole_folios
 from pymigrate.mm.frames.lru_batches import lru_add_drain
+from pymigrate.mm.frames.mlock import mlock_folios, munlock_folios
 from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.spaces.huge_memory import prepare_split
 from pymigrate.mm.spaces.hugetlb_pool import check_split, reserve, reserve_again, unreserve
@@ -311,8 +312,7 @@ def _mlock_pages(machine: Machine, task: Task, a: int, b: int, locked: bool) -> 
     runs = [run for run in there if run.lanes and run.flags & Pte.PRESENT]
     extents = extents_of_all(runs)
     if not locked:
-        extents = whole_folios(machine, extents)
-        update_frames(machine, extents, lambda frame: frame.without_flags(FrameFlag.MLOCKED))
+        munlock_folios(machine, whole_folios(machine, extents))
         return
     fitting = []
     for start, nr in extents:
@@ -321,8 +321,8 @@ def _mlock_pages(machine: Machine, task: Task, a: int, b: int, locked: bool) -> 
             low, high = -(-start // size) * size, (start + nr) // size * size
             low, high = max(low, found.start), min(high, found.start + found.nr)
             if low < high:
-                fitting.append((low, high - low))
-    update_frames(machine, fitting, lambda frame: frame.with_flags(FrameFlag.MLOCKED))
+                fitting.append(Extent(low, high - low))
+    mlock_folios(machine, fitting)
 
 
 def _change_protection(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:

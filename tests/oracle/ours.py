@@ -27,6 +27,7 @@ _AMONG_OTHERS = {"pages": "unmovable", "run": 1, "stride": HPAGE_PMD_NR, "size":
 _SHORT = ["delta.pgmigrate_fail", "delta.thp_fault_alloc"]
 _SPLIT = ["thp_split_page", "thp_split_pmd", "thp_migration_success", "thp_migration_fail"]
 _SPLIT = [f"delta.{name}" for name in (*_SPLIT, "thp_migration_split", "pgmigrate_success")]
+_OF_A_PROCESS = ("ret", "signal", "nodes", "lines")
 _GIVEN = ("pgsteal_file", "thp_underused_split_page")
 
 
@@ -90,7 +91,13 @@ def steady_records(case: Case, series: str) -> list[Record]:
     if crashed:
         return crashed
     shortest = min(map(len, runs))
-    return merge([run[:shortest] for run in runs])
+    found = merge([run[:shortest] for run in runs])
+    for record, *each in zip(found, *runs, strict=False):
+        # A process that only some runs have left: whether there is one is not compared.
+        unstable = record.get("unstable", [])
+        if "errno" in unstable and any(one.get("errno") == "ESRCH" for one in each):
+            record["unstable"] = [*unstable, *_OF_A_PROCESS]
+    return found
 
 
 def _smaller(case: Case, less: int) -> Case:

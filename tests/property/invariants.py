@@ -13,7 +13,6 @@ from pymigrate.mm.base.memmap import Frame, FrameFlag, is_movable, is_pooled, lo
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import RunMap
 from pymigrate.mm.check import problems
-from pymigrate.mm.frames.lru_batches import PAGEVEC_SIZE
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.task import Task
@@ -193,8 +192,8 @@ def check_lru_batches(machine: Machine) -> None:
     """What waits for its LRU list waits once, and never fills a batch."""
     seen: set[int] = set()
     for batch in machine.lru_batches.values():
-        for queue in (batch.waiting, batch.mlocked):
-            assert len(queue) < PAGEVEC_SIZE
+        for queue in (batch.waiting, batch.mlocked, batch.deactivated, batch.lazyfreed):
+            assert len(queue) < machine.release.pagevec_size
             assert len(set(queue)) == len(queue), "a frame waits twice"
             assert not seen & set(queue), "a frame waits on two lists"
             seen |= set(queue)

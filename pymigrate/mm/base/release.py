@@ -28,6 +28,12 @@ class Release(NamedTuple):
     populate_stops_at_hole: bool = True
     # The multi-generational LRU is on (in Debian's build).
     lru_gen: bool = True
+    # So many folios wait in a batch at most: PAGEVEC_SIZE.
+    pagevec_size: int = 31
+    # Once a huge entry is split the folio is no longer mlocked.
+    split_pmd_munlocks: bool = True
+    # A huge page that is migrated stays mlocked.
+    migrated_thp_stays_mlocked: bool = False
     # A VMA that has an anon_vma merges with a neighbour that has none.
     merges_unfaulted_neighbour: bool = False
     # Pages of a splitting huge page that nobody has stored into become the zero page.
@@ -79,6 +85,8 @@ RELEASES: Mapping[str, Release] = {
         folios_not_pages=False,
         populate_stops_at_hole=False,
         lru_gen=False,
+        pagevec_size=15,
+        migrated_thp_stays_mlocked=True,
         split_drops_zeroed=False,
         splits_partially_mapped=False,
         mprotect_needs_dirty=True,
@@ -93,6 +101,8 @@ RELEASES: Mapping[str, Release] = {
     "7.2": Release(
         name="7.2",
         merges_unfaulted_neighbour=True,
+        split_pmd_munlocks=False,
+        migrated_thp_stays_mlocked=True,
         counts_proactive=True,
         reclaim_stops_early=True,
         collapse_passes_gaps=True,

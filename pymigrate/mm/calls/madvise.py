@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pymigrate.mm.base.memmap import Folio, Frame, FrameFlag
+from pymigrate.mm.base.memmap import Folio, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.frames.frames import extents_of, folio_of, update_folio, update_frames
+from pymigrate.mm.frames.lru_batches import folio_deactivate, folio_mark_lazyfree
 from pymigrate.mm.spaces.huge_memory import split_huge_page
 from pymigrate.mm.spaces.zap import zap
 from pymigrate.mm.state.machine import Machine
@@ -29,7 +30,8 @@ def madvise_free(machine: Machine, task: Task, a: int, b: int) -> None:
             continue
         flags = run.flags & ~(Pte.DIRTY | Pte.YOUNG)
         table.put(run.start, run.end, run.with_flags(flags))
-        update_folio(machine, folio.pfn, _lazyfree)
+        update_folio(machine, folio.pfn, lambda frame: frame.without_flags(FrameFlag.DIRTY))
+        folio_mark_lazyfree(machine, task.cpu, folio)
 
 
 def cold(machine: Machine, task: Task, a: int, b: int) -> None:
@@ -37,11 +39,13 @@ def cold(machine: Machine, task: Task, a: int, b: int) -> None:
 
     Large folios of which a part is meant are split. Mirrors madvise_cold_or_pageout_pte_range().
     """
-    edits = [
-        (run.start, run.end, (run.with_flags(run.flags & ~Pte.YOUNG),))
-        for run, folio in _advised(machine, task, a, b)
-        if run.flags & Pte.YOUNG and _is_only(run, folio)
-    ]
+    edits = []
+    for run, folio in _advised(machine, task, a, b):
+        if not _is_only(run, folio):
+            continue
+        if run.flags & Pte.YOUNG:
+            edits.append((run.start, run.end, (run.with_flags(run.flags & ~Pte.YOUNG),)))
+        folio_deactivate(machine, task.cpu, folio)
     task.mm.page_table.edit(edits)
 
 
@@ -53,13 +57,17 @@ def pageout(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
     Mirrors madvise_cold_or_pageout_pte_range() and shrink_folio_list().
     """
     for run, folio in _advised(machine, task, a, b):
-        if folio.is_held or not _is_only(run, folio):
+        if not _is_only(run, folio):
+            continue
+        dirty = bool(run.flags & Pte.DIRTY or folio.flags & FrameFlag.DIRTY)
+        if (folio.flags & FrameFlag.SWAPBACKED or dirty) and not folio.pins:
+            machine.counters.add("pgactivate", run.nr)
+        if folio.is_held:
             continue
         if folio.flags & FrameFlag.SWAPBACKED:
             if folio.order:
                 split_huge_page(machine, folio, run.start)
             continue
-        dirty = bool(run.flags & Pte.DIRTY or folio.flags & FrameFlag.DIRTY)
         if folio.is_anon and dirty:
             continue
         zap(machine, task, vma, run.start, run.end, keep_tables=True)
@@ -124,7 +132,3 @@ def _batch(found: list[PteRun], folio: Folio) -> PteRun:
 def _is_only(run: PteRun, folio: Folio) -> bool:
     """Whether nothing else maps the folio."""
     return folio.mapcount == (1 if run.order else run.nr)
-
-
-def _lazyfree(frame: Frame) -> Frame:
-    return frame.without_flags(FrameFlag.DIRTY | FrameFlag.SWAPBACKED)

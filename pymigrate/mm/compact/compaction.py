@@ -24,12 +24,7 @@ from pymigrate.mm.frames.buddy import (
     migratetype_of,
     set_pageblocks,
 )
-from pymigrate.mm.frames.lru_batches import (
-    lru_add_drain,
-    lru_add_drain_all,
-    mlocked_pfns,
-    waiting_pfns,
-)
+from pymigrate.mm.frames.lru_batches import in_batches, lru_add_drain, lru_add_drain_all
 from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Node, Zone
@@ -224,7 +219,7 @@ def _begin(cc: CompactControl) -> None:
         if nid_of(start) == cc.node.nid
         for pfn in range(start, start + nr)
     )
-    cc.waiting = frozenset({*waiting_pfns(cc.machine), *mlocked_pfns(cc.machine), *isolated})
+    cc.waiting = frozenset({*in_batches(cc.machine), *isolated})
 
 
 def _run(cc: CompactControl) -> CompactResult:

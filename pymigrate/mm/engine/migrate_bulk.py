@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from pymigrate.mm.engine.migrate_ops import surely_moves
 from pymigrate.mm.engine.work import Stats
 from pymigrate.mm.frames.frames import FrameEdits, frame_runs, update_frames, whole_folios
 from pymigrate.mm.frames.hot_pages import forget_cpupids
+from pymigrate.mm.frames.mlock import migrated
 from pymigrate.mm.frames.page_alloc import alloc_run, room_for
 from pymigrate.mm.frames.placement import Cycle, Placement, from_index, turns_of
 from pymigrate.mm.spaces.rmap import mappings
@@ -60,7 +62,7 @@ class Moves:
         self.placed.append(part)
         dirty = FrameFlag.DIRTY if part.run.flags & Pte.DIRTY else 0
         states = part.states
-        after = [frame.with_flags(dirty) for frame in states.distinct]
+        after = [frame.with_flags(dirty) for frame in self._moved(part)]
         if len(set(after)) == 1:
             self.frames.set(extents, after[0])
         else:
@@ -70,6 +72,16 @@ class Moves:
         self.old += part.extents()
         for run in new:
             self.add(part.run.clip(run.start, run.end), run, states.first)
+
+    def _moved(self, part: Slice) -> Sequence[Frame]:
+        """The states of *part* once it has moved, in the order of those that differ."""
+        states = part.states
+        if not any(frame.flags & FrameFlag.MLOCKED for frame in states.distinct):
+            return states.distinct
+        nr = Counter[Frame]()
+        for lane, frame in zip(part.picked, states.each, strict=True):
+            nr[frame] += part.run.count(lane) << part.run.order
+        return migrated(self.machine, states, map(nr.__getitem__, states.distinct))
 
     def _set_each(self, part: Slice, new: Sequence[PteRun], after: dict[int, Frame]) -> None:
         """The frames of *new*, which *part* becomes, are as *after* says of each picked lane."""

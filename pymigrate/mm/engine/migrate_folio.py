@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from enum import Enum
 
-from pymigrate.mm.base.memmap import POISON_FRAME, Busy, Folio, Frame, FrameFlag, is_movable, nid_of
+from pymigrate.mm.base.memmap import (
+    POISON_FRAME,
+    Busy,
+    Folio,
+    Frame,
+    FrameFlag,
+    States,
+    is_movable,
+    nid_of,
+)
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.base.why import Why
@@ -21,6 +30,7 @@ from pymigrate.mm.engine.room import AS_IT_IS, Room
 from pymigrate.mm.engine.work import Work
 from pymigrate.mm.frames.busy import end
 from pymigrate.mm.frames.frames import folio_of, update_folio
+from pymigrate.mm.frames.mlock import mapped_again, migrated
 from pymigrate.mm.frames.page_alloc import free_pages
 from pymigrate.mm.frames.placement import OWN_NODE, Placement, Prefer, from_index
 from pymigrate.mm.spaces.hugetlb_pool import give_back, settle_temporary
@@ -167,6 +177,7 @@ class FolioMover:
         for run in folio.runs:
             extent = (work.dst + run.start - work.pfn, run.nr)
             frame = run.frame.without_flags(FrameFlag.HWPOISON)  # a bad page stays where it is
+            (frame,) = migrated(self.machine, States.same(frame), [run.nr])
             self.moves.frames.set([extent], frame.with_flags(dirty | stale))
         if work.is_hugetlb:
             self._leave_pool(work, folio.flags | dirty)
@@ -184,6 +195,7 @@ class FolioMover:
         """Map a folio again that was unmapped and cannot move, and give its destination back."""
         if work.entries:
             self.progress.remapped(work, folio_of(self.machine, work.pfn))
+            mapped_again(self.machine, folio_of(self.machine, work.pfn))
         work.entries = []
         if work.is_hugetlb:
             give_back(self.machine, work.dst, work.is_temporary)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults import filemap
 from pymigrate.mm.faults.anon_fault import VmFault, map_anon
 from pymigrate.mm.frames.frames import extents_of, update_frames
+from pymigrate.mm.frames.mlock import mlock_folios
 from pymigrate.mm.frames.page_alloc import room_for
 from pymigrate.mm.frames.placement import placement
 from pymigrate.mm.spaces.anon_pages import NEW, kill_for_memory, vma_policies
@@ -127,7 +127,8 @@ def map_cached(vmf: VmFault, cached: list[PteRun], flags: int = 0) -> None:
         for start, end, present in vmf.table.spans(there.start, there.end):
             if present is None:
                 runs.append(there.clip(start, end).with_flags(flags))
-    locked = FrameFlag.MLOCKED if vma.flags & Vm.LOCKED else 0
     extents = [extent for run in runs for extent in extents_of(run)]
-    update_frames(machine, extents, lambda frame: frame.mapped(1).with_flags(locked))
+    update_frames(machine, extents, lambda frame: frame.mapped(1))
+    if vma.flags & Vm.LOCKED:
+        mlock_folios(machine, extents)
     vmf.table.edit([(run.start, run.end, (run,)) for run in runs])

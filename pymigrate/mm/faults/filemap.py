@@ -12,7 +12,7 @@ from pymigrate.mm.frames.frames import (
     update_frames,
     whole_folios,
 )
-from pymigrate.mm.frames.lru_batches import PAGEVEC_SIZE, folio_add_lru
+from pymigrate.mm.frames.lru_batches import folio_add_lru
 from pymigrate.mm.frames.page_alloc import alloc_run
 from pymigrate.mm.frames.placement import Placement, cursor_placement, from_index, placement
 from pymigrate.mm.reclaim.slowpath import alloc_run_slowpath, have_room
@@ -23,6 +23,7 @@ from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.units import HPAGE_PMD_NR
 
 RA_PAGES = 32  # read-ahead of a disk file: 128 KiB
+_LAST_NR = 30  # the frames that an LRU batch may keep
 FAULT_AROUND = 16  # pages that a read fault maps if they are cached: 64 KiB
 
 
@@ -188,8 +189,8 @@ def last_pfns(runs: list[PteRun]) -> list[int]:
     """The frames of the last pages of *runs*, enough for an LRU batch."""
     last: list[int] = []
     for run in reversed(runs):
-        last[:0] = run.clip(max(run.end - PAGEVEC_SIZE, run.start), run.end).pfns()
-        if len(last) >= PAGEVEC_SIZE:
+        last[:0] = run.clip(max(run.end - _LAST_NR, run.start), run.end).pfns()
+        if len(last) >= _LAST_NR:
             break
     return last
 

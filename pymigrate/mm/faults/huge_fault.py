@@ -11,6 +11,7 @@ from pymigrate.mm.compact.direct import alloc_large_run
 from pymigrate.mm.faults.anon_fault import VmFault, map_anon
 from pymigrate.mm.faults.wp_fault import stored
 from pymigrate.mm.frames.frames import folio_of, new_frames, update_frames
+from pymigrate.mm.frames.mlock import count_mlocked
 from pymigrate.mm.frames.page_alloc import freed_on_error
 from pymigrate.mm.frames.placement import Placement, Prefer, ThisNode, Within, placement
 from pymigrate.mm.spaces.anon_pages import anon_page_state
@@ -156,6 +157,8 @@ def _map_huge(vmf: VmFault, policy: Mempolicy | None, a: int, b: int) -> int:
         if start < stop and vmf.is_store:
             _set_zeroed(vmf, start, stop)
     machine.counters.add("thp_fault_alloc", (end - low) >> HPAGE_PMD_ORDER)
+    if frame.flags & FrameFlag.MLOCKED:
+        count_mlocked(machine, end - low)
     return min(b, end)
 
 

@@ -29,12 +29,7 @@ from pymigrate.mm.frames.frames import (
     folio_of,
     update_frames,
 )
-from pymigrate.mm.frames.lru_batches import (
-    lru_add_drain,
-    lru_add_drain_all,
-    mlocked_pfns,
-    waiting_pfns,
-)
+from pymigrate.mm.frames.lru_batches import in_batches, lru_add_drain, lru_add_drain_all
 from pymigrate.mm.frames.page_alloc import alloc_run
 from pymigrate.mm.frames.placement import placement
 from pymigrate.mm.spaces.anon_pages import anon_page_state, kill_for_memory, vma_policies
@@ -224,7 +219,7 @@ def _idle(machine: Machine, run: PteRun) -> Iterator[Source]:
 def _drain(machine: Machine, work: MigrateVma) -> None:
     """Let no collected page wait for its LRU list. Mirrors migrate_device_unmap()."""
     lru_add_drain(machine, work.task.cpu)
-    waiting = waiting_pfns(machine) | mlocked_pfns(machine)
+    waiting = in_batches(machine)
     runs = [source.run for source in work.sources if source.run] if waiting else []
     if any(
         start <= pfn < start + nr

@@ -10,7 +10,7 @@ from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults import filemap
 from pymigrate.mm.faults.anon_fault import STORED, VmFault, map_anon
 from pymigrate.mm.frames.frames import alike_parts, extents_between, extents_of, update_frames
-from pymigrate.mm.frames.lru_batches import lru_add_drain, mlocked_pfns, waiting_pfns
+from pymigrate.mm.frames.lru_batches import in_batches, lru_add_drain
 from pymigrate.mm.frames.page_alloc import alloc_run
 from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.spaces.rmap import anon_vma_prepare, remove_rmap
@@ -90,6 +90,6 @@ def _can_reuse_anon(vmf: VmFault, run: PteRun, frame: Frame) -> bool:
 
 def _waits(machine: Machine, run: PteRun) -> bool:
     """Whether a page of *run* waits in some CPU's batch."""
-    waiting = {*waiting_pfns(machine), *mlocked_pfns(machine)}
+    waiting = in_batches(machine)
     extents = extents_of(run) if waiting else []
     return any(start <= pfn < start + nr for start, nr in extents for pfn in waiting)

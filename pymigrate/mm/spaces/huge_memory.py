@@ -9,7 +9,9 @@ from collections.abc import Callable
 
 from pymigrate.mm.base.memmap import POISON_FRAME, Folio, Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.frames.frames import FrameEdits, extents_of, folio_of, update_frames
+from pymigrate.mm.frames.mlock import mlock_folios, munlock_folios
 from pymigrate.mm.spaces.hugetlb_pool import check_split
 from pymigrate.mm.spaces.rmap import mappings
 from pymigrate.mm.state.machine import Machine
@@ -58,6 +60,8 @@ def split_huge_pmds(machine: Machine, mm: Mm, a: int, b: int) -> None:
         ]
         mm.page_table.edit(pages)
         update_frames(machine, extents_of(part), _SPLIT[bool(run.flags & Pte.DIRTY)])
+        if machine.release.split_pmd_munlocks:
+            munlock_folios(machine, extents_of(part))
 
 
 def split_huge_pmd_at(machine: Machine, mm: Mm, page: int) -> None:
@@ -166,7 +170,7 @@ def _remap(machine: Machine, mm: Mm, folio: Folio, page: int) -> None:
             is_zeroed = part.frame.flags & FrameFlag.ZEROED and machine.release.split_drops_zeroed
             for vma, start, end in mm.parts(part.start + shift, part.start + part.nr + shift):
                 locked = part.frame.flags & FrameFlag.MLOCKED or vma.flags & Vm.LOCKED
-                extent = (start - shift, end - start)
+                extent = Extent(start - shift, end - start)
                 is_bad = part.frame.flags & FrameFlag.HWPOISON  # there is no way back to it
                 if is_bad or (is_zeroed and not locked):
                     flags = POISONED_ANON if is_bad else Pte.PRESENT
@@ -176,8 +180,4 @@ def _remap(machine: Machine, mm: Mm, folio: Folio, page: int) -> None:
                 part_folio = folio._replace(order=0)
                 entry_events(machine, REMOVE, mm, [run.clip(start, end)], part_folio)
                 if vma.flags & Vm.LOCKED:
-                    update_frames(machine, [extent], _locked)
-
-
-def _locked(frame: Frame) -> Frame:
-    return frame.with_flags(FrameFlag.MLOCKED)
+                    mlock_folios(machine, [extent])

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import Folio, Frame, FrameFlag, FrameRun
 from pymigrate.mm.base.pte import Pte, PteRun
-from pymigrate.mm.base.runs import RunMap
+from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.frames.frames import FrameEdits, extents_of, folio_of, frame_of, update_folio
+from pymigrate.mm.frames.mlock import count_munlocked, munlock_folios
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.task import Task
@@ -143,7 +144,9 @@ class _Removal:
                 left = frame.pmd_mapped(-1) if run.order else frame.mapped(-1)
                 if not frame.is_anon or frame.flags & FrameFlag.HUGETLB:
                     left = left.with_flags(dirty)
-                left = left.without_flags(self.clear)
+                if frame.flags & self.clear:
+                    count_munlocked(self.machine, found.nr)
+                    left = left.without_flags(self.clear)
                 if frame.order:
                     self._remove_large(found, left)
                 else:
@@ -188,7 +191,7 @@ class _Removal:
         for head, lost in self.partial.items():
             folio = folio_of(self.machine, head)
             if self.clear:
-                update_folio(self.machine, head, lambda f: f.without_flags(FrameFlag.MLOCKED))
+                munlock_folios(self.machine, [Extent(head, folio.nr)])
             if not folio.mapcount:
                 if any(lost[:-1]):
                     defer_split(self.machine, folio)

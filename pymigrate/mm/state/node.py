@@ -98,14 +98,17 @@ class Driver:
 
 @dataclass(slots=True, eq=False, repr=False)
 class LruBatch:
-    """Frames that one CPU has faulted in and not yet put on a list, oldest first.
+    """Frames that one CPU has taken in hand and not yet put on a list, oldest first.
 
-    They hold a reference, and under the multi-generational LRU they count as active. Mlocked
-    ones wait apart; those count as unevictable only once they are on their list.
+    They hold a reference. Those that were faulted in count as active under the multi-generational
+    LRU. Mlocked ones wait apart; those count as unevictable only once they are on their list. So
+    do those that advice lets go sooner (MADV_COLD) or for nothing (MADV_FREE).
     """
 
     waiting: list[int] = field(default_factory=list)
     mlocked: list[int] = field(default_factory=list)
+    deactivated: list[int] = field(default_factory=list)
+    lazyfreed: list[int] = field(default_factory=list)
 
 
 class CompactKnobs(NamedTuple):

@@ -48,7 +48,6 @@ engine.migrate: ASYNC_PASSES=3 SYNC_PASSES=7
 faults.filemap: RA_PAGES=32 FAULT_AROUND=16
 frames.buddy: MAX_PAGE_ORDER=10 NR_PAGE_ORDERS=11
 frames.hot_pages: NORMAL=1 TIERING=2 TIME_MASK=2097151
-frames.lru_batches: PAGEVEC_SIZE=31
 frames.memory_tiers: CHUNK_BITS=7 ADISTANCE_DRAM=576
 offline.contig: MAX_ALIGN=8 CLUSTER=32 TRIES=5
 offline.memory_hotplug: BLOCK_SIZE=134217728 BLOCK_NR=32768
@@ -67,10 +66,13 @@ state.policy: _TEXT_LIMIT=63
 OLD = """absent_anon_is_efault prot_none_is_absent weighted_interleave balancing_preferred_many
     second_sighting_fails folios_not_pages populate_stops_at_hole lru_gen split_drops_zeroed
     splits_partially_mapped mprotect_needs_dirty hugetlb_restores_reserve hmat_adistance
-    damon_migrates batches_flush scans_shared reclaim_swappiness cpuset_v1 interleave_index_bits"""
-OFF = "absent_anon_is_efault prot_none_is_absent mprotect_needs_dirty cpuset_v1"
+    damon_migrates batches_flush scans_shared reclaim_swappiness cpuset_v1 interleave_index_bits
+    pagevec_size migrated_thp_stays_mlocked"""
+OFF = """absent_anon_is_efault prot_none_is_absent mprotect_needs_dirty cpuset_v1
+    migrated_thp_stays_mlocked"""
 NEW = """merges_unfaulted_neighbour counts_proactive huge_zero_becomes_thp cpuset_may_be_emptied
-    demotes_in_cpusets reclaim_stops_early collapse_passes_gaps"""
+    demotes_in_cpusets reclaim_stops_early collapse_passes_gaps split_pmd_munlocks
+    migrated_thp_stays_mlocked"""
 # What a new one has that is not nothing.
 BEGINNINGS = {
     "Frame": {"cpupid": -1},
@@ -172,7 +174,7 @@ def test_kernels_differ_from_6_12_in_this() -> None:
         found = {key for key in flags[name] if flags[name][key] != flags["6.12"][key]} - {"name"}
         assert found == set(differences.split())
     assert [flags[name]["interleave_index_bits"] for name in ("6.1", "6.12")] == [32, 64]
-    assert [flags["6.12"][key] for key in NEW.split()] == [False] * 7
+    assert [key for key in NEW.split() if flags["6.12"][key]] == ["split_pmd_munlocks"]
     assert {key for key in OLD.split() if not flags["6.12"][key]} == set(OFF.split())
 
 
