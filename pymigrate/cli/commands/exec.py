@@ -17,8 +17,6 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.session import Request, session, state_path
 from pymigrate.views.told import trace
 
-INSIDE = "PYMIGRATE_EXEC"  # in the environment of a traced program: the state file it runs on
-
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("argv", metavar="COMMAND [ARGS]...", nargs=-1, required=True)
@@ -43,7 +41,7 @@ def command(
     asked = options.request()
     if shims:
         raise click.exceptions.Exit(_run_with_shims(asked, argv))
-    inside = os.environ.get(INSIDE)
+    inside = os.environ.get(host.INSIDE)
     if inside:
         _run_inside(asked, inside, argv)
     from pymigrate.native.support import check_support
@@ -58,10 +56,28 @@ def command(
     file = _opened(calls) if calls else None
     told = report.Options(options.verbose, summary, file, watch, partial(_write_trace, options))
     request = _with_state(asked)
-    environ = host.environment(request, os.environ.get("PATH", os.defpath))
+    path, folders = _with_programs(os.environ.get("PATH", os.defpath))
+    environ = host.environment(request, path)
     environ.pop("PYMIGRATE_TASK", None)
-    environ[INSIDE] = environ["PYMIGRATE_STATE"]
-    start.run(request, argv, environ, told)
+    environ[host.INSIDE] = environ["PYMIGRATE_STATE"]
+    if asked.ephemeral:
+        folders.append(os.path.dirname(environ["PYMIGRATE_STATE"]))
+    start.run(request, argv, environ, told, folders)
+
+
+def _with_programs(path: str) -> tuple[str, list[str]]:
+    """A PATH that finds the simulated programs where the host has none; directories made for it."""
+    from pymigrate.cli.shim_files import write_shims
+    from pymigrate.tools.programs import PROGRAMS
+
+    if all(host.find_command(name, path) for name in PROGRAMS):
+        return path, []
+    from tempfile import mkdtemp
+
+    folder = mkdtemp(prefix="pymigrate-")
+    write_shims(folder)
+    os.chmod(folder, 0o755)
+    return f"{path}{os.pathsep}{folder}", [folder]
 
 
 def _opened(path: str) -> TextIO:
