@@ -37,7 +37,7 @@ def do_migrate_pages(
     """
     lru_add_drain_all(machine)
     stayed = 0
-    pairs = node_pairs(old, new)
+    pairs = node_pairs(old, new, Nodemask.collect(machine.nodes))
     for source, dest in pairs:
         queue = _queue(machine, mm, source, move_all)
         stayed += queue.failed
@@ -54,12 +54,13 @@ def do_migrate_pages(
     return stayed
 
 
-def node_pairs(old: Nodemask, new: Nodemask) -> Iterator[tuple[int, int]]:
-    """The moves from node to node, in the order in which they are made.
+def node_pairs(old: Nodemask, new: Nodemask, there: Nodemask) -> Iterator[tuple[int, int]]:
+    """The moves from nodes that are *there* to others, in the order in which they are made.
 
-    A node is emptied before it is filled, as far as that is possible.
+    A node is emptied before it is filled, as far as that is possible. Other numbers of *old* have a
+    rank, too, but nothing to be moved: a call may name all that a mask has room for.
     """
-    left = set(old)
+    left = set(old & there)
     while True:
         found = None
         for source in sorted(left):

@@ -56,8 +56,19 @@ from tests.unit.mm.conftest import file_of, huge, loaded, with_task
     ],
 )
 def test_pairs_of_nodes_are_by_rank_and_vacate_first(old: str, new: str, pairs: str) -> None:
-    found = node_pairs(Nodemask.parse(old), Nodemask.parse(new))
+    found = node_pairs(Nodemask.parse(old), Nodemask.parse(new), Nodemask.parse("0-7"))
     assert " ".join(f"{s}>{d}" for s, d in found) == pairs
+
+
+@pytest.mark.parametrize("there", ["0", "0-1", "0,2", "1-3", "0,2,5", "0-5"])
+def test_nodes_that_are_not_there_change_only_the_ranks_of_others(there: str) -> None:
+    """All masks of six nodes, cut to those that are there as migrate_pages() cuts the new one."""
+    nodes = Nodemask.parse(there)
+    for old in map(Nodemask, range(64)):
+        for new in {nodes & Nodemask(bits) for bits in range(64)} - {Nodemask()}:
+            every = node_pairs(old, new, Nodemask.parse("0-5"))
+            expected = [pair for pair in every if pair[0] in nodes]
+            assert list(node_pairs(old, new, nodes)) == expected
 
 
 def migrate(machine: Machine, task: Task, old: str, new: str, move_all: bool = False) -> int:
