@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from pymigrate.errors import ERRNO
 from pymigrate.mm.state.machine import Machine
@@ -15,9 +14,12 @@ from pymigrate.native import abi
 from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
 from pymigrate.units import counted
-from pymigrate.views.told import changes
-from pymigrate.views.told.trace import Actor, Part
-from pymigrate.views.why import stayed
+
+if TYPE_CHECKING:
+    from pymigrate.views.told.changes import Snapshot
+    from pymigrate.views.told.trace import Actor, Part
+
+# What few runs tell is imported when they do, so that programs start fast.
 
 _MAX_ERRNO = 4095  # and what else is a small negative number
 _LOWEST_ADDR = 1 << 22  # that programs are loaded at
@@ -51,9 +53,9 @@ class Report:
         """*first* is the process with whose end the run ends for the user, and is no task yet."""
         self.first, self.options = first, options
         self.is_noting = options.summary or options.watch.events is not None
-        self._before = changes.snapshot(world.machine) if options.summary else None
+        self._before = _snapshot(world.machine) if options.summary else None
         self._parts: list[Part] = []
-        self._actor = Actor("", 0, 0)  # whose stop it is
+        self._actor: Actor | None = None  # whose stop it is
         self._success, self._left = 0, world.machine.left  # before it
         self._moved: dict[str, tuple[int, int]] = {}  # by the calls' name: calls, base pages
         self._stayed: dict[int, list[Left]] = {}  # of each process, after the last such call
@@ -61,6 +63,8 @@ class Report:
 
     def note(self, world: World, thread: Thread) -> None:
         """A thread has stopped: what follows is its doing."""
+        from pymigrate.views.told.trace import Actor
+
         self._flush()
         machine = world.machine
         task = machine.tasks.get(thread.process.pid)
@@ -79,6 +83,8 @@ class Report:
             shown = _NAMES.get(-result, "") if result < 0 else ""
             say(f"{thread.tid} {name}({', '.join(map(_word, args))}) = {shown or result}")
         if self.options.calls is not None:
+            import json
+
             call = {"pid": thread.process.pid, "tid": thread.tid, "call": name}
             self.options.calls.write(json.dumps(call | {"args": args, "result": result}) + "\n")
 
@@ -96,7 +102,9 @@ class Report:
 
     def _flush(self) -> None:
         events = self.options.watch.events
-        if events:
+        if events and self._actor:
+            from pymigrate.views.told.trace import Part
+
             self._parts.append(Part(self._actor, list(events)))
             events.clear()
 
@@ -115,6 +123,9 @@ class Report:
 
         Real processes come and go; what they leave behind is told.
         """
+        from pymigrate.views.told import changes
+        from pymigrate.views.why import stayed
+
         assert self._before is not None
         lines = [
             f"{counted(pages, 'page')} moved by {counted(calls, 'call')} of {name}\n"
@@ -124,6 +135,12 @@ class Report:
         lines += [f"{line}\n" for line in stayed.format_rows(rows)]
         found = changes.diff(self._before, world.machine, world.threads)
         return "".join(lines) + changes.format_diff(found)
+
+
+def _snapshot(machine: Machine) -> Snapshot:
+    from pymigrate.views.told import changes
+
+    return changes.snapshot(machine)
 
 
 def _word(value: int) -> str:

@@ -9,12 +9,9 @@ from __future__ import annotations
 import errno
 import gc
 import os
-import shutil
 import signal
 import sys
-import traceback
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import NoReturn
 
 from pymigrate import holder, session
@@ -39,16 +36,11 @@ class Refused(PymigrateError):  # noqa: N818  (an answer of the tracer, as the u
 
 
 def run(
-    request: Request,
-    argv: Sequence[str],
-    environ: dict[str, str],
-    options: Options,
-    folders: Sequence[str],
+    request: Request, argv: Sequence[str], environ: dict[str, str], options: Options
 ) -> NoReturn:
     """Become the program *argv*, traced. Raises PymigrateError if that cannot begin.
 
-    *folders* were made for this run, and are removed at its end. The paths of *request* are
-    absolute. Exits with 127 or 126 if there is no such program.
+    The paths of *request* are absolute. Exits with 127 or 126 if there is no such program.
     """
     ours, theirs = os.pipe(), os.pipe()  # from the tracer, to the tracer
     sys.stdout.flush()
@@ -57,7 +49,7 @@ def run(
         if not os.fork():
             os.close(ours[0])
             os.close(theirs[1])
-            _trace(partial(_hold, request, options, folders), ours[1], theirs[0], folders)
+            _trace(request, options, ours[1], theirs[0])
         os._exit(0)
     os.waitpid(middle, 0)
     os.close(ours[1])
@@ -88,9 +80,7 @@ def _become(argv: Sequence[str], environ: dict[str, str]) -> NoReturn:
         os._exit(NOT_FOUND if error.errno in (errno.ENOENT, errno.ENOTDIR) else NOT_EXECUTABLE)
 
 
-def _trace(
-    hold: Callable[[int, int], None], out: int, into: int, folders: Sequence[str]
-) -> NoReturn:
+def _trace(request: Request, options: Options, out: int, into: int) -> NoReturn:
     """Be the tracer: say one's number, take the program's, and answer it until it ends."""
     code = 1
     gc.enable()  # it may run for long
@@ -99,17 +89,17 @@ def _trace(
         os.write(out, b"%d\n" % os.getpid())
         with open(into, "rb", buffering=0) as asks:
             pid = int(asks.readline() or b"0")
-        hold(pid, out)
+        _hold(request, pid, options, out)
         code = 0
     except PymigrateError as error:
         _refuse(out, error.exit_code, str(error))
     except OSError as error:
         _refuse(out, 2, f"exec cannot trace programs: {error.strerror or error}")
     except Exception:  # noqa: BLE001  (nobody is above to tell of it)
+        import traceback
+
         traceback.print_exc()
     finally:
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
         os._exit(code)
 
 
@@ -121,7 +111,7 @@ def _refuse(out: int, code: int, text: str) -> None:
         say(text)
 
 
-def _hold(request: Request, options: Options, folders: Sequence[str], pid: int, out: int) -> None:
+def _hold(request: Request, pid: int, options: Options, out: int) -> None:
     """Hold the machine while *pid* and its descendants run."""
     path = session.state_path(request)
     session.check_free(path)
@@ -131,8 +121,8 @@ def _hold(request: Request, options: Options, folders: Sequence[str], pid: int, 
         store,
         machine,
     ):
+        lender = Lender(path, store)
         root = _private_root()
-        lender = Lender(path, store, [root, *folders])
         try:
             if pid in machine.tasks:
                 raise UnsupportedError(
@@ -144,13 +134,18 @@ def _hold(request: Request, options: Options, folders: Sequence[str], pid: int, 
             report = Report(world, pid, options)
             libc.seize(pid)
             world.begin(pid)
-            lender.note(world)
+            holder.note(path, [], root)
             tracer = Tracer(world, report, lambda: lender.between(world, tracer))
             _let_go(out)
+            gc.freeze()  # what there is stays
             tracer.run()
             lender.close(world)
         finally:
+            import shutil
+
             shutil.rmtree(root, ignore_errors=True)
+            if request.ephemeral:
+                shutil.rmtree(os.path.dirname(path), ignore_errors=True)
 
 
 def _let_go(out: int) -> None:
@@ -165,9 +160,12 @@ def _let_go(out: int) -> None:
 
 def _private_root() -> str:
     """A directory for private files, in memory if there is one."""
-    from tempfile import mkdtemp
+    folder = "/dev/shm"
+    if not os.access(folder, os.W_OK):
+        from tempfile import gettempdir
 
-    folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    root = mkdtemp(prefix=holder.PRIVATE, dir=folder)
+        folder = gettempdir()
+    root = os.path.join(folder, holder.PRIVATE + os.urandom(8).hex())
+    os.mkdir(root)
     os.chmod(root, 0o711)
     return root

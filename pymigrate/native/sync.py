@@ -29,7 +29,7 @@ from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.native import hostmem
 from pymigrate.native.hostmem import FILE, PRESENT, ZERO, Mapping, Pagemap, Region
 from pymigrate.native.libc import HiddenError
-from pymigrate.syscalls import mempolicy, mmap
+from pymigrate.syscalls import mmap
 from pymigrate.uapi import MPOL
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, huge_ceil, huge_floor
 
@@ -285,6 +285,8 @@ class Memory:
         for known in [known for known in self.moved if known[0] < b and a < known[1]]:
             low, high, policy = max(known[0], a), min(known[1], b), known[2]
             if policy is not None:
+                from pymigrate.syscalls import mempolicy  # few programs need it
+
                 mode = int(policy.mode) | policy.flags
                 at, size = low << PAGE_SHIFT, high - low << PAGE_SHIFT
                 mempolicy.mbind(machine, task, at, size, mode, policy.user_nodes, 0)

@@ -10,8 +10,8 @@ from functools import partial
 
 from pymigrate.errors import ERRNO, KernelError, UnsupportedError
 from pymigrate.native import abi, libc, vdso
-from pymigrate.native.calls import writes
 from pymigrate.native.calls.table import HANDLERS, Handler
+from pymigrate.native.hostmem import read_file
 from pymigrate.native.report import Report
 from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
@@ -128,6 +128,8 @@ class Tracer:
             self.world.executed(thread, former)
             vdso.patch(thread.tid)
             if thread.process.may_write:
+                from pymigrate.native.calls import writes  # few programs need it
+
                 thread.process.may_write = writes.has_open(self.world, thread)
             self._resume(thread)
         elif event == libc.EVENT_EXIT:
@@ -174,6 +176,8 @@ class Tracer:
         """A call begins or ends, of a thread that is followed call by call."""
         stop = libc.syscall_info(thread.tid)
         if stop.op == libc.ENTRY:
+            from pymigrate.native.calls import writes
+
             thread.sp = stop.sp
             result = self._try(partial(writes.at_entry, nr=stop.nr), thread, stop.args)
             if result is not None:
@@ -223,8 +227,7 @@ def _clone_flags(tid: int) -> int:
 def _parent(tid: int) -> int:
     """The parent of a process, on the host. Raises ProcessLookupError."""
     try:
-        with open(f"/proc/{tid}/stat", encoding="utf-8", errors="replace") as file:
-            return int(file.read().rpartition(") ")[2].split()[1])
+        return int(read_file(f"/proc/{tid}/stat").rpartition(b") ")[2].split()[1])
     except OSError:
         raise ProcessLookupError(tid) from None
 

@@ -140,14 +140,14 @@ class World:
         task = self.machine.tasks.get(thread.tid)
         if process.is_finished or not process.is_begun or task is None:
             return
-        process.is_finished = not process.borrows
         if process.is_looked_at or process.borrows:
             self.sync(thread)
-            return
-        copied = task.mm if process.forked_from else None
-        if not process.memory.finish(self.machine, task, copied):
-            self._copy(process)
-            process.memory.finish(self.machine, task, None)
+        else:
+            copied = task.mm if process.forked_from else None
+            if not process.memory.finish(self.machine, task, copied):
+                self._copy(process)
+                process.memory.finish(self.machine, task, None)
+        process.is_finished = not process.borrows
 
     def gone(self, tid: int) -> None:
         """A thread has ended."""
@@ -243,7 +243,7 @@ class World:
         if owner.forked_from is not None:
             self.part(owner)
         task = self.machine.tasks.get(thread.tid)
-        if task is not None and not owner.has_ended:
+        if task is not None and not (owner.has_ended or owner.is_finished):
             owner.is_new, owner.is_looked_at = False, True
             owner.memory.sync(self.machine, task, a, b, lambda: self._part_forks(owner))
 
@@ -317,6 +317,15 @@ def _status(pid: int) -> dict[str, str]:
     text = read_file(f"/proc/{pid}/status").decode("utf-8", "surrogateescape")
     pairs = (line.partition(":") for line in text.splitlines())
     return {name: value.strip() for name, _, value in pairs}
+
+
+def parent_of(pid: int) -> tuple[int, int]:
+    """The process of a thread, and that one's parent; 0 of one that is gone."""
+    try:
+        known = _status(pid)
+    except OSError:
+        return 0, 0
+    return int(known["Tgid"]), int(known["PPid"])
 
 
 def _euid(known: dict[str, str]) -> int:

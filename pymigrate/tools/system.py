@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.state.cost import Tally, estimate
@@ -15,10 +16,12 @@ from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.mm.state.task import Region as NamedRegion
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Cpumask, Nodemask
-from pymigrate.syscalls.mempolicy import PolicyAnswer
 from pymigrate.tools.program import Libnuma, Policy, Process, Region, Run, Shared
 from pymigrate.uapi import MPOL_F_NODE
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, page_range, pages_of
+
+if TYPE_CHECKING:
+    from pymigrate.syscalls.mempolicy import PolicyAnswer
 
 MMAP_TOP = 0x7FFFF7C00000  # below the libraries, when nothing is randomized
 _NOTHING: Mapping[str, str] = MappingProxyType({})

@@ -55,7 +55,9 @@ LAYERS = {
     "pymigrate.native": """
         abi hostmem support libc seccomp sync tracee world calls vdso report tracer lender start
     """.split(),
-    "pymigrate.native.calls": "overlay paths writes files cgroups memory numa system table".split(),
+    "pymigrate.native.calls": """
+        private writes overlay walk paths files cgroups memory numa system table
+    """.split(),
     "pymigrate.cli": """
         shim_files host shim common call program bad_pages declared
         render tree_writer main roff commands

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import partial
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from pymigrate.cli import host
-from pymigrate.cli.call import watch_of, write_chrome
-from pymigrate.cli.common import Options, common_options, trace_options, with_options
+from pymigrate.cli.common import Options, common_options, say, trace_options, with_options
 from pymigrate.errors import UnsupportedError
-from pymigrate.mm.state.machine import Machine
-from pymigrate.session import Request, session, state_path
-from pymigrate.views.told import trace
+from pymigrate.mm.state.scope import UNWATCHED, Watch
+from pymigrate.session import Request, environment, session, state_path
+
+if TYPE_CHECKING:
+    from pymigrate.mm.state.machine import Machine
+    from pymigrate.views.told import trace
+
+INSIDE = "PYMIGRATE_EXEC"  # in the environment of a traced program: the state file it runs on
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -41,7 +44,7 @@ def command(
     asked = options.request()
     if shims:
         raise click.exceptions.Exit(_run_with_shims(asked, argv))
-    inside = os.environ.get(host.INSIDE)
+    inside = os.environ.get(INSIDE)
     if inside:
         _run_inside(asked, inside, argv)
     from pymigrate.native.support import check_support
@@ -49,35 +52,17 @@ def command(
     check_support()
     from pymigrate.native import report, start
 
-    if options.chrome:
-        write_chrome(Machine(), options.chrome, [])  # it can be written
-        options = options._replace(chrome=os.path.abspath(options.chrome))
-    watch = watch_of(options.trace, options.steps, options.chrome, times=False)
+    watch, write = UNWATCHED, report.keep_nothing
+    if options.trace or options.steps or options.chrome:
+        options, watch = _watched(options)
+        write = partial(_write_trace, options)
     file = _opened(calls) if calls else None
-    told = report.Options(options.verbose, summary, file, watch, partial(_write_trace, options))
+    told = report.Options(options.verbose, summary, file, watch, write)
     request = _with_state(asked)
-    path, folders = _with_programs(os.environ.get("PATH", os.defpath))
-    environ = host.environment(request, path)
+    environ = environment(request, os.environ.get("PATH", os.defpath))
     environ.pop("PYMIGRATE_TASK", None)
-    environ[host.INSIDE] = environ["PYMIGRATE_STATE"]
-    if asked.ephemeral:
-        folders.append(os.path.dirname(environ["PYMIGRATE_STATE"]))
-    start.run(request, argv, environ, told, folders)
-
-
-def _with_programs(path: str) -> tuple[str, list[str]]:
-    """A PATH that finds the simulated programs where the host has none; directories made for it."""
-    from pymigrate.cli.shim_files import write_shims
-    from pymigrate.tools.programs import PROGRAMS
-
-    if all(host.find_command(name, path) for name in PROGRAMS):
-        return path, []
-    from tempfile import mkdtemp
-
-    folder = mkdtemp(prefix="pymigrate-")
-    write_shims(folder)
-    os.chmod(folder, 0o755)
-    return f"{path}{os.pathsep}{folder}", [folder]
+    environ[INSIDE] = environ["PYMIGRATE_STATE"]
+    start.run(request, argv, environ, told)
 
 
 def _opened(path: str) -> TextIO:
@@ -91,8 +76,25 @@ def _opened(path: str) -> TextIO:
         ) from None
 
 
+# What few runs need is imported when they do, so that programs start fast.
+
+
+def _watched(options: Options) -> tuple[Options, Watch]:
+    """What is to be noted of folios, and the options with a path that holds everywhere."""
+    from pymigrate.cli.call import watch_of, write_chrome
+    from pymigrate.mm.state.machine import Machine
+
+    if options.chrome:
+        write_chrome(Machine(), options.chrome, [])  # it can be written
+        options = options._replace(chrome=os.path.abspath(options.chrome))
+    return options, watch_of(options.trace, options.steps, options.chrome, times=False)
+
+
 def _write_trace(options: Options, machine: Machine, parts: Sequence[trace.Part]) -> None:
     """Print what was traced, beside what the command prints, or write it into a file."""
+    from pymigrate.cli.call import write_chrome
+    from pymigrate.views.told import trace
+
     if options.chrome:
         write_chrome(machine, options.chrome, parts)
     if options.trace or (options.steps and not options.chrome):
@@ -119,12 +121,14 @@ def _run_inside(request: Request, inside: str, argv: tuple[str, ...]) -> None:
     try:
         os.execvp(argv[0], argv)
     except OSError as error:
-        host.say(f"{argv[0]}: {error.strerror}")
+        say(f"{argv[0]}: {error.strerror}")
         raise click.exceptions.Exit(127 if isinstance(error, FileNotFoundError) else 126) from None
 
 
 def _run_with_shims(asked: Request, argv: tuple[str, ...]) -> int:
     """Run a command that finds the simulated machine's programs; the exit code is the command's."""
+    from pymigrate.cli import host
+
     with host.kept(asked) as request:
         with session(request, host.quiet if asked.ephemeral else host.say):
             pass  # it is booted, and can be used
@@ -135,6 +139,6 @@ def _run_with_shims(asked: Request, argv: tuple[str, ...]) -> int:
                 raise click.UsageError(f"{argv[0]}: Permission denied") from None
             if found is None:
                 raise click.UsageError(f"{argv[0]}: No such file or directory")
-            environ = host.environment(request, path)
+            environ = environment(request, path)
             environ.pop("PYMIGRATE_TASK", None)
             return host.execute(argv, environ)

@@ -10,15 +10,19 @@ import os
 import re
 import struct
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError, UnsupportedError
 from pymigrate.native import abi
-from pymigrate.native.calls.overlay import is_still
-from pymigrate.native.calls.paths import Place, answered_path, inside_of, resolve
-from pymigrate.native.calls.writes import is_constant, is_writable
+from pymigrate.native.calls.paths import resolve
+from pymigrate.native.calls.private import answered_path, inside_of
 from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
 from pymigrate.views.entries import Dir, File, Link
+
+if TYPE_CHECKING:
+    from pymigrate.native.calls.overlay import Overlay
+    from pymigrate.native.calls.walk import Place
 
 Args = tuple[int, ...]
 _O_ACCMODE, _O_WRONLY, _O_RDWR = 3, 1, 2
@@ -69,14 +73,14 @@ def _open(world: World, thread: Thread, dirfd: int, number: int, args: Args, fla
         thread.at_end = lambda result: _opened(thread, result)
     if mode != _O_WRONLY and place.entry.text is None:
         raise KernelError("EACCES", f"{place.path} cannot be read")
-    if not is_still(place.path):
+    if not place.overlay.is_still(place.path):
         world.sync_all()
     text = place.entry.text() if place.entry.text is not None else ""
     path = _private(world, place.path)
     if path in world.given or not os.path.isfile(path):
-        write_anew(path, text, _mode(place.path))
+        write_anew(path, text, _mode(place.overlay, place.path))
     else:  # it is the one that stat() has told of
-        _fill_file(path, text, _mode(place.path))
+        _fill_file(path, text, _mode(place.overlay, place.path))
     world.given.add(path)
     thread.change_path(number, args[number], path)
 
@@ -84,7 +88,7 @@ def _open(world: World, thread: Thread, dirfd: int, number: int, args: Args, fla
 def _check_writable(world: World, thread: Thread, place: Place) -> None:
     if world.note_credentials(thread).uid:
         raise KernelError("EACCES", f"{place.path} belongs to root")
-    if not is_writable(place.path) and not is_constant(place.path):
+    if not place.overlay.is_settable(place.path):
         raise UnsupportedError(f"writing to {place.path} cannot be simulated yet")
 
 
@@ -195,12 +199,12 @@ def read_again(world: World, thread: Thread, args: Args) -> None:
         place = resolve(world, thread, abi.AT_FDCWD, path)
         if place is None or not isinstance(place.entry, File) or place.entry.text is None:
             return
-        if not is_still(path):
+        if not place.overlay.is_still(path):
             world.sync_all()
         text = place.entry.text()
         fd = f"/proc/{thread.tid}/fd/{args[0] & 0xFFFFFFFF}"
         with suppress(OSError):
-            _fill_file(fd, text, _mode(path))
+            _fill_file(fd, text, _mode(place.overlay, path))
 
 
 def _name(
@@ -277,7 +281,7 @@ def _redirect(world: World, thread: Thread, place: Place, number: int, args: Arg
     if isinstance(place.entry, Dir):
         _fill(world, path, place)
     else:
-        _put(world, path, place.entry, place.path)
+        _put(world, path, place.entry, place)
     thread.change_path(number, args[number], path)
 
 
@@ -297,9 +301,9 @@ def _private(world: World, path: str) -> str:
     return private
 
 
-def _mode(path: str) -> int:
+def _mode(overlay: Overlay, path: str) -> int:
     """The mode of a private file; its owner is root of the simulated machine."""
-    return _MODES[is_writable(path) or is_constant(path)]
+    return _MODES[overlay.is_settable(path)]
 
 
 def write_anew(path: str, text: str, mode: int) -> None:
@@ -318,8 +322,8 @@ def _fill_file(path: str, text: str, mode: int) -> None:
     os.chmod(path, mode)
 
 
-def _put(world: World, path: str, entry: File | Link | Dir, simulated: str) -> None:
-    """Let there be something of an entry's kind, whatever it holds."""
+def _put(world: World, path: str, entry: File | Link | Dir, place: Place, name: str = "") -> None:
+    """Let there be something of an entry's kind, whatever it holds: of *place*, or below it."""
     if isinstance(entry, Dir):
         os.makedirs(path, exist_ok=True)
     elif isinstance(entry, Link):
@@ -327,7 +331,7 @@ def _put(world: World, path: str, entry: File | Link | Dir, simulated: str) -> N
             _remove(path)
             os.symlink(entry.target, path)
     elif path in world.given or not os.path.isfile(path):
-        write_anew(path, "", _mode(simulated))
+        write_anew(path, "", _mode(place.overlay, place.path + name))
         world.given.discard(path)
 
 
@@ -350,7 +354,7 @@ def _fill(world: World, path: str, place: Place) -> None:
     for name in set(os.listdir(path)) - entries.keys():
         _remove(f"{path}/{name}")
     for name, entry in entries.items():
-        _put(world, f"{path}/{name}", entry, f"{place.path}/{name}")
+        _put(world, f"{path}/{name}", entry, place, f"/{name}")
 
 
 def _remove(path: str) -> None:

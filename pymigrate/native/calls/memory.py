@@ -10,7 +10,6 @@ from pymigrate.native import abi
 from pymigrate.native.sync import unmap
 from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
-from pymigrate.syscalls import madvise as advice_calls
 from pymigrate.syscalls import mmap as mmap_calls
 from pymigrate.units import HPAGE_PMD_ORDER, HPAGE_SIZE, PAGE_SHIFT, PAGE_SIZE, pages_of
 
@@ -129,6 +128,8 @@ def madvise(world: World, thread: Thread, args: Args) -> int | None:
     advice &= 0xFFFFFFFF
     if advice not in _ANSWERED and (advice not in _FOLLOWED or not _is_known(thread)):
         return None
+    from pymigrate.syscalls import madvise as advice_calls  # few programs need it
+
     world.sync_range(thread, addr & -PAGE_SIZE, min(length, 1 << 47))
     thread.process.memory.changed()
     if advice in _ANSWERED:

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.state.task import Task
+from pymigrate.native.calls.writes import is_constant, is_writable
 from pymigrate.native.tracee import Process, Thread
 from pymigrate.native.world import World
 from pymigrate.syscalls.checks import check_access
@@ -43,11 +44,6 @@ _STAT_STATE, _STAT_CPU = 0, 36  # fields behind the comm
 def is_owned(path: str) -> bool:
     """Whether nothing of the host is to be seen at *path*, which is absolute and has no links."""
     return _OWNED.match(path) is not None
-
-
-def is_still(path: str) -> bool:
-    """Whether the file at *path* says the same whatever processes touch."""
-    return _STILL.fullmatch(path) is not None
 
 
 class Overlay:
@@ -86,6 +82,14 @@ class Overlay:
         except KernelError as error:
             raise KernelError("EACCES", error.why) from None
         return ""
+
+    def is_still(self, path: str) -> bool:
+        """Whether the file at *path* says the same whatever processes touch."""
+        return _STILL.fullmatch(path) is not None
+
+    def is_settable(self, path: str) -> bool:
+        """Whether the file at *path* may be opened for writing."""
+        return is_writable(path) or is_constant(path)
 
     def hides(self, path: str) -> bool:
         """Whether the host's *path* must not be seen: that of a process that is not simulated."""

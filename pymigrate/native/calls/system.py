@@ -8,7 +8,6 @@ from pymigrate.errors import KernelError
 from pymigrate.native import abi
 from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
-from pymigrate.views.proc.meminfo import meminfo
 
 Args = tuple[int, ...]
 # Of struct sysinfo: total, free, shared and buffer memory, then swap; and the unit of all of them.
@@ -40,6 +39,8 @@ def sysinfo(world: World, thread: Thread, args: Args) -> None:
     def told(result: int) -> None:
         if result:
             return
+        from pymigrate.views.proc.meminfo import meminfo  # few programs need it
+
         world.sync_all()
         kb = meminfo(world.machine)
         names = ("MemTotal", "MemFree", "Shmem", "Buffers", "SwapTotal", "SwapFree")

@@ -12,7 +12,7 @@ from pymigrate.errors import KernelError, UnsupportedError
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.native import abi
-from pymigrate.native.calls.paths import answered_path, inside_of
+from pymigrate.native.calls.private import answered_path, inside_of
 from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
 from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
