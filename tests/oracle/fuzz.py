@@ -116,7 +116,7 @@ def fuzz(series: str, kind: str, seed: int, numbers: Iterable[int], folder: Path
     steps = sum(len(case["steps"]) for case in cases.values())
     release = ", ".join(sorted(fuzzing.releases))
     _say(
-        f"Linux {release}: {answered} programs of {steps} steps, {len(differences)} differ;"
+        f"Linux {release}: {answered} programs of {steps} steps, {len(differences)} differ"
         f" ({len(first)} in a single run); {answered / minutes:.0f} programs a minute"
     )
     if fuzzing.releases - {REFERENCE[series]}:

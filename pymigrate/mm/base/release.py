@@ -48,6 +48,8 @@ class Release(NamedTuple):
     hugetlb_restores_reserve: bool = True
     # The abstract distance of memory follows from the HMAT (since 6.7).
     hmat_adistance: bool = True
+    # Entries of a large folio that follow each other are unmapped at once (before: each).
+    removes_rmap_in_batches: bool = True
     # The entries of up to 512 base pages are flushed from the TLB at once (before: each).
     batches_flush: bool = True
     # DAMON has the schemes migrate_hot and migrate_cold (since 6.11).
@@ -93,6 +95,7 @@ RELEASES: Mapping[str, Release] = {
         hugetlb_restores_reserve=False,
         hmat_adistance=False,
         damon_migrates=False,
+        removes_rmap_in_batches=False,
         batches_flush=False,
         scans_shared=False,
         reclaim_swappiness=False,

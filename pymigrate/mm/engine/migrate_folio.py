@@ -171,12 +171,14 @@ class FolioMover:
         """Note that the folio lies at its destination now."""
         del self.in_hand[work.pfn]
         dirty = FrameFlag.DIRTY if any(m.run.flags & Pte.DIRTY for m in work.entries) else 0
-        stale = 0
+        stale, lost = 0, FrameFlag.HWPOISON  # a bad page stays where it is
+        if not self.machine.release.splits_partially_mapped:
+            lost |= FrameFlag.PARTIALLY_MAPPED
         if work.is_hugetlb and not work.is_temporary:
             stale = folio_of(self.machine, work.dst).flags & FrameFlag.DIRTY
         for run in folio.runs:
             extent = (work.dst + run.start - work.pfn, run.nr)
-            frame = run.frame.without_flags(FrameFlag.HWPOISON)  # a bad page stays where it is
+            frame = run.frame.without_flags(lost)
             (frame,) = migrated(self.machine, States.same(frame), [run.nr])
             self.moves.frames.set([extent], frame.with_flags(dirty | stale))
         if work.is_hugetlb:
@@ -188,7 +190,7 @@ class FolioMover:
         old = PteRun(work.page, work.nr, (work.pfn,), work.order)
         new = PteRun(work.page, work.nr, (work.dst,), work.order)
         self.moves.add(old, new, folio.frame)
-        if folio.flags & FrameFlag.PARTIALLY_MAPPED:
+        if folio.flags & FrameFlag.PARTIALLY_MAPPED & ~lost:
             self.machine.counters.add("thp_deferred_split_page")
 
     def undo(self, work: Work) -> None:

@@ -148,7 +148,7 @@ class _Removal:
                     count_munlocked(self.machine, found.nr)
                     left = left.without_flags(self.clear)
                 if frame.order:
-                    self._remove_large(found, left)
+                    self._remove_large(found, left, bool(run.order))
                 else:
                     self._set(found.start, found.nr, left)
 
@@ -158,17 +158,20 @@ class _Removal:
         else:
             self.edits.set([(start, nr)], left)
 
-    def _remove_large(self, found: FrameRun, left: Frame) -> None:
+    def _remove_large(self, found: FrameRun, left: Frame, is_huge: bool) -> None:
         """Whole folios that are alike are settled at once; parts of one when all are known."""
         start, nr, _ = found
         mask = (1 << left.order) - 1
         low, high = start + mask & ~mask, start + nr & ~mask
-        if low <= high:
-            if low < high:
-                self._set(low, high - low, left)
-            parts = [(start, low), (high, start + nr)]
-        else:
+        at_once = is_huge or self.machine.release.removes_rmap_in_batches
+        if low > high:
             parts = [(start, start + nr)]
+        else:
+            parts = [(start, low), (high, start + nr)]
+            if at_once and low < high:
+                self._set(low, high - low, left)
+            elif not at_once:
+                parts += [(head, head + mask + 1) for head in range(low, high, mask + 1)]
         for a, b in parts:
             if a < b:
                 self.edits.set([(a, b - a)], left)
@@ -178,6 +181,8 @@ class _Removal:
                     self.batches.add(head)
                     lost.append(False)
                 lost[-1] = lost[-1] or not left.mapcount
+                if not at_once:
+                    lost.append(False)  # each entry is a batch
 
     def finish(self) -> None:
         """Make the edits; free large folios that nothing maps, note those that a part still does.

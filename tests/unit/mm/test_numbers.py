@@ -67,7 +67,7 @@ OLD = """absent_anon_is_efault prot_none_is_absent weighted_interleave balancing
     second_sighting_fails folios_not_pages populate_stops_at_hole lru_gen split_drops_zeroed
     splits_partially_mapped mprotect_needs_dirty hugetlb_restores_reserve hmat_adistance
     damon_migrates batches_flush scans_shared reclaim_swappiness cpuset_v1 interleave_index_bits
-    pagevec_size migrated_thp_stays_mlocked"""
+    pagevec_size removes_rmap_in_batches migrated_thp_stays_mlocked"""
 OFF = """absent_anon_is_efault prot_none_is_absent mprotect_needs_dirty cpuset_v1
     migrated_thp_stays_mlocked"""
 NEW = """merges_unfaulted_neighbour counts_proactive huge_zero_becomes_thp cpuset_may_be_emptied

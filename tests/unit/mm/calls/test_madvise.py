@@ -6,6 +6,7 @@ from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.frames.frames import frame_of
+from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.state.machine import Machine, add_device
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
@@ -65,6 +66,7 @@ def test_absent_and_zero_pages_are_passed_over(machine: Machine, task: Task) -> 
     touch(machine, task, addr, PAGE, write=False)
     touch(machine, task, addr + 2 * PAGE, PAGE)
     madvise(machine, task, addr, 4 * PAGE, Madv.FREE)
+    lru_add_drain_all(machine)
     assert not frame_of(machine, 0).flags & FrameFlag.SWAPBACKED
 
 

@@ -5,21 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from pymigrate.mm.base.release import Kernel
-from pymigrate.scenario.boot.build import build
-from pymigrate.scenario.read.loader import load_text
-from pymigrate.scenario.spec.runner import Runner
+from tests.unit.mm.counting import MIGRATE, counted
 
-MACHINE = """\
-machine:
-  nodes:
-    0: {cpus: "0-1", memory: 512MiB}
-    1: {cpus: "2-3", memory: 512MiB}
-  thp: always
-tasks:
-  a: {cpus: "0", uid: 0}
-steps:
-"""
-MIGRATE = "migrate_pages, task: a, target: a, from: '0', to: '1'"
 # What unevictable_pgs_* have become once the steps are done.
 BASE = {"mlocked": 200, "culled": 200, "stranded": 100, "rescued": 100}
 THP = {"mlocked": 1024, "culled": 1024, "stranded": 1024, "rescued": 1024}
@@ -28,25 +15,15 @@ SPLIT = ["mmap 4MiB", "mlock", "mprotect, task: a, at: r, length: 4KiB, prot: r"
 NO_MORE = {"munlocked": 512, "rescued": 512}
 
 
-def counted(kernel: Kernel, steps: Sequence[str]) -> dict[str, int]:
-    """What a machine counts in *steps*: `mmap LENGTH`, a call on all of it, or a step."""
-    lines = []
-    for step in steps:
-        op, _, rest = step.partition(" ")
-        if op == "mmap":
-            step = f"mmap, task: a, as: r, length: {rest}"
-        elif not rest:
-            step = f"{op}, task: a, at: r"
-        lines.append(f"  - {{op: {step}}}\n")
-    scenario = load_text(MACHINE + "".join(lines))
-    machine = build(scenario, kernel)
-    for record in Runner(machine).run(scenario.steps):
-        assert record.get("ret", 0) >= 0, record
-    names = "pgactivate pgdeactivate pglazyfree".split()
-    unevictable = "culled rescued mlocked munlocked cleared stranded".split()
-    names += [f"unevictable_pgs_{name}" for name in unevictable]
-    found = {name.removeprefix("unevictable_pgs_"): machine.counters[name] for name in names}
-    return {name: nr for name, nr in found.items() if nr}
+_UNEVICTABLE = "culled rescued mlocked munlocked cleared stranded".split()
+NAMES = [*(f"unevictable_pgs_{name}" for name in _UNEVICTABLE)]
+NAMES += ["pgactivate", "pgdeactivate", "pglazyfree"]
+
+
+def lru_counts(kernel: Kernel, steps: Sequence[str]) -> dict[str, int]:
+    """What is counted of the LRU lists; unevictable_pgs_* by what follows."""
+    found = counted(kernel, steps, NAMES)
+    return {name.removeprefix("unevictable_pgs_"): nr for name, nr in found.items()}
 
 
 @pytest.mark.parametrize("kernel", ["6.1", "6.12", "7.2"])
@@ -67,7 +44,7 @@ def counted(kernel: Kernel, steps: Sequence[str]) -> dict[str, int]:
 def test_mlocked_pages_come_and_go(
     kernel: Kernel, steps: list[str], expected: dict[str, int]
 ) -> None:
-    assert counted(kernel, steps) == expected
+    assert lru_counts(kernel, steps) == expected
 
 
 @pytest.mark.parametrize(
@@ -90,7 +67,7 @@ def test_mlocked_pages_come_and_go(
 def test_huge_pages_lose_it_or_keep_it(
     kernel: Kernel, steps: list[str], expected: dict[str, int]
 ) -> None:
-    assert counted(kernel, steps) == expected
+    assert lru_counts(kernel, steps) == expected
 
 
 @pytest.mark.parametrize(
@@ -102,7 +79,7 @@ def test_huge_pages_lose_it_or_keep_it(
 )
 def test_what_stays_is_mapped_again(size: str, expected: dict[str, int]) -> None:
     pin = "pin, task: a, at: r, length: 12KiB, kind: short"
-    assert counted("6.12", [f"mmap {size}", "mlock", pin, MIGRATE]) == expected
+    assert lru_counts("6.12", [f"mmap {size}", "mlock", pin, MIGRATE]) == expected
 
 
 @pytest.mark.parametrize(
@@ -120,4 +97,4 @@ def test_what_stays_is_mapped_again(size: str, expected: dict[str, int]) -> None
 )
 def test_advice_goes_by_batches(kernel: Kernel, steps: list[str], expected: dict[str, int]) -> None:
     steps = [step.replace("advise ", "madvise, task: a, at: r, advice: ") for step in steps]
-    assert counted(kernel, [steps[0], "touch", *steps[1:]]) == expected
+    assert lru_counts(kernel, [steps[0], "touch", *steps[1:]]) == expected
