@@ -3,7 +3,7 @@
 `pymigrate exec` keeps its machine in memory. Beside the state file stands a socket then, FILE.exec:
 who wants the machine connects, is told when the file holds it, and gives it back by closing the
 connection. What lies there without anybody listening was left behind by one that was killed, with
-all its programs; FILE.tasks has their pids, and the directory of their private files.
+all its programs; FILE.tasks has their pids, and the directories that were made for them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from pymigrate.errors import StoreError
@@ -57,10 +57,10 @@ def holder_of(path: str) -> int:
     return 0
 
 
-def note(path: str, pids: Collection[int], folder: str) -> None:
+def note(path: str, pids: Collection[int], folders: Sequence[str]) -> None:
     """Write down what must go if this process is killed, at once or not at all. Raises OSError."""
     with open(path + TASKS + _NEW, "w", encoding="utf-8") as file:
-        json.dump({"pids": sorted(pids), "folder": folder}, file)
+        json.dump({"pids": sorted(pids), "folders": folders}, file)
     os.replace(path + TASKS + _NEW, path + TASKS)
 
 
@@ -69,13 +69,14 @@ def leftover(path: str) -> list[int]:
     try:
         with open(path + TASKS, encoding="utf-8") as file:
             found = json.load(file)
-        pids, folder = [int(pid) for pid in found["pids"]], str(found["folder"])
+        pids, folders = [int(pid) for pid in found["pids"]], list(map(str, found["folders"]))
     except (OSError, ValueError, KeyError, TypeError):
         return []
-    if os.path.basename(folder).startswith(PRIVATE):
-        from shutil import rmtree
+    for folder in folders:
+        if os.path.basename(folder).startswith(PRIVATE):
+            from shutil import rmtree
 
-        rmtree(folder, ignore_errors=True)
+            rmtree(folder, ignore_errors=True)
     return pids
 
 

@@ -146,15 +146,6 @@ def _boot(
     return boot
 
 
-def environment(request: Request, path: str) -> dict[str, str]:
-    """The environment of a command that is to work on the same machine, with shims on *path*."""
-    environ = {**os.environ, "PATH": path, "PYMIGRATE_STATE": os.path.abspath(state_path(request))}
-    environ.pop("PYMIGRATE_SCENARIO", None)
-    if request.scenario:
-        environ["PYMIGRATE_SCENARIO"] = os.path.abspath(request.scenario)
-    return environ
-
-
 def boot(request: Request, run: bool = False) -> tuple[Machine, Boot]:
     """Boot a scenario afresh, in place of what the state held; with *run*, run its steps too."""
     machine, booted = boot_scenario(scenario_path(request.scenario), run)

@@ -15,11 +15,12 @@ from pymigrate.cli.shim_files import is_shim, write_shims
 from pymigrate.errors import KernelError
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
-from pymigrate.session import Request, environment, session
+from pymigrate.session import Request, session, state_path
 from pymigrate.tools import programs
 from pymigrate.tools.program import SIGNALLED, Exit
 from pymigrate.tools.system import System, end, name_region
 
+INSIDE = "PYMIGRATE_EXEC"  # in the environment of a traced program: the state file it runs on
 DEFAULT_SIZE = 16 << 20  # that a real command's task touches
 _READERS = frozenset({"numastat", "pidof", "pgrep", "ps"})
 _SIGNALLED = 128
@@ -35,6 +36,8 @@ def run(argv: Sequence[str], request: Request, uid: int = 0, size: int | None = 
     the task of a real command is to touch.
     """
     request = request._replace(write=argv[0] not in _READERS)
+    if os.environ.get(INSIDE) == os.path.abspath(state_path(request)):
+        return _run_traced(argv, request)
     tell = quiet if request.ephemeral else say
     with kept(request) as request:
         with session(request, tell) as machine:
@@ -56,6 +59,31 @@ def run(argv: Sequence[str], request: Request, uid: int = 0, size: int | None = 
         finally:
             with session(request, tell) as machine:
                 end(machine, system.task.pid)
+
+
+def _run_traced(argv: Sequence[str], request: Request) -> int:
+    """Run a program as the real process that this is, a task of the machine under its own number.
+
+    It becomes the command of numactl, which has its policy and CPUs then.
+    """
+    with session(request, say) as machine:
+        task = machine.tasks.get(os.getpid()) or machine.shell_of(0)
+        system = System(machine, task, os.environ, _terminal_width())
+        outcome = programs.run(argv, system)
+        system.finish()
+        if outcome.command:
+            task.policy = system.task.policy
+            task.il_prev, task.il_weight = system.task.il_prev, system.task.il_weight
+            task.cpus, task.user_cpus = system.task.cpus, system.task.user_cpus
+    _write(outcome)
+    if not outcome.command:
+        return outcome.exit
+    try:
+        os.execvp(outcome.command[0], list(outcome.command))
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        _write(programs.not_found(outcome._replace(stdout="", stderr=""), reason))
+        return 1
 
 
 def execute(command: Sequence[str], environ: Mapping[str, str], pid: int = 0) -> int:
@@ -91,6 +119,15 @@ def execute(command: Sequence[str], environ: Mapping[str, str], pid: int = 0) ->
         for number, handler in before.items():
             signal.signal(number, handler)
     return code if code >= 0 else _SIGNALLED - code
+
+
+def environment(request: Request, path: str) -> dict[str, str]:
+    """The environment of a command that is to work on the same machine, with shims on *path*."""
+    environ = {**os.environ, "PATH": path, "PYMIGRATE_STATE": os.path.abspath(state_path(request))}
+    environ.pop("PYMIGRATE_SCENARIO", None)
+    if request.scenario:
+        environ["PYMIGRATE_SCENARIO"] = os.path.abspath(request.scenario)
+    return environ
 
 
 @contextmanager

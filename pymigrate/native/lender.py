@@ -10,6 +10,7 @@ import os
 import select
 import socket
 import time
+from collections.abc import Sequence
 
 from pymigrate import holder
 from pymigrate.native import libc
@@ -24,9 +25,12 @@ _LOOK = 0.002  # seconds between looks at a borrower that is traced itself
 class Lender:
     """Stores the machine, and lends it."""
 
-    def __init__(self, path: str, store: Store) -> None:
-        """Listen beside the state file *path*. Raises StoreError."""
-        self.path, self.store = path, store
+    def __init__(self, path: str, store: Store, folders: Sequence[str]) -> None:
+        """Listen beside the state file *path*; *folders* are for this run alone.
+
+        Raises StoreError.
+        """
+        self.path, self.store, self.folders = path, store, folders
         holder.forget(path)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o177)
@@ -68,14 +72,18 @@ class Lender:
         self._socket.close()
         holder.forget(self.path)
 
+    def note(self, world: World) -> None:
+        """Write down what must go if this process is killed."""
+        pids = world.threads.keys() & world.machine.tasks.keys()
+        holder.note(self.path, self._noted | pids, self.folders)
+        self._noted = pids
+
     def _save(self, world: World) -> None:
         """Write the machine; it is stored once the transaction ends.
 
         Until then the file has tasks that have ended since it was last stored.
         """
-        pids = world.threads.keys() & world.machine.tasks.keys()
-        holder.note(self.path, self._noted | pids, world.root)
-        self._noted = pids
+        self.note(world)
         self.store.save(world.machine)
 
     def _serve(self, world: World, tracer: Tracer) -> None:

@@ -11,7 +11,8 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NoReturn
 
 from pymigrate import holder, session
@@ -36,11 +37,16 @@ class Refused(PymigrateError):  # noqa: N818  (an answer of the tracer, as the u
 
 
 def run(
-    request: Request, argv: Sequence[str], environ: dict[str, str], options: Options
+    request: Request,
+    argv: Sequence[str],
+    environ: dict[str, str],
+    options: Options,
+    folders: Sequence[str],
 ) -> NoReturn:
     """Become the program *argv*, traced. Raises PymigrateError if that cannot begin.
 
-    The paths of *request* are absolute. Exits with 127 or 126 if there is no such program.
+    *folders* were made for this run, and are removed at its end. The paths of *request* are
+    absolute. Exits with 127 or 126 if there is no such program.
     """
     ours, theirs = os.pipe(), os.pipe()  # from the tracer, to the tracer
     sys.stdout.flush()
@@ -49,7 +55,7 @@ def run(
         if not os.fork():
             os.close(ours[0])
             os.close(theirs[1])
-            _trace(request, options, ours[1], theirs[0])
+            _trace(partial(_hold, request, options, folders), ours[1], theirs[0], folders)
         os._exit(0)
     os.waitpid(middle, 0)
     os.close(ours[1])
@@ -80,7 +86,9 @@ def _become(argv: Sequence[str], environ: dict[str, str]) -> NoReturn:
         os._exit(NOT_FOUND if error.errno in (errno.ENOENT, errno.ENOTDIR) else NOT_EXECUTABLE)
 
 
-def _trace(request: Request, options: Options, out: int, into: int) -> NoReturn:
+def _trace(
+    hold: Callable[[int, int], None], out: int, into: int, folders: Sequence[str]
+) -> NoReturn:
     """Be the tracer: say one's number, take the program's, and answer it until it ends."""
     code = 1
     gc.enable()  # it may run for long
@@ -89,7 +97,7 @@ def _trace(request: Request, options: Options, out: int, into: int) -> NoReturn:
         os.write(out, b"%d\n" % os.getpid())
         with open(into, "rb", buffering=0) as asks:
             pid = int(asks.readline() or b"0")
-        _hold(request, pid, options, out)
+        hold(pid, out)
         code = 0
     except PymigrateError as error:
         _refuse(out, error.exit_code, str(error))
@@ -100,6 +108,7 @@ def _trace(request: Request, options: Options, out: int, into: int) -> NoReturn:
 
         traceback.print_exc()
     finally:
+        _remove(folders)
         os._exit(code)
 
 
@@ -111,7 +120,7 @@ def _refuse(out: int, code: int, text: str) -> None:
         say(text)
 
 
-def _hold(request: Request, pid: int, options: Options, out: int) -> None:
+def _hold(request: Request, options: Options, folders: Sequence[str], pid: int, out: int) -> None:
     """Hold the machine while *pid* and its descendants run."""
     path = session.state_path(request)
     session.check_free(path)
@@ -121,8 +130,8 @@ def _hold(request: Request, pid: int, options: Options, out: int) -> None:
         store,
         machine,
     ):
-        lender = Lender(path, store)
         root = _private_root()
+        lender = Lender(path, store, [root, *folders])
         try:
             if pid in machine.tasks:
                 raise UnsupportedError(
@@ -134,18 +143,23 @@ def _hold(request: Request, pid: int, options: Options, out: int) -> None:
             report = Report(world, pid, options)
             libc.seize(pid)
             world.begin(pid)
-            holder.note(path, [], root)
+            lender.note(world)
             tracer = Tracer(world, report, lambda: lender.between(world, tracer))
             _let_go(out)
             gc.freeze()  # what there is stays
             tracer.run()
             lender.close(world)
         finally:
-            import shutil
+            _remove([root])
 
-            shutil.rmtree(root, ignore_errors=True)
-            if request.ephemeral:
-                shutil.rmtree(os.path.dirname(path), ignore_errors=True)
+
+def _remove(folders: Sequence[str]) -> None:
+    """Remove directories with all that they hold."""
+    if folders:
+        from shutil import rmtree  # programs start faster without it
+
+        for folder in folders:
+            rmtree(folder, ignore_errors=True)
 
 
 def _let_go(out: int) -> None:

@@ -103,7 +103,7 @@ def test_killed_at_any_moment(shell: Shell, who: str) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
         tracer = tracer_of(process.pid)
-        private = json.loads(Path(f"{shell.state}.tasks").read_text())["folder"]
+        private = json.loads(Path(f"{shell.state}.tasks").read_text())["folders"][0]
         below = children(process.pid)
         os.kill(tracer if who == "tracer" else process.pid, signal.SIGKILL)
         assert process.wait(timeout=60) == -signal.SIGKILL
@@ -168,11 +168,14 @@ def test_job_control(shell: Shell) -> None:
 
 def test_stopped_and_continued(shell: Shell) -> None:
     script = """
-        sh -c 'sleep 0.2; exit 3' & p=$!
-        sleep 0.05; kill -STOP $p; sleep 0.3; cut -d' ' -f3 /proc/$p/stat
-        grep State /proc/$p/status; kill -CONT $p; wait $p; echo $?
+        state() { cut -d' ' -f3 /proc/$p/stat; }
+        sh -c 'trap "exit 3" TERM; echo up > up; while :; do sleep 0.05; done' & p=$!
+        until [ -s up ]; do sleep 0.05; done
+        kill -STOP $p; until [ "$(state)" = T ]; do sleep 0.05; done; grep State /proc/$p/status
+        kill -CONT $p; until [ "$(state)" != T ]; do sleep 0.05; done
+        kill -TERM $p; wait $p; echo $?
     """
-    assert out(shell, script) == "T\nState:\tT (stopped)\n3\n"
+    assert out(shell, script) == "State:\tT (stopped)\n3\n"
 
 
 SHORT = """

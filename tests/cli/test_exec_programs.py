@@ -1,6 +1,7 @@
 """Programs that nobody here wrote, on the simulated machine: they print the scenario's figures."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -186,6 +187,33 @@ def test_python_with_libnuma(shell: Shell, whose: str) -> None:
         "refused -1",
         "errno 19",
     ]
+
+
+@needs("awk", "bash")
+def test_programs_that_the_host_lacks_are_ours(shell: Shell, tmp_path: Path) -> None:
+    boot(shell, "two-node")
+    (tmp_path / "bin").mkdir()
+    for name in ("awk", "bash", "cat", "grep", "kill", "sh", "sleep"):
+        found = shutil.which(name) or pytest.skip(f"not installed: {name}")
+        (tmp_path / "bin" / name).symlink_to(found)
+    env = shell.environment(PATH=str(tmp_path / "bin"), TMPDIR=str(tmp_path))
+    script = f"""
+        bash {PROGRAMS / "migrate.sh"} postgres 0 1
+        numactl -m 1 -C 5 sh -c 'numactl -s | grep -e policy -e physcpubind; cat /proc/$$/comm'
+        numactl -m 1 cat /proc/self/numa_maps | grep -c 'bind:1 heap anon=[0-9]* .*N1='
+        numactl -N 1 sh -c 'exit 7'; echo $?; numactl nosuch 2> /dev/null; echo $?
+        numactl -i all sleep 600 & until grep -q sleep /proc/$!/comm; do sleep 0.05; done
+        kill $!; wait $!; echo $?; memhog 4m
+    """
+    shell.write("script.sh", script)
+    outcome = shell.spawn("exec -- sh script.sh", env=env)
+    assert outcome.stdout.splitlines() == [
+        "need 115 MB, node 1 has 927 MB free",
+        "moved 29187 pages by /proc/vmstat",
+        "left on 0: 0",
+        *["policy: bind", "physcpubind: 5 ", "sh", "1", "7", "1", "143", "."],
+    ]
+    assert [path.name for path in tmp_path.glob("pymigrate-*")] == []
 
 
 # programs that look at the machine

@@ -24,7 +24,7 @@ def listening(path: Path) -> socket.socket:
 def test_what_a_killed_holder_has_left_goes(tmp_path: Path) -> None:
     path, private = tmp_path / "state.db", Path(tempfile.mkdtemp(prefix=holder.PRIVATE))
     (private / "proc").mkdir()
-    holder.note(str(path), [7, 8], str(private))
+    holder.note(str(path), [7, 8], [str(private)])
     listening(path).close()
     with holder.borrowed(str(path)) as gone:
         assert gone == [7, 8]
@@ -35,14 +35,14 @@ def test_what_a_killed_holder_has_left_goes(tmp_path: Path) -> None:
 
 def test_note_is_whole_at_any_time(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
-    holder.note(str(path), [7], "/x")
+    holder.note(str(path), [7], ["/x"])
     (tmp_path / "state.db.tasks.new").write_text('{"pids": [')  # killed as it wrote
     assert holder.leftover(str(path)) == [7]
     holder.forget(str(path))
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("text", ["", "[1]", '{"pids": ["x"], "folder": "/"}', '{"pids": [1]}'])
+@pytest.mark.parametrize("text", ["", "[1]", '{"pids": ["x"], "folders": []}', '{"pids": [1]}'])
 def test_notes_that_are_none(tmp_path: Path, text: str) -> None:
     path = tmp_path / "state.db"
     (tmp_path / "state.db.tasks").write_text(text)
@@ -52,7 +52,7 @@ def test_notes_that_are_none(tmp_path: Path, text: str) -> None:
 def test_other_directories_are_left_alone(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     kept.mkdir()
-    holder.note(str(tmp_path / "state.db"), [1], str(kept))
+    holder.note(str(tmp_path / "state.db"), [1], [str(kept)])
     assert holder.leftover(str(tmp_path / "state.db")) == [1]
     assert kept.exists()
 

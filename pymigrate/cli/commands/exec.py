@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from pymigrate.cli.common import Options, common_options, say, trace_options, with_options
+from pymigrate.cli import host
+from pymigrate.cli.common import Options, common_options, trace_options, with_options
 from pymigrate.errors import UnsupportedError
 from pymigrate.mm.state.scope import UNWATCHED, Watch
-from pymigrate.session import Request, environment, session, state_path
+from pymigrate.session import Request, session, state_path
 
 if TYPE_CHECKING:
     from pymigrate.mm.state.machine import Machine
     from pymigrate.views.told import trace
-
-INSIDE = "PYMIGRATE_EXEC"  # in the environment of a traced program: the state file it runs on
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -44,7 +43,7 @@ def command(
     asked = options.request()
     if shims:
         raise click.exceptions.Exit(_run_with_shims(asked, argv))
-    inside = os.environ.get(INSIDE)
+    inside = os.environ.get(host.INSIDE)
     if inside:
         _run_inside(asked, inside, argv)
     from pymigrate.native.support import check_support
@@ -59,10 +58,28 @@ def command(
     file = _opened(calls) if calls else None
     told = report.Options(options.verbose, summary, file, watch, write)
     request = _with_state(asked)
-    environ = environment(request, os.environ.get("PATH", os.defpath))
+    path, folders = _with_programs(os.environ.get("PATH", os.defpath))
+    environ = host.environment(request, path)
     environ.pop("PYMIGRATE_TASK", None)
-    environ[INSIDE] = environ["PYMIGRATE_STATE"]
-    start.run(request, argv, environ, told)
+    environ[host.INSIDE] = environ["PYMIGRATE_STATE"]
+    if asked.ephemeral:
+        folders.append(os.path.dirname(environ["PYMIGRATE_STATE"]))
+    start.run(request, argv, environ, told, folders)
+
+
+def _with_programs(path: str) -> tuple[str, list[str]]:
+    """A PATH that finds the simulated programs where the host has none; directories made for it."""
+    from pymigrate.cli.shim_files import write_shims
+    from pymigrate.tools.programs import PROGRAMS
+
+    if all(host.find_command(name, path) for name in PROGRAMS):
+        return path, []
+    from tempfile import mkdtemp
+
+    folder = mkdtemp(prefix="pymigrate-")
+    write_shims(folder)
+    os.chmod(folder, 0o755)
+    return f"{path}{os.pathsep}{folder}", [folder]
 
 
 def _opened(path: str) -> TextIO:
@@ -121,14 +138,12 @@ def _run_inside(request: Request, inside: str, argv: tuple[str, ...]) -> None:
     try:
         os.execvp(argv[0], argv)
     except OSError as error:
-        say(f"{argv[0]}: {error.strerror}")
+        host.say(f"{argv[0]}: {error.strerror}")
         raise click.exceptions.Exit(127 if isinstance(error, FileNotFoundError) else 126) from None
 
 
 def _run_with_shims(asked: Request, argv: tuple[str, ...]) -> int:
     """Run a command that finds the simulated machine's programs; the exit code is the command's."""
-    from pymigrate.cli import host
-
     with host.kept(asked) as request:
         with session(request, host.quiet if asked.ephemeral else host.say):
             pass  # it is booted, and can be used
@@ -139,6 +154,6 @@ def _run_with_shims(asked: Request, argv: tuple[str, ...]) -> int:
                 raise click.UsageError(f"{argv[0]}: Permission denied") from None
             if found is None:
                 raise click.UsageError(f"{argv[0]}: No such file or directory")
-            environ = environment(request, path)
+            environ = host.environment(request, path)
             environ.pop("PYMIGRATE_TASK", None)
             return host.execute(argv, environ)

@@ -42,9 +42,9 @@ class FakeStore:
 
 def test_note_has_all_that_the_file_has_at_any_time(tmp_path: Path) -> None:
     store = FakeStore(tmp_path)
-    lender = Lender(str(tmp_path / "state.db"), cast(Store, store))
+    lender = Lender(str(tmp_path / "state.db"), cast(Store, store), ["/x"])
     machine = SimpleNamespace(tasks={1: None, 7: None, 8: None})
-    world = cast(World, SimpleNamespace(threads={7: None, 8: None}, machine=machine, root="/x"))
+    world = cast(World, SimpleNamespace(threads={7: None, 8: None}, machine=machine))
 
     def noted() -> set[int]:
         return set(json.loads((tmp_path / "state.db.tasks").read_text())["pids"])
