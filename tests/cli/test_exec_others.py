@@ -14,11 +14,71 @@ from pathlib import Path
 import pytest
 
 from pymigrate import load
-from tests.cli.conftest import Shell
+from tests.cli.conftest import ROOT, Shell
 from tests.cli.traced import MEMORY, NOBODY, WHY, exec_, needs, out, out_as, python
 
 if WHY:
     pytest.skip(WHY, allow_module_level=True)
+
+
+# hosts of other kinds
+
+OTHER_HOSTS = {
+    "before 6.7": """
+import fcntl
+def refuse(*_): raise OSError(25, "Inappropriate ioctl for device")
+fcntl.ioctl = refuse
+""",
+    "Yama": """
+import builtins, io
+real = builtins.open
+def other(path, *args, **kwargs):
+    if path == "/proc/sys/kernel/yama/ptrace_scope": return io.StringIO("3")
+    return real(path, *args, **kwargs)
+builtins.open = other
+""",
+}
+
+
+def other_host(shell: Shell, name: str) -> dict[str, str]:
+    """The environment of a pymigrate that finds itself on another host."""
+    folder = shell.folder / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(OTHER_HOSTS[name])
+    return shell.environment(PYTHONPATH=os.pathsep.join([str(folder), str(ROOT)]))
+
+
+def test_kernel_that_cannot_scan_pages(shell: Shell) -> None:
+    program = f"""{MEMORY}
+touch(0, 3)
+area[3 * 4096]
+call(SET, 2, mask(2), 64)
+touch(4, 4)
+print(places(0, 9), flush=True)
+if not os.fork():
+    touch(0, 1)
+    print(places(0, 2), flush=True)
+    os._exit(0)
+os.wait()
+for line in open("/proc/self/numa_maps"):
+    if int(line.split()[0], 16) == addr: print(*line.split()[1:4])
+"""
+    shell.write("program.py", program)
+    outcome = shell.spawn(
+        f"exec -- {sys.executable} -I -S program.py", env=other_host(shell, "before 6.7")
+    )
+    assert outcome.stderr == ""
+    assert outcome.stdout.splitlines() == [
+        "[0, 0, 0, -14, 1, 1, 1, 1, -2]",  # the fourth is the zero page
+        "[1, 0]",
+        "bind:1 anon=7 dirty=7",
+    ]
+
+
+def test_host_that_forbids_it(shell: Shell) -> None:
+    outcome = shell.spawn("exec -- echo started", env=other_host(shell, "Yama"))
+    assert (outcome.exit, outcome.stdout) == (2, "")
+    assert "kernel.yama.ptrace_scope is 3, which forbids it" in outcome.stderr
 
 
 # who else looks

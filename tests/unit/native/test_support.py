@@ -87,3 +87,28 @@ def test_what_forbids_it(host: pytest.MonkeyPatch, path: str, text: str, reason:
     words = {**WORDS, path: text}
     host.setattr(support, "_read", lambda path: words.get(path, ""))
     assert why() == reason
+
+
+@pytest.mark.parametrize("scope", ["0", "1", ""])
+def test_scopes_that_allow_it(host: pytest.MonkeyPatch, scope: str) -> None:
+    words = {**WORDS, "/proc/sys/kernel/yama/ptrace_scope": scope}
+    host.setattr(support, "_read", lambda path: words.get(path, ""))
+    support.check_support()
+
+
+def test_root_may_trace_where_others_may_not(host: pytest.MonkeyPatch) -> None:
+    words = {**WORDS, "/proc/sys/kernel/yama/ptrace_scope": "2"}
+    host.setattr(support, "_read", lambda path: words.get(path, ""))
+    host.setattr(support.os, "geteuid", lambda: 0, raising=False)
+    support.check_support()
+
+
+@pytest.mark.parametrize(("release", "is_new"), [("5.3.18-default", False), ("5.4.0-42", True)])
+def test_oldest_kernel(host: pytest.MonkeyPatch, release: str, is_new: bool) -> None:
+    host.setattr(platform, "release", lambda: release)
+    assert (support.obstacle() == "") is is_new
+
+
+def test_kernel_without_filters(host: pytest.MonkeyPatch) -> None:
+    host.setattr(support.os.path, "exists", lambda path: False)
+    assert why() == "the kernel has no seccomp filters"
