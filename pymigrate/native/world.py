@@ -31,6 +31,9 @@ class World:
         self.processes: dict[int, Process] = {}
         self.threads: dict[int, Thread] = {}
         self.given: set[str] = set()  # private files that may be open, and must not change
+        self.listed: list[str] = []  # the names in /proc when it was last listed
+        self.listings = 0  # how often they have changed
+        self.is_newest_first = True  # how the host lists directories
         # What the first program could do on the host, and as whom.
         self._first_caps, self._first_uid = 0, 0
 

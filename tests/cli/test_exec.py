@@ -128,6 +128,26 @@ def test_processes_of_the_host_are_not_seen(shell: Shell) -> None:
     assert len(listed) <= 7
 
 
+def test_processes_are_listed_by_pid(shell: Shell) -> None:
+    program = """
+import os, stat, subprocess
+def pids(where): return [int(name) for name in os.listdir(where) if name.isdecimal()]
+first = os.open("/proc", os.O_RDONLY)
+assert os.path.samestat(os.stat("/proc"), os.fstat(first))
+child = subprocess.Popen(["sleep", "600"])
+print(pids("/proc") == sorted(pids("/proc")) == [100, 200, os.getpid(), child.pid])
+print(pids(first) == [100, 200, os.getpid()], os.listdir("/proc")[-1] == str(child.pid))
+os.chdir("/proc")
+print(os.getcwd(), open("200/comm").read().strip(), os.readlink("/proc/self/fd/%d" % first))
+print(open(os.open("vmstat", os.O_RDONLY, dir_fd=first)).readline().split()[0])
+child.kill(); child.wait()
+print(pids(".") == [100, 200, os.getpid()], stat.S_ISDIR(os.stat("100", dir_fd=first).st_mode))
+"""
+    assert python(shell, program).splitlines() == [
+        *["True", "True True", "/proc beta /proc", "nr_free_pages", "True True"]
+    ]
+
+
 def test_file_is_read_again_as_it_is_now(shell: Shell) -> None:
     program = """
 import os

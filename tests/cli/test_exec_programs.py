@@ -304,9 +304,11 @@ def test_tools_of_shells(shell: Shell) -> None:
 def test_programs_of_procps(shell: Shell) -> None:
     rows = squeezed(out(shell, "free -k"))
     assert (rows[1][1], rows[1][4], rows[2][1:]) == ("131072", "16", ["0", "0", "0"])
-    rows = squeezed(out(shell, "ps -e -o pid,uid,psr,rss,comm --no-headers --sort pid"))
+    rows = squeezed(out(shell, "ps -e -o pid,uid,psr,rss,comm --no-headers"))
     assert rows[:2] == [["100", "26", "0", "112", "alpha"], ["200", "27", "2", "28", "beta"]]
     assert [row[-1] for row in rows[2:]] == ["sh", "ps"]
+    rows = squeezed(out(shell, "LC_ALL=C ps -o lstart= -p $$"))
+    assert int(rows[0][-1]) > 2000  # the year in which it began
     rows = squeezed(out(shell, "LC_ALL=C top -b -n 3 -d 0.1 -p 100"))
     assert [row[-1] for row in rows if row[0] == "100"] == ["alpha"] * 3
     totals = [row for row in rows if row[:3] == ["MiB", "Mem", ":"]]

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from pymigrate.errors import KernelError, UnsupportedError
 from pymigrate.native import abi
 from pymigrate.native.calls.paths import resolve
-from pymigrate.native.calls.private import answered_path, inside_of
+from pymigrate.native.calls.private import LISTING, answered_path, inside_of
 from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
-from pymigrate.views.entries import Dir, File, Link
+from pymigrate.views.entries import Dir, Entry, File, Link
 
 if TYPE_CHECKING:
     from pymigrate.native.calls.overlay import Overlay
@@ -28,6 +28,7 @@ Args = tuple[int, ...]
 _O_ACCMODE, _O_WRONLY, _O_RDWR = 3, 1, 2
 # What statfs() tells of file systems by their roots.
 _MAGIC = {"/sys/fs/cgroup": 0x63677270, "/proc": 0x9FA0, "/sys": 0x62656572}
+_KEPT_LISTINGS = 8  # of /proc, which may still be read
 _UID, _STATX_UID = 28, 20  # in struct stat, and in struct statx; the gid is next
 _OF_TASK = re.compile(r"/proc/(\d+)(?:/|$)")
 _MODES = {True: 0o644, False: 0o444}
@@ -278,7 +279,9 @@ def _redirect(world: World, thread: Thread, place: Place, number: int, args: Arg
         return
     _check_root(thread)
     path = _private(world, place.path)
-    if isinstance(place.entry, Dir):
+    if place.path == "/proc":
+        path = _listing(world, place)
+    elif isinstance(place.entry, Dir):
         _fill(world, path, place)
     else:
         _put(world, path, place.entry, place)
@@ -337,8 +340,17 @@ def _put(world: World, path: str, entry: File | Link | Dir, place: Place, name: 
 
 def _fill(world: World, path: str, place: Place) -> None:
     """Let a directory hold the names that the simulated one has, and the host's if it is shared."""
-    assert isinstance(place.entry, Dir)
     os.makedirs(path, exist_ok=True)
+    entries = _entries(place)
+    for name in set(os.listdir(path)) - entries.keys():
+        _remove(f"{path}/{name}")
+    for name, entry in entries.items():
+        _put(world, f"{path}/{name}", entry, place, f"/{name}")
+
+
+def _entries(place: Place) -> dict[str, Entry]:
+    """What there is in a directory."""
+    assert isinstance(place.entry, Dir)
     entries = dict(place.overlay.below(place.path, place.entry))
     if not place.overlay.hides(f"{place.path}/x"):
         with suppress(OSError):
@@ -351,10 +363,36 @@ def _fill(world: World, path: str, place: Place) -> None:
                         if found.is_dir()
                         else File(None)
                     )
-    for name in set(os.listdir(path)) - entries.keys():
-        _remove(f"{path}/{name}")
-    for name, entry in entries.items():
-        _put(world, f"{path}/{name}", entry, place, f"/{name}")
+    return entries
+
+
+def _listing(world: World, place: Place) -> str:
+    """A directory that lists processes as the kernel does, by pid and behind all else.
+
+    It stays as it is, for who reads it: when the names change, another takes its place.
+    """
+    entries = _entries(place)
+    names = sorted(entries, key=lambda name: int(name) if name.isdecimal() else 0)
+    if names != world.listed:
+        world.listed = names
+        world.listings += 1
+        _remove(LISTING.format(root=world.root, number=world.listings - _KEPT_LISTINGS))
+    path = LISTING.format(root=world.root, number=world.listings)
+    if not os.path.isdir(path) and _list(world, path, names, entries, place) == names[::-1]:
+        world.is_newest_first = not world.is_newest_first
+        _remove(path)
+        _list(world, path, names, entries, place)
+    return path
+
+
+def _list(
+    world: World, path: str, names: list[str], entries: dict[str, Entry], place: Place
+) -> list[str]:
+    """Make a directory of *names* in their order; returns how the host lists them."""
+    os.mkdir(path)
+    for name in names[::-1] if world.is_newest_first else names:
+        _put(world, f"{path}/{name}", entries[name], place, f"/{name}")
+    return os.listdir(path)
 
 
 def _remove(path: str) -> None:

@@ -28,6 +28,7 @@ _OWNED = re.compile(
     r"/sys/(devices/system/(cpu|memory|node)|bus/(cpu|node)|fs/cgroup|devices/virtual/memory_tiering"
     r"|kernel/mm/(numa|mempolicy|hugepages))(/|$)"
 )
+_BOOT_TIME = re.compile(r"^btime \d+$", re.MULTILINE)
 _PROCESS = re.compile(r"/proc/(\d+)(/|$)")
 # Files that do not depend on what processes have touched.
 _STILL = re.compile(
@@ -59,6 +60,7 @@ class Overlay:
         if path == "/proc":
             entries = {name: entry for name, entry in entries.items() if name != "self"}
             entries |= {str(pid): self._process(p) for pid, p in self.world.processes.items()}
+            entries["stat"] = _with_boot_time(entries["stat"])
         match = _PROCESS.fullmatch(path)
         task = self.world.machine.tasks.get(int(match[1])) if match else None
         if task is not None:
@@ -193,6 +195,14 @@ def _moved_line(low: int, high: int, shift: int, rest: str) -> str:
             text = f"{low:08x}-{high:08x} {perms} {int(offset, 16) + shift:08x} {device} {inode} "
             return f"{text:<73}{name[0]}" if name else f"{text}\n"
     return f"{low:08x}-{high:08x} {rest}"
+
+
+def _with_boot_time(entry: Entry) -> Entry:
+    """/proc/stat with the host's time of boot, by which programs tell when processes began."""
+    text = entry.text if isinstance(entry, File) else None
+    if text is None:
+        return entry
+    return File(lambda: _BOOT_TIME.sub(_BOOT_TIME.findall(_host("/proc/stat"))[0], text()))
 
 
 def _host(path: str) -> str:
