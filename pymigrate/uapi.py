@@ -63,6 +63,13 @@ GET_FLAGS: Mapping[str, int] = {
     "mems_allowed": MPOL_F_MEMS_ALLOWED,
 }
 
+MREMAP_MAYMOVE, MREMAP_FIXED, MREMAP_DONTUNMAP = 1, 2, 4
+MREMAP_FLAGS: Mapping[str, int] = {
+    "maymove": MREMAP_MAYMOVE,
+    "fixed": MREMAP_FIXED,
+    "dontunmap": MREMAP_DONTUNMAP,
+}
+
 # What the files enabled and defrag of /sys/kernel/mm/transparent_hugepage hold.
 Thp = Literal["always", "madvise", "never"]
 ThpDefrag = Literal["always", "defer", "defer+madvise", "madvise", "never"]

@@ -283,10 +283,13 @@ class Machine(Movers):
         hugetlb: bool = False,
         secretmem: bool = False,
         align: Size = "2MiB",
+        over: Place | None = None,
+        noreplace: bool = False,
     ) -> Region:
         """Map memory that gets a name: anonymous, or of one of the scenario's files.
 
-        It has mmap()'s arguments, each flag as one of its own, and memfd_secret() as another.
+        It has mmap()'s arguments, each flag as one of its own, and memfd_secret() as another. It
+        lies behind all regions, or *over* what is at a place (MAP_FIXED).
         """
         machine, task, size = self._core, self._task(who), parse_size(length)
         if is_mapped(machine, task, name):
@@ -304,6 +307,8 @@ class Machine(Movers):
             hugetlb,
             secretmem,
             parse_size(align),
+            None if over is None else place_of(machine, task, over)[0],
+            noreplace,
         )
         addr = int(str(answer["address"]), 16)
         return Region(name, addr, pages_of(size) * PAGE_SIZE)

@@ -9,7 +9,7 @@ from math import ceil
 from typing import Any, NamedTuple
 
 from pymigrate.api.arguments import Place, Size, Who, place_of, range_of
-from pymigrate.api.results import Placed
+from pymigrate.api.results import Placed, Region
 from pymigrate.arguments import find_task
 from pymigrate.interface import memory, system
 from pymigrate.interface.noted import Access, acting_as, meanwhile
@@ -35,7 +35,8 @@ from pymigrate.syscalls import (
     memory_failure,
     reclaim,
 )
-from pymigrate.units import PAGE_SHIFT, parse_size
+from pymigrate.uapi import MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE
+from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, pages_of, parse_size
 from pymigrate.views.proc import buddyinfo
 from pymigrate.views.proc.buddyinfo import BuddyRow
 from pymigrate.views.sysfs.node import numastat
@@ -119,6 +120,31 @@ class Movers:
         if caller is not None:
             return self._task(caller)
         return self._core.shell_of(uid)
+
+    def mremap(
+        self,
+        who: Who,
+        place: Place,
+        size: Size,
+        name: str,
+        *,
+        length: Size | None = None,
+        maymove: bool = False,
+        fixed: bool = False,
+        dontunmap: bool = False,
+        over: Place | None = None,
+        align: Size = "2MiB",
+    ) -> Region:
+        """Let a range be of *size* bytes, called *name*: it grows, shrinks, or moves.
+
+        It goes behind all regions if it must, or, with *fixed*, *over* what is at a place.
+        """
+        task, addr, old = self._part(who, place, length)
+        to = None if over is None else place_of(self._core, task, over)[0]
+        flags = MREMAP_MAYMOVE * maymove | MREMAP_FIXED * fixed | MREMAP_DONTUNMAP * dontunmap
+        new, step = parse_size(size), parse_size(align)
+        answer = memory.mremap(self._core, task, addr, old, new, name, flags, to, step)
+        return Region(name, int(str(answer["address"]), 16), pages_of(new) * PAGE_SIZE)
 
     def balance(self, seconds: float) -> list[Balanced]:
         """Let time pass while tasks use their memory by their `access`, and NUMA balancing works.

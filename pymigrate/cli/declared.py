@@ -109,7 +109,7 @@ def _options(argument: Argument) -> list[Callable[[Any], Any]]:
     text = f"{argument.help[0].upper()}{argument.help[1:]}."
     if kind.name == "flags":
         return [
-            click.option(f"--{word.replace('_', '-')}", word, is_flag=True, help=_MOVES[word])
+            click.option(f"--{word.replace('_', '-')}", word, is_flag=True, help=_FLAGS[word])
             for word, _ in kind.words
         ]
     how: dict[str, Any] = {"default": argument.default, "help": text}
@@ -133,16 +133,20 @@ def _options(argument: Argument) -> list[Callable[[Any], Any]]:
 def _metavar(argument: Argument) -> str | None:
     """What stands behind an option's name in --help, where its type does not say it well."""
     names = {"task": "PID", "own": "PID", "range": "ADDR|REGION[+OFFSET[:LENGTH]]"}
+    names["target"] = "ADDR|REGION[+OFFSET]"
     if argument.kind.name == "number":
         return "NODE" if argument.name == "node" else "N"
     return names.get(argument.kind.name)
 
 
-_MOVES = {
+_FLAGS = {
     "strict": "Fail if a page lies elsewhere, or cannot be moved.",
     "move": "Move the process's own pages to where they belong.",
     "move_all": "Move shared pages too (needs CAP_SYS_NICE).",
     "lazy": "MPOL_MF_LAZY, which the kernel refuses.",
+    "maymove": "Let it move if it must (MREMAP_MAYMOVE).",
+    "fixed": "Let it move there (MREMAP_FIXED).",
+    "dontunmap": "Leave the old place mapped, and empty (MREMAP_DONTUNMAP).",
 }
 
 
@@ -244,6 +248,8 @@ class _Finder:
         _check_value(self.machine, self.task, kind, value)
         if kind in ("own", "task"):
             return self._task(argument, value)
+        if kind == "target":
+            return find_range(self.machine, self.task, value)[0]
         if kind == "range":
             return self._range(argument, value)
         if kind == "cpuset":

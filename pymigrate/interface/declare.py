@@ -26,6 +26,7 @@ PID = Kind("pid")  # a task by its number, which may have ended
 RANGE = Kind("range")  # a part of a task's memory: `at`, `offset`, `length`
 TOUCHED = Kind("range", (), 1)  # likewise; at an address without a length it is a byte
 PLACE = Kind("place")  # an address in a task's memory: `at`, `offset`
+TARGET = Kind("target")  # another place in it, as `REGION[+OFFSET]`
 POLICY = Kind("policy")  # `mode`, `nodes` and the mode's flags
 MEANWHILE = Kind("meanwhile")  # an access of another task in the middle of the call
 NEW_REGION, NEW_TASK, NEW_CPUSET = Kind("new region"), Kind("new task"), Kind("new cpuset")

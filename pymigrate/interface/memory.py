@@ -13,6 +13,7 @@ from pymigrate.mm.state.task import FindLeft, Task
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.syscalls import drivers, gup, mempolicy, migrate, process
 from pymigrate.syscalls import mmap as _mmap
+from pymigrate.syscalls import mremap as _mremap
 from pymigrate.uapi import MODE_FLAGS, MODE_WORDS, MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, words_of
 from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.why import stayed
@@ -31,9 +32,14 @@ def mmap(  # its arguments are those that a step has
     hugetlb: bool,
     secretmem: bool,
     align: int,
+    over: int | None,
+    noreplace: bool,
 ) -> Answer:
-    """Map memory at an address of the machine's choice. Raises ValueError for no such file."""
-    addr = _mmap.place_region(machine, task, name, length, align)
+    """Map memory at an address of the machine's choice, or *over* what is at an address.
+
+    Raises ValueError for no such file.
+    """
+    addr = _mmap.place_region(machine, task, name, length, align, over)
     space = find_file(machine, file) if file else None
     if file and space is None:
         raise ValueError(f"there is no file {file!r}")
@@ -52,8 +58,27 @@ def mmap(  # its arguments are those that a step has
         offset=offset,
         populate=populate,
         hugetlb=hugetlb,
+        noreplace=noreplace,
     )
     return {"address": f"{addr:#x}"}
+
+
+def mremap(
+    machine: Machine,
+    task: Task,
+    addr: int,
+    length: int,
+    size: int,
+    name: str,
+    flags: int,
+    over: int | None,
+    align: int,
+) -> Answer:
+    """Let a part grow, shrink, or move: over what is at an address, or behind all regions."""
+    room = _mmap.place_region(machine, task, name, size, align, over)
+    at = _mremap.mremap(machine, task, addr, length, size, flags, new_addr=room, room=room)
+    _mmap.name_region(machine, task, name, at, size)
+    return {"address": f"{at:#x}"}
 
 
 def touch(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pymigrate.interface import declare as kind
 from pymigrate.interface.declare import Argument, Call
-from pymigrate.uapi import GET_FLAGS, MOVE_FLAGS
+from pymigrate.uapi import GET_FLAGS, MOVE_FLAGS, MREMAP_FLAGS
 from pymigrate.units import HPAGE_SIZE, PAGE_SIZE
 
 _NODE = kind.number(0, 1023)
@@ -21,6 +21,7 @@ _MEANWHILE = Argument(
     "an access in the middle of the move; the record says whether it waited",
     None,
 )
+_ALIGN = Argument("align", kind.ALIGNMENT, "the alignment of the region's address", HPAGE_SIZE)
 _BLOCKS = Argument(
     "blocks", kind.NUMBERS, "numbers of memory blocks of 128 MiB; default: all of the node's", None
 )
@@ -57,11 +58,40 @@ _MEMORY = (
             Argument("populate", kind.FLAG, "MAP_POPULATE: fault all pages in", False),
             Argument("hugetlb", kind.FLAG, "MAP_HUGETLB: pages of the hugetlb pool", False),
             Argument("secretmem", kind.FLAG, "memory of memfd_secret(), to be shared", False),
-            Argument("align", kind.ALIGNMENT, "the alignment of the region's address", HPAGE_SIZE),
+            _ALIGN,
+            Argument("over", kind.TARGET, "MAP_FIXED: where, in place of what is there", None),
+            Argument(
+                "noreplace", kind.FLAG, "MAP_FIXED_NOREPLACE: not if anything is there", False
+            ),
         ),
         "interface.memory.mmap",
         "task mmap",
         "Prints the region's address.",
+        "{address}",
+        unrecorded=("address",),
+    ),
+    Call(
+        "mremap",
+        "Let a part of a region grow, shrink, or move.",
+        (
+            _OWN,
+            _AT,
+            Argument("size", kind.SIZE, "how long it is to be", metavar="SIZE"),
+            Argument("as", kind.NEW_REGION, "what the result is called", metavar="NAME"),
+            Argument("flags", kind.flags(MREMAP_FLAGS), "maymove, fixed, dontunmap", ()),
+            Argument(
+                "over",
+                kind.TARGET,
+                "with fixed: where, in place of what is there; default: behind all regions",
+                None,
+            ),
+            _ALIGN,
+        ),
+        "interface.memory.mremap",
+        "task mremap",
+        "Its pages go along, as they are, and so does its policy. NAME is what the result is"
+        " called, wherever it is; the old name is that of the old addresses. Prints the result's"
+        " address.",
         "{address}",
         unrecorded=("address",),
     ),

@@ -242,7 +242,7 @@ def _check_mms(machine: Machine) -> Iterator[str]:
             if low.end > high.start:
                 yield f"{what}: two mappings overlap at {high.start << 12:#x}"
         for vma in mm.vmas:
-            if vma.start >= vma.end or not (vma.space or vma.pgoff == vma.start):
+            if vma.start >= vma.end or not (vma.space or vma.pgoff == vma.name(vma.start)):
                 yield f"{what}: the mapping at {vma.start << 12:#x} is empty, or displaced"
             if vma.space and vma.space not in machine.spaces:
                 yield f"{what}: the mapping at {vma.start << 12:#x} maps a file that is gone"

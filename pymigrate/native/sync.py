@@ -23,7 +23,6 @@ from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.numa import NumaMm
-from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.native import hostmem
@@ -55,8 +54,6 @@ class Memory:
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say = say
-        # Where mremap() has put memory, and the policy that goes along: start, end, policy.
-        self.moved: list[tuple[int, int, Mempolicy | None]] = []
         self.is_forked = False  # pages may be copied without that the host tells of new ones
         self._pagemap: Pagemap | None = None
         self._text = ""  # of maps, as it was last looked at
@@ -71,7 +68,6 @@ class Memory:
         """Another program has begun: nothing of what was known holds."""
         if self._pagemap is not None:
             self._pagemap.close()
-        self.moved.clear()
         self.is_forked = False
         self._pagemap, self._text, self._lines, self._mappings = None, "", {}, []
         self._starts = []
@@ -282,15 +278,6 @@ class Memory:
         mmap.mmap(
             machine, task, addr, length, mapping.prot, is_shared=shared, space=space, offset=offset
         )
-        for known in [known for known in self.moved if known[0] < b and a < known[1]]:
-            low, high, policy = max(known[0], a), min(known[1], b), known[2]
-            if policy is not None:
-                from pymigrate.syscalls import mempolicy  # few programs need it
-
-                mode = int(policy.mode) | policy.flags
-                at, size = low << PAGE_SHIFT, high - low << PAGE_SHIFT
-                mempolicy.mbind(machine, task, at, size, mode, policy.user_nodes, 0)
-            self.moved.remove(known)
 
     def _space(self, machine: Machine, mapping: Mapping) -> AddressSpace | None:
         """The object that a mapping is of, None for anonymous memory."""

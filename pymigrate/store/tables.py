@@ -263,6 +263,7 @@ TABLES = {
             "brk": INT_TUPLE,
             "numa": numbers_of(NumaMm),
             "inserted": Codec(lambda inserted: inserted.last, Inserted),
+            "has_moved": BOOL,
         },
         maps={"page_table": "page_table", "tables": "tables", "resv": "resv"},
         owner="mm_id",

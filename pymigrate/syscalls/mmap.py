@@ -39,21 +39,29 @@ def prot_flags(prot: str) -> int:
     return bits
 
 
-def place_region(machine: Machine, task: Task, name: str, length: int, align: int) -> int:
+def place_region(
+    machine: Machine, task: Task, name: str, length: int, align: int, over: int | None = None
+) -> int:
     """The address for a new region of *length* bytes, which gets a name: behind all regions.
 
-    A page stays free between two, so that they never merge. Raises KernelError ENOMEM where the
-    address space ends; the name is that of addresses then at which nothing is.
+    A page stays free between two, so that they never merge; but a region may lie *over* what is at
+    an address. Raises KernelError ENOMEM where the address space ends; the name is that of
+    addresses then at which nothing is.
     """
     step = max(align >> PAGE_SHIFT, 1)
-    start = -(-machine.next_region // step) * step
-    nr = pages_of(length)
-    owner = machine.process_of(task).name
-    machine.regions[owner, name] = Region(owner, name, start, nr)
-    if (start + nr) << PAGE_SHIFT > TASK_SIZE:
+    addr = -(-machine.next_region // step) * step << PAGE_SHIFT if over is None else over
+    name_region(machine, task, name, addr, length)
+    if over is None and addr + length > TASK_SIZE:
         raise KernelError("ENOMEM", "the address space has no room for it")
-    machine.next_region = start + nr + 1
-    return start << PAGE_SHIFT
+    return addr
+
+
+def name_region(machine: Machine, task: Task, name: str, addr: int, length: int) -> None:
+    """Give *length* bytes from *addr* a name; regions that are placed later lie behind them."""
+    owner, start, nr = machine.process_of(task).name, addr >> PAGE_SHIFT, pages_of(length)
+    machine.regions[owner, name] = Region(owner, name, start, nr)
+    if addr + length <= TASK_SIZE:
+        machine.next_region = max(machine.next_region, start + nr + 1)
 
 
 def mmap(
@@ -68,14 +76,17 @@ def mmap(
     offset: int = 0,
     populate: bool = False,
     hugetlb: bool = False,
+    noreplace: bool = False,
 ) -> Vma:
     """Map *length* bytes at the address *addr*; without a *space* anonymous memory.
 
-    Memory of the *hugetlb* pools is mapped in whole huge pages. What was mapped there goes.
+    Memory of the *hugetlb* pools is mapped in whole huge pages. What was mapped there goes, but
+    with *noreplace*.
 
-    Raises KernelError EINVAL; ENOMEM if the pools have not enough. Faults while populating are
-    ignored, as MAP_POPULATE does. Mirrors do_mmap() and mmap_region(); the arguments are the
-    call's own, with MAP_SHARED, MAP_POPULATE and MAP_HUGETLB of its flags by name.
+    Raises KernelError EINVAL; EEXIST where something stays in the way; ENOMEM if the pools have not
+    enough. Faults while populating are ignored, as MAP_POPULATE does. Mirrors do_mmap() and
+    mmap_region(); the arguments are the call's own, with MAP_SHARED, MAP_POPULATE, MAP_HUGETLB and
+    MAP_FIXED_NOREPLACE of its flags by name.
     """
     if not length:
         raise KernelError("EINVAL", "the length is 0")
@@ -95,6 +106,8 @@ def mmap(
     flags = _check_secretmem(machine, space, flags)
     a, b = checked_range(addr, length)
     if task.mm.vmas_between(a, b):
+        if noreplace:
+            raise KernelError("EEXIST", "something is mapped there")
         munmap(machine, task, addr, length)
     vma = _new_vma(machine, task, a, b, flags, space, offset >> PAGE_SHIFT)
     vma = task.mm.insert(machine.release, vma)

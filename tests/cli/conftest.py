@@ -51,7 +51,7 @@ GROUPS = {
     "cma": ["alloc", "list", "release"],
     "cpuset": ["attach", "create", "list", "set"],
     "task": (
-        "busy clone exit fork madvise migrate_vma mlock mmap mprotect munlock munmap pin"
+        "busy clone exit fork madvise migrate_vma mlock mmap mprotect mremap munlock munmap pin"
         " sched_setaffinity swap_cache touch unpin"
     ).split(),
 }

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pymigrate.mm.base.advice import ADVICE
-from pymigrate.uapi import GET_FLAGS, MODE_FLAGS, MODES, MOVE_FLAGS
+from pymigrate.uapi import GET_FLAGS, MODE_FLAGS, MODES, MOVE_FLAGS, MREMAP_FLAGS
 from pymigrate.units import parse_size
 from tests.oracle.hardware import Hardware, UnrecordableError, hardware_of, memory_list, numbers
 
@@ -18,7 +18,7 @@ LEAST_PATIENCE, PATIENCE = 60, 3  # seconds for a case; for a step
 HIGHEST_NODE = 1023
 ALLOWED = set("about kernel machine files cpusets tasks steps".split())
 _PLAIN = ("task", "at", "as", "file", "cpus", "cpuset", "target", "kind", "name", "swappiness")
-_FLAGS = ("shared", "populate", "hugetlb", "secretmem", "write", "memory_migrate")
+_FLAGS = ("shared", "populate", "hugetlb", "secretmem", "noreplace", "write", "memory_migrate")
 _NODES = ("nodes", "from", "to", "mems")
 _NUMBERS = ("node", "seconds")
 
@@ -144,7 +144,17 @@ def _nothing(_: Hardware, step: Step) -> Values:
 
 
 def _mmap(_: Hardware, step: Step) -> Values:
-    return {"prot": _prot(step.get("prot", "rw"))}
+    return {"prot": _prot(step.get("prot", "rw")), **_target(step.get("over"))}
+
+
+def _mremap(_: Hardware, step: Step) -> Values:
+    return {"flags": _bits(step.get("flags", []), MREMAP_FLAGS), **_target(step.get("over"))}
+
+
+def _target(text: str | None) -> Values:
+    """`REGION[+OFFSET]`, as two words."""
+    region, _, offset = (text or "").partition("+")
+    return {"over": region or None, "over_offset": parse_size(offset or 0)}
 
 
 def _mprotect(_: Hardware, step: Step) -> Values:
@@ -228,10 +238,11 @@ def _exec(_: Hardware, step: Step) -> Values:
 
 
 _OWN = set(
-    "prot advice mode flags mode_flags nodes pages value argv blocks order".split()
+    "prot advice mode flags mode_flags nodes pages value argv blocks order over".split()
 )  # what only some steps have
 _STEPS: dict[str, Callable[[Hardware, Step], Values]] = {
     "mmap": _mmap,
+    "mremap": _mremap,
     "mprotect": _mprotect,
     "madvise": _madvise,
     "set_mempolicy": _policy("flags"),

@@ -265,7 +265,8 @@ def _migrate_alike(machine: Machine, task: Task, vma: Vma, parts: list[PteRun], 
     for part in parts:
         run = part.with_flags(part.flags & ~Pte.HINT)
         if run.order == folio.order:
-            queue.append(named(machine, Slice.whole(run, folio.merged(), vma.index(run.start))))
+            whole = Slice.whole(run, folio.merged(), vma.index(run.start))
+            queue.append(named(machine, vma, whole))
         else:  # mapped by pages, it moves as a whole
             queue.append(mapped_folio(machine, vma, run, run.start))
     where, reason, mode = ThisNode(target), MigrateReason.NUMA_MISPLACED, MigrateMode.ASYNC

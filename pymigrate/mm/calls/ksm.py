@@ -18,7 +18,7 @@ from pymigrate.mm.faults.wp_fault import wp_page_copy
 from pymigrate.mm.frames.frames import folio_of, frame_of, update_folio
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.spaces.huge_memory import split_huge_page
-from pymigrate.mm.spaces.rmap import page_of
+from pymigrate.mm.spaces.rmap import mappings, page_of
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.stable_tree import RmapItem
@@ -146,7 +146,7 @@ class _Scan:
     def commit(self) -> None:
         """Make the edits."""
         for pfn, found in self.became.items():
-            self._protect(pfn, found.mm.family, found.page)
+            self._protect(pfn, found.vma.name(found.page))
         for mm_id, entries in self.entries.items():
             edits = [(page, page + 1, (entries[page],)) for page in sorted(entries)]
             self.machine.mms[mm_id].page_table.edit(edits)
@@ -184,10 +184,13 @@ class _Scan:
             self.locked |= {pfn, found.pfn}
         self._append(node, found)
 
-    def _protect(self, pfn: int, family: int, page: int) -> None:
+    def _protect(self, pfn: int, name: int) -> None:
         """Let the entries that stay on a page that becomes a merged one say so."""
-        for mm in self.machine.mms_of(family):
-            run = mm.page_table.at(page)
+        found = mappings(self.machine, frame_of(self.machine, pfn), name, name + 1)
+        for table, _, _, shift, mm in found:
+            assert mm is not None, "it is anonymous"
+            page = name + shift
+            run = table.at(page)
             is_replaced = page in self.entries.get(mm.mm_id, ())
             if run is None or not run.lanes or run.pfn(page) != pfn or is_replaced:
                 continue
@@ -256,13 +259,13 @@ def _split_large(machine: Machine, mm: Mm, vma: Vma) -> None:
         run = found[0]
         at = run.end
         for entry in run.entries() if run.lanes else ():
-            if frame_of(machine, entry.lanes[0]).order and _split(machine, entry):
+            if frame_of(machine, entry.lanes[0]).order and _split(machine, vma, entry):
                 at = entry.start
                 break
 
 
-def _split(machine: Machine, entry: PteRun) -> bool:
+def _split(machine: Machine, vma: Vma, entry: PteRun) -> bool:
     """Split the large folio that *entry* maps, or a page of."""
     folio = folio_of(machine, entry.lanes[0])
-    page = entry.start - (entry.lanes[0] - folio.pfn)
+    page = vma.name(entry.start) - (entry.lanes[0] - folio.pfn)
     return folio.is_anon and split_huge_page(machine, folio, page)

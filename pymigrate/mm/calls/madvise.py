@@ -66,7 +66,7 @@ def pageout(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
             continue
         if folio.flags & FrameFlag.SWAPBACKED:
             if folio.order:
-                split_huge_page(machine, folio, run.start)
+                split_huge_page(machine, folio, vma.name(run.start))
             continue
         if folio.is_anon and dirty:
             continue
@@ -103,7 +103,9 @@ def _advised(machine: Machine, task: Task, a: int, b: int) -> Iterator[tuple[Pte
             if not run.order or not folio.likely_shared:
                 yield run, folio
         elif not folio.likely_shared:
-            page = run.start - (run.lanes[0] - folio.pfn)
+            vma = task.mm.find_vma(run.start)
+            assert vma is not None
+            page = vma.name(run.start) - (run.lanes[0] - folio.pfn)
             if split_huge_page(machine, folio, page):
                 at = max(run.start, a)
 

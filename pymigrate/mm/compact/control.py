@@ -146,7 +146,7 @@ class Owners:
         if not self.is_stale:
             return
         machine, self.is_stale = self.machine, False
-        self.anon = _Layer(run for mm in machine.mms.values() for run in mm.page_table.runs)
+        self.anon = _Layer(run for mm in machine.mms.values() for run in mm.named_runs())
         self.cached = _Layer(run for space in machine.spaces.values() for run in space.pages.runs)
         for node in machine.stable_tree.items:
             pfn, frame = page_of(machine, node)

@@ -125,8 +125,8 @@ def stays_of(parts: Iterable[tuple[Slice, Why]]) -> Iterator[Stay]:
             yield Stay(start, nr, why)
 
 
-def named(machine: Machine, part: Slice) -> Slice:
-    """*part*, whose run and index are those of a mapping, with its pages as the engine names them.
+def named(machine: Machine, vma: Vma, part: Slice) -> Slice:
+    """*part*, whose run and index are *vma*'s, with its pages as the engine names them.
 
     That is as rmap.mappings() counts. A merged page has its place where placements take turns by
     its node of the stable tree.
@@ -135,7 +135,7 @@ def named(machine: Machine, part: Slice) -> Slice:
     frame = states.first
     if frame.flags & FrameFlag.KSM:
         first = machine.stable_tree.origin(frame.owner).page
-    return Slice(run.moved(rmap_index(frame, run.start, part.first)), picked, states, first)
+    return Slice(run.moved(rmap_index(frame, vma, run.start)), picked, states, first)
 
 
 def mapped_folio(machine: Machine, vma: Vma, run: PteRun, page: int) -> Slice:
@@ -144,7 +144,7 @@ def mapped_folio(machine: Machine, vma: Vma, run: PteRun, page: int) -> Slice:
     folio = folio_of(machine, pfn)
     first = page - (pfn - folio.pfn)
     whole = PteRun(first, folio.nr, (folio.pfn,), folio.order, run.flags)
-    return named(machine, Slice.whole(whole, folio.merged(), vma.index(first)))
+    return named(machine, vma, Slice.whole(whole, folio.merged(), vma.index(first)))
 
 
 def folio_at(machine: Machine, mm: Mm, page: int) -> Slice:

@@ -154,6 +154,8 @@ class Moves:
             for run in table.between(a + shift, b + shift):
                 if not run.lanes or run.order > old.order:
                     continue
+                if run.order and (run.start - shift - old.start) & ((1 << run.order) - 1):
+                    continue  # of memory that was moved, where its name lies across
                 low, high = old.cuts(run.start - shift)[0], old.cuts(run.end - shift)[1]
                 before, after = old.clip(low, high), new.clip(low, high)
                 if run.order == old.order:

@@ -199,7 +199,8 @@ class Progress:
         first = next(mapped_runs(machine, folio_of(machine, work.pfn), page), None)
         if first is None:
             return Name(page)
-        return Name(first.run.start if is_merged else page, pid_of(machine, first.mm))
+        at = first.run.start if is_merged else first.run.start - first.run.lanes[0] + work.pfn
+        return Name(at, pid_of(machine, first.mm))
 
     def _in_vain(self) -> None:
         """An attempt has cost its time for nothing."""

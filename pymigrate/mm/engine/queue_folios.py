@@ -185,7 +185,7 @@ class Queue:
     def _isolate(self, vma: Vma, part: Slice) -> None:
         if not part.states.first.flags & FrameFlag.KSM:
             self.first_vma = self.first_vma or vma
-        self.slices.append(named(self.machine, part))
+        self.slices.append(named(self.machine, vma, part))
 
 
 def _misplaced(

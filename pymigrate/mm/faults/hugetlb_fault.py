@@ -110,10 +110,12 @@ def _unmap_elsewhere(machine: Machine, task: Task, pfn: int, page: int) -> None:
 
     Mirrors unmap_ref_private().
     """
-    frame = folio_of(machine, pfn).frame
-    for mapping in mappings(machine, frame, page, page + HPAGE_PMD_NR):
+    frame, own = folio_of(machine, pfn).frame, task.mm.find_vma(page)
+    assert own is not None
+    for mapping in mappings(machine, frame, own.name(page), own.name(page) + HPAGE_PMD_NR):
         if mapping.mm is None or mapping.mm is task.mm:
             continue
+        page = mapping.start + mapping.shift
         run = mapping.table.at(page)
         vma = mapping.mm.find_vma(page)
         if vma is None or vma.is_resv_owner:

@@ -34,7 +34,7 @@ from pymigrate.mm.frames.page_alloc import alloc_run
 from pymigrate.mm.frames.placement import placement
 from pymigrate.mm.spaces.anon_pages import anon_page_state, kill_for_memory, vma_policies
 from pymigrate.mm.spaces.huge_memory import split_huge_page, split_huge_pmds
-from pymigrate.mm.spaces.rmap import anon_vma_prepare
+from pymigrate.mm.spaces.rmap import anon_vma_prepare, mappings
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.node import Device
@@ -196,9 +196,10 @@ def _split_huge(machine: Machine, task: Task, a: int, b: int) -> None:
             continue
         for entry in run.entries():
             pfn = entry.lanes[0]
-            folio = folio_of(machine, pfn)
+            folio, vma = folio_of(machine, pfn), task.mm.find_vma(entry.start)
+            assert vma is not None
             if _try_lock(machine, pfn):
-                split_huge_page(machine, folio, entry.start)
+                split_huge_page(machine, folio, vma.name(entry.start))
 
 
 def _try_lock(machine: Machine, pfn: int) -> bool:
@@ -254,11 +255,11 @@ def _move(
     work.freed += extents_of(old)
     work.migrated += old.nr
     marks = []
-    for mm, run in _mappers(machine, work.task.mm, old, frame):
+    for mm, run, shift in _mappers(machine, work, old, frame):
         flags = run.flags & _KEPT | (Pte.DEVICE if is_present else Pte.PRESENT)
         if run.flags & Pte.HINT:
             flags &= ~Pte.WRITE
-        part = new.clip(run.start, run.end)
+        part = new.clip(run.start - shift, run.end - shift).moved(run.start)
         entry = part.with_flags(flags)
         work.edits.setdefault(mm.mm_id, []).append((run.start, run.end, (entry,)))
         if run.flags & Pte.DIRTY:
@@ -269,22 +270,27 @@ def _move(
     return marks
 
 
-def _mappers(machine: Machine, mm: Mm, old: PteRun, frame: Frame) -> Iterator[tuple[Mm, PteRun]]:
-    """All entries, of any process, that map the pages of *old*, which *mm* does."""
+def _mappers(
+    machine: Machine, work: MigrateVma, old: PteRun, frame: Frame
+) -> Iterator[tuple[Mm, PteRun, int]]:
+    """All entries, of any process, that map the pages of *old*, and how far behind it they lie."""
     if frame.mapcount == 1:
-        yield mm, old
+        yield work.task.mm, old, 0
         return
-    for other in machine.mms_of(frame.owner):
-        for run in other.page_table.between(old.start, old.end):
+    first = work.vma.name(old.start)
+    for mapping in mappings(machine, frame, first, first + old.nr):
+        assert mapping.mm is not None, "it is anonymous"
+        shift = mapping.shift - work.vma.moved
+        for run in mapping.entries():
             if run.order or not run.lanes:
                 continue
-            wanted = old.clip(run.start, run.end).pfns()
+            wanted = old.clip(run.start - shift, run.end - shift).pfns()
             if run.pfns() == wanted:
-                yield other, run
+                yield mapping.mm, run, shift
             else:
                 for entry, pfn in zip(run.entries(), wanted, strict=True):
                     if entry.lanes[0] == pfn:
-                        yield other, entry
+                        yield mapping.mm, entry, shift
 
 
 def _device_frames(device: Device, sources: list[Source]) -> list[PteRun]:

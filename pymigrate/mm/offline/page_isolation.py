@@ -165,7 +165,7 @@ class _Folios:
     def _add_tables(self, owners: set[tuple[bool, int]]) -> None:
         for mm in self.machine.mms.values():
             if (True, mm.family) in owners:
-                for entries in mm.page_table.runs:
+                for entries in mm.named_runs():
                     if not entries.flags & (Pte.KSM | Pte.DEVICE):
                         self._add(entries, is_anon=True)
         for space in self.machine.spaces.values():

@@ -68,12 +68,12 @@ def _is_underused(machine: Machine, folio: Folio) -> bool:
 
 
 def _first_pages(machine: Machine, heads: list[int]) -> dict[int, int]:
-    """The virtual page of each of the frames *heads*, where its huge page is mapped at all."""
+    """The page of each of the frames *heads*, as rmap.mappings() counts, where it is mapped."""
     found: dict[int, int] = {}
     if not heads:
         return found
     for mm in machine.mms.values():
-        for run in mm.page_table.runs:
+        for run in mm.named_runs():
             k, size = len(run.lanes), 1 << run.order
             for i, first in enumerate(run.lanes):
                 for head in _meeting(heads, first, first + (run.count(i) << run.order)):

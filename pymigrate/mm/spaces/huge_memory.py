@@ -102,7 +102,7 @@ _OF_LARGE = FrameFlag.PARTIALLY_MAPPED | FrameFlag.QUEUED | FrameFlag.MLOCKED
 
 
 def split_folio(machine: Machine, folio: Folio, page: int) -> bool:
-    """Make base pages of an anonymous folio whose first page is at virtual *page*.
+    """Make base pages of an anonymous folio whose first page is *page*, as rmap.mappings() counts.
 
     False, and counted as failed, if somebody holds it (or just False if it is locked). Pages that
     nobody has stored anything into become the zero page, unless they are mlocked. Pages that
@@ -117,18 +117,18 @@ def split_folio(machine: Machine, folio: Folio, page: int) -> bool:
         return False
     machine.counters.add("thp_split_page")
     found = mappings(machine, folio.frame, page, page + folio.nr)
-    mms = list({mapping.mm.mm_id: mapping.mm for mapping in found if mapping.mm}.values())
-    for mm in mms:
-        entry_events(machine, SET, mm, _entries(mm, folio, page, is_huge=False), folio)
-        if _entries(mm, folio, page, is_huge=True):
-            split_huge_pmds(machine, mm, page, page + folio.nr)
+    places = {(m.mm.mm_id, m.shift): (m.mm, page + m.shift) for m in found if m.mm}.values()
+    for mm, at in places:
+        entry_events(machine, SET, mm, _entries(mm, folio, at, is_huge=False), folio)
+        if _entries(mm, folio, at, is_huge=True):
+            split_huge_pmds(machine, mm, at, at + folio.nr)
     edits = FrameEdits(machine)
     for run in folio_of(machine, folio.pfn).runs:
         frame = run.frame.without_flags(_OF_LARGE)
         edits.set([(run.start, run.nr)], frame._replace(order=0))
     edits.commit()
-    for mm in mms:
-        _remap(machine, mm, folio, page)
+    for mm, at in places:
+        _remap(machine, mm, folio, at)
     return True
 
 

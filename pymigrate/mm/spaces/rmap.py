@@ -44,9 +44,9 @@ class Mapping(NamedTuple):
 def mappings(machine: Machine, frame: Frame, a: int, b: int) -> Iterator[Mapping]:
     """Where pages [a, b) of *frame*'s owner may be mapped; for a file the page cache comes first.
 
-    Pages of an anonymous owner are named by their virtual page, which is the same in all
-    processes of the fork family; those of a file by their index; a merged page by its node of the
-    stable tree, which comes first. Of a family the VMAs are met in the order of their interval
+    Pages of an anonymous owner are named as Vma.name() does, in all processes of the fork family
+    alike; those of a file by their index; a merged page by its node of the stable tree, which comes
+    first. Of a family the VMAs are met in the order of their interval
     tree: by their first page, and then as they were inserted. Whether an entry really names the
     frame is for the caller to compare.
 
@@ -60,12 +60,16 @@ def mappings(machine: Machine, frame: Frame, a: int, b: int) -> Iterator[Mapping
         return
     if frame.is_anon:
         mms = list(machine.mms_of(frame.owner))
-        if len(mms) == 1:
+        if len(mms) == 1 and not mms[0].has_moved:
             yield Mapping(mms[0].page_table, a, b, 0, mms[0])
             return
-        parts = [(vma.start, vma.inserted, mm, p, q) for mm in mms for vma, p, q in mm.parts(a, b)]
-        for _, _, mm, p, q in sorted(parts, key=itemgetter(0, 1)):
-            yield Mapping(mm.page_table, p, q, 0, mm)
+        parts = [
+            (vma.name(vma.start), vma.inserted, vma.moved, mm, p, q)
+            for mm in mms
+            for vma, p, q in mm.named_parts(a, b)
+        ]
+        for _, _, moved, mm, p, q in sorted(parts, key=itemgetter(0, 1)):
+            yield Mapping(mm.page_table, p, q, moved, mm)
         return
     space = machine.spaces[frame.owner]
     yield Mapping(space.pages, a, b, 0, None)
@@ -102,14 +106,11 @@ def mapped_runs(machine: Machine, folio: Folio, page: int) -> Iterator[Mapped]:
                         yield Mapped(mapping.mm, entry)
 
 
-def rmap_index(frame: Frame, page: int, index: int) -> int:
-    """How mappings() names the page of *frame* that is mapped at virtual *page*.
-
-    *index* is its number in what the VMA maps.
-    """
+def rmap_index(frame: Frame, vma: Vma, page: int) -> int:
+    """How mappings() names the page of *frame* that *vma* maps at virtual *page*."""
     if frame.flags & FrameFlag.KSM:
         return frame.owner
-    return page if frame.is_anon else index
+    return vma.name(page) if frame.is_anon else vma.index(page)
 
 
 # What may differ between the entries of one batch. Mirrors folio_pte_batch().

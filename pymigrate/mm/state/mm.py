@@ -42,6 +42,7 @@ class Mm:
     start_stack: int = 0  # the page that the initial stack pointer lies in
     numa: NumaMm = field(default_factory=NumaMm)
     inserted: Inserted = field(default_factory=Inserted)  # one for its whole family
+    has_moved: bool = False  # whether mremap() has ever moved anonymous pages
 
     def find_vma(self, page: int) -> Vma | None:
         """The VMA that contains *page*. (The kernel's find_vma() also finds the next one.)"""
@@ -67,6 +68,25 @@ class Mm:
         """Each VMA that meets [a, b), with the part of the range that it covers."""
         for vma in self.vmas_between(a, b):
             yield vma, max(a, vma.start), min(b, vma.end)
+
+    def named_parts(self, a: int, b: int) -> Iterator[tuple[Vma, int, int]]:
+        """Each VMA whose anonymous pages have names in [a, b), with the part that it has."""
+        if not self.has_moved:
+            yield from self.parts(a, b)
+            return
+        for vma in self.vmas:
+            low, high = max(a, vma.name(vma.start)), min(b, vma.name(vma.end))
+            if low < high:
+                yield vma, low, high
+
+    def named_runs(self) -> Iterator[PteRun]:
+        """All entries, by the names of the anonymous pages."""
+        if not self.has_moved:
+            yield from self.page_table.runs
+            return
+        for vma in self.vmas:
+            for run in self.page_table.between(vma.start, vma.end):
+                yield run.moved(vma.name(run.start))
 
     def has_hole(self, a: int, b: int) -> bool:
         """Whether some page of [a, b) lies in no VMA."""

@@ -51,6 +51,7 @@ class Vma:
     numab: NumaVma | None = None
     inserted: int = 0  # when it was put into its anon_vma's interval tree, by Inserted
     has_lost_page: bool = False  # of private hugetlb memory, to its owner: HPAGE_RESV_UNMAPPED
+    moved: int = 0  # how far mremap() has moved its anonymous pages, in pages
 
     @property
     def nr(self) -> int:
@@ -70,6 +71,13 @@ class Vma:
     def index(self, page: int) -> int:
         """The page's number in the object. Mirrors linear_page_index()."""
         return self.pgoff + page - self.start
+
+    def name(self, page: int) -> int:
+        """The number of an anonymous page: where it was before mremap() moved it.
+
+        It is the same in all processes of the fork family.
+        """
+        return page - self.moved
 
     def turn(self, page: int, order: int) -> int:
         """The place of the folio at *page* where folios take turns. Mirrors get_vma_policy()."""
@@ -114,6 +122,7 @@ def joined_anon_vma(keeper: Vma, gone: Vma) -> None:
     """Let *keeper* have the anon_vma of the VMA that it takes over. Mirrors dup_anon_vma()."""
     if not keeper.anon_vma and gone.anon_vma:
         keeper.anon_vma, keeper.anon_chained = gone.anon_vma, gone.anon_chained
+        keeper.moved = gone.moved
 
 
 def prepare_anon_vma(vma: Vma, neighbours: list[Vma], new_id: int) -> bool:
@@ -133,7 +142,7 @@ def prepare_anon_vma(vma: Vma, neighbours: list[Vma], new_id: int) -> bool:
             and other.anon_vma
             and not other.anon_chained
         ):
-            vma.anon_vma = other.anon_vma
+            vma.anon_vma, vma.moved = other.anon_vma, other.moved
             return False
     vma.anon_vma = new_id
     return True

@@ -11,6 +11,7 @@ from pymigrate.native.sync import unmap
 from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
 from pymigrate.syscalls import mmap as mmap_calls
+from pymigrate.uapi import MREMAP_FIXED, MREMAP_MAYMOVE
 from pymigrate.units import HPAGE_PMD_ORDER, HPAGE_SIZE, PAGE_SHIFT, PAGE_SIZE, pages_of
 
 Args = tuple[int, ...]
@@ -99,25 +100,31 @@ def brk(world: World, thread: Thread, args: Args) -> None:
 
 
 def mremap(world: World, thread: Thread, args: Args) -> None:
-    """mremap(old_address, old_size, new_size, flags, new_address): the policy goes along.
+    """mremap(old_address, old_size, new_size, flags, new_address), once the host has done it.
 
-    Pages that move with it are placed anew.
+    Mappings of the host have no policies, so what these refuse is refused first.
     """
     old, old_size, new_size, flags, new = args[:5]
-    if old % PAGE_SIZE or not _is_known(thread):
+    if not _is_known(thread):
         return
-    if flags & abi.MREMAP_FIXED:
-        _taken_away(world, thread, new, new_size)
+    from pymigrate.syscalls import mremap as mremap_calls  # few programs need it
+
+    if flags & MREMAP_FIXED:
+        world.sync_range(thread, new, new_size)
     world.sync_range(thread, old, old_size)
     task = world.task(thread)
-    vmas = task.mm.vmas_between(old >> PAGE_SHIFT, (old >> PAGE_SHIFT) + pages_of(old_size))
-    policy = vmas[-1].policy if vmas else None
+    if not task.mm.has_hole(old >> PAGE_SHIFT, (old + old_size) >> PAGE_SHIFT):
+        mremap_calls.check_mremap(task, old, old_size, new_size, flags, new)
 
     def moved(result: int) -> None:
-        if 0 <= result < abi.TASK_SIZE:
-            start = result >> PAGE_SHIFT
-            thread.process.memory.moved.append((start, start + pages_of(new_size), policy))
-            thread.process.memory.unmapped(start, start + pages_of(new_size))
+        if not 0 <= result < abi.TASK_SIZE:
+            return
+        how = flags if result == old else flags | MREMAP_MAYMOVE | MREMAP_FIXED
+        with suppress(KernelError):
+            mremap_calls.mremap(world.machine, task, old, old_size, new_size, how, new_addr=result)
+        for start, size in ((old, old_size), (result, new_size)):
+            a = start >> PAGE_SHIFT
+            thread.process.memory.unmapped(a, a + pages_of(size))
 
     thread.at_end = moved
 

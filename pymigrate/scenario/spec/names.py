@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
-from pymigrate.interface.declare import CPUSET, DRIVER, FILE
+from pymigrate.interface.declare import CPUSET, DRIVER, FILE, TARGET
 from pymigrate.interface.table import CALLS
 from pymigrate.scenario.text.fields import listed, nearest, shown
 from pymigrate.scenario.text.positions import Mistake, Path
@@ -123,13 +123,15 @@ class Scope:
         """What is wrong with the names in *step*; afterwards what it makes is in scope."""
         op, task = step.get("op"), step.get("task")
         yield from self._check_tasks(step, path)
-        yield from self._check_region(step, path)
+        yield from self._check_region(step, path, "at")
         other = _mapping(step.get("meanwhile"))
         yield from self._check_tasks(other, (*path, "meanwhile"))
-        yield from self._check_region(other, (*path, "meanwhile"))
+        yield from self._check_region(other, (*path, "meanwhile"), "at")
         named = {DRIVER: self.drivers, FILE: self.files, CPUSET: self.cpusets}
         for argument in CALLS[op].arguments if op in CALLS else ():
             key, kind = argument.name, argument.kind
+            if kind is TARGET:
+                yield from self._check_region(step, path, key)
             if kind in named:
                 yield from _unknown(step.get(key), named[kind], kind.name, (*path, key))
         if op == "exec":
@@ -155,15 +157,18 @@ class Scope:
             message = f"task {shown(task)} has exited; expected one that has not"
             yield Mistake((*path, "task"), message)
 
-    def _check_region(self, step: Mapping[str | int, object], path: Path) -> Iterator[Mistake]:
-        at, task = step.get("at"), step.get("task")
+    def _check_region(
+        self, step: Mapping[str | int, object], path: Path, key: str
+    ) -> Iterator[Mistake]:
+        at, task = step.get(key), step.get("task")
+        at = at.partition("+")[0] if isinstance(at, str) and key != "at" else at
         found = self.regions.candidates(str(task), at) if isinstance(at, str) else []
         if len(found) > 1:
             names = listed([".".join(key) for key in found])
             message = f"{shown(at)} is ambiguous, {len(found)} tasks have it; expected {names}"
-            yield Mistake((*path, "at"), message)
+            yield Mistake((*path, key), message)
         elif not found:
-            yield from _unknown(at, self.regions.known(), "region", (*path, "at"))
+            yield from _unknown(at, self.regions.known(), "region", (*path, key))
 
     def _check_argv(self, step: Mapping[str | int, object], path: Path) -> Iterator[Mistake]:
         argv = step.get("argv")
@@ -187,8 +192,8 @@ class Scope:
 
     def _make(self, step: Mapping[str | int, object], task: str, path: Path) -> Iterator[Mistake]:
         op, name = step.get("op"), step.get("as")
-        if op == "mmap" and isinstance(name, str):
-            size = _size(step.get("length"))
+        if op in ("mmap", "mremap") and isinstance(name, str):
+            size = _size(step.get("length" if op == "mmap" else "size"))
             key = self.regions.declare(task, name)
             if size is not None:
                 self.sizes[key] = pages_of(size) << PAGE_SHIFT

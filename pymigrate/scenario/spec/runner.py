@@ -9,7 +9,7 @@ from pymigrate.mm.state.task import Region, Task
 from pymigrate.scenario.record import Record
 from pymigrate.scenario.spec.names import RegionNames
 from pymigrate.scenario.text.fields import Model
-from pymigrate.units import PAGE_SHIFT
+from pymigrate.units import PAGE_SHIFT, parse_size
 
 
 class Step(Model):
@@ -87,6 +87,11 @@ class Runner:
             self.task(task)
         assert key is not None, "the loader has seen to it"
         return self.machine.regions[key]
+
+    def place(self, task: str, text: str) -> int:
+        """The address that `REGION[+OFFSET]` names. Raises KernelError ESRCH likewise."""
+        at, _, offset = text.partition("+")
+        return self.range(task, at, parse_size(offset or 0), 0)[0]
 
     def range(self, task: str, at: str, offset: int, length: int | None) -> tuple[int, int]:
         """Address and length in bytes of a part of a region; None: to the region's end."""

@@ -34,6 +34,7 @@ from pymigrate.scenario.text.fields import (
     Setting,
     Size,
     Stride,
+    Target,
     combined,
     flag_of,
     number_of,
@@ -74,6 +75,7 @@ _TYPES: dict[str, Any] = {  # kind -> pydantic's type of what a step's key holds
     "setting": Literal[tuple(SETTINGS)] | Annotated[str, Field(pattern=_WEIGHT)],
     "value": Setting,
     "numbers": tuple[PageNumber, ...],
+    "target": Target,
     "page nodes": PageNodes,
     "address": PhysicalAddress,
     "meanwhile": Meanwhile,
@@ -170,6 +172,8 @@ class CallStep(Step):
         value: Any = self.taken(argument)
         if kind is declare.CALLER:
             return runner.caller(value)
+        if kind is declare.TARGET:
+            return None if value is None else runner.place(self.given("task"), value)
         if kind is declare.NEW_REGION:
             runner.names.declare(self.given("task"), value)
         if kind in (declare.OWN, declare.TASK):

@@ -223,6 +223,9 @@ Advice = Annotated[
     str | int, PlainValidator(_word(ADVICE, "advice")), WithJsonSchema(_word_schema(ADVICE))
 ]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$", max_length=64)]
+Target = Annotated[
+    str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*(\+[0-9]{1,15}([KMGT]iB)?)?$", max_length=160)
+]
 FileName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=255)]
 PageNodes = Annotated[
     int | tuple[int, ...] | None,

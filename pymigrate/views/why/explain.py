@@ -298,7 +298,7 @@ def refcount_text(machine: Machine, folio: Folio) -> str:
 def _mappers(machine: Machine, vma: Vma, piece: Piece) -> str:
     """The processes that map the first page."""
     frame, pfn = piece.folio.frame, piece.folio.pfn
-    page = rmap_index(frame, piece.start, vma.index(piece.start))
+    page = rmap_index(frame, vma, piece.start)
     found = []
     for mapping in mappings(machine, frame, page, page + 1):
         run = mapping.table.at(page + mapping.shift)

@@ -50,6 +50,7 @@ extern struct task tasks[64];
 extern int nr_tasks;
 extern struct region regions[512];
 extern int nr_regions;
+extern unsigned long next_place;        /* behind all regions */
 struct task *task_named(const char *name);
 struct region *region_named(const char *name);
 extern FILE *out;

@@ -335,6 +335,7 @@ void clean_up(void)
 		snprintf(path, sizeof path, CGROUPS "/%s", cpusets[i]);
 		for (int tries = 0; tries < 50 && rmdir(path) < 0 && errno == EBUSY; tries++) usleep(10000);
 	}
+	next_place = FIRST_REGION;
 	nr_tasks = nr_regions = nr_files = nr_cpusets = 0;
 	for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
 		if (settings[i].first) write_file(settings[i].path, "%s", settings[i].first);

@@ -9,6 +9,7 @@ struct task tasks[64];
 int nr_tasks;
 struct region regions[512];
 int nr_regions;
+unsigned long next_place = FIRST_REGION;
 FILE *out;
 volatile sig_atomic_t timed_out;
 bool spare_tasks;

@@ -35,16 +35,22 @@ static unsigned long strides(void) { return (len + stride() - 1) / stride(); }
 
 /* ---- memory */
 
-static unsigned long place(struct region *r)    /* the next free place, also if the call fails */
+static void name_region(struct region *r, unsigned long at, unsigned long size)
 {
-	struct region *last = nr_regions > 1 ? r - 1 : NULL;
-	unsigned long align = number("align", 1L << HUGE_SHIFT);
-	unsigned long at = last ? last->addr + ((last->len + 4095) & ~4095UL) + 4096 : FIRST_REGION;
+	unsigned long end = at + ((size + 4095) & ~4095UL) + 4096;
 
-	r->addr = (at + align - 1) / align * align;
-	r->len = number("length", 0);
+	r->addr = at;
+	r->len = size;
 	snprintf(r->name, sizeof r->name, "%s", arg("as"));
-	return r->addr;
+	if (end > next_place) next_place = end;
+}
+
+static void place(struct region *r, const char *size)  /* the next free place, or over a region */
+{
+	unsigned long align = number("align", 1L << HUGE_SHIFT), at = (next_place + align - 1) / align * align;
+	struct region *over = region_named(arg("over"));
+
+	name_region(r, over ? over->addr + number("over_offset", 0) : at, number(size, 0));
 }
 
 static void do_mmap(void)
@@ -52,14 +58,32 @@ static void do_mmap(void)
 	struct region *r = &regions[nr_regions++];
 	long flags = number("shared", 0) ? MAP_SHARED : MAP_PRIVATE, fd = -1, result;
 
-	place(r);
+	place(r, "length");
+	flags |= !arg("over") || number("noreplace", 0) ? MAP_FIXED_NOREPLACE : MAP_FIXED;
 	if (arg("file")) fd = file_named(arg("file"));
 	else if (!number("secretmem", 0)) flags |= MAP_ANONYMOUS;
 	else if ((fd = sys(t, MEMFD_SECRET, 0)) >= 0) sys(t, SYS_ftruncate, fd, r->len);
 	if (number("populate", 0)) flags |= MAP_POPULATE;
 	if (number("hugetlb", 0)) flags |= MAP_HUGETLB | HUGE_SHIFT << 26;
-	result = sys(t, SYS_mmap, r->addr, r->len, prot_bits(), flags | MAP_FIXED_NOREPLACE, fd, number("offset", 0));
+	result = sys(t, SYS_mmap, r->addr, r->len, prot_bits(), flags, fd, number("offset", 0));
 	if (number("secretmem", 0) && fd >= 0) sys(t, SYS_close, fd);
+	print_result(result < 0 && result > -4096 ? result : 0);
+}
+
+static void do_mremap(void)
+{
+	struct region *r = &regions[nr_regions++];
+	long flags = number("flags", 0), result = -ENOMEM, size = number("size", 0);
+	unsigned long old = addr;
+
+	place(r, "size");
+	if (!(flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)))        /* where it is, if it can be */
+		result = sys(t, SYS_mremap, old, len, size, flags & ~MREMAP_MAYMOVE, r->addr);
+	if (flags & MREMAP_FIXED || (result == -ENOMEM && flags == MREMAP_MAYMOVE))
+		result = sys(t, SYS_mremap, old, len, size, flags | MREMAP_FIXED, r->addr);
+	else if (flags & MREMAP_DONTUNMAP)
+		result = sys(t, SYS_mremap, old, len, size, flags, r->addr);
+	if (result >= 0 || result <= -4096) name_region(r, result, size);
 	print_result(result < 0 && result > -4096 ? result : 0);
 }
 
@@ -225,6 +249,7 @@ static void do_vmstat(void) { print_counters(); }
 enum { TASK = 1, REGION = 2 };          /* what a step cannot do without */
 static const struct { const char *op; void (*run)(void); int needs; } steps[] = {
 	{ "mmap", do_mmap, TASK }, { "munmap", do_munmap, TASK | REGION },
+	{ "mremap", do_mremap, TASK | REGION },
 	{ "mprotect", do_mprotect, TASK | REGION }, { "madvise", do_madvise, TASK | REGION },
 	{ "touch", do_touch, TASK | REGION }, { "mlock", do_mlock, TASK | REGION },
 	{ "munlock", do_munlock, TASK | REGION }, { "fork", do_fork, TASK }, { "clone", do_clone, TASK }, { "exit", do_exit, TASK },

@@ -16,7 +16,7 @@ from pymigrate.units import parse_size
 
 # What an argument is called in a method, where it is not its name.
 NAMES = {
-    **dict.fromkeys(["fork as", "clone as", "mmap as"], "name"),
+    **dict.fromkeys(["fork as", "clone as", "mmap as", "mremap as"], "name"),
     "cpuset_create cpuset": "name",
     "cpuset_set cpuset": "name",
     "cpuset_attach cpuset": "name",

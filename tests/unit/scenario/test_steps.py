@@ -44,7 +44,7 @@ OWN = set(
 
 
 def test_every_op_of_the_format_has_its_model() -> None:
-    ops = """mmap munmap mprotect madvise touch mlock munlock pin unpin fork clone exit
+    ops = """mmap mremap munmap mprotect madvise touch mlock munlock pin unpin fork clone exit
     sched_setaffinity set_mempolicy mbind set_mempolicy_home_node get_mempolicy migrate_pages
     move_pages cpuset_create cpuset_set cpuset_attach sysctl exec placement numa_maps vmstat"""
     assert [op for op in OPS if op not in OWN] == ops.split()
@@ -177,7 +177,7 @@ def test_prot_is_kept_in_one_order(written: str, prot: str) -> None:
 
 def test_unknown_op_is_reported_with_the_nearest_one() -> None:
     (line,) = mistakes("op: migrate_page, task: a")
-    assert line.startswith("f:6:10: unknown op 'migrate_page'; expected mmap, munmap,")
+    assert line.startswith("f:6:10: unknown op 'migrate_page'; expected mmap, mremap,")
     assert line.endswith("; nearest valid op 'migrate_pages'")
 
 

@@ -139,11 +139,11 @@ def _full_mm() -> Mm:
         ]
     )
     vmas = [
-        Vma(1, 9, 0x80000003, 4, 8, POLICY, 6, True, True, NumaVma(1, 2, 3, 4, 5, 6), 3, True),
+        Vma(1, 9, 0x80000003, 4, 8, POLICY, 6, True, True, NumaVma(1, 2, 3, 4, 5, 6), 3, True, 5),
         Vma(12, 13, 1, 12, policy=OTHER_POLICY),
     ]
     tables, resv = RunMap([Extent(512, 1024)]), RunMap([Extent(1024, 512)])
-    return Mm(2, 11, vmas, table, tables, resv, (17, 19), 23, NumaMm(4, 5, 6), Inserted(3))
+    return Mm(2, 11, vmas, table, tables, resv, (17, 19), 23, NumaMm(4, 5, 6), Inserted(3), True)
 
 
 def _full_task(mm: Mm) -> Task:
