@@ -121,6 +121,12 @@ def test_other_files_are_the_hosts(shell: Shell) -> None:
     assert out(shell, "cat /proc/sys/kernel/ostype machine.yaml | head -n 1") == "Linux\n"
 
 
+def test_frames_of_the_host_are_not_to_be_read(shell: Shell) -> None:
+    outcome = exec_(shell, "head -c 8 /proc/self/pagemap; head -c 8 /proc/kpagecount")
+    assert (outcome.exit, outcome.stdout) == (1, "")
+    assert outcome.stderr.count("Permission denied") == 2
+
+
 def test_processes_of_the_host_are_not_seen(shell: Shell) -> None:
     assert out(shell, "cat /proc/1/comm 2>/dev/null || echo none") == "none\n"
     listed = out(shell, "ls /proc | grep '^[0-9]' | sort -n").split()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from pymigrate.errors import KernelError
+from pymigrate.errors import KernelError, UnsupportedError
 from pymigrate.native import abi
 from pymigrate.native.abi import signed
 from pymigrate.native.calls.paths import resolve
@@ -80,7 +80,7 @@ def _make(world: World, thread: Thread, dirfd: int, pointer: int) -> int | None:
     if found is None:
         return None
     if "/" in found:
-        raise KernelError("EINVAL", "cpusets below cpusets cannot be simulated yet")
+        raise UnsupportedError("cpusets below cpusets cannot be simulated yet")
     make_directory(world, world.note_credentials(thread), found)
     return 0
 

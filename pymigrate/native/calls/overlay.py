@@ -28,6 +28,8 @@ _OWNED = re.compile(
     r"/sys/(devices/system/(cpu|memory|node)|bus/(cpu|node)|fs/cgroup|devices/virtual/memory_tiering"
     r"|kernel/mm/(numa|mempolicy|hugepages))(/|$)"
 )
+# Files of the host's frames, which are nobody's business.
+_OF_FRAMES = ("kpagecount", "kpageflags", "kpagecgroup")
 _BOOT_TIME = re.compile(r"^btime \d+$", re.MULTILINE)
 _PROCESS = re.compile(r"/proc/(\d+)(/|$)")
 # Files that do not depend on what processes have touched.
@@ -61,6 +63,7 @@ class Overlay:
             entries = {name: entry for name, entry in entries.items() if name != "self"}
             entries |= {str(pid): self._process(p) for pid, p in self.world.processes.items()}
             entries["stat"] = _with_boot_time(entries["stat"])
+            entries |= dict.fromkeys(_OF_FRAMES, File(None))
         match = _PROCESS.fullmatch(path)
         task = self.world.machine.tasks.get(int(match[1])) if match else None
         if task is not None:
