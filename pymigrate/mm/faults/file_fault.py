@@ -27,11 +27,12 @@ def read_fault(vmf: VmFault, space: AddressSpace, a: int, b: int) -> int:
     machine, vma = vmf.machine, vmf.vma
     if space.is_shmem:
         # Page by page this ends the same: [a, b), and what was cached around both ends.
-        vmf.count_faults((b - a + filemap.FAULT_AROUND - 1) // filemap.FAULT_AROUND)
+        vmf.count_faults()
         map_cached(vmf, filemap.fault_around(machine, vma, space, a))
+        b = _have_cached(vmf, space, a, b)
+        vmf.count_faults((b - a - 1) // filemap.FAULT_AROUND)
         last = max(a, b - 1 - (b - 1) % filemap.FAULT_AROUND)
         faults = any(run is None for _, _, run in vmf.table.spans(last, b))
-        _have_cached(vmf, space, a, b)
         map_cached(vmf, space.pages.between(vma.index(a), vma.index(b)))
         if faults:
             map_cached(vmf, filemap.fault_around(machine, vma, space, b - 1))
@@ -60,9 +61,9 @@ def fault_beyond_end(vmf: VmFault, space: AddressSpace, page: int) -> None:
 
 def shared_fault(vmf: VmFault, space: AddressSpace, a: int, b: int) -> int:
     """Map absent pages of a shared mapping for writing. Mirrors do_shared_fault()."""
-    end = b if space.is_shmem else a + 1
-    vmf.count_faults(end - a)
-    _have_cached(vmf, space, a, end, _TRIES)
+    vmf.count_faults()
+    end = _have_cached(vmf, space, a, b if space.is_shmem else a + 1, _TRIES)
+    vmf.count_faults(end - a - 1)
     cached = space.pages.between(vmf.vma.index(a), vmf.vma.index(end))
     map_cached(vmf, cached, Pte.WRITE | Pte.DIRTY)
     filemap.dirty_frames(vmf.machine, cached)
@@ -83,7 +84,9 @@ def cow_fault(vmf: VmFault, space: AddressSpace, a: int, b: int) -> int:
     end = min(b, a + max(_room_for_copies(vmf, a, b) // 2, 1))
     vmf.count_faults(end - a)
     map_anon(vmf, a, end)
-    _have_cached(vmf, space, a, end)
+    at = a
+    while at < end:
+        at = _have_cached(vmf, space, at, end)
     return end
 
 
@@ -94,23 +97,29 @@ def _room_for_copies(vmf: VmFault, a: int, b: int) -> int:
     return room_for(machine, task, placement(machine, task, policy, first))
 
 
-def _have_cached(vmf: VmFault, space: AddressSpace, a: int, b: int, tries: int = 1) -> None:
-    """Have pages [a, b) of the mapping in the page cache; those of disk files are asked for *tries*
-    times.
+def _have_cached(vmf: VmFault, space: AddressSpace, a: int, b: int, tries: int = 1) -> int:
+    """Have pages [a, b) of the mapping in the page cache, and return b.
+
+    Those of disk files are asked for *tries* times. Of shared memory they end where memory must be
+    reclaimed for the next page: by then the others are mapped.
     """
     machine, task, vma = vmf.machine, vmf.task, vmf.vma
     lo, hi = vma.index(a), vma.index(b)
     if space.is_shmem:
         for start, end, run in space.pages.spans(lo, hi):
-            at = start
-            while run is None and at < end:
-                at += filemap.add_to_page_cache(machine, task, space, at, end)
-                if at < end:
-                    kill_for_memory(machine, task, a)
-        return
+            if run is not None:
+                continue
+            while not (got := filemap.add_to_page_cache(machine, task, space, start, end)):
+                if start > lo:
+                    return a + start - lo
+                kill_for_memory(machine, task, a)
+            if start + got < end:
+                return a + start + got - lo
+        return b
     for index in [index for index in range(lo, hi) for _ in range(tries)]:
         while not filemap.fault_in_page(machine, task, vma, space, index):
             kill_for_memory(machine, task, a)
+    return b
 
 
 def map_cached(vmf: VmFault, cached: list[PteRun], flags: int = 0) -> None:

@@ -42,7 +42,7 @@ def add_to_page_cache(machine: Machine, task: Task, space: AddressSpace, a: int,
     for start, end, run in space.policies.spans(a, b):
         policy = run.policy if run else task.policy
         where = placement(machine, task, policy, start + space.inode)
-        got = _add(machine, task, space, start, end, where)
+        got = _add(machine, task, space, start, end, where, may_reclaim=not done)
         done += got
         if got < end - start:
             break
@@ -170,12 +170,16 @@ def _add(
     a: int,
     b: int,
     where: Placement,
+    may_reclaim: bool = False,
 ) -> int:
+    """Memory is reclaimed for the first page alone: before the next one is had, it is mapped."""
     flags = FrameFlag.SWAPBACKED if space.is_shmem else 0
     at = a
     while at < b:
-        take = alloc_run_slowpath if space.is_shmem else alloc_run
-        runs = take(machine, task, from_index(where, at - a), PteRun(at, b - at, ()))
+        wanted = PteRun(at, b - at, ())
+        runs = alloc_run(machine, task, from_index(where, at - a), wanted)
+        if not runs and may_reclaim and at == a:
+            runs = alloc_run_slowpath(machine, task, where, wanted)
         if not runs:
             break
         new_frames(machine, runs, Frame(space.space_id, flags))

@@ -19,7 +19,7 @@ from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.engine.migrate_ops import ops_of
 from pymigrate.mm.frames.busy import end, wait_for
 from pymigrate.mm.frames.frames import folio_of, frame_of, update_frames
-from pymigrate.mm.frames.lru_batches import lru_add_drain_all
+from pymigrate.mm.frames.lru_batches import in_batches, lru_add_drain_all
 from pymigrate.mm.frames.placement import Prefer
 from pymigrate.mm.offline.page_isolation import is_kernel, isolate_range, isolated_range
 from pymigrate.mm.reclaim.room import migrate_for_the_kernel
@@ -126,9 +126,13 @@ def _kernel_page_failed(machine: Machine, pfn: int) -> _Result:
 
 
 def _get_hold_of(machine: Machine, pfn: int) -> None:
-    """Wait for work on the folio of *pfn* to end, as folio_lock() and folio_wait_writeback() do."""
-    lru_add_drain_all(machine)
+    """Wait for work on the folio of *pfn* to end, as folio_lock() and folio_wait_writeback() do.
+
+    But for hugetlb pages what waits for its LRU list is put there first: shake_folio().
+    """
     folio = folio_of(machine, pfn)
+    if not folio.flags & FrameFlag.HUGETLB:
+        lru_add_drain_all(machine)
     if folio.flags & FrameFlag.SWAPCACHE:
         raise UnsupportedError("bad pages of the swap cache cannot be simulated")
     for kind in (Busy.LOCKED, Busy.READING, Busy.WRITEBACK):
@@ -252,7 +256,8 @@ def soft_offline_page(machine: Machine, pfn: int) -> None:
 
 def _soft_offline_in_use_page(machine: Machine, pfn: int) -> None:
     """Drop what can be read again; split a THP; migrate, and keep the page."""
-    lru_add_drain_all(machine)
+    if pfn in in_batches(machine):  # it is on no list: get_any_page() shakes it
+        lru_add_drain_all(machine)
     folio = folio_of(machine, pfn)
     is_hugetlb = bool(folio.flags & FrameFlag.HUGETLB)
     if folio.order and not is_hugetlb:

@@ -25,7 +25,17 @@ from pymigrate.syscalls.reclaim import reclaim
 from pymigrate.uapi import MPOL
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT, PAGE_SIZE, parse_size
 from pymigrate.views.proc import vmstat
-from tests.conftest import errno_of, hold, mapped, new_file, new_task, nodes_of, pfn_at, touched
+from tests.conftest import (
+    MIB,
+    errno_of,
+    hold,
+    mapped,
+    new_file,
+    new_task,
+    nodes_of,
+    pfn_at,
+    touched,
+)
 from tests.property.invariants import check
 from tests.unit.mm.conftest import file_of, huge, loaded, with_task
 
@@ -169,6 +179,16 @@ def test_page_cache_goes_before_anonymous_memory(machine: Machine, task: Task) -
     assert nodes_of(machine, task, addr, "1MiB") == [[256, 0]]
     names = ("pgsteal_file", "pgsteal_anon", "pgscan_file", "pgscan_anon", "pgsteal_direct")
     assert counted(machine, *names) == [320, 0, 320, 0, 0]  # a cgroup's own pgsteal_direct
+
+
+def test_shared_memory_that_is_being_faulted_in_goes_last() -> None:
+    machine, task = with_task(tiers("115MiB", "256MiB"))
+    old = touched(machine, task, "15MiB", is_shared=True)
+    only = Nodemask.of(0)
+    task.policy = Mempolicy(MPOL.BIND, 0, only, only)
+    new = mapped(machine, task, "110MiB", is_shared=True)
+    assert touch(machine, task, new, 110 * MIB) is None
+    assert nodes_of(machine, task, old, "4KiB") == [[1, 1]]
 
 
 def test_page_cache_that_nobody_maps_is_demoted_too(machine: Machine, task: Task) -> None:
