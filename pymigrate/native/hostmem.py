@@ -13,13 +13,18 @@ PAGE_SHIFT = 12
 TOP = 1 << 47 - PAGE_SHIFT  # pages of user space
 # What PAGEMAP_SCAN tells of pages.
 FILE, PRESENT, SWAPPED, ZERO = 4, 8, 16, 32
-_PAGEMAP_SCAN = 0xC0606610
+_PAGEMAP_SCAN, _PROCMAP_QUERY = 0xC0606610, 0xC0686611
 _ARGUMENT = struct.Struct("=12Q")
 _WALK_END = 32  # its offset in the argument
 _MAX_REGIONS = 2048
 _CHUNK = 1 << 17  # pages whose entries are read at once, where the kernel cannot scan
 # Bits of an entry of pagemap, in its highest byte.
 _IN_MEMORY, _IN_SWAP, _OF_FILE, _EXCLUSIVE = 0x80, 0x40, 0x20, 0x01
+# struct procmap_query: size, flags, address; start, end, flags, page size, offset, inode of the
+# mapping; its device's numbers, the lengths and the addresses of its name and build id.
+_QUERY = struct.Struct("=9Q4I2Q")
+_COVERING_OR_NEXT, _RIGHTS, _SHARED_MAPPING = 0x10, ((1, "r"), (2, "w"), (4, "x")), 8
+_NAME_LENGTH = 4096
 _SPECIAL = ("[vdso]", "[vsyscall]", "[vvar]", "[vvar_vclock]")
 
 
@@ -91,6 +96,63 @@ def mapping_of(line: str) -> Mapping | None:
         path,
         int(offset, 16),
     )
+
+
+def mappings_between(pid: int, a: int, b: int, most: int) -> list[Mapping] | None:
+    """The mappings that have some of pages [a, b), if they are not more than *most*.
+
+    None if they are, and where the kernel does not tell, which it does from 6.11 on.
+    """
+    found: list[Mapping] = []
+    try:
+        fd = os.open(f"/proc/{pid}/maps", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        while a < b:
+            mapping = _mapping_at(fd, a)
+            if mapping is None or mapping.start >= b:
+                break
+            if len(found) == most:
+                return None
+            found.append(mapping)
+            a = mapping.end
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return [mapping for mapping in found if mapping.path not in _SPECIAL]
+
+
+def _mapping_at(maps: int, page: int) -> Mapping | None:
+    """The mapping that has *page*, or the next one. Raises OSError."""
+    name = array("B", bytes(_NAME_LENGTH))
+    at = name.buffer_info()[0]
+    argument = bytearray(
+        _QUERY.pack(
+            _QUERY.size, _COVERING_OR_NEXT, page << PAGE_SHIFT, *(0,) * 8, _NAME_LENGTH, 0, at, 0
+        )
+    )
+    try:
+        fcntl.ioctl(maps, _PROCMAP_QUERY, argument, True)
+    except FileNotFoundError:
+        return None
+    _, _, _, start, end, flags, _, offset, inode, major, minor, length, *_ = _QUERY.unpack(argument)
+    return Mapping(
+        start >> PAGE_SHIFT,
+        end >> PAGE_SHIFT,
+        "".join(letter for bit, letter in _RIGHTS if flags & bit) or "none",
+        bool(flags & _SHARED_MAPPING),
+        f"{major:02x}:{minor:02x}",
+        inode,
+        _printed(bytes(name[: max(length - 1, 0)])),
+        offset,
+    )
+
+
+def _printed(name: bytes) -> str:
+    """A name as maps has it."""
+    return name.replace(b"\n", b"\\012").decode("utf-8", "surrogateescape")
 
 
 class Pagemap:

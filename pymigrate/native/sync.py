@@ -8,7 +8,7 @@ is in force then. Pages are only added: what takes them away are calls, which ar
 from __future__ import annotations
 
 import os
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import groupby
@@ -34,6 +34,7 @@ from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, huge_ceil, huge_floor
 
 _UNNAMED = ("/dev/zero", "/SYSV", "/memfd:")
 _IN_MEMORY = "/dev/shm/"
+_FEW = 16  # mappings that are looked at one by one
 _GAP = 1 << 20  # bytes that stay free around what is put somewhere
 _DELETED = " (deleted)"
 
@@ -81,7 +82,6 @@ class Memory:
     def unmapped(self, a: int, b: int) -> None:
         """Pages [a, b) were unmapped; a mapping that looks the same may take their place."""
         self._taken.append((a, b))
-        self._regions = frozenset()
 
     def finish(self, machine: Machine, task: Task, copied: Mm | None) -> bool:
         """The process ends, and nobody has looked at its memory: what is its own counts.
@@ -160,8 +160,11 @@ class Memory:
     ) -> None:
         """Map all that is mapped, and fault in what of pages [a, b) is there.
 
-        *before* is called before anything changes.
+        *before* is called before anything changes. Of a few mappings alone nothing else is looked
+        at, if the kernel tells of them.
         """
+        if (a, b) != (0, hostmem.TOP) and self._sync_part(machine, task, a, b, before):
+            return
         try:
             text = hostmem.maps_text(task.pid)
             if self._pagemap is None:
@@ -172,9 +175,22 @@ class Memory:
             return  # it is gone
         if not text:
             return  # likewise
+        self._look(machine, task, a, b, text, before)
+
+    def _look(
+        self,
+        machine: Machine,
+        task: Task,
+        a: int,
+        b: int,
+        text: str,
+        before: Callable[[], None],
+    ) -> None:
+        """Map what *text* tells of, and fault in what of pages [a, b) is there."""
         if text != self._text or self._taken:
             before()
             self._map_all(machine, task, text)
+        assert self._pagemap is not None
         spans = [(max(m.start, a), min(m.end, b)) for m in self._met(a, b)]
         try:
             regions = self._pagemap.regions(spans)
@@ -184,10 +200,33 @@ class Memory:
         if new := [region for region in regions if region not in known]:
             before()
             self._touch_all(machine, task, new, self._pagemap)
-        if self.is_forked:
+        if self.is_forked and _has_family(machine, task.mm):
             self._copy_all(machine, task, self._pagemap, a, b)
         if a == 0 and b == hostmem.TOP:
             self._regions = frozenset(regions)
+
+    def _sync_part(
+        self, machine: Machine, task: Task, a: int, b: int, before: Callable[[], None]
+    ) -> bool:
+        """Look at pages [a, b) alone; False if that is not to be had for less than all."""
+        found = hostmem.mappings_between(task.pid, a, b, _FEW)
+        if found is None or self._pagemap is None:
+            return False
+        before()
+        at = a
+        for mapping in found:
+            _unmap_gap(machine, task, at, mapping.start)
+            self._cover(machine, task, mapping)
+            at = mapping.end
+        _unmap_gap(machine, task, at, b)
+        for mapping in found:
+            low, high = max(mapping.start, a), min(mapping.end, b)
+            with suppress(OSError):
+                for region in self._pagemap.regions([(low, high)]):
+                    self._touch_region(machine, task, region, self._pagemap)
+        if self.is_forked and _has_family(machine, task.mm):
+            self._copy_all(machine, task, self._pagemap, a, b)
+        return True
 
     def find_room(self, length: int, align: int) -> int:
         """An address at which the host has mapped nothing, as it was last looked at.
@@ -217,7 +256,8 @@ class Memory:
 
     def _map_all(self, machine: Machine, task: Task, text: str) -> None:
         """Let the task have the mappings that *text* tells of, and no others."""
-        before, taken = self._lines, self._taken
+        before, taken = self._lines, _joined_ranges(self._taken)
+        self._regions = frozenset(r for r in self._regions if not _meets(r, taken))
         lines = text.splitlines()
         self._lines = {
             line: before[line] if line in before else hostmem.mapping_of(line) for line in lines
@@ -229,13 +269,8 @@ class Memory:
                 self._unmap_gaps(machine, task, gone)
         self._text, self._taken = text, []
         for line, mapping in self._lines.items():
-            if mapping is None or (line in before and not _meets(mapping, taken)):
-                continue
-            if mapping.path == "[heap]":
-                task.mm.brk = (mapping.start, mapping.end)
-            elif mapping.path == "[stack]":
-                task.mm.start_stack = mapping.end - 1
-            self._cover(machine, task, mapping)
+            if mapping is not None and (line not in before or _meets(mapping, taken)):
+                self._cover(machine, task, mapping)
 
     def _unmap_gaps(self, machine: Machine, task: Task, gone: Mapping) -> None:
         """Unmap what of a mapping that is no more lies in no other."""
@@ -249,6 +284,10 @@ class Memory:
 
     def _cover(self, machine: Machine, task: Task, mapping: Mapping) -> None:
         """Let the task's VMAs of a mapping be of its kind, whatever their policies."""
+        if mapping.path == "[heap]":
+            task.mm.brk = (mapping.start, mapping.end)
+        elif mapping.path == "[stack]":
+            task.mm.start_stack = mapping.end - 1
         space = self._space(machine, mapping)
         at = mapping.start
         for vma, start, end in list(task.mm.parts(mapping.start, mapping.end)):
@@ -366,6 +405,11 @@ class Memory:
                 vma.flags = flags
 
 
+def _has_family(machine: Machine, mm: Mm) -> bool:
+    """Whether another address space may share pages since a fork."""
+    return any(other is not mm for other in machine.mms_of(mm.family))
+
+
 def _is_own(mapping: Mapping, copied: Mm | None) -> bool:
     """Whether pages of *mapping* are its process's own, by a copy of *copied* or without."""
     if not mapping.inode and not mapping.path.startswith("/"):
@@ -386,8 +430,25 @@ def _takes_turns(task: Task) -> bool:
     return mode in (MPOL.INTERLEAVE, MPOL.WEIGHTED_INTERLEAVE)
 
 
-def _meets(mapping: Mapping, ranges: list[tuple[int, int]]) -> bool:
-    return any(a < mapping.end and mapping.start < b for a, b in ranges)
+def _joined_ranges(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ranges in order that do not meet.
+
+    >>> _joined_ranges([(5, 7), (1, 3), (2, 4)])
+    [(1, 4), (5, 7)]
+    """
+    found: list[tuple[int, int]] = []
+    for a, b in sorted(ranges):
+        if found and a <= found[-1][1]:
+            found[-1] = found[-1][0], max(b, found[-1][1])
+        else:
+            found.append((a, b))
+    return found
+
+
+def _meets(pages: Mapping | Region, ranges: list[tuple[int, int]]) -> bool:
+    """Whether *pages* are some of *ranges*, which are in order."""
+    place = bisect_right(ranges, pages.start, key=lambda range_: range_[1])
+    return place < len(ranges) and ranges[place][0] < pages.end
 
 
 def _is_alike(vma: Vma, page: int, mapping: Mapping, space: AddressSpace | None) -> bool:
@@ -401,6 +462,13 @@ def _is_alike(vma: Vma, page: int, mapping: Mapping, space: AddressSpace | None)
 def _unmap_if_mapped(machine: Machine, task: Task, a: int, b: int) -> None:
     if task.mm.vmas_between(a, b):
         unmap(machine, task, a, b)
+
+
+def _unmap_gap(machine: Machine, task: Task, a: int, b: int) -> None:
+    """Unmap pages [a, b), which the host has not mapped, but what it is about to map."""
+    for vma in task.mm.vmas_between(a, b) if a < b else []:
+        if not vma.flags & Vm.HUGETLB:
+            unmap(machine, task, max(a, vma.start), min(b, vma.end))
 
 
 def unmap(machine: Machine, task: Task, a: int, b: int) -> None:

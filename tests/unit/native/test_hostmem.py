@@ -62,3 +62,16 @@ def test_own_memory() -> None:
         pagemap.close()
     assert before
     assert {r.end - r.start for r in there} & {1, 2}
+
+
+def test_mappings_of_a_range_are_those_of_maps() -> None:
+    pid = os.getpid()
+    every = hostmem.mappings(hostmem.maps_text(pid))
+    a, b = every[3].start, every[6].end - 1
+    found = hostmem.mappings_between(pid, a, b, 16)
+    if found is None:
+        pytest.skip("the kernel does not tell of single mappings")
+    assert found == [mapping for mapping in every if mapping.start < b and a < mapping.end]
+    assert hostmem.mappings_between(pid, 0, hostmem.TOP, len(every) + 8) == every
+    assert hostmem.mappings_between(pid, a, b, 2) is None
+    assert hostmem.mappings_between(pid, 1, 2, 16) == []

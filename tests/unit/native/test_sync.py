@@ -9,6 +9,8 @@ if sys.platform != "linux":
 
 from pymigrate.mm import check
 from pymigrate.mm.state.policy import Mempolicy
+from pymigrate.native import abi, hostmem
+from pymigrate.native.calls.table import HANDLERS
 from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
 from pymigrate.nodemask import Nodemask
@@ -106,6 +108,53 @@ def test_room_is_found_where_nothing_is(world: World, thread: Thread) -> None:
     assert at % (2 << 20) == 0
     task = world.task(thread)
     assert task.mm.vmas_between(at >> 12, (at + (4 << 20)) >> 12) == []
+
+
+def test_page_that_is_mapped_anew_where_one_was_is_another(
+    world: World, thread: Thread, area: mmap.mmap
+) -> None:
+    """Its mapping looks the same, and so does what is there of it."""
+    first = start_of(area)
+    touch(area, 0, 9)
+    world.sync(thread)
+    munmap = HANDLERS[abi.CALLS["munmap"]]
+    munmap(world, thread, (first + 9 << 12, 4096, 0, 0, 0, 0))
+    assert places(world, thread, area)[:10:9] == [0, -1]
+    mempolicy.set_mempolicy(world.machine, world.task(thread), MPOL.BIND, Nodemask.of(1))
+    world.sync(thread)
+    assert places(world, thread, area)[:10:9] == [0, 1]
+
+
+def test_part_of_memory_is_looked_at_alone(
+    world: World, thread: Thread, area: mmap.mmap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.sync(thread)
+    first = start_of(area)
+    if hostmem.mappings_between(thread.tid, first, first + 1, 16) is None:
+        pytest.skip("the kernel does not tell of single mappings")
+    monkeypatch.setattr(hostmem, "maps_text", lambda _: pytest.fail("all mappings were read"))
+    other = mmap.mmap(-1, 4 * 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    other.madvise(mmap.MADV_NOHUGEPAGE)
+    other[0] = 1
+    page = start_of(other)
+    world.sync_range(thread, page << 12, 4096)
+    assert world.task(thread).mm.page_table.at(page) is not None
+
+
+def test_mapping_that_went_unseen_goes_from_its_range(
+    world: World, thread: Thread, area: mmap.mmap
+) -> None:
+    other = mmap.mmap(-1, 4 * 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    page, task = ctypes.addressof(ctypes.c_char.from_buffer(other)) >> 12, world.task(thread)
+    world.sync(thread)
+    assert task.mm.find_vma(page)
+    libc = ctypes.CDLL(None)
+    libc.munmap(ctypes.c_void_p(page << 12), ctypes.c_size_t(4 * 4096))
+    world.sync_range(thread, page << 12, 4 * 4096)
+    assert task.mm.find_vma(page) is None
+    libc.mmap.restype = ctypes.c_void_p
+    where, size = ctypes.c_void_p(page << 12), ctypes.c_size_t(4 * 4096)
+    libc.mmap(where, size, 3, 0x32, -1, 0)  # its object unmaps it again
 
 
 def test_end_leaves_no_task(world: World, thread: Thread, area: mmap.mmap) -> None:
