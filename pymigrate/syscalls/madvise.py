@@ -1,6 +1,6 @@
 """madvise(2): the checks of advice, and what follows some of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pymigrate.errors import KernelError, UnsupportedError
 from pymigrate.mm.base.advice import Madv
@@ -15,13 +15,15 @@ from pymigrate.mm.spaces.hugetlb_pool import reserve_again
 from pymigrate.mm.spaces.pins import is_secretmem
 from pymigrate.mm.spaces.zap import zap
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.task import Cap, Task
 from pymigrate.mm.state.vma import Vm, Vma
-from pymigrate.syscalls.checks import checked_range
+from pymigrate.syscalls.checks import check_access, checked_range
 from pymigrate.syscalls.memory_failure import hard_offline, soft_offline
 from pymigrate.syscalls.mmap import set_vma_flags
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SIZE, huge_ceil, huge_floor
 
+# Advice about another's memory. Mirrors process_madvise_remote_valid().
+_REMOTE = frozenset({Madv.COLD, Madv.PAGEOUT, Madv.COLLAPSE})
 # What advice that only changes flags clears and sets.
 _FLAGS = {
     Madv.NORMAL: (Vm.RAND_READ | Vm.SEQ_READ, 0),
@@ -59,6 +61,43 @@ def madvise(machine: Machine, task: Task, addr: int, length: int, advice: int) -
             _ACTIONS[kind](machine, task, vma, start, end)
     if has_hole:
         raise KernelError("ENOMEM", "part of the range is not mapped")
+
+
+def process_madvise(
+    machine: Machine, caller: Task, target: Task, ranges: Sequence[tuple[int, int]], advice: int
+) -> int:
+    """Follow *advice* for *ranges* of *target*'s memory, each an address and a length.
+
+    Returns how many bytes were done before a range was refused. Raises KernelError EINVAL, EACCES,
+    EPERM; what madvise() says of the first range. Mirrors process_madvise() and vector_madvise().
+    """
+    is_own = machine.release.advises_itself and caller.mm is target.mm
+    if not machine.release.advises_itself:
+        _check_remote(advice)
+    try:
+        check_access(caller, target)
+    except KernelError as error:
+        raise KernelError("EACCES", error.why) from None
+    if not is_own:
+        _check_remote(advice)
+        if not caller.has(Cap.SYS_NICE):
+            raise KernelError("EPERM", "process_madvise() asks for CAP_SYS_NICE")
+    done = 0
+    for addr, length in ranges:
+        try:
+            madvise(machine, target, addr, length, advice)
+        except KernelError:
+            if done:
+                return done
+            raise
+        done += length
+    return done
+
+
+def _check_remote(advice: int) -> None:
+    """Raise KernelError EINVAL for advice that is not for another's memory."""
+    if advice not in _REMOTE:
+        raise KernelError("EINVAL", f"advice {advice} is not for the memory of another process")
 
 
 def _check(addr: int, length: int, advice: int) -> tuple[Madv, int, int]:

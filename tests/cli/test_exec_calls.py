@@ -324,3 +324,28 @@ def test_trace_is_told_beside_the_output(shell: Shell) -> None:
 def test_write_is_told(shell: Shell) -> None:
     outcome = exec_(shell, "echo 1 > /proc/sys/vm/compact_memory", "-v")
     assert re.search(r"pymigrate: \d+ write\(1, 0x[0-9a-f]+, 2\) = 2\n", outcome.stderr)
+
+
+def test_advice_about_another_process(shell: Shell) -> None:
+    program = f"""{MEMORY}
+import struct
+touch(0, 8)
+(ready, told), (never, _) = os.pipe(), os.pipe()
+child = os.fork()
+if not child:
+    touch(0, 1); os.write(told, b"x"); os.read(never, 1); os._exit(0)
+os.read(ready, 1)
+pidfd = os.pidfd_open(child)
+def advise(fd, advice, *ranges, flags=0):
+    vec = ctypes.create_string_buffer(b"".join(struct.pack("QQ", *r) for r in ranges) + b"x")
+    return call(440, fd, vec, len(ranges), advice, flags)
+print(advise(pidfd, 20, (addr, 4096), (addr + 8192, 8192)), advise(pidfd, 21, (addr, 32768)))
+print(advise(pidfd, 20, (addr, 4096), (4096, 4096)), advise(pidfd, 20, (4096, 4096)))
+print(advise(pidfd, 4, (addr, 4096)), advise(pidfd, 20, (addr, 4096), flags=1))
+print(advise(0, 20, (addr, 4096)), advise(99, 20), advise(pidfd, 20, (1 << 63, 1)))
+print(call(440, pidfd, 8, 1, 20, 0), call(440, pidfd, 0, 2000, 20, 0))
+os.kill(child, 9); os.waitpid(child, 0)
+print(advise(pidfd, 20, (addr, 4096)))
+"""
+    expected = "12288 32768\n4096 -12\n-22 -22\n-9 -9 -14\n-14 -22\n-3\n"
+    assert python(shell, program) == expected

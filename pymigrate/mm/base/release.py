@@ -54,6 +54,8 @@ class Release(NamedTuple):
     batches_flush: bool = True
     # DAMON has the schemes migrate_hot and migrate_cold (since 6.11).
     damon_migrates: bool = True
+    # process_madvise() gives any advice about the caller's own memory, and asks for no capability.
+    advises_itself: bool = False
     # memory.reclaim takes a swappiness.
     reclaim_swappiness: bool = True
     # What a cgroup may not have on a lower tier's node is not demoted.
@@ -104,6 +106,7 @@ RELEASES: Mapping[str, Release] = {
     "7.2": Release(
         name="7.2",
         merges_unfaulted_neighbour=True,
+        advises_itself=True,
         split_pmd_munlocks=False,
         migrated_thp_stays_mlocked=True,
         counts_proactive=True,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import struct
 from contextlib import suppress
 
 from pymigrate.errors import KernelError, UnsupportedError
 from pymigrate.mm.base.advice import Madv
 from pymigrate.native import abi
+from pymigrate.native.hostmem import read_file
 from pymigrate.native.sync import unmap
 from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
@@ -29,6 +32,7 @@ _ANSWERED = frozenset(
         Madv.SOFT_OFFLINE,
     }
 )
+_MAX_RANGES, _MAX_BYTES = 1024, 0x7FFFF000  # of process_madvise(): UIO_MAXIOV, MAX_RW_COUNT
 _PROTS = ((1, "r"), (2, "w"), (4, "x"))
 # Advice that is followed here and there; whether it is refused the host says.
 _FOLLOWED = frozenset(
@@ -192,9 +196,58 @@ def munlockall(world: World, thread: Thread, _: Args) -> None:
             mmap_calls.munlock(world.machine, task, addr, length)
 
 
-def process_madvise(_world: World, _thread: Thread, _args: Args) -> int:
+def process_madvise(world: World, thread: Thread, args: Args) -> int | None:
     """process_madvise(pidfd, vec, vlen, advice, flags)."""
-    raise UnsupportedError("process_madvise of a real program cannot be simulated yet")
+    pidfd, vec, vlen, advice, flags = args[:5]
+    if flags & 0xFFFFFFFF:
+        raise KernelError("EINVAL", f"{flags:#x} are no flags")
+    ranges = _ranges(thread, vec, vlen)
+    target = _of_pidfd(world, thread, pidfd & 0xFFFFFFFF)
+    from pymigrate.syscalls import madvise as advice_calls  # few programs need it
+
+    caller, task = world.note_credentials(thread), world.note_credentials(target)
+    advice = abi.signed(advice)
+    is_own = world.machine.release.advises_itself and caller.mm is task.mm
+    if advice == Madv.WILLNEED or (is_own and advice in _FOLLOWED):
+        raise UnsupportedError(f"advice {advice} of process_madvise cannot be simulated yet")
+    world.sync(target)
+    target.process.memory.changed()
+    return advice_calls.process_madvise(world.machine, caller, task, ranges, advice)
+
+
+def _ranges(thread: Thread, vec: int, vlen: int) -> list[tuple[int, int]]:
+    """Addresses and lengths of a struct iovec[]. Mirrors import_iovec().
+
+    Raises KernelError EINVAL, EFAULT.
+    """
+    if vlen > _MAX_RANGES:
+        raise KernelError("EINVAL", f"{vlen} ranges are too many")
+    found = list(struct.iter_unpack("=QQ", thread.read(vec, 16 * vlen)) if vlen else ())
+    left = _MAX_BYTES
+    ranges = []
+    for addr, length in found:
+        if length >> 63:
+            raise KernelError("EINVAL", "a length is negative")
+        if addr + length > abi.TASK_SIZE:
+            raise KernelError("EFAULT", f"{addr:#x} is no address of a process")
+        ranges.append((addr, min(length, left)))
+        left -= ranges[-1][1]
+    return ranges
+
+
+def _of_pidfd(world: World, thread: Thread, pidfd: int) -> Thread:
+    """The traced thread that a descriptor means. Raises KernelError EBADF, ESRCH."""
+    try:
+        text = read_file(f"/proc/{thread.tid}/fdinfo/{pidfd}")
+    except OSError:
+        text = b""
+    match = re.search(rb"^Pid:\t(-?\d+)$", text, re.MULTILINE)
+    if match is None:
+        raise KernelError("EBADF", f"{pidfd} is no descriptor of a process")
+    found = world.threads.get(int(match[1]))
+    if found is None:
+        raise KernelError("ESRCH", "the process has ended, or is none of the machine")
+    return found
 
 
 def hugetlb_object(_world: World, _thread: Thread, _args: Args) -> int:

@@ -8,7 +8,7 @@ from pymigrate.mm.frames.lru_batches import waiting_pfns
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
-from pymigrate.syscalls.madvise import madvise
+from pymigrate.syscalls.madvise import madvise, process_madvise
 from pymigrate.syscalls.mmap import mlock, munmap
 from pymigrate.syscalls.process import fork, touch
 from tests.conftest import (
@@ -276,3 +276,64 @@ def test_what_is_dropped_leaves_its_page_table(machine: Machine, task: Task) -> 
     machine.thp = "always"
     touch(machine, task, addr, PAGE)
     assert nodes_of(machine, task, addr, "2MiB") == [[1, 0], [511, -1]]
+
+
+# process_madvise
+
+
+def test_advice_about_another_process(machine: Machine, task: Task) -> None:
+    addr, other = touched(machine, task, "16KiB"), new_task(machine)
+    ranges = [(addr, PAGE), (addr + 2 * PAGE, 2 * PAGE)]
+    assert process_madvise(machine, other, task, ranges, Madv.COLD) == 3 * PAGE
+
+
+@pytest.mark.parametrize(
+    ("ranges", "answer"),
+    [
+        ([(1 << 40, PAGE), (BASE, PAGE)], "ENOMEM"),
+        ([(BASE, PAGE), (1 << 40, PAGE)], PAGE),
+        ([(BASE + 1, PAGE)], "EINVAL"),
+        ([(BASE, 0)], 0),
+        ([], 0),
+    ],
+)
+def test_what_was_done_before_a_range_was_refused(
+    machine: Machine, task: Task, ranges: list[tuple[int, int]], answer: str | int
+) -> None:
+    assert touched(machine, task, "16KiB") == BASE
+    args = (machine, task, task, ranges, Madv.PAGEOUT)
+    if isinstance(answer, str):
+        assert errno_of(process_madvise, *args) == answer
+    else:
+        assert process_madvise(*args) == answer
+
+
+@pytest.mark.parametrize(
+    ("kernel", "advice", "whose", "errno"),
+    [
+        ("6.12", Madv.DONTNEED, "own", "EINVAL"),
+        ("7.2", Madv.DONTNEED, "own", None),
+        ("7.2", Madv.DONTNEED, "other", "EINVAL"),
+        ("6.12", Madv.COLD, "own", "EPERM"),
+        ("7.2", Madv.COLD, "own", None),
+        ("6.12", Madv.COLD, "other", "EPERM"),
+        ("7.2", Madv.COLD, "other", "EPERM"),
+        ("6.12", Madv.COLD, "another user's", "EACCES"),
+        ("6.12", Madv.DONTNEED, "another user's", "EINVAL"),
+        ("7.2", Madv.DONTNEED, "another user's", "EACCES"),
+    ],
+)
+def test_who_may_advise(kernel: str, advice: Madv, whose: str, errno: str | None) -> None:
+    machine = two_nodes(kernel=kernel)
+    task = new_task(machine, uid=1000)
+    task.caps = 0
+    addr = touched(machine, task, "16KiB")
+    caller = task
+    if whose != "own":
+        caller = new_task(machine, uid=1000 if whose == "other" else 1001)
+        caller.caps = 0
+    args = (machine, caller, task, [(addr, PAGE)], advice)
+    if errno is None:
+        assert process_madvise(*args) == PAGE
+    else:
+        assert errno_of(process_madvise, *args) == errno
