@@ -75,11 +75,25 @@ def snapshot(machine: Machine, but: Container[int] = ()) -> Snapshot:
     for task in machine.tasks.values():
         if task.pid not in but:
             facts |= _task_facts(task)
-    counters = dict(machine.counters)
+    return Snapshot(places, facts, counters(machine))
+
+
+def counters(machine: Machine) -> dict[str, int]:
+    """What the machine and its nodes have counted."""
+    found = dict(machine.counters)
     for node in machine.nodes.values():
         for name, nr in node.numa.items():
-            counters[name] = counters.get(name, 0) + nr
-    return Snapshot(places, facts, counters)
+            found[name] = found.get(name, 0) + nr
+    return found
+
+
+def counted(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
+    """The counters that are not as before, with the difference."""
+    return {
+        name: after[name] - before.get(name, 0)
+        for name in (*NUMA_EVENTS, *NODE_STATS, *EVENTS)
+        if after.get(name, 0) != before.get(name, 0)
+    }
 
 
 def diff(before: Snapshot, machine: Machine, but: Container[int] = ()) -> Changes:
@@ -95,12 +109,7 @@ def diff(before: Snapshot, machine: Machine, but: Container[int] = ()) -> Change
         for what in dict.fromkeys([*before.facts, *after.facts])
         if before.facts.get(what) != after.facts.get(what)
     ]
-    counted = {
-        name: after.counters[name] - before.counters.get(name, 0)
-        for name in (*NUMA_EVENTS, *NODE_STATS, *EVENTS)
-        if after.counters.get(name, 0) != before.counters.get(name, 0)
-    }
-    return Changes(moves, facts, counted)
+    return Changes(moves, facts, counted(before.counters, after.counters))
 
 
 def format_diff(changes: Changes) -> str:

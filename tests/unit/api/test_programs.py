@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pymigrate import Machine, UnsupportedError
+from pymigrate.api import programs
 from pymigrate.native.support import obstacle
 
 can_trace = pytest.mark.skipif(bool(obstacle()), reason=obstacle() or "it can")
@@ -97,6 +98,23 @@ def test_where_it_cannot_run_it_says_why(machine: Machine, monkeypatch: pytest.M
     monkeypatch.setenv("PYMIGRATE_EXEC", "/other.db")
     with pytest.raises(UnsupportedError, match=r"^exec cannot run on another machine inside of an"):
         machine.run(["true"])
+
+
+@pytest.mark.parametrize(("failures", "exits"), [(2, True), (3, False)])
+def test_number_of_a_task_is_not_had_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, failures: int, exits: bool
+) -> None:
+    left = [b"pymigrate: the host gave this process the number 100; try again\n"] * failures
+
+    def execute(*_: object) -> tuple[int, bytes, bytes]:
+        return (2, b"", left.pop()) if left else (7, b"done", b"")
+
+    monkeypatch.setattr(programs, "_execute", execute)
+    if exits:
+        assert machine.run(["true"]).returncode == 7
+    else:
+        with pytest.raises(UnsupportedError, match="try again"):
+            machine.run(["true"])
 
 
 @pytest.mark.parametrize("args", ["ls -l", []])
