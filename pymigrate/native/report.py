@@ -28,8 +28,9 @@ _NAMES = {number: name for name, number in ERRNO.items()}
 
 def say(text: str) -> None:
     """One line for the user, on stderr."""
-    sys.stderr.write(f"pymigrate: {text}\n")
-    sys.stderr.flush()
+    if sys.stderr:  # it is not closed
+        sys.stderr.write(f"pymigrate: {text}\n")
+        sys.stderr.flush()
 
 
 def keep_nothing(_machine: Machine, _parts: Sequence[Part]) -> None:

@@ -7,6 +7,7 @@ belongs to another session, and stays until the last traced process has ended.
 from __future__ import annotations
 
 import errno
+import fcntl
 import gc
 import os
 import signal
@@ -48,8 +49,9 @@ def run(
     *folders* were made for this run, and are removed at its end. The paths of *request* are
     absolute. Exits with 127 or 126 if there is no such program.
     """
-    ours, theirs = os.pipe(), os.pipe()  # from the tracer, to the tracer
-    sys.stdout.flush()
+    ours, theirs = _pipe(), _pipe()  # from the tracer, to the tracer
+    if sys.stdout:  # it is not closed
+        sys.stdout.flush()
     middle = os.fork()
     if not middle:
         if not os.fork():
@@ -69,6 +71,24 @@ def run(
         code, _, text = answer.decode("utf-8", "surrogateescape").partition(" ")
         raise Refused(int(code), text)
     _become(argv, environ)
+
+
+def _pipe() -> tuple[int, int]:
+    """A pipe whose ends are no standard streams, even if these are closed."""
+    low = os.pipe()
+    out, into = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in low)
+    for fd in low:
+        os.close(fd)
+    return out, into
+
+
+def _open_streams() -> None:
+    """Let there be standard streams, so that no other file is taken for one."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) < 3:
+        continue
+    os.close(fd)
+    if not sys.stderr:
+        sys.stderr = os.fdopen(2, "w")
 
 
 def _become(argv: Sequence[str], environ: dict[str, str]) -> NoReturn:
@@ -94,6 +114,7 @@ def _trace(
     gc.enable()  # it may run for long
     try:
         os.setsid()
+        _open_streams()
         os.write(out, b"%d\n" % os.getpid())
         with open(into, "rb", buffering=0) as asks:
             pid = int(asks.readline() or b"0")

@@ -1,6 +1,8 @@
 """Real programs on the simulated machine: how they begin and end, and the files that they see."""
 
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -70,6 +72,19 @@ def test_arguments_and_environment_are_passed_on(shell: Shell) -> None:
     env = shell.environment(WORD="a b")
     outcome = shell.spawn('exec -- sh -c \'echo "$WORD" "$0" "$1"\' x \'y z\'', env=env)
     assert outcome == Outcome(0, "a b x y z\n")
+
+
+@pytest.mark.parametrize("closed", ["<&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_streams_may_be_closed(shell: Shell, closed: str) -> None:
+    command = f"{sys.executable} -m pymigrate exec -- sh -c 'ls /proc/self/fd > list' {closed}"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=shell.folder, env=shell.environment(), check=False
+    )
+    assert done.returncode == 0
+    bare = f"sh -c 'ls /proc/self/fd > bare' {closed}"
+    subprocess.run(["sh", "-c", bare], cwd=shell.folder, check=True)
+    lists = [(shell.folder / name).read_text() for name in ("list", "bare")]
+    assert lists[0] == lists[1]
 
 
 # files
