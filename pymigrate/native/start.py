@@ -57,7 +57,9 @@ def run(
         if not os.fork():
             os.close(ours[0])
             os.close(theirs[1])
-            _trace(partial(_hold, request, options, folders), ours[1], theirs[0], folders)
+            comm = os.path.basename(argv[0])
+            hold = partial(_hold, request, options, folders, comm)
+            _trace(hold, ours[1], theirs[0], folders)
         os._exit(0)
     os.waitpid(middle, 0)
     os.close(ours[1])
@@ -141,8 +143,10 @@ def _refuse(out: int, code: int, text: str) -> None:
         say(text)
 
 
-def _hold(request: Request, options: Options, folders: Sequence[str], pid: int, out: int) -> None:
-    """Hold the machine while *pid* and its descendants run."""
+def _hold(
+    request: Request, options: Options, folders: Sequence[str], comm: str, pid: int, out: int
+) -> None:
+    """Hold the machine while *pid*, which becomes *comm*, and its descendants run."""
     path = session.state_path(request)
     session.check_free(path)
     tell = (lambda _: None) if request.ephemeral else say
@@ -163,7 +167,7 @@ def _hold(request: Request, options: Options, folders: Sequence[str], pid: int, 
             world = World(machine, root, say)
             report = Report(world, pid, options)
             libc.seize(pid)
-            world.begin(pid)
+            world.begin(pid, comm)
             lender.note(world)
             tracer = Tracer(world, report, lambda: lender.between(world, tracer))
             _let_go(out)

@@ -58,13 +58,13 @@ class World:
 
     # their lives
 
-    def begin(self, pid: int) -> Thread:
-        """Let the first program be a task."""
+    def begin(self, pid: int, comm: str) -> Thread:
+        """Let the first program, which will be *comm*, be a task."""
         machine = self.machine
         known = _status(pid)
         self._first_caps, self._first_uid = int(known["CapEff"], 16), _euid(known)
         system = System(machine, machine.shell_of(0), pid=pid)
-        system.start(_comm(pid))
+        system.start(comm)
         process = Process(pid, Memory(self.say), is_begun=False)
         return self._enter(process, process.add(pid))
 

@@ -180,7 +180,8 @@ def test_exec_after_one_that_was_killed(shell: Shell) -> None:
     with shell.start("exec -- sh -c 'echo up; sleep 600'") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
-        assert str(process.pid) in shell.out("ps")  # it is stored
+        [row] = [row for row in shell.out("ps").splitlines() if str(process.pid) in row]
+        assert (row.split()[2], row.split()[-1]) == ("sh", "sh")
         os.kill(tracer_of(process.pid), signal.SIGKILL)
         assert process.wait(timeout=60) == -signal.SIGKILL
     assert shell.spawn("exec -- true").exit == 0

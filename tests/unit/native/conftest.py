@@ -29,4 +29,4 @@ if sys.platform == "linux":
 
     @pytest.fixture
     def thread(world: World) -> Thread:
-        return world.begin(os.getpid())
+        return world.begin(os.getpid(), "python")

@@ -115,7 +115,7 @@ def test_child_that_ends_counts_as_if_it_had_a_copy(
     pid, child = family
     late, soon = new_world(tmp_path), new_world(tmp_path)
     for world in (late, soon):
-        thread = world.begin(pid)
+        thread = world.begin(pid, "python")
         set_policy(world, thread, mode)
         world.sync(thread)
     late.exits(late.forked(late.threads[pid], child, shares_memory=False))
@@ -134,7 +134,7 @@ def test_process_that_nobody_looked_at_counts_as_if_its_pages_lay_where_they_do(
     pid, _ = family
     late, soon = new_world(tmp_path), new_world(tmp_path)
     for world in (late, soon):
-        thread = world.begin(pid)
+        thread = world.begin(pid, "python")
         thread.process.is_begun = True
         set_policy(world, thread, mode)
     late.exits(late.threads[pid])
@@ -150,7 +150,7 @@ def test_child_that_executes_leaves_its_parent_as_it_was(
     pid, child = family
     late, soon = new_world(tmp_path), new_world(tmp_path)
     for world in (late, soon):
-        thread = world.begin(pid)
+        thread = world.begin(pid, "python")
         world.sync(thread)
         made = world.forked(thread, child, shares_memory=False)
         if world is soon:
@@ -180,7 +180,7 @@ def shared_area(world: World, pid: int, child: int) -> int:
 def test_child_keeps_what_its_parent_unmaps(family: tuple[int, int], tmp_path: Path) -> None:
     pid, child = family
     world = new_world(tmp_path)
-    thread = world.begin(pid)
+    thread = world.begin(pid, "python")
     world.sync(thread)
     made = world.forked(thread, child, shares_memory=False)
     assert world.machine.mm_users(world.task(thread).mm) == 2
@@ -194,7 +194,7 @@ def test_child_keeps_what_its_parent_unmaps(family: tuple[int, int], tmp_path: P
 def test_child_that_is_looked_at_has_its_own_pages(family: tuple[int, int], tmp_path: Path) -> None:
     pid, child = family
     world = new_world(tmp_path)
-    thread = world.begin(pid)
+    thread = world.begin(pid, "python")
     world.sync(thread)
     made = world.forked(thread, child, shares_memory=False)
     mempolicy.set_mempolicy(world.machine, world.task(made), MPOL.BIND, Nodemask.of(1))
@@ -207,7 +207,7 @@ def test_child_that_is_looked_at_has_its_own_pages(family: tuple[int, int], tmp_
 def test_parent_that_is_gone_leaves_its_memory(family: tuple[int, int], tmp_path: Path) -> None:
     pid, child = family
     world = new_world(tmp_path)
-    thread = world.begin(pid)
+    thread = world.begin(pid, "python")
     world.sync(thread)
     made = world.forked(thread, child, shares_memory=False)
     page = shared_area(world, pid, child)
