@@ -34,13 +34,14 @@ class World:
         self.listed: list[str] = []  # the names in /proc when it was last listed
         self.listings = 0  # how often they have changed
         self.is_newest_first = True  # how the host lists directories
+        self._looked_at = 0, 0  # how many tasks there were, and kills, when victims were sought
         # What the first program could do on the host, and as whom.
         self._first_caps, self._first_uid = 0, 0
 
     def replace_machine(self, machine: Machine) -> None:
         """Go on with *machine*, which another command has changed."""
         machine.watch = self.machine.watch
-        self.machine = machine
+        self.machine, self._looked_at = machine, (0, 0)
 
     # who there is
 
@@ -170,8 +171,12 @@ class World:
 
     def kill_victims(self) -> None:
         """Whoever the simulated machine has killed is killed."""
+        tasks, kills = self.machine.tasks, self.machine.counters.get("oom_kill", 0)
+        if self._looked_at == (len(tasks), kills):
+            return  # nobody has gone since
+        self._looked_at = len(tasks), kills
         for process in list(self.processes.values()):
-            if process.pid not in self.machine.tasks and not process.has_ended:
+            if process.pid not in tasks and not process.has_ended:
                 process.has_ended = True
                 self.say(f"process {process.pid} is killed: the simulated machine has no memory")
                 _kill(process.pid)
