@@ -156,17 +156,26 @@ def tracer_of(pid: int) -> int:
 LOOP = "echo up; while :; do /bin/true; cat /proc/self/numa_maps > /dev/null; done"
 
 
-@pytest.mark.parametrize("who", ["tracer", "program"])
-def test_killed_at_any_moment(shell: Shell, who: str) -> None:
+MOMENTS = [0, *(pytest.param(i, marks=pytest.mark.slow) for i in range(1, 30))]
+
+
+@pytest.mark.parametrize("who", ["tracer", "program", "terminal"])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_at_any_moment(shell: Shell, who: str, moment: int) -> None:
+    """The tracer or the program by SIGKILL, or all that a terminal's ^C reaches."""
     path = shell.write("loop.sh", LOOP)
-    with shell.start(f"exec -- sh {path}") as process:
+    with shell.start(f"exec -- sh {path}", start_new_session=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
         tracer = tracer_of(process.pid)
         private = json.loads(Path(f"{shell.state}.tasks").read_text())["folders"][0]
+        time.sleep(0.007 * moment)
         below = children(process.pid)
-        os.kill(tracer if who == "tracer" else process.pid, signal.SIGKILL)
-        assert process.wait(timeout=60) == -signal.SIGKILL
+        if who == "terminal":
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            os.kill(tracer if who == "tracer" else process.pid, signal.SIGKILL)
+        assert process.wait(timeout=60) == -(signal.SIGINT if who == "terminal" else signal.SIGKILL)
         wait_until_gone(tracer, process.pid, *below)
     assert set(load(shell.state).tasks.values()) == {100, 200}
     assert shell.out("ps").count("\n") == 3

@@ -65,7 +65,13 @@ def test_second_look_adds_nothing(world: World, thread: Thread, area: mmap.mmap)
     assert places(world, thread, area) == before == [0] * PAGES
 
 
-def test_part_of_memory(world: World, thread: Thread, area: mmap.mmap) -> None:
+@pytest.mark.parametrize("is_told", [True, False])
+def test_part_of_memory(
+    world: World, thread: Thread, area: mmap.mmap, monkeypatch: pytest.MonkeyPatch, is_told: bool
+) -> None:
+    """Also where the kernel does not tell of single mappings."""
+    if not is_told:
+        monkeypatch.setattr(hostmem, "mappings_between", lambda *_: None)
     touch(area, 2, 9)
     world.sync_range(thread, (start_of(area) + 9) << 12, 4096)
     assert [page for page, node in enumerate(places(world, thread, area)) if node == 0] == [9]
