@@ -261,6 +261,7 @@ TABLES = {
         Machine.add_mm,
         codecs={
             "brk": INT_TUPLE,
+            "ancestors": INT_TUPLE,
             "numa": numbers_of(NumaMm),
             "inserted": Codec(lambda inserted: inserted.last, Inserted),
             "has_moved": BOOL,

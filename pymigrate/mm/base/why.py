@@ -14,6 +14,7 @@ class Why(StrEnum):
     UNMOVABLE = "unmovable"  # its mapping is never migrated
     PINNED = "pinned"
     HELD = "held"  # by another reference
+    MAPPED = "mapped"  # by an entry that is not found: a parent's, of a page that KSM has merged
     SECRET = "secret"  # memory of memfd_secret
     REQUEST = "request"  # to the server, of NFS
     DIRTY = "dirty"  # and its file system cannot write it out

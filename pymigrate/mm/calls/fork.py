@@ -63,6 +63,7 @@ def dup_mmap(machine: Machine, parent: Task, child: Task) -> None:
     Raises KernelError ENOMEM as fork() does; *child* has no memory then.
     """
     mm = Mm(machine.new_id(), parent.mm.family, brk=parent.mm.brk)
+    mm.ancestors = (*parent.mm.ancestors, parent.mm.mm_id)
     mm.start_stack, mm.has_moved = parent.mm.start_stack, parent.mm.has_moved
     mm.numa = NumaMm(machine.now + machine.numa_knobs.scan_delay_ms)
     machine.add_mm(mm)

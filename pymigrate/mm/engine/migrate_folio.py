@@ -34,7 +34,7 @@ from pymigrate.mm.frames.mlock import mapped_again, migrated
 from pymigrate.mm.frames.page_alloc import free_pages
 from pymigrate.mm.frames.placement import OWN_NODE, Placement, Prefer, from_index
 from pymigrate.mm.spaces.hugetlb_pool import give_back, settle_temporary
-from pymigrate.mm.spaces.rmap import defer_split, mapped_runs
+from pymigrate.mm.spaces.rmap import defer_split, is_found, mapped_runs
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
@@ -109,6 +109,10 @@ class FolioMover:
         if outcome == Outcome.DONE and not self._try_to_migrate(work):
             self.progress.pinned(work)
             work.back_out(Why.PINNED)
+            outcome = Outcome.AGAIN
+        elif outcome == Outcome.DONE and not is_found(self.machine, folio, work.page):
+            self.progress.still_mapped(work)
+            work.back_out(Why.MAPPED)
             outcome = Outcome.AGAIN
         if outcome == Outcome.DONE:
             self.progress.unmapped(work)

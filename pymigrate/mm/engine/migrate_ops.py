@@ -14,6 +14,7 @@ from pymigrate.mm.base.memmap import Busy, Folio, Frame, FrameFlag
 from pymigrate.mm.base.why import Why
 from pymigrate.mm.frames.busy import wait_for
 from pymigrate.mm.frames.frames import update_folio
+from pymigrate.mm.spaces.rmap import is_found
 from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.machine import Machine
 
@@ -155,7 +156,8 @@ def obstacle(machine: Machine, folio: Folio, mode: MigrateMode = MigrateMode.SYN
         if verdict.lasts:
             return verdict.why
     verdict = _judge(machine, folio, mode)
-    return holder(folio) or (verdict.why if verdict.lasts else None)
+    why = holder(folio) or (verdict.why if verdict.lasts else None)
+    return why or (None if is_found(machine, folio, folio.frame.owner) else Why.MAPPED)
 
 
 def _judge(machine: Machine, folio: Folio, mode: MigrateMode) -> Verdict:

@@ -91,6 +91,11 @@ class Progress:
         self._step(work, "4", "pinned and exclusive", "EAGAIN")
         self._in_vain()
 
+    def still_mapped(self, work: Work) -> None:
+        """An entry is not found."""
+        self._step(work, "4", "a parent's entry is not found", "EAGAIN")
+        self._in_vain()
+
     def unmapped(self, work: Work) -> None:
         """Its entries are migration entries."""
         runs = f"{len(work.entries)} runs of entries, mapcount 0"

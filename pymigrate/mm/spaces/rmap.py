@@ -106,6 +106,13 @@ def mapped_runs(machine: Machine, folio: Folio, page: int) -> Iterator[Mapped]:
                         yield Mapped(mapping.mm, entry)
 
 
+def is_found(machine: Machine, folio: Folio, page: int) -> bool:
+    """Whether the walk finds all entries that map *folio*: of merged pages it may find fewer."""
+    if not folio.flags & FrameFlag.KSM:
+        return True
+    return sum(mapped.run.nr for mapped in mapped_runs(machine, folio, page)) == folio.mapcount
+
+
 def rmap_index(frame: Frame, vma: Vma, page: int) -> int:
     """How mappings() names the page of *frame* that *vma* maps at virtual *page*."""
     if frame.flags & FrameFlag.KSM:

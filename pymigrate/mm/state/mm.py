@@ -43,6 +43,7 @@ class Mm:
     numa: NumaMm = field(default_factory=NumaMm)
     inserted: Inserted = field(default_factory=Inserted)  # one for its whole family
     has_moved: bool = False  # whether mremap() has ever moved anonymous pages
+    ancestors: tuple[int, ...] = ()  # the mm_ids of those that it descends from, oldest first
 
     def find_vma(self, page: int) -> Vma | None:
         """The VMA that contains *page*. (The kernel's find_vma() also finds the next one.)"""

@@ -41,14 +41,15 @@ class StableTree:
         """Where the page of *node* may be mapped: address spaces and virtual pages.
 
         The newest item comes first, and children that came by fork after all that were merged.
-        Mirrors rmap_walk_ksm().
+        Nobody finds the entry of a process that an item's descends from, though it was of the same
+        page. Mirrors rmap_walk_ksm().
         """
         seen: set[tuple[int, int]] = set()
         for is_fork in (False, True):
             for item in reversed(self.items.get(node, [])):
                 for mm in mms:
                     place = (mm.mm_id, item.page)
-                    if mm.family != item.family or (mm.mm_id != item.mm_id) != is_fork:
+                    if not (item.mm_id in mm.ancestors if is_fork else mm.mm_id == item.mm_id):
                         continue
                     if place not in seen:
                         seen.add(place)

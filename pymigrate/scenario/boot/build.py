@@ -50,8 +50,10 @@ def build(scenario: Scenario, kernel: str | None = None) -> Machine:
             machine, machine.shell_of(0), name, group.cpus, group.mems, memory_migrate=True
         )
     families = _families(machine, scenario)
+    mm_ids = {name: machine.new_id() for name in scenario.tasks}
     for name, task in scenario.tasks.items():
-        mm = Mm(machine.new_id(), families[name])
+        mm = Mm(mm_ids[name], families[name])
+        mm.ancestors = tuple(mm_ids[parent] for parent in _ancestors(scenario, name))
         machine.add_mm(mm)
         machine.tasks[task.pid] = made = Task(
             task.pid,
@@ -141,6 +143,17 @@ def _families(machine: Machine, scenario: Scenario) -> dict[str, int]:
                     who: theirs if family == ours else family for who, family in families.items()
                 }
     return families
+
+
+def _ancestors(scenario: Scenario, name: str) -> list[str]:
+    """The tasks whose private memory *name* has by fork, oldest first."""
+    found: list[str] = []
+    while name:
+        regions = scenario.tasks[name].memory
+        origins = [region.origin[0] for region in regions if region.origin and not region.is_shared]
+        name = next((origin for origin in origins if origin not in found), "")
+        found += [name] if name else []
+    return found[::-1]
 
 
 def boot(spec: MachineSpec, kernel: str) -> Machine:

@@ -44,6 +44,12 @@ REASONS: dict[str, Reason] = {
         _COUNTED,
         "let the holder drop it: pymigrate task unpin --kind short",
     ),
+    Why.MAPPED: Reason(
+        "merged and mapped by a parent too",
+        "merged by KSM, and mapped by an ancestor of the process that let it be, which is not found",
+        _COUNTED,
+        "unmerge it: madvise unmergeable; or let the parent store into it",
+    ),
     Why.UNMOVABLE: Reason(
         "never migrated",
         "in a mapping that is never migrated",

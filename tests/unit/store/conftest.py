@@ -143,7 +143,9 @@ def _full_mm() -> Mm:
         Vma(12, 13, 1, 12, policy=OTHER_POLICY),
     ]
     tables, resv = RunMap([Extent(512, 1024)]), RunMap([Extent(1024, 512)])
-    return Mm(2, 11, vmas, table, tables, resv, (17, 19), 23, NumaMm(4, 5, 6), Inserted(3), True)
+    return Mm(
+        2, 11, vmas, table, tables, resv, (17, 19), 23, NumaMm(4, 5, 6), Inserted(3), True, (1, 5)
+    )
 
 
 def _full_task(mm: Mm) -> Task:
