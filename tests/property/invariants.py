@@ -289,7 +289,10 @@ def check_stable_tree(machine: Machine, frames: dict[int, Frame]) -> None:
         (node, mm.mm_id, page) for node in tree.items for mm, page in tree.walk(mms.values(), node)
     ]
     assert len(set(walked)) == len(walked), "a walk finds an entry twice"
-    assert mapped <= set(walked), "a walk misses an entry"
+    for node, mm_id, page in mapped - set(walked):  # that of an ancestor, or of its other children
+        items = tree.items[node]
+        assert any(mms[mm_id].family == item.family for item in items), f"{page:#x} is missed"
+        assert not any(mm_id == item.mm_id or item.mm_id in mms[mm_id].ancestors for item in items)
 
 
 def pages_of(run: PteRun) -> Iterator[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple, Protocol
@@ -18,6 +19,7 @@ from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.frames.frames import FrameEdits, by_node, folio_of, frame_of, states_of
 from pymigrate.mm.frames.hot_pages import TIERING
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
+from pymigrate.mm.frames.mlock import migrated
 from pymigrate.mm.frames.page_alloc import alloc_run, free_extents, room_for
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.reclaim.room import FOR_CALLS
@@ -340,6 +342,8 @@ def _set_frames(
     a, b = min(pages), max(pages) + 1
     is_dirty = {bool(run.flags & Pte.DIRTY) for run in table.between(a, b) if run.lanes}
     states = states_of(machine, old)
+    if any(frame.flags & FrameFlag.MLOCKED for frame in states.distinct):
+        migrated(machine, states, Counter(states.each))  # base pages stay as they are
     if len(is_dirty) == 1:
         flag = FrameFlag.DIRTY if True in is_dirty else 0
         after = {frame.with_flags(flag) for frame in states.distinct}

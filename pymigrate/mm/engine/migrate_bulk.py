@@ -81,7 +81,7 @@ class Moves:
         nr = Counter[Frame]()
         for lane, frame in zip(part.picked, states.each, strict=True):
             nr[frame] += part.run.count(lane) << part.run.order
-        return migrated(self.machine, states, map(nr.__getitem__, states.distinct))
+        return migrated(self.machine, states, nr)
 
     def _set_each(self, part: Slice, new: Sequence[PteRun], after: dict[int, Frame]) -> None:
         """The frames of *new*, which *part* becomes, are as *after* says of each picked lane."""

@@ -183,7 +183,7 @@ class FolioMover:
         for run in folio.runs:
             extent = (work.dst + run.start - work.pfn, run.nr)
             frame = run.frame.without_flags(lost)
-            (frame,) = migrated(self.machine, States.same(frame), [run.nr])
+            (frame,) = migrated(self.machine, States.same(frame), Counter({frame: run.nr}))
             self.moves.frames.set([extent], frame.with_flags(dirty | stale))
         if work.is_hugetlb:
             self._leave_pool(work, folio.flags | dirty)

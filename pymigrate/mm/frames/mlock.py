@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 
 from pymigrate.mm.base.memmap import Folio, Frame, FrameFlag, States
 from pymigrate.mm.base.runs import Extent
@@ -38,7 +39,7 @@ def count_munlocked(machine: Machine, nr: int) -> None:
     machine.counters.add("unevictable_pgs_rescued", nr)
 
 
-def migrated(machine: Machine, states: States, counts: Iterable[int]) -> list[Frame]:
+def migrated(machine: Machine, states: States, counts: Counter[Frame]) -> list[Frame]:
     """What becomes of frames that are in *states* and have moved: *counts* base pages of each.
 
     Mlocked ones lose that while they are off their list, where they are stranded; the new ones
@@ -46,8 +47,8 @@ def migrated(machine: Machine, states: States, counts: Iterable[int]) -> list[Fr
     kernels. Mirrors migrate_folio_move().
     """
     return [
-        _moved(machine, frame, nr) if frame.flags & FrameFlag.MLOCKED else frame
-        for frame, nr in zip(states.distinct, counts, strict=True)
+        _moved(machine, frame, counts[frame]) if frame.flags & FrameFlag.MLOCKED else frame
+        for frame in states.distinct
     ]
 
 

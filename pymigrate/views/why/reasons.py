@@ -46,7 +46,7 @@ REASONS: dict[str, Reason] = {
     ),
     Why.MAPPED: Reason(
         "merged and mapped by a parent too",
-        "merged by KSM, and mapped by an ancestor of the process that let it be, which is not found",
+        "merged by KSM, and mapped by an ancestor of the process that let it be",
         _COUNTED,
         "unmerge it: madvise unmergeable; or let the parent store into it",
     ),

@@ -69,7 +69,7 @@ OLD = """absent_anon_is_efault prot_none_is_absent weighted_interleave balancing
     damon_migrates batches_flush scans_shared reclaim_swappiness cpuset_v1 interleave_index_bits
     pagevec_size removes_rmap_in_batches migrated_thp_stays_mlocked"""
 OFF = """absent_anon_is_efault prot_none_is_absent mprotect_needs_dirty cpuset_v1
-    migrated_thp_stays_mlocked advises_itself"""
+    migrated_thp_stays_mlocked"""
 NEW = """merges_unfaulted_neighbour counts_proactive huge_zero_becomes_thp cpuset_may_be_emptied
     demotes_in_cpusets reclaim_stops_early collapse_passes_gaps split_pmd_munlocks
     migrated_thp_stays_mlocked advises_itself"""
