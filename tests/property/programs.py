@@ -224,6 +224,7 @@ class Program:
         draws: dict[str, Callable[[], Any]] = {
             "task": lambda: who if argument.name == "task" else self.pick(self.tasks),
             "pid": lambda: self.pick(self.tasks),
+            "target": lambda: self.place(who),
             "size": lambda: self.pick(SIZES) * PAGE if argument.name != "offset" else 3 * PAGE,
             "stride": lambda: self.pick([1, 1, 2, 3]) * PAGE,
             "alignment": lambda: self.pick([PAGE, 64 * 1024, HUGE * PAGE]),
@@ -245,6 +246,12 @@ class Program:
             "address": lambda: self.pick([0, 1, 600, 40000]) * PAGE,
         }
         return draws[kind.name]()
+
+    def place(self, who: str) -> str | None:
+        """A page in a region of *who*'s, if there is any."""
+        if not self.regions.get(who):
+            return None
+        return f"{self.pick([*self.regions[who]])}+{self.pick([0, 1, HUGE]) * PAGE}"
 
     def number(self, argument: Argument) -> int:
         """A node, or a small number."""
