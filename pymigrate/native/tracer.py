@@ -33,6 +33,7 @@ class Tracer:
         # Threads that stopped, or have ended, before it was told whose they are.
         self._early: dict[int, int] = {}
         self._ended: set[int] = set()
+        self._unborn: set[int] = set()  # that were killed before they were anybody
 
     def run(self) -> None:
         """Go on until no traced thread is left."""
@@ -51,6 +52,10 @@ class Tracer:
             self._ends(tid)
             return
         thread = self.world.threads.get(tid)
+        if thread is None and tid in self._unborn:
+            with suppress(ProcessLookupError):
+                libc.go_on(tid)
+            return
         if thread is None:
             self._early[tid] = status  # it stays stopped until its parent tells of it
             self._kill_orphans()
@@ -72,6 +77,8 @@ class Tracer:
         self._early.pop(tid, None)
         if tid in self.world.threads:
             self.world.gone(tid)
+        elif tid in self._unborn:
+            self._unborn.discard(tid)
         else:
             self._ended.add(tid)
         self._kill_orphans()
@@ -164,13 +171,18 @@ class Tracer:
                 thread = self.world.forked(maker, tid, bool(flags & abi.CLONE_VM))
         except (KernelError, UnsupportedError) as error:
             self.world.say(f"process {tid} is killed: {getattr(error, 'why', '') or error}")
-            os.kill(tid, signal.SIGKILL)
-            thread = None
-        if tid in self._early:
-            self._early.pop(tid)
-            if thread is not None:
+            self._kill_unborn(tid)
+        else:
+            if self._early.pop(tid, 0):
                 self._resume(thread)
         self._resume(maker)
+
+    def _kill_unborn(self, tid: int) -> None:
+        """Kill who is not to be; it is let go when it stops at its end."""
+        self._unborn.add(tid)
+        os.kill(tid, signal.SIGKILL)
+        if self._early.pop(tid, 0) >> 16 == libc.EVENT_EXIT:
+            libc.go_on(tid)
 
     def _at_call(self, thread: Thread) -> None:
         """A call begins or ends, of a thread that is followed call by call."""

@@ -276,6 +276,17 @@ def test_killed_as_it_makes_a_process(shell: Shell) -> None:
     assert shell("doctor").exit == 0
 
 
+@pytest.mark.skipif(
+    not os.access("/proc/sys/kernel/ns_last_pid", os.W_OK), reason="numbers cannot be chosen"
+)
+def test_process_with_the_number_of_a_task_is_killed(shell: Shell) -> None:
+    script = "echo 99 > /proc/sys/kernel/ns_last_pid; /bin/true; echo $?"
+    outcome = exec_(shell, script)
+    if "the number 100" in outcome.stderr:  # and no other process was faster
+        assert outcome.stdout == "137\n"
+    assert shell.out("ps").count("\n") == 3
+
+
 def test_call_is_never_interrupted_by_a_stop(shell: Shell) -> None:
     program = """
 import os, signal
