@@ -63,6 +63,12 @@ class ScenarioErrors(ScenarioError):  # noqa: N818  (the plural of the above)
         return "\n".join(str(e) for e in self.errors)
 
 
+class UnmetError(PymigrateError):
+    """What a step of a scenario expects is not so."""
+
+    exit_code = 1
+
+
 class StoreError(PymigrateError):
     """The stored machine cannot be used: missing, locked, damaged, or of another version."""
 

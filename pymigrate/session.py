@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
 
-from pymigrate.errors import KernelError, ScenarioError, StoreError
+from pymigrate.errors import KernelError, ScenarioError, StoreError, UnmetError
 from pymigrate.mm.state.machine import Machine
 from pymigrate.store.store import Boot, Store
 from pymigrate.version import __version__
@@ -183,8 +183,10 @@ def _build(content: bytes, path: str, run: bool, kernel: str | None) -> Machine:
     try:
         machine = build(scenario, kernel)
         if run:
-            for _ in Runner(machine).run(scenario.steps):
-                pass
+            for number, record in enumerate(Runner(machine).run(scenario.steps), 1):
+                if record.get("failed"):
+                    text = "; ".join(record["failed"])
+                    raise UnmetError(f"step {number} ({record['op']}): expected {text}")
     except ScenarioError as error:
         if not error.path:
             raise ScenarioError(error.message, path) from None

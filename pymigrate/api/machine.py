@@ -32,6 +32,8 @@ from pymigrate.api.results import (
     stayed_of,
 )
 from pymigrate.arguments import parse_mode
+from pymigrate.claims.judge import Verdict, judge
+from pymigrate.claims.parse import parse
 from pymigrate.interface import memory
 from pymigrate.interface.noted import Noted, acting_as
 from pymigrate.mm.base.why import Stay
@@ -453,6 +455,14 @@ class Machine(Movers):
         refused = explain.refusals(self._core, task, question)
         runs = explain.rows(self._core, task, question)
         return Explanation(tuple(refused), tuple(outlook_of(row) for row in runs))
+
+    def check(self, claim: str) -> Verdict:
+        """Whether *claim*, such as `numa_maps(db).heap.N1 >= 90%`, holds: docs/check.md.
+
+        The verdict is true if it does; as a text it says what is there instead. Raises ValueError
+        for what is no claim, or names what there is not.
+        """
+        return judge(self._core, parse(claim))
 
     def stayed(self) -> tuple[Stayed, ...]:
         """The pages that the last call that was to move some left behind, also if it failed."""

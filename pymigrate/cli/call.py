@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from pymigrate import arguments
-from pymigrate.cli.common import Options, failure, find_task, print_json, say, shorten
+from pymigrate.cli.common import Options, failure, find_task, print_json, say, shorten, write_text
 from pymigrate.errors import KernelError
 from pymigrate.interface.noted import Access, Noted
 from pymigrate.mm.state.cost import Tally
@@ -35,14 +35,7 @@ def write_chrome(machine: Machine, path: str, parts: Iterable[trace.Part]) -> No
     import json
 
     text = json.dumps(trace.chrome(machine, parts), separators=(",", ":"))
-    try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(f"{text}\n")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise click.BadParameter(
-            f"{shorten(path)} cannot be written: {reason}", param_hint="--chrome"
-        ) from None
+    write_text(path, f"{text}\n", "--chrome")
 
 
 @dataclass(slots=True, eq=False, repr=False)

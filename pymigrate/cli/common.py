@@ -196,6 +196,18 @@ def _read_text(path: str) -> str:
         raise ValueError(f"{shorten(path)} cannot be read: {reason}") from None
 
 
+def write_text(path: str, text: str, option: str) -> None:
+    """Write the file that *option* names. Raises click.BadParameter if that cannot be done."""
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise click.BadParameter(
+            f"{shorten(path)} cannot be written: {reason}", param_hint=option
+        ) from None
+
+
 _NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
 SIZE = Parsed("size", parse_size)
 NODEMASK, CPUMASK = Parsed("nodes", Nodemask.parse), Parsed("CPUs", Cpumask.parse)

@@ -24,6 +24,7 @@ MODULES = {
     "buddyinfo": "Print /proc/buddyinfo.",
     "capture": "Write a scenario of a real machine.",
     "cat": "Print files of the machine's /proc and /sys.",
+    "check": "Check what is claimed of the machine.",
     "cma": "Allocate memory in one piece.",
     "compact": "Compact the memory of a node, or of all.",
     "completion": "Print a script that completes commands in a shell.",

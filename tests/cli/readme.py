@@ -59,7 +59,7 @@ def _step_row(op: str) -> str:
     model = step_model(op)
     keys = []
     for name, field in model.model_fields.items():
-        if name == "op":
+        if name in ("op", "expect"):
             continue
         key = f"`{field.alias or name}`"
         default = field.get_default()

@@ -37,6 +37,7 @@ COMMANDS = [
     "sysctl thp",
     "sysctl",
     "offline",
+    "check stayed==0",
     "cma list",
     "hard_offline a heap",
     "soft_offline a heap",

@@ -14,7 +14,7 @@ MODULES = sorted((ROOT / "pymigrate").rglob("*.py"))
 
 BASE = frozenset({"units", "errors", "nodemask", "uapi", "version"})
 ENGINE = BASE | {"mm", "syscalls"}
-OUTER = ENGINE | {"tools", "views", "arguments", "interface", "scenario", "store"}
+OUTER = ENGINE | {"tools", "views", "arguments", "interface", "claims", "scenario", "store"}
 # Layer (the first name below `pymigrate`) -> the layers that it may import besides itself.
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
@@ -24,7 +24,8 @@ MAY_IMPORT = {
     "tools": ENGINE | {"views"},
     "arguments": ENGINE | {"tools", "views"},
     "interface": ENGINE | {"tools", "views", "arguments"},
-    "scenario": ENGINE | {"tools", "interface", "arguments"},
+    "claims": ENGINE | {"views", "arguments"},
+    "scenario": ENGINE | {"tools", "interface", "arguments", "claims"},
     "store": ENGINE,
     "holder": BASE,
     "session": OUTER | {"holder"},
@@ -51,6 +52,7 @@ LAYERS = {
     "pymigrate.scenario": """
         text record spec steps read boot
     """.split(),
+    "pymigrate.claims": "parse sources judge".split(),
     "pymigrate.views": "columns entries pages proc sysfs told why pictures tree".split(),
     "pymigrate.native": """
         abi hostmem support libc seccomp sync tracee world calls vdso report tracer lender start
@@ -59,7 +61,7 @@ LAYERS = {
         private writes overlay walk paths files cgroups memory numa system table
     """.split(),
     "pymigrate.cli": """
-        shim_files host shim common call program bad_pages declared
+        shim_files host shim common junit call program bad_pages declared
         render tree_writer main roff commands
     """.split(),
 }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from pymigrate.cli.call import watch_of, write_chrome
-from pymigrate.cli.common import say, trace_options, with_options
+from pymigrate.cli.common import say, trace_options, with_options, write_text
 from pymigrate.errors import ScenarioError
 from pymigrate.mm.base.release import RELEASES
 from pymigrate.mm.state.machine import watching
@@ -27,7 +27,7 @@ PROGRESS_STEPS = 200  # fewer steps are done before a progress bar could be read
 
 
 # What stands below a record's line, or is its beginning.
-_MORE = ("op", "balanced", "ended", "estimated", "scans", "tasks", "trace", "why")
+_MORE = ("op", "balanced", "ended", "estimated", "failed", "scans", "tasks", "trace", "why")
 
 
 class Watched(NamedTuple):
@@ -49,12 +49,14 @@ class Watched(NamedTuple):
     type=click.Choice(list(RELEASES)),
     help="The kernel whose rules hold (default: what the scenario says).",
 )
+@click.option("--junit", metavar="FILE", help="Write what the steps expect as a JUnit report.")
 @with_options(trace_options())
 def command(
     scenario: str,
     as_json: bool,
     verbose: bool,
     kernel: str | None,
+    junit: str | None,
     trace: bool,
     steps: bool,
     chrome: str | None,
@@ -62,22 +64,28 @@ def command(
     """Boot SCENARIO, execute its steps, and print the record of each.
 
     The machine is made for this command alone; a booted one is not touched. --trace adds the
-    migration tracepoints to the records.
+    migration tracepoints to the records. Exits with 1 if what a step expects is not so.
     """
     given = click.get_current_context().obj or {}  # by `pymigrate trace`
     chrome = chrome or given.get("chrome")
     steps = steps or bool(given.get("steps"))
     is_traced = trace or bool(given.get("trace")) or (steps and not chrome)
     watched = Watched(is_traced, steps, chrome, as_json or verbose, as_json)
-    records = _records(scenario, kernel, watched)
+    done: list[Record] = []
+    for record in _records(scenario, kernel, watched):
+        done.append(record)
+        if not as_json:
+            click.echo(_line(len(done), record))
     if as_json:
-        click.echo("[" + ",\n ".join(json.dumps(record) for record in records) + "]")
-        return
-    number = 0
-    for number, record in enumerate(records, 1):
-        click.echo(_line(number, record))
-    if not number:
+        click.echo("[" + ",\n ".join(json.dumps(record) for record in done) + "]")
+    elif not done:
         say(f"{os.path.basename(scenario)} has no steps")
+    if junit:
+        from pymigrate.cli.junit import report
+
+        write_text(junit, report(os.path.basename(scenario), done), "--junit")
+    if any(record.get("failed") for record in done):
+        raise click.exceptions.Exit(1)
 
 
 def _records(path: str, kernel: str | None, watched: Watched) -> Iterator[Record]:
@@ -130,6 +138,7 @@ def _line(number: int, record: Record) -> str:
     if "estimated" in record:
         more.append(cost.format_line(cost.from_json(record["estimated"])))
     more += record.get("trace", ())
+    more += [f"expected {text}" for text in record.get("failed", ())]
     below = "".join(f"\n       {line}" for line in more)
     why = f": {record['why']}" if record.get("why") else ""
     return " ".join([f"{number:4}", str(record["op"]), *fields]) + why + below

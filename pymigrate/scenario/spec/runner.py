@@ -3,12 +3,15 @@
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 
-from pymigrate.errors import KernelError
+from pydantic import Field
+
+from pymigrate.claims.judge import judge
+from pymigrate.errors import KernelError, ScenarioError
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Region, Task
 from pymigrate.scenario.record import Record
 from pymigrate.scenario.spec.names import RegionNames
-from pymigrate.scenario.text.fields import Model
+from pymigrate.scenario.text.fields import Claims, Model
 from pymigrate.units import PAGE_SHIFT, parse_size
 
 
@@ -16,6 +19,7 @@ class Step(Model):
     """One step of a scenario; `op` says which."""
 
     op: str
+    expect: Claims = Field(default=(), description="claims that are true once it is done")
 
     @abstractmethod
     def run(self, runner: "Runner") -> Record:
@@ -40,6 +44,7 @@ class Runner:
         processes = {thread.name: machine.process_of(thread).name for thread in threads}
         self.names = RegionNames.of(machine.regions, parents, processes)
         self.pids = {task.name: task.pid for task in machine.tasks.values()}  # also of the exited
+        self.noted: Record = {}  # what the step has moved and left, where somebody expects anything
         self.counted: dict[str, int] = {}  # what the last step `vmstat` saw
 
     def run(self, steps: Iterable[Step]) -> Iterator[Record]:
@@ -61,11 +66,25 @@ class Runner:
         return record
 
     def _record(self, step: Step) -> Record:
+        self.noted = {}
         try:
             answer = step.run(self)
         except KernelError as error:
             answer = step.failed(error)
-        return {"op": step.op, **answer}
+        record = {"op": step.op, **answer}
+        if step.expect:
+            record["failed"] = [*self._failed(step, self.noted | record)]
+        return record
+
+    def _failed(self, step: Step, known: Record) -> Iterator[str]:
+        """The claims that are not true after *step*, each with what is so instead."""
+        for claim in step.expect:
+            try:
+                verdict = judge(self.machine, claim, known)
+            except ValueError as error:
+                raise ScenarioError(f"step {step.op}: {error}") from None
+            if not verdict.holds:
+                yield str(verdict)
 
     def task(self, name: str) -> Task:
         """The task that a step names.

@@ -14,6 +14,8 @@ from pymigrate.interface.made import made_of, make
 from pymigrate.interface.noted import Access, meanwhile
 from pymigrate.interface.table import policy_flags_key
 from pymigrate.mm.base.advice import ADVICE
+from pymigrate.mm.base.why import Stay, merged
+from pymigrate.mm.state.machine import watching
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.record import Record
 from pymigrate.scenario.spec.runner import Runner, Step
@@ -93,7 +95,7 @@ class CallStep(Step):
         try:
             with meanwhile(runner.machine, self._other(runner), told):
                 arguments = [self._find(runner, argument) for argument in made_of(self.call)]
-                answer = make(runner.machine, self.call, arguments)
+                answer = self._make(runner, arguments)
         except KernelError as error:
             if not told:
                 raise
@@ -106,6 +108,19 @@ class CallStep(Step):
             if key not in self.call.unrecorded and (value is not None or key == "errno")
         }
         return record | told
+
+    def _make(self, runner: Runner, arguments: list[object]) -> Answer:
+        """Make the call; where something is expected of it, note what it moves and leaves."""
+        machine = runner.machine
+        if not self.expect:
+            return make(machine, self.call, arguments)
+        before, stays = machine.counters["pgmigrate_success"], list[Stay]()
+        try:
+            with watching(machine, machine.watch._replace(left=stays)):
+                return make(machine, self.call, arguments)
+        finally:
+            moved = machine.counters["pgmigrate_success"] - before
+            runner.noted = {"moved": moved, "stayed": sum(stay.nr for stay in merged(stays))}
 
     def refused(self, error: KernelError) -> Record:
         """The record where it was refused, but for why."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
+from pymigrate.claims.parse import Claim, parse
 from pymigrate.mm.base.advice import ADVICE
 from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
 from pymigrate.uapi import MODE_FLAGS, MODES
@@ -88,6 +89,13 @@ def _stride(value: object) -> int:
     if not size:
         raise _wrong(value, "a size above 0")
     return size
+
+
+def _claims(value: object) -> tuple[Claim, ...]:
+    claims = [value] if isinstance(value, str) else value
+    if not isinstance(claims, list | tuple) or not all(isinstance(claim, str) for claim in claims):
+        raise _wrong(value, "a claim such as 'ret == 0', or a list of them")
+    return tuple(parse(claim) for claim in claims)
 
 
 def _alignment(value: object) -> int:
@@ -221,6 +229,11 @@ ModeFlag = Annotated[
 ]
 Advice = Annotated[
     str | int, PlainValidator(_word(ADVICE, "advice")), WithJsonSchema(_word_schema(ADVICE))
+]
+Claims = Annotated[
+    tuple[Claim, ...],
+    PlainValidator(_claims),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$", max_length=64)]
 Target = Annotated[

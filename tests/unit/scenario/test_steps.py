@@ -191,8 +191,8 @@ def test_unknown_op_is_reported_with_the_nearest_one() -> None:
         ),
         (
             "op: touch, task: a, at: buf, wirte: true",
-            "6:35: unknown key 'wirte'; expected op, task, at, offset, length, write, stride or "
-            "seconds; nearest valid key 'write'",
+            "6:35: unknown key 'wirte'; expected op, expect, task, at, offset, length, write, "
+            "stride or seconds; nearest valid key 'write'",
         ),
         ("op: touch, task: a, at: buf, write: 1", "6:42: wrong value 1; expected true or false"),
         (
