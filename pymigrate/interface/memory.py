@@ -14,7 +14,14 @@ from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.syscalls import drivers, gup, mempolicy, migrate, process
 from pymigrate.syscalls import mmap as _mmap
 from pymigrate.syscalls import mremap as _mremap
-from pymigrate.uapi import MODE_FLAGS, MODE_WORDS, MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, words_of
+from pymigrate.uapi import (
+    MODE_FLAGS,
+    MODE_WORDS,
+    MPOL_MF_MOVE,
+    MPOL_MF_MOVE_ALL,
+    MREMAP_FIXED,
+    words_of,
+)
 from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.why import stayed
 
@@ -74,8 +81,12 @@ def mremap(
     over: int | None,
     align: int,
 ) -> Answer:
-    """Let a part grow, shrink, or move: over what is at an address, or behind all regions."""
-    room = _mmap.place_region(machine, task, name, size, align, over)
+    """Let a part grow, shrink, or move: over what is at an address, or behind all regions.
+
+    An address counts for nothing without MREMAP_FIXED.
+    """
+    where = over if flags & MREMAP_FIXED else None
+    room = _mmap.place_region(machine, task, name, size, align, where)
     at = _mremap.mremap(machine, task, addr, length, size, flags, new_addr=room, room=room)
     _mmap.name_region(machine, task, name, at, size)
     return {"address": f"{at:#x}"}
