@@ -23,7 +23,7 @@ from pymigrate.mm.frames.mlock import migrated
 from pymigrate.mm.frames.page_alloc import alloc_run, free_extents, room_for
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.reclaim.room import FOR_CALLS
-from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
+from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION, Kind
 from pymigrate.mm.state.machine import Machine, note_left
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma, is_migratable
@@ -227,9 +227,11 @@ class Plan:
         if machine.watch.tally is not None:
             batch = NR_MAX_BATCHED_MIGRATION if machine.release.batches_flush else 1
             machine.watch.tally.flushed(sum(-(-len(pages) // batch) for _, pages in self.moves))
-            machine.watch.tally.pages.update(
+            pairs = Counter(
                 (found[page] >> NODE_SHIFT, node) for node, pages in self.moves for page in pages
             )
+            machine.watch.tally.pages += pairs
+            machine.watch.tally.kinds.update({Kind(*pair, 0, 1, 0): n for pair, n in pairs.items()})
         return True
 
 

@@ -19,13 +19,24 @@ NR_MAX_BATCHED_MIGRATION = 512  # base pages that migrate_pages() unmaps, flushe
 _LOCAL, _REMOTE = 10, 20  # distances
 
 
+class Kind(NamedTuple):
+    """Folios that cost the same: 2**order pages each, from node to node, mapped *maps* times."""
+
+    source: int
+    target: int
+    order: int
+    maps: int
+    more: int  # entries besides the one that a folio's own cost is of
+
+
 @dataclass(slots=True)
 class Tally:
     """What was done that takes time; ``(source, target)`` are nodes."""
 
     pages: Counter[tuple[int, int]] = field(default_factory=Counter)  # base pages
     folios: Counter[tuple[int, int, int]] = field(default_factory=Counter)  # and order
-    ptes: int = 0  # entries for single pages of large folios
+    kinds: Counter[Kind] = field(default_factory=Counter, compare=False)  # all of them
+    ptes: int = 0  # entries for single pages of large folios, and further ones for what has one
     flushes: int = 0
     flushed_cpus: int = 0  # that flushes had to reach besides the first of each
     attempts: int = 0  # that failed
@@ -43,12 +54,14 @@ class Tally:
         else:
             pfns = zip(old.pfns(), new.pfns(), strict=True)
             pairs.update((nid_of(a), nid_of(b)) for a, b in pfns if a != b)
-        if not order:
+        maps = max(frame.mapcount, 0)
+        more = more_entries(order, frame.pmd_maps, maps)
+        self.kinds.update({Kind(*pair, order, maps, more): nr for pair, nr in pairs.items()})
+        self.ptes += pairs.total() * more
+        if order:
+            self.folios.update({(*pair, order): nr for pair, nr in pairs.items()})
+        else:
             self.pages += pairs
-            return
-        self.folios.update({(*pair, order): nr for pair, nr in pairs.items()})
-        if not frame.pmd_maps:
-            self.ptes += (pairs.total() << order) * max(frame.pte_maps, 0)
 
     def flushed(self, times: int, mapcount: int = 1) -> None:
         """Note *times* flushes for memory that *mapcount* address spaces map."""
@@ -61,6 +74,16 @@ class Tally:
         return self == Tally()
 
 
+def more_entries(order: int, pmd_maps: int, maps: int) -> int:
+    """How many entries of a folio cost time besides the one that its own cost is of.
+
+    A large folio that is mapped page by page has one for each page and each mapping.
+    """
+    if order and not pmd_maps:
+        return maps << order
+    return max(maps - 1, 0)
+
+
 class Costs(NamedTuple):
     """What each part of a migration costs: microseconds, and 10^9 bytes a second."""
 
@@ -68,7 +91,7 @@ class Costs(NamedTuple):
     remap_us: float = 0.45  # a base page: move its place in index and LRU, restore its entries
     thp_unmap_us: float = 2.0  # a huge page that is mapped whole, or of the hugetlb pool
     thp_remap_us: float = 2.0
-    pte_unmap_us: float = 0.2  # an entry for a page of a large folio
+    pte_unmap_us: float = 0.2  # an entry for a page of a large folio, or a further one of any
     pte_remap_us: float = 0.2
     flush_us: float = 1.0  # a flush of the TLB
     flush_cpu_us: float = 0.5  # each further CPU that it must reach

@@ -167,7 +167,9 @@ class CostsSpec(Model):
     remap_us: Micros = _cost("remap_us", "to map it at its new place")
     thp_unmap_us: Micros = _cost("thp_unmap_us", "to unmap a huge page")
     thp_remap_us: Micros = _cost("thp_remap_us", "to map it at its new place")
-    pte_unmap_us: Micros = _cost("pte_unmap_us", "to unmap a single page of a large folio")
+    pte_unmap_us: Micros = _cost(
+        "pte_unmap_us", "an entry for a page of a large folio, or a further one of any"
+    )
     pte_remap_us: Micros = _cost("pte_remap_us", "to map it at its new place")
     flush_us: Micros = _cost("flush_us", "a flush of the TLB")
     flush_cpu_us: Micros = _cost("flush_cpu_us", "each further CPU that it must reach")

@@ -80,7 +80,9 @@ def secret(machine: Machine, task: Task) -> None:
         pytest.param(held(0), 3, {"flushes": 2, "attempts": 10}, [(1, Why.HELD)], id="held"),
         pytest.param(busy(Busy.LOCKED, 2), 4, {"flushes": 1, "attempts": 2}, [], id="locked"),
         pytest.param(busy(Busy.WRITEBACK, 2), 4, {"flushes": 2, "attempts": 1}, [], id="written"),
-        pytest.param(forked, 4, {"flushes": 1, "flushed_cpus": 2}, [], id="shared by three"),
+        pytest.param(
+            forked, 4, {"flushes": 1, "flushed_cpus": 2, "ptes": 8}, [], id="shared by three"
+        ),
         pytest.param(huge, (1, 0), {"flushes": 1}, [], id="huge"),
         pytest.param(by_pages, (1, 512), {"flushes": 2}, [], id="huge, by pages"),
         pytest.param(in_part, 1, {"flushes": 1, "splits": 1}, [], id="huge, in part"),

@@ -4,7 +4,9 @@ from collections import Counter
 
 import pytest
 
-from pymigrate.mm.state.cost import Costs, Estimate, Tally, estimate
+from pymigrate.mm.base.memmap import NODE_SHIFT, Frame
+from pymigrate.mm.base.pte import PteRun
+from pymigrate.mm.state.cost import Costs, Estimate, Tally, estimate, more_entries
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
@@ -82,6 +84,25 @@ def test_hint_faults_of_balancing_are_told(machine: Machine) -> None:
 def test_line_leaves_out_what_took_no_time() -> None:
     line = cost.format_line(Estimate(1500, 0, 2e6, 0.25, 0))
     assert line == "estimated 2 s: unmap 1.5 ms, copy 2 s, remap 0.25 us"
+
+
+def test_further_entries_of_a_page_cost_time_and_those_of_no_page_none() -> None:
+    run, moved = PteRun(0, 8, (0,)), PteRun(0, 8, (1 << NODE_SHIFT,))
+    tally = Tally()
+    for maps in (0, 1, 3):
+        tally.moved(run, moved, Frame(0, 0, pte_maps=maps))
+    assert (tally.pages, tally.ptes) == ({(0, 1): 24}, 16)
+    assert tally.kinds == {(0, 1, 0, maps, max(maps - 1, 0)): 8 for maps in (0, 1, 3)}
+
+
+@pytest.mark.parametrize(
+    ("order", "pmd_maps", "maps", "more"),
+    [(0, 0, 1, 0), (0, 0, 21, 20), (9, 1, 1, 0), (9, 21, 21, 20), (9, 0, 1, 512), (2, 0, 3, 12)],
+)
+def test_entries_that_cost_more_than_the_folio(
+    order: int, pmd_maps: int, maps: int, more: int
+) -> None:
+    assert more_entries(order, pmd_maps, maps) == more
 
 
 def test_each_part_of_an_estimate_is_a_sum() -> None:
