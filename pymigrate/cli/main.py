@@ -48,6 +48,7 @@ MODULES = {
     "online": "Give a node its memory back.",
     "pagetypeinfo": "Print /proc/pagetypeinfo.",
     "placement": "Print the node of each page of a range.",
+    "plan": "Say what moving memory would do: what stays, what fits, how long.",
     "ps": "List the tasks, with their resident pages by node.",
     "run": "Execute the steps of a scenario, and print their records.",
     "schema": "Print the JSON Schema of scenario files.",

@@ -25,6 +25,7 @@ COMMANDS = [
     "accesses a --log",
     "explain a --to 1 --as 1000",
     "explain --last",
+    "plan a --to 1 --as 26",
     "tiers --sysfs",
     "balance --seconds 2",
     "migratepages a 0 1 --as 26 --trace --steps",

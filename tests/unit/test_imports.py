@@ -27,12 +27,13 @@ MAY_IMPORT = {
     "claims": ENGINE | {"views", "arguments"},
     "scenario": ENGINE | {"tools", "interface", "arguments", "claims"},
     "store": ENGINE,
+    "plan": OUTER - {"scenario"},
     "holder": BASE,
     "session": OUTER | {"holder"},
     "native": OUTER | {"session", "holder"},
-    "cli": OUTER | {"session", "capture", "native"},
+    "cli": OUTER | {"session", "capture", "native", "plan"},
     "capture": ENGINE | {"views", "scenario"},  # what others use is what a boot leaves free
-    "api": OUTER | {"session", "holder"},
+    "api": OUTER | {"session", "holder", "plan"},
     "pytest_plugin": frozenset({"api", "errors"}),
     "__init__": frozenset({"version", "api", "errors"}),  # but for the version when asked for
     "__main__": frozenset({"cli"}),

@@ -52,6 +52,9 @@ class Release(NamedTuple):
     removes_rmap_in_batches: bool = True
     # The entries of up to 512 base pages are flushed from the TLB at once (before: each).
     batches_flush: bool = True
+    # mbind() and migrate_pages() let mmap_lock go before they move what they have isolated
+    # (since 6.7).
+    migrates_unlocked: bool = True
     # DAMON has the schemes migrate_hot and migrate_cold (since 6.11).
     damon_migrates: bool = True
     # process_madvise() gives any advice about the caller's own memory, and asks for no capability.
@@ -99,6 +102,7 @@ RELEASES: Mapping[str, Release] = {
         damon_migrates=False,
         removes_rmap_in_batches=False,
         batches_flush=False,
+        migrates_unlocked=False,
         scans_shared=False,
         reclaim_swappiness=False,
         cpuset_v1=True,
