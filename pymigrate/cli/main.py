@@ -46,6 +46,7 @@ MODULES = {
     "numastat": "Print the nodes' counters, or where memory lies.",
     "offline": "Take memory away from a node.",
     "online": "Give a node its memory back.",
+    "page": "Tell all that is known of one page.",
     "pagetypeinfo": "Print /proc/pagetypeinfo.",
     "placement": "Print the node of each page of a range.",
     "plan": "Say what moving memory would do: what stays, what fits, how long.",

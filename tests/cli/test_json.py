@@ -39,6 +39,7 @@ COMMANDS = [
     "sysctl",
     "offline",
     "check stayed==0",
+    "page a heap",
     "cma list",
     "hard_offline a heap",
     "soft_offline a heap",

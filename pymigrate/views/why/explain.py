@@ -274,6 +274,16 @@ def _detail(machine: Machine, vma: Vma, piece: Piece, why: str) -> str:
 
 def refcount_text(machine: Machine, folio: Folio) -> str:
     """The references of a mapped folio that a migration has isolated, as a sum."""
+    parts = [*references(machine, folio), (1, "isolation")]
+    expected = sum(nr for nr, _ in parts)
+    more = [text for _, text in holders(folio)]
+    total = expected + sum(nr for nr, _ in holders(folio))
+    listed = " + ".join(f"{nr} {name}" for nr, name in parts if nr)
+    return f"refcount {total}, expected {expected} ({listed}): {' and '.join(more)} too many"
+
+
+def references(machine: Machine, folio: Folio) -> list[tuple[int, str]]:
+    """The references of a folio that nobody holds or has isolated, and whose they are."""
     parts = [(folio.mapcount, "mappings" if folio.mapcount > 1 else "mapping")]
     if folio.is_anon:
         if folio.flags & FrameFlag.SWAPCACHE:
@@ -282,17 +292,18 @@ def refcount_text(machine: Machine, folio: Folio) -> str:
         parts.append((folio.nr, "page cache"))
         if ops_of(machine, folio).has_private(folio):
             parts.append((1, "private data"))
-    parts.append((1, "isolation"))
-    expected = sum(nr for nr, _ in parts)
-    weight = 1 if folio.order else 1024
-    more = []
+    return parts
+
+
+def holders(folio: Folio) -> list[tuple[int, str]]:
+    """The references of those that hold a folio: how many, and what they are."""
+    weight = 1 if folio.order else 1024  # GUP_PIN_COUNTING_BIAS
+    parts = []
     if folio.pins:
-        more.append(f"{counted(folio.pins, 'pin')} of {weight}")
+        parts.append((folio.pins * weight, f"{counted(folio.pins, 'pin')} of {weight}"))
     if folio.extra_refs:
-        more.append(counted(folio.extra_refs, "reference"))
-    total = expected + folio.pins * weight + folio.extra_refs
-    listed = " + ".join(f"{nr} {name}" for nr, name in parts if nr)
-    return f"refcount {total}, expected {expected} ({listed}): {' and '.join(more)} too many"
+        parts.append((folio.extra_refs, counted(folio.extra_refs, "reference")))
+    return parts
 
 
 def _mappers(machine: Machine, vma: Vma, piece: Piece) -> str:

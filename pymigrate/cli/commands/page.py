@@ -1,0 +1,31 @@
+"""``pymigrate page``."""
+
+from __future__ import annotations
+
+import click
+
+from pymigrate.cli.call import find_range
+from pymigrate.cli.common import Options, common_options, find_task
+from pymigrate.errors import KernelError
+from pymigrate.units import PAGE_SHIFT
+from pymigrate.views.why import page
+
+
+@click.command()
+@click.argument("pid")
+@click.argument("place", metavar="ADDR|REGION[+OFFSET]")
+@common_options()
+def command(options: Options, pid: str, place: str) -> None:
+    """Tell all that is known of one page of process PID.
+
+    Its frame, node and zone, its flags, mapping and references, who maps it, and what those that
+    move or reclaim pages would make of it.
+    """
+    with options.session() as machine:
+        task = find_task(machine, pid)
+        at = find_range(machine, task, place)[0] >> PAGE_SHIFT
+        vma = task.mm.find_vma(at)
+        if vma is None:
+            raise KernelError("EFAULT", f"process {task.pid} maps nothing at {at << PAGE_SHIFT:#x}")
+        found = page.row(machine, task, vma, at)
+    options.show(page.as_json(found), page.format_row(found))
