@@ -99,7 +99,7 @@ def test_page_of_a_file(
     machine: Machine, task: Task, how: dict[str, Any], mapping: str, reclaimed: str
 ) -> None:
     if "file" in how:
-        how = {"is_shared": True, "file": new_file(machine, "1MiB", how["file"])}
+        how = {"is_shared": True, "space": new_file(machine, "1MiB", how["file"])}
     found = row_at(machine, task, touched(machine, task, "128KiB", **how))
     assert found.mapping.endswith(mapping)
     assert dict(found.outlook)["reclaimed"] == reclaimed
