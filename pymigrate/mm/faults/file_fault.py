@@ -17,6 +17,7 @@ from pymigrate.mm.state.vma import Vm
 # A fault that reads a disk's page in, or the next ones ahead, is tried again, for it has let go of
 # the lock of the address space meanwhile. Another one finds then what the first would have done.
 _TRIES = 2
+_AT_ONCE = 512  # pages whose faults are looked at together
 
 
 def read_fault(vmf: VmFault, space: AddressSpace, a: int, b: int) -> int:
@@ -37,13 +38,41 @@ def read_fault(vmf: VmFault, space: AddressSpace, a: int, b: int) -> int:
         if faults:
             map_cached(vmf, filemap.fault_around(machine, vma, space, b - 1))
         return b
+    end = _map_around(vmf, space, a, min(b, a + 1 if vma.flags & Vm.LOCKED else a + _AT_ONCE))
+    if end > a:
+        return end
     vmf.count_faults()
     for _ in range(_TRIES):
         map_cached(vmf, filemap.fault_around(machine, vma, space, a))
-        if vmf.table.at(a) is None:
-            _have_cached(vmf, space, a, a + 1)
+        if vmf.table.at(a) is not None:
+            return a + 1
+        _have_cached(vmf, space, a, a + 1)
     map_cached(vmf, space.pages.between(vma.index(a), vma.index(a + 1)))
     return a + 1
+
+
+def _map_around(vmf: VmFault, space: AddressSpace, a: int, b: int) -> int:
+    """Faults of absent pages from *a* on that find theirs cached; return where that ends.
+
+    Each maps what is cached around it, so that the next one is behind that.
+    """
+    vma = vmf.vma
+    first, last = filemap.window(vma, a)
+    faults = [(a, last)]  # where each is, and where what it maps ends
+    while last < b:
+        at, (_, last) = last, filemap.window(vma, last)
+        faults.append((at, last))
+    cached = filemap.cached_around(vmf.machine, vma, space, first, last)
+    end = a
+    for run in cached:
+        if run.start <= vma.index(end) < run.end:
+            end = min(run.end + vma.start - vma.pgoff, b)
+    done = [last for at, last in faults if at < end]
+    if done:
+        vmf.count_faults(len(done))
+        limit = vma.index(done[-1])
+        map_cached(vmf, [run.clip(run.start, limit) for run in cached if run.start < limit])
+    return end
 
 
 def fault_beyond_end(vmf: VmFault, space: AddressSpace, page: int) -> None:

@@ -75,26 +75,32 @@ def fault_in_page(machine: Machine, task: Task, vma: Vma, space: AddressSpace, i
 
 
 def fault_around(machine: Machine, vma: Vma, space: AddressSpace, page: int) -> list[PteRun]:
-    """Cached pages around *page* that a read fault maps with it, as runs of the cache.
+    """Cached pages around *page* that a read fault maps with it, as runs of the cache."""
+    return cached_around(machine, vma, space, *window(vma, page))
 
-    Pages that begin the next read-ahead are left out. Mirrors do_fault_around().
+
+def window(vma: Vma, page: int) -> tuple[int, int]:
+    """The pages that a read fault at *page* maps if they are cached. Mirrors do_fault_around()."""
+    first = max(page - page % FAULT_AROUND, vma.start)
+    table_end = page - page % HPAGE_PMD_NR + HPAGE_PMD_NR
+    return first, min(first + FAULT_AROUND, table_end, vma.end)
+
+
+def cached_around(
+    machine: Machine, vma: Vma, space: AddressSpace, first: int, last: int
+) -> list[PteRun]:
+    """What is cached of pages [first, last) of the mapping, as runs of the cache.
+
+    Pages that begin the next read-ahead are left out. Mirrors filemap_map_pages().
     """
     if space.fs == "secretmem":
         return []  # it has no map_pages
-    first = max(page - page % FAULT_AROUND, vma.start)
-    table_end = page - page % HPAGE_PMD_NR + HPAGE_PMD_NR
-    last = min(first + FAULT_AROUND, table_end, vma.end)
     a, b = vma.index(first), min(vma.index(last), space.nr_pages)
     found = space.pages.between(a, b) if a < b else []
     if space.is_shmem:
         return found
-    return [
-        piece
-        for run in found
-        for i, pfn in enumerate(run.pfns())
-        if not _is_marked(machine, pfn)
-        for piece in [PteRun(run.start + i, 1, (pfn,), 0, run.flags)]
-    ]
+    parts = (part for run in found for part in alike_parts(machine, run))
+    return [run for run, frame in parts if not frame.flags & FrameFlag.READAHEAD]
 
 
 def first_bad(machine: Machine, space: AddressSpace, a: int, b: int) -> int | None:

@@ -1,5 +1,8 @@
 """The page cache: read-ahead, fault-around, dropping."""
 
+from copy import deepcopy
+from random import Random
+
 import pytest
 
 from pymigrate.mm.base.advice import Madv
@@ -199,3 +202,27 @@ def test_fault_around_near_a_mappings_start_is_as_wide(machine: Machine, task: T
     mmap(machine, task, addr, 32 * PAGE, "rw", space=space, is_shared=True)
     touch(machine, task, addr + 7 * PAGE, 7 * PAGE, write=False)
     assert present(machine, task, addr, 32) == [*range(16)]
+
+
+@pytest.mark.parametrize("start", [0, 3, 500])
+@pytest.mark.parametrize("seed", range(8))
+def test_reads_of_cached_pages_are_the_same_together_and_one_by_one(
+    machine: Machine, task: Task, start: int, seed: int
+) -> None:
+    chance = Random(seed)
+    space, first = file_of(machine, task, "4MiB", "ext4")
+    for _ in range(chance.randrange(12)):  # leaves gaps, and marks of the next read-ahead
+        touch(machine, task, first + chance.randrange(1024) * PAGE, PAGE, write=False)
+    addr = mapped(machine, task, "8MiB") + start * PAGE
+    mmap(machine, task, addr, 700 * PAGE, "rw", space=space, offset=100 * PAGE)
+    a = chance.randrange(300)
+    nr = chance.randrange(1, 400)
+    other, its = deepcopy((machine, task))
+    touch(machine, task, addr + a * PAGE, nr * PAGE, write=False)
+    for page in range(a, a + nr):
+        touch(other, its, addr + page * PAGE, PAGE, write=False)
+    assert task.mm.page_table.runs == its.mm.page_table.runs
+    assert dict(machine.counters) == dict(other.counters)
+    assert [node.memmap.runs for node in machine.nodes.values()] == [
+        node.memmap.runs for node in other.nodes.values()
+    ]
