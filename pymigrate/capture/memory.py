@@ -7,17 +7,17 @@ import re
 from collections.abc import Mapping as AnyMapping
 
 from pymigrate.capture.pagemap import Run
-from pymigrate.capture.place import CachedFile, spread
+from pymigrate.capture.place import CachedFile, spread, spread_huge
 from pymigrate.capture.process import Mapping, Process
 from pymigrate.scenario.text.dump import Hex, Line
-from pymigrate.units import format_size
+from pymigrate.units import HPAGE_SIZE, counted, format_size, huge_ceil, huge_floor
 
 Region = dict[str, object]
 _OTHER = re.compile(r"[^A-Za-z0-9_-]+")
 DELETED = " (deleted)"
 ZERO, HUGEPAGE = f"/dev/zero{DELETED}", f"/anon_hugepage{DELETED}"
 IN_MEMORY = ("/dev/shm/", "/memfd:", "/SYSV", "/run/", "/dev/zero")  # tmpfs, as far as a path says
-_GIGANTIC_KB = 1 << 20
+HUGE_KB = HPAGE_SIZE >> 10
 
 
 class Memory:
@@ -36,12 +36,17 @@ class Memory:
         self.objects: dict[tuple[object, ...], tuple[str, CachedFile]] = {}
         self.forked: dict[tuple[object, ...], list[str]] = {}  # alike private memory by fork
         self.mapmax: list[int] = []  # of mappings of files
-        self.used: set[str] = set()  # names of the process's regions
+        self.used: dict[str, int] = {}  # names of the process's regions, and the last number tried
 
     def regions(self, process: Process, policy: str) -> list[Line]:
         """The regions of *process*, whose own policy is *policy*."""
-        self.used = set()
-        made = [self._region(process, mapping, policy) for mapping in process.mappings]
+        self.used = {}
+        devices = [mapping for mapping in process.mappings if is_device(mapping)]
+        if devices:
+            what = f"{counted(len(devices), 'mapping')} of devices ({_named(devices)})"
+            self.notes.append(f"process {process.pid}: {what} left out: none of it ever moves")
+        kept = [mapping for mapping in process.mappings if not is_device(mapping)]
+        made = [self._region(process, mapping, policy) for mapping in kept]
         return [Line(region) for region in made if region is not None]
 
     def file_specs(self) -> dict[str, object]:
@@ -58,8 +63,8 @@ class Memory:
 
     def _region(self, process: Process, mapping: Mapping, policy: str) -> Region | None:
         where = f"process {process.pid}, {mapping.start:08x}"
-        if mapping.counts.get("kernelpagesize_kB", 4) == _GIGANTIC_KB:
-            self.notes.append(f"{where}: huge pages of 1 GiB are left out")
+        if mapping.kind == "huge" and (mapping.page_kb or HUGE_KB) != HUGE_KB:
+            self.notes.append(f"{where}: huge pages of {_size_of(mapping.page_kb)} are left out")
             return None
         for name in ("swapcache", "writeback"):
             if name in mapping.counts:
@@ -69,7 +74,7 @@ class Memory:
         region["address"] = Hex(mapping.start)
         region["prot"] = mapping.perms[:3].replace("-", "") or "none"
         region |= {"policy": mapping.policy} if mapping.policy != policy else {}
-        region |= {"locked": True} if mapping.is_locked else {}
+        region |= {"locked": True} if mapping.smaps.is_locked else {}
         full = f"{self.names[process.pid]}.{region['as']}"
         origin = self._origin(process, mapping, full)
         if origin:
@@ -79,9 +84,12 @@ class Memory:
     def _origin(self, process: Process, mapping: Mapping, full: str) -> Region | None:
         """What says that the mapping shares its memory with an earlier one; None: with none."""
         nr = mapping.end - mapping.start >> 12
-        if mapping.path[:1] == "/":
-            self.mapmax.append(mapping.counts.get("mapmax", 1))
         runs = self.placed.get((process.pid, mapping.start))
+        mapmax = mapping.counts.get("mapmax", 1)
+        is_private = mapping.pages and mapping.counts.get("anon", 0) == mapping.pages
+        is_forked = is_private and mapmax > 1
+        if mapping.path[:1] == "/" and not is_forked:
+            self.mapmax.append(mapmax)
         if mapping.is_shared and mapping.path == ZERO:
             key = mapping.device, mapping.inode, mapping.offset, nr
             if key not in self.objects:
@@ -94,19 +102,16 @@ class Memory:
             are_all = sum(mapping.nodes.values()) == sum(b - a for a, b, _ in known.runs)
             pages: Region = {} if are_all else {"pages": _joined(runs) or [[nr, -1]]}
             return {"shared": origin, **pages}
-        is_private = mapping.pages and mapping.counts.get("anon", 0) == mapping.pages
-        if not is_private or mapping.counts.get("mapmax", 1) < 2:
+        if not is_forked:
             return None
         group = self.forked.setdefault(_likeness(mapping), [])
         group.append(full)
-        sharers = mapping.counts["mapmax"]
-        first = (len(group) - 1) // sharers * sharers
+        first = (len(group) - 1) // mapmax * mapmax
         return {"shared": group[first]} if group[first] != full else None
 
     def _pages(self, mapping: Mapping, region: Region, key: tuple[int, int], where: str) -> Region:
         """What a region that shares nothing says of its pages."""
-        unit = mapping.counts.get("kernelpagesize_kB", 4) << 10 if mapping.kind == "huge" else 4096
-        nr = (mapping.end - mapping.start) // unit
+        nr = (mapping.end - mapping.start) // (HPAGE_SIZE if mapping.kind == "huge" else 4096)
         found: Region = {}
         file = self._file(mapping, found)
         runs = self.placed.get(key)
@@ -117,15 +122,34 @@ class Memory:
         elif file is not None and mapping.kind != "huge":
             runs, lost = self._by_counts(mapping, file, nr)
         else:
-            runs = spread(nr, mapping.nodes, region["kind"] == "stack")
+            blocks = _huge_blocks(mapping) if file is None else 0
+            at_end = region["kind"] == "stack" and not blocks
+            runs = spread_huge(mapping.start >> 12, nr, mapping.nodes, blocks) or spread(
+                nr, mapping.nodes, at_end
+            )
         if lost:
             self.notes.append(f"{where}: {lost} pages lie elsewhere in another process, left out")
         found["pages"] = _joined(runs) or [[nr, -1]]
+        if file is None and mapping.kind != "huge":
+            found |= self._thp(mapping, runs, where)
         if mapping.kind != "huge":
             found |= _states(mapping, runs)
         elif mapping.pages and not mapping.counts.get("dirty"):
             found["dirty"] = False
         return found
+
+    def _thp(self, mapping: Mapping, runs: list[Run], where: str) -> Region:
+        """How much is in transparent huge pages, as far as whole ones lie on one node."""
+        at, fit = mapping.start >> 12, 0
+        for nr, node in _joined(runs):
+            blocks = huge_floor(at + nr) - huge_ceil(at) >> 9
+            fit += max(blocks, 0) if node >= 0 else 0
+            at += nr
+        blocks = min(_huge_blocks(mapping), fit)
+        left = mapping.smaps.thp_kb - blocks * HUGE_KB
+        if left > 0:
+            self.notes.append(f"{where}: {left} kB of transparent huge pages are base pages")
+        return {"thp": format_size(blocks * HPAGE_SIZE)} if blocks else {}
 
     def _by_counts(self, mapping: Mapping, file: CachedFile, nr: int) -> tuple[list[Run], int]:
         """Runs of a file's mapping: first its own copies, then what is cached."""
@@ -171,11 +195,36 @@ class Memory:
         stem = os.path.basename(mapping.path.removesuffix(DELETED)).strip("[]")
         name = mapping.kind or _OTHER.sub("_", stem) or "anon"
         name = (name if re.match(r"[A-Za-z_]", name) else f"_{name}")[:56]
-        number, unique = 2, name
+        unique, number = name, self.used.get(name, 0)
         while unique in self.used:
-            number, unique = number + 1, f"{name}-{number}"
-        self.used.add(unique)
+            number += 1
+            unique = f"{name}-{number + 1}"
+        self.used[name] = number
+        self.used.setdefault(unique, 0)
         return unique
+
+
+def is_device(mapping: Mapping) -> bool:
+    """Whether a device's driver maps its memory (VM_PFNMAP), or it is a device's file."""
+    is_memory = mapping.path.startswith(IN_MEMORY) or mapping.kind == "huge"
+    is_driven = mapping.smaps.is_device and mapping.path[:1] != "["  # but for [vvar]
+    return is_driven or (mapping.path.startswith("/dev/") and not is_memory)
+
+
+def _named(devices: list[Mapping]) -> str:
+    """The first paths of *devices*."""
+    paths = sorted({mapping.path or "no name" for mapping in devices})
+    return ", ".join(paths[:3]) + (", ..." if len(paths) > 3 else "")
+
+
+def _size_of(kb: int) -> str:
+    return f"{kb >> 20} GiB" if kb and not kb % (1 << 20) else f"{kb} kB"
+
+
+def _huge_blocks(mapping: Mapping) -> int:
+    """Its transparent huge pages by smaps: of anonymous memory, and of no copies of files."""
+    is_anon = mapping.path[:1] != "/" and mapping.kind != "huge"
+    return mapping.smaps.thp_kb // HUGE_KB if is_anon else 0
 
 
 def _likeness(mapping: Mapping) -> tuple[object, ...]:

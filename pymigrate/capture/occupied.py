@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from pymigrate.capture.host import Host, HostNode
 from pymigrate.capture.tree import Tree
 from pymigrate.mm.state.machine import Machine
-from pymigrate.scenario.boot.build import build
-from pymigrate.scenario.spec.models import Scenario
 from pymigrate.units import PAGE_SIZE, format_size
 from pymigrate.views.proc.meminfo import node_meminfo
 
@@ -23,16 +22,17 @@ class Occupied(NamedTuple):
     cache: int
 
 
-def occupied(tree: Tree, scenario: Scenario) -> dict[int, Occupied]:
-    """What lies on each node of *tree* besides the memory of *scenario*'s processes.
+def occupied(tree: Tree, host: Host, machine: Machine) -> dict[int, Occupied]:
+    """What lies on each node of *tree* besides the memory of the processes of *machine*.
+
+    That is *host*, as it was captured so far.
 
     Page cache counts as `cache` as far as it can give way: what is dirty, under writeback, in
     memory only (tmpfs) or mapped by nobody who was captured stays. All else that is used is
-    `kernel`, memory that never moves. Nodes whose meminfo does not say what is free are left out.
-    Raises ScenarioError if *scenario* does not fit into its nodes.
+    `kernel`, memory that never moves. Of nodes whose meminfo does not say what is free that is what
+    the pools of other huge pages have.
     """
-    machine = build(scenario)
-    found = {nid: _of_node(tree, machine, nid) for nid in machine.nodes}
+    found = {nid: _of_node(tree, host.nodes[nid], machine, nid) for nid in machine.nodes}
     return {nid: occupied for nid, occupied in found.items() if any(occupied)}
 
 
@@ -41,11 +41,11 @@ def as_data(occupied: Occupied) -> dict[str, object]:
     return {key: format_size(size) for key, size in occupied._asdict().items() if size}
 
 
-def _of_node(tree: Tree, machine: Machine, nid: int) -> Occupied:
+def _of_node(tree: Tree, node: HostNode, machine: Machine, nid: int) -> Occupied:
     text = tree.text(f"sys/devices/system/node/node{nid}/meminfo")
     real = {name: int(kb) for name, kb in _LINE.findall(text)}
     if "MemFree" not in real:
-        return Occupied(0, 0)
+        return Occupied(node.others, 0)
     simulated = node_meminfo(machine, nid)
     others = simulated["MemFree"] - real["MemFree"]
     cache = _can_give_way(real) - _can_give_way(simulated)

@@ -30,12 +30,13 @@ def read_runs(
 ) -> list[Run] | None:
     """Where the pages of *mapping* lie; None if nobody may know the frames.
 
-    *blocks* are the ranges of frames of each node. The result is None, too, if it does not agree
-    with the line of numa_maps, so that the process has gone on meanwhile.
+    Pages are of the machine's own size; *blocks* are the ranges of frames of each node. The result
+    is None, too, if it does not agree with the line of numa_maps, so that the process has gone on
+    meanwhile.
     """
-    if mapping.end - mapping.start >> 12 > _MAX_PAGES:
+    if (mapping.end - mapping.start) // tree.page_size > _MAX_PAGES:
         return None
-    entries = _entries(tree.path(f"proc/{pid}/pagemap"), mapping)
+    entries = _entries(tree.path(f"proc/{pid}/pagemap"), mapping, tree.page_size)
     starts = [start for start, _, _ in blocks]
     runs: list[Run] = []
     zero = _zero_page(entries) if mapping.inode == 0 and not mapping.is_shared else 0
@@ -67,13 +68,13 @@ def _zero_page(entries: array[int]) -> int:
     return pfn if nr > 1 else 0
 
 
-def _entries(path: str, mapping: Mapping) -> array[int]:
+def _entries(path: str, mapping: Mapping, size: int) -> array[int]:
     """The entries of the mapping up to the last page that is present; none if they are secret."""
     found = array("Q")
     wanted = mapping.pages
     try:
         with open(path, "rb", buffering=0) as file:
-            for part in _chunks(file.fileno(), mapping.start >> 12, mapping.end >> 12):
+            for part in _chunks(file.fileno(), mapping.start // size, mapping.end // size):
                 found.extend(part)
                 wanted -= sum(1 for entry in part if entry & _PRESENT)
                 if wanted <= 0 and not part[-1] & _PRESENT:

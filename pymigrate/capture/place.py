@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pymigrate.capture.pagemap import Run
+from pymigrate.units import HPAGE_PMD_NR, huge_ceil
 
 
 class CachedFile:
@@ -73,3 +74,37 @@ def spread(nr: int, nodes: dict[int, int], at_end: bool = False) -> list[Run]:
     if absent <= 0:
         return runs
     return [Run(absent, -1), *runs] if at_end else runs
+
+
+def spread_huge(start: int, nr: int, nodes: dict[int, int], blocks: int) -> list[Run]:
+    """Like spread(), for memory from page *start* with *blocks* huge pages: they lie whole.
+
+    Each node has as many of them as its pages allow, the lowest first. Nothing if they do not fit.
+    """
+    first = huge_ceil(start) - start
+    left, runs, at = dict(nodes), [Run(first, -1)] if first else [], first
+    for node in sorted(nodes):
+        taken = min(left[node] // HPAGE_PMD_NR, blocks)
+        blocks -= taken
+        left[node] -= taken * HPAGE_PMD_NR
+        runs += [Run(taken * HPAGE_PMD_NR, node)] if taken else []
+        at += taken * HPAGE_PMD_NR
+    rest = [Run(count, node) for node, count in sorted(left.items()) if count]
+    if at == first or at > nr or sum(run.nr for run in rest) > nr - at + first:
+        return []
+    if first and sum(run.nr for run in rest) <= nr - at:
+        return runs + rest
+    return _filling(first, runs[1:] if first else runs, rest)
+
+
+def _filling(first: int, huge: list[Run], rest: list[Run]) -> list[Run]:
+    """*huge* with what fits of *rest* in the *first* pages before it, and the others behind."""
+    before: list[Run] = []
+    room = first
+    behind: list[Run] = []
+    for run in rest:
+        taken = min(run.nr, room)
+        room -= taken
+        before += [run._replace(nr=taken)] if taken else []
+        behind += [run._replace(nr=run.nr - taken)] if run.nr > taken else []
+    return before + ([Run(room, -1)] if room else []) + huge + behind

@@ -14,11 +14,29 @@ _MAPS = re.compile(
 )
 _NUMA_MAPS = re.compile(
     r"([0-9a-f]+) ([a-z][a-z ()]*?(?:=[a-z|]+)?(?::[0-9,-]*)?)"
-    r"(?: file=(\S+)| (heap|stack))?( huge)?((?: [A-Za-z_]\w*=\d+)*)"
+    r"(?: file=(\S+)| (heap|stack)| stack:\d+)?( huge)?((?: [A-Za-z_]\w*=\d+)*)"
 )
 _MAPS_FORM = "START-END PERMS OFFSET DEV INODE [PATH]"
 _NUMA_MAPS_FORM = "START POLICY [file=PATH|heap|stack] [huge] [NAME=NUMBER]..."
+_SIZES = {
+    "KernelPageSize:": "page_kb",
+    "AnonHugePages:": "thp_kb",
+    "ShmemPmdMapped:": "other_thp_kb",
+    "FilePmdMapped:": "other_thp_kb",
+}
+_COUNTED = frozenset(("anon", "dirty", "mapped", "swapcache", "active", "writeback"))
+_DEVICE_FLAGS = frozenset(("pf", "io"))  # VM_PFNMAP, VM_IO
 _VSYSCALL = 1 << 47  # no mapping of the process's own begins there or above
+
+
+class Smaps(NamedTuple):
+    """What smaps adds of a mapping."""
+
+    is_locked: bool = False
+    is_device: bool = False  # memory of a device, not of a node
+    page_kb: int = 0  # 0: unknown
+    thp_kb: int = 0  # in huge pages: anonymous memory
+    other_thp_kb: int = 0  # likewise, of files and shared memory
 
 
 class Mapping(NamedTuple):
@@ -32,10 +50,10 @@ class Mapping(NamedTuple):
     inode: int
     path: str
     policy: str
-    kind: str  # "heap", "stack", "huge" or ""
+    kind: str  # "heap", "stack", "huge" or ""; a thread's stack is memory like any other
     counts: dict[str, int]  # anon, dirty, mapmax, ...: what the kernel prints
     nodes: dict[int, int]
-    is_locked: bool = False
+    smaps: Smaps = Smaps()
 
     @property
     def is_shared(self) -> bool:
@@ -46,6 +64,19 @@ class Mapping(NamedTuple):
     def pages(self) -> int:
         """Its pages that are present; huge ones of the hugetlb pools."""
         return sum(self.nodes.values())
+
+    @property
+    def page_kb(self) -> int:
+        """The size of its pages, if numa_maps or smaps says it; else 0."""
+        return self.counts.get("kernelpagesize_kB", 0) or self.smaps.page_kb
+
+    def in_pages(self, factor: int) -> Mapping:
+        """The same with each of its pages, if they are of no pool, as *factor* smaller ones."""
+        if self.kind == "huge" or factor == 1:
+            return self
+        counts = {k: nr * factor if k in _COUNTED else nr for k, nr in self.counts.items()}
+        nodes = {nid: nr * factor for nid, nr in self.nodes.items()}
+        return self._replace(counts=counts, nodes=nodes)
 
 
 class Process(NamedTuple):
@@ -60,7 +91,9 @@ class Process(NamedTuple):
     mems: Nodemask
     cpuset: str
     mappings: list[Mapping]
-    thp_kb: int = 0  # of them in transparent huge pages
+    thp_kb: int = 0  # of them in transparent huge pages, if only smaps_rollup says it
+    pinned_kb: int = 0
+    has_mm: bool = True  # a kernel thread has none
 
 
 def read_process(tree: Tree, pid: int) -> Process:
@@ -86,7 +119,9 @@ def read_process(tree: Tree, pid: int) -> Process:
             Nodemask.parse(field("Mems_allowed_list", "")),
             tree.text(f"{folder}/cpuset", "/"),
             _mappings(tree, folder),
-            _thp_kb(tree, f"{folder}/smaps_rollup"),
+            _thp_kb(tree, folder),
+            int((field("VmPin", "0") or "0").split()[0]),
+            "VmSize" in status,
         )
     except (ValueError, IndexError) as error:
         raise ScenarioError(f"is malformed: {error}", tree.path(f"{folder}/status")) from None
@@ -96,7 +131,7 @@ def _mappings(tree: Tree, folder: str) -> list[Mapping]:
     """The mappings that both files list: [vsyscall] is in maps alone."""
     found: list[Mapping] = []
     lines = _numa_lines(tree, f"{folder}/numa_maps")
-    locked = _locked(tree, f"{folder}/smaps")
+    smaps = _smaps(tree, f"{folder}/smaps")
     for number, line in tree.lines(f"{folder}/maps"):
         match = _MAPS.fullmatch(line.rstrip())
         if match is None:
@@ -109,7 +144,7 @@ def _mappings(tree: Tree, folder: str) -> list[Mapping]:
             message = f"has no line for {start:x}, which maps has; expected the same mappings"
             raise ScenarioError(message, tree.path(f"{folder}/numa_maps"))
         place = match[3], int(match[4], 16), match[5], int(match[6]), match[7] or ""
-        found.append(Mapping(start, end, *place, *told, start in locked))
+        found.append(Mapping(start, end, *place, *told, smaps.get(start, Smaps())))
     if lines:
         message = f"has no line for {min(lines):x}, which numa_maps has; expected the same mappings"
         raise ScenarioError(message, tree.path(f"{folder}/maps"))
@@ -132,25 +167,30 @@ def _numa_lines(
     return found
 
 
-def _thp_kb(tree: Tree, name: str) -> int:
-    """How much memory is in transparent huge pages, if the file says so."""
-    try:
-        lines = [line.split() for _, line in tree.lines(name)]
-    except ScenarioError:
+def _thp_kb(tree: Tree, folder: str) -> int:
+    """How much memory is in transparent huge pages, where smaps_rollup says it and not smaps."""
+    if tree.peek(f"{folder}/smaps"):
         return 0
+    lines = [line.split() for line in (tree.peek(f"{folder}/smaps_rollup") or "").splitlines()]
     return sum(int(words[1]) for words in lines if words[:1] == ["AnonHugePages:"])
 
 
-def _locked(tree: Tree, name: str) -> set[int]:
-    """Where the mappings begin that are mlocked, by VmFlags of smaps, if that may be read."""
-    found: set[int] = set()
+def _smaps(tree: Tree, name: str) -> dict[int, Smaps]:
+    """What smaps says of each mapping, by address, if it may be read."""
+    found: dict[int, Smaps] = {}
     start = 0
-    try:
-        for _, line in tree.lines(name):
-            if match := _MAPS.match(line):
-                start = int(match[1], 16)
-            elif line.startswith("VmFlags:") and "lo" in line.split():
-                found.add(start)
-    except ScenarioError:
-        return set()
+    for line in (tree.peek(name) or "").splitlines():
+        words = line.split()
+        if match := _MAPS.match(line):
+            start = int(match[1], 16)
+            found[start] = Smaps()
+        elif start not in found:
+            continue
+        elif words[0] == "VmFlags:":
+            is_device = not _DEVICE_FLAGS.isdisjoint(words)
+            found[start] = found[start]._replace(is_locked="lo" in words, is_device=is_device)
+        elif words[0] in _SIZES and words[1] != "0":
+            field = _SIZES[words[0]]
+            kb = getattr(found[start], field) + int(words[1])
+            found[start] = found[start]._replace(**{field: kb})
     return found

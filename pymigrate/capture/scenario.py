@@ -7,10 +7,12 @@ from collections import Counter
 from typing import NamedTuple
 
 from pymigrate.capture.host import Host
-from pymigrate.capture.memory import Memory
+from pymigrate.capture.memory import HUGE_KB, Memory
 from pymigrate.capture.pagemap import Run
 from pymigrate.capture.process import Process
 from pymigrate.nodemask import Nodemask
+from pymigrate.scenario.text.dump import Line
+from pymigrate.units import format_size
 
 Data = dict[str, object]
 _CAPS = {19: "sys_ptrace", 23: "sys_nice"}
@@ -40,9 +42,7 @@ def scenario_of(
     tasks: Data = {}
     cpusets: Data = {}
     for process in sorted(processes, key=lambda each: each.pid):
-        if process.thp_kb:
-            huge = f"{process.thp_kb} kB of transparent huge pages are base pages"
-            notes.append(f"process {process.pid}: {huge}")
+        notes += _notes_of(process)
         task = _task(host, process, cpusets)
         regions = memory.regions(process, task_policy(process))
         tasks[names[process.pid]] = {**task, **({"memory": regions} if regions else {})}
@@ -63,24 +63,46 @@ def scenario_of(
 def task_policy(process: Process) -> str:
     """The policy of the process itself, of which /proc tells only by the mappings that have none.
 
-    [vdso] and the like never have one of their own; else a mapping that says `default` settles
-    it, else what most say.
+    [vdso] and the like never have one of their own. Without them it is that of all mappings, if
+    they agree and one is the heap or a file's, which hardly anybody gives a policy; else `default`.
     """
     told = [m.policy for name in _SPECIAL for m in process.mappings if m.path == name]
     if told:
         return told[0]
-    policies = Counter(mapping.policy for mapping in process.mappings)
-    if not policies or "default" in policies:
-        return "default"
-    return policies.most_common(1)[0][0]
+    policies = {mapping.policy for mapping in process.mappings}
+    is_usual = any(m.kind == "heap" or m.path[:1] == "/" for m in process.mappings)
+    return policies.pop() if len(policies) == 1 and is_usual else "default"
+
+
+def _notes_of(process: Process) -> list[str]:
+    """What a task cannot say of *process* as a whole."""
+    notes: list[str] = []
+    mappings = process.mappings
+    if process.thp_kb:
+        notes.append(f"{process.thp_kb} kB of transparent huge pages are base pages")
+    if other := sum(m.smaps.other_thp_kb for m in mappings):
+        notes.append(f"{other} kB of huge pages of files or shared memory are base pages")
+    if process.pinned_kb:
+        notes.append(f"{process.pinned_kb} kB are pinned (VmPin) and would stay; here they move")
+    if not any(m.path in _SPECIAL for m in mappings) and any(
+        m.policy != "default" for m in mappings
+    ):
+        told = task_policy(process)
+        notes.append(f"without [stack] its own policy is not known: taken for {told}")
+    if any(m.kind == "huge" and not m.page_kb for m in mappings):
+        notes.append(f"huge pages of a size that nothing tells are taken for {HUGE_KB} kB")
+    return [f"process {process.pid}: {note}" for note in notes]
 
 
 def _nodes(host: Host) -> dict[int, Data]:
     nodes: dict[int, Data] = {}
     for nid, node in host.nodes.items():
         memory = f"{node.memory >> 10}KiB" if node.memory % (1 << 20) else f"{node.memory >> 20}MiB"
-        cpus: Data = {"cpus": str(node.cpus)} if node.cpus else {}
-        nodes[nid] = {**cpus, "memory": memory if node.memory else 0}
+        data: Data = {"cpus": str(node.cpus)} if node.cpus else {}
+        data["memory"] = memory if node.memory else 0
+        for name, size in (("movable", node.movable), ("cma", node.cma)):
+            data |= {name: format_size(size)} if size else {}
+        nodes[nid] = data | ({"hmat": Line(node.hmat)} if node.hmat else {})
     return nodes
 
 
@@ -88,15 +110,14 @@ def _machine(host: Host, processes: list[Process], nodes: dict[int, Data]) -> Da
     pools = Counter({nid: node.hugetlb for nid, node in host.nodes.items()})
     used: Counter[int] = Counter()
     for mapping in (m for process in processes for m in process.mappings):
-        used.update(mapping.nodes if mapping.kind == "huge" else {})
+        if mapping.kind == "huge" and (mapping.page_kb or HUGE_KB) == HUGE_KB:
+            used.update(mapping.nodes)
     hugetlb = {nid: max(pools[nid], used[nid]) for nid in host.nodes}
     distances = [list(node.distances) for node in host.nodes.values()]
     data: Data = {"nodes": nodes}
     data |= {"distances": distances} if all(distances) else {}
-    data |= {"thp": host.thp}
     data |= {"hugetlb": {n: nr for n, nr in hugetlb.items() if nr}} if any(hugetlb.values()) else {}
-    data |= {"numa_balancing": host.numa_balancing} if host.numa_balancing else {}
-    return data | ({"demotion": True} if host.demotion else {})
+    return data | host.settings
 
 
 def _task(host: Host, process: Process, cpusets: Data) -> Data:

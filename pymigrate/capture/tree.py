@@ -13,6 +13,12 @@ class Tree:
 
     def __init__(self, root: str = "/") -> None:
         self.root = root
+        self.page_size = os.sysconf("SC_PAGE_SIZE") if self.is_live else 4096  # bytes
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is this host: what it does not have then is not there."""
+        return os.path.realpath(self.root) == "/"
 
     def path(self, name: str) -> str:
         """The full path of `proc/...` or `sys/...`."""
@@ -21,6 +27,18 @@ class Tree:
     def has(self, name: str) -> bool:
         """Whether there is such a file or directory."""
         return os.path.exists(self.path(name))
+
+    def is_dir(self, name: str) -> bool:
+        """Whether it is a directory, and no link to one."""
+        path = self.path(name)
+        return os.path.isdir(path) and not os.path.islink(path)
+
+    def peek(self, name: str) -> str | None:
+        """A file's text without the blanks around it; None if it cannot be read."""
+        try:
+            return self.text(name)
+        except ScenarioError:
+            return None
 
     def names(self, folder: str) -> list[str]:
         """What a directory holds; nothing if it is not there."""
@@ -40,7 +58,7 @@ class Tree:
 
     def text(self, name: str, default: str = "") -> str:
         """A file's text without the blanks around it; *default* if there is no such file."""
-        return self.read(name).strip() if self.has(name) else default
+        return self.read(name).strip("\0 \t\r\n") if self.has(name) else default
 
     def lines(self, name: str) -> Iterator[tuple[int, str]]:
         """The lines of a file by their numbers."""

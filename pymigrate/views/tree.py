@@ -22,7 +22,7 @@ from pymigrate.views.proc import (
 from pymigrate.views.sysfs.cgroup import cgroup_dir, cgroup_path, cpuset_path
 from pymigrate.views.sysfs.cpu import cpu_dir, cpuinfo
 from pymigrate.views.sysfs.memory_blocks import memory_entries
-from pymigrate.views.sysfs.mm import debug_sched_dir, kernel_mm_dir, sysctl_dir
+from pymigrate.views.sysfs.mm import debug_sched_dir, kernel_mm_dir, release_of, sysctl_dir
 from pymigrate.views.sysfs.node import memory_tiering_dir, node_dir
 
 _MOUNTS = "".join(
@@ -49,6 +49,7 @@ def _proc(machine: Machine) -> Entries:
         "pagetypeinfo": File(lambda: pagetypeinfo.format_rows(pagetypeinfo.rows(machine))),
         "stat": File(lambda: _stat(machine)),
         "sys": sysctl_dir(machine),
+        "version": file_of(f"Linux version {release_of(machine)} (pymigrate) #1 SMP"),
         "vmstat": File(lambda: vmstat.format_rows(vmstat.rows(machine))),
         "zoneinfo": File(lambda: zoneinfo.format_rows(machine, zoneinfo.rows(machine))),
         "self": _dir_of_task(machine, machine.shell_of(0)),

@@ -45,7 +45,7 @@ def comparable(text: str) -> str:
 )
 def test_an_exported_tree_comes_back(unbooted: Shell, name: str) -> None:
     unbooted.out(f"--ephemeral --scenario {name} export tree")
-    unbooted.out("capture --root tree -o captured.yaml")
+    assert unbooted("capture --root tree -o captured.yaml").exit == 0
     pids = [path.name for path in (unbooted.folder / "tree/proc").iterdir() if path.name.isdigit()]
     assert pids
     for pid in pids:

@@ -18,7 +18,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Isolated, Node, Zone
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
-from pymigrate.units import MAX_NUMNODES
+from pymigrate.units import HPAGE_PMD_ORDER, MAX_NUMNODES, huge_ceil, huge_floor
 
 
 class Lane(NamedTuple):
@@ -206,6 +206,23 @@ def reserve_pages(node: Node, nr: int) -> list[Extent]:
         if part:
             taken += zone.free.pop_front(part)
             zone.nr_free -= part
+    return taken
+
+
+def reserve_blocks(node: Node, nr: int) -> list[Extent]:
+    """Take *nr* blocks of a huge page's size of *node*, uncounted; fewer if it has fewer."""
+    taken: list[Extent] = []
+    for zone in reversed(node.zones):
+        found: list[Extent] = []
+        for extent in zone.free.runs:
+            start = huge_ceil(extent.start)
+            part = min(nr, huge_floor(extent.start + extent.nr) - start >> HPAGE_PMD_ORDER)
+            if part > 0:
+                found.append(Extent(start, part << HPAGE_PMD_ORDER))
+                nr -= part
+        zone.free.edit([(start, start + size, ()) for start, size in found])
+        zone.nr_free -= sum(extent.nr for extent in found)
+        taken += found
     return taken
 
 

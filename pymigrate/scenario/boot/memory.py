@@ -10,7 +10,7 @@ from pymigrate.mm.faults.anon_fault import VmFault
 from pymigrate.mm.faults.file_fault import map_cached
 from pymigrate.mm.faults.memory import access
 from pymigrate.mm.frames.frames import extents_of, new_frames, update_frames
-from pymigrate.mm.frames.page_alloc import reserve_pages
+from pymigrate.mm.frames.page_alloc import reserve_blocks, reserve_pages
 from pymigrate.mm.spaces.anon_pages import Fault, anon_page_state
 from pymigrate.mm.spaces.huge_memory import split_huge_pmd_at
 from pymigrate.mm.spaces.rmap import anon_vma_prepare
@@ -23,7 +23,16 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.spec.models import PolicySpec, RandomPages, RegionSpec
 from pymigrate.syscalls.mmap import mmap, prot_flags
 from pymigrate.uapi import MPOL
-from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT, pages_of
+from pymigrate.units import (
+    HPAGE_PMD_NR,
+    HPAGE_PMD_ORDER,
+    HPAGE_SIZE,
+    PAGE_SHIFT,
+    format_size,
+    huge_ceil,
+    huge_floor,
+    pages_of,
+)
 
 # Where Linux puts them on x86-64 when nothing is randomized.
 HEAP_START = 0x555555559000 >> PAGE_SHIFT
@@ -181,6 +190,8 @@ def _fill(
             raise _error(task, spec, f"page {fault.page - start} {why}") from None
     else:
         runs = _placed(spec, start)
+        if spec.thp:
+            runs = _fill_huge(machine, task, vma, spec, runs)
         for state, part in _by_state(spec, start, runs, bool(vma.space)).items():
             if state == "anon":
                 _fill_anon(machine, task, vma, spec, part, True)
@@ -284,6 +295,38 @@ def _fill_anon(
     made = [run.with_flags(flags) for run in _reserve(machine, task, spec, runs)]
     new_frames(machine, made, frame)
     task.mm.page_table.edit([(run.start, run.end, (run,)) for run in made])
+
+
+def _fill_huge(machine: Machine, task: Task, vma: Vma, spec: RegionSpec, runs: Runs) -> Runs:
+    """Map huge pages for the first blocks of *runs*, as many as are declared; gives what is left.
+
+    Raises ScenarioError if the blocks, or a node's free memory, are too few.
+    """
+    anon_vma_prepare(machine, task, vma)
+    flags, frame = anon_page_state(task, vma, HPAGE_PMD_ORDER)
+    flags &= -1 if spec.is_dirty else ~Pte.DIRTY
+    wanted = spec.thp // HPAGE_SIZE
+    rest: Runs = []
+    made: list[PteRun] = []
+    for at, nr, nid in runs:
+        first = huge_ceil(at)
+        taken = max(min(wanted, huge_floor(at + nr) - first >> HPAGE_PMD_ORDER), 0)
+        wanted -= taken
+        end = first + taken * HPAGE_PMD_NR if taken else at
+        rest += [(at, first - at, nid)] if taken and first > at else []
+        rest += [(end, at + nr - end, nid)] if at + nr > end else []
+        page = first
+        for block in reserve_blocks(machine.nodes[nid], taken):
+            made.append(PteRun(page, block.nr, (block.start,), HPAGE_PMD_ORDER, flags))
+            page += block.nr
+        if taken and page < end:
+            raise _error(task, spec, f"node {nid} has too few free blocks of 2 MiB for its thp")
+    if wanted:
+        size = format_size(wanted * HPAGE_SIZE)
+        raise _error(task, spec, f"{size} of its thp lie in no block of 2 MiB on one node")
+    new_frames(machine, made, frame)
+    task.mm.page_table.edit([(run.start, run.end, (run,)) for run in made])
+    return rest
 
 
 def _fill_cache(

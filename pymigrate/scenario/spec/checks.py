@@ -1,5 +1,6 @@
 """What must agree between the parts of a scenario: machine, files, tasks and their memory."""
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 
 from pymigrate.nodemask import Bitmap, Nodemask
@@ -263,6 +264,8 @@ def _region_mistakes(region: RegionSpec, machine: MachineSpec, path: Path) -> It
     elif region.kind == "hugetlb" and region.size % HPAGE_SIZE:
         yield Mistake((*path, "size"), "wrong size; expected a multiple of 2MiB")
     yield from _state_mistakes(region, path)
+    if region.thp:
+        yield from _thp_mistakes(region, path)
     if region.pages is None:
         return
     where: Path = (*path, "pages")
@@ -278,6 +281,17 @@ def _region_mistakes(region: RegionSpec, machine: MachineSpec, path: Path) -> It
     for number, (_, nid) in enumerate(region.pages):
         if nid >= 0:
             yield from _no_memory(Nodemask.of(nid), machine, (*where, number, 1))
+
+
+def _thp_mistakes(region: RegionSpec, path: Path) -> Iterator[Mistake]:
+    where: Path = (*path, "thp")
+    if region.kind not in ("anon", "heap", "stack") or region.shared:
+        message = "no thp here; expected it with anonymous memory that shares nothing"
+        yield Mistake(where, message, at_key=True)
+    elif region.pages is None or isinstance(region.pages, RandomPages):
+        yield Mistake(where, "no runs of `pages`; expected them with thp", at_key=True)
+    elif region.thp % HPAGE_SIZE:
+        yield Mistake(where, "wrong size; expected a multiple of 2MiB")
 
 
 def _state_mistakes(region: RegionSpec, path: Path) -> Iterator[Mistake]:
@@ -371,7 +385,7 @@ def _last_page(region: RegionSpec) -> int:
 
 
 def _layout_mistakes(task: TaskSpec, path: Path) -> Iterator[Mistake]:
-    placed: list[tuple[int, int, str]] = []
+    placed: list[tuple[int, int, str]] = []  # ascending; they do not overlap
     kinds: set[str] = set()
     for number, region in enumerate(task.memory):
         if region.kind in ("heap", "stack") and not region.shared:
@@ -385,10 +399,13 @@ def _layout_mistakes(task: TaskSpec, path: Path) -> Iterator[Mistake]:
         where: Path = (*path, number, "address")
         if region.address % region.page_size:
             yield Mistake(where, f"wrong address; expected a multiple of {region.page_size:#x}")
-        for first, last, name in placed:
-            if start < last and first < end:
-                yield Mistake(where, f"it overlaps region {name!r}; expected free addresses")
-        placed.append((start, end, region.as_))
+        at = bisect_left(placed, (start, end, ""))
+        near = placed[max(at - 1, 0) : at + 1]
+        taken = [name for first, last, name in near if start < last and first < end]
+        if taken:
+            yield Mistake(where, f"it overlaps region {taken[0]!r}; expected free addresses")
+        else:
+            placed.insert(at, (start, end, region.as_))
 
 
 class _Room:

@@ -411,6 +411,11 @@ class RegionSpec(Model):
         description="runs [count, state] over the same pages, where `dirty` does not say it: clean;"
         " dirty; anon: of a private mapping of a file, a copy that was written",
     )
+    thp: Size = Field(
+        default=0,
+        description="how much of its anonymous `pages` is in transparent huge pages, from the"
+        " beginning: of the 2 MiB blocks that lie on one node",
+    )
     policy: PolicySpec | None = Field(default=None, description="its memory policy")
     locked: bool = Field(default=False, description="mlocked")
     dirty: bool | None = Field(

@@ -44,6 +44,7 @@ def sysctl_dir(machine: Machine) -> Dir:
     """/proc/sys."""
     balancing = ("numa_balancing", "numa_balancing_promote_rate_limit_MBps")
     kernel: Entries = {name: _setting(machine, name) for name in balancing}
+    kernel["osrelease"] = file_of(release_of(machine))
     vm: Entries = {
         "zone_reclaim_mode": file_of(0),
         "numa_stat": file_of(1),
@@ -59,6 +60,11 @@ def sysctl_dir(machine: Machine) -> Dir:
     compaction = "compact_unevictable_allowed", "compaction_proactiveness", "extfrag_threshold"
     vm |= {name: _setting(machine, name) for name in compaction}
     return dir_of({"kernel": dir_of(kernel), "vm": dir_of(vm)})
+
+
+def release_of(machine: Machine) -> str:
+    """What /proc calls the kernel: the simulated one's first version."""
+    return f"{machine.release.name}.0"
 
 
 def debug_sched_dir(machine: Machine) -> Dir:
