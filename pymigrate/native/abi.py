@@ -107,7 +107,8 @@ NAMES |= {WRITE: "write", WRITEV: "writev", PWRITE64: "pwrite64", PWRITEV: "pwri
 NAMES[PWRITEV2] = "pwritev2"
 SENDFILE, SPLICE, COPY_FILE_RANGE = 40, 275, 326
 CLOSE, DUP2, DUP3, CLOSE_RANGE = 3, 33, 292, 436
-CLONE, VFORK, CLONE3 = 56, 58, 435
+CLONE, VFORK, CLONE3, EXIT, WAIT4 = 56, 58, 435, 60, 61
+WALL = 0x40000000  # whatever signal tells of its end
 CLONE_VM, CLONE_PARENT, CLONE_THREAD = 0x100, 0x8000, 0x10000
 # That are refused without a stop: glibc reads the CPU from what rseq registers; what is done in an
 # io_uring no tracer sees.
@@ -119,6 +120,7 @@ NR_ARGUMENTS = {name: nr for nr, names in _NR_ARGUMENTS.items() for name in name
 WORD = 8
 RAX, ORIG_RAX, RIP, RSP = 10, 15, 16, 19
 ARGUMENTS = (14, 13, 12, 7, 9, 8)  # rdi, rsi, rdx, r10, r8, r9
+CALL_LENGTH = 2  # of the instruction syscall
 RED_ZONE = 128  # bytes below the stack pointer that a function may use
 
 # The vDSO's getcpu(), replaced: mov $309, %eax; syscall; ret.

@@ -25,6 +25,7 @@ class Thread:
     at_end: AtEnd | None = None  # of the call that it is in
     changed: list[tuple[int, int]] = field(default_factory=list)  # registers to be put back
     is_stopped: bool = False  # with its process, by a signal
+    held: list[int] | None = None  # signals that come while it repeats a call
     sp: int = 0  # the stack pointer at its last stop at a call
 
     # memory

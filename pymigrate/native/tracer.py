@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 
 from pymigrate.errors import ERRNO, KernelError, UnsupportedError
-from pymigrate.native import abi, libc, vdso
+from pymigrate.native import abi, libc, remake, vdso
 from pymigrate.native.calls.table import HANDLERS, Handler
 from pymigrate.native.hostmem import read_file
 from pymigrate.native.report import Report
@@ -34,6 +34,7 @@ class Tracer:
         self._early: dict[int, int] = {}
         self._ended: set[int] = set()
         self._unborn: set[int] = set()  # that were killed before they were anybody
+        self._undone: dict[int, Thread] = {}  # that end before they run, and who made them
 
     def run(self) -> None:
         """Go on until no traced thread is left."""
@@ -52,6 +53,9 @@ class Tracer:
             self._ends(tid)
             return
         thread = self.world.threads.get(tid)
+        if tid in self._undone:
+            self._undone_stops(tid, status)
+            return
         if thread is None and tid in self._unborn:
             with suppress(ProcessLookupError):
                 libc.go_on(tid)
@@ -79,6 +83,8 @@ class Tracer:
             self.world.gone(tid)
         elif tid in self._unborn:
             self._unborn.discard(tid)
+        elif tid in self._undone:
+            self._let_die(self._undone.pop(tid))
         else:
             self._ended.add(tid)
         self._kill_orphans()
@@ -95,7 +101,7 @@ class Tracer:
                         libc.go_on(tid)
 
     def _let_die(self, thread: Thread) -> None:
-        """Its task was killed on the simulated machine; so is it, which is told next."""
+        """Let one go on that may have been killed, which is told next."""
         try:
             self._resume(thread)
         except ProcessLookupError:
@@ -148,6 +154,9 @@ class Tracer:
             libc.listen(thread.tid)
         elif event:
             self._resume(thread)
+        elif thread.held is not None:
+            thread.held.append(number)
+            self._resume(thread)
         else:
             self._resume(thread, number)
 
@@ -159,18 +168,19 @@ class Tracer:
             if not _is_traced(tid):
                 self._resume(maker)
                 return
+        if self.world.is_declared(tid):
+            remake.make_again(maker, tid, not flags & abi.CLONE_THREAD)
+            self._undone[tid] = maker  # which stays stopped until that has ended
+            if status := self._early.pop(tid, 0):
+                self._undone_stops(tid, status)
+            return
         try:
             if flags & abi.CLONE_THREAD:
                 thread = self.world.cloned(maker, tid)
-            elif self.world.is_declared(tid):
-                raise UnsupportedError(
-                    f"the host gave a new process the number {tid}, which is a task of the"
-                    " scenario; try again"
-                )
             else:
                 thread = self.world.forked(maker, tid, bool(flags & abi.CLONE_VM))
-        except (KernelError, UnsupportedError) as error:
-            self.world.say(f"process {tid} is killed: {getattr(error, 'why', '') or error}")
+        except KernelError as error:
+            self.world.say(f"process {tid} is killed: {error.why}")
             self._kill_unborn(tid)
         else:
             if self._early.pop(tid, 0):
@@ -182,6 +192,13 @@ class Tracer:
         self._unborn.add(tid)
         os.kill(tid, signal.SIGKILL)
         if self._early.pop(tid, 0) >> 16 == libc.EVENT_EXIT:
+            libc.go_on(tid)
+
+    def _undone_stops(self, tid: int, status: int) -> None:
+        """Let one go on that may not have its number, to its end."""
+        with suppress(ProcessLookupError):
+            if status >> 16 == libc.EVENT_STOP:
+                remake.end_at_once(tid)
             libc.go_on(tid)
 
     def _at_call(self, thread: Thread) -> None:

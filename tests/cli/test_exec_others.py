@@ -279,12 +279,46 @@ def test_killed_as_it_makes_a_process(shell: Shell) -> None:
 @pytest.mark.skipif(
     not os.access("/proc/sys/kernel/ns_last_pid", os.W_OK), reason="numbers cannot be chosen"
 )
-def test_process_with_the_number_of_a_task_is_killed(shell: Shell) -> None:
-    script = "echo 99 > /proc/sys/kernel/ns_last_pid; /bin/true; echo $?"
-    outcome = exec_(shell, script)
-    if "the number 100" in outcome.stderr:  # and no other process was faster
-        assert outcome.stdout == "137\n"
-    assert shell.out("ps").count("\n") == 3
+def test_process_with_the_number_of_a_task_is_made_again(shell: Shell) -> None:
+    before = shell.out("ps")
+    script = """
+        trap 'echo ended >> ended' CHLD
+        i=0; while [ $i -lt 5 ]; do
+            echo 99 > /proc/sys/kernel/ns_last_pid; sh -c 'exit 7'; echo $?
+            echo 99 > /proc/sys/kernel/ns_last_pid; (exit 8); echo $?
+            echo 99 > /proc/sys/kernel/ns_last_pid; sh -c 'exit 9' & wait $!; echo $?
+            i=$((i+1))
+        done
+    """
+    assert out(shell, script) == "7\n8\n9\n" * 5
+    assert shell.out("ps") == before
+
+
+@pytest.mark.skipif(
+    not os.access("/proc/sys/kernel/ns_last_pid", os.W_OK), reason="numbers cannot be chosen"
+)
+def test_thread_with_the_number_of_a_task_is_made_again(shell: Shell) -> None:
+    program = """
+import os, signal, subprocess, sys, threading
+found = []
+for _ in range(5):
+    def choose():
+        with open("/proc/sys/kernel/ns_last_pid", "w") as file:
+            file.write("99")
+    choose()
+    thread = threading.Thread(target=lambda: found.append(threading.get_native_id()))
+    thread.start()
+    thread.join(10)
+    choose()
+    assert subprocess.run(["/bin/sh", "-c", "exit 3"]).returncode == 3
+    choose()
+    pid = os.fork()
+    if not pid:
+        os._exit(4)
+    assert os.waitpid(-1, 0) == (pid, 4 << 8) and pid != 100
+print(len(found), 100 in found)
+"""
+    assert python(shell, program) == "5 False\n"
 
 
 def test_call_is_never_interrupted_by_a_stop(shell: Shell) -> None:
