@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pymigrate.capture.host import node_of_blocks, read_host
 from pymigrate.capture.memory import DELETED, HUGEPAGE, IN_MEMORY, ZERO
 from pymigrate.capture.occupied import as_data, occupied
@@ -25,15 +27,20 @@ _PAGE_KB = (4, 8, 16, 64, 256)  # that kernels have
 
 
 def capture(
-    root: str, pids: list[int], anonymize: bool, memory: int | None = None
+    root: str | Tree,
+    pids: list[int],
+    anonymize: bool,
+    memory: int | None = None,
+    told: Sequence[str] = (),
 ) -> tuple[str, list[str]]:
     """A scenario of the machine below *root* with *pids*, or all that may be read; and notes.
 
-    Nodes of which no file says how much memory they have get *memory* bytes.
+    Nodes of which no file says how much memory they have get *memory* bytes; *told* are notes that
+    are known already.
     Raises ScenarioError if a file is missing or malformed, or one of *pids* cannot be read.
     """
-    tree = Tree(root)
-    notes: list[str] = []
+    tree = Tree(root) if isinstance(root, str) else root
+    notes = list(told)
     processes = [read_process(tree, pid) for pid in pids] if pids else _all(tree, notes)
     _find_page_size(tree, processes, notes)
     host = read_host(tree, memory)

@@ -39,6 +39,16 @@ class Smaps(NamedTuple):
     other_thp_kb: int = 0  # likewise, of files and shared memory
 
 
+class NumaLine(NamedTuple):
+    """A line of numa_maps."""
+
+    policy: str
+    kind: str
+    counts: dict[str, int]
+    nodes: dict[int, int]
+    path: str  # as it is written there: blanks are \\040
+
+
 class Mapping(NamedTuple):
     """A line of maps with the line of numa_maps that belongs to it."""
 
@@ -130,7 +140,7 @@ def read_process(tree: Tree, pid: int) -> Process:
 def _mappings(tree: Tree, folder: str) -> list[Mapping]:
     """The mappings that both files list: [vsyscall] is in maps alone."""
     found: list[Mapping] = []
-    lines = _numa_lines(tree, f"{folder}/numa_maps")
+    lines = numa_lines(tree, f"{folder}/numa_maps")
     smaps = _smaps(tree, f"{folder}/smaps")
     for number, line in tree.lines(f"{folder}/maps"):
         match = _MAPS.fullmatch(line.rstrip())
@@ -144,18 +154,16 @@ def _mappings(tree: Tree, folder: str) -> list[Mapping]:
             message = f"has no line for {start:x}, which maps has; expected the same mappings"
             raise ScenarioError(message, tree.path(f"{folder}/numa_maps"))
         place = match[3], int(match[4], 16), match[5], int(match[6]), match[7] or ""
-        found.append(Mapping(start, end, *place, *told, smaps.get(start, Smaps())))
+        found.append(Mapping(start, end, *place, *told[:4], smaps.get(start, Smaps())))
     if lines:
         message = f"has no line for {min(lines):x}, which numa_maps has; expected the same mappings"
         raise ScenarioError(message, tree.path(f"{folder}/maps"))
     return found
 
 
-def _numa_lines(
-    tree: Tree, name: str
-) -> dict[int, tuple[str, str, dict[str, int], dict[int, int]]]:
-    """Policy, kind, counts and nodes of each line of numa_maps, by address."""
-    found = {}
+def numa_lines(tree: Tree, name: str) -> dict[int, NumaLine]:
+    """The lines of numa_maps by address. Raises ScenarioError."""
+    found: dict[int, NumaLine] = {}
     for number, line in tree.lines(name):
         match = _NUMA_MAPS.fullmatch(line.rstrip())
         if match is None:
@@ -163,7 +171,7 @@ def _numa_lines(
         counts = {k: int(v) for k, _, v in (word.partition("=") for word in match[6].split())}
         nodes = {int(k[1:]): counts.pop(k) for k in list(counts) if re.fullmatch(r"N\d+", k)}
         kind = "huge" if match[5] else match[4] or ""
-        found[int(match[1], 16)] = match[2], kind, counts, nodes
+        found[int(match[1], 16)] = NumaLine(match[2], kind, counts, nodes, match[3] or "")
     return found
 
 

@@ -16,6 +16,7 @@ from tests.cli.conftest import ROOT
 
 README = ROOT / "README.md"
 TESTING = ROOT / "pymigrate" / "docs" / "testing.md"
+CAPTURE = ROOT / "pymigrate" / "docs" / "capture.md"
 MARK = "@@ the next command @@"
 # How the first line of a block names its file.
 EXAMPLE = re.compile(r"(?:#|/\*) ([\w.]+\.(?:yaml|c|py)|Makefile)\b")

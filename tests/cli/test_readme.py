@@ -24,6 +24,7 @@ from pymigrate.scenario.read.loader import load
 from pymigrate.scenario.spec import models
 from tests.cli.conftest import ROOT
 from tests.cli.readme import (
+    CAPTURE,
     CODE,
     README,
     SECTIONS,
@@ -157,5 +158,6 @@ def test_environment_variables_are_those_of_the_code() -> None:
 
 if __name__ == "__main__":
     README.write_text(rewritten(TEXT), encoding="utf-8")
-    example = TESTING.read_text(encoding="utf-8")
-    TESTING.write_text(played(example, example), encoding="utf-8")
+    for page in (TESTING, CAPTURE):
+        example = page.read_text(encoding="utf-8")
+        page.write_text(played(example, example), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,35 +11,78 @@ from pymigrate.cli.common import parse_number, say, shorten
 from pymigrate.errors import ScenarioError
 from pymigrate.units import parse_size
 
+if TYPE_CHECKING:
+    from pymigrate.capture.tree import Tree
+
 
 @click.command()
 @click.argument("pids", nargs=-1, metavar="[PID]...")
 @click.option("--root", type=click.Path(), default="/", help="A copied tree with proc and sys.")
+@click.option("--numa-maps", type=click.Path(), metavar="FILE", help="The text of a numa_maps.")
+@click.option(
+    "--hardware", type=click.Path(), metavar="FILE", help="With it: what numactl -H prints."
+)
 @click.option("--memory", metavar="SIZE", help="Of each node of which no file says it.")
+@click.option("--gather", is_flag=True, help="Print a script that copies such a tree elsewhere.")
 @click.option("--anonymize", is_flag=True, help="Replace comms, users, paths and cpusets.")
 @click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Not stdout, but FILE.")
 def command(
-    pids: tuple[str, ...], root: str, memory: str | None, anonymize: bool, output: str | None
+    pids: tuple[str, ...],
+    root: str,
+    memory: str | None,
+    gather: bool,
+    anonymize: bool,
+    output: str | None,
+    **texts: str | None,
 ) -> None:
     """Write a scenario of this Linux host, or of a copied tree, with its processes.
 
     Without PID, of all processes whose memory may be read. Pages are placed by pagemap where that
     may be read (by root), else by the counts of numa_maps. What a scenario cannot have is said on
-    stderr, and in the file.
+    stderr, and in the file. The script of --gather needs a POSIX shell, and no Python.
     """
+    numbers = [_pid(pid) for pid in pids]
+    if gather:
+        from pymigrate.capture.gather import SCRIPT
+
+        _write(SCRIPT, output)
+        return
     from pymigrate.capture.capture import capture
 
-    numbers = [parse_number(pid) for pid in pids]
-    for pid, number in zip(pids, numbers, strict=True):
-        if number is None or number < 1:
-            raise click.BadParameter(f"{shorten(pid)} is not a pid", param_hint="PID")
     try:
         size = None if memory is None else parse_size(memory)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--memory") from None
-    text, notes = capture(root, [number for number in numbers if number], anonymize, size)
-    for note in notes:
+    tree, notes = _tree(root, texts["numa_maps"], texts["hardware"], size, numbers)
+    text, more = capture(tree, numbers, anonymize, size, notes)
+    for note in more:
         say(note)
+    _write(text, output)
+
+
+def _tree(
+    root: str, numa_maps: str | None, hardware: str | None, memory: int | None, pids: list[int]
+) -> tuple[Tree | str, list[str]]:
+    """What is captured, and notes of what it does not tell."""
+    if numa_maps is None:
+        if hardware is not None:
+            raise click.UsageError("--hardware goes with --numa-maps")
+        return root, []
+    if root != "/" or len(pids) > 1:
+        raise click.UsageError("--numa-maps is of one process, and goes without --root")
+    from pymigrate.capture.texts import DEFAULT_PID, text_tree
+
+    return text_tree(numa_maps, hardware, memory, pids[0] if pids else DEFAULT_PID)
+
+
+def _pid(text: str) -> int:
+    number = parse_number(text)
+    if number is None or number < 1:
+        raise click.BadParameter(f"{shorten(text)} is not a pid", param_hint="PID")
+    return number
+
+
+def _write(text: str, output: str | None) -> None:
     if output is None:
         sys.stdout.write(text)
         return

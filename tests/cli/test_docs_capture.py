@@ -1,0 +1,11 @@
+"""The sessions of docs/capture.md are real output."""
+
+from pathlib import Path
+
+from tests.cli.readme import CAPTURE, blocks, play
+
+TEXT = CAPTURE.read_text(encoding="utf-8")
+
+
+def test_sessions_are_real_output(tmp_path: Path) -> None:
+    assert "\n".join(play(TEXT, tmp_path)) == "\n".join(blocks(TEXT, "console"))
