@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, NamedTuple
 
-from pymigrate.api.arguments import Place, Size, Who, place_of, range_of
+from pymigrate.api.arguments import Place, Set, Size, Who, place_of, range_of, set_of
 from pymigrate.api.results import Placed, Region
 from pymigrate.arguments import find_task
 from pymigrate.interface import memory, system
@@ -25,6 +25,7 @@ from pymigrate.mm.state import task as core_task
 from pymigrate.mm.state.cost import Estimate, Tally
 from pymigrate.mm.state.machine import watching
 from pymigrate.mm.state.node import Called
+from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls import (
     cma,
     compact,
@@ -44,6 +45,10 @@ from pymigrate.views.told import accesses, balance, cost, memory_tiering
 from pymigrate.views.told.accesses import AccessRow as Reach
 from pymigrate.views.told.balance import BalanceRow as Balanced
 from pymigrate.views.told.memory_tiering import TierRow
+
+TYPE_CHECKING = False  # the one of typing
+if TYPE_CHECKING:
+    from pymigrate.plan.plan import Plan
 
 
 class Compacted(NamedTuple):
@@ -155,6 +160,35 @@ class Movers:
             raise ValueError(f"{seconds} seconds; expected some")
         done = simulated_time.balance(self._core, ceil(seconds * 1000))
         return balance.rows(self._core, done)
+
+    def plan(
+        self,
+        who: Who,
+        to: Set,
+        *,
+        from_nodes: Set | None = None,
+        max_pause: float | str = 0.0,
+        limit: Size = 0,
+        uid: int = 0,
+    ) -> Plan:
+        """What moving a process to nodes *to*, from all others or *from_nodes*, would do.
+
+        With *max_pause*, microseconds or "20ms", or *limit*, bytes a second, in chunks that keep
+        them.
+        Nothing is changed. What the call would be refused with is in the plan's `refused`. Raises
+        PymigrateError for a plan that cannot be cut so, KernelError for one that may not.
+        """
+        from pymigrate.plan import chunks, goal
+        from pymigrate.plan import plan as plans
+
+        machine, task = self._core, self._core.process_of(self._task(who))
+        old = None if from_nodes is None else set_of(Nodemask, from_nodes)
+        wanted = goal.to_nodes(machine, uid, task, old, set_of(Nodemask, to))
+        pause = goal.parse_time(max_pause) if isinstance(max_pause, str) else max_pause
+        limits = plans.Limits(pause, parse_size(limit))
+        if limits.are_set:
+            return chunks.make_chunked(machine, wanted, limits)
+        return plans.make_plan(machine, wanted)
 
     def accesses(self) -> list[Reach]:
         """How far tasks reach with their declared accesses: a row for each that declares any."""

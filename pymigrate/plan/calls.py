@@ -22,12 +22,13 @@ class MigratePages(NamedTuple):
 
 
 class MovePages(NamedTuple):
-    """move_pages(): *pages*, by number, go to *node*. Each range is of folios of one size."""
+    """move_pages(): folios go to *node*, named by one of their *pages* each, by number."""
 
     pid: int
     node: int
     pages: tuple[range, ...]
     move_all: bool
+    nr: int  # base pages of the folios
 
 
 class Mbind(NamedTuple):
@@ -66,7 +67,7 @@ def make(machine: Machine, uid: int, call: Call) -> list[str]:
     match call:
         case MigratePages(pid, old, new):
             migrate.migrate_pages(machine, shell, machine.task(pid), old, new)
-        case MovePages(pid, node, pages, move_all):
+        case MovePages(pid, node, pages, move_all, _):
             addrs = [page << PAGE_SHIFT for part in pages for page in part]
             flags = MPOL_MF_MOVE_ALL if move_all else MPOL_MF_MOVE
             task, nodes = machine.task(pid), [node] * len(addrs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pymigrate.arguments import ModeAndNodes
 from pymigrate.errors import KernelError
 from pymigrate.mm.calls.mempolicy import node_pairs
@@ -10,7 +12,31 @@ from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.plan.calls import Mbind, MigratePages, Offline, SetMems
 from pymigrate.plan.plan import Goal
-from pymigrate.units import END_OF_MEMORY, PAGE_SHIFT
+from pymigrate.units import END_OF_MEMORY, PAGE_SHIFT, parse_size
+
+
+def parse_time(text: str) -> float:
+    """Microseconds of "20ms", "500us" or "1.5s". Raises ValueError.
+
+    >>> parse_time("20ms"), parse_time("1.5s")
+    (20000.0, 1500000.0)
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(us|ms|s)", text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a time; expected one such as 20ms, 500us, 1s")
+    return float(match[1]) * {"us": 1.0, "ms": 1e3, "s": 1e6}[match[2]]
+
+
+def parse_rate(text: str) -> int:
+    """Bytes a second of "2GiB/s". Raises ValueError.
+
+    >>> parse_rate("64MiB/s")
+    67108864
+    """
+    size, slash, second = text.strip().partition("/")
+    if slash and second != "s":
+        raise ValueError(f"{text!r} is not a rate; expected one such as 2GiB/s")
+    return parse_size(size)
 
 
 def to_nodes(machine: Machine, uid: int, task: Task, old: Nodemask | None, new: Nodemask) -> Goal:

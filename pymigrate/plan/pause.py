@@ -53,12 +53,17 @@ def folio_time(machine: Machine, kind: Kind, nr: int, cpus: int) -> float:
     return estimate(tally, machine.costs, machine.distances).total
 
 
-def waits(machine: Machine, kinds: Mapping[Kind, int], threads: int) -> list[Wait]:
-    """The longest wait for each order of *kinds*, moved for a process of so many *threads*."""
+def waits(
+    machine: Machine, kinds: Mapping[Kind, int], threads: int, most: int = NR_MAX_BATCHED_MIGRATION
+) -> list[Wait]:
+    """The longest wait for each order of *kinds*, moved for a process of so many *threads*.
+
+    No call moves more than *most* base pages, but for one folio.
+    """
     found: dict[int, Wait] = {}
     nr_cpus = len(machine.cpus)
     for kind, there in kinds.items():
-        nr = min(batch_of(machine, kind.order), there)
+        nr = min(batch_of(machine, kind.order), there, max(most >> kind.order, 1))
         cpus = min(max(kind.maps, 1) - 1 + max(threads, 1), nr_cpus)
         wait = Wait(kind.order, nr, kind.maps, folio_time(machine, kind, nr, cpus))
         known = found.get(kind.order)

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.why import Stay, Why
-from pymigrate.mm.state.cost import Estimate, Tally, estimate
+from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION, Estimate, Tally, estimate
 from pymigrate.mm.state.machine import Machine, watching
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Left
 from pymigrate.nodemask import Nodemask
 from pymigrate.plan.calls import Call, Mbind, MovePages, make
-from pymigrate.plan.pause import Pause, locked, waits
+from pymigrate.plan.pause import HIGH, LOW, Pause, locked, waits
 from pymigrate.store.codec import copy_machine
 from pymigrate.units import PAGE_SIZE
 from pymigrate.views.told import changes
@@ -30,6 +30,21 @@ class Goal(NamedTuple):
     pids: tuple[int, ...]
     wanted: Nodemask  # pages that move go to these, or have fallen back
     calls: tuple[Call, ...]
+
+
+class Limits(NamedTuple):
+    """What the calls of a plan must keep."""
+
+    max_pause: float = 0.0  # microseconds that one may take; 0: any
+    rate: int = 0  # bytes a second; 0: any
+
+    @property
+    def are_set(self) -> bool:
+        """Whether there are any."""
+        return bool(self.max_pause or self.rate)
+
+
+UNLIMITED = Limits()
 
 
 class Moved(NamedTuple):
@@ -77,7 +92,7 @@ class Plan(NamedTuple):
 
     goal: Goal
     calls: tuple[Call, ...]
-    rest: float  # microseconds that must pass between the beginnings of two calls; 0: none
+    limits: Limits
     refused: KernelError | None
     moves: tuple[Moved, ...]
     stays: tuple[Left, ...]
@@ -93,6 +108,16 @@ class Plan(NamedTuple):
     def nr(self) -> int:
         """How many base pages are moved, those that a shared mapping shows twice counted once."""
         return sum(self.pairs.values()) // PAGE_SIZE
+
+    @property
+    def duration(self) -> tuple[float, float]:
+        """The shortest and the longest time from the first call to the last, rests included.
+
+        After a call that must keep a pause others get as long again.
+        """
+        whole = self.time.total * (2 if self.limits.max_pause else 1)
+        least = self.nr * PAGE_SIZE * 1e6 / self.limits.rate if self.limits.rate else 0.0
+        return max(whole * LOW, least), max(whole * HIGH, least)
 
     @property
     def is_whole(self) -> bool:
@@ -161,7 +186,11 @@ def add(sum_: Tally, more: Tally) -> None:
 
 
 def told(
-    machine: Machine, goal: Goal, calls: Sequence[Call], outcome: Outcome, rest: float = 0.0
+    machine: Machine,
+    goal: Goal,
+    calls: Sequence[Call],
+    outcome: Outcome,
+    limits: Limits = UNLIMITED,
 ) -> Plan:
     """The plan that *outcome* of *calls* makes, with what differs from *machine*."""
     others = {task.pid for task in machine.processes} - {*goal.pids}
@@ -174,7 +203,8 @@ def told(
         if target not in goal.wanted:
             elsewhere[target] += nr // PAGE_SIZE
     left = merged_rows(outcome.left)
-    kinds = waits(machine, outcome.tally.kinds, _threads(machine, goal.pids))
+    most = max((c.nr for c in calls if isinstance(c, MovePages)), default=NR_MAX_BATCHED_MIGRATION)
+    kinds = waits(machine, outcome.tally.kinds, _threads(machine, goal.pids), most)
     pause = Pause(
         tuple(kinds),
         max((wait.time for wait in kinds), default=0.0),
@@ -185,7 +215,7 @@ def told(
     return Plan(
         goal,
         tuple(calls),
-        rest,
+        limits,
         outcome.refused,
         tuple(moves),
         tuple(left),

@@ -33,10 +33,19 @@ def time_range(us: float) -> str:
     >>> time_range(1500.0)
     '0.75 to 3 ms'
     """
+    return between(us * LOW, us * HIGH)
+
+
+def between(low: float, high: float) -> str:
+    """From one time to another, in microseconds.
+
+    >>> between(2e6, 2e6)
+    '2 to 2 s'
+    """
     for unit, name in ((1e6, "s"), (1e3, "ms")):
-        if us >= unit:
-            return f"{_number(us * LOW / unit)} to {_number(us * HIGH / unit)} {name}"
-    return f"{_number(us * LOW)} to {_number(us * HIGH)} us"
+        if high >= 2 * unit:
+            return f"{_number(low / unit)} to {_number(high / unit)} {name}"
+    return f"{_number(low)} to {_number(high)} us"
 
 
 def format_plan(plan: Plan) -> str:
@@ -102,7 +111,7 @@ def as_json(plan: Plan) -> dict[str, object]:
             for (source, target), nr in plan.pairs.items()
         ],
         "calls": len(plan.calls),
-        "rest_us": round(plan.rest, 3),
+        "duration_us": [round(us, 3) for us in plan.duration],
     }
 
 
@@ -178,7 +187,11 @@ def _counters(plan: Plan) -> list[str]:
 
 def _times(plan: Plan) -> list[str]:
     parts = cost.format_line(plan.time).partition(": ")
-    return [f"time, estimated: {time_range(plan.time.total)}: half to double of {parts[2]}"]
+    lines = [f"time, estimated: {time_range(plan.time.total)}: half to double of {parts[2]}"]
+    if plan.limits.are_set:
+        low, high = plan.duration
+        lines.append(f"chunks: {counted(len(plan.calls), 'call')}, {between(low, high)} with rests")
+    return lines
 
 
 def _pauses(plan: Plan) -> list[str]:
@@ -197,10 +210,10 @@ def _pauses(plan: Plan) -> list[str]:
 
 def _bandwidth(plan: Plan) -> list[str]:
     """What copies take of the nodes' bandwidth while they go on."""
-    seconds = plan.time.total / 1e6
+    shortest, longest = plan.duration
     lines = []
     for (source, target), nr in plan.pairs.items():
-        low, high = nr / (seconds * HIGH) / 1e9, nr / (seconds * LOW) / 1e9
+        low, high = nr / longest / 1e3, nr / shortest / 1e3
         lines.append(
             f"bandwidth, estimated: {_number(low)} to {_number(high)} GB/s read from node {source}"
             f" and written to node {target}, on average"

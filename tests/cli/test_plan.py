@@ -1,8 +1,11 @@
 """pymigrate plan: what it prints, and what it refuses."""
 
+import sys
+
 import pytest
 
 from tests.cli.conftest import Shell
+from tests.cli.traced import WHY
 
 
 def test_plan_of_a_process(shell: Shell) -> None:
@@ -64,6 +67,8 @@ def test_policy_and_offlined_node(shell: Shell) -> None:
         ("plan a --mbind bind:1 --from 0", "--from goes with PID and --to"),
         ("plan a --to 7", "<7> is invalid"),
         ("plan a --mbind bound:1", "is not a mode"),
+        ("plan a --to 1 --max-pause 20", "'20' is not a time; expected one such as 20ms"),
+        ("plan a --to 1 --limit 2GB/s", "is not a size"),
     ],
 )
 def test_wrong_usage(shell: Shell, line: str, error: str) -> None:
@@ -86,3 +91,40 @@ def test_refused_plan_says_so_and_exits_with_1(shell: Shell) -> None:
     code, out, _ = shell("plan a --to 1 --as 27")
     assert code == 1
     assert out.splitlines()[1].startswith("refused: Operation not permitted")
+
+
+def test_chunks_keep_the_pause_and_come_to_the_same(shell: Shell) -> None:
+    whole, cut = (shell.json(f"plan a --to 1 {more}") for more in ("", "--max-pause 20us"))
+    assert cut["counters"] == whole["counters"]
+    assert cut["calls"] > whole["calls"] == 1
+    assert 2 * cut["pause"]["thread_us"] <= 20
+
+
+def test_chunks_that_cannot_be_so_short(shell: Shell) -> None:
+    error = shell.err("plan a --to 1 --max-pause 1us")
+    assert error.startswith("pymigrate: a folio of 4 KiB waits up to")
+    assert error.endswith("longer than the pause may be\n")
+
+
+def test_emitted_commands(shell: Shell) -> None:
+    assert shell.out("plan a --to 1 --emit sh").splitlines()[-1] == "migratepages 100 0 1"
+    assert shell.err("plan a --mbind bind:1 --emit python").startswith("pymigrate: mbind() sets")
+    assert shell.err("plan a --to 1 --as 27 --emit sh", 1).startswith("pymigrate: Operation not")
+
+
+@pytest.mark.skipif(bool(WHY), reason=WHY or "")
+def test_emitted_program_does_what_the_plan_says(shell: Shell) -> None:
+    plan = shell.json("plan a --to 1 --max-pause 20us")
+    program = shell.out("plan a --to 1 --max-pause 20us --emit python")
+    path = shell.write("move.py", program)
+    run = f"exec -- {sys.executable} -I -S {path}"
+    outcome = shell.spawn(f"{run} --start 100=12345")
+    assert (outcome.exit, outcome.stdout) == (1, "")
+    assert "process 100 is another one: it has started at" in outcome.stderr
+    assert shell.spawn(f"{run} --check").stdout.startswith("process 100 has started at ")
+    assert shell.counted("pgmigrate_success") == [0]
+    assert shell.spawn(run).stdout == "26 folios are where they should be, 0 are not\n"
+    moved = plan["counters"]["pgmigrate_success"]
+    assert shell.counted("pgmigrate_success", "pgmigrate_fail") == [moved, 0]
+    shell.out("task exit a")
+    assert "process 100: No such file or directory" in shell.spawn(run).stderr

@@ -9,7 +9,10 @@ from pymigrate.cli.common import Options, common_options, find_task
 from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Nodemask
 from pymigrate.plan import goal, text
-from pymigrate.plan.plan import Goal, make_plan
+from pymigrate.plan.chunks import make_chunked
+from pymigrate.plan.emit import emit
+from pymigrate.plan.goal import parse_rate, parse_time
+from pymigrate.plan.plan import Goal, Limits, make_plan
 from pymigrate.tools.nodestring import RefusedError, parse_nodestring
 
 
@@ -20,6 +23,14 @@ from pymigrate.tools.nodestring import RefusedError, parse_nodestring
 @click.option("--mbind", "policy", metavar="POLICY:NODES", help="Give all its memory a policy.")
 @click.option("--cpuset", metavar="NAME", help="Not a process: let a cpuset have the nodes --to.")
 @click.option("--offline", type=int, metavar="NODE", help="Take this node's memory away.")
+@click.option("--max-pause", metavar="TIME", help="Cut it into calls that take no longer: 20ms.")
+@click.option("--limit", metavar="SIZE/s", help="Move no more than that in a second: 2GiB/s.")
+@click.option(
+    "--emit",
+    "language",
+    type=click.Choice(["sh", "python", "json"]),
+    help="Print what does it on the real host, instead of the answer.",
+)
 @common_options(calls=True)
 def command(
     options: Options,
@@ -29,6 +40,9 @@ def command(
     policy: str | None,
     cpuset: str | None,
     offline: int | None,
+    max_pause: str | None,
+    limit: str | None,
+    language: str | None,
 ) -> None:
     """Say what moving memory would do: what moves, what stays, whether it fits, how long it takes.
 
@@ -42,8 +56,18 @@ def command(
         raise click.UsageError("expected --to NODES, or else --mbind or --offline")
     if source is not None and (asked or to is None):
         raise click.UsageError("--from goes with PID and --to")
+    limits = _limits(max_pause, limit)
     with options.session() as machine:
-        plan = make_plan(machine, _goal(machine, options, pid, to, source, policy, cpuset, offline))
+        wanted = _goal(machine, options, pid, to, source, policy, cpuset, offline)
+        if limits.are_set:
+            plan = make_chunked(machine, wanted, limits)
+        else:
+            plan = make_plan(machine, wanted)
+        if language is not None:
+            if plan.refused:
+                raise plan.refused
+            click.echo(emit(machine, plan, language), nl=False)
+            return
     options.show(text.as_json(plan), text.format_plan(plan))
     if plan.refused:
         raise click.exceptions.Exit(1)
@@ -74,6 +98,14 @@ def _goal(
         return goal.to_policy(machine, options.uid, task, parsed, policy)
     old = None if source is None else _nodes(machine, source)
     return goal.to_nodes(machine, options.uid, task, old, _nodes(machine, str(to)))
+
+
+def _limits(max_pause: str | None, limit: str | None) -> Limits:
+    """The limits that the options set."""
+    try:
+        return Limits(parse_time(max_pause or "0us"), parse_rate(limit or "0/s"))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def _nodes(machine: Machine, value: str) -> Nodemask:

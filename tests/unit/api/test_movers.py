@@ -70,3 +70,12 @@ def test_time_of_what_happens_in_the_block(m: Machine) -> None:
     with m.timed() as nothing:
         m.migrate_pages("a", 0, 1)
     assert nothing.total == 0
+
+
+def test_plan_says_what_the_call_then_does() -> None:
+    machine = pymigrate.boot("two-node")
+    plan = machine.plan("db", 1)
+    cut = machine.plan("db", "1", from_nodes=[0], max_pause="20ms", limit="256MiB")
+    assert machine.migrate_pages("db", 0, 1).moved == plan.nr == cut.nr == 29187
+    assert (len(plan.calls), len(cut.calls), plan.is_whole) == (1, 5, True)
+    assert machine.vmstat()["pgmigrate_success"] == plan.counters["pgmigrate_success"]

@@ -54,7 +54,7 @@ def test_longest_wait_of_each_order_is_told() -> None:
         (MigratePages(1, ONE, TWO), 200.0, 5200.0),
         (SetMems("a", TWO), 200.0, 5200.0),
         (Mbind(1, 0, 4096, 2, TWO, True), 300.0, 5300.0),
-        (MovePages(1, 1, (range(1),), True), 0.1, 0.1),
+        (MovePages(1, 1, (range(1),), True, 1), 0.1, 0.1),
         (Offline(0), 0.0, 0.0),
     ],
     ids=["migrate_pages", "cpuset", "mbind", "move_pages", "offline"],
