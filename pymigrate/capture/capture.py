@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pymigrate.capture.heat import add_heat, read_heat
 from pymigrate.capture.host import node_of_blocks, read_host
 from pymigrate.capture.memory import DELETED, HUGEPAGE, IN_MEMORY, ZERO
 from pymigrate.capture.occupied import as_data, occupied
@@ -32,11 +33,12 @@ def capture(
     anonymize: bool,
     memory: int | None = None,
     told: Sequence[str] = (),
+    heat: str | None = None,
 ) -> tuple[str, list[str]]:
     """A scenario of the machine below *root* with *pids*, or all that may be read; and notes.
 
     Nodes of which no file says how much memory they have get *memory* bytes; *told* are notes that
-    are known already.
+    are known already; *heat* is a file of recorded accesses.
     Raises ScenarioError if a file is missing or malformed, or one of *pids* cannot be read.
     """
     tree = Tree(root) if isinstance(root, str) else root
@@ -52,6 +54,8 @@ def capture(
     about = f"captured: {counted(len(host.nodes), 'node')}, {_nr_processes(len(processes))}"
     captured = scenario_of(host, processes, placed, about)
     notes += captured.notes
+    if heat is not None:
+        notes += add_heat(captured.data, read_heat(heat), heat)
     text, machine_data = dump(captured.data), captured.data["machine"]
     before = dump({"machine": machine_data})
     # It is loaded, and booted, before anybody does: what is wrong is said here.

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     "--hardware", type=click.Path(), metavar="FILE", help="With it: what numactl -H prints."
 )
 @click.option("--memory", metavar="SIZE", help="Of each node of which no file says it.")
+@click.option("--heat", type=click.Path(), metavar="FILE", help="Samples of perf, or damo's.")
 @click.option("--gather", is_flag=True, help="Print a script that copies such a tree elsewhere.")
 @click.option("--anonymize", is_flag=True, help="Replace comms, users, paths and cpusets.")
 @click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Not stdout, but FILE.")
@@ -54,7 +55,7 @@ def command(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--memory") from None
     tree, notes = _tree(root, texts["numa_maps"], texts["hardware"], size, numbers)
-    text, more = capture(tree, numbers, anonymize, size, notes)
+    text, more = capture(tree, numbers, anonymize, size, notes, texts["heat"])
     for note in more:
         say(note)
     _write(text, output)
