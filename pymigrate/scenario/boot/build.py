@@ -13,7 +13,7 @@ from pymigrate.mm.frames.watermarks import add_memory, setup_watermarks
 from pymigrate.mm.offline.contig import declare_cma
 from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.state.address_space import AddressSpace
-from pymigrate.mm.state.machine import Machine, add_device, find_file
+from pymigrate.mm.state.machine import Machine, add_device
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.node import AccessCoordinate, Driver, Node
 from pymigrate.mm.state.task import CAPABILITIES, Cpuset, Task
@@ -85,15 +85,16 @@ def _caps(task: TaskSpec) -> int | None:
 
 def _declare_memory(machine: Machine, scenario: Scenario) -> None:
     """Map what the tasks declare; it costs no counters, and no page waits for its LRU list."""
+    files = {space.name: space for space in machine.spaces.values() if space.name}
     for name, spec in scenario.tasks.items():
         task = machine.task(name)
         for region in spec.memory:
-            declare(machine, task, region)
+            declare(machine, task, region, files)
         task.il_prev, task.il_weight = -1, 0
     for name, driver in scenario.drivers.items():
         _load_driver(machine, name, driver)
     for name, file in scenario.files.items():
-        _set_state(machine, name, file)
+        _set_state(machine, files[name], file)
     lru_add_drain_all(machine)
     machine.counters.clear()
     for node in machine.nodes.values():
@@ -118,10 +119,8 @@ def _load_driver(machine: Machine, name: str, spec: DriverSpec) -> None:
     new_pages(machine, driver, [p for start, nr in extents for p in range(start, start + nr)])
 
 
-def _set_state(machine: Machine, name: str, file: FileSpec) -> None:
+def _set_state(machine: Machine, space: AddressSpace, file: FileSpec) -> None:
     """Let what is cached of a file be dirty, or under writeback, as it declares."""
-    space = find_file(machine, name)
-    assert space is not None
     runs = list(space.pages.runs)
     if file.dirty:
         dirty_frames(machine, runs)

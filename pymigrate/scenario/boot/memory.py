@@ -1,5 +1,6 @@
 """Declared memory: a scenario's regions are mapped and filled without a step."""
 
+from collections.abc import Mapping
 from random import Random
 
 from pymigrate.errors import KernelError, ScenarioError
@@ -15,7 +16,7 @@ from pymigrate.mm.spaces.anon_pages import Fault, anon_page_state
 from pymigrate.mm.spaces.huge_memory import split_huge_pmd_at
 from pymigrate.mm.spaces.rmap import anon_vma_prepare
 from pymigrate.mm.state.address_space import AddressSpace
-from pymigrate.mm.state.machine import FIRST_REGION, Machine, find_file
+from pymigrate.mm.state.machine import FIRST_REGION, Machine
 from pymigrate.mm.state.policy import Mempolicy, new_policy, set_nodemask
 from pymigrate.mm.state.task import Region, Task
 from pymigrate.mm.state.vma import Vm, Vma
@@ -54,14 +55,19 @@ def policy_of(allowed: Nodemask, spec: PolicySpec | None) -> Mempolicy | None:
     return policy
 
 
-def declare(machine: Machine, task: Task, spec: RegionSpec) -> None:
-    """Map the region *spec* in *task* and fill it. Raises ScenarioError if it does not fit."""
+def declare(
+    machine: Machine, task: Task, spec: RegionSpec, files: Mapping[str, AddressSpace]
+) -> None:
+    """Map the region *spec* in *task* and fill it; *files* are the scenario's by their names.
+
+    Raises ScenarioError if it does not fit.
+    """
     origin = machine.regions[spec.origin] if spec.origin else None
     start = _address(machine, spec, origin)
     nr = pages_of(spec.size)
     if task.mm.vmas_between(start, start + nr):
         raise _error(task, spec, f"{start << PAGE_SHIFT:#x} is taken by another region")
-    space, pgoff = _object(machine, spec, origin)
+    space, pgoff = _object(machine, spec, origin, files)
     policy = policy_of(task.mems_allowed & machine.memory_nodes, spec.policy)
     if spec.kind == "hugetlb" and not (origin and not spec.is_shared):
         vma = _map_hugetlb(machine, task, spec, start, space, pgoff)
@@ -115,7 +121,7 @@ def _address(machine: Machine, spec: RegionSpec, origin: Region | None) -> int:
 
 
 def _object(
-    machine: Machine, spec: RegionSpec, origin: Region | None
+    machine: Machine, spec: RegionSpec, origin: Region | None, files: Mapping[str, AddressSpace]
 ) -> tuple[AddressSpace | None, int]:
     """What the region maps, and its first page there."""
     if origin:
@@ -124,7 +130,7 @@ def _object(
         space = machine.spaces[vma.space] if vma.space else None
         return space, vma.index(origin.start)
     if spec.file is not None:
-        return find_file(machine, spec.file), spec.offset >> PAGE_SHIFT
+        return files.get(spec.file), spec.offset >> PAGE_SHIFT
     if spec.kind == "shmem":
         space = AddressSpace(machine.new_id(), "", "shm", spec.nr_pages << PAGE_SHIFT)
         machine.spaces[space.space_id] = space
