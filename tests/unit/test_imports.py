@@ -56,7 +56,8 @@ LAYERS = {
     "pymigrate.claims": "parse sources judge".split(),
     "pymigrate.views": "columns entries pages proc sysfs told why pictures tree".split(),
     "pymigrate.native": """
-        abi hostmem support libc seccomp sync tracee world calls vdso report tracer lender start
+        abi hostmem support libc seccomp sync tracee remake world calls vdso report tracer lender
+        start
     """.split(),
     "pymigrate.native.calls": """
         private writes overlay walk paths files cgroups memory numa system table
