@@ -230,16 +230,39 @@ def scenario_path(named: str | None) -> str:
     """
     if named and (os.path.exists(named) or os.path.basename(named) != named):
         return named
-    here = os.path.dirname(os.path.abspath(__file__))
-    wanted = named or BUILT_IN
-    for folder in (os.path.join(here, "scenarios"), os.path.join(here, "..", "scenarios")):
-        for name in (wanted, f"{wanted}.yaml"):
-            path = os.path.normpath(os.path.join(folder, name))
-            if os.path.exists(path):
-                return path
-    if named:
+    wanted = (named or BUILT_IN).removesuffix(".yaml")
+    path = shipped_scenarios().get(wanted)
+    if path:
+        return path
+    if named and (wanted != named or len(named) > _LONGEST_NAME):
         return named
+    if named:
+        from difflib import get_close_matches
+
+        near = get_close_matches(wanted.replace("_", "-"), shipped_scenarios(), 1, cutoff=0.5)
+        hint = f"nearest is {near[0]}; " if near else ""
+        raise ScenarioError(
+            f"there is no such file, and no scenario {wanted} that ships; {hint}"
+            "`pymigrate scenarios` lists them",
+            named,
+        )
     raise ScenarioError(f"the built-in scenario {BUILT_IN} is missing; name one with --scenario")
+
+
+_LONGEST_NAME = 64  # that may be meant for a scenario that ships
+
+
+def shipped_scenarios() -> dict[str, str]:
+    """The scenarios that ship: the path of each by its name."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    for folder in (os.path.join(here, "scenarios"), os.path.join(here, "..", "scenarios")):
+        if os.path.isdir(folder):
+            names = sorted(name for name in os.listdir(folder) if name.endswith(".yaml"))
+            return {
+                name.removesuffix(".yaml"): os.path.normpath(os.path.join(folder, name))
+                for name in names
+            }
+    return {}
 
 
 def state_path(request: Request) -> str:

@@ -52,16 +52,50 @@ MODULES = {
     "plan": "Say what moving memory would do: what stays, what fits, how long.",
     "ps": "List the tasks, with their resident pages by node.",
     "run": "Execute the steps of a scenario, and print their records.",
+    "scenarios": "List the scenarios that ship, or print one.",
     "schema": "Print the JSON Schema of scenario files.",
     "shims": "Write the programs into a directory, for scripts.",
     "show": "Draw the nodes, and the memory of each task.",
     "soft_offline": "Take a page out of use.",
+    "status": "Tell which machine is booted, and what has happened to it.",
     "sysctl": "Print or change a setting of the kernel.",
     "task": "Let a task map, touch, lock, fork, exit, ...",
     "tiers": "List the memory tiers, and their demotion targets.",
     "trace": "Run a command, and print what happened in order.",
     "vmstat": "Print /proc/vmstat.",
 }
+# In which order --help lists the commands, by what they are for.
+GROUPS = {
+    "Start": "scenarios boot status run capture doctor",
+    "Look": """
+        show ps numa_maps vmstat placement page cat explain plan accesses check trace tiers
+        buddyinfo pagetypeinfo extfrag
+    """,
+    "Move pages": "migratepages move_pages mbind balance damon migrate_driver",
+    "Policies and tasks": """
+        task cpuset set_mempolicy get_mempolicy set_mempolicy_home_node sysctl
+    """,
+    "numactl's programs, and others": "exec numactl numastat memhog migspeed shims export",
+    "Free memory, and take it away": """
+        reclaim compact offline online soft_offline hard_offline cma alloc free ksm
+    """,
+    "This program": "schema completion man",
+}
+EXAMPLES = """\
+  pymigrate boot two-node        boot a machine of two nodes, a database on it
+  pymigrate migratepages db 0 1  move the database's pages from node 0 to 1
+  pymigrate numa_maps db         see where they lie
+  pymigrate explain db --to 1    ask what would keep them, and for the cure
+  pymigrate exec -- ./script.sh  run a program on the simulated machine
+"""
+ENVIRONMENT = {
+    "PYMIGRATE_SCENARIO": "The scenario, where --scenario names none.",
+    "PYMIGRATE_STATE": "The file of the booted machine, where --state names none.",
+    "NO_COLOR": "If it is set, show uses no colours.",
+    "COLUMNS": "How wide show draws.",
+}
+# Words that people try, and what they lead to.
+LED_ON = {"help": "--help", "version": "--version", "list": "scenarios, and ps"}
 INTERRUPTED = 130
 EXIT_CODES = {
     0: "Done. Pages may have stayed, as with the real call.",
@@ -132,6 +166,7 @@ class LazyGroup(click.Group):
 
             near = get_close_matches(name, commands(), 1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = f" Did you mean {LED_ON[name]}?" if name in LED_ON else hint
             ctx.fail(f"No such command {name!r}.{hint}")
         return super().resolve_command(ctx, args)
 
@@ -147,9 +182,24 @@ class LazyGroup(click.Group):
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list in --help, without importing a command."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(commands().items()))
+        """The lists in --help, without importing a command."""
+        about = commands()
+        width = max(map(len, about)) + 2
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), about[name]) for name in names.split()])
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """What the program is, and the first things to try."""
+        super().format_help_text(ctx, formatter)
+        formatter.write(f"\nExamples:\n{EXAMPLES}")
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Exit codes and the environment."""
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), text) for code, text in EXIT_CODES.items()])
+        with formatter.section("Environment"):
+            formatter.write_dl(list(ENVIRONMENT.items()))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,14 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import click
 
-from pymigrate.cli.main import EXIT_CODES
-
-ENVIRONMENT = {
-    "PYMIGRATE_SCENARIO": "The scenario, where --scenario names none.",
-    "PYMIGRATE_STATE": "The file of the booted machine, where --state names none.",
-    "NO_COLOR": "If it is set, show uses no colours.",
-    "COLUMNS": "How wide show draws.",
-}
+from pymigrate.cli.main import ENVIRONMENT, EXIT_CODES
 
 
 def page(

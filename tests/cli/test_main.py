@@ -4,7 +4,8 @@ import pytest
 from click.testing import CliRunner
 
 from pymigrate import __version__
-from pymigrate.cli.main import cli, commands
+from pymigrate.cli.main import ENVIRONMENT, EXAMPLES, cli, commands
+from pymigrate.cli.main import GROUPS as PURPOSES
 from tests.cli.conftest import GROUPS, Outcome, Shell
 
 ALL = [*commands(), *(f"{group} {name}" for group, names in GROUPS.items() for name in names)]
@@ -13,7 +14,7 @@ ALL = [*commands(), *(f"{group} {name}" for group, names in GROUPS.items() for n
 def test_help(unbooted: Shell) -> None:
     exit_code, stdout, stderr = unbooted("--help")
     assert (exit_code, stderr) == (0, "")
-    head, title, listed = stdout.partition("Commands:\n")
+    head, title, listed = stdout.partition("Start:\n")
     assert head + title == (
         "Usage: pymigrate [OPTIONS] COMMAND [ARGS]...\n"
         "\n"
@@ -23,6 +24,8 @@ def test_help(unbooted: Shell) -> None:
         "  command on a scenario boots it. Without a scenario there is a built-in one\n"
         "  with two nodes.\n"
         "\n"
+        f"Examples:\n{EXAMPLES}"
+        "\n"
         "Options:\n"
         "  --scenario FILE  The scenario (default: $PYMIGRATE_SCENARIO).\n"
         "  --state FILE     The booted machine (default: $PYMIGRATE_STATE).\n"
@@ -30,11 +33,31 @@ def test_help(unbooted: Shell) -> None:
         "  --version        Show the version and exit.\n"
         "  -h, --help       Show this message and exit.\n"
         "\n"
-        "Commands:\n"
+        "Start:\n"
     )
-    about = " ".join(listed.split())
-    assert about == " ".join(f"{name} {text}" for name, text in commands().items())
-    assert list(commands()) == sorted(commands())
+    words = " ".join(listed.split())
+    about = commands()
+    for names in PURPOSES.values():
+        assert " ".join(f"{name} {about[name]}" for name in names.split()) in words
+    for name, text in ENVIRONMENT.items():
+        assert f"{name} {text}" in words
+    assert list(about) == sorted(about)
+
+
+def test_each_command_has_one_purpose() -> None:
+    listed = [name for names in PURPOSES.values() for name in names.split()]
+    assert sorted(listed) == list(commands())
+
+
+def test_no_line_of_the_help_is_cut_off(unbooted: Shell) -> None:
+    assert max(map(len, unbooted.out("--help").splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"), [("help", "--help"), ("version", "--version"), ("list", "scenarios, and ps")]
+)
+def test_what_people_try_leads_on(unbooted: Shell, word: str, hint: str) -> None:
+    assert f"No such command '{word}'. Did you mean {hint}?" in unbooted(word).stderr
 
 
 @pytest.mark.parametrize("name", ALL)

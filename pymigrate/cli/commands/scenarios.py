@@ -1,0 +1,42 @@
+"""``pymigrate scenarios``."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+from pymigrate.cli.common import print_json
+from pymigrate.session import scenario_path, shipped_scenarios
+from pymigrate.views.columns import aligned
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(name: str | None, as_json: bool) -> None:
+    """List the scenarios that ship, or print the one called NAME.
+
+    `pymigrate boot NAME` boots one; the file that is printed can be changed and booted.
+    """
+    if name:
+        with open(scenario_path(name), encoding="utf-8") as file:
+            text = file.read()
+        if as_json:
+            print_json({"name": name, "text": text})
+        else:
+            click.echo(text, nl=False)
+        return
+    rows = {each: _about(path) for each, path in shipped_scenarios().items()}
+    if as_json:
+        print_json([{"name": each, "about": about} for each, about in rows.items()])
+        return
+    for line in aligned([[each, about] for each, about in rows.items()], {0, 1}, "  "):
+        click.echo(line.rstrip())
+
+
+def _about(path: str) -> str:
+    """What a scenario says that it is about."""
+    with open(path, encoding="utf-8") as file:
+        found = re.search(r"^about: (.*)$", file.read(), re.MULTILINE)
+    return found[1].strip("\"'") if found else ""
