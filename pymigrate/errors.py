@@ -15,6 +15,7 @@ _ERRORS = {
     "ENOMEM": (12, "Cannot allocate memory"),
     "EACCES": (13, "Permission denied"),
     "EFAULT": (14, "Bad address"),
+    "EFBIG": (27, "File too large"),
     "EBUSY": (16, "Device or resource busy"),
     "EEXIST": (17, "File exists"),
     "ENODEV": (19, "No such device"),

@@ -70,6 +70,13 @@ MREMAP_FLAGS: Mapping[str, int] = {
     "dontunmap": MREMAP_DONTUNMAP,
 }
 
+MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
+MCL_FLAGS: Mapping[str, int] = {
+    "current": MCL_CURRENT,
+    "future": MCL_FUTURE,
+    "onfault": MCL_ONFAULT,
+}
+
 # What the files enabled and defrag of /sys/kernel/mm/transparent_hugepage hold.
 Thp = Literal["always", "madvise", "never"]
 ThpDefrag = Literal["always", "defer", "defer+madvise", "madvise", "never"]

@@ -34,9 +34,17 @@ from pymigrate.syscalls import (
     kernel_pages,
     memory_blocks,
     memory_failure,
+    mmap,
     reclaim,
 )
-from pymigrate.uapi import MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE
+from pymigrate.uapi import (
+    MCL_CURRENT,
+    MCL_FUTURE,
+    MCL_ONFAULT,
+    MREMAP_DONTUNMAP,
+    MREMAP_FIXED,
+    MREMAP_MAYMOVE,
+)
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, pages_of, parse_size
 from pymigrate.views.proc import buddyinfo
 from pymigrate.views.proc.buddyinfo import BuddyRow
@@ -150,6 +158,30 @@ class Movers:
         new, step = parse_size(size), parse_size(align)
         answer = memory.mremap(self._core, task, addr, old, new, name, flags, to, step)
         return Region(name, int(str(answer["address"]), 16), pages_of(new) * PAGE_SIZE)
+
+    def mlockall(
+        self, who: Who, *, current: bool = False, future: bool = False, onfault: bool = False
+    ) -> None:
+        """Lock all that is mapped, or will be; *onfault*: only pages that are touched."""
+        flags = MCL_CURRENT * current | MCL_FUTURE * future | MCL_ONFAULT * onfault
+        mmap.mlockall(self._core, self._task(who), flags)
+
+    def munlockall(self, who: Who) -> None:
+        """Unlock all that is mapped, and what will be."""
+        mmap.munlockall(self._core, self._task(who))
+
+    def ftruncate(self, who: Who, file: str, size: Size) -> None:
+        """Let a file be of *size* bytes; its pages beyond go, wherever they are mapped."""
+        memory.ftruncate(self._core, self._task(who), file, parse_size(size))
+
+    def punch_hole(self, who: Who, file: str, offset: Size, length: Size) -> None:
+        """Drop the pages of a part of a file, wherever they are mapped; private copies stay."""
+        start, size = parse_size(offset), parse_size(length)
+        memory.punch_hole(self._core, self._task(who), file, start, size)
+
+    def unlink(self, who: Who, file: str) -> None:
+        """Take a file's name away; it goes with its last mapping."""
+        memory.unlink(self._core, self._task(who), file)
 
     def balance(self, seconds: float) -> list[Balanced]:
         """Let time pass while tasks use their memory by their `access`, and NUMA balancing works.

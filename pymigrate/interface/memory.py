@@ -8,10 +8,11 @@ from pymigrate.errors import KernelError
 from pymigrate.interface.declare import Answer
 from pymigrate.interface.made import runs
 from pymigrate.mm.base.memmap import Busy
+from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.machine import Machine, find_file
 from pymigrate.mm.state.task import FindLeft, Task
 from pymigrate.nodemask import Cpumask, Nodemask
-from pymigrate.syscalls import drivers, gup, mempolicy, migrate, process
+from pymigrate.syscalls import drivers, files, gup, mempolicy, migrate, process
 from pymigrate.syscalls import mmap as _mmap
 from pymigrate.syscalls import mremap as _mremap
 from pymigrate.uapi import (
@@ -47,9 +48,7 @@ def mmap(  # its arguments are those that a step has
     Raises ValueError for no such file.
     """
     addr = _mmap.place_region(machine, task, name, length, align, over)
-    space = find_file(machine, file) if file else None
-    if file and space is None:
-        raise ValueError(f"there is no file {file!r}")
+    space = _file(machine, file) if file else None
     if secretmem:
         if space is not None:
             raise KernelError("EINVAL", "secret memory is of no file of the scenario")
@@ -90,6 +89,31 @@ def mremap(
     at = _mremap.mremap(machine, task, addr, length, size, flags, new_addr=room, room=room)
     _mmap.name_region(machine, task, name, at, size)
     return {"address": f"{at:#x}"}
+
+
+def ftruncate(machine: Machine, task: Task, file: str, size: int) -> Answer:
+    """Let a file have another size. Raises ValueError for no such file."""
+    files.ftruncate(machine, task, _file(machine, file), size)
+    return {}
+
+
+def punch_hole(machine: Machine, task: Task, file: str, offset: int, length: int) -> Answer:
+    """Drop a part of a file. Raises ValueError for no such file."""
+    files.fallocate_punch_hole(machine, task, _file(machine, file), offset, length)
+    return {}
+
+
+def unlink(machine: Machine, _task: Task, file: str) -> Answer:
+    """Take a file's name away. Raises ValueError for no such file."""
+    files.unlink(machine, _file(machine, file))
+    return {}
+
+
+def _file(machine: Machine, name: str) -> AddressSpace:
+    space = find_file(machine, name)
+    if space is None:
+        raise ValueError(f"there is no file {name!r}")
+    return space
 
 
 def touch(

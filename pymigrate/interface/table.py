@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from pymigrate.interface import declare as kind
 from pymigrate.interface.declare import Argument, Call
-from pymigrate.uapi import GET_FLAGS, MOVE_FLAGS, MREMAP_FLAGS
+from pymigrate.interface.machine_rows import FREE_MEMORY, MACHINE, RANGE_WORD, ROOT, SHELL
+from pymigrate.uapi import GET_FLAGS, MCL_FLAGS, MOVE_FLAGS, MREMAP_FLAGS
 from pymigrate.units import HPAGE_SIZE, PAGE_SIZE
 
-_NODE = kind.number(0, 1023)
-_RANGE = "ADDR|REGION[+OFFSET[:LENGTH]]"
-
-_SHELL = Argument("caller", kind.SHELL, "the shell")
-_ROOT = Argument("task", kind.CALLER, "the task that acts; default: root's", None)
 _MAKER = Argument("task", kind.CALLER, "the task that makes the call")
 _OWN = Argument("task", kind.OWN, "the task that makes the call", metavar="PID")
-_AT = Argument("at", kind.RANGE, "a part of a region", metavar=_RANGE)
+_AT = Argument("at", kind.RANGE, "a part of a region", metavar=RANGE_WORD)
 _MEANWHILE = Argument(
     "meanwhile",
     kind.MEANWHILE,
@@ -22,9 +18,6 @@ _MEANWHILE = Argument(
     None,
 )
 _ALIGN = Argument("align", kind.ALIGNMENT, "the alignment of the region's address", HPAGE_SIZE)
-_BLOCKS = Argument(
-    "blocks", kind.NUMBERS, "numbers of memory blocks of 128 MiB; default: all of the node's", None
-)
 _PIN = Argument(
     "kind",
     kind.word("long", "short"),
@@ -125,6 +118,20 @@ _MEMORY = (
     ),
     _on_range("syscalls.mmap.mlock", "Lock a part of a region in memory."),
     _on_range("syscalls.mmap.munlock", "Unlock a part of a region."),
+    Call(
+        "mlockall",
+        "Lock all that a task has mapped, or will map, in memory.",
+        (_OWN, Argument("flags", kind.flags(MCL_FLAGS), "current, future, onfault", ())),
+        "syscalls.mmap.mlockall",
+        "task mlockall",
+    ),
+    Call(
+        "munlockall",
+        "Unlock all that a task has mapped.",
+        (_OWN,),
+        "syscalls.mmap.munlockall",
+        "task munlockall",
+    ),
     _on_range("interface.memory.pin", "Pin each page of a part of a region.", _PIN),
     _on_range(
         "interface.memory.unpin", "Drop the pins that an earlier `pin` of the same part took.", _PIN
@@ -209,13 +216,46 @@ _MEMORY = (
         "sched_setaffinity",
         "Set the CPUs that the task may run on.",
         (
-            _SHELL,
+            SHELL,
             Argument("task", kind.TASK, "the task that makes the call", metavar="PID"),
             Argument("cpus", kind.CPUS, "the CPUs", metavar="CPUS"),
         ),
         "interface.memory.sched_setaffinity",
         "task sched_setaffinity",
         "It runs on the lowest of CPUS.",
+    ),
+)
+
+_FILE = Argument("file", kind.FILE, "the file", metavar="FILE")
+_FILES = (
+    Call(
+        "ftruncate",
+        "Let a file be shorter, or longer.",
+        (_OWN, _FILE, Argument("size", kind.SIZE, "how long it is to be", metavar="SIZE")),
+        "interface.memory.ftruncate",
+        "task ftruncate",
+        "Pages beyond its end go, wherever they are mapped, and private copies of them too; who"
+        " accesses what is mapped there gets SIGBUS.",
+    ),
+    Call(
+        "punch_hole",
+        "Drop a part of a file, as fallocate() with FALLOC_FL_PUNCH_HOLE does.",
+        (
+            _OWN,
+            _FILE,
+            Argument("offset", kind.SIZE, "where the part begins", metavar="OFFSET"),
+            Argument("length", kind.SIZE, "how long it is", metavar="LENGTH"),
+        ),
+        "interface.memory.punch_hole",
+        "task punch_hole",
+        "Its pages go, wherever they are mapped; private copies of them stay.",
+    ),
+    Call(
+        "unlink",
+        "Take a file's name away; what has mapped it goes on, and it goes with the last of these.",
+        (_OWN, _FILE),
+        "interface.memory.unlink",
+        "task unlink",
     ),
 )
 
@@ -320,7 +360,7 @@ _GROUPS = (
         "cpuset_create",
         "Make a cpuset.",
         (
-            _ROOT,
+            ROOT,
             Argument("cpuset", kind.NEW_CPUSET, "the cpuset's name", metavar="NAME"),
             Argument("cpus", kind.CPUS, "its CPUs"),
             Argument("mems", kind.NODES, "its nodes"),
@@ -335,7 +375,7 @@ _GROUPS = (
         "cpuset_set",
         "Change a cpuset.",
         (
-            _ROOT,
+            ROOT,
             _CPUSET,
             Argument("cpus", kind.CPUS, "its new CPUs", None),
             Argument("mems", kind.NODES, "its new nodes", None),
@@ -351,7 +391,7 @@ _GROUPS = (
     Call(
         "cpuset_attach",
         "Move the task into a cpuset.",
-        (_SHELL, _CPUSET, Argument("task", kind.TASK, "the task that moves", metavar="PID")),
+        (SHELL, _CPUSET, Argument("task", kind.TASK, "the task that moves", metavar="PID")),
         "interface.system.cpuset_attach",
         "cpuset attach",
         "Its memory follows. NAME is / for where all tasks begin.",
@@ -359,217 +399,8 @@ _GROUPS = (
     ),
 )
 
-_MACHINE = (
-    Call(
-        "sysctl",
-        "Write a setting of the machine.",
-        (
-            _ROOT,
-            Argument("name", kind.SETTING, "the setting"),
-            Argument("value", kind.VALUE, "what to write"),
-            Argument("node", kind.INTEGER, "with nr_hugepages: the pool's node", None),
-        ),
-        "interface.system.sysctl",
-        method="set_sysctl",
-    ),
-    Call(
-        "reclaim",
-        "Reclaim memory, as a write to memory.reclaim does: pages are demoted, or dropped.",
-        (
-            _ROOT,
-            Argument("size", kind.SIZE, "how much", metavar="SIZE"),
-            Argument("node", _NODE, "only from this node", None),
-            Argument("target", kind.TASK, "only what this task maps", None),
-            Argument("cpuset", kind.CPUSET, "only what tasks of this cpuset map", None),
-            Argument(
-                "swappiness", kind.INTEGER, "0: leave anonymous memory alone; up to 200", None
-            ),
-        ),
-        "interface.system.reclaim",
-        more="With demotion_enabled, pages go to the next lower memory tier (see `pymigrate"
-        " tiers`). Without, or in the last tier, clean page cache is dropped, and all else stays,"
-        " for there is no swap. What was used since it was last looked at goes last. Prints how"
-        " much it was.",
-        says="{reclaimed} pages reclaimed",
-        at_most_one_of=("target", "cpuset"),
-    ),
-    Call(
-        "damon",
-        "Apply a scheme of DAMON's to a node, or to a part of a task's memory.",
-        (
-            _SHELL,
-            Argument(
-                "action", kind.word("migrate_hot", "migrate_cold"), "what it does", metavar="ACTION"
-            ),
-            Argument("to", kind.INTEGER, "the node to move to", metavar="TO"),
-            Argument("node", _NODE, "the memory of this node, or else:", None),
-            Argument("task", kind.TASK, "the task whose memory it is", None),
-            Argument("at", kind.RANGE, "its region, or a part of it", None),
-            Argument(
-                "quota", kind.SIZE, "at most so much, the hottest first, or the coldest", None
-            ),
-            Argument(
-                "exclude", kind.words("anon", "file", "young", "old"), "what is filtered out", ()
-            ),
-        ),
-        "interface.system.damon",
-        more="ACTION is migrate_hot or migrate_cold; without --quota they do the same. Pages are"
-        " young (hot) if they were used since they were last looked at, else old. What node TO has"
-        " no room for stays, and so does what lies there already. Prints how many pages moved.",
-        says="{migrated} pages migrated",
-        one_of=("node", "task"),
-    ),
-    Call(
-        "ksm",
-        "Let KSM merge all mergeable pages that hold the same, as if ksmd had run for long enough.",
-        (),
-        "interface.system.ksm",
-        says="pages_shared {pages_shared}\npages_sharing {pages_sharing}\n"
-        "pages_unshared {pages_unshared}",
-        has_errno=False,
-    ),
-    Call(
-        "balance",
-        "Let time pass while tasks use their memory as they declare, and NUMA balancing follows.",
-        (Argument("seconds", kind.seconds(86400), "how long; at most a day"),),
-        "interface.system.balance",
-        has_errno=False,
-    ),
-    Call(
-        "migrate_driver",
-        "Move pages of a driver, as compaction does.",
-        (
-            Argument("driver", kind.DRIVER, "the driver", metavar="DRIVER"),
-            Argument("to", kind.INTEGER, "the node to move to", metavar="TO"),
-            Argument("pages", kind.NUMBERS, "the numbers of its pages; default: all", None),
-            Argument(
-                "mode",
-                kind.word("async", "sync_light", "sync"),
-                "how far the migration goes",
-                "sync",
-            ),
-        ),
-        "interface.system.migrate_driver",
-        more="Prints the node of each of its pages, -1 where there is none any more, and what"
-        " its functions were asked and answered.",
-        says="{calls}\nnodes {nodes}",
-    ),
-)
-
-_BAD_PAGES = (
-    _SHELL,
-    Argument("task", kind.OWN, "the task whose memory it is", None, "PID"),
-    Argument("at", kind.RANGE, "its region, or a part of it", None, _RANGE),
-    Argument("address", kind.ADDRESS, "or else the physical address of a page", None),
-)
-_FREE_MEMORY = (
-    Call(
-        "alloc",
-        "Let the kernel allocate blocks of pages for itself; nobody can move them.",
-        (
-            _ROOT,
-            Argument("name", kind.NAME, "what they are called, for `free`", metavar="NAME"),
-            Argument(
-                "order", kind.number(0, 10), "a block is 2 to the power of this many pages", 0
-            ),
-            Argument("count", kind.number(1, 1 << 20), "how many blocks", 1),
-            Argument("node", _NODE, "the node that is asked first; default: the caller's", None),
-            Argument("this_node", kind.FLAG, "no other node will do", False),
-            Argument(
-                "movable", kind.FLAG, "taken from movable pageblocks, and from ZONE_MOVABLE", False
-            ),
-            Argument(
-                "mode",
-                kind.word("kernel", "nofs", "nowait", "noretry", "retry_mayfail", "none"),
-                "what is done if there is no block: GFP_KERNEL compacts and tries again; nofs:"
-                " without files' pages; nowait: only kcompactd does; noretry: one try;"
-                " retry_mayfail: as kernel, but for orders above 3 too; none: nothing",
-                "kernel",
-            ),
-        ),
-        "interface.system.alloc",
-        more="Prints how many there were.",
-        says="{ret} blocks",
-    ),
-    Call(
-        "free",
-        "Let the kernel free the blocks of an `alloc`.",
-        (Argument("name", kind.NAME, "what they are called", metavar="NAME"),),
-        "syscalls.kernel_pages.free",
-        more="Prints how many there were.",
-        says="{ret} blocks",
-    ),
-    Call(
-        "compact",
-        "Compact a node, or all of them.",
-        (
-            _ROOT,
-            Argument("node", _NODE, "the node; default: all", None, "NODE"),
-            Argument(
-                "order",
-                kind.number(1, 10),
-                "only until a block of that order is free, as kcompactd does; default: whole zones",
-                None,
-            ),
-        ),
-        "interface.system.compact",
-    ),
-    Call(
-        "cma_alloc",
-        "Allocate memory in one piece from what a node keeps for CMA.",
-        (
-            _ROOT,
-            Argument("name", kind.NAME, "what it is called", metavar="NAME"),
-            Argument("size", kind.SIZE, "how much", metavar="SIZE"),
-            Argument("node", kind.INTEGER, "whose area; default: the first one", None),
-        ),
-        "interface.system.cma_alloc",
-        "cma alloc",
-        "What lies there moves to other memory of the node; clean pages of files are dropped."
-        " Prints the physical address.",
-        "{address}",
-    ),
-    Call(
-        "cma_release",
-        "Give back what an earlier `cma_alloc` got.",
-        (_ROOT, Argument("name", kind.NAME, "what it is called", metavar="NAME")),
-        "syscalls.cma.release",
-        "cma release",
-    ),
-    Call(
-        "memory_offline",
-        "Take memory blocks of a node away.",
-        (_ROOT, Argument("node", kind.INTEGER, "the node", metavar="NODE"), _BLOCKS),
-        "interface.system.memory_offline",
-        "offline",
-        method="offline",
-    ),
-    Call(
-        "memory_online",
-        "Give memory blocks of a node back.",
-        (_ROOT, Argument("node", kind.INTEGER, "the node", metavar="NODE"), _BLOCKS),
-        "interface.system.memory_online",
-        "online",
-        method="online",
-    ),
-    Call(
-        "hard_offline",
-        "Let pages go bad; what they hold is lost, and who uses it is killed.",
-        _BAD_PAGES,
-        "interface.system.hard_offline",
-        one_of=("task", "address"),
-    ),
-    Call(
-        "soft_offline",
-        "Take pages out of use, as if memory went bad there; what they hold moves elsewhere.",
-        _BAD_PAGES,
-        "interface.system.soft_offline",
-        one_of=("task", "address"),
-    ),
-)
-
 CALLS: dict[str, Call] = {
-    call.op: call for call in (*_MEMORY, *_POLICIES, *_GROUPS, *_MACHINE, *_FREE_MEMORY)
+    call.op: call for call in (*_MEMORY, *_FILES, *_POLICIES, *_GROUPS, *MACHINE, *FREE_MEMORY)
 }
 COMMANDS: dict[str, Call] = {call.command or call.op: call for call in CALLS.values()}
 

@@ -142,7 +142,7 @@ def _dontneed(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
     elif vma.flags & (Vm.LOCKED | Vm.PFNMAP):
         raise KernelError("EINVAL", "the memory is locked, or no ordinary memory")
     lru_add_drain(machine, task.cpu)
-    zap(machine, task, vma, a, b, keep_tables=True)
+    zap(machine, task.mm, vma, a, b, keep_tables=True)
 
 
 def _free(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:

@@ -10,17 +10,33 @@ from pymigrate.mm.faults.memory import access, is_accessible
 from pymigrate.mm.frames.frames import extents_of_all, whole_folios
 from pymigrate.mm.frames.lru_batches import lru_add_drain
 from pymigrate.mm.frames.mlock import mlock_folios, munlock_folios
+from pymigrate.mm.reclaim.hugetlb import gather_surplus_pages
 from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.spaces.huge_memory import prepare_split
-from pymigrate.mm.spaces.hugetlb_pool import check_split, reserve, reserve_again, unreserve
+from pymigrate.mm.spaces.hugetlb_pool import (
+    check_split,
+    reserve,
+    reserve_again,
+    unreserve,
+    unreserved,
+)
 from pymigrate.mm.spaces.pins import is_secretmem
 from pymigrate.mm.spaces.zap import drop_unmapped_shm, zap
-from pymigrate.mm.state.address_space import UNNAMED, AddressSpace
+from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Region, Task
 from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.syscalls.checks import checked_range
-from pymigrate.units import HPAGE_SIZE, PAGE_SHIFT, PAGE_SIZE, page_range, pages_of
+from pymigrate.uapi import MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT
+from pymigrate.units import (
+    END_OF_MEMORY,
+    HPAGE_PMD_ORDER,
+    HPAGE_SIZE,
+    PAGE_SHIFT,
+    PAGE_SIZE,
+    page_range,
+    pages_of,
+)
 
 TASK_SIZE = (1 << 47) - PAGE_SIZE
 PROT = {"r": Vm.READ, "w": Vm.WRITE, "x": Vm.EXEC}
@@ -111,7 +127,7 @@ def mmap(
         munmap(machine, task, addr, length)
     vma = _new_vma(machine, task, a, b, flags, space, offset >> PAGE_SHIFT)
     vma = task.mm.insert(machine.release, vma)
-    if populate:
+    if populate or task.mm.def_flags:
         with suppress(Fault):
             populate_range(machine, task, a, b)
     return vma
@@ -127,6 +143,7 @@ def _new_vma(
     pgoff: int,
 ) -> Vma:
     """A VMA of [a, b), with an object of its own if it needs one. Raises KernelError ENOMEM."""
+    flags |= 0 if flags & Vm.SPECIAL else task.mm.def_flags
     if space is None and not flags & (Vm.SHARED | Vm.HUGETLB):
         return Vma(a, b, flags, a)
     if space is None:
@@ -142,9 +159,11 @@ def _new_vma(
 def _reserve(machine: Machine, task: Task, space: AddressSpace, vma: Vma) -> None:
     """Reserve a mapping's huge pages; its file grows to it. Mirrors hugetlbfs_file_mmap()."""
     try:
+        wanted = sum(extent.nr for extent in unreserved(machine, vma)) >> HPAGE_PMD_ORDER
+        gather_surplus_pages(machine, task, wanted)
         reserve(machine, task, vma)
     except KernelError:
-        if space.fs in UNNAMED:
+        if space.is_transient:
             del machine.spaces[space.space_id]
         raise
     vma.is_resv_owner = not vma.is_shared
@@ -186,7 +205,7 @@ def munmap(machine: Machine, task: Task, addr: int, length: int) -> None:
     for vma, start, end in parts:
         if machine.pins:  # of what nobody holds just what was reserved would be given back
             reserve_again(machine, task, vma, start, end)
-        zap(machine, task, vma, start, end)
+        zap(machine, task.mm, vma, start, end)
     unreserve(machine, task.mm.resv, a, b)
     task.mm.remove(a, b)
     drop_unmapped_shm(machine, {vma.space for vma, _, _ in parts})
@@ -257,6 +276,35 @@ def munlock(machine: Machine, task: Task, addr: int, length: int) -> None:
     _set_locked(machine, task, addr, length, 0)
 
 
+def mlockall(machine: Machine, task: Task, flags: int) -> None:
+    """Lock all that is mapped (MCL_CURRENT), or will be (MCL_FUTURE), in memory.
+
+    It is faulted in at once, but with MCL_ONFAULT; what cannot be had is passed over. Raises
+    KernelError EINVAL. Mirrors sys_mlockall().
+    """
+    if not flags or flags == MCL_ONFAULT or flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT):
+        raise KernelError("EINVAL", "expected current or future, and perhaps onfault")
+    locked = Vm.LOCKED_MASK if flags & MCL_ONFAULT else Vm.LOCKED
+    task.mm.def_flags = locked if flags & MCL_FUTURE else 0
+    if flags & MCL_CURRENT:
+        _lock_all(machine, task, locked)
+        for vma in list(task.mm.vmas):
+            with suppress(Fault):
+                populate_range(machine, task, vma.start, vma.end)
+
+
+def munlockall(machine: Machine, task: Task) -> None:
+    """Unlock all that is mapped, and lock nothing that will be. Mirrors sys_munlockall()."""
+    task.mm.def_flags = 0
+    _lock_all(machine, task, 0)
+
+
+def _lock_all(machine: Machine, task: Task, locked: int) -> None:
+    """Mirrors apply_mlockall_flags()."""
+    for vma, start, end in list(task.mm.parts(0, END_OF_MEMORY)):
+        _mlock_fixup(machine, task, vma, start, end, locked)
+
+
 def set_vma_flags(machine: Machine, task: Task, vma: Vma, a: int, b: int, flags: int) -> Vma:
     """Let pages [a, b) of *vma* have *flags*; return the VMA that covers them now.
 
@@ -275,6 +323,8 @@ def populate_range(machine: Machine, task: Task, a: int, b: int) -> None:
     """
     try:
         for vma, start, end in list(task.mm.parts(a, b)):
+            if vma.flags & Vm.LOCKONFAULT:
+                continue
             if not vma.flags & Vm.ACCESS or is_secretmem(machine, vma):
                 raise Fault("SIGSEGV", start)
             write = vma.flags & (Vm.WRITE | Vm.SHARED) == Vm.WRITE
@@ -298,21 +348,29 @@ def _protected_flags(vma: Vma, bits: int) -> int:
 def _set_locked(
     machine: Machine, task: Task, addr: int, length: int, locked: int
 ) -> tuple[int, int]:
-    """Set or clear VM_LOCKED. Mirrors apply_vma_lock_flags() and mlock_fixup()."""
+    """Set or clear VM_LOCKED. Mirrors apply_vma_lock_flags()."""
     a, b = page_range(addr, length)
     at = a
     for vma, start, end in list(task.mm.parts(a, b)):
         if start > at:
             break
-        flags = vma.flags & ~Vm.LOCKED | locked
-        if flags != vma.flags and not vma.flags & Vm.SPECIAL:
-            set_vma_flags(machine, task, vma, start, end, flags)
-            lru_add_drain(machine, task.cpu)
-            _mlock_pages(machine, task, start, end, bool(locked))
+        _mlock_fixup(machine, task, vma, start, end, locked)
         at = end
     if at < b:
         raise KernelError("ENOMEM", f"nothing is mapped at {at << PAGE_SHIFT:#x}")
     return a, b
+
+
+def _mlock_fixup(machine: Machine, task: Task, vma: Vma, a: int, b: int, locked: int) -> None:
+    """Let pages [a, b) of *vma* be *locked*, or not; some memory never is."""
+    flags = vma.flags & ~Vm.LOCKED_MASK | locked
+    if flags == vma.flags or vma.flags & Vm.SPECIAL or is_secretmem(machine, vma):
+        return
+    was_locked = vma.flags & Vm.LOCKED
+    set_vma_flags(machine, task, vma, a, b, flags)
+    if not (was_locked and locked):
+        lru_add_drain(machine, task.cpu)
+        _mlock_pages(machine, task, a, b, bool(locked))
 
 
 def _mlock_pages(machine: Machine, task: Task, a: int, b: int, locked: bool) -> None:

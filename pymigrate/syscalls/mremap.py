@@ -156,7 +156,7 @@ def _move(
     if flags & MREMAP_DONTUNMAP:
         left = task.mm.find_vma(a)
         assert left is not None, "it stays mapped"
-        left.flags &= ~Vm.LOCKED
+        left.flags &= ~Vm.LOCKED_MASK
         if left.start == a and left.nr == old_nr:
             left.anon_vma, left.anon_chained = 0, False
         return to

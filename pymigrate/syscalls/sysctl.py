@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.calls import ksm
 from pymigrate.mm.compact.compaction import compact_memory
 from pymigrate.mm.compact.kcompactd import proactive_compact_nodes
 from pymigrate.mm.faults.filemap import drop_caches
@@ -50,7 +52,10 @@ def read(machine: Machine, name: str) -> str:
 
 def read_all(machine: Machine) -> dict[str, str]:
     """The values of all settings that can be read, by their names."""
-    rows = [*SETTINGS.values(), *(_weight(nid) for nid in _weighted(machine))]
+    rows = [
+        *filter(partial(_is_there, machine), SETTINGS.values()),
+        *(_weight(nid) for nid in _weighted(machine)),
+    ]
     return {row.name: row.read(machine) for row in rows if row.read is not None}
 
 
@@ -69,7 +74,7 @@ def write(machine: Machine, caller: Task, name: str, value: str, node: int | Non
 
 def _find(machine: Machine, name: str) -> Setting:
     """The setting with this name or long name. Raises KernelError ENOENT."""
-    if name in _BY_NAME:
+    if name in _BY_NAME and _is_there(machine, _BY_NAME[name]):
         return _BY_NAME[name]
     match = _WEIGHT.fullmatch(name)
     if match and int(match[1]) in _weighted(machine):
@@ -77,6 +82,11 @@ def _find(machine: Machine, name: str) -> Setting:
     known = [*SETTINGS, *(["weighted_interleave/nodeN"] if _weighted(machine) else [])]
     why = f"there is no setting {name[:60]}; expected one of {', '.join(known)}"
     raise KernelError("ENOENT", why)
+
+
+def _is_there(machine: Machine, setting: Setting) -> bool:
+    """Whether the kernel has the setting."""
+    return setting.name != "enable_soft_offline" or machine.release.has_enable_soft_offline
 
 
 def _weighted(machine: Machine) -> Sequence[int]:
@@ -176,6 +186,51 @@ def _set_hugepages_of(machine: Machine, nid: int, value: str) -> None:
     set_nr_hugepages(machine, _number(value, 0, _MAX_HUGEPAGES), nid)
 
 
+def _set_overcommit(machine: Machine, value: str) -> None:
+    machine.nr_overcommit_huge_pages = _number(value, 0, _MAX_HUGEPAGES)
+
+
+def _set_soft_offline(machine: Machine, value: str) -> None:
+    machine.can_soft_offline = bool(_number(value, 0, 1))
+
+
+def _ksm(name: str, lowest: int, highest: int) -> Setting:
+    """A file of KSM's. What decides how pages merge cannot change while some are merged."""
+
+    def change(machine: Machine, value: str) -> None:
+        number = _number(value, lowest, highest)
+        if number != getattr(machine.ksm_knobs, name) and ksm.has_merged(machine):
+            raise KernelError("EBUSY", "pages are merged; 2 in ksm/run gives them up")
+        machine.ksm_knobs = machine.ksm_knobs._replace(**{name: number})
+
+    where = f"/sys/kernel/mm/ksm/{name}"
+    return Setting(
+        f"ksm/{name}", where, lambda machine: str(getattr(machine.ksm_knobs, name)), change
+    )
+
+
+def _run_ksm(machine: Machine, value: str) -> None:
+    """1: merge all that can be merged, as if ksmd had run for long enough; 2: give it up."""
+    run = _number(value, 0, 2)
+    if run == machine.ksm_knobs.run:
+        return
+    machine.ksm_knobs = machine.ksm_knobs._replace(run=run)
+    if run == 1:
+        ksm.scan(machine)
+    elif run == 2:
+        ksm.unmerge_all(machine)
+
+
+def _constant(name: str, value: int) -> Setting:
+    """A setting of which one value is simulated."""
+
+    def change(_: Machine, text: str) -> None:
+        if text.strip() != str(value):
+            raise KernelError("EINVAL", f"vm.{name} is always {value}: others are not simulated")
+
+    return Setting(name, f"vm.{name}", lambda _: str(value), change)
+
+
 def _drop_caches(machine: Machine, value: str) -> None:
     bits = _number(value, 1, 4)
     if bits & 1:
@@ -228,6 +283,25 @@ _ROWS = (
     ),
     Setting("thp", f"{_HUGE}/enabled", lambda machine: _chosen(machine.thp, THP), _set_thp),
     Setting("nr_hugepages", "vm.nr_hugepages", _nr_hugepages, _set_nr_hugepages),
+    Setting(
+        "nr_overcommit_hugepages",
+        "vm.nr_overcommit_hugepages",
+        lambda machine: str(machine.nr_overcommit_huge_pages),
+        _set_overcommit,
+    ),
+    Setting(
+        "enable_soft_offline",
+        "vm.enable_soft_offline",
+        lambda machine: str(int(machine.can_soft_offline)),
+        _set_soft_offline,
+    ),
+    Setting(
+        "ksm/run", "/sys/kernel/mm/ksm/run", lambda machine: str(machine.ksm_knobs.run), _run_ksm
+    ),
+    _ksm("merge_across_nodes", 0, 1),
+    _ksm("max_page_sharing", 2, _KNOB_MAX),
+    _constant("stat_interval", 1),
+    _constant("zone_reclaim_mode", 0),
     Setting("drop_caches", "vm.drop_caches", None, _drop_caches),
     _scan_knob("scan_delay_ms"),
     _scan_knob("scan_period_min_ms"),

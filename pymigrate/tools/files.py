@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.spaces.hugetlb_pool import nr_available
-from pymigrate.mm.state.address_space import UNNAMED, AddressSpace
+from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.machine import Machine
 from pymigrate.tools.program import Shared
 from pymigrate.units import HPAGE_PMD_ORDER, HPAGE_SIZE, PAGE_SIZE, pages_of
@@ -16,7 +16,7 @@ _ROOT_INODE, _DEVICE = 1, 0x1A  # of the tmpfs that new files are on
 def find(machine: Machine, path: str) -> AddressSpace:
     """The file of that name or path. Raises KernelError ENOENT."""
     for space in machine.spaces.values():
-        if space.name and space.fs not in UNNAMED and path in (space.name, space.path):
+        if space.name and not space.is_transient and path in (space.name, space.path):
             return space
     raise KernelError("ENOENT", f"there is no file {path}")
 
@@ -35,7 +35,7 @@ def create(machine: Machine, path: str) -> Shared:
         return open_file(machine, path)
     except KernelError:
         pass
-    named = [space.name for space in machine.spaces.values() if space.fs not in UNNAMED]
+    named = [space.name for space in machine.spaces.values() if not space.is_transient]
     folder = path.rpartition("/")[0]
     if not path or folder not in _DIRECTORIES | {name.rpartition("/")[0] for name in named}:
         raise KernelError("ENOENT", f"there is no directory {folder}")

@@ -51,8 +51,8 @@ GROUPS = {
     "cma": ["alloc", "list", "release"],
     "cpuset": ["attach", "create", "list", "set"],
     "task": (
-        "busy clone exit fork madvise migrate_vma mlock mmap mprotect mremap munlock munmap pin"
-        " sched_setaffinity swap_cache touch unpin"
+        "busy clone exit fork ftruncate madvise migrate_vma mlock mlockall mmap mprotect mremap"
+        " munlock munlockall munmap pin punch_hole sched_setaffinity swap_cache touch unlink unpin"
     ).split(),
 }
 COSTLY = set(

@@ -116,7 +116,9 @@ def maps_line(text: str, addr: int, paths: Mapping[str, str]) -> Record:
         key, equals, value = word.partition("=")
         if key == "file":
             path = value.replace("\\040", " ")
-            line["file"] = paths.get(path, path)
+            known = path.removesuffix(" (deleted)")
+            gone = f"/{paths[known]} (deleted)" if known in paths else path
+            line["file"] = paths.get(path, gone)
         elif match := _NODE.fullmatch(word):
             nodes[match[1]] = int(match[2])
         elif key not in _UNSHOWN:

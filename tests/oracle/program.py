@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pymigrate.mm.base.advice import ADVICE
-from pymigrate.uapi import GET_FLAGS, MODE_FLAGS, MODES, MOVE_FLAGS, MREMAP_FLAGS
+from pymigrate.mm.state.task import CAPABILITIES
+from pymigrate.uapi import GET_FLAGS, MCL_FLAGS, MODE_FLAGS, MODES, MOVE_FLAGS, MREMAP_FLAGS
 from pymigrate.units import parse_size
 from tests.oracle.hardware import Hardware, UnrecordableError, hardware_of, memory_list, numbers
 
@@ -20,7 +21,7 @@ ALLOWED = set("about kernel machine files cpusets tasks steps".split())
 _PLAIN = ("task", "at", "as", "file", "cpus", "cpuset", "target", "kind", "name", "swappiness")
 _FLAGS = ("shared", "populate", "hugetlb", "secretmem", "noreplace", "write", "memory_migrate")
 _NODES = ("nodes", "from", "to", "mems")
-_NUMBERS = ("node", "seconds")
+_NUMBERS = ("node", "seconds", "ruid", "euid", "suid")
 
 
 def program_of(case: Case, name: str) -> str:
@@ -205,6 +206,18 @@ def _listed(values: Sequence[int] | None) -> str | None:
     return None if values is None else memory_list(values)
 
 
+def _mlockall(_: Hardware, step: Step) -> Values:
+    return {"flags": _bits(step.get("flags", []), MCL_FLAGS)}
+
+
+def _prctl(_: Hardware, step: Step) -> Values:
+    return {"dumpable": int(bool(step["dumpable"]))}
+
+
+def _capset(_: Hardware, step: Step) -> Values:
+    return {"caps": sum(int(CAPABILITIES[name]) for name in step["drop"])}
+
+
 def _sysctl(_: Hardware, step: Step) -> Values:
     value = step["value"]
     return {"value": int(value) if isinstance(value, bool) else value}
@@ -238,7 +251,8 @@ def _exec(_: Hardware, step: Step) -> Values:
 
 
 _OWN = set(
-    "prot advice mode flags mode_flags nodes pages value argv blocks order over".split()
+    """prot advice mode flags mode_flags nodes pages value argv blocks order over dumpable
+    drop""".split()
 )  # what only some steps have
 _STEPS: dict[str, Callable[[Hardware, Step], Values]] = {
     "mmap": _mmap,
@@ -250,6 +264,9 @@ _STEPS: dict[str, Callable[[Hardware, Step], Values]] = {
     "get_mempolicy": _get_mempolicy,
     "move_pages": _move_pages,
     "sysctl": _sysctl,
+    "mlockall": _mlockall,
+    "prctl": _prctl,
+    "capset": _capset,
     "compact": _compact,
     "memory_offline": _blocks,
     "memory_online": _blocks,
@@ -257,9 +274,9 @@ _STEPS: dict[str, Callable[[Hardware, Step], Values]] = {
     "exec": _exec,
 } | dict.fromkeys(
     """
-    munmap touch mlock munlock fork clone exit sched_setaffinity set_mempolicy_home_node
-    migrate_pages pin unpin soft_offline cpuset_create cpuset_set cpuset_attach ksm placement
-    numa_maps vmstat
+    munmap touch mlock munlock munlockall ftruncate punch_hole unlink fork clone exit
+    sched_setaffinity set_mempolicy_home_node migrate_pages pin unpin soft_offline setresuid
+    cpuset_create cpuset_set cpuset_remove cpuset_attach ksm placement numa_maps vmstat
     """.split(),
     _nothing,
 )

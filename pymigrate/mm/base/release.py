@@ -71,6 +71,8 @@ class Release(NamedTuple):
     reclaim_stops_early: bool = False
     # MADV_COLLAPSE goes on after a block that was never touched.
     collapse_passes_gaps: bool = False
+    # Soft offline can be switched off (since 6.11).
+    has_enable_soft_offline: bool = True
     # NUMA balancing scans shared memory that has no policy of its own.
     scans_shared: bool = True
     # A cpuset that has tasks may lose its last node or CPU; then it has its parent's.
@@ -105,6 +107,7 @@ RELEASES: Mapping[str, Release] = {
         migrates_unlocked=False,
         scans_shared=False,
         reclaim_swappiness=False,
+        has_enable_soft_offline=False,
         cpuset_v1=True,
     ),
     "7.2": Release(

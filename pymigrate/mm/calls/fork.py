@@ -72,7 +72,7 @@ def dup_mmap(machine: Machine, parent: Task, child: Task) -> None:
         if vma.flags & Vm.DONTCOPY:
             continue
         copy = vma.part(vma.start, vma.end)
-        copy.flags &= ~Vm.LOCKED
+        copy.flags &= ~Vm.LOCKED_MASK
         copy.is_resv_owner = copy.has_lost_page = False
         mm.add(copy)
         if vma.anon_vma:

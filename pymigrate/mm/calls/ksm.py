@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from pymigrate.mm.base.memmap import Frame, FrameFlag
+from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults.anon_fault import VmFault
 from pymigrate.mm.faults.wp_fault import wp_page_copy
@@ -25,8 +26,8 @@ from pymigrate.mm.state.stable_tree import RmapItem
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
 
-MAX_PAGE_SHARING = 256  # /sys/kernel/mm/ksm/max_page_sharing
 _MERGED = Pte.PRESENT | Pte.YOUNG | Pte.KSM  # what an entry becomes that is set anew
+_Content = tuple[bool, int]  # whether a page holds zeroes, and the node of its tree, -1 for all
 _UNSTORED = ~(Pte.WRITE | Pte.DIRTY)
 
 
@@ -51,7 +52,7 @@ def scan(machine: Machine) -> None:
     """Merge the mergeable pages of all tasks, until nothing is left to be merged.
 
     Pages that somebody holds stay, huge pages are split first, and a merged page stands for at
-    most MAX_PAGE_SHARING. Mirrors ksm_do_scan(), as often as it takes.
+    most max_page_sharing. Mirrors ksm_do_scan(), as often as it takes.
     """
     lru_add_drain_all(machine)
     _forget_stale(machine)
@@ -100,14 +101,30 @@ def unmerge(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
         table.edit([(c.start, c.end, (c.with_flags(c.flags & _UNSTORED),)) for c in copies])
 
 
+def unmerge_all(machine: Machine) -> None:
+    """Give all tasks copies of their merged pages, which root's shell makes.
+
+    Mirrors unmerge_and_remove_all_rmap_items().
+    """
+    for mm, vma in list(_mergeable(machine)):
+        unmerge(machine, replace(machine.shell_of(0), mm=mm), vma, vma.start, vma.end)
+    _forget_stale(machine)
+
+
+def has_merged(machine: Machine) -> bool:
+    """Whether there are merged pages, or were some when ksmd looked last: ksm_pages_shared."""
+    items = (item for node in machine.stable_tree.items.values() for item in node)
+    return any(item.mm_id in machine.mms for item in items)
+
+
 class _Scan:
     """What one scan finds: the edits are collected, and made at its end."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine, self.tree = machine, machine.stable_tree
         self.node_of: dict[int, int] = {}  # merged page -> node, also of those that become one
-        self.open: dict[bool, list[int]] = {False: [], True: []}  # of nodes with room, by content
-        self.unstable: dict[bool, _Candidate] = {}  # a page that waits for its twin
+        self.open: dict[_Content, list[int]] = {}  # of nodes with room
+        self.unstable: dict[_Content, _Candidate] = {}  # a page that waits for its twin
         self.maps: Counter[int] = Counter()  # how many more entries map a frame
         self.locked: set[int] = set()
         self.entries: dict[int, dict[int, PteRun]] = {}  # of an mm, by page
@@ -116,8 +133,8 @@ class _Scan:
             pfn, frame = page_of(machine, node)
             assert frame is not None, "stale nodes are gone"
             self.node_of[pfn] = node
-            if len(items) < MAX_PAGE_SHARING:
-                self.open[bool(frame.flags & FrameFlag.ZEROED)].append(node)
+            if len(items) < machine.ksm_knobs.max_page_sharing:
+                self.open.setdefault(self._content(pfn, frame), []).append(node)
         self.pfn_of = {node: pfn for pfn, node in self.node_of.items()}
 
     def cmp_and_merge_page(self, found: _Candidate) -> None:
@@ -129,8 +146,8 @@ class _Scan:
         frame = frame_of(self.machine, found.pfn)
         if not frame.is_anon or frame.order or frame.is_held or found.pfn in self.machine.busy:
             return
-        content = bool(frame.flags & FrameFlag.ZEROED)
-        if self.open[content]:
+        content = self._content(found.pfn, frame)
+        if self.open.get(content):
             node = max(self.open[content], key=lambda node: len(self.tree.items[node]))
             self._replace_page(node, found, content)
             return
@@ -142,6 +159,11 @@ class _Scan:
             node = self._new_node(found, content)
             self._replace_page(node, twin, content)
             self._append(node, found)
+
+    def _content(self, pfn: int, frame: Frame) -> _Content:
+        """What a page holds, and in which tree it is looked for. Mirrors get_kpfn_nid()."""
+        nid = -1 if self.machine.ksm_knobs.merge_across_nodes else nid_of(pfn)
+        return bool(frame.flags & FrameFlag.ZEROED), nid
 
     def commit(self) -> None:
         """Make the edits."""
@@ -159,22 +181,22 @@ class _Scan:
         items = self.tree.items[node]
         if item not in items:
             items.append(item)
-        if len(items) >= MAX_PAGE_SHARING:
+        if len(items) >= self.machine.ksm_knobs.max_page_sharing:
             for nodes in self.open.values():
                 if node in nodes:
                     nodes.remove(node)
 
-    def _new_node(self, found: _Candidate, content: bool) -> int:
+    def _new_node(self, found: _Candidate, content: _Content) -> int:
         """Let *found* be a merged page, wherever it is mapped. Mirrors stable_tree_insert()."""
         node = self.machine.new_id()
         self.tree.items[node] = []
         self.tree.pages.put(node, node + 1, PteRun(node, 1, (found.pfn,)))
         self.node_of[found.pfn], self.pfn_of[node] = node, found.pfn
-        self.open[content].append(node)
+        self.open.setdefault(content, []).append(node)
         self.became[found.pfn] = found
         return node
 
-    def _replace_page(self, node: int, found: _Candidate, content: bool) -> None:
+    def _replace_page(self, node: int, found: _Candidate, content: _Content) -> None:
         """Map the node's page in place of *found*. Mirrors replace_page()."""
         pfn = self.pfn_of[node]
         self._set(found.mm, PteRun(found.page, 1, (pfn,), 0, _MERGED))

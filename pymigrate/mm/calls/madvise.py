@@ -70,7 +70,7 @@ def pageout(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
             continue
         if folio.is_anon and dirty:
             continue
-        zap(machine, task, vma, run.start, run.end, keep_tables=True)
+        zap(machine, task.mm, vma, run.start, run.end, keep_tables=True)
         if not folio.is_anon and not dirty:
             space = machine.spaces[folio.frame.owner]
             index = vma.index(run.start)

@@ -6,8 +6,10 @@ from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults.anon_fault import STORED, VmFault
 from pymigrate.mm.frames.frames import folio_of, new_frames, update_folio
+from pymigrate.mm.frames.placement import placement
+from pymigrate.mm.reclaim.hugetlb import alloc_surplus_page
 from pymigrate.mm.spaces.anon_pages import SIGBUS, Fault
-from pymigrate.mm.spaces.hugetlb_pool import alloc_for_fault
+from pymigrate.mm.spaces.hugetlb_pool import alloc_for_fault, use_reserve
 from pymigrate.mm.spaces.rmap import anon_vma_prepare, mappings, remove_rmap
 from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.machine import Machine
@@ -59,7 +61,7 @@ def _hugetlb_no_page(vmf: VmFault, space: AddressSpace, page: int) -> bool:
     else:
         if not vma.is_shared:
             anon_vma_prepare(machine, task, vma)
-        found = alloc_for_fault(machine, task, vma, page)
+        found = _alloc(vmf, page)
         if found is None:
             return False
         pfn = found
@@ -84,14 +86,14 @@ def _hugetlb_wp(vmf: VmFault, entry: PteRun) -> bool:
     folio = folio_of(machine, pfn)
     if folio.is_anon and folio.mapcount > 1:
         # A copy of what was there before the fork must not use up what is reserved.
-        copy = alloc_for_fault(machine, task, vma, entry.start, avoid_reserve=vma.is_resv_owner)
+        copy = _alloc(vmf, entry.start, avoid_reserve=vma.is_resv_owner)
         if copy is None and vma.is_resv_owner:
             _unmap_elsewhere(machine, task, folio.pfn, entry.start)
             folio = folio_of(machine, pfn)
         elif copy is None:
             return False
     elif not folio.is_anon:
-        copy = alloc_for_fault(machine, task, vma, entry.start)
+        copy = _alloc(vmf, entry.start)
         if copy is None:
             return False
     else:
@@ -103,6 +105,19 @@ def _hugetlb_wp(vmf: VmFault, entry: PteRun) -> bool:
     _set_entry(vmf, entry.start, copy, Pte.PRESENT | Pte.EXCLUSIVE | STORED)
     remove_rmap(machine, [entry.with_flags(0)])
     return True
+
+
+def _alloc(vmf: VmFault, page: int, avoid_reserve: bool = False) -> int | None:
+    """A huge page of the pools, else one of the surplus. Mirrors alloc_hugetlb_folio()."""
+    machine, task, vma = vmf.machine, vmf.task, vmf.vma
+    pfn = alloc_for_fault(machine, task, vma, page, avoid_reserve)
+    if pfn is None and machine.nr_overcommit_huge_pages:
+        turn = vma.index(page) >> HPAGE_PMD_ORDER
+        where = placement(machine, task, vma.policy or task.policy, turn)
+        pfn = alloc_surplus_page(machine, task, where)
+        if pfn is not None:
+            use_reserve(machine, task, vma, page, avoid_reserve)
+    return pfn
 
 
 def _unmap_elsewhere(machine: Machine, task: Task, pfn: int, page: int) -> None:

@@ -242,6 +242,8 @@ def soft_offline_page(machine: Machine, pfn: int) -> None:
     node = machine.nodes[nid_of(pfn)]
     if node.zone_of(pfn).offline.at(pfn):
         raise KernelError("EIO", "its memory block is offline")
+    if not machine.can_soft_offline:
+        raise KernelError("EOPNOTSUPP", "enable_soft_offline is 0")
     run = node.memmap.at(pfn)
     if run is not None and run.frame.flags & FrameFlag.HWPOISON:
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.gfp import HUGETLB, Gfp
@@ -11,7 +11,7 @@ from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.base.runs import Extent, coalesce
 from pymigrate.mm.compact.direct import alloc_large_folio
 from pymigrate.mm.frames.page_alloc import alloc_run, room_for
-from pymigrate.mm.frames.placement import Placement, ThisNode, rounds_of, turns_of
+from pymigrate.mm.frames.placement import Placement, Prefer, ThisNode, rounds_of, turns_of
 from pymigrate.mm.spaces.hugetlb_pool import (
     dequeue,
     in_turn,
@@ -23,6 +23,7 @@ from pymigrate.mm.spaces.hugetlb_pool import (
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import HugePool, Node
 from pymigrate.mm.state.task import Task
+from pymigrate.uapi import MPOL
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_ceil, huge_floor
 
 
@@ -53,6 +54,51 @@ def set_nr_hugepages(machine: Machine, count: int, nid: int | None = None) -> No
     shares, machine.next_nid_to_free = in_turn(kept, -wanted - gone, machine.next_nid_to_free)
     for nid, nr in shares.items():
         pools[nid].surplus += nr
+
+
+def gather_surplus_pages(machine: Machine, task: Task, nr: int) -> None:
+    """Let the pools grow for *nr* pages that are to be reserved, as far as a surplus is allowed.
+
+    The nodes that the task may use are asked from the lowest on; each falls back to its
+    neighbours. Raises KernelError ENOMEM, with the pools as they were. Mirrors
+    gather_surplus_pages().
+    """
+    got: list[int] = []
+    for _ in range(nr - nr_available(machine)):
+        pfn = next(filter(None, _surplus_of_nodes(machine, task)), None)
+        if pfn is None:
+            for other in got:
+                pool = machine.nodes[nid_of(other)].hugetlb
+                pool.nr, pool.surplus = pool.nr - 1, pool.surplus - 1
+            leave_pools(machine, [(other, HPAGE_PMD_NR) for other in got])
+            raise KernelError("ENOMEM", "the hugetlb pools have not enough free pages")
+        got.append(pfn)
+    for pfn in reversed(got):
+        machine.nodes[nid_of(pfn)].hugetlb.put(pfn, HPAGE_PMD_NR)
+
+
+def _surplus_of_nodes(machine: Machine, task: Task) -> Iterator[int | None]:
+    nodes = task.mems_allowed
+    if task.policy is not None and task.policy.mode == MPOL.BIND:
+        nodes = nodes & task.policy.nodes
+    for nid in nodes:
+        yield alloc_surplus_page(machine, task, Prefer(nid))
+
+
+def alloc_surplus_page(machine: Machine, task: Task, where: Placement) -> int | None:
+    """A fresh huge page beyond what the pools are to have, if a surplus is allowed.
+
+    Mirrors alloc_surplus_hugetlb_folio().
+    """
+    surplus = sum(node.hugetlb.surplus for node in machine.nodes.values())
+    if surplus >= machine.nr_overcommit_huge_pages:
+        return None
+    pfn = _fresh(machine, task, where)
+    if pfn is not None:
+        node = machine.nodes[nid_of(pfn)]
+        node.hugetlb.surplus += 1
+        node.memmap.put(pfn, pfn + HPAGE_PMD_NR, FrameRun(pfn, HPAGE_PMD_NR, POOL_FRAME))
+    return pfn
 
 
 def alloc_for_migration(

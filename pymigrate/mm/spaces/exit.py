@@ -34,7 +34,7 @@ def free_mm(machine: Machine, task: Task) -> None:
     for vma in task.mm.vmas:
         if machine.pins:  # of what nobody holds just what was reserved would be given back
             reserve_again(machine, task, vma, vma.start, vma.end)
-        zap(machine, task, vma, vma.start, vma.end)
+        zap(machine, task.mm, vma, vma.start, vma.end)
         unreserve(machine, task.mm.resv, vma.start, vma.end)
     task.mm.vmas.clear()
     del machine.mms[task.mm.mm_id]

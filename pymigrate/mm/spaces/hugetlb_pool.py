@@ -44,27 +44,34 @@ def nr_available(machine: Machine) -> int:
     return nr_free(machine) - machine.resv_huge_pages
 
 
+def unreserved(machine: Machine, vma: Vma) -> list[Extent]:
+    """The pages of a mapping that is being made, by their index if shared, that none are for."""
+    if not vma.is_shared:
+        return [Extent(vma.start, vma.nr)]
+    space = machine.spaces[vma.space]
+    return [
+        Extent(low, high - low)
+        for low, high, run in space.pages.spans(vma.pgoff, vma.pgoff + vma.nr)
+        if run is None
+        for low, high, there in space.resv.spans(low, high)
+        if there is None
+    ]
+
+
 def reserve(machine: Machine, task: Task, vma: Vma) -> None:
     """Reserve huge pages for a mapping that is being made.
 
-    Raises KernelError ENOMEM. Mirrors hugetlb_reserve_pages() and hugetlb_acct_memory().
+    Raises KernelError ENOMEM; what surplus there is for it is given back then. Mirrors
+    hugetlb_reserve_pages() and hugetlb_acct_memory().
     """
-    if vma.is_shared:
-        space = machine.spaces[vma.space]
-        a, b = vma.pgoff, vma.pgoff + vma.nr
-        known: list[Extent] = [
-            Extent(low, high - low)
-            for low, high, run in space.pages.spans(a, b)
-            if run is None
-            for low, high, there in space.resv.spans(low, high)
-            if there is None
-        ]
-        resv = space.resv
-    else:
-        known, resv = [Extent(vma.start, vma.nr)], task.mm.resv
+    known = unreserved(machine, vma)
+    resv = machine.spaces[vma.space].resv if vma.is_shared else task.mm.resv
     wanted = sum(nr for _, nr in known) >> HPAGE_PMD_ORDER
-    if wanted > nr_available(machine) or wanted > _allowed(machine, task):
+    if wanted > nr_available(machine):
         raise KernelError("ENOMEM", "the hugetlb pools have not enough free pages")
+    if wanted > _allowed(machine, task):
+        return_unused_surplus_pages(machine, wanted)
+        raise KernelError("ENOMEM", "the pools that are allowed have not enough free pages")
     for extent in known:
         resv.put(extent.start, extent.start + extent.nr, extent)
     machine.resv_huge_pages += wanted
@@ -81,6 +88,11 @@ def unreserve(machine: Machine, resv: RunMap[Extent], a: int, b: int) -> None:
         return
     machine.resv_huge_pages -= nr
     resv.put(a, b)
+    return_unused_surplus_pages(machine, nr)
+
+
+def return_unused_surplus_pages(machine: Machine, nr: int) -> None:
+    """Let up to *nr* free pages of the surplus leave the pools."""
     pools = {node.nid: node.hugetlb for node in machine.nodes.values() if node.nr_pages}
     nr = min(nr, sum(pool.surplus for pool in pools.values()))
     if nr:
@@ -117,7 +129,7 @@ def alloc_for_fault(
     Mirrors alloc_hugetlb_folio() and dequeue_hugetlb_folio_vma().
     """
     index = vma.index(page)
-    resv, at = (machine.spaces[vma.space].resv, index) if vma.is_shared else (task.mm.resv, page)
+    resv, at = _reserve_of(machine, task, vma, page)
     has_reserve = not avoid_reserve and resv.at(at) is not None
     if not has_reserve and nr_available(machine) <= 0:
         return None
@@ -126,10 +138,26 @@ def alloc_for_fault(
     nid = turns_of(where)[0]
     tries = (dequeue(machine, nid, nodes, task.mems_allowed) for nodes in rounds_of(where, nid))
     pfn = next((found for found in tries if found is not None), None)
-    if pfn is not None and has_reserve:
+    if pfn is not None:
+        use_reserve(machine, task, vma, page, avoid_reserve)
+    return pfn
+
+
+def use_reserve(
+    machine: Machine, task: Task, vma: Vma, page: int, avoid_reserve: bool = False
+) -> None:
+    """Virtual *page* has its huge page now: what was reserved for it is used up."""
+    resv, at = _reserve_of(machine, task, vma, page)
+    if not avoid_reserve and resv.at(at) is not None:
         resv.put(at, at + HPAGE_PMD_NR)
         machine.resv_huge_pages -= 1
-    return pfn
+
+
+def _reserve_of(machine: Machine, task: Task, vma: Vma, page: int) -> tuple[RunMap[Extent], int]:
+    """Where it is noted that a huge page is reserved for virtual *page*, and at which place."""
+    if vma.is_shared:
+        return machine.spaces[vma.space].resv, vma.index(page)
+    return task.mm.resv, page
 
 
 def give_back(machine: Machine, pfn: int, is_temporary: bool) -> None:

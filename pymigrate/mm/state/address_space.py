@@ -52,11 +52,17 @@ class AddressSpace:
     policies: RunMap[PolicyRun] = field(default_factory=RunMap)
     readahead: tuple[int, int, int] = (0, 0, 0)  # start, size, async_size of the last window
     resv: RunMap[Extent] = field(default_factory=RunMap)  # of hugetlb: pages reserved, not cached
+    is_deleted: bool = False  # its name is gone: unlink()
 
     @property
     def nr_pages(self) -> int:
         """Its length in pages."""
         return (self.size + PAGE_SIZE - 1) // PAGE_SIZE
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether it goes with its last mapping."""
+        return self.is_deleted or self.fs in UNNAMED
 
     @property
     def is_shmem(self) -> bool:
@@ -82,7 +88,8 @@ class AddressSpace:
             return "/secretmem (deleted)"
         if self.fs == "shm":
             return "/dev/zero (deleted)"
-        return self.name if self.name.startswith("/") else f"/{self.name}"
+        path = self.name if self.name.startswith("/") else f"/{self.name}"
+        return f"{path} (deleted)" if self.is_deleted else path
 
     def policy_at(self, index: int) -> Mempolicy | None:
         """The policy of page *index*. Mirrors mpol_shared_policy_lookup()."""

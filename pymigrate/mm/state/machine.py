@@ -20,6 +20,7 @@ from pymigrate.mm.state.node import (
     CompactKnobs,
     Device,
     Driver,
+    KsmKnobs,
     LruBatch,
     MemoryTiers,
     Node,
@@ -80,6 +81,9 @@ class Machine:
     max_ptes_none: int = 0  # pages of a huge page that may hold nothing: khugepaged's limit
     defrag: str = "madvise"  # which faults of huge pages may compact memory
     compact_knobs: CompactKnobs = field(default_factory=CompactKnobs)
+    nr_overcommit_huge_pages: int = 0  # how many pages the pools may have as surplus
+    ksm_knobs: KsmKnobs = field(default_factory=KsmKnobs)
+    can_soft_offline: bool = True  # enable_soft_offline
     allocations: dict[str, Allocation] = field(default_factory=dict)  # of the kernel, by name
     zonelists: dict[int, tuple[int, ...]] = field(default_factory=dict)  # derived, see page_alloc
     tiers: MemoryTiers | None = None  # derived, see memory_tiers
@@ -220,7 +224,8 @@ def add_device(machine: Machine, name: str, nr: int) -> Device:
 
 def find_file(machine: Machine, name: str) -> AddressSpace | None:
     """The scenario's file of that name."""
-    named = (space for space in machine.spaces.values() if name and space.name == name)
+    spaces = machine.spaces.values() if name else ()
+    named = (space for space in spaces if space.name == name and not space.is_deleted)
     return next(named, None)
 
 

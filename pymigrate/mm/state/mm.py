@@ -42,6 +42,7 @@ class Mm:
     start_stack: int = 0  # the page that the initial stack pointer lies in
     numa: NumaMm = field(default_factory=NumaMm)
     inserted: Inserted = field(default_factory=Inserted)  # one for its whole family
+    def_flags: int = 0  # of new mappings: what mlockall() asked for
     has_moved: bool = False  # whether mremap() has ever moved anonymous pages
     ancestors: tuple[int, ...] = ()  # the mm_ids of those that it descends from, oldest first
 

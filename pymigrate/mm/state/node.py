@@ -119,6 +119,14 @@ class CompactKnobs(NamedTuple):
     proactiveness: int = 20  # compaction_proactiveness
 
 
+class KsmKnobs(NamedTuple):
+    """The files of /sys/kernel/mm/ksm that can be written."""
+
+    run: int = 0
+    merge_across_nodes: int = 1
+    max_page_sharing: int = 256
+
+
 @dataclass(slots=True)
 class CompactState:
     """A zone's cached positions, and how often runs are put off after failures.

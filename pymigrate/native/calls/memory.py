@@ -172,17 +172,14 @@ def munlock(world: World, thread: Thread, args: Args) -> None:
 
 
 def mlockall(world: World, thread: Thread, args: Args) -> None:
-    """mlockall(flags): what is mapped now is locked; later mappings are not."""
+    """mlockall(flags), once the host has done it."""
 
     def locked(result: int) -> None:
         if result:
             return
         world.sync(thread)
-        task = world.task(thread)
-        for vma in list(task.mm.vmas):
-            with suppress(KernelError):
-                addr, length = vma.start << PAGE_SHIFT, vma.nr << PAGE_SHIFT
-                mmap_calls.mlock(world.machine, task, addr, length)
+        with suppress(KernelError):
+            mmap_calls.mlockall(world.machine, world.task(thread), args[0])
 
     thread.at_end = locked
 
@@ -190,10 +187,7 @@ def mlockall(world: World, thread: Thread, args: Args) -> None:
 def munlockall(world: World, thread: Thread, _: Args) -> None:
     """munlockall()."""
     if _is_known(thread):
-        task = world.task(thread)
-        for vma in list(task.mm.vmas):
-            addr, length = vma.start << PAGE_SHIFT, vma.nr << PAGE_SHIFT
-            mmap_calls.munlock(world.machine, task, addr, length)
+        mmap_calls.munlockall(world.machine, world.task(thread))
 
 
 def process_madvise(world: World, thread: Thread, args: Args) -> int | None:

@@ -197,6 +197,8 @@ class Scope:
             key = self.regions.declare(task, name)
             if size is not None:
                 self.sizes[key] = pages_of(size) << PAGE_SHIFT
+        if op == "unlink":
+            self.files.discard(str(step.get("file")))
         if op == "exit":
             self.exited |= {task, *self.regions.threads_of(task)}
         if op in ("fork", "clone") and isinstance(name, str):

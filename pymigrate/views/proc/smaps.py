@@ -39,6 +39,7 @@ _FLAGS = (
     (Vm.RAND_READ, "rr"),
     (Vm.DONTCOPY, "dc"),
     (Vm.DONTEXPAND, "de"),
+    (Vm.LOCKONFAULT, "lf"),
     (Vm.ACCOUNT, "ac"),
     (Vm.HUGETLB, "ht"),
     (0, "sd"),  # all are new to whoever watches soft-dirty bits

@@ -3,6 +3,7 @@
 Settings that are not simulated have the value that they have at boot.
 """
 
+from pymigrate.mm.calls import ksm
 from pymigrate.mm.frames.watermarks import min_free_kbytes
 from pymigrate.mm.spaces.hugetlb_pool import nr_free
 from pymigrate.mm.state.machine import Machine
@@ -29,6 +30,7 @@ def kernel_mm_dir(machine: Machine) -> Dir:
         "hugepages": dir_of(
             {"hugepages-2048kB": Dir(lambda: _pool(machine)), "hugepages-1048576kB": _gigantic()}
         ),
+        "ksm": Dir(lambda: _ksm(machine)),
         "numa": dir_of({"demotion_enabled": _setting(machine, "demotion_enabled")}),
     }
     if machine.release.weighted_interleave:
@@ -40,23 +42,35 @@ def kernel_mm_dir(machine: Machine) -> Dir:
     return dir_of(entries)
 
 
+def _ksm(machine: Machine) -> Entries:
+    """What ksmd has merged, and how it is told to."""
+    knobs = ("run", "merge_across_nodes", "max_page_sharing")
+    counts = ksm.state(machine)._asdict()
+    return {
+        **{name: _setting(machine, f"ksm/{name}") for name in knobs},
+        **{name: file_of(number) for name, number in counts.items()},
+    }
+
+
 def sysctl_dir(machine: Machine) -> Dir:
     """/proc/sys."""
     balancing = ("numa_balancing", "numa_balancing_promote_rate_limit_MBps")
     kernel: Entries = {name: _setting(machine, name) for name in balancing}
     kernel["osrelease"] = file_of(release_of(machine))
     vm: Entries = {
-        "zone_reclaim_mode": file_of(0),
+        "zone_reclaim_mode": _setting(machine, "zone_reclaim_mode"),
         "numa_stat": file_of(1),
-        "stat_interval": file_of(1),
+        "stat_interval": _setting(machine, "stat_interval"),
         "nr_hugepages": _setting(machine, "nr_hugepages"),
         "nr_hugepages_mempolicy": _setting(machine, "nr_hugepages"),
-        "nr_overcommit_hugepages": file_of(0),
+        "nr_overcommit_hugepages": _setting(machine, "nr_overcommit_hugepages"),
         "compact_memory": File(None),
         "drop_caches": File(None),
         "min_free_kbytes": File(lambda: f"{min_free_kbytes(machine)}\n"),
         "numa_zonelist_order": file_of("Node"),
     }
+    if machine.release.has_enable_soft_offline:
+        vm["enable_soft_offline"] = _setting(machine, "enable_soft_offline")
     compaction = "compact_unevictable_allowed", "compaction_proactiveness", "extfrag_threshold"
     vm |= {name: _setting(machine, name) for name in compaction}
     return dir_of({"kernel": dir_of(kernel), "vm": dir_of(vm)})
@@ -96,7 +110,7 @@ def _pool(machine: Machine) -> Entries:
     return {
         "nr_hugepages": file_of(total),
         "nr_hugepages_mempolicy": file_of(total),
-        "nr_overcommit_hugepages": file_of(0),
+        "nr_overcommit_hugepages": file_of(machine.nr_overcommit_huge_pages),
         "free_hugepages": file_of(nr_free(machine)),
         "resv_hugepages": file_of(machine.resv_huge_pages),
         "surplus_hugepages": file_of(sum(pool.surplus for pool in pools)),

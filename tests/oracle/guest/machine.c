@@ -28,6 +28,13 @@ static const struct { const char *name, *path, *first; } settings[] = {
 	{ "thp_defrag", THP "defrag", "madvise" },
 	{ "compact_unevictable_allowed", "/proc/sys/vm/compact_unevictable_allowed", "1" },
 	{ "extfrag_threshold", "/proc/sys/vm/extfrag_threshold", "500" },
+	{ "nr_overcommit_hugepages", "/proc/sys/vm/nr_overcommit_hugepages", "0" },
+	{ "enable_soft_offline", "/proc/sys/vm/enable_soft_offline", "1" },
+	{ "stat_interval", "/proc/sys/vm/stat_interval", "1" },
+	{ "zone_reclaim_mode", "/proc/sys/vm/zone_reclaim_mode", "0" },
+	{ "ksm/run", KSM "run", "2" },
+	{ "ksm/merge_across_nodes", KSM "merge_across_nodes", "1" },
+	{ "ksm/max_page_sharing", KSM "max_page_sharing", "256" },
 	{ "drop_caches", "/proc/sys/vm/drop_caches", NULL },
 	{ "compact_memory", "/proc/sys/vm/compact_memory", NULL },
 	{ "nr_hugepages", "/proc/sys/vm/nr_hugepages", NULL },
@@ -129,10 +136,29 @@ long cpuset_set(const char *cpuset)
 	return result ? result : cpuset_file(cpuset, "mems", arg("mems"));
 }
 
+static void enable_below(const char *cpuset)    /* version 2: cpusets may be made below its parent */
+{
+	char path[256];
+	const char *slash = strrchr(cpuset, '/');
+
+	if (!slash || !has_cgroup2) return;
+	snprintf(path, sizeof path, CGROUPS "/%.*s/cgroup.subtree_control", (int)(slash - cpuset), cpuset);
+	write_file(path, "+cpuset");
+}
+
+long cpuset_remove(void)
+{
+	char path[256];
+
+	snprintf(path, sizeof path, CGROUPS "/%s", arg("cpuset"));
+	return rmdir(path) < 0 ? -errno : 0;
+}
+
 long cpuset_create(void)
 {
 	char path[256];
 
+	enable_below(arg("cpuset"));
 	snprintf(path, sizeof path, CGROUPS "/%s", arg("cpuset"));
 	if (mkdir(path, 0755) < 0) return -errno;
 	snprintf(cpusets[nr_cpusets++], sizeof *cpusets, "%s", arg("cpuset"));
@@ -243,6 +269,21 @@ int file_named(const char *name)
 	return -1;
 }
 
+long unlink_file(const char *name)      /* nobody has it open afterwards */
+{
+	for (int i = 0; i < nr_files; i++) {
+		if (strcmp(files[i].name, name)) continue;
+		if (unlink(files[i].path) < 0) return -errno;
+		for (int j = 0; j < nr_tasks; j++)
+			if (tasks[j].alive && tasks[j].tgid == tasks[j].pid) sys(&tasks[j], SYS_close, files[i].fd);
+		close(files[i].fd);
+		files[i].name[0] = 0;
+		files[i].fd = -1;
+		return 0;
+	}
+	return -ENOENT;
+}
+
 void add_file(void)
 {
 	struct file *f = &files[nr_files++];
@@ -331,7 +372,7 @@ void clean_up(void)
 	for (int i = nr_tasks - 1; i >= 0; i--) reap(&tasks[i]);
 	while (waitpid(-1, NULL, WNOHANG | __WALL) > 0);
 	for (int i = 0; i < nr_files; i++) { close(files[i].fd); unlink(files[i].path); }
-	for (int i = 0; i < nr_cpusets; i++) {
+	for (int i = nr_cpusets - 1; i >= 0; i--) {
 		snprintf(path, sizeof path, CGROUPS "/%s", cpusets[i]);
 		for (int tries = 0; tries < 50 && rmdir(path) < 0 && errno == EBUSY; tries++) usleep(10000);
 	}

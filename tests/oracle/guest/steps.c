@@ -1,6 +1,7 @@
 /* The steps, each a function; the rest of its answer's line is what it prints. */
 #include "agent.h"
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #define SET_MEMPOLICY_HOME_NODE 450
@@ -85,6 +86,27 @@ static void do_mremap(void)
 		result = sys(t, SYS_mremap, old, len, size, flags, r->addr);
 	if (result >= 0 || result <= -4096) name_region(r, result, size);
 	print_result(result < 0 && result > -4096 ? result : 0);
+}
+
+static void do_ftruncate(void) { print_result(sys(t, SYS_ftruncate, file_named(arg("file")), number("size", 0))); }
+static void do_punch_hole(void) { print_result(sys(t, SYS_fallocate, file_named(arg("file")), 3, number("offset", 0), number("length", 0))); }
+static void do_unlink(void) { print_result(unlink_file(arg("file"))); }
+static void do_mlockall(void) { print_result(sys(t, SYS_mlockall, number("flags", 0))); }
+static void do_munlockall(void) { print_result(sys(t, SYS_munlockall)); }
+static void do_setresuid(void) { print_result(sys(t, SYS_setresuid, number("ruid", -1), number("euid", -1), number("suid", -1))); }
+static void do_prctl(void) { print_result(sys(t, SYS_prctl, PR_SET_DUMPABLE, number("dumpable", 1), 0, 0, 0)); }
+
+static void do_capset(void)             /* what it drops it has no more: effective, permitted, inheritable */
+{
+	uint32_t *header = (uint32_t *)ARGUMENTS, *data = header + 2;
+	unsigned long dropped = number("caps", 0);
+	long result;
+
+	header[0] = 0x20080522;         /* _LINUX_CAPABILITY_VERSION_3 */
+	header[1] = 0;
+	result = sys(t, SYS_capget, (long)header, (long)data);
+	for (int i = 0; i < 6; i++) data[i] &= ~(uint32_t)(dropped >> i / 3 * 32);
+	print_result(result < 0 ? result : sys(t, SYS_capset, (long)header, (long)data));
 }
 
 static void do_munmap(void) { print_result(sys(t, SYS_munmap, addr, len)); }
@@ -235,6 +257,7 @@ static void do_move_pages(void)
 
 static void do_cpuset_create(void) { print_result(cpuset_create()); }
 static void do_cpuset_set(void) { print_result(cpuset_set(arg("cpuset"))); }
+static void do_cpuset_remove(void) { print_result(cpuset_remove()); }
 static void do_cpuset_attach(void) { print_result(attach(arg("cpuset"), t)); }
 static void do_sysctl(void) { print_result(set_setting(arg("name"), arg("value"), arg("node"))); }
 static void do_reclaim(void) { print_result(reclaim(t)); }
@@ -249,6 +272,9 @@ static void do_vmstat(void) { print_counters(); }
 enum { TASK = 1, REGION = 2 };          /* what a step cannot do without */
 static const struct { const char *op; void (*run)(void); int needs; } steps[] = {
 	{ "mmap", do_mmap, TASK }, { "munmap", do_munmap, TASK | REGION },
+	{ "ftruncate", do_ftruncate, TASK }, { "punch_hole", do_punch_hole, TASK }, { "unlink", do_unlink, TASK },
+	{ "mlockall", do_mlockall, TASK }, { "munlockall", do_munlockall, TASK }, { "setresuid", do_setresuid, TASK },
+	{ "prctl", do_prctl, TASK }, { "capset", do_capset, TASK }, { "cpuset_remove", do_cpuset_remove, 0 },
 	{ "mremap", do_mremap, TASK | REGION },
 	{ "mprotect", do_mprotect, TASK | REGION }, { "madvise", do_madvise, TASK | REGION },
 	{ "touch", do_touch, TASK | REGION }, { "mlock", do_mlock, TASK | REGION },

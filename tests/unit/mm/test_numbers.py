@@ -40,7 +40,6 @@ balance.placement: NO_CPUPID=-1 _SLOTS=10 _THRESHOLD=7 _ACTIVE_NODE_FRACTION=3
 balance.placement: _RETRY_MAX=1000 _RETRY_PART=16
 balance.scan: TICK=4 _MAX_SCAN_WINDOW=2560 _VIRTUAL=8 _PID_RESET=4 _TRIED_FIRST=2
 base.pageblock: PAGEBLOCK_ORDER=9 PAGEBLOCK_NR=512
-calls.ksm: MAX_PAGE_SHARING=256
 compact.compaction: COSTLY_ORDER=3 _CHECKED_ORDER=3
 compact.control: CLUSTER=32 WHOLE_ZONE=-1
 compact.direct: MAX_COMPACT_RETRIES=16
@@ -67,7 +66,8 @@ OLD = """absent_anon_is_efault prot_none_is_absent weighted_interleave balancing
     second_sighting_fails folios_not_pages populate_stops_at_hole lru_gen split_drops_zeroed
     splits_partially_mapped mprotect_needs_dirty hugetlb_restores_reserve hmat_adistance
     damon_migrates batches_flush scans_shared reclaim_swappiness cpuset_v1 interleave_index_bits
-    pagevec_size removes_rmap_in_batches migrated_thp_stays_mlocked"""
+    has_enable_soft_offline pagevec_size removes_rmap_in_batches migrated_thp_stays_mlocked
+    migrates_unlocked"""
 OFF = """absent_anon_is_efault prot_none_is_absent mprotect_needs_dirty cpuset_v1
     migrated_thp_stays_mlocked"""
 NEW = """merges_unfaulted_neighbour counts_proactive huge_zero_becomes_thp cpuset_may_be_emptied
@@ -98,7 +98,13 @@ BEGINNINGS = {
         "split_us": 100,
         "hint_fault_us": 1,
     },
-    "Machine": {"next_pid": 1000, "next_id": 1, "next_region": 0x200004000},
+    "Machine": {
+        "next_pid": 1000,
+        "next_id": 1,
+        "next_region": 0x200004000,
+        "can_soft_offline": True,
+    },
+    "KsmKnobs": {"merge_across_nodes": 1, "max_page_sharing": 256},
     "NumaKnobs": {
         "scan_delay_ms": 1000,
         "scan_period_min_ms": 1000,

@@ -21,6 +21,7 @@ from pymigrate.mm.state.node import (
     Device,
     Driver,
     HugePool,
+    KsmKnobs,
     LruBatch,
     MemoryFailures,
     Node,
@@ -67,7 +68,7 @@ def full_machine() -> Machine:
     node, mm = _full_node(), _full_mm()
     pages, policies = RunMap([PteRun(3, 1, (1,))]), RunMap([PolicyRun(3, 4, POLICY)])
     resv = RunMap([Extent(1024, 512)])
-    space = AddressSpace(8, "naïve file", "ext4", 4097, 6, pages, policies, (1, 2, 3), resv)
+    space = AddressSpace(8, "naïve file", "ext4", 4097, 6, pages, policies, (1, 2, 3), resv, True)
     other_mm = Mm(1, 1)
     other = Task(3, "b", "b", 0, Cpumask.of(1), other_mm, Nodemask.of(1))
     thread = Task(4, "c", "b", 0, Cpumask.of(1), other_mm, Nodemask.of(1), thread_of=3)
@@ -107,6 +108,9 @@ def full_machine() -> Machine:
         max_ptes_none=511,
         defrag="never",
         compact_knobs=CompactKnobs(0, 1, 2),
+        nr_overcommit_huge_pages=5,
+        ksm_knobs=KsmKnobs(1, 0, 3),
+        can_soft_offline=False,
         allocations={"x": Allocation(3, 2, (16, 64))},
         costs=Costs(*[1 / (3 + i) for i in range(len(Costs._fields))]),
         numa_knobs=NumaKnobs(1, 2, 3, 4, 5, 6),
@@ -144,7 +148,19 @@ def _full_mm() -> Mm:
     ]
     tables, resv = RunMap([Extent(512, 1024)]), RunMap([Extent(1024, 512)])
     return Mm(
-        2, 11, vmas, table, tables, resv, (17, 19), 23, NumaMm(4, 5, 6), Inserted(3), True, (1, 5)
+        2,
+        11,
+        vmas,
+        table,
+        tables,
+        resv,
+        (17, 19),
+        23,
+        NumaMm(4, 5, 6),
+        Inserted(3),
+        8192,
+        True,
+        (1, 5),
     )
 
 

@@ -28,7 +28,6 @@ def test_files_that_act(path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/proc/sys/vm/zone_reclaim_mode",
         "/proc/vmstat",
         "/sys/devices/system/node/node1/meminfo",
         "/sys/devices/system/node/online",
