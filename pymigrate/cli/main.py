@@ -27,6 +27,7 @@ MODULES = {
     "check": "Check what is claimed of the machine.",
     "cma": "Allocate memory in one piece.",
     "compact": "Compact the memory of a node, or of all.",
+    "compare": "Compare variants of a scenario.",
     "completion": "Print a script that completes commands in a shell.",
     "cpuset": "Make and change cpusets.",
     "doctor": "Look for what is broken in the stored machine.",
@@ -68,8 +69,8 @@ MODULES = {
 GROUPS = {
     "Start": "scenarios boot status run capture doctor",
     "Look": """
-        show ps numa_maps vmstat placement page cat explain plan accesses check trace tiers
-        buddyinfo pagetypeinfo extfrag
+        show ps numa_maps vmstat placement page cat explain plan compare accesses check trace
+        tiers buddyinfo pagetypeinfo extfrag
     """,
     "Move pages": "migratepages move_pages mbind balance damon migrate_driver",
     "Policies and tasks": """

@@ -28,10 +28,11 @@ MAY_IMPORT = {
     "scenario": ENGINE | {"tools", "interface", "arguments", "claims"},
     "store": ENGINE,
     "plan": OUTER - {"scenario"},
+    "compare": OUTER - {"store"},
     "holder": BASE,
     "session": OUTER | {"holder"},
     "native": OUTER | {"session", "holder"},
-    "cli": OUTER | {"session", "capture", "native", "plan"},
+    "cli": OUTER | {"session", "capture", "native", "plan", "compare"},
     "capture": ENGINE | {"views", "scenario"},  # what others use is what a boot leaves free
     "api": OUTER | {"session", "holder", "plan"},
     "pytest_plugin": frozenset({"api", "errors"}),
@@ -54,6 +55,7 @@ LAYERS = {
         text record spec steps read boot
     """.split(),
     "pymigrate.claims": "parse sources judge".split(),
+    "pymigrate.compare": "variants outcome sweep".split(),
     "pymigrate.views": "columns entries pages proc sysfs told why pictures tree".split(),
     "pymigrate.native": """
         abi hostmem support libc seccomp sync tracee remake world calls vdso report tracer lender
@@ -77,7 +79,7 @@ LIBRARIES = {
     "platformdirs": {"cli", "session"},
     "pydantic": {"scenario"},
     "pydantic_core": {"scenario"},
-    "yaml": {"scenario"},
+    "yaml": {"scenario", "pymigrate.compare.variants"},
 }
 
 PURE = {"mm", "syscalls", "tools", "views"}

@@ -1,0 +1,74 @@
+"""Variants of a scenario, and what comes of each."""
+
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+
+from pymigrate.compare.outcome import outcome
+from pymigrate.compare.sweep import outcomes
+from pymigrate.compare.variants import Variant, policy, setting, shard, sweep
+
+TEXT = """\
+machine:
+  nodes:
+    0: {cpus: "0-1", memory: 512MiB}
+    1: {cpus: "2-3", memory: 512MiB}
+tasks:
+  db:
+    cpus: "0"
+    memory: [{as: heap, kind: heap, size: 4MiB}]
+    access: [{region: heap, rate: 1000}]
+steps:
+  - {op: migrate_pages, task: db, from: "0", to: "1"}
+"""
+PLAIN = TEXT[: TEXT.index("steps:")]
+BIND = sweep([policy("db=bind:0"), policy("db=bind:1")])
+
+
+def test_changes_of_one_key_are_its_values_and_keys_multiply() -> None:
+    found = sweep([policy("db=bind:0"), setting("kernel=6.1"), policy("db=interleave:0,1")])
+    assert [variant.name for variant in found] == [
+        "tasks.db.mempolicy=bind:0 kernel=6.1",
+        "tasks.db.mempolicy=interleave:0,1 kernel=6.1",
+    ]
+
+
+def test_shards_have_each_variant_once() -> None:
+    found = sweep([setting(f"machine.seed={nr}") for nr in range(5)])
+    parts = shard(found, 1, 2) + shard(found, 2, 2)
+    assert sorted(parts) == sorted(found)
+    with pytest.raises(ValueError, match="no shard 3/2"):
+        shard(found, 3, 2)
+
+
+def test_a_policy_places_what_its_task_touches() -> None:
+    here, there = outcomes(PLAIN, BIND)
+    assert (here.pages, here.local, here.distance) == ({"0": 1024, "1": 0}, 1.0, 10.0)
+    assert (there.pages, there.local, there.distance) == ({"0": 0, "1": 1024}, 0.0, 20.0)
+
+
+def test_steps_are_executed_and_take_time() -> None:
+    row = outcome(TEXT, Variant())
+    assert row.pages == {"0": 0, "1": 1024}
+    assert (row.counters or {})["pgmigrate_success"] == 1024
+    assert row.time_us is not None
+    assert row.time_us > 0
+
+
+def test_a_variant_that_is_wrong_is_a_row_that_says_why() -> None:
+    (row,) = outcomes(PLAIN, sweep([policy("nobody=bind:0")]))
+    assert row.wrong == "tasks.nobody.mempolicy=bind:0: there is no task 'nobody'"
+
+
+def test_processes_give_the_rows_that_one_gives() -> None:
+    with ProcessPoolExecutor(2, get_context("spawn")) as executor:
+        found = sorted(outcomes(PLAIN, BIND, executor))
+    assert found == sorted(outcomes(PLAIN, BIND))
+    assert pickle.loads(pickle.dumps(found)) == found
+
+
+def test_what_is_done_is_not_repeated() -> None:
+    (row,) = outcomes(PLAIN, BIND, done={BIND[0].name})
+    assert row.variant == BIND[1].name
