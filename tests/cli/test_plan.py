@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tests.cli.conftest import Shell
+from tests.cli.conftest import SCENARIO, Shell
 from tests.cli.traced import WHY
 
 
@@ -62,8 +62,11 @@ def test_policy_and_offlined_node(shell: Shell) -> None:
     ("line", "error"),
     [
         ("plan --to 1", "expected one of PID, --cpuset NAME and --offline NODE"),
-        ("plan a", "expected --to NODES, or else --mbind or --offline"),
-        ("plan a --to 1 --mbind bind:1", "expected --to NODES, or else --mbind or --offline"),
+        ("plan a", "expected --to NODES, or else --mbind, --offline or --balance"),
+        (
+            "plan a --to 1 --mbind bind:1",
+            "expected --to NODES, or else --mbind, --offline or --balance",
+        ),
         ("plan a --mbind bind:1 --from 0", "--from goes with PID and --to"),
         ("plan a --to 7", "<7> is invalid"),
         ("plan a --mbind bound:1", "is not a mode"),
@@ -78,6 +81,7 @@ def test_wrong_usage(shell: Shell, line: str, error: str) -> None:
 @pytest.mark.parametrize(
     ("line", "error"),
     [
+        ("plan c --balance", "there is no process called c"),
         ("plan c --to 1", "there is no process called c"),
         ("plan --cpuset nosuch --to 1", "there is no cpuset nosuch"),
         ("plan --offline 3", "node 3 has no memory"),
@@ -104,6 +108,20 @@ def test_chunks_that_cannot_be_so_short(shell: Shell) -> None:
     error = shell.err("plan a --to 1 --max-pause 1us")
     assert error.startswith("pymigrate: a folio of 4 KiB waits up to")
     assert error.endswith("longer than the pause may be\n")
+
+
+def test_pages_go_to_where_they_are_used(shell: Shell) -> None:
+    assert shell.err("plan --balance") == (
+        "pymigrate: no task declares its accesses (access: of the scenario)\n"
+    )
+    task = '    cpus: "0-1"\n'
+    access = "    access: [{region: heap, rate: 100}]\n"
+    shell.boot(SCENARIO.replace(task, task + access))
+    assert shell.out("plan a --balance").splitlines()[:3] == [
+        "plan: pages of process 100 to the nodes that access them",
+        "moves: 2 pages (8 KiB)",
+        "  100 heap: N0 24 KiB -> 32 KiB, N1 8 KiB -> 0",
+    ]
 
 
 def test_emitted_commands(shell: Shell) -> None:

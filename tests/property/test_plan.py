@@ -14,6 +14,7 @@ from pymigrate.mm.base.vmstat import EVENTS
 from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Nodemask
 from pymigrate.plan import goal
+from pymigrate.plan.balance import make_balanced
 from pymigrate.plan.calls import Call, MovePages
 from pymigrate.plan.calls import make as make_call
 from pymigrate.plan.chunks import PlanError, make_chunked
@@ -54,6 +55,14 @@ def goal_of(machine: Machine, number: int, uid: int) -> Goal:
     return goal.to_nodes(machine, uid, task, machine.memory_nodes if kind == 3 else None, some)
 
 
+def planned(machine: Machine, number: int, limits: Limits, uid: int) -> Plan:
+    """The plan of one of the goals, or of balancing."""
+    if number % 7 == 6 and any(task.accesses for task in machine.processes):
+        return make_balanced(machine, uid, machine.processes, limits)
+    wanted = goal_of(machine, number, uid)
+    return make_chunked(machine, wanted, limits) if limits.are_set else make_plan(machine, wanted)
+
+
 def execute(machine: Machine, uid: int, call: Call) -> None:
     """Make one call of a plan as a program would: move_pages() page by page."""
     if not isinstance(call, MovePages):
@@ -86,10 +95,7 @@ def comes_true(text: str, number: int, limits: Limits, uid: int) -> Plan | None:
     try:
         for step in scenario.steps:
             runner.step(step)
-        wanted = goal_of(machine, number, uid)
-        plan = (
-            make_chunked(machine, wanted, limits) if limits.are_set else make_plan(machine, wanted)
-        )
+        plan = planned(machine, number, limits, uid)
     except (UnsupportedError, PlanError, KernelError):
         return None
     before, was = dict(machine.counters), places(machine)
@@ -101,8 +107,7 @@ def comes_true(text: str, number: int, limits: Limits, uid: int) -> Plan | None:
         refused = error.errno
     assert refused == (plan.refused and plan.refused.errno), where
     counted = machine.counters.delta(before, EVENTS)
-    planned = {name: nr for name, nr in plan.counters.items() if name in EVENTS}
-    assert counted == planned, where
+    assert counted == {k: nr for k, nr in plan.counters.items() if k in EVENTS}, where
     for row in plan.nodes:
         assert machine.nodes[row.node].nr_free == row.free_after, where
     now = places(machine)
@@ -130,7 +135,9 @@ def layouts(draw: Callable[[st.SearchStrategy[Any]], Any]) -> str:
     lines = [f"kernel: '{kernel}'", "machine:", f"  thp: {thp}", "  nodes:"]
     lines += ["    0: {cpus: '0', memory: 64MiB}", f"    1: {{memory: 32MiB, cache: {cache}}}"]
     lines += ["    2: {cpus: '1-3', memory: 64MiB}", "files:", "  f: {size: 1MiB, fs: ext4}"]
-    lines += ["tasks:", "  a:", "    cpus: '0'", "    uid: 1000", "    memory:"]
+    lines += ["tasks:", "  a:", "    cpus: '0'", "    uid: 1000"]
+    at = len(lines)
+    lines.append("    memory:")
     steps = []
     for i in range(draw(st.integers(1, 4))):
         kind = draw(
@@ -153,12 +160,17 @@ def layouts(draw: Callable[[st.SearchStrategy[Any]], Any]) -> str:
             steps.append(pin | {"kind": way})
     if draw(st.booleans()):
         lines += ["  b:", "    cpus: '1'", "    memory:", "      - {as: r0, shared: a.r0}"]
+        lines.append("    access: [{region: r0, rate: 20, hot: 0.6, hot_rate: 0.9}]")
     if draw(st.booleans()):
         steps += [
             {"op": "fork", "task": "a", "as": "child"},
             {"op": "touch", "task": "a", "at": "r0"},
         ]
         steps[-1]["length"] = 4096
+    lines.insert(
+        at,
+        f"    access: [{{region: r0, rate: {draw(st.integers(1, 50))}, hot: 0.3, hot_rate: 0.5}}]",
+    )
     return "\n".join([*lines, f"steps: {json.dumps(steps)}", ""])
 
 

@@ -9,6 +9,7 @@ from pymigrate.cli.common import Options, common_options, find_task
 from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Nodemask
 from pymigrate.plan import goal, text
+from pymigrate.plan.balance import make_balanced
 from pymigrate.plan.chunks import make_chunked
 from pymigrate.plan.emit import emit
 from pymigrate.plan.goal import parse_rate, parse_time
@@ -23,6 +24,7 @@ from pymigrate.tools.nodestring import RefusedError, parse_nodestring
 @click.option("--mbind", "policy", metavar="POLICY:NODES", help="Give all its memory a policy.")
 @click.option("--cpuset", metavar="NAME", help="Not a process: let a cpuset have the nodes --to.")
 @click.option("--offline", type=int, metavar="NODE", help="Take this node's memory away.")
+@click.option("--balance", is_flag=True, help="Each page to where it is used, by `access:`.")
 @click.option("--max-pause", metavar="TIME", help="Cut it into calls that take no longer: 20ms.")
 @click.option("--limit", metavar="SIZE/s", help="Move no more than that in a second: 2GiB/s.")
 @click.option(
@@ -40,29 +42,37 @@ def command(
     policy: str | None,
     cpuset: str | None,
     offline: int | None,
+    balance: bool,
     max_pause: str | None,
     limit: str | None,
     language: str | None,
 ) -> None:
     """Say what moving memory would do: what moves, what stays, whether it fits, how long it takes.
 
-    The pages of process PID go to the nodes --to, or follow a policy; nothing is changed. Times
+    The pages of process PID go to the nodes --to, follow a policy, or go to where they are used
+    (without PID: those of all); nothing is changed. Times
     are estimated by a model and printed as ranges, from half to double.
     """
-    asked = [what for what in (policy, cpuset, offline) if what is not None]
-    if len(asked) > 1 or (pid is not None) != (cpuset is None and offline is None):
+    asked = [what for what in (policy, cpuset, offline, balance or None) if what is not None]
+    has_pid = pid is not None or balance
+    if len(asked) > 1 or has_pid != (cpuset is None and offline is None):
         raise click.UsageError("expected one of PID, --cpuset NAME and --offline NODE")
-    if (to is None) != (policy is not None or offline is not None):
-        raise click.UsageError("expected --to NODES, or else --mbind or --offline")
+    if (to is None) != (policy is not None or offline is not None or balance):
+        raise click.UsageError("expected --to NODES, or else --mbind, --offline or --balance")
     if source is not None and (asked or to is None):
         raise click.UsageError("--from goes with PID and --to")
     limits = _limits(max_pause, limit)
     with options.session() as machine:
-        wanted = _goal(machine, options, pid, to, source, policy, cpuset, offline)
-        if limits.are_set:
-            plan = make_chunked(machine, wanted, limits)
+        if balance:
+            tasks = [find_task(machine, pid)] if pid else machine.processes
+            plan = make_balanced(machine, options.uid, tasks, limits)
         else:
-            plan = make_plan(machine, wanted)
+            wanted = _goal(machine, options, pid, to, source, policy, cpuset, offline)
+            plan = (
+                make_chunked(machine, wanted, limits)
+                if limits.are_set
+                else make_plan(machine, wanted)
+            )
         if language is not None:
             if plan.refused:
                 raise plan.refused
