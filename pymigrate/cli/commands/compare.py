@@ -34,7 +34,7 @@ def command(
     """Compare variants of SCENARIO: what comes of each, once its steps are done.
 
     An option that is repeated varies what it sets; several multiply. The best local share,
-    distance and time are marked with `*`.
+    distance and time are marked with `*`, of variants that nothing was refused to.
     """
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
@@ -73,9 +73,10 @@ def _parsed(parse: Callable[[str], Change], texts: tuple[str, ...]) -> list[Chan
 
 def _table(rows: list[Outcome]) -> str:
     nodes = sorted({nid for row in rows for nid in row.pages or ()}, key=int)
-    local = _best(max, [row.local for row in rows])
-    far = _best(min, [row.distance for row in rows])
-    time = _best(min, [row.time_us for row in rows])
+    done = [row for row in rows if not (row.refused or row.oom_kills)]
+    local = _best(max, [row.local for row in done])
+    far = _best(min, [row.distance for row in done])
+    time = _best(min, [row.time_us for row in done])
     head = ["VARIANT", "REFUSED", "OOM", *(f"N{nid}" for nid in nodes)]
     table = [[*head, "LOCAL", "DISTANCE", "TIME/ms"]]
     for row in rows:
@@ -83,9 +84,10 @@ def _table(rows: list[Outcome]) -> str:
             continue
         cells = [row.variant, str(row.refused), str(row.oom_kills)]
         cells += [str((row.pages or {}).get(nid, 0)) for nid in nodes]
-        cells.append(_cell(row.local, local, "{:.1%}"))
-        cells.append(_cell(row.distance, far, "{:.1f}"))
-        table.append([*cells, _cell(row.time_us, time, "{:.3f}", 1e3)])
+        best = (local, far, time) if row in done else (None, None, None)
+        cells.append(_cell(row.local, best[0], "{:.1%}"))
+        cells.append(_cell(row.distance, best[1], "{:.1f}"))
+        table.append([*cells, _cell(row.time_us, best[2], "{:.3f}", 1e3)])
     lines = [line.rstrip() for line in aligned(table, {0})]
     lines += [f"{row.variant}: {row.wrong}" for row in rows if row.wrong is not None]
     return "".join(f"{line}\n" for line in lines)
