@@ -212,7 +212,7 @@ def test_setting_that_only_has_one_value(shell: Shell) -> None:
     """
     outcome = exec_(shell, script)
     assert outcome.stdout == "kept\n0\n"
-    said = "pymigrate: /proc/sys/vm/zone_reclaim_mode is always 0: others are not simulated\n"
+    said = "pymigrate: vm.zone_reclaim_mode is always 0: others are not simulated\n"
     assert said in outcome.stderr
 
 

@@ -101,6 +101,7 @@ class Program:
         self.threads: dict[str, str] = {}  # with their processes
         self.pins: list[Step] = []
         self.steps: list[Step] = []
+        self.files = [*FILES]
         self.made = 0
         self.mmap(self.tasks[0])
 
@@ -138,7 +139,7 @@ class Program:
         """One more step: a call whose arguments are drawn by their kinds."""
         call = CALLS[self.pick([*OFTEN, *CALLS])]
         who = self.pick(self.tasks)
-        if call.op in ("free", "cma_release", "exit", "fork", "clone", "unpin"):
+        if call.op in ("free", "cma_release", "exit", "fork", "clone", "unpin", "unlink"):
             self.special(call.op, who)
             return
         if not self.regions[who] and any(a.kind.name in ("range", "place") for a in call.arguments):
@@ -180,6 +181,8 @@ class Program:
         elif op == "unpin" and self.pins:
             pin = self.pins.pop(self.draw(st.integers(0, len(self.pins) - 1)))
             self.steps.append(pin | {"op": op})
+        elif op == "unlink" and len(self.files) > 1:
+            self.steps.append({"op": op, "task": who, "file": self.files.pop()})
         elif op in ("free", "cma_release"):
             kind = {"free": "alloc", "cma_release": "cma_alloc"}[op]
             if self.names[kind]:
@@ -233,7 +236,7 @@ class Program:
             "flag": lambda: self.chance(2),
             "prot": lambda: self.pick(["rw", "r", "none", "rwx"]),
             "advice": lambda: self.pick([*SIMULATED]),
-            "file": lambda: self.pick([*FILES]),
+            "file": lambda: self.pick(self.files),
             "driver": lambda: self.pick([*DRIVERS]),
             "name": lambda: self.pick(["gpu", "npu", "ram"]),
             "numbers": lambda: [self.pick([0, 1, 2, 3]) for _ in range(self.pick([1, 2, 3]))],

@@ -128,7 +128,12 @@ def apply(world: World, caller: Task, path: str, data: bytes) -> None:
         return
     action, match = found
     world.sync_all()
-    action(Write(world.machine, caller, match, text))
+    try:
+        action(Write(world.machine, caller, match, text))
+    except KernelError as error:
+        if error.why.endswith("not simulated"):
+            world.say(error.why)
+        raise
 
 
 def _keep(world: World, path: str, text: str) -> None:

@@ -189,7 +189,7 @@ def test_a_policy_of_all_mappings_of_an_excerpt_is_not_the_tasks(root: Path) -> 
     [
         ("proc/sys/vm/zone_reclaim_mode", "1\n", "proc/sys/vm/zone_reclaim_mode is 1, here 0"),
         ("proc/sys/vm/swappiness", "9\n", "proc/sys/vm: not taken over: swappiness"),
-        ("sys/kernel/mm/ksm/run", "1\n", "sys/kernel/mm/ksm: not taken over: run"),
+        ("sys/kernel/mm/ksm/run", "1\n", "sys/kernel/mm/ksm/run is 1, here 0"),
     ],
 )
 def test_settings_that_are_not_simulated_so_are_noted(
