@@ -100,7 +100,8 @@ LED_ON = {"help": "--help", "version": "--version", "list": "scenarios, and ps"}
 INTERRUPTED = 130
 EXIT_CODES = {
     0: "Done. Pages may have stayed, as with the real call.",
-    1: "Refused by the simulated kernel; or an argument that numactl's programs refuse.",
+    1: "Refused by the simulated kernel; a claim that does not hold; or an argument that"
+    " numactl's programs refuse.",
     2: "Wrong usage, a wrong scenario, or something that is not simulated.",
     3: "The state file cannot be used: it holds another scenario, the scenario was edited, it is"
     " damaged, or of another version.",

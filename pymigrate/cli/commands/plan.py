@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import click
 
 from pymigrate.arguments import parse_mode
@@ -13,7 +15,7 @@ from pymigrate.plan.balance import make_balanced
 from pymigrate.plan.chunks import make_chunked
 from pymigrate.plan.emit import emit
 from pymigrate.plan.goal import parse_rate, parse_time
-from pymigrate.plan.plan import Goal, Limits, make_plan
+from pymigrate.plan.plan import Goal, Limits, Plan, make_plan
 from pymigrate.tools.nodestring import RefusedError, parse_nodestring
 
 
@@ -36,43 +38,23 @@ from pymigrate.tools.nodestring import RefusedError, parse_nodestring
 @common_options(calls=True)
 def command(
     options: Options,
-    pid: str | None,
-    to: str | None,
-    source: str | None,
-    policy: str | None,
-    cpuset: str | None,
-    offline: int | None,
-    balance: bool,
+    /,
     max_pause: str | None,
     limit: str | None,
     language: str | None,
+    **asked: Any,
 ) -> None:
     """Say what moving memory would do: what moves, what stays, whether it fits, how long it takes.
 
     The pages of process PID go to the nodes --to, follow a policy, or go to where they are used
-    (without PID: those of all); nothing is changed. Times
-    are estimated by a model and printed as ranges, from half to double.
+    (without PID: those of all); nothing is changed. Times are estimated by a model and printed as
+    ranges, from half to double.
     """
-    asked = [what for what in (policy, cpuset, offline, balance or None) if what is not None]
-    has_pid = pid is not None or balance
-    if len(asked) > 1 or has_pid != (cpuset is None and offline is None):
-        raise click.UsageError("expected one of PID, --cpuset NAME and --offline NODE")
-    if (to is None) != (policy is not None or offline is not None or balance):
-        raise click.UsageError("expected --to NODES, or else --mbind, --offline or --balance")
-    if source is not None and (asked or to is None):
-        raise click.UsageError("--from goes with PID and --to")
+    question = Question(**asked)
+    question.check()
     limits = _limits(max_pause, limit)
     with options.session() as machine:
-        if balance:
-            tasks = [find_task(machine, pid)] if pid else machine.processes
-            plan = make_balanced(machine, options.uid, tasks, limits)
-        else:
-            wanted = _goal(machine, options, pid, to, source, policy, cpuset, offline)
-            plan = (
-                make_chunked(machine, wanted, limits)
-                if limits.are_set
-                else make_plan(machine, wanted)
-            )
+        plan = _answer(machine, options, question, limits)
         if language is not None:
             if plan.refused:
                 raise plan.refused
@@ -83,31 +65,53 @@ def command(
         raise click.exceptions.Exit(1)
 
 
-def _goal(
-    machine: Machine,
-    options: Options,
-    pid: str | None,
-    to: str | None,
-    source: str | None,
-    policy: str | None,
-    cpuset: str | None,
-    offline: int | None,
-) -> Goal:
-    """What the options ask for."""
-    if offline is not None:
-        return goal.without_node(machine, options.uid, offline)
-    if cpuset is not None:
-        name = "" if cpuset == "/" else cpuset
-        return goal.to_mems(machine, options.uid, name, _nodes(machine, str(to)))
-    task = machine.process_of(find_task(machine, str(pid)))
-    if policy is not None:
+class Question(NamedTuple):
+    """What is to move, and where to, as the options say it."""
+
+    pid: str | None
+    to: str | None
+    source: str | None
+    policy: str | None
+    cpuset: str | None
+    offline: int | None
+    balance: bool
+
+    def check(self) -> None:
+        """Raises UsageError for options that do not go together."""
+        others = (self.policy, self.cpuset, self.offline, self.balance or None)
+        asked = [what for what in others if what is not None]
+        has_pid = self.pid is not None or self.balance
+        if len(asked) > 1 or has_pid != (self.cpuset is None and self.offline is None):
+            raise click.UsageError("expected one of PID, --cpuset NAME and --offline NODE")
+        if (self.to is None) != bool(asked and self.cpuset is None):
+            raise click.UsageError("expected --to NODES, or else --mbind, --offline or --balance")
+        if self.source is not None and (asked or self.to is None):
+            raise click.UsageError("--from goes with PID and --to")
+
+
+def _answer(machine: Machine, options: Options, asked: Question, limits: Limits) -> Plan:
+    if asked.balance:
+        tasks = [find_task(machine, asked.pid)] if asked.pid else machine.processes
+        return make_balanced(machine, options.uid, tasks, limits)
+    wanted = _goal(machine, options.uid, asked)
+    return make_chunked(machine, wanted, limits) if limits.are_set else make_plan(machine, wanted)
+
+
+def _goal(machine: Machine, uid: int, asked: Question) -> Goal:
+    if asked.offline is not None:
+        return goal.without_node(machine, uid, asked.offline)
+    if asked.cpuset is not None:
+        name = "" if asked.cpuset == "/" else asked.cpuset
+        return goal.to_mems(machine, uid, name, _nodes(machine, str(asked.to)))
+    task = machine.process_of(find_task(machine, str(asked.pid)))
+    if asked.policy is not None:
         try:
-            parsed = parse_mode(policy)
+            parsed = parse_mode(asked.policy)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--mbind") from None
-        return goal.to_policy(machine, options.uid, task, parsed, policy)
-    old = None if source is None else _nodes(machine, source)
-    return goal.to_nodes(machine, options.uid, task, old, _nodes(machine, str(to)))
+        return goal.to_policy(machine, uid, task, parsed, asked.policy)
+    old = None if asked.source is None else _nodes(machine, asked.source)
+    return goal.to_nodes(machine, uid, task, old, _nodes(machine, str(asked.to)))
 
 
 def _limits(max_pause: str | None, limit: str | None) -> Limits:

@@ -31,11 +31,6 @@ def machine() -> Machine:
     return two_nodes()
 
 
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
-
-
 def test_shorter_file_loses_its_pages_and_copies_of_them(machine: Machine, task: Task) -> None:
     space = new_file(machine, "64KiB")
     shared = touched(machine, task, "64KiB", space=space, is_shared=True)

@@ -23,7 +23,6 @@ from tests.conftest import (
     mapped,
     maps,
     new_file,
-    new_task,
     nodes_of,
     pfn_at,
     touched,
@@ -37,11 +36,6 @@ TO = MREMAP_MAYMOVE | MREMAP_FIXED
 @pytest.fixture
 def machine() -> Machine:
     return two_nodes()
-
-
-@pytest.fixture
-def task(machine: Machine) -> Task:
-    return new_task(machine)
 
 
 def layout(task: Task) -> list[tuple[int, int, int]]:
