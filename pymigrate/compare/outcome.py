@@ -40,7 +40,7 @@ def outcome(text: str, variant: Variant) -> Outcome:
     """
     tally = Tally()
     try:
-        scenario = load_text(applied(text, variant), "<variant>")
+        scenario = load_text(applied(text, variant), "as changed")
         machine = build(scenario)
         with watching(machine, Watch(tally=tally)):
             records = [*Runner(machine).run(scenario.steps)]

@@ -68,16 +68,31 @@ def sweep(changes: Sequence[Change]) -> list[Variant]:
     return [Variant(chosen) for chosen in product(*values.values())]
 
 
-def shard(variants: Sequence[Variant], number: int, count: int) -> list[Variant]:
-    """The part *number*, from 1 on, of *count* parts that have all of *variants* between them.
+def shard(variants: Sequence[Variant], text: str) -> list[Variant]:
+    """The part `NUMBER/COUNT`, from 1 on, of parts that have all of *variants* between them.
 
-    Raises ValueError unless 1 <= number <= count.
+    Raises ValueError for what is no such part.
     """
-    if not 1 <= number <= count:
-        raise ValueError(
-            f"there is no shard {number}/{count}; expected 1/{count} to {count}/{count}"
-        )
-    return list(variants[number - 1 :: count])
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise ValueError(f"there is no shard {text!r}; expected 1/N to N/N")
+    return list(variants[int(number) - 1 :: int(count)])
+
+
+def placed(text: str, variants: Sequence[Variant]) -> list[str]:
+    """The tasks that variants give a policy, and that have memory whose place the scenario says."""
+    tasks = yaml.safe_load(text).get("tasks") or {}
+    changed = {change.path[1] for each in variants for change in each.changes if _is_policy(change)}
+    return [
+        str(name)
+        for name, task in tasks.items()
+        if str(name) in changed
+        and any("pages" in region or "policy" in region for region in task.get("memory") or ())
+    ]
+
+
+def _is_policy(change: Change) -> bool:
+    return len(change.path) == 3 and change.path[0] == "tasks" and change.path[2] == "mempolicy"
 
 
 def applied(text: str, variant: Variant) -> str:

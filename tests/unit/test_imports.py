@@ -55,7 +55,7 @@ LAYERS = {
         text record spec steps read boot
     """.split(),
     "pymigrate.claims": "parse sources judge".split(),
-    "pymigrate.compare": "variants outcome sweep".split(),
+    "pymigrate.compare": "variants outcome sweep done".split(),
     "pymigrate.views": "columns entries pages proc sysfs told why pictures tree".split(),
     "pymigrate.native": """
         abi hostmem support libc seccomp sync tracee remake world calls vdso report tracer lender

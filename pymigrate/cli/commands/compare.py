@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import click
 
-from pymigrate.cli.common import print_json
+from pymigrate.cli.common import print_json, say
 from pymigrate.session import scenario_path
 from pymigrate.views.columns import aligned
 
 if TYPE_CHECKING:
     from pymigrate.compare.outcome import Outcome
-    from pymigrate.compare.variants import Change
+    from pymigrate.compare.variants import Change, Variant
 
 
 @click.command()
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 @click.option("--kernel", "kernels", multiple=True, metavar="RELEASE", help="The kernel's rules.")
 @click.option("--set", "settings", multiple=True, metavar="KEY.KEY=VALUE", help="Any key.")
 @click.option("-j", "--jobs", type=click.IntRange(1), default=1, help="So many at a time.")
+@click.option("--shard", metavar="I/N", help="Only part I of N, for several machines.")
+@click.option("--resume", metavar="FILE", help="Keep rows in FILE, and repeat none that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
 def command(
     scenario: str,
@@ -29,39 +32,62 @@ def command(
     kernels: tuple[str, ...],
     settings: tuple[str, ...],
     jobs: int,
+    shard: str | None,
+    resume: str | None,
     as_json: bool,
 ) -> None:
     """Compare variants of SCENARIO: what comes of each, once its steps are done.
 
     An option that is repeated varies what it sets; several multiply. The best local share,
-    distance and time are marked with `*`, of variants that nothing was refused to.
+    distance and time are marked with `*`, of variants that nothing was refused to. Exits with 1
+    if a variant has no machine.
     """
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    from pymigrate.compare.sweep import outcomes
-    from pymigrate.compare.variants import policy, setting, sweep
+    from pymigrate.compare import variants as parts
     from pymigrate.scenario.read.loader import load
 
     path = scenario_path(scenario)
     load(path)  # it has to be right as it is
     with open(path, encoding="utf-8-sig") as file:
         text = file.read()
-    changes = [*_parsed(policy, policies)]
-    changes += _parsed(setting, tuple(f"kernel={name}" for name in kernels))
-    changes += _parsed(setting, settings)
-    variants = sweep(changes)
-    if jobs == 1:
-        rows = [*outcomes(text, variants)]
-    else:
-        with ProcessPoolExecutor(jobs, get_context("spawn")) as executor:
-            rows = [*outcomes(text, variants, executor)]
-    order = {variant.name: number for number, variant in enumerate(variants)}
-    rows.sort(key=lambda row: order[row.variant])
+    changes = [*_parsed(parts.policy, policies)]
+    changes += _parsed(parts.setting, tuple(f"kernel={name}" for name in kernels))
+    changes += _parsed(parts.setting, settings)
+    variants = parts.sweep(changes)
+    for task in parts.placed(text, variants):
+        say(f"of {task} memory that says `pages` or `policy` lies as it says, whatever its policy")
+    if shard:
+        try:
+            variants = parts.shard(variants, shard)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--shard") from None
+    rows = _rows(text, variants, jobs, resume)
     if as_json:
         print_json([row._asdict() for row in rows])
     else:
         click.echo(_table(rows), nl=False)
+    if any(row.wrong is not None for row in rows):
+        raise click.exceptions.Exit(1)
+
+
+def _rows(text: str, variants: list[Variant], jobs: int, resume: str | None) -> list[Outcome]:
+    """What comes of the variants, in their order."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    from pymigrate.compare.done import Done
+    from pymigrate.compare.sweep import outcomes
+
+    try:
+        done = Done(resume, text) if resume else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = getattr(error, "strerror", None) or "it holds no rows of this command"
+        raise click.BadParameter(f"{resume} cannot be used: {why}", param_hint="--resume") from None
+    context = get_context("spawn")
+    with ProcessPoolExecutor(jobs, context) if jobs > 1 else nullcontext() as executor:
+        found = outcomes(text, variants, executor, done.names if done else ())
+        rows = [*(done.rows if done else ()), *(done.kept(found) if done else found)]
+    order = {variant.name: number for number, variant in enumerate(variants)}
+    return sorted((row for row in rows if row.variant in order), key=lambda row: order[row.variant])
 
 
 def _parsed(parse: Callable[[str], Change], texts: tuple[str, ...]) -> list[Change]:
@@ -72,6 +98,10 @@ def _parsed(parse: Callable[[str], Change], texts: tuple[str, ...]) -> list[Chan
 
 
 def _table(rows: list[Outcome]) -> str:
+    wrong = "".join(f"{row.variant}: {row.wrong}\n" for row in rows if row.wrong is not None)
+    rows = [row for row in rows if row.wrong is None]
+    if not rows:
+        return wrong
     nodes = sorted({nid for row in rows for nid in row.pages or ()}, key=int)
     done = [row for row in rows if not (row.refused or row.oom_kills)]
     local = _best(max, [row.local for row in done])
@@ -80,8 +110,6 @@ def _table(rows: list[Outcome]) -> str:
     head = ["VARIANT", "REFUSED", "OOM", *(f"N{nid}" for nid in nodes)]
     table = [[*head, "LOCAL", "DISTANCE", "TIME/ms"]]
     for row in rows:
-        if row.wrong is not None:
-            continue
         cells = [row.variant, str(row.refused), str(row.oom_kills)]
         cells += [str((row.pages or {}).get(nid, 0)) for nid in nodes]
         best = (local, far, time) if row in done else (None, None, None)
@@ -89,8 +117,7 @@ def _table(rows: list[Outcome]) -> str:
         cells.append(_cell(row.distance, best[1], "{:.1f}"))
         table.append([*cells, _cell(row.time_us, best[2], "{:.3f}", 1e3)])
     lines = [line.rstrip() for line in aligned(table, {0})]
-    lines += [f"{row.variant}: {row.wrong}" for row in rows if row.wrong is not None]
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{line}\n" for line in lines) + wrong
 
 
 def _best(choose: Callable[[list[float]], float], values: list[float | None]) -> float | None:

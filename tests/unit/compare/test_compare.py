@@ -37,10 +37,11 @@ def test_changes_of_one_key_are_its_values_and_keys_multiply() -> None:
 
 def test_shards_have_each_variant_once() -> None:
     found = sweep([setting(f"machine.seed={nr}") for nr in range(5)])
-    parts = shard(found, 1, 2) + shard(found, 2, 2)
+    parts = shard(found, "1/2") + shard(found, "2/2")
     assert sorted(parts) == sorted(found)
-    with pytest.raises(ValueError, match="no shard 3/2"):
-        shard(found, 3, 2)
+    for wrong in ("3/2", "0/2", "1", "a/b"):
+        with pytest.raises(ValueError, match="there is no shard"):
+            shard(found, wrong)
 
 
 def test_a_policy_places_what_its_task_touches() -> None:

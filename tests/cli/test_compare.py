@@ -1,0 +1,87 @@
+"""compare: what is kept and not repeated, parts of a sweep, and variants that are wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Shell, body
+
+TEXT = """\
+machine:
+  nodes:
+    0: {cpus: "0-1", memory: 512MiB}
+    1: {cpus: "2-3", memory: 512MiB}
+tasks:
+  db:
+    cpus: "0"
+    memory: [{as: heap, kind: heap, size: 4MiB}]
+    access: [{region: heap, rate: 1000}]
+"""
+POLICIES = "--policy db=bind:0 --policy db=bind:1"
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> Path:
+    path = tmp_path / "db.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+def test_parts_of_a_sweep_have_each_variant_once(unbooted: Shell, scenario: Path) -> None:
+    parts = [
+        body(unbooted.out(f"compare {scenario} {POLICIES} --shard {i}/2 --json")) for i in (1, 2)
+    ]
+    assert [len(part) for part in parts] == [1, 1]
+    assert parts[0] + parts[1] == body(unbooted.out(f"compare {scenario} {POLICIES} --json"))
+    assert "there is no shard '3/2'" in unbooted(f"compare {scenario} --shard 3/2").stderr
+
+
+def test_what_is_kept_is_not_done_again(unbooted: Shell, scenario: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "rows.jsonl"
+    whole = unbooted.out(f"compare {scenario} {POLICIES}")
+    assert unbooted.out(f"compare {scenario} {POLICIES} --resume {kept}") == whole
+    lines = kept.read_text().splitlines(keepends=True)
+    assert len(lines) == 2
+    # The first row is believed, the second was being written when the power went.
+    told = lines[0].replace('"oom_kills": 0', '"oom_kills": 7')
+    kept.write_text(told + lines[1][:20])
+    table = unbooted.out(f"compare {scenario} {POLICIES} --resume {kept}").splitlines()
+    assert [line.split()[2] for line in table] == ["OOM", "7", "0"]
+    assert kept.read_text() == told + lines[1]
+
+
+def test_rows_of_another_scenario_are_not_believed(
+    unbooted: Shell, scenario: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "rows.jsonl"
+    unbooted.out(f"compare {scenario} {POLICIES} --resume {kept}")
+    scenario.write_text(TEXT.replace("4MiB", "8MiB"))
+    rows = body(unbooted.out(f"compare {scenario} {POLICIES} --resume {kept} --json"))
+    assert [sum(row["pages"].values()) for row in rows] == [2048, 2048]
+
+
+def test_file_that_holds_something_else_is_left_alone(
+    unbooted: Shell, scenario: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "notes.txt"
+    kept.write_text("remember the milk\n")
+    exit_code, _, stderr = unbooted(f"compare {scenario} --resume {kept}")
+    assert exit_code == 2
+    assert "it holds no rows of this command" in stderr
+    assert kept.read_text() == "remember the milk\n"
+
+
+def test_variant_without_a_machine_says_why(unbooted: Shell, scenario: Path) -> None:
+    exit_code, stdout, _ = unbooted(f"compare {scenario} --policy nix=bind:0 --policy db=bind:0")
+    assert exit_code == 1
+    assert stdout.endswith("there is no task 'nix'\n")
+    exit_code, stdout, _ = unbooted(f"compare {scenario} --policy db=bind:7")
+    assert exit_code == 1
+    assert "VARIANT" not in stdout
+
+
+def test_policy_that_places_nothing_is_told(unbooted: Shell, scenario: Path) -> None:
+    assert unbooted(f"compare {scenario} {POLICIES}").stderr == ""
+    scenario.write_text(TEXT.replace("size: 4MiB", "size: 4MiB, pages: [[1024, 0]]"))
+    said = "of db memory that says `pages` or `policy` lies as it says"
+    assert said in unbooted(f"compare {scenario} {POLICIES}").stderr
