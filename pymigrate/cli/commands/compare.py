@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
@@ -82,7 +83,8 @@ def _rows(text: str, variants: list[Variant], jobs: int, resume: str | None) -> 
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = getattr(error, "strerror", None) or "it holds no rows of this command"
         raise click.BadParameter(f"{resume} cannot be used: {why}", param_hint="--resume") from None
-    context = get_context("spawn")
+    # What is imported by now need not be imported again where processes can be copied.
+    context = get_context("fork" if sys.platform == "linux" else "spawn")
     with ProcessPoolExecutor(jobs, context) if jobs > 1 else nullcontext() as executor:
         found = outcomes(text, variants, executor, done.names if done else ())
         rows = [*(done.rows if done else ()), *(done.kept(found) if done else found)]
