@@ -18,6 +18,8 @@ CALLS = {
     "madvise": 28,
     "shmget": 29,
     "kill": 62,
+    "truncate": 76,
+    "ftruncate": 77,
     "getcwd": 79,
     "chdir": 80,
     "mkdir": 83,
@@ -53,6 +55,7 @@ CALLS = {
     "readlinkat": 267,
     "faccessat": 269,
     "move_pages": 279,
+    "fallocate": 285,
     "getcpu": 309,
     "memfd_create": 319,
     "mlock2": 325,
@@ -67,11 +70,11 @@ CALLS = {
 _NR_ARGUMENTS = {
     0: "munlockall",
     1: "brk chdir exit_group getpgid getsid mlockall rmdir sched_getscheduler sysinfo",
-    2: "access creat fstatfs getcwd getpriority kill listxattr llistxattr lstat memfd_create mkdir"
-    " mlock munlock munmap pidfd_open sched_getparam sched_rr_get_interval sched_setparam setpgid"
-    " stat statfs tkill",
-    4: "faccessat2 getxattr lgetxattr migrate_pages newfstatat openat openat2 prlimit64 pread64"
-    " ptrace pwrite64 readlinkat rt_tgsigqueueinfo sched_getattr set_mempolicy_home_node",
+    2: "access creat fstatfs ftruncate getcwd getpriority kill listxattr llistxattr lstat"
+    " memfd_create mkdir mlock munlock munmap pidfd_open sched_getparam sched_rr_get_interval"
+    " sched_setparam setpgid stat statfs tkill truncate",
+    4: "faccessat2 fallocate getxattr lgetxattr migrate_pages newfstatat openat openat2 prlimit64"
+    " pread64 ptrace pwrite64 readlinkat rt_tgsigqueueinfo sched_getattr set_mempolicy_home_node",
     5: "get_mempolicy kcmp mremap prctl process_madvise pwritev statx",
     6: "mbind mmap move_pages process_vm_readv process_vm_writev pwritev2",
 }
@@ -131,6 +134,7 @@ AT_SYMLINK_NOFOLLOW, AT_REMOVEDIR, AT_EMPTY_PATH = 0x100, 0x200, 0x1000
 MAP_SHARED, MAP_FIXED, MAP_ANONYMOUS = 0x1, 0x10, 0x20
 MAP_HUGETLB, MAP_FIXED_NOREPLACE, MAP_HUGE_SHIFT = 0x40000, 0x100000, 26
 MFD_HUGETLB, SHM_HUGETLB = 0x4, 0x800
+FALLOC_FL_PUNCH_HOLE = 0x2
 PR_SET_DUMPABLE, PR_GET_DUMPABLE = 4, 3
 AT_SYSINFO_EHDR = 33
 TASK_SIZE = (1 << 47) - 4096

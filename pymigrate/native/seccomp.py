@@ -43,6 +43,7 @@ CONDITIONS = {
     "statx": [Condition(2, abi.AT_EMPTY_PATH, is_none=True)],
     "unlinkat": [Condition(2, abi.AT_REMOVEDIR)],
     "memfd_create": [Condition(1, abi.MFD_HUGETLB)],
+    "fallocate": [Condition(1, abi.FALLOC_FL_PUNCH_HOLE)],
     "shmget": [Condition(2, abi.SHM_HUGETLB)],
     # A process's calls on itself are no calls on others.
     **{

@@ -62,7 +62,7 @@ LAYERS = {
         start
     """.split(),
     "pymigrate.native.calls": """
-        private writes overlay walk paths files cgroups memory numa system table
+        private writes overlay walk paths truncate files cgroups memory numa system table
     """.split(),
     "pymigrate.cli": """
         shim_files host shim common junit call program bad_pages declared

@@ -44,7 +44,7 @@ def open_(world: World, thread: Thread, args: Args) -> None:
 
 def creat(world: World, thread: Thread, args: Args) -> None:
     """creat(path, mode)."""
-    _open(world, thread, abi.AT_FDCWD, 0, args, _O_WRONLY)
+    _open(world, thread, abi.AT_FDCWD, 0, args, _O_WRONLY | os.O_TRUNC)
 
 
 def openat(world: World, thread: Thread, args: Args) -> None:
@@ -62,8 +62,13 @@ def _open(world: World, thread: Thread, dirfd: int, number: int, args: Args, fla
     """Let the path, which is argument *number*, be that of what the program is to open."""
     follow = not flags & os.O_NOFOLLOW
     place = resolve(world, thread, dirfd, thread.text(args[number]), follow)
-    if place is None:
-        return
+    if place is None or place.entry is None:
+        if flags & os.O_TRUNC:
+            from pymigrate.native.calls import truncate  # few programs need it
+
+            truncate.opened(world, thread, dirfd, thread.text(args[number]))
+        if place is None:
+            return
     if not isinstance(place.entry, File):
         _redirect(world, thread, place, number, args)
         return

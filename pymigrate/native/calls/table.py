@@ -17,6 +17,8 @@ Handler = Callable[[World, Thread, tuple[int, ...]], "int | None"]
 # Those after which memory is no more what a child has still to get a copy of.
 _OF_MEMORY: dict[str, str] = {
     "brk": "memory.brk",
+    "fallocate": "truncate.fallocate",
+    "ftruncate": "truncate.ftruncate",
     "get_mempolicy": "numa.get_mempolicy",
     "madvise": "memory.madvise",
     "mbind": "numa.mbind",
@@ -35,6 +37,7 @@ _OF_MEMORY: dict[str, str] = {
     "set_mempolicy": "numa.set_mempolicy",
     "set_mempolicy_home_node": "numa.set_mempolicy_home_node",
     "shmget": "memory.hugetlb_object",
+    "truncate": "truncate.truncate",
 }
 _BY_NAME: dict[str, str] = {
     "access": "files.name",
