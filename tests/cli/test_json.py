@@ -43,6 +43,7 @@ COMMANDS = [
     "scenarios two-node",
     "status",
     "page a heap",
+    "vmstat --explain pgfree",
     "cma list",
     "hard_offline a heap",
     "soft_offline a heap",

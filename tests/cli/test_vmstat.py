@@ -128,3 +128,29 @@ def test_json(shell: Shell) -> None:
 def test_since_something_else_is_a_usage_error(shell: Shell, text: str, message: str) -> None:
     shell.write("before", text)
     assert f"Error: Invalid value for --since: {message}" in shell.err("vmstat --since before")
+
+
+def test_explain_says_what_each_counter_is(shell: Shell) -> None:
+    lines = shell.out("vmstat --explain pgmigrate_fail").splitlines()
+    assert lines == [
+        "counter         unit   kind   kernels       what                             counted by",
+        "pgmigrate_fail  pages  event  6.1 6.12 7.2  tried, and left where they were  "
+        "migrate_pages()",
+    ]
+    assert len(shell.out("vmstat --explain").splitlines()) == 191
+    assert len(shell.out("vmstat --explain --migration").splitlines()) == 11
+    [row] = json.loads(shell.out("vmstat --explain pgfault --json"))["rows"]
+    assert row["counted_by"] == ["handle_mm_fault"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--explain pgfalt", "there is no counter 'pgfalt'; nearest is pgfault"),
+        ("--explain x", "there is no counter 'x'"),
+        ("--explain --since before", "--explain and --since exclude each other."),
+    ],
+)
+def test_explain_something_else_is_a_usage_error(shell: Shell, line: str, message: str) -> None:
+    shell.write("before", "")
+    assert message in shell.err(f"vmstat {line}")

@@ -8,6 +8,8 @@ from pymigrate.cli.common import TEXT_FILE, Options, common_options, parse_numbe
 from pymigrate.mm.base.vmstat import MIGRATION
 from pymigrate.views.proc import vmstat
 
+_ALL = ""  # what --explain is without a name
+
 
 @click.command()
 @click.option("--migration", is_flag=True, help="Only the counters about page migration.")
@@ -17,9 +19,21 @@ from pymigrate.views.proc import vmstat
     type=TEXT_FILE,
     help="Only what has changed since FILE was printed ('-': stdin), and by how much.",
 )
+@click.option(
+    "--explain",
+    metavar="[NAME]",
+    is_flag=False,
+    flag_value=_ALL,
+    help="What a counter counts, or each, and which function of the kernel does.",
+)
 @common_options()
-def command(options: Options, migration: bool, since: str | None) -> None:
+def command(options: Options, migration: bool, since: str | None, explain: str | None) -> None:
     """Print /proc/vmstat: every counter of Linux 6.12, in its order."""
+    if explain is not None:
+        if since is not None:
+            raise click.UsageError("--explain and --since exclude each other.")
+        _explain(options, explain, migration)
+        return
     before = _parse(since) if since is not None else None
     with options.session() as machine:
         values = vmstat.rows(machine)
@@ -29,6 +43,24 @@ def command(options: Options, migration: bool, since: str | None) -> None:
         changes = {name: value - before.get(name, 0) for name, value in values.items()}
         values = {name: change for name, change in changes.items() if change}
     options.show(values, vmstat.format_rows(values))
+
+
+def _explain(options: Options, name: str, migration: bool) -> None:
+    """Print what one counter is, or each of them."""
+    from pymigrate.views.told import counters
+
+    known = counters.counters()
+    if name != _ALL and name not in known:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, known, 1)
+        hint = f"; nearest is {near[0]}" if near else ""
+        raise click.BadParameter(
+            f"there is no counter {shorten(name)}{hint}", param_hint="--explain"
+        )
+    names = [name] if name != _ALL else MIGRATION if migration else list(known)
+    rows = [known[each] for each in names]
+    options.show([counters.as_json(row) for row in rows], counters.format_rows(rows))
 
 
 def _parse(text: str) -> dict[str, int]:
