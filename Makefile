@@ -17,7 +17,7 @@ KERNEL := 6.12
 BENCHES := $(sort $(wildcard tests/bench/bench_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-newest test-oldest lint bench conformance cov mutants oracle record fuzz-kernel lock python311 clean
+.PHONY: help demo test test-long test-newest test-oldest lint docs bench conformance cov mutants oracle record fuzz-kernel lock python311 clean
 
 help:
 	@echo 'make demo         move the pages of a simulated process, and look at them'
@@ -26,6 +26,7 @@ help:
 	@echo 'make test-newest  `make test` with the newest versions of what it needs'
 	@echo 'make test-oldest  `make test` with the lowest that pyproject.toml allows, on Python 3.11'
 	@echo 'make lint         ruff and mypy'
+	@echo 'make docs         write what commands print into README and the docs'
 	@echo 'make conformance  the recorded cases, with the matches of each group'
 	@echo 'make bench        measurements'
 	@echo 'make cov          branch coverage of mm/ and syscalls/'
@@ -107,6 +108,9 @@ lint: $(VENV)/.stamp
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
+
+docs: $(VENV)/.stamp
+	PYTHONPATH=. $(VENV)/bin/python tests/cli/test_readme.py
 
 conformance: $(VENV)/.stamp
 	$(PYTEST) -q -n auto tests/conformance

@@ -265,6 +265,13 @@ def shipped_scenarios() -> dict[str, str]:
     return {}
 
 
+def about_scenario(path: str) -> str:
+    """What a scenario says that it is about."""
+    with open(path, encoding="utf-8") as file:
+        found = [line for line in file if line.startswith("about: ")]
+    return found[0].removeprefix("about: ").strip().strip("\"'") if found else ""
+
+
 def state_path(request: Request) -> str:
     """The state file that is meant: by default one for each scenario, in the user's directory."""
     if request.state:

@@ -92,6 +92,9 @@ EXAMPLES = """\
 ENVIRONMENT = {
     "PYMIGRATE_SCENARIO": "The scenario, where --scenario names none.",
     "PYMIGRATE_STATE": "The file of the booted machine, where --state names none.",
+    "PYMIGRATE_TASK": "The process that numactl's programs are called by; root's shell if not set.",
+    "PYMIGRATE_SIZE": "How much memory a command touches that numactl starts (16MiB).",
+    "PYMIGRATE_EXEC": "Inside of exec: the file of the booted machine.",
     "NO_COLOR": "If it is set, show uses no colours.",
     "COLUMNS": "How wide show draws.",
 }

@@ -1,4 +1,4 @@
-"""The text of README.md, in sections and blocks, and how its sessions are run."""
+"""README and the docs: their sections and blocks, and how their sessions are run."""
 
 import re
 import shlex
@@ -8,15 +8,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pymigrate.cli import main
-from pymigrate.nodemask import Nodemask
-from pymigrate.scenario.steps.every import OPS, step_model
-from pymigrate.units import format_size
 from tests.cli.conftest import ROOT
+from tests.cli.tables import DOCS
 
 README = ROOT / "README.md"
-TESTING = ROOT / "pymigrate" / "docs" / "testing.md"
-CAPTURE = ROOT / "pymigrate" / "docs" / "capture.md"
+PAGES = [README, *sorted(DOCS.glob("*.md"))]
 MARK = "@@ the next command @@"
 # How the first line of a block names its file.
 EXAMPLE = re.compile(r"(?:#|/\*) ([\w.]+\.(?:yaml|c|py)|Makefile)\b")
@@ -25,59 +21,14 @@ CODE = re.compile(r"`([^`\n]+)`")
 
 
 def sections(text: str) -> dict[str, str]:
-    """The text of each section by its heading."""
-    parts = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+    """The text of each section by its heading; of what is above the first by ""."""
+    parts = ["", *re.split(r"^## (.+)\n", text, flags=re.MULTILINE)]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def blocks(text: str, language: str) -> list[str]:
     """The fenced blocks of one language."""
     return [body for kind, body in BLOCK.findall(text) if kind == language]
-
-
-def command_rows(text: str) -> str:
-    """*text* with what each command does, in the table of commands, as its declaration says it."""
-    for name, about in main.commands().items():
-        said = f"{about[0].lower()}{about[1:]}".replace("|", "\\|")
-        said = said if said.endswith("...") else said.removesuffix(".")
-        text = re.sub(
-            rf"^(\| `{name}` \| ).*( \| `pymigrate {name}\b.*` \|)$",
-            lambda row, said=said: f"{row[1]}{said}{row[2]}",
-            text,
-            flags=re.MULTILINE,
-        )
-    return text
-
-
-def step_rows(text: str) -> str:
-    """*text* with the table of steps as the models of steps have it."""
-    rows = "".join(_step_row(op) for op in OPS)
-    head = "| step | what it does | keys |\n| --- | --- | --- |\n"
-    return re.sub(re.escape(head) + r"(?:\|.*\n)*", lambda _: head + rows, text)
-
-
-def _step_row(op: str) -> str:
-    model = step_model(op)
-    keys = []
-    for name, field in model.model_fields.items():
-        if name in ("op", "expect"):
-            continue
-        key = f"`{field.alias or name}`"
-        default = field.get_default()
-        if not field.is_required() and default not in (None, False, (), 0, Nodemask()):
-            key += f" ({_shown(default)})"
-        keys.append(key)
-    about = (model.__doc__ or "").splitlines()[0].rstrip(".")
-    return f"| `{op}` | {about[0].lower()}{about[1:]} | {', '.join(keys)} |\n"
-
-
-def _shown(default: object) -> str:
-    """A default as scenarios have it."""
-    if isinstance(default, bool):
-        return str(default).lower()
-    if isinstance(default, tuple):
-        return ", ".join(map(str, default))
-    return format_size(default) if isinstance(default, int) else str(default)
 
 
 def commands(block: str) -> Iterator[str]:
@@ -86,9 +37,20 @@ def commands(block: str) -> Iterator[str]:
         yield match[1].replace("\n> ", "\n")
 
 
-def play(section: str, folder: Path) -> list[str]:
-    """The section's console blocks as they look when their commands are run in *folder*."""
-    for _, example in BLOCK.findall(section):
+def sessions() -> Iterator[tuple[Path, str]]:
+    """Each page and heading of a section with a session."""
+    for page in PAGES:
+        for heading, section in sections(page.read_text(encoding="utf-8")).items():
+            if blocks(section, "console"):
+                yield page, heading
+
+
+def play(section: str, folder: Path, page: str = "") -> list[str]:
+    """The section's console blocks as they look when their commands are run in *folder*.
+
+    The files are those of all its *page*.
+    """
+    for _, example in BLOCK.findall(page or section):
         if named := EXAMPLE.match(example):
             (folder / named[1]).write_text(example, encoding="utf-8")
     shutil.copytree(ROOT / "scenarios", folder / "scenarios")
@@ -120,5 +82,12 @@ def play(section: str, folder: Path) -> list[str]:
     ]
 
 
-TEXT = README.read_text(encoding="utf-8")
-SECTIONS = sections(TEXT)
+def played(page: str, folder: Path) -> str:
+    """The text of a page with what the commands of its sessions print now."""
+    text = page
+    for number, section in enumerate(sections(page).values()):
+        begun = folder / str(number)
+        begun.mkdir()
+        for old, new in zip(blocks(section, "console"), play(section, begun, page), strict=True):
+            text = text.replace(f"```console\n{old}```", f"```console\n{new}```")
+    return text

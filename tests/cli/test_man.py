@@ -3,14 +3,11 @@
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from pymigrate.cli.main import EXIT_CODES, commands
 from tests.cli.conftest import GROUPS, Outcome, Shell
-
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -45,12 +42,6 @@ def test_exit_codes_and_variables_are_on_each_page(pages: dict[str, str]) -> Non
             assert f".TP\n\\fB{code}\\fR\n" in page
         for name in ("PYMIGRATE_SCENARIO", "PYMIGRATE_STATE", "NO_COLOR"):
             assert f"\\fB{name}\\fR" in page
-
-
-def test_exit_codes_are_those_of_readme() -> None:
-    said = re.search(r"^Exit codes: (.*?)\n\n", README, re.MULTILINE | re.DOTALL)
-    assert said
-    assert [int(code) for code in re.findall(r"\b(\d+) [a-z]", said[1])][:6] == list(EXIT_CODES)
 
 
 @pytest.mark.skipif(not shutil.which("groff"), reason="groff is not installed")

@@ -65,7 +65,7 @@ LAYERS = {
         private writes overlay walk paths truncate files cgroups memory numa system table
     """.split(),
     "pymigrate.cli": """
-        shim_files host shim common junit call program bad_pages declared
+        examples shim_files host shim common junit call program bad_pages declared
         render tree_writer main roff commands
     """.split(),
 }

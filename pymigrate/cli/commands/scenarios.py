@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import click
 
 from pymigrate.cli.common import print_json
-from pymigrate.session import scenario_path, shipped_scenarios
+from pymigrate.session import about_scenario, scenario_path, shipped_scenarios
 from pymigrate.views.columns import aligned
 
 
@@ -27,16 +25,9 @@ def command(name: str | None, as_json: bool) -> None:
         else:
             click.echo(text, nl=False)
         return
-    rows = {each: _about(path) for each, path in shipped_scenarios().items()}
+    rows = {each: about_scenario(path) for each, path in shipped_scenarios().items()}
     if as_json:
         print_json([{"name": each, "about": about} for each, about in rows.items()])
         return
     for line in aligned([[each, about] for each, about in rows.items()], {0, 1}, "  "):
         click.echo(line.rstrip())
-
-
-def _about(path: str) -> str:
-    """What a scenario says that it is about."""
-    with open(path, encoding="utf-8") as file:
-        found = re.search(r"^about: (.*)$", file.read(), re.MULTILINE)
-    return found[1].strip("\"'") if found else ""
