@@ -2,7 +2,7 @@
 
 import os
 
-from tests.bench.common import SCENARIOS, best, peak_memory, run, state_file
+from tests.bench.common import SCENARIOS, best, cost, run, state_file
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
             ["vmstat"],
         ):
             seconds = best(lambda args=args: run(*args, state=state), 3)
-            memory = peak_memory(*args, state=state)
+            memory = cost(*args, state=state).mb
             name = " ".join(args).replace(scenario, "one-tib.yaml")
             print(f"  {name:36} {seconds:6.3f} s  {memory:5.0f} MB")
         print(f"  {'state file':36} {os.path.getsize(state) / 1e3:6.0f} kB")

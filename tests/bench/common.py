@@ -1,7 +1,6 @@
 """Measuring whole commands: best of several, as a ratio to a bare Python in the same run."""
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -9,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENARIOS = ROOT / "scenarios"
@@ -35,22 +35,41 @@ def run(*args: str, state: str | None = None, stdin: str | None = None) -> str:
     return done.stdout
 
 
+class Cost(NamedTuple):
+    """What a command took: user CPU, which says more than time where others work too; memory."""
+
+    seconds: float
+    mb: float
+
+
+def cost(*args: str, state: str | None = None, ok: tuple[int, ...] = (0,)) -> Cost:
+    """What a pymigrate command costs whose exit code is one of *ok*."""
+    return _cost([*PYMIGRATE, *args], _environment(state), ok)
+
+
+def loop() -> float:
+    """User seconds of a fixed piece of pure Python, to compare others with."""
+    code = "s=0\nfor i in range(8_000_000): s+=i*i%7"
+    return _cost([sys.executable, "-c", code], _environment(None), (0,)).seconds
+
+
+def _cost(argv: list[str], env: dict[str, str], ok: tuple[int, ...]) -> Cost:
+    code = (
+        "import resource, subprocess, sys; code = subprocess.run(sys.argv[1:],"
+        " stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode;"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN);"
+        "print(code, used.ru_utime, used.ru_maxrss)"
+    )
+    argv = [sys.executable, "-c", code, *argv]
+    out = subprocess.run(argv, env=env, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    found, seconds, peak = out.split()
+    assert int(found) in ok, f"exit code {found}: {argv[3:]}"
+    return Cost(float(seconds), int(peak) / (1024 if sys.platform != "darwin" else 1 << 20))
+
+
 def bare_python(times: int = 15) -> float:
     """Seconds of `python3 -c pass`."""
     return best(lambda: subprocess.run([sys.executable, "-c", "pass"], check=True), times)
-
-
-def peak_memory(*args: str, state: str) -> float:
-    """The peak resident memory in MB of a pymigrate command."""
-    code = (
-        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True,"
-        " stdout=subprocess.DEVNULL);"
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    )
-    env = _environment(state)
-    argv = [sys.executable, "-c", code, *PYMIGRATE, *args]
-    out = subprocess.run(argv, env=env, cwd=ROOT, capture_output=True, text=True, check=True)
-    return int(out.stdout) / (1024 if sys.platform != "darwin" else 1 << 20)
 
 
 @contextmanager
@@ -58,11 +77,6 @@ def state_file() -> Iterator[str]:
     """The path of a state that does not exist yet."""
     with tempfile.TemporaryDirectory() as folder:
         yield os.path.join(folder, "machine.db")
-
-
-def max_rss() -> float:
-    """This process's peak resident memory in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _environment(state: str | None) -> dict[str, str]:

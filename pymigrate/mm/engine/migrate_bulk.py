@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import NamedTuple
 
-from pymigrate.mm.base.memmap import Frame, FrameFlag
+from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun, weave
 from pymigrate.mm.base.runs import Edit, Extent, RunMap, coalesce, pages_to_extents, take_extents
 from pymigrate.mm.engine.folio_list import Slice
@@ -16,8 +16,15 @@ from pymigrate.mm.engine.work import Stats
 from pymigrate.mm.frames.frames import FrameEdits, frame_runs, update_frames, whole_folios
 from pymigrate.mm.frames.hot_pages import forget_cpupids
 from pymigrate.mm.frames.mlock import migrated
-from pymigrate.mm.frames.page_alloc import alloc_run, room_for
-from pymigrate.mm.frames.placement import Cycle, Placement, from_index, turns_of
+from pymigrate.mm.frames.page_alloc import alloc_run, allowed_nodes, room_for, room_on
+from pymigrate.mm.frames.placement import (
+    Cycle,
+    Demote,
+    Placement,
+    ThisNode,
+    from_index,
+    turns_of,
+)
 from pymigrate.mm.spaces.rmap import mappings
 from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION, Tally
 from pymigrate.mm.state.machine import Machine
@@ -184,6 +191,10 @@ class BulkMover:
 
         Base pages that come before large folios break blocks up: those they fill, and one a zone.
         """
+        return self._fits_first(queue) or self._fits_next(queue)
+
+    def _fits_first(self, queue: Sequence[Slice]) -> bool:
+        """Whether the nodes that are asked first have room for all of *queue*."""
         small = sum(part.nr for part in queue if not part.run.order)
         huge = sum(part.nr_folios for part in queue if part.run.order)
         if small + (huge << HPAGE_PMD_ORDER) > self.room():
@@ -192,6 +203,21 @@ class BulkMover:
             return True
         broken = (small >> HPAGE_PMD_ORDER) + _MAX_NR_ZONES if small else 0
         return huge + broken <= room_for(self.machine, self.caller, self.where, HPAGE_PMD_ORDER)
+
+    def _fits_next(self, queue: Sequence[Slice]) -> bool:
+        """Whether folios of one size fit onto the first node and those behind it.
+
+        None of these may be one that *queue* lies on: what has moved makes room there for the next.
+        """
+        order, where = queue[0].run.order, self.where
+        if self.takes_turns or isinstance(where, ThisNode | Demote):
+            return False
+        if any(part.run.order != order for part in queue):
+            return False
+        left = {nid_of(part.run.lanes[lane]) for part in queue for lane in part.picked}
+        nodes = allowed_nodes(self.machine, self.caller, where)
+        others = takewhile(lambda nid: nid not in left, nodes)
+        return sum(part.nr_folios for part in queue) <= room_on(self.machine, others, order)
 
     def room(self) -> int:
         """How many base pages surely find a destination."""

@@ -110,6 +110,11 @@ def room_for(machine: Machine, task: Task, where: Placement, order: int = 0) -> 
     return min(_available(machine, nid, False, order) if nid >= 0 else 0 for nid in firsts)
 
 
+def room_on(machine: Machine, nids: Iterable[int], order: int) -> int:
+    """How many folios nodes *nids* have above their low watermarks, for a present allocation."""
+    return sum(_available(machine, nid, False, order) for nid in nids)
+
+
 def _available(machine: Machine, nid: int, to_min: bool, order: int) -> int:
     """What the present caller may take: one that pins for long gets no page that must be movable.
 

@@ -5,7 +5,7 @@ Mirrors mm/page_isolation.c, and how its users find what lies in a range.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -165,13 +165,18 @@ class _Folios:
     def _add_tables(self, owners: set[tuple[bool, int]]) -> None:
         for mm in self.machine.mms.values():
             if (True, mm.family) in owners:
-                for entries in mm.named_runs():
+                for entries in self._near(mm.named_runs()):
                     if not entries.flags & (Pte.KSM | Pte.DEVICE):
                         self._add(entries, is_anon=True)
         for space in self.machine.spaces.values():
             if (False, space.space_id) in owners:
-                for entries in space.pages.runs:
+                for entries in self._near(space.pages.runs):
                     self._add(entries, is_anon=False)
+
+    def _near(self, runs: Iterable[PteRun]) -> list[PteRun]:
+        """Those of *runs* that may name frames of the range."""
+        a, b = self.a, self.b
+        return [r for r in runs if r.lanes and min(r.lanes) < b and max(r.lanes) + r.nr > a]
 
     def _add_merged(self, run: FrameRun) -> None:
         if not run.frame.flags & FrameFlag.KSM:
@@ -234,8 +239,6 @@ def _inside(run: PteRun, a: int, b: int) -> Iterator[tuple[PteRun, int, int]]:
     """
     lanes, order = run.lanes, run.order
     k, entries = len(lanes), run.nr >> order
-    if not k or min(lanes) >= b or (k == entries and max(lanes) + (1 << order) <= a):
-        return
     for i, pfn in enumerate(lanes):
         nr = 1 if k == entries else run.count(i)
         skip = max(0, a - pfn >> order)
