@@ -17,6 +17,7 @@ from pymigrate.mm.state.cost import Tally
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Left, Task
+from pymigrate.store.codec import copy_machine
 from pymigrate.units import PAGE_SHIFT, counted
 from pymigrate.views.told import changes, cost, trace
 from pymigrate.views.why import stayed
@@ -49,6 +50,7 @@ class Call:
     caller: Task | None = None  # None: the shell
     answer: dict[str, object] = field(default_factory=dict)  # for --json
     text: str = ""  # for people
+    drawn: str = ""  # what becomes of memory
 
     @property
     def shell(self) -> Task:
@@ -75,8 +77,11 @@ def system_call(options: Options, name: str) -> Iterator[Call]:
     What the refused call did before it was refused is kept, as by the kernel.
     """
     refused: KernelError | None = None
+    if options.pictured and not options.dry_run:
+        raise click.UsageError("--show goes with --dry-run")
     with options.session(write=True) as machine:
         before = changes.snapshot(machine) if options.dry_run else None
+        old = copy_machine(machine) if options.pictured else None
         times = options.json or options.verbose
         watch = watch_of(options.trace, options.steps, options.chrome, times)
         watch = watch._replace(dropped={} if options.dry_run else None)
@@ -90,6 +95,8 @@ def system_call(options: Options, name: str) -> Iterator[Call]:
         if options.chrome:
             write_chrome(machine, options.chrome, [call.part])
         changed = changes.diff(before, machine) if before else None
+        if old:
+            _draw(call, old)
     if refused:
         _report_refusal(call, refused)
     if noted.left is not None and not options.dry_run:
@@ -100,6 +107,20 @@ def system_call(options: Options, name: str) -> Iterator[Call]:
         raise click.exceptions.Exit(1)
     if options.fails_if_left and noted.left:
         raise click.exceptions.Exit(PAGES_STAYED)
+
+
+def _draw(call: Call, old: Machine) -> None:
+    """Draw the memory of tasks as it was, and as it is now."""
+    from pymigrate.cli.picture import changed, text_of
+    from pymigrate.views.pictures import change
+
+    pids = dict.fromkeys(task.pid for task in (*old.processes, *call.machine.processes))
+    stays = dict.fromkeys({row.pid for row in call.noted.left or ()}, call.noted.stays)
+    drawn = changed(old, call.machine, [*pids], stays, call.options.json)
+    if call.options.json:
+        call.answer["drawn"] = change.as_json(drawn)
+    else:
+        call.drawn = text_of(change.lines(drawn))
 
 
 def _report_refusal(call: Call, refused: KernelError) -> None:
@@ -158,6 +179,8 @@ def _print_answer(
             lines.append(f"{counted(nr, 'page')} of clean page cache on node {nid} would give way")
         text += "".join(f"{line}\n" for line in lines) + changes.format_diff(changed)
     click.echo(text, nl=False)
+    if call.drawn:
+        click.echo(call.drawn, nl=False)
 
 
 def find_range(machine: Machine, task: Task, text: str) -> tuple[int, int | None]:

@@ -34,6 +34,7 @@ class Options(NamedTuple):
     state: str | None = None
     ephemeral: bool = False
     dry_run: bool = False
+    pictured: bool = False
     verbose: bool = False
     json: bool = False
     uid: int = 0
@@ -129,6 +130,7 @@ def _options(changes: bool, json: bool, calls: bool, leaves: bool, strict: bool)
         )
         options += [
             click.option("--dry-run", is_flag=True, help="Do all of it, say so, keep nothing."),
+            click.option("--show", "pictured", is_flag=True, help="With --dry-run: draw it, too."),
             click.option("-v", "--verbose", is_flag=True, help=f"Say {said}."),
         ]
     if leaves:

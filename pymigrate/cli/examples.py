@@ -78,7 +78,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "migrate_driver": ("pymigrate migrate_driver --help",),
     "migratepages": (
         "pymigrate migratepages db 0 1",
-        "pymigrate migratepages db 1 0 --dry-run",
+        "pymigrate migratepages db 1 0 --dry-run --show",
         "pymigrate migratepages db 1 0 --as 26 -v",
     ),
     "migspeed": ("pymigrate migspeed 0 1",),
@@ -100,7 +100,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "plan": (
         "pymigrate plan db --to 1",
         "pymigrate plan db --to 1 --max-pause 20ms --emit python",
-        "pymigrate plan db --mbind bind:0",
+        "pymigrate plan db --mbind bind:0 --show",
     ),
     "ps": ("pymigrate ps", "pymigrate ps --json"),
     "reclaim": (

@@ -21,16 +21,21 @@ _ROLES = {"head": "bold", "dim": "dim", "free": "dim"}
 _LINES = str.maketrans({USED_SIGN: "\u2501", FREE_SIGN: "\u2500"})  # heavy and light
 
 
-def draw(lines: Iterable[list[Span]], width: int, console: Console | None = None) -> None:
-    """Print *lines* in colour; rich leaves the colours out if NO_COLOR is set."""
-    console = console or Console(width=width, highlight=False)
+def coloured(lines: Iterable[list[Span]], *, is_forced: bool = False) -> str:
+    """*lines* with codes for colours; without them if NO_COLOR is set, unless *is_forced*."""
+    if is_forced:
+        console = Console(force_terminal=True, color_system="256", no_color=False)
+    else:
+        console = Console()
     signs = {} if console.options.ascii_only or _is_c_locale() else _LINES
-    for line in lines:
-        text = Text()
-        for span in line:
-            is_bar = span.role in ("used", "free")
-            text.append(span.text.translate(signs) if is_bar else span.text, _style(span))
-        console.print(text, soft_wrap=True)
+    with console.capture() as capture:
+        for line in lines:
+            text = Text()
+            for span in line:
+                is_bar = span.role in ("used", "free")
+                text.append(span.text.translate(signs) if is_bar else span.text, _style(span))
+            console.print(text, soft_wrap=True, highlight=False)
+    return capture.get()
 
 
 def progress(steps: Iterable[T], total: int) -> Iterator[T]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pymigrate.errors import KernelError
@@ -62,6 +62,7 @@ class Noted:
     find_left: FindLeft | None = None  # names the memory that it leaves; None: it is to move none
     moved: int = 0  # base pages
     left: list[Left] | None = None  # None: none was looked for
+    stays: list[Stay] = field(default_factory=list)  # frames that the call has left
 
     @contextmanager
     def noting(self, watch: Watch) -> Iterator[None]:
@@ -70,10 +71,9 @@ class Noted:
         A call that is refused half way has left pages, too; explain() can tell of them later.
         """
         before = self.machine.counters["pgmigrate_success"]
-        stays: list[Stay] = []
         is_begun = False
         try:
-            with watching(self.machine, watch._replace(left=stays)):
+            with watching(self.machine, watch._replace(left=self.stays)):
                 yield
             is_begun = True
         except KernelError as error:
@@ -82,5 +82,5 @@ class Noted:
         finally:
             self.moved = self.machine.counters["pgmigrate_success"] - before
             if is_begun and self.find_left is not None:
-                self.left = self.find_left(stays)
+                self.left = self.find_left(self.stays)
                 self.machine.last_call, self.machine.left = self.name, self.left

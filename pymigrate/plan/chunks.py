@@ -88,14 +88,14 @@ def make_moved(machine: Machine, goal: Goal, segments: list[Segment], limits: Li
     if _is_smooth(machine, smooth, nr):
         times = [chunk.time for chunk in chunks]
         lock = WALK_US if chunks else 0.0
-        outcome = smooth._replace(left=trial.left, times=times, mmap_lock=lock)
+        outcome = smooth._replace(left=trial.left, stays=never, times=times, mmap_lock=lock)
     elif sum(smooth.tally.kinds.values()) > MOST or nr > MOST:
         what = "there is no room for it" if smooth.stays else "page cache has to give way"
         raise PlanError(f"so much memory is only moved in pieces if it moves easily; {what}")
     else:
         outcome = play_calls(machine, goal, calls)
         kept = [row for row in trial.left if row.why not in (Why.FULL, Why.ENDED)]
-        outcome = outcome._replace(left=kept + outcome.left)
+        outcome = outcome._replace(left=kept + outcome.left, stays=never + outcome.stays)
     return told(machine, goal, calls, outcome, limits)
 
 

@@ -103,6 +103,8 @@ class Plan(NamedTuple):
     time: Estimate
     pairs: dict[tuple[int, int], int]  # bytes that are copied from node to node
     pause: Pause
+    after: Machine  # once the calls are made
+    frames: tuple[Stay, ...]  # that stay
 
     @property
     def nr(self) -> int:
@@ -226,6 +228,8 @@ def told(
         estimate(outcome.tally, machine.costs, machine.distances),
         dict(sorted(nr_bytes.items())),
         pause,
+        outcome.machine,
+        tuple(outcome.stays),
     )
 
 

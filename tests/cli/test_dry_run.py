@@ -113,3 +113,31 @@ def test_a_dry_run_says_what_would_give_way(shell: Shell) -> None:
     assert shell.json(call)["dropped"] == {"1": 1792}
     explained = shell.out("--ephemeral --scenario full.yaml explain 100 --to 1")
     assert "(N0=1717) would move; clean page cache on node 1 gives way to them" in explained
+
+
+DRAWN = """\
+100 a          BEFORE            AFTER
+  heap  32KiB  00000011          11111111
+               >>>>>>
+  buf   16KiB  0000              0000
+               s===
+  lib   64KiB  0000000000000000  1111111111111111
+               >>>>>>>>>>>>>>>>
+> moves; s= stays: mapped more than once (only a caller with CAP_SYS_NICE moves such pages)
+"""
+
+
+def test_a_dry_run_draws_before_and_after(shell: Shell) -> None:
+    with shell.unchanged():
+        text = shell.out("migratepages 100 0 1 --as 26 --dry-run --show")
+    assert text.endswith(DRAWN)
+
+
+def test_a_dry_run_draws_for_machines_too(shell: Shell) -> None:
+    [task] = shell.json("task exit b --dry-run --show")["drawn"]
+    assert (task["pid"], task["task"]) == (200, "b")
+    assert [strip["marks"] for strip in task["strips"]] == ["----", "---" + 30 * " "]
+
+
+def test_only_a_dry_run_draws(shell: Shell) -> None:
+    assert "--show goes with --dry-run" in shell.err("migratepages 100 0 1 --show")

@@ -146,3 +146,16 @@ def test_emitted_program_does_what_the_plan_says(shell: Shell) -> None:
     assert shell.counted("pgmigrate_success", "pgmigrate_fail") == [moved, 0]
     shell.out("task exit a")
     assert "process 100: No such file or directory" in shell.spawn(run).stderr
+
+
+def test_a_plan_is_drawn(shell: Shell) -> None:
+    text = shell.out("plan a --to 1 --show")
+    assert "  heap  32KiB  00000011          11111111\n               >>>>>>\n" in text
+    assert text.endswith("\n> moves\n")
+
+
+def test_what_a_chunk_leaves_out_is_drawn_as_staying(shell: Shell) -> None:
+    shell.out("task pin a heap+4KiB:8KiB")
+    [task] = shell.json("plan a --to 1 --max-pause 1s --show")["drawn"]
+    marks = {strip["name"]: strip["marks"] for strip in task["strips"]}
+    assert marks == {"heap": ">pp>>>  ", "buf": ">>>>", "lib": ">" * 16}

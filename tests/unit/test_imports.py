@@ -65,8 +65,8 @@ LAYERS = {
         private writes overlay walk paths truncate files cgroups memory numa system table
     """.split(),
     "pymigrate.cli": """
-        examples shim_files host shim common junit call program bad_pages declared
-        render tree_writer main roff commands
+        examples shim_files host shim common junit render picture call program bad_pages declared
+        tree_writer main roff commands
     """.split(),
 }
 MAX_MODULES = 20  # in a folder, but for that of the commands

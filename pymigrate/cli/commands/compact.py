@@ -10,6 +10,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.syscalls.compact import compact
 from pymigrate.units import counted
 from pymigrate.views.pictures import zone_picture
+from pymigrate.views.pictures.show import plain_text
 
 
 @click.command()
@@ -63,4 +64,4 @@ def _picture(machine: Machine, node: int | None, has_legend: bool = False) -> st
     nodes = sorted(machine.nodes) if node is None else [node]
     zones = [zone for nid in nodes for zone in zone_picture.rows(machine, nid)]
     lines = [*zone_picture.lines(zones), *(zone_picture.legend(zones) if has_legend else ())]
-    return zone_picture.format_lines(lines)
+    return plain_text(lines)

@@ -8,6 +8,7 @@ import click
 
 from pymigrate.arguments import parse_mode
 from pymigrate.cli.common import Options, common_options, find_task
+from pymigrate.cli.picture import changed, text_of
 from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Nodemask
 from pymigrate.plan import goal, text
@@ -17,6 +18,7 @@ from pymigrate.plan.emit import emit
 from pymigrate.plan.goal import parse_rate, parse_time
 from pymigrate.plan.plan import Goal, Limits, Plan, make_plan
 from pymigrate.tools.nodestring import RefusedError, parse_nodestring
+from pymigrate.views.pictures import change
 
 
 @click.command()
@@ -35,6 +37,7 @@ from pymigrate.tools.nodestring import RefusedError, parse_nodestring
     type=click.Choice(["sh", "python", "json"]),
     help="Print what does it on the real host, instead of the answer.",
 )
+@click.option("--show", "pictured", is_flag=True, help="Draw it: before and after.")
 @common_options(calls=True)
 def command(
     options: Options,
@@ -60,7 +63,13 @@ def command(
                 raise plan.refused
             click.echo(emit(machine, plan, language), nl=False)
             return
-    options.show(text.as_json(plan), text.format_plan(plan))
+    answer, drawn = text.as_json(plan), ""
+    if options.pictured:
+        pids = plan.goal.pids
+        stays = dict.fromkeys(pids, plan.frames)
+        tasks = changed(machine, plan.after, pids, stays, options.json)
+        answer["drawn"], drawn = change.as_json(tasks), text_of(change.lines(tasks))
+    options.show(answer, text.format_plan(plan) + drawn)
     if plan.refused:
         raise click.exceptions.Exit(1)
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
-from collections.abc import Iterable
 
 import click
 
-from pymigrate.cli.common import Options, common_options, find_task, parse_number, shorten
+from pymigrate.cli.common import (
+    Options,
+    common_options,
+    find_task,
+    parse_number,
+    print_json,
+    shorten,
+)
+from pymigrate.cli.picture import echo
 from pymigrate.views.pictures import show, zone_picture
-from pymigrate.views.pictures.show import Span
 
 JSON_CELLS = 64
 
@@ -38,18 +42,10 @@ def command(options: Options, pid: str | None, zone: str | None) -> None:
         tasks = [find_task(machine, pid)] if pid else machine.processes
         cells = JSON_CELLS if options.json else show.cells_that_fit(machine, tasks, width)
         picture = show.rows(machine, tasks, cells)
-    if options.json or not _draw(show.lines(picture, width), width):
-        options.show(show.as_json(picture), show.format_rows(picture, width))
-
-
-def _draw(lines: Iterable[list[Span]], width: int) -> bool:
-    """Print *lines* in colour where stdout is a terminal that shows more than characters."""
-    if not sys.stdout or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
-        return False
-    from pymigrate.cli.render import draw
-
-    draw(lines, width)
-    return True
+    if options.json:
+        print_json(show.as_json(picture))
+    else:
+        echo(show.lines(picture, width))
 
 
 def _show_zones(options: Options, text: str) -> None:
@@ -69,6 +65,7 @@ def _show_zones(options: Options, text: str) -> None:
             message = f"node {nid} has no zone {shorten(name)}; expected one of {names}"
             raise click.BadParameter(message, param_hint="--zone")
     lines = [*zone_picture.lines(zones), *zone_picture.legend(zones)]
-    width = max(shutil.get_terminal_size().columns, zone_picture.WIDTH + 2)
-    if options.json or not _draw(lines, width):
-        options.show(zone_picture.as_json(zones), zone_picture.format_lines(lines))
+    if options.json:
+        print_json(zone_picture.as_json(zones))
+    else:
+        echo(lines)

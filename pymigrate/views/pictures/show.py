@@ -1,34 +1,29 @@
-"""A picture of the machine: how full its nodes are, and on which nodes each task's memory lies.
-
-A strip stands for a VMA. Its cells are equal parts of it (single pages, where it has fewer pages
-than the strip may have cells), each drawn as the node that most of its pages lie on. Where nodes
-mix, the cells take turns in proportion: what a cell leaves undrawn is owed to its neighbours, so
-that an interleaved region looks interleaved, and a quarter of all pages is a quarter of the strip.
-"""
+"""A picture of the machine: how full its nodes are, and on which nodes each task's memory lies."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import nid_of
-from pymigrate.mm.base.pte import Pte
-from pymigrate.mm.state.machine import Machine, region_of
+from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Driver, Node
 from pymigrate.mm.state.task import Task
-from pymigrate.mm.state.vma import Vma
-from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
+from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.columns import aligned
-from pymigrate.views.pages.regions import region_names
-from pymigrate.views.pages.tables import count_nodes, is_resident
-from pymigrate.views.proc.numa_maps import policy_text
+from pymigrate.views.pictures.strips import (
+    ABSENT,
+    ZERO_PAGE,
+    Label,
+    count_cells,
+    labels_of,
+    short_size,
+    sign,
+    turns,
+)
 
-ABSENT, ZERO_PAGE = -1, -2
-ABSENT_SIGN, ZERO_SIGN, OTHER_SIGN = ".", "z", "#"
-NODE_SIGNS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXY"
 USED_SIGN, FREE_SIGN = "#", "-"
 MIN_CELLS, MAX_CELLS = 16, 128
-_ABOUT = 8  # a difference of less than this part of a cell does not count
 _INDENT, _GAP = "  ", "  "
 LEGEND = (
     "A cell is an equal part of a region, drawn as the node of most of its pages;",
@@ -45,14 +40,6 @@ class NodeRow(NamedTuple):
     free: int
     distances: dict[int, int]
     hugetlb: dict[str, int] | None = None  # hugetlb's 2 MiB pages: nr, free, surplus
-
-
-class Label(NamedTuple):
-    """What is written beside the strip of a VMA."""
-
-    name: str
-    size: str
-    policy: str
 
 
 class StripRow(NamedTuple):
@@ -125,7 +112,7 @@ def rows(machine: Machine, tasks: list[Task], cells: int) -> Picture:
 
 def cells_that_fit(machine: Machine, tasks: list[Task], width: int) -> int:
     """How many cells a strip may have beside its label in a line of *width* characters."""
-    labels = [label for task in tasks for _, label in _labels(machine, task)]
+    labels = [label for task in tasks for _, label in labels_of(machine, task)]
     used = len(_INDENT) + sum(size + len(_GAP) for size in _widths(labels))
     return min(max(width - used, MIN_CELLS), MAX_CELLS)
 
@@ -156,9 +143,13 @@ def lines(picture: Picture, width: int) -> Iterator[list[Span]]:
 
 
 def format_rows(picture: Picture, width: int) -> str:
-    """The picture as plain text, in ASCII."""
-    texts = ("".join(span.text for span in line).rstrip() for line in lines(picture, width))
-    return "".join(f"{text}\n" for text in texts)
+    """The picture as plain text."""
+    return plain_text(lines(picture, width))
+
+
+def plain_text(lines: Iterable[list[Span]]) -> str:
+    """*lines* without colours, in ASCII."""
+    return "".join("".join(span.text for span in line).rstrip() + "\n" for line in lines)
 
 
 def as_json(picture: Picture) -> dict[str, object]:
@@ -172,26 +163,6 @@ def as_json(picture: Picture) -> dict[str, object]:
             for task in picture.tasks
         ],
     }
-
-
-def sign(cell: int) -> str:
-    """The character for a cell; nodes beyond the letters share one."""
-    if cell < 0:
-        return ABSENT_SIGN if cell == ABSENT else ZERO_SIGN
-    return NODE_SIGNS[cell] if cell < len(NODE_SIGNS) else OTHER_SIGN
-
-
-def short_size(pages: int) -> str:
-    """About how much *pages* base pages are; without a decimal it is exact.
-
-    >>> short_size(33), short_size(1_000_000), short_size(524_280)
-    ('132KiB', '3.8GiB', '2.0GiB')
-    """
-    size, units = float(pages << PAGE_SHIFT - 10), ["KiB", "MiB", "GiB", "TiB"]
-    while size >= 1024 and len(units) > 1:
-        size /= 1024
-        del units[0]
-    return f"{size:.{1 if size % 1 else 0}f}{units[0]}"
 
 
 def _node_row(machine: Machine, node: Node) -> NodeRow:
@@ -209,77 +180,15 @@ def _node_row(machine: Machine, node: Node) -> NodeRow:
 
 def _task_row(machine: Machine, task: Task, cells: int) -> TaskRow:
     strips = []
-    for vma, label in _labels(machine, task):
-        counts = _count_cells(task, vma, min(cells, vma.nr))
+    for vma, label in labels_of(machine, task):
+        counts = count_cells(task, vma.start, vma.nr, min(cells, vma.nr))
         pages: Counter[int] = Counter()
         for count in counts:
             pages.update(count)
-        strip = StripRow(label, vma.start, vma.nr, dict(sorted(pages.items())), _turns(counts))
+        strip = StripRow(label, vma.start, vma.nr, dict(sorted(pages.items())), turns(counts))
         strips.append(strip)
     policy = str(task.policy or "default")
     return TaskRow(task.pid, task.name, task.comm, task.uid, str(task.cpus), policy, strips)
-
-
-def _labels(machine: Machine, task: Task) -> Iterator[tuple[Vma, Label]]:
-    names = region_names(machine, task)
-    for vma in task.mm.vmas:
-        name = names(vma.start)
-        name += _offset(machine, task, name, vma)
-        yield vma, Label(name, short_size(vma.nr), policy_text(machine, task, vma))
-
-
-def _offset(machine: Machine, task: Task, name: str, vma: Vma) -> str:
-    """Where in the region *name* the VMA begins, if not at its start: ``"+4MiB"``."""
-    region = region_of(machine, task, name)
-    if region is None:  # the name is an address
-        return ""
-    pages = vma.start - region.start
-    return f"+{short_size(pages)}" if 0 < pages < region.nr else ""
-
-
-def _count_cells(task: Task, vma: Vma, cells: int) -> list[Counter[int]]:
-    """How many pages of each cell lie on each node, are ABSENT, or the ZERO_PAGE."""
-    counts: list[Counter[int]] = [Counter() for _ in range(cells)]
-    cell, end = 0, vma.start + vma.nr // cells
-    for a, b, run in task.mm.page_table.spans(vma.start, vma.end):
-        at = a
-        while at < b:
-            if at == end:
-                cell += 1
-                end = vma.start + vma.nr * (cell + 1) // cells
-            upto = min(b, end)
-            if run is not None and is_resident(run):
-                count_nodes(counts[cell], run, at, upto)
-            else:
-                is_zero = run is not None and not run.lanes and run.flags & Pte.PRESENT
-                counts[cell][ZERO_PAGE if is_zero else ABSENT] += upto - at
-            at = upto
-    return counts
-
-
-def _turns(counts: list[Counter[int]]) -> list[int]:
-    """What each cell is drawn as: of the kinds in it, the one that is owed most.
-
-    A kind is owed its pages in this cell and in those before, less the cells drawn as it. Kinds
-    that are owed about the same take turns in ascending order, as an interleave policy does.
-    """
-    owed: Counter[int] = Counter()
-    cells: list[int] = []
-    for count in counts:
-        owed = Counter({kind: owed[kind] + nr for kind, nr in count.items()})
-        size = count.total()
-        enough = max(owed.values()) - size // _ABOUT
-        equals = sorted((kind for kind in owed if owed[kind] >= enough), key=_rank)
-        last = _rank(cells[-1]) if cells else -1
-        cell = next((kind for kind in equals if _rank(kind) > last), equals[0])
-        owed[cell] -= size
-        cells.append(cell)
-    return cells
-
-
-def _rank(kind: int) -> int:
-    """Nodes first, by their numbers."""
-    return kind if kind >= 0 else MAX_NUMNODES - kind
 
 
 def _node_lines(nodes: list[NodeRow], width: int) -> Iterator[list[Span]]:

@@ -1,6 +1,6 @@
 """A picture of a zone's pageblocks: which are free, which are full, and what keeps them so."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import groupby
 from typing import NamedTuple
 
@@ -75,11 +75,6 @@ def legend(zones: list[ZoneRow]) -> list[list[Span]]:
     blocks = max((cell.blocks for zone in zones for cell in zone.cells), default=1)
     text = "a pageblock (2 MiB)" if blocks == 1 else f"{blocks} pageblocks (of 2 MiB)"
     return [[], *[[Span(line.format(blocks=text), "dim")] for line in LEGEND]]
-
-
-def format_lines(lines: Iterable[list[Span]]) -> str:
-    """Lines as plain text, in ASCII."""
-    return "".join(f"{''.join(span.text for span in line)}\n" for line in lines)
 
 
 def as_json(zones: list[ZoneRow]) -> list[dict[str, object]]:

@@ -108,3 +108,18 @@ REASONS: dict[str, Reason] = {
     ),
     THERE: Reason("there already", "there already", "their status in move_pages", "none needed"),
 }
+# How pictures mark pages that a call leaves.
+LETTERS: dict[str, str] = {
+    Why.SHARED: "s",
+    Why.PINNED: "p",
+    Why.HELD: "h",
+    Why.MAPPED: "m",
+    Why.UNMOVABLE: "u",
+    Why.SECRET: "x",
+    Why.REQUEST: "r",
+    Why.DIRTY: "d",
+    Why.IN_USE: "b",
+    Why.WORKED_ON: "w",
+    Why.FULL: "f",
+    Why.ENDED: "e",
+}

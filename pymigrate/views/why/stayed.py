@@ -31,20 +31,27 @@ def rows(
 
     *shared* is the key of REASONS for folios that are mapped more than once.
     """
-    left = merged(stays)
-    if not left:
-        return []
     found: dict[tuple[str, int, str], int] = {}
     names = region_names(machine, task)
+    for vma, span, stay in places(task, stays, pages):
+        why = shared if stay.why == Why.SHARED else stay.why.value
+        key = _mapping(names, vma, span.start), nid_of(stay.start), why
+        found[key] = found.get(key, 0) + stay.nr
+    return [Left(task.pid, mapping, nid, nr, why) for (mapping, nid, why), nr in found.items()]
+
+
+def places(
+    task: Task, stays: Iterable[Stay], pages: tuple[int, int] = (0, END_OF_MEMORY)
+) -> Iterator[tuple[Vma, range, Stay]]:
+    """Where *task* maps the frames of *stays*: the VMA, and among which pages they lie evenly."""
+    left = merged(stays)
+    if not left:
+        return
     for vma, a, b in task.mm.parts(*pages):
         for run in task.mm.page_table.between(a, b):
-            if not run.lanes or not run.flags & Pte.PRESENT:
-                continue
-            for page, stay in sorted(_stays_in(run, left)):
-                why = shared if stay.why == Why.SHARED else stay.why.value
-                key = _mapping(names, vma, page), nid_of(stay.start), why
-                found[key] = found.get(key, 0) + stay.nr
-    return [Left(task.pid, mapping, nid, nr, why) for (mapping, nid, why), nr in found.items()]
+            if run.lanes and run.flags & Pte.PRESENT:
+                found = sorted(_stays_in(run, left), key=lambda each: (each[0].start, each[1]))
+                yield from ((vma, span, stay) for span, stay in found)
 
 
 def mbind_rows(
@@ -139,16 +146,19 @@ def as_json(left: Iterable[Left]) -> list[dict[str, object]]:
     return [row._asdict() | {"why": REASONS[row.why].text} for row in left]
 
 
-def _stays_in(run: PteRun, left: Sequence[Stay]) -> Iterator[tuple[int, Stay]]:
-    """The parts of *left* that *run* maps, each with the first page in it."""
+def _stays_in(run: PteRun, left: Sequence[Stay]) -> Iterator[tuple[range, Stay]]:
+    """The parts of *left* that *run* maps, each with the pages from its first to its last."""
     k, order = len(run.lanes), run.order
     if not _between(left, min(run.lanes), max(run.lanes) + (run.nr // k)):
         return
     for lane, pfn in enumerate(run.lanes):
         nr = run.count(lane) << order if k < run.nr >> order else 1 << order
         for stay in _between(left, pfn, pfn + nr):
-            row, rest = divmod(stay.start - pfn, 1 << order)
-            yield run.start + (lane + row * k << order) + rest, stay
+            first, last = (
+                run.start + (lane + (frame >> order) * k << order) + frame % (1 << order)
+                for frame in (stay.start - pfn, stay.start - pfn + stay.nr - 1)
+            )
+            yield range(first, last + 1), stay
 
 
 def _between(left: Sequence[Stay], a: int, b: int) -> list[Stay]:

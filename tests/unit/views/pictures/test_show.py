@@ -11,7 +11,7 @@ from pymigrate.syscalls.mempolicy import mbind
 from pymigrate.syscalls.process import fork
 from pymigrate.uapi import MPOL
 from pymigrate.units import PAGE_SHIFT
-from pymigrate.views.pictures import show
+from pymigrate.views.pictures import show, strips
 from tests.conftest import four_nodes, mapped, new_task, nodes_with, touched, two_nodes
 
 START = 0x1000
@@ -32,7 +32,7 @@ def strip(*runs: PteRun, nr: int, cells: int) -> str:
     """How the VMA of with_vma() is drawn."""
     machine, task = with_vma(*runs, nr=nr)
     [row] = show.rows(machine, [task], cells).tasks
-    return "".join(show.sign(cell) for cell in row.strips[0].cells)
+    return "".join(strips.sign(cell) for cell in row.strips[0].cells)
 
 
 def names(machine: Machine, task: Task) -> list[str]:
@@ -86,7 +86,7 @@ def test_pages_are_counted_by_node() -> None:
 
 
 def test_nodes_beyond_the_letters_share_a_sign() -> None:
-    assert [show.sign(nid) for nid in (0, 9, 10, 34, 35, 1023)] == ["0", "9", "A", "Y", "#", "#"]
+    assert [strips.sign(nid) for nid in (0, 9, 10, 34, 35, 1023)] == ["0", "9", "A", "Y", "#", "#"]
 
 
 def test_region_has_its_name_and_a_split_one_its_offset() -> None:
@@ -139,8 +139,8 @@ def picture() -> show.Picture:
         show.NodeRow(2, "", 262144, 131000, {0: 17, 1: 28, 2: 10, 3: 20}),
         show.NodeRow(3, "8", 0, 0, {0: 20, 1: 20, 2: 20, 3: 10}),
     ]
-    heap = show.StripRow(show.Label("heap", "64MiB", "bind:0"), 16, 16384, {}, [0, 0, -1, -2])
-    stack = show.StripRow(show.Label("stack+4KiB", "8KiB", "default"), 90000, 2, {}, [1, 0])
+    heap = show.StripRow(strips.Label("heap", "64MiB", "bind:0"), 16, 16384, {}, [0, 0, -1, -2])
+    stack = show.StripRow(strips.Label("stack+4KiB", "8KiB", "default"), 90000, 2, {}, [1, 0])
     return show.Picture(
         nodes,
         [

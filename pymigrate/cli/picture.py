@@ -1,0 +1,49 @@
+"""Pictures on stdout: in colour and page by page on a terminal, plain text elsewhere."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+
+import click
+
+from pymigrate.mm.state.machine import Machine
+from pymigrate.views.pictures import change
+from pymigrate.views.pictures.show import Span, plain_text
+
+AUTO, ALWAYS, NEVER = "auto", "always", "never"
+JSON_CELLS = 64
+
+
+def changed(
+    old: Machine, new: Machine, pids: Sequence[int], stays: change.Stays, is_json: bool
+) -> list[change.ChangedTask]:
+    """The tasks *pids* that something happens to, in strips as wide as the terminal lets them."""
+    width = shutil.get_terminal_size().columns
+    cells = JSON_CELLS if is_json else change.cells_that_fit(new, pids, width)
+    return change.rows(old, new, pids, stays, cells)
+
+
+def echo(lines: Iterable[list[Span]], color: str = AUTO) -> None:
+    """Print *lines* as text_of() has them, on a terminal by a pager if they are many."""
+    text = text_of(lines, color)
+    if _is_terminal() and text.count("\n") >= shutil.get_terminal_size().lines:
+        click.echo_via_pager(text, color=True)
+    else:
+        click.echo(text, nl=False, color=True)
+
+
+def text_of(lines: Iterable[list[Span]], color: str = AUTO) -> str:
+    """*lines* with or without colours: ALWAYS, NEVER, or AUTO: on a terminal that has them."""
+    is_plain = not _is_terminal() or os.environ.get("TERM") == "dumb"
+    if color == NEVER or (color == AUTO and is_plain):
+        return plain_text(lines)
+    from pymigrate.cli.render import coloured
+
+    return coloured(lines, is_forced=color == ALWAYS)
+
+
+def _is_terminal() -> bool:
+    return bool(sys.stdout and sys.stdout.isatty())

@@ -1,0 +1,129 @@
+"""Strips: what stands for a range of a task's memory in a picture.
+
+Its cells are equal parts of the range (single pages, where it has fewer pages than the strip may
+have cells), each drawn as the node that most of its pages lie on. Where nodes mix, the cells take
+turns in proportion: what a cell leaves undrawn is owed to its neighbours, so that an interleaved
+region looks interleaved, and a quarter of all pages is a quarter of the strip.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.state.machine import Machine, region_of
+from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.vma import Vma
+from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
+from pymigrate.views.pages.regions import region_names
+from pymigrate.views.pages.tables import count_nodes, is_resident
+from pymigrate.views.proc.numa_maps import policy_text
+
+ABSENT, ZERO_PAGE = -1, -2
+ABSENT_SIGN, ZERO_SIGN, OTHER_SIGN = ".", "z", "#"
+NODE_SIGNS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXY"
+_ABOUT = 8  # a difference of less than this part of a cell does not count
+
+
+class Label(NamedTuple):
+    """What is written beside the strip of a VMA."""
+
+    name: str
+    size: str
+    policy: str
+
+
+def labels_of(machine: Machine, task: Task) -> Iterator[tuple[Vma, Label]]:
+    """The VMAs of *task*, by address, with what is written beside them."""
+    label = labeller(machine, task)
+    for vma in task.mm.vmas:
+        yield vma, label(vma, vma.start, vma.end)
+
+
+def labeller(machine: Machine, task: Task) -> Callable[[Vma, int, int], Label]:
+    """A function from a VMA of *task*, and a part [start, end) of it, to what is written there."""
+    names = region_names(machine, task)
+
+    def label(vma: Vma, start: int, end: int) -> Label:
+        name = names(start)
+        name += _offset(machine, task, name, start)
+        return Label(name, short_size(end - start), policy_text(machine, task, vma))
+
+    return label
+
+
+def count_cells(task: Task, start: int, nr: int, cells: int) -> list[Counter[int]]:
+    """How many of the *nr* pages from *start* lie on each node, are ABSENT, or the ZERO_PAGE.
+
+    For each of as many equal parts as there are to be *cells*.
+    """
+    counts: list[Counter[int]] = [Counter() for _ in range(cells)]
+    cell, end = 0, start + nr // cells
+    for a, b, run in task.mm.page_table.spans(start, start + nr):
+        at = a
+        while at < b:
+            if at == end:
+                cell += 1
+                end = start + nr * (cell + 1) // cells
+            upto = min(b, end)
+            if run is not None and is_resident(run):
+                count_nodes(counts[cell], run, at, upto)
+            else:
+                is_zero = run is not None and not run.lanes and run.flags & Pte.PRESENT
+                counts[cell][ZERO_PAGE if is_zero else ABSENT] += upto - at
+            at = upto
+    return counts
+
+
+def turns(counts: list[Counter[int]]) -> list[int]:
+    """What each cell is drawn as: of the kinds in it, the one that is owed most.
+
+    A kind is owed its pages in this cell and in those before, less the cells drawn as it. Kinds
+    that are owed about the same take turns in ascending order, as an interleave policy does.
+    """
+    owed: Counter[int] = Counter()
+    cells: list[int] = []
+    for count in counts:
+        owed = Counter({kind: owed[kind] + nr for kind, nr in count.items()})
+        size = count.total()
+        enough = max(owed.values()) - size // _ABOUT
+        equals = sorted((kind for kind in owed if owed[kind] >= enough), key=_rank)
+        last = _rank(cells[-1]) if cells else -1
+        cell = next((kind for kind in equals if _rank(kind) > last), equals[0])
+        owed[cell] -= size
+        cells.append(cell)
+    return cells
+
+
+def sign(cell: int) -> str:
+    """The character for a cell; nodes beyond the letters share one."""
+    if cell < 0:
+        return ABSENT_SIGN if cell == ABSENT else ZERO_SIGN
+    return NODE_SIGNS[cell] if cell < len(NODE_SIGNS) else OTHER_SIGN
+
+
+def short_size(pages: int) -> str:
+    """About how much *pages* base pages are; without a decimal it is exact.
+
+    >>> short_size(33), short_size(1_000_000), short_size(524_280)
+    ('132KiB', '3.8GiB', '2.0GiB')
+    """
+    size, units = float(pages << PAGE_SHIFT - 10), ["KiB", "MiB", "GiB", "TiB"]
+    while size >= 1024 and len(units) > 1:
+        size /= 1024
+        del units[0]
+    return f"{size:.{1 if size % 1 else 0}f}{units[0]}"
+
+
+def _offset(machine: Machine, task: Task, name: str, start: int) -> str:
+    """Where in the region *name* page *start* is, if not at its start: ``"+4MiB"``."""
+    region = region_of(machine, task, name)
+    if region is None:  # the name is an address
+        return ""
+    pages = start - region.start
+    return f"+{short_size(pages)}" if 0 < pages < region.nr else ""
+
+
+def _rank(kind: int) -> int:
+    """Nodes first, by their numbers."""
+    return kind if kind >= 0 else MAX_NUMNODES - kind
