@@ -37,6 +37,7 @@ from pymigrate.claims.parse import parse
 from pymigrate.interface import memory
 from pymigrate.interface.noted import Noted, acting_as
 from pymigrate.mm.base.why import Stay
+from pymigrate.mm.calls.cgroup import processes_below
 from pymigrate.mm.state import machine as core
 from pymigrate.mm.state import task as core_task
 from pymigrate.mm.state.events import Event, Step
@@ -176,7 +177,7 @@ class Machine(Movers):
     def cpuset_create(
         self, name: str, cpus: Set, mems: Set, *, memory_migrate: bool = False, uid: int = 0
     ) -> None:
-        """Make a cpuset; *memory_migrate* matters on Linux 6.1 only."""
+        """Make a cpuset, or one in another (`a/b`); *memory_migrate* matters on Linux 6.1 only."""
         shell = self._caller(None, uid)
         cpuset.create(
             self._core, shell, name, set_of(Cpumask, cpus), set_of(Nodemask, mems), memory_migrate
@@ -196,11 +197,15 @@ class Machine(Movers):
         new_cpus = None if cpus is None else set_of(Cpumask, cpus)
         new_mems = None if mems is None else set_of(Nodemask, mems)
         shell = self._caller(None, uid)
-        members = [task for task in self._core.processes if task.cpuset == name]
+        members = processes_below(self._core, name)
         return self._followed(
             members,
             lambda: cpuset.change(self._core, shell, name, new_cpus, new_mems, memory_migrate),
         )
+
+    def cpuset_remove(self, name: str, *, uid: int = 0) -> None:
+        """Remove a cpuset that has no tasks, and no others in it."""
+        cpuset.remove(self._core, self._caller(None, uid), "" if name == "/" else name)
 
     def cpuset_attach(self, name: str, who: Who, *, uid: int = 0) -> Migrated:
         """Move a task into a cpuset ("/": where all tasks begin), with its memory."""

@@ -180,6 +180,14 @@ def _parse_name(text: str) -> str:
     return text
 
 
+def _parse_cpuset_name(text: str) -> str:
+    """The name of a cpuset to be made: names with slashes between them."""
+    if not all(re.fullmatch(_NAME, part) for part in text.split("/")):
+        expected = "expected letters, digits, _ and -, and / before one that lies in another"
+        raise click.BadParameter(f"{shorten(text)} is not a name; {expected}")
+    return text
+
+
 def _parse_policy(text: str) -> ModeAndNodes:
     """A policy MODE[=FLAGS][:NODES], as numa_maps prints it."""
     try:
@@ -215,6 +223,7 @@ SIZE = Parsed("size", parse_size)
 NODEMASK, CPUMASK = Parsed("nodes", Nodemask.parse), Parsed("CPUs", Cpumask.parse)
 NUMBERS = Parsed("numbers", lambda text: list(Bitmap.parse(text)))
 NAME, POLICY = Parsed("name", _parse_name), Parsed("policy", _parse_policy)
+CPUSET_NAME = Parsed("name", _parse_cpuset_name)
 TEXT_FILE = Parsed("file", _read_text)
 _NUMBER = r"-?[0-9]{1,20}"
 

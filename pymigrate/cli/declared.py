@@ -12,6 +12,7 @@ from pymigrate.cli.call import Call as Made
 from pymigrate.cli.call import access_of, find_range, meanwhile_option, system_call
 from pymigrate.cli.common import (
     CPUMASK,
+    CPUSET_NAME,
     NAME,
     NODEMASK,
     NUMBERS,
@@ -41,7 +42,7 @@ _TYPES: dict[str, click.ParamType[Any]] = {
     "cpus": CPUMASK,
     "new region": NAME,
     "new task": NAME,
-    "new cpuset": NAME,
+    "new cpuset": CPUSET_NAME,
     "name": NAME,
     "policy": POLICY,
     "numbers": NUMBERS,

@@ -11,6 +11,7 @@ from pymigrate.interface.made import runs
 from pymigrate.mm.base.gfp import Gfp
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.calls import ksm as _ksm
+from pymigrate.mm.calls.cgroup import processes_below
 from pymigrate.mm.clock import simulated_time
 from pymigrate.mm.offline.memory_failure import num_poisoned_kb
 from pymigrate.mm.offline.memory_hotplug import physical
@@ -36,7 +37,7 @@ WHOLE = (0, 1 << 47)  # bytes of addresses
 
 def left_by_cpuset_set(machine: Machine, caller: Task, name: str, *_: object) -> FindLeft | None:
     """What finds the pages that do not follow when the cpuset's nodes change."""
-    return _left_by(machine, name, [t for t in machine.processes if t.cpuset == name])
+    return _left_by(machine, name, processes_below(machine, name))
 
 
 def cpuset_attach(machine: Machine, caller: Task, name: str, task: Task) -> Answer:

@@ -361,7 +361,7 @@ _GROUPS = (
         "Make a cpuset.",
         (
             ROOT,
-            Argument("cpuset", kind.NEW_CPUSET, "the cpuset's name", metavar="NAME"),
+            Argument("cpuset", kind.NEW_CPUSET, "its name; `a/b` lies in `a`", metavar="NAME"),
             Argument("cpus", kind.CPUS, "its CPUs"),
             Argument("mems", kind.NODES, "its nodes"),
             Argument(
@@ -387,6 +387,13 @@ _GROUPS = (
         "cpuset set",
         "Policies of its tasks are rebound, and their memory follows.",
         leaves="interface.system.left_by_cpuset_set",
+    ),
+    Call(
+        "cpuset_remove",
+        "Remove a cpuset that has no tasks.",
+        (ROOT, _CPUSET),
+        "syscalls.cpuset.remove",
+        "cpuset remove",
     ),
     Call(
         "cpuset_attach",

@@ -279,6 +279,9 @@ def _check_caches(machine: Machine) -> Iterator[str]:
 
 
 def _check_tasks(machine: Machine) -> Iterator[str]:
+    for name in machine.cpusets:
+        if name and name.rpartition("/")[0] not in machine.cpusets:
+            yield f"cpuset {name}: it lies in none that is there"
     for pid, task in machine.tasks.items():
         if task.pid != pid:
             yield f"process {pid}: its pid is wrong"

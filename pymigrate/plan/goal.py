@@ -6,6 +6,7 @@ import re
 
 from pymigrate.arguments import ModeAndNodes
 from pymigrate.errors import KernelError
+from pymigrate.mm.calls.cgroup import processes_below
 from pymigrate.mm.calls.mempolicy import node_pairs
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
@@ -70,7 +71,7 @@ def to_mems(machine: Machine, uid: int, name: str, mems: Nodemask) -> Goal:
     """A cpuset gets other nodes, and the memory of its tasks follows. Raises KernelError ENOENT."""
     if name not in machine.cpusets:
         raise KernelError("ENOENT", f"there is no cpuset {name}")
-    pids = tuple(task.pid for task in machine.processes if task.cpuset == name)
+    pids = tuple(task.pid for task in processes_below(machine, name))
     title = f"plan: cpuset {name or '/'} with nodes {mems or '-'}"
     return Goal(title, uid, pids, mems & machine.memory_nodes, (SetMems(name, mems),))
 

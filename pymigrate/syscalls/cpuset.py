@@ -1,12 +1,22 @@
-"""The cpuset files of a cgroup: making one, writing its masks, attaching tasks."""
+"""Cgroups as cpusets: making and removing them, writing their files, attaching tasks."""
+
+from contextlib import suppress
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.calls.cgroup import (
+    CONTROLLERS,
+    check_removable,
+    find_cpuset,
+    is_cpuset,
+    migrate_vet_dst,
+    parent_name,
+)
 from pymigrate.mm.calls.cpuset import (
     attach,
     effective_mems,
-    find_cpuset,
     update_cpumask,
     update_nodemask,
+    write_subtree_control,
 )
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Cpuset, Task
@@ -26,19 +36,44 @@ def create(
 ) -> Cpuset:
     """Make cpuset *name*. Without cgroup v1 memory always follows, whatever *memory_migrate* says.
 
-    Raises KernelError EACCES, EEXIST; EINVAL for CPUs or nodes that do not exist, the cpuset
-    being made.
+    One that is to lie in another is made a cpuset by that one's cgroup.subtree_control first.
+
+    Raises KernelError as make() and change() do; EINVAL and the like with the cpuset being made.
     """
     check_root(caller, _ONLY_ROOT)
-    if name in machine.cpusets:
-        raise KernelError("EEXIST", f"cpuset {name} exists")
-    follows = memory_migrate or not machine.release.cpuset_v1
-    cpuset = Cpuset(name, Cpumask(), Nodemask(), follows, Nodemask())
-    machine.cpusets[name] = cpuset
-    update_cpumask(machine, cpuset, cpus)
-    update_nodemask(machine, cpuset, mems)
+    parent = find_cpuset(machine, parent_name(name))
+    if not machine.release.cpuset_v1:
+        with suppress(KernelError):
+            write_subtree_control(machine, parent, {"cpuset"}, set())
+    cpuset = make(machine, caller, name, memory_migrate)
+    change(machine, caller, name, cpus, mems)
     cpuset.old_mems = effective_mems(machine, cpuset)
     return cpuset
+
+
+def make(machine: Machine, caller: Task, name: str, memory_migrate: bool = False) -> Cpuset:
+    """Make a cgroup that has what its parent has; in v1 it has nothing.
+
+    Raises KernelError EACCES, ENOENT, EEXIST. Mirrors cgroup_mkdir().
+    """
+    check_root(caller, _ONLY_ROOT)
+    find_cpuset(machine, parent_name(name))
+    if name in machine.cpusets or name.rpartition("/")[2] in ("", ".", ".."):
+        raise KernelError("EEXIST", f"cpuset {name} exists")
+    follows = memory_migrate or not machine.release.cpuset_v1
+    cpuset = machine.cpusets[name] = Cpuset(name, Cpumask(), Nodemask(), follows, Nodemask())
+    cpuset.old_mems = effective_mems(machine, cpuset)
+    return cpuset
+
+
+def remove(machine: Machine, caller: Task, name: str) -> None:
+    """Remove a cpuset that has no tasks, and none in it.
+
+    Raises KernelError EACCES, ENOENT, EBUSY. Mirrors cgroup_rmdir().
+    """
+    check_root(caller, _ONLY_ROOT)
+    check_removable(machine, find_cpuset(machine, name))
+    del machine.cpusets[name]
 
 
 def change(
@@ -58,6 +93,8 @@ def change(
     if not name:
         raise KernelError("EACCES", "the cpuset that all tasks begin in cannot be changed")
     cpuset = find_cpuset(machine, name)
+    if not is_cpuset(machine, cpuset):
+        raise KernelError("ENOENT", f"{name} is no cpuset: its parent's controllers are others")
     if memory_migrate is not None and machine.release.cpuset_v1:
         cpuset.memory_migrate = memory_migrate
     if cpus is not None:
@@ -67,7 +104,29 @@ def change(
 
 
 def attach_task(machine: Machine, caller: Task, task: Task, name: str) -> None:
-    """Move *task* into cpuset *name*. Raises KernelError ENOENT, EACCES, ENOSPC."""
+    """Move *task* into cpuset *name*.
+
+    Raises KernelError EACCES, ENOENT, EBUSY, ENOSPC. Mirrors cgroup_attach_task().
+    """
     if caller.uid not in (0, task.uid):
         raise KernelError("EACCES", f"uid {caller.uid} may not move a process of uid {task.uid}")
-    attach(machine, task, find_cpuset(machine, name))
+    group = find_cpuset(machine, name)
+    migrate_vet_dst(machine, group)
+    attach(machine, task, group)
+
+
+def subtree_control(machine: Machine, caller: Task, name: str, text: str) -> None:
+    """Write cgroup.subtree_control: words such as `+cpuset` and `-memory`.
+
+    Raises KernelError EACCES, ENOENT, EINVAL, EBUSY.
+    """
+    check_root(caller, _ONLY_ROOT)
+    group = find_cpuset(machine, name)
+    chosen: dict[str, set[str]] = {"+": set(), "-": set()}
+    for word in text.split():
+        sign, controller = word[0], word[1:]
+        if sign not in chosen or controller not in CONTROLLERS:
+            raise KernelError("EINVAL", f"{word[:20]!r} names no controller")
+        chosen["-" if sign == "+" else "+"].discard(controller)
+        chosen[sign].add(controller)
+    write_subtree_control(machine, group, chosen["+"], chosen["-"])

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.calls.cpuset import find_cpuset, tasks_of
+from pymigrate.mm.calls.cgroup import controllers, find_cpuset, processes_below
 from pymigrate.mm.reclaim.vmscan import memory_reclaim
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
@@ -49,8 +49,11 @@ def reclaim(
 
 
 def cpuset_tasks(machine: Machine, name: str) -> list[Task]:
-    """The tasks of the cpuset called *name*, whose cgroup accounts for their memory.
+    """The tasks whose memory the cgroup of cpuset *name* accounts for, with those below it.
 
-    Raises KernelError ENOENT.
+    Raises KernelError ENOENT, also for one that has no controller of memory.
     """
-    return tasks_of(machine, find_cpuset(machine, name))
+    group = find_cpuset(machine, name)
+    if not machine.release.cpuset_v1 and "memory" not in controllers(machine, group):
+        raise KernelError("ENOENT", f"cpuset {name} has no controller of memory")
+    return processes_below(machine, name)

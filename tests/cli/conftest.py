@@ -49,7 +49,7 @@ tasks:
 """
 GROUPS = {
     "cma": ["alloc", "list", "release"],
-    "cpuset": ["attach", "create", "list", "set"],
+    "cpuset": ["attach", "create", "list", "remove", "set"],
     "task": (
         "busy clone exit fork ftruncate madvise migrate_vma mlock mlockall mmap mprotect mremap"
         " munlock munlockall munmap pin punch_hole sched_setaffinity swap_cache touch unlink unpin"

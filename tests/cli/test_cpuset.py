@@ -10,6 +10,19 @@ def test_memory_follows_when_nodes_change(shell: Shell) -> None:
     assert shell.out("cpuset list").splitlines()[2] == "one     1     1     yes      100"
 
 
+def test_cpusets_lie_in_others(shell: Shell) -> None:
+    shell.out("cpuset create out --cpus 0-3 --mems 0")
+    shell.out("cpuset create out/in --cpus 2 --mems 0")
+    assert shell("cpuset attach out/in a") == Outcome(0)
+    assert shell("cpuset set out --mems 1") == Outcome(0)
+    assert "N1=8" in shell.out("numa_maps 100")
+    assert shell.out("cpuset list").splitlines()[3] == "out/in  2     0     yes      100"
+    shell.out("cpuset attach / a")
+    assert shell("cpuset remove out/in") == Outcome(0)
+    assert shell("cpuset remove out") == Outcome(0)
+    assert len(shell.json("cpuset list")) == 1
+
+
 def test_back_to_the_first_cpuset(shell: Shell) -> None:
     shell.out("cpuset create right --cpus 2-3 --mems 1")
     shell.out("cpuset attach right a")

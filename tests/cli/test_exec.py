@@ -228,3 +228,39 @@ def test_cpuset_is_a_directory(shell: Shell) -> None:
     expected = "/batch\nMems_allowed_list:\t1\nbusy\n100\n"
     assert out(shell, script) == expected
     assert "N1=8" in shell.out("numa_maps 100")
+
+
+def test_cpusets_lie_in_cpusets(shell: Shell) -> None:
+    script = """
+        cd /sys/fs/cgroup && mkdir -p outer/inner && ls outer/inner | grep -c cpuset
+        mkdir outer/inner 2>/dev/null || echo exists
+        mkdir outer/cgroup.procs 2>/dev/null || echo file
+        rmdir outer/cgroup.procs 2>/dev/null || echo no directory
+        mkdir none/inner 2>/dev/null || echo no parent
+        echo +cpuset > outer/cgroup.subtree_control; cat outer/inner/cgroup.controllers
+        echo 1 > outer/cpuset.mems; cat outer/inner/cpuset.mems.effective
+        (echo 0 > outer/inner/cgroup.procs; cat /proc/self/cgroup; cat outer/cgroup.events
+         rmdir outer/inner 2>/dev/null || echo busy
+         echo 0 > outer/cpuset.mems; grep Mems_allowed_list /proc/self/status
+         echo 0 > cgroup.procs)
+        (echo +io > outer/cgroup.subtree_control) 2>/dev/null || echo no controller
+        rmdir outer 2>/dev/null || echo not empty
+        rmdir outer/inner outer && ls -d outer 2>/dev/null
+    """
+    lines = exec_(shell, script).stdout.splitlines()
+    assert lines == [
+        "0",
+        "exists",
+        "file",
+        "no directory",
+        "no parent",
+        "cpuset",
+        "1",
+        "0::/outer/inner",
+        "populated 1",
+        "frozen 0",
+        "busy",
+        "Mems_allowed_list:\t0",
+        "no controller",
+        "not empty",
+    ]

@@ -7,6 +7,7 @@ from tests.cli.conftest import Shell, refused
 ENOENT, ESRCH, EPERM = "No such file or directory", "No such process", "Operation not permitted"
 EACCES, EINVAL, ENOMEM = "Permission denied", "Invalid argument", "Cannot allocate memory"
 ENODEV, EFAULT, EEXIST = "No such device", "Bad address", "File exists"
+EBUSY = "Device or resource busy"
 NO_PLACE = "'hep' is neither an address nor a region of process 100; expected 0x... or one of:"
 PTRACE = "uid 27 may not inspect process 100 of uid 26 (ptrace access; CAP_SYS_PTRACE"
 KNOWN = (
@@ -42,7 +43,8 @@ KNOWN = (
         ("cpuset create x --cpus 0 --mems 1024", "node 1024 is out of range; the highest is 1023"),
         ("cpuset create / --cpus 0 --mems 0", "'/' is not a name; expected letters,"),
         ("cpuset attach x", "Missing argument 'PID'."),
-        ("cpuset remove x", "No such command 'remove'."),
+        ("cpuset delete x", "No such command 'delete'."),
+        ("cpuset create x/ --cpus 0 --mems 0", "'x/' is not a name; expected letters,"),
         ("damon migrate_cold 1", "Expected either --node, or --task."),
         ("damon migrate_cold 1 --node 0 --task a", "Expected either --node, or --task"),
         ("damon migrate_cold 1 --node 0 --at heap", "--at needs --task."),
@@ -148,6 +150,10 @@ def test_the_whole_answer_to_wrong_usage(shell: Shell) -> None:
         ("cpuset create x --cpus 99 --mems 0", EINVAL, "CPUs 99 do not exist"),
         ("cpuset set / --mems 0", EACCES, "the cpuset that all tasks begin in cannot be"),
         ("cpuset set x --mems 0", ENOENT, "there is no cpuset x"),
+        ("cpuset create x/y --cpus 0 --mems 0", ENOENT, "there is no cpuset x"),
+        ("cpuset remove x", ENOENT, "there is no cpuset x"),
+        ("cpuset remove /", EBUSY, "cpuset / has others in it"),
+        ("cpuset remove left --as 5", EACCES, "the files of a cpuset"),
         ("cpuset attach x a", ENOENT, "there is no cpuset x"),
         ("cpuset attach left 7", ESRCH, "there is no process 7"),
         ("cpuset attach left a --as 27", EACCES, "uid 27 may not move a process of uid 26"),

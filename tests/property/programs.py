@@ -98,6 +98,7 @@ class Program:
         self.tasks = ["a", "b"][: len(self.uids)]
         self.regions: dict[str, dict[str, int]] = {task: {} for task in self.tasks}  # pages
         self.names = {"alloc": 0, "cma_alloc": 0, "cpuset_create": 0}
+        self.last_cpuset = ""
         self.threads: dict[str, str] = {}  # with their processes
         self.pins: list[Step] = []
         self.steps: list[Step] = []
@@ -201,8 +202,11 @@ class Program:
         if kind == "new region":
             return {name: self.name("r")}
         if kind == "new cpuset" or (kind == "name" and call.op in self.names):
+            outer = f"{self.cpuset()}/" if kind == "new cpuset" and self.chance(3) else ""
             self.names[call.op] += 1
-            return {name: f"{call.op}{self.names[call.op]}"}
+            made = f"{outer}{call.op}{self.names[call.op]}"
+            self.last_cpuset = made if kind == "new cpuset" else self.last_cpuset
+            return {name: made}
         if kind == "cpuset":
             return {name: self.cpuset()}
         if kind == "setting":
@@ -212,11 +216,12 @@ class Program:
 
     def cpuset(self) -> str:
         """One that there is."""
-        if not self.names["cpuset_create"]:
+        if not self.last_cpuset:
             self.names["cpuset_create"] += 1
-            step = {"op": "cpuset_create", "cpuset": "cpuset_create1", "cpus": "0"}
+            self.last_cpuset = "cpuset_create1"
+            step = {"op": "cpuset_create", "cpuset": self.last_cpuset, "cpus": "0"}
             self.steps.append(step | {"mems": str(self.nids[0])})
-        return f"cpuset_create{self.names['cpuset_create']}"
+        return self.last_cpuset
 
     def value(self, call: Call, argument: Argument, who: str) -> Any:
         """The value of a key."""

@@ -5,6 +5,17 @@ from __future__ import annotations
 from contextlib import suppress
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.calls.cgroup import (
+    CONTROLLERS,
+    children_of,
+    controllers,
+    descendants,
+    find_cpuset,
+    governing,
+    is_populated,
+    parent_of,
+    vet_subtree_control_enable,
+)
 from pymigrate.mm.calls.mempolicy import do_migrate_pages
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.policy import rebind
@@ -13,20 +24,13 @@ from pymigrate.nodemask import Cpumask, Nodemask
 
 
 def cpuset_of(machine: Machine, task: Task) -> Cpuset:
-    """The cpuset that *task* is in."""
-    return find_cpuset(machine, task.cpuset)
-
-
-def find_cpuset(machine: Machine, name: str) -> Cpuset:
-    """The cpuset *name*. Raises KernelError ENOENT."""
-    if name not in machine.cpusets:
-        raise KernelError("ENOENT", f"there is no cpuset {name}")
-    return machine.cpusets[name]
+    """The cpuset that says where *task* may run and have memory."""
+    return governing(machine, find_cpuset(machine, task.cpuset))
 
 
 def tasks_of(machine: Machine, cpuset: Cpuset) -> list[Task]:
-    """The tasks of *cpuset*."""
-    return [task for task in machine.tasks.values() if task.cpuset == cpuset.name]
+    """The tasks that *cpuset* governs."""
+    return [task for task in machine.tasks.values() if cpuset_of(machine, task) is cpuset]
 
 
 def cpuset_mems_allowed(machine: Machine, task: Task) -> Nodemask:
@@ -35,25 +39,35 @@ def cpuset_mems_allowed(machine: Machine, task: Task) -> Nodemask:
 
 
 def effective_mems(machine: Machine, cpuset: Cpuset) -> Nodemask:
-    """The nodes that its tasks may use; in v2 those of the parent if it has none of its own."""
+    """The nodes that its tasks may use; in v2 those of the parent if it has none of them."""
     if machine.release.cpuset_v1:
         return cpuset.mems
-    return cpuset.mems & machine.memory_nodes or machine.memory_nodes
+    parent = parent_of(machine, cpuset)
+    if parent is None:
+        return machine.memory_nodes
+    allowed = effective_mems(machine, governing(machine, parent))
+    return cpuset.mems & allowed or allowed
 
 
 def effective_cpus(machine: Machine, cpuset: Cpuset) -> Cpumask:
-    """The CPUs that its tasks may use; in v2 those of the parent if it has none of its own."""
+    """The CPUs that its tasks may use; in v2 those of the parent if it has none of them."""
     if machine.release.cpuset_v1:
         return cpuset.cpus
-    return cpuset.cpus & machine.cpus or machine.cpus
+    parent = parent_of(machine, cpuset)
+    if parent is None:
+        return machine.cpus
+    allowed = effective_cpus(machine, governing(machine, parent))
+    return cpuset.cpus & allowed or allowed
 
 
 def update_nodemask(machine: Machine, cpuset: Cpuset, mems: Nodemask) -> None:
     """Change a cpuset's mems: policies are rebound, and memory follows if it is to.
 
-    In v2 any node that there may be can be named; those without memory wait for it.
+    In v2 any node that there may be can be named; those without memory wait for it, and the
+    cpusets below follow.
 
-    Raises KernelError EINVAL, ENOSPC before anything changes. Mirrors update_nodemask().
+    Raises KernelError EINVAL, EBUSY, EACCES, ENOSPC before anything changes. Mirrors
+    update_nodemask().
     """
     if machine.release.cpuset_v1:
         if not mems.is_subset(machine.memory_nodes):
@@ -62,51 +76,75 @@ def update_nodemask(machine: Machine, cpuset: Cpuset, mems: Nodemask) -> None:
         raise KernelError("EINVAL", f"there can be no nodes {mems - machine.possible_nodes}")
     if mems == cpuset.mems:
         return
-    tasks = tasks_of(machine, cpuset)
-    if tasks and not mems and not machine.release.cpuset_may_be_emptied:
-        raise KernelError("ENOSPC", "a cpuset with tasks needs a node")
+    _validate_change(machine, cpuset, cpuset.cpus, mems)
     cpuset.mems = mems
-    _update_tasks_nodemask(machine, cpuset, cpuset.memory_migrate)
+    for each in _cpusets_below(machine, cpuset):
+        if effective_mems(machine, each) != each.old_mems:
+            _update_tasks_nodemask(machine, each, each.memory_migrate)
 
 
 def update_cpumask(machine: Machine, cpuset: Cpuset, cpus: Cpumask) -> None:
-    """Change a cpuset's CPUs; its tasks move. Raises KernelError EINVAL, ENOSPC."""
+    """Change a cpuset's CPUs; its tasks, and those of the cpusets below, move.
+
+    Raises KernelError EINVAL, EBUSY, EACCES, ENOSPC. Mirrors update_cpumask().
+    """
     if not cpus.is_subset(machine.cpus):
         raise KernelError("EINVAL", f"CPUs {cpus - machine.cpus} do not exist")
-    tasks = tasks_of(machine, cpuset)
-    if tasks and cpuset.cpus and not cpus and not machine.release.cpuset_may_be_emptied:
-        raise KernelError("ENOSPC", "a cpuset with tasks needs a CPU")
+    if cpus == cpuset.cpus:
+        return
+    _validate_change(machine, cpuset, cpus, cpuset.mems)
+    affected = _cpusets_below(machine, cpuset)
+    before = [effective_cpus(machine, each) for each in affected]
     cpuset.cpus = cpus
-    for task in tasks:
-        _change_cpumask(machine, task, cpuset)
+    for each, old in zip(affected, before, strict=True):
+        if effective_cpus(machine, each) != old:
+            for task in tasks_of(machine, each):
+                _change_cpumask(machine, task, each)
 
 
-def attach(machine: Machine, task: Task, target: Cpuset) -> None:
-    """Move *task*'s process into *target*; its memory follows if *target* has memory_migrate.
+def attach(machine: Machine, task: Task, group: Cpuset) -> None:
+    """Move *task*'s process into *group*; its memory follows if that one has memory_migrate.
 
     Raises KernelError ENOSPC. Mirrors cpuset_can_attach() and cpuset_attach().
     """
-    source = cpuset_of(machine, task)
-    if source is target:
-        return
-    allowed, before = effective_mems(machine, target), effective_mems(machine, source)
-    if not allowed or not effective_cpus(machine, target):
+    source, target = cpuset_of(machine, task), governing(machine, group)
+    if source is not target and not (
+        effective_mems(machine, target) and effective_cpus(machine, target)
+    ):
         raise KernelError("ENOSPC", f"cpuset {target.name} has no CPU or no node")
-    threads = machine.threads_of(task)
-    for thread in threads:
-        thread.cpuset = target.name
-    alike = allowed == before and effective_cpus(machine, target) == effective_cpus(machine, source)
-    if alike and not machine.release.cpuset_v1:
-        target.old_mems = allowed
-        return
-    for thread in threads:
-        _change_cpumask(machine, thread, target)
-        _change_nodemask(thread, allowed)
-    if target.memory_migrate or allowed != before:
-        _rebind_vmas(task, allowed)
-    if target.memory_migrate:
-        _migrate(machine, task, source.old_mems, allowed)
-    target.old_mems = allowed
+    for thread in machine.threads_of(task):
+        thread.cpuset = group.name
+    if source is not target:
+        _move(machine, task, source, target)
+
+
+def write_subtree_control(
+    machine: Machine, group: Cpuset, enabled: set[str], disabled: set[str]
+) -> None:
+    """Let the cgroups in *group* have other controllers.
+
+    Those that are no cpusets any more have what their parent has, and lose their masks.
+
+    Raises KernelError ENOENT, EBUSY. Mirrors cgroup_subtree_control_write().
+    """
+    now = set(group.subtree_control.split())
+    enabled, disabled, children = enabled - now, disabled & now, children_of(machine, group)
+    for word in CONTROLLERS:
+        if word in enabled and word not in controllers(machine, group):
+            raise KernelError("ENOENT", f"cpuset {group.name} has no controller {word}")
+        if word in disabled and any(word in child.subtree_control.split() for child in children):
+            raise KernelError("EBUSY", f"controller {word} is in use below")
+    vet_subtree_control_enable(machine, group, enabled)
+    chosen = (now | enabled) - disabled
+    before = [(task, cpuset_of(machine, task)) for task in machine.processes]
+    group.subtree_control = " ".join(word for word in CONTROLLERS if word in chosen)
+    for task, source in before:
+        target = cpuset_of(machine, task)
+        if source is not target:
+            _move(machine, task, source, target)
+    if "cpuset" in disabled:
+        for child in children:
+            child.cpus, child.mems = Cpumask(), Nodemask()
 
 
 def track_memory_nodes(machine: Machine) -> None:
@@ -117,16 +155,62 @@ def track_memory_nodes(machine: Machine) -> None:
     """
     top = machine.cpusets[""]
     top.mems = machine.memory_nodes
-    for cpuset in machine.cpusets.values():
+    for cpuset in _cpusets_below(machine, top):
         if machine.release.cpuset_v1:
             cpuset.mems &= top.mems
         allowed = effective_mems(machine, cpuset)
         if not allowed:
             for task in tasks_of(machine, cpuset):
-                attach(machine, task, top)
+                attach(machine, task, _not_empty(machine, cpuset))
         elif allowed != cpuset.old_mems:
             follows = cpuset.memory_migrate and cpuset is not top
             _update_tasks_nodemask(machine, cpuset, follows)
+
+
+def _cpusets_below(machine: Machine, cpuset: Cpuset) -> list[Cpuset]:
+    """*cpuset* and the others below it, parents first."""
+    return [each for each in descendants(machine, cpuset) if governing(machine, each) is each]
+
+
+def _validate_change(machine: Machine, cpuset: Cpuset, cpus: Cpumask, mems: Nodemask) -> None:
+    """Raise KernelError for masks that a cpuset may not have. Mirrors validate_change()."""
+    parent = parent_of(machine, cpuset)
+    if machine.release.cpuset_v1 and parent is not None:
+        for child in children_of(machine, cpuset):
+            if not (child.cpus.is_subset(cpus) and child.mems.is_subset(mems)):
+                raise KernelError("EBUSY", f"cpuset {child.name} has what {cpuset.name} would lose")
+        if not (cpus.is_subset(parent.cpus) and mems.is_subset(parent.mems)):
+            raise KernelError("EACCES", f"cpuset {parent.name or '/'} does not have all of that")
+    if machine.release.cpuset_may_be_emptied or not is_populated(machine, cpuset):
+        return
+    if (cpuset.cpus and not cpus) or (cpuset.mems and not mems):
+        what = "node" if cpus else "CPU"
+        raise KernelError("ENOSPC", f"a cpuset with tasks needs a {what}")
+
+
+def _not_empty(machine: Machine, cpuset: Cpuset) -> Cpuset:
+    """The nearest ancestor that has nodes. Mirrors remove_tasks_in_empty_cpuset()."""
+    parent = parent_of(machine, cpuset)
+    if parent is None or parent.mems:
+        return parent or cpuset
+    return _not_empty(machine, parent)
+
+
+def _move(machine: Machine, task: Task, source: Cpuset, target: Cpuset) -> None:
+    """Let *task*'s process, which *source* has governed, have what *target* has."""
+    allowed, before = effective_mems(machine, target), effective_mems(machine, source)
+    alike = allowed == before and effective_cpus(machine, target) == effective_cpus(machine, source)
+    if alike and not machine.release.cpuset_v1:
+        target.old_mems = allowed
+        return
+    for thread in machine.threads_of(task):
+        _change_cpumask(machine, thread, target)
+        _change_nodemask(thread, allowed)
+    if target.memory_migrate or allowed != before:
+        _rebind_vmas(task, allowed)
+    if target.memory_migrate:
+        _migrate(machine, task, source.old_mems, allowed)
+    target.old_mems = allowed
 
 
 def _update_tasks_nodemask(machine: Machine, cpuset: Cpuset, follows: bool) -> None:

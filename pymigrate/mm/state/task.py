@@ -75,7 +75,8 @@ class Region(NamedTuple):
 class Cpuset:
     """A group of tasks that share nodes and CPUs.
 
-    Tasks begin in the one called "", the parent of all others, which has all there is.
+    Tasks begin in the one called "", which has all there is. Another's name is a path: `a/b` lies
+    below `a`, and `a` below "".
     """
 
     name: str
@@ -83,6 +84,7 @@ class Cpuset:
     mems: Nodemask
     memory_migrate: bool
     old_mems: Nodemask  # those that its tasks' memory was last moved to
+    subtree_control: str = ""  # the controllers of those below it, in the kernel's order
 
 
 class Pin(NamedTuple):

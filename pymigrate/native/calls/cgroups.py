@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import signal
 
-from pymigrate.errors import KernelError, UnsupportedError
+from pymigrate.errors import KernelError
 from pymigrate.native import abi
 from pymigrate.native.abi import signed
 from pymigrate.native.calls.paths import resolve
-from pymigrate.native.calls.writes import make_directory, remove_directory
 from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
+from pymigrate.syscalls import cpuset
 from pymigrate.tools.system import end
+from pymigrate.views.entries import Dir, Entry, File
 
 Args = tuple[int, ...]
 _TOP = "/sys/fs/cgroup"
 _HARMLESS = frozenset({0, signal.SIGCHLD, signal.SIGURG, signal.SIGWINCH})
 _STOPS = frozenset({signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT})
 _SIGRTMAX = 64
+_NAME_MAX = 255
 
 
 def mkdir(world: World, thread: Thread, args: Args) -> int | None:
@@ -79,9 +81,12 @@ def _make(world: World, thread: Thread, dirfd: int, pointer: int) -> int | None:
     found = _cgroup(world, thread, dirfd, thread.text(pointer))
     if found is None:
         return None
-    if "/" in found:
-        raise UnsupportedError("cpusets below cpusets cannot be simulated yet")
-    make_directory(world, world.note_credentials(thread), found)
+    name, taken = found
+    if taken is not None:
+        raise KernelError("EEXIST", f"{name} exists")
+    if len(name.rpartition("/")[2]) > _NAME_MAX:
+        raise KernelError("ENAMETOOLONG", f"a name has at most {_NAME_MAX} bytes")
+    cpuset.make(world.machine, world.note_credentials(thread), name)
     return 0
 
 
@@ -89,15 +94,25 @@ def _remove(world: World, thread: Thread, dirfd: int, pointer: int) -> int | Non
     found = _cgroup(world, thread, dirfd, thread.text(pointer))
     if found is None:
         return None
-    remove_directory(world, world.note_credentials(thread), found)
+    name, there = found
+    if isinstance(there, File):
+        raise KernelError("ENOTDIR", f"{name} is no cpuset")
+    cpuset.remove(world.machine, world.note_credentials(thread), name)
     return 0
 
 
-def _cgroup(world: World, thread: Thread, dirfd: int, text: str) -> str | None:
-    """The name of the cpuset that a path means; None if it is not in /sys/fs/cgroup."""
+def _cgroup(world: World, thread: Thread, dirfd: int, text: str) -> tuple[str, Entry | None] | None:
+    """The cpuset that a path means, and what there is of that name.
+
+    None for a path that does not lie in /sys/fs/cgroup. Raises KernelError for a parent that is
+    not there.
+    """
     parent, _, name = text.rstrip("/").rpartition("/")
     parent = parent or ("/" if text.startswith("/") else ".")
     place = resolve(world, thread, dirfd, parent)
     if place is None or not f"{place.path}/".startswith(f"{_TOP}/"):
         return None
-    return f"{place.path}/{name}".removeprefix(f"{_TOP}/")
+    if not isinstance(place.entry, Dir):
+        raise KernelError("ENOTDIR", f"{place.path} is no directory")
+    there = place.overlay.below(place.path, place.entry).get(name)
+    return f"{place.path}/{name}".removeprefix(f"{_TOP}/"), there

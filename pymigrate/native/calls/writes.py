@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
-from pymigrate.errors import KernelError, UnsupportedError
+from pymigrate.errors import KernelError
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.native import abi
@@ -19,7 +19,6 @@ from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
 from pymigrate.syscalls import compact, cpuset, memory_blocks, reclaim, sysctl
 from pymigrate.units import MAX_NUMNODES, PAGE_SIZE
 from pymigrate.views import entries
-from pymigrate.views.sysfs.cgroup import CONTROLLERS
 from pymigrate.views.tree import tree
 
 Args = tuple[int, ...]
@@ -30,7 +29,6 @@ _PLAIN = frozenset({abi.WRITE, abi.PWRITE64})
 _VECTORS = frozenset({abi.WRITEV, abi.PWRITEV, abi.PWRITEV2})
 _COPIES = {abi.SENDFILE: 0, abi.SPLICE: 2, abi.COPY_FILE_RANGE: 2}
 _CLOSES = frozenset({abi.CLOSE, abi.DUP2, abi.DUP3, abi.CLOSE_RANGE})
-_KNOWN = CONTROLLERS.split()
 _CONSTANT = ("/proc/sys/", "/sys/kernel/mm/")
 _UNITS = {"k": 10, "m": 20, "g": 30, "t": 40}
 _SIZE = re.compile(r"(\d+)([kmgt]?)", re.IGNORECASE)
@@ -145,23 +143,6 @@ def _keep(world: World, path: str, text: str) -> None:
         raise KernelError("EINVAL", f"{text[:20]!r} is not simulated")
 
 
-def make_directory(world: World, caller: Task, name: str) -> None:
-    """mkdir() in /sys/fs/cgroup: a cpuset that has all its parent has."""
-    cpuset.create(world.machine, caller, name, Cpumask(), Nodemask(), False)
-
-
-def remove_directory(world: World, caller: Task, name: str) -> None:
-    """rmdir() there. Raises KernelError EACCES, ENOENT, EBUSY."""
-    machine = world.machine
-    if caller.uid:
-        raise KernelError("EACCES", "the files of a cpuset belong to root")
-    if name not in machine.cpusets:
-        raise KernelError("ENOENT", f"there is no cpuset {name}")
-    if any(task.cpuset == name for task in machine.tasks.values()):
-        raise KernelError("EBUSY", f"cpuset {name} has tasks")
-    del machine.cpusets[name]
-
-
 # What writes do
 
 
@@ -228,12 +209,7 @@ def _procs(write: Write) -> None:
 
 
 def _controllers(write: Write) -> None:
-    """cgroup.subtree_control: what is on may be switched on again. Mirrors its write()."""
-    words = write.text.split()
-    if not words or any(word[:1] not in "+-" or word[1:] not in _KNOWN for word in words):
-        raise KernelError("EINVAL", f"{write.text[:20]!r} names no controllers")
-    if write.match["group"] or any(word.startswith("-") for word in words):
-        raise UnsupportedError("controllers are on in the root alone; else is not simulated")
+    cpuset.subtree_control(write.machine, write.caller, write.match["group"] or "", write.text)
 
 
 def _reclaim(write: Write) -> None:
@@ -265,7 +241,7 @@ def _list(kind: type[B], text: str, nbits: int) -> B:
         raise KernelError("EINVAL", str(error)) from None
 
 
-_GROUP = r"/sys/fs/cgroup/(?:(?P<group>[^/]+)/)?"
+_GROUP = r"/sys/fs/cgroup/(?:(?P<group>.+)/)?"
 _POOL = r"hugepages/hugepages-2048kB/nr_hugepages"
 _WRITERS: tuple[tuple[re.Pattern[str], Callable[[Write], None]], ...] = tuple(
     (re.compile(pattern), action)

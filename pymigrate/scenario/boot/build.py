@@ -3,6 +3,8 @@
 from pymigrate.errors import ScenarioError
 from pymigrate.mm.base.memmap import Busy, Frame
 from pymigrate.mm.base.release import RELEASES
+from pymigrate.mm.calls.cgroup import CONTROLLERS
+from pymigrate.mm.calls.cpuset import attach
 from pymigrate.mm.engine.movable_ops import new_pages
 from pymigrate.mm.faults.filemap import dirty_frames
 from pymigrate.mm.frames.busy import begin
@@ -45,7 +47,7 @@ def build(scenario: Scenario, kernel: str | None = None) -> Machine:
         machine.spaces[space.space_id] = space
         if space.is_shmem:
             space.inode, inode = inode, inode + 1
-    for name, group in scenario.cpusets.items():
+    for name, group in sorted(scenario.cpusets.items(), key=lambda item: item[0].count("/")):
         cpuset.create(
             machine, machine.shell_of(0), name, group.cpus, group.mems, memory_migrate=True
         )
@@ -69,7 +71,7 @@ def build(scenario: Scenario, kernel: str | None = None) -> Machine:
             accesses=[access.pattern for access in task.access],
         )
         if task.cpuset is not None:
-            cpuset.attach_task(machine, machine.shell_of(0), made, task.cpuset)
+            attach(machine, made, machine.cpusets[task.cpuset])
         made.policy = policy_of(made.mems_allowed & machine.memory_nodes, task.mempolicy)
     machine.next_pid = max([machine.next_pid - 1, *machine.tasks]) + 1
     _declare_memory(machine, scenario)
@@ -194,7 +196,7 @@ def boot(spec: MachineSpec, kernel: str) -> Machine:
             fragment(machine, nodes[nid], pattern)
     machine.counters.clear()
     mems = machine.memory_nodes
-    machine.cpusets[""] = Cpuset("", machine.cpus, mems, memory_migrate=True, old_mems=mems)
+    machine.cpusets[""] = Cpuset("", machine.cpus, mems, True, mems, " ".join(CONTROLLERS))
     return machine
 
 

@@ -318,6 +318,10 @@ def cpuset_mistakes(
     """Where *cpusets* have what *machine* has not, or *tasks* are in none of them."""
     for name, group in cpusets.items():
         path: Path = ("cpusets", name)
+        parent = name.rpartition("/")[0]
+        if parent and parent not in cpusets:
+            message = f"there is no cpuset {shown(parent)} that {shown(name)} could lie in"
+            yield Mistake(path, message, at_key=True)
         missing = group.cpus - machine.cpus
         if missing or not group.cpus:
             message = f"no CPU {missing or 'at all'}; expected some of {machine.cpus}"

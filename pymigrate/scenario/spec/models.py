@@ -13,6 +13,7 @@ from pymigrate.scenario.spec.runner import Step
 from pymigrate.scenario.text.fields import (
     Address,
     Cpus,
+    CpusetName,
     FileName,
     Integer,
     Mode,
@@ -514,7 +515,7 @@ class TaskSpec(Model):
     dumpable: bool = Field(default=True, description="whether others of its uid may inspect it")
     mempolicy: PolicySpec | None = Field(default=None, description="its memory policy")
     memory: tuple[RegionSpec, ...] = Field(default=(), description="its declared memory")
-    cpuset: Name | None = Field(
+    cpuset: CpusetName | None = Field(
         default=None, description="its cpuset; default: the one with all there is"
     )
     access: tuple[AccessSpec, ...] = Field(default=(), description="how it uses its memory")
@@ -534,8 +535,8 @@ class Scenario(Model):
     tasks: dict[Name, TaskSpec] = Field(
         default_factory=dict, description="the tasks by their names"
     )
-    cpusets: dict[Name, CpusetSpec] = Field(
-        default_factory=dict, description="cpusets by their names"
+    cpusets: dict[CpusetName, CpusetSpec] = Field(
+        default_factory=dict, description="cpusets by their names; `a/b` lies in `a`"
     )
     drivers: dict[Name, DriverSpec] = Field(
         default_factory=dict, description="drivers with movable pages, by their names"

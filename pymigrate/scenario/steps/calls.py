@@ -23,6 +23,7 @@ from pymigrate.scenario.text.fields import (
     Advice,
     Alignment,
     Cpus,
+    CpusetName,
     FileName,
     Mode,
     ModeFlag,
@@ -64,7 +65,8 @@ class Meanwhile(Model):
 
 _TYPES: dict[str, Any] = {  # kind -> pydantic's type of what a step's key holds
     **dict.fromkeys(("caller", "own", "task", "pid", "new task", "new region", "name"), Name),
-    **dict.fromkeys(("new cpuset", "cpuset", "driver"), Name),
+    **dict.fromkeys(("new cpuset", "cpuset"), CpusetName),
+    "driver": Name,
     "file": FileName,
     "size": Size,
     "stride": Stride,

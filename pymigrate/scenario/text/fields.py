@@ -236,6 +236,10 @@ Claims = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$", max_length=64)]
+# A path of names: `a/b` lies in `a`.
+CpusetName = Annotated[
+    str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*(/[A-Za-z_][A-Za-z0-9_-]*)*$", max_length=255)
+]
 Target = Annotated[
     str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*(\+[0-9]{1,15}([KMGT]iB)?)?$", max_length=160)
 ]

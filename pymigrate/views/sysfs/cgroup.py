@@ -1,13 +1,13 @@
 """/sys/fs/cgroup: the cpusets, as cgroup v2 has them, or v1 where the kernel has memory_migrate."""
 
-from pymigrate.mm.calls.cpuset import effective_cpus, effective_mems, tasks_of
+from pymigrate.mm.calls.cgroup import children_of, controllers, is_populated
+from pymigrate.mm.calls.cpuset import effective_cpus, effective_mems
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Cpuset, Task
 from pymigrate.units import HPAGE_SIZE, PAGE_SIZE
 from pymigrate.views.entries import Dir, Entries, File, dir_of, file_of
 from pymigrate.views.proc.vmstat import node_rows
 
-CONTROLLERS = "cpuset memory"  # those of v2 that are simulated
 # Names in memory.numa_stat, and the node's counter with the unit of each (memory_stats[],
 # mm/memcontrol.c).
 _STATS = {
@@ -47,19 +47,12 @@ _STATS = {
 
 def cgroup_dir(machine: Machine) -> Dir:
     """The directory: the files of the cpuset that all tasks begin in, and its children."""
-    groups = {name: _files(machine, cpuset) for name, cpuset in machine.cpusets.items()}
-    root = groups.pop("", {})
-    children: Entries = {
-        name: dir_of(files)
-        for name, files in groups.items()
-        # A program may have called one so, but it cannot be a directory's name.
-        if "/" not in name and name not in (".", "..")
-    }
+    top = machine.cpusets.get("")
+    if top is None:
+        return dir_of({})
     if machine.release.cpuset_v1:
-        return dir_of({"cpuset": dir_of(root | children)})
-    kept = {name: file for name, file in root.items() if name not in ("cpuset.cpus", "cpuset.mems")}
-    kept["memory.numa_stat"] = File(lambda: _numa_stat(machine))
-    return dir_of(kept | children)
+        return dir_of({"cpuset": _dir(machine, top)})
+    return _dir(machine, top)
 
 
 def cpuset_path(task: Task) -> str:
@@ -73,25 +66,53 @@ def cgroup_path(machine: Machine, task: Task) -> str:
     return f"{hierarchy}/{task.cpuset}\n"
 
 
-def _files(machine: Machine, cpuset: Cpuset) -> Entries:
-    tasks = sorted(tasks_of(machine, cpuset), key=lambda task: task.pid)
-    threads = "".join(f"{task.pid}\n" for task in tasks)
+def _dir(machine: Machine, group: Cpuset) -> Dir:
+    """The directory of a cpuset, with those that lie in it."""
+    children = children_of(machine, group)
+    below: Entries = {each.name.rpartition("/")[2]: _dir(machine, each) for each in children}
+    files = _v1_files if machine.release.cpuset_v1 else _files
+    return dir_of(files(machine, group) | below)
+
+
+def _v1_files(machine: Machine, group: Cpuset) -> Entries:
+    return {
+        "cgroup.procs": File(lambda: _pids(machine, group, threads=False)),
+        "cpuset.cpus": file_of(group.cpus),
+        "cpuset.mems": file_of(group.mems),
+        "tasks": File(lambda: _pids(machine, group, threads=True)),
+        "cpuset.memory_migrate": file_of(int(group.memory_migrate)),
+    }
+
+
+def _files(machine: Machine, group: Cpuset) -> Entries:
+    """The files of v2: those of the controllers that the group has."""
+    known = controllers(machine, group)
     files: Entries = {
-        "cgroup.procs": File(lambda: "".join(f"{t.pid}\n" for t in tasks if not t.thread_of)),
-        "cpuset.cpus": file_of(cpuset.cpus),
-        "cpuset.mems": file_of(cpuset.mems),
+        "cgroup.procs": File(lambda: _pids(machine, group, threads=False)),
+        "cgroup.threads": File(lambda: _pids(machine, group, threads=True)),
+        "cgroup.controllers": file_of(" ".join(known)),
+        "cgroup.subtree_control": file_of(group.subtree_control),
     }
-    if machine.release.cpuset_v1:
-        migrate = file_of(int(cpuset.memory_migrate))
-        return files | {"tasks": File(lambda: threads), "cpuset.memory_migrate": migrate}
-    return files | {
-        "cgroup.threads": File(lambda: threads),
-        "cgroup.controllers": file_of(CONTROLLERS),
-        "cgroup.subtree_control": file_of("" if cpuset.name else CONTROLLERS),
-        "cpuset.cpus.effective": file_of(effective_cpus(machine, cpuset)),
-        "cpuset.mems.effective": file_of(effective_mems(machine, cpuset)),
-        "memory.reclaim": File(None),
-    }
+    if group.name:
+        populated = int(is_populated(machine, group))
+        files["cgroup.events"] = File(lambda: f"populated {populated}\nfrozen 0\n")
+    else:
+        files["memory.numa_stat"] = File(lambda: _numa_stat(machine))
+    if "cpuset" in known:
+        if group.name:
+            files |= {"cpuset.cpus": file_of(group.cpus), "cpuset.mems": file_of(group.mems)}
+        files["cpuset.cpus.effective"] = file_of(effective_cpus(machine, group))
+        files["cpuset.mems.effective"] = file_of(effective_mems(machine, group))
+    if "memory" in known:
+        files["memory.reclaim"] = File(None)
+    return files
+
+
+def _pids(machine: Machine, group: Cpuset, *, threads: bool) -> str:
+    """The processes, or threads, that are in a group and none of those in it."""
+    tasks = [task for task in machine.tasks.values() if task.cpuset == group.name]
+    pids = sorted(task.pid for task in tasks if threads or not task.thread_of)
+    return "".join(f"{pid}\n" for pid in pids)
 
 
 def _numa_stat(machine: Machine) -> str:

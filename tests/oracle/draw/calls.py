@@ -189,12 +189,17 @@ class Calling(Drawn):
         some = sorted(self.rng.sample(nids, self.rng.randint(1, len(nids))))
         mems = ",".join(map(str, some))
         task = self.task()
-        if not self.cpusets or (len(self.cpusets) < 2 and self.chance(0.3)):
+        if not self.cpusets or (len(self.cpusets) < 3 and self.chance(0.3)):
             name = f"c{len(self.cpusets)}"
+            if self.cpusets and self.chance(0.6):
+                name = f"{self.pick(self.cpusets)}/{name}"
+                mems = self.pick([mems, ""])
             self.cpusets.append(name)
             cpus = f"0-{len(self.cpus) - 1}"
             self.add("cpuset_create", cpuset=name, cpus=cpus, mems=mems, memory_migrate=True)
             self.add("cpuset_attach", task, cpuset=name)
+        elif self.chance(0.05):
+            self.add("cpuset_remove", cpuset=self.pick(self.cpusets))
         elif self.chance(0.35):
             self.add("cpuset_attach", task, cpuset=self.pick(self.cpusets))
         else:

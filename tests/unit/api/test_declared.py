@@ -19,6 +19,7 @@ NAMES = {
     **dict.fromkeys(["fork as", "clone as", "mmap as", "mremap as"], "name"),
     "cpuset_create cpuset": "name",
     "cpuset_set cpuset": "name",
+    "cpuset_remove cpuset": "name",
     "cpuset_attach cpuset": "name",
     "migrate_pages from": "from_nodes",
     "migrate_pages to": "to_nodes",

@@ -188,4 +188,4 @@ def _full_task(mm: Mm) -> Task:
 
 
 def _root_cpuset() -> Cpuset:
-    return Cpuset("", Cpumask.of(0), Nodemask.of(0), False, Nodemask())
+    return Cpuset("", Cpumask.of(0), Nodemask.of(0), False, Nodemask(), "cpuset memory")

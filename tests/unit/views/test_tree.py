@@ -199,12 +199,25 @@ def test_version_1_has_a_hierarchy_of_cpusets() -> None:
     assert read(tree(machine), f"proc/{task.pid}/cgroup") == "1:cpuset:/\n"
 
 
-@pytest.mark.parametrize("name", ["..", "a/b"])
-def test_a_cpuset_whose_name_is_no_directorys_is_left_out(machine: Machine, name: str) -> None:
-    cpuset.create(
-        machine, machine.shell_of(0), name, Cpumask.of(0), Nodemask.of(0), memory_migrate=True
-    )
-    assert not [path for path, _ in walk(tree(machine)) if name in path]
+def test_a_cpuset_lies_in_its_parents_directory(machine: Machine) -> None:
+    shell, top = machine.shell_of(0), "sys/fs/cgroup"
+    cpuset.create(machine, shell, "a", Cpumask.of(0), Nodemask.of(0), memory_migrate=True)
+    cpuset.make(machine, shell, "a/b")
+    found = {path for path, _ in walk(tree(machine)) if path.startswith(f"{top}/a/b/")}
+    assert {path.rpartition("/")[2] for path in found} == {
+        "cgroup.controllers",
+        "cgroup.events",
+        "cgroup.procs",
+        "cgroup.subtree_control",
+        "cgroup.threads",
+    }
+    assert read(tree(machine), f"{top}/cgroup.subtree_control") == "cpuset memory\n"
+    assert read(tree(machine), f"{top}/a/b/cgroup.events") == "populated 0\nfrozen 0\n"
+    cpuset.subtree_control(machine, shell, "a", "+cpuset")
+    assert read(tree(machine), f"{top}/a/cgroup.subtree_control") == "cpuset\n"
+    assert read(tree(machine), f"{top}/a/b/cgroup.controllers") == "cpuset\n"
+    assert read(tree(machine), f"{top}/a/b/cpuset.mems") == "\n"
+    assert read(tree(machine), f"{top}/a/b/cpuset.mems.effective") == "0\n"
 
 
 def test_self_is_the_shell_of_commands(machine: Machine) -> None:
