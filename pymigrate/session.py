@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from pymigrate.errors import KernelError, ScenarioError, StoreError, UnmetError
 from pymigrate.mm.state.machine import Machine
+from pymigrate.reading import read_file
 from pymigrate.store.store import Boot, Store
 from pymigrate.version import __version__
 
@@ -159,7 +160,7 @@ def boot_scenario(path: str, run: bool = False, kernel: str | None = None) -> tu
 
     *kernel* overrides the scenario's. Raises ScenarioError.
     """
-    content = _read(path)
+    content = read_scenario(path)
     machine = _build(content, path, run, kernel)
     booted = Boot(_absolute(path), _fingerprint(path, content), machine.release.name, __version__)
     return machine, booted
@@ -307,10 +308,10 @@ def _check_scenario(request: Request, boot: Boot) -> None:
         )
 
 
-def _read(path: str) -> bytes:
+def read_scenario(path: str) -> bytes:
+    """The contents of a scenario file. Raises ScenarioError."""
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return read_file(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ScenarioError(f"cannot be read: {reason}; expected a file", path) from None
@@ -337,4 +338,4 @@ def is_unchanged(boot: Boot) -> bool:
     status = os.stat(boot.scenario)
     if (status.st_size, status.st_mtime_ns) == (int(size), int(mtime)):
         return True
-    return _fingerprint(boot.scenario, _read(boot.scenario)).split(":")[2] == digest
+    return _fingerprint(boot.scenario, read_scenario(boot.scenario)).split(":")[2] == digest

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from pymigrate.capture.tree import Tree
 from pymigrate.errors import ScenarioError
+from pymigrate.reading import MAX_RECORD, inflate, read_file
 from pymigrate.scenario.text.dump import Line
 from pymigrate.units import PAGE_SIZE, format_size, pages_of, parse_size
 
@@ -48,14 +48,14 @@ class Heat(NamedTuple):
 def read_heat(path: str) -> Heat:
     """The accesses that the file at *path* tells of. Raises ScenarioError."""
     try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except OSError as error:
-        raise ScenarioError(f"cannot be read: {error.strerror}", path) from None
+        content = read_file(path, MAX_RECORD)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ScenarioError(f"cannot be read: {reason}", path) from None
     if content[:1] == b"\x78":
         try:
-            content = zlib.decompress(content)
-        except zlib.error as error:
+            content = inflate(content)
+        except ValueError as error:
             raise ScenarioError(f"is compressed and broken: {error}", path) from None
     try:
         text = content.decode()

@@ -36,7 +36,7 @@ def read_runs(
     """
     if (mapping.end - mapping.start) // tree.page_size > _MAX_PAGES:
         return None
-    entries = _entries(tree.path(f"proc/{pid}/pagemap"), mapping, tree.page_size)
+    entries = _entries(tree.inside(f"proc/{pid}/pagemap"), mapping, tree.page_size)
     starts = [start for start, _, _ in blocks]
     runs: list[Run] = []
     zero = _zero_page(entries) if mapping.inode == 0 and not mapping.is_shared else 0

@@ -6,32 +6,49 @@ import os
 from collections.abc import Iterator
 
 from pymigrate.errors import ScenarioError
+from pymigrate.reading import MAX_RECORD, read_file
 
 
 class Tree:
-    """The files below *root*, which holds `proc` and `sys`."""
+    """The files below *root*, which holds `proc` and `sys`.
+
+    Of a copied tree nothing outside is read, wherever its links lead.
+    """
 
     def __init__(self, root: str = "/") -> None:
-        self.root = root
+        self.root, self._top = root, os.path.realpath(root)
         self.page_size = os.sysconf("SC_PAGE_SIZE") if self.is_live else 4096  # bytes
 
     @property
     def is_live(self) -> bool:
         """Whether it is this host: what it does not have then is not there."""
-        return os.path.realpath(self.root) == "/"
+        return self._top == "/"
 
     def path(self, name: str) -> str:
         """The full path of `proc/...` or `sys/...`."""
         return os.path.join(self.root, name)
 
+    def inside(self, name: str) -> str:
+        """The path of what is to be read, without links. Raises ScenarioError if it lies outside.
+
+        For this host it is the path as it is.
+        """
+        path = self.path(name)
+        if self.is_live or not self.root:
+            return path
+        real = os.path.realpath(path)
+        if os.path.commonpath([real, self._top]) != self._top:
+            raise ScenarioError(f"is a link out of {self.root}, to {real}", path)
+        return real
+
     def has(self, name: str) -> bool:
         """Whether there is such a file or directory."""
-        return os.path.exists(self.path(name))
+        return os.path.lexists(self._inside(name, lost=self.path(name)))
 
     def is_dir(self, name: str) -> bool:
         """Whether it is a directory, and no link to one."""
         path = self.path(name)
-        return os.path.isdir(path) and not os.path.islink(path)
+        return not os.path.islink(path) and os.path.isdir(self._inside(name))
 
     def peek(self, name: str) -> str | None:
         """A file's text without the blanks around it; None if it cannot be read."""
@@ -43,18 +60,21 @@ class Tree:
     def names(self, folder: str) -> list[str]:
         """What a directory holds; nothing if it is not there."""
         try:
-            return sorted(os.listdir(self.path(folder)))
+            return sorted(os.listdir(self._inside(folder)))
         except OSError:
             return []
 
     def read(self, name: str) -> str:
         """A file's text. Raises ScenarioError if it cannot be read."""
+        path = self.inside(name)
         try:
-            with open(self.path(name), encoding="utf-8", errors="replace") as file:
-                return file.read()
-        except OSError as error:
-            message = f"cannot be read: {error.strerror}"
-            raise ScenarioError(message, self.path(name)) from None
+            if self.root and os.path.exists(path) and not os.path.isfile(path):
+                kind = "a directory" if os.path.isdir(path) else "a device or a pipe"
+                raise ScenarioError(f"is {kind}; expected a file", self.path(name))
+            return read_file(path, MAX_RECORD).decode("utf-8", "replace").replace("\r\n", "\n")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ScenarioError(f"cannot be read: {reason}", self.path(name)) from None
 
     def text(self, name: str, default: str = "") -> str:
         """A file's text without the blanks around it; *default* if there is no such file."""
@@ -71,6 +91,13 @@ class Tree:
             return int(text, base)
         except ValueError:
             raise self.malformed(name, 1, text, "a number") from None
+
+    def _inside(self, name: str, lost: str = "") -> str:
+        """inside(), or *lost* for what lies outside."""
+        try:
+            return self.inside(name)
+        except ScenarioError:
+            return lost
 
     def malformed(self, name: str, line: int, text: str, expected: str) -> ScenarioError:
         """That a line is not what it should be."""

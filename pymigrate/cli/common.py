@@ -17,6 +17,7 @@ from pymigrate.arguments import shorten as shorten
 from pymigrate.errors import KernelError, PymigrateError
 from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
+from pymigrate.reading import read_file
 from pymigrate.session import Request, session
 from pymigrate.units import parse_size
 
@@ -199,10 +200,10 @@ def _parse_policy(text: str) -> ModeAndNodes:
 def _read_text(path: str) -> str:
     """The contents of a text file, or of stdin for "-"."""
     try:
-        with open(0 if path == "-" else path, "rb") as file:
-            return file.read().decode()
+        return read_file(0 if path == "-" else path).decode()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        reason = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+        reason = getattr(error, "strerror", None) or reason
         raise ValueError(f"{shorten(path)} cannot be read: {reason}") from None
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pymigrate.cli.terminal import guard_terminals
 from pymigrate.errors import KernelError, PymigrateError
 from pymigrate.version import __version__
 
@@ -234,8 +235,10 @@ def cli(ctx: click.Context, scenario: str | None, state: str | None, ephemeral: 
 
 def main() -> None:
     """Run one command; turn what it raises into text and an exit code."""
+    guard_terminals()
     try:
-        code = cli.main(prog_name="pymigrate", standalone_mode=False)
+        # Colours are those of names: click would take them out of a pipe.
+        code = cli.main(prog_name="pymigrate", standalone_mode=False, color=True)
         if sys.stdout:
             sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)

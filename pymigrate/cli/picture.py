@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import click
 
+from pymigrate.cli.terminal import painted, printable
 from pymigrate.mm.state.machine import Machine
 from pymigrate.views.pictures import change
 from pymigrate.views.pictures.show import Span, plain_text
@@ -32,14 +33,15 @@ def echo(lines: Iterable[list[Span]], color: str = AUTO) -> None:
     if _is_terminal() and text.count("\n") >= shutil.get_terminal_size().lines:
         click.echo_via_pager(text, color=True)
     else:
-        click.echo(text, nl=False, color=True)
+        click.echo(text, painted(), nl=False, color=True)
 
 
 def text_of(lines: Iterable[list[Span]], color: str = AUTO) -> str:
     """*lines* with or without colours: ALWAYS, NEVER, or AUTO: on a terminal that has them."""
     is_plain = not _is_terminal() or os.environ.get("TERM") == "dumb"
     if color == NEVER or (color == AUTO and is_plain):
-        return plain_text(lines)
+        text = plain_text(lines)
+        return printable(text) if _is_terminal() else text  # a pager does not guard it
     from pymigrate.cli.render import coloured
 
     return coloured(lines, is_forced=color == ALWAYS)

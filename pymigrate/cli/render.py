@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from pymigrate.cli.terminal import printable
 from pymigrate.views.pictures.show import FREE_SIGN, USED_SIGN, Span
 
 T = TypeVar("T")
@@ -33,7 +34,8 @@ def coloured(lines: Iterable[list[Span]], *, is_forced: bool = False) -> str:
             text = Text()
             for span in line:
                 is_bar = span.role in ("used", "free")
-                text.append(span.text.translate(signs) if is_bar else span.text, _style(span))
+                shown = span.text.translate(signs) if is_bar else printable(span.text)
+                text.append(shown, _style(span))
             console.print(text, soft_wrap=True, highlight=False)
     return capture.get()
 
@@ -45,7 +47,7 @@ def progress(steps: Iterable[T], total: int) -> Iterator[T]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=Console(file=sys.__stderr__),
         transient=True,
         # Where stdout goes elsewhere, rich would print it on stderr.
         redirect_stdout=bool(sys.stdout and sys.stdout.isatty()),

@@ -7,6 +7,7 @@ import os
 import sys
 
 from pymigrate.cli import host
+from pymigrate.cli.terminal import guard_terminals
 from pymigrate.errors import PymigrateError
 from pymigrate.session import Request
 from pymigrate.units import parse_size
@@ -17,6 +18,7 @@ _INTERRUPTED = 130
 def main() -> None:
     """Run the program ``argv[1]`` with what follows; exit with its code."""
     gc.disable()
+    guard_terminals()
     try:
         size = os.environ.get("PYMIGRATE_SIZE")
         named = os.environ.get("PYMIGRATE_SCENARIO"), os.environ.get("PYMIGRATE_STATE")

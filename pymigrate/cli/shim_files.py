@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 
+from pymigrate.cli.own_folder import OwnFolder
 from pymigrate.tools.programs import PROGRAMS
 
 _CODE = (
@@ -13,6 +14,7 @@ _CODE = (
     "  # pymigrate.cli.shim"
 )
 _MARK = b"pymigrate.cli.shim"
+_START = 4096  # bytes of a shim, which hold the mark
 
 
 class NotAShimError(Exception):
@@ -22,24 +24,31 @@ class NotAShimError(Exception):
 def write_shims(folder: str, named: dict[str, str] | None = None) -> None:
     """Write a shim for each program; *named* are paths for variables that are not set.
 
-    Raises NotAShimError if something else has the name of one, OSError.
+    Raises NotAShimError if something else has the name of one, InTheWayError, OSError.
     """
-    os.makedirs(folder, exist_ok=True)
-    paths = {name: os.path.join(folder, name) for name in PROGRAMS}
-    for path in paths.values():
-        if os.path.lexists(path) and not is_shim(path):
-            raise NotAShimError(f"{path} is no shim; expected a directory without one")
-    for name, path in paths.items():
-        with open(f"{path}.new", "w", encoding="utf-8") as file:
-            file.write(_shim(name, named or {}))
-        os.chmod(f"{path}.new", 0o755)
-        os.replace(f"{path}.new", path)
+    own = OwnFolder(folder)
+    try:
+        news = {name: f"{name}.new" for name in PROGRAMS}
+        for name, new in news.items():
+            if os.path.lexists(os.path.join(folder, name)) and not _is_shim(own, name):
+                where = os.path.join(folder, name)
+                raise NotAShimError(f"{where} is no shim; expected a directory without one")
+            if own.read(new, 1) and not _is_shim(own, new):  # not begun by a killed command
+                raise own.in_the_way(new)
+        for name, new in news.items():
+            own.put(name, _shim(name, named or {}).encode("utf-8", "surrogateescape"), new, 0o777)
+    finally:
+        own.close()
 
 
 def is_shim(path: str) -> bool:
     """Whether a file is a shim."""
     with open(path, "rb") as file:
-        return _MARK in file.read(4096)
+        return _MARK in file.read(_START)
+
+
+def _is_shim(folder: OwnFolder, name: str) -> bool:
+    return _MARK in (folder.read(name, _START) or b"")
 
 
 def _shim(name: str, named: dict[str, str]) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import click
 
+from pymigrate.cli.own_folder import InTheWayError, OwnFolder
 from pymigrate.views.entries import Dir, Link, walk
 
 OWN = ".pymigrate"  # holds the list of what was written, and what is being written
-_LIST, _NEW = "files", "new"
+_LIST, _NEW = f"{OWN}/files", f"{OWN}/new"
 
 
 class TreeWriter:
@@ -19,14 +20,13 @@ class TreeWriter:
     def __init__(self, folder: str, leave_out: Callable[[str], bool] = lambda _: False) -> None:
         """Make *folder* ready. A usage error if it holds what no export has written there.
 
-        Paths for which *leave_out* is true, and all below them, are not written.
+        Paths for which *leave_out* is true, and all below them, are not written. Raises
+        InTheWayError, as write() does, if links or a list of another's making lead elsewhere.
         """
         self.leave_out = leave_out
-        self.folder = os.path.realpath(folder)
         self.shown = folder
-        self._own = os.path.join(self.folder, OWN)
+        self._folder = OwnFolder(folder)
         self._check()
-        os.makedirs(self._own, exist_ok=True)
 
     def write(self, root: Dir) -> tuple[int, int]:
         """Let the directory hold what *root* does; how many files were written, and removed.
@@ -46,7 +46,7 @@ class TreeWriter:
                 changed += self._put(path, entry.text().encode("utf-8", "surrogateescape"))
         gone = sorted(known - wanted.keys())
         for path in gone:
-            self._remove(path)
+            self._folder.remove(path)
         self._put_list(set(wanted))
         return changed, len(gone)
 
@@ -54,7 +54,15 @@ class TreeWriter:
         """What was written before; a usage error if there is anything else."""
         known = self._known()
         folders = {path[:at] for path in known for at, c in enumerate(path) if c == "/"}
-        for path, is_folder in self._found():
+        for path, entry in self._folder.found():
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if path.split("/")[0] == OWN:
+                if path == OWN and not is_folder:
+                    raise self._folder.in_the_way(path)
+                continue
+            if path in folders and entry.is_symlink():
+                where = os.path.join(self.shown, path)
+                raise InTheWayError(f"{where} is a link; expected a directory, as it was written")
             if path not in (folders if is_folder else known):
                 raise click.BadParameter(
                     f"{self.shown} holds {path!r}, which `pymigrate export` has not written;"
@@ -64,69 +72,36 @@ class TreeWriter:
         return known
 
     def _known(self) -> set[str]:
-        try:
-            with open(os.path.join(self._own, _LIST), encoding="utf-8") as file:
-                return set(file.read().splitlines())
-        except FileNotFoundError:
-            return set()
-
-    def _found(self, below: str = "") -> Iterator[tuple[str, bool]]:
-        """All there is, with whether it is a directory. Links are not followed."""
-        if not below and not os.path.lexists(self.folder):
-            return
-        with os.scandir(os.path.join(self.folder, below)) as entries:
-            for entry in entries:
-                path = f"{below}/{entry.name}" if below else entry.name
-                is_folder = entry.is_dir(follow_symlinks=False)
-                if path == OWN and is_folder:
-                    continue
-                yield path, is_folder
-                if is_folder:
-                    yield from self._found(path)
+        """The paths of the list, which anybody may have written."""
+        text = (self._folder.read(_LIST) or b"").decode("utf-8", "surrogateescape")
+        known = set(text.split("\n")) - {""}
+        for path in sorted(known):
+            if not _is_below(path):
+                where = os.path.join(self.shown, _LIST)
+                raise InTheWayError(
+                    f"{where} lists {path!r}, which `pymigrate export` never writes"
+                )
+        return known
 
     def _put_list(self, paths: set[str]) -> None:
-        self._put(f"{OWN}/{_LIST}", "".join(f"{path}\n" for path in sorted(paths)).encode())
+        self._put(_LIST, "".join(f"{path}\n" for path in sorted(paths)).encode())
 
     def _put(self, path: str, content: bytes) -> bool:
         """Write a file, unless it is so already."""
-        place = os.path.join(self.folder, path)
-        if not os.path.islink(place) and os.path.exists(place):
-            with open(place, "rb") as file:
-                if file.read() == content:
-                    return False
-        new = os.path.join(self._own, _NEW)
-        with open(new, "wb") as file:
-            file.write(content)
-        self._replace(new, place)
+        if self._folder.read(path) == content:
+            return False
+        self._folder.put(path, content, _NEW)
         return True
 
     def _link(self, path: str, target: str) -> bool:
         """Make a link, unless it is there already."""
-        place = os.path.join(self.folder, path)
-        if os.path.islink(place) and os.readlink(place) == target:
+        if self._folder.link_at(path) == target:
             return False
-        new = os.path.join(self._own, _NEW)
-        if os.path.lexists(new):
-            os.unlink(new)
-        os.symlink(target, new)
-        self._replace(new, place)
+        self._folder.link(path, target, _NEW)
         return True
-
-    def _replace(self, new: str, place: str) -> None:
-        os.makedirs(os.path.dirname(place), exist_ok=True)
-        os.replace(new, place)
-
-    def _remove(self, path: str) -> None:
-        """Remove a file, and the directories that are empty then."""
-        place = os.path.join(self.folder, path)
-        if os.path.lexists(place):
-            os.unlink(place)
-        folder = os.path.dirname(place)
-        while folder != self.folder and os.path.isdir(folder) and not os.listdir(folder):
-            os.rmdir(folder)
-            folder = os.path.dirname(folder)
 
 
 def _is_below(path: str) -> bool:
-    """Whether *path* stays in the directory that it is relative to."""
-    return not {"", ".", ".."} & set(path.split("/")) and path.split("/")[0] != OWN
+    """Whether *path* is one of a tree: below `proc` or `sys`, and not out of them."""
+    top, *parts = path.split("/")
+    return top in ("proc", "sys") and bool(parts) and not {"", ".", ".."} & set(parts)

@@ -107,7 +107,9 @@ def test_a_link_that_leads_out_is_not_followed(shell: Shell) -> None:
     inside.symlink_to(outside)
     shell.out("migratepages a 0 1 -q")
     before = (outside / "numa_maps").read_text()
-    assert "tree holds 'proc/100', which" in shell.err("export tree")
+    assert shell.err("export tree", 1) == (
+        "pymigrate: tree/proc/100 is a link; expected a directory, as it was written\n"
+    )
     assert (outside / "numa_maps").read_text() == before
 
 
@@ -180,4 +182,50 @@ def test_no_name_of_an_entry_leads_out(tmp_path: Path, name: str) -> None:
     writer = TreeWriter(str(tmp_path / "tree"))
     with pytest.raises(AssertionError, match="leads out"):
         writer.write(dir_of({name: dir_of({"file": file_of("x")})}))
-    assert [path.name for path in tmp_path.rglob("*")] == ["tree", ".pymigrate"]
+    assert [path.name for path in tmp_path.rglob("*")] == ["tree"]
+
+
+@pytest.mark.parametrize("entry", ["../victim", "/victim", "proc/../../victim", "sys", "mine"])
+def test_a_list_of_another_s_making_is_not_believed(shell: Shell, entry: str) -> None:
+    (shell.folder / "tree/.pymigrate").mkdir(parents=True)
+    (shell.folder / "victim").write_text("precious")
+    (shell.folder / "tree/mine").write_text("precious")
+    (shell.folder / "tree/.pymigrate/files").write_text(f"proc/1/comm\n{entry}\n")
+    stderr = shell.err("export tree", 1)
+    assert (
+        stderr == "pymigrate: tree/.pymigrate/files lists"
+        f" {entry!r}, which `pymigrate export` never writes\n"
+    )
+    assert (shell.folder / "victim").read_text() == "precious"
+    assert sorted(os.listdir(shell.folder / "tree")) == [".pymigrate", "mine"]
+
+
+@pytest.mark.parametrize("name", [".pymigrate/new", ".pymigrate/files"])
+def test_files_of_the_export_itself_that_are_links_are_not_followed(
+    shell: Shell, name: str
+) -> None:
+    (shell.folder / "tree/.pymigrate").mkdir(parents=True)
+    (shell.folder / "victim").write_text("precious")
+    (shell.folder / "tree" / name).symlink_to(shell.folder / "victim")
+    shell("export tree")
+    assert (shell.folder / "victim").read_text() == "precious"
+    assert not (shell.folder / "victim").is_symlink()
+
+
+def test_a_link_where_the_export_keeps_its_own_files(shell: Shell) -> None:
+    (shell.folder / "tree").mkdir()
+    (shell.folder / "outside").mkdir()
+    (shell.folder / "tree/.pymigrate").symlink_to(shell.folder / "outside")
+    link = f"a link to {shell.folder / 'outside'}"
+    assert shell.err("export tree", 1) == (
+        f"pymigrate: tree/.pymigrate is {link}; nothing was written\n"
+    )
+    assert os.listdir(shell.folder / "outside") == []
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(shell: Shell) -> None:
+    shell.out("export tree")
+    (shell.folder / "tree/proc/100/comm").unlink()
+    os.mkfifo(shell.folder / "tree/proc/100/comm")
+    shell.out("export tree")
+    assert (shell.folder / "tree/proc/100/comm").read_text() == "alpha\n"

@@ -280,6 +280,23 @@ def test_shims_leave_other_programs_alone(shell: Shell) -> None:
     assert (mine.read_text(), os.listdir(mine.parent)) == ("mine", ["ps"])
 
 
+def test_shims_follow_no_link(shell: Shell) -> None:
+    (shell.folder / "bin").mkdir()
+    victim = shell.folder / "victim"
+    victim.write_text("precious")
+    (shell.folder / "bin/numactl.new").symlink_to(victim)
+    expected = f"pymigrate: bin/numactl.new is a link to {victim}; nothing was written\n"
+    assert shell.err("shims bin", 1) == expected
+    assert victim.read_text() == "precious"
+
+
+def test_shims_leave_a_file_alone_that_is_called_like_a_new_one(shell: Shell) -> None:
+    (shell.folder / "bin").mkdir()
+    (shell.folder / "bin/ps.new").write_text("precious")
+    assert "bin/ps.new is not what pymigrate writes there" in shell.err("shims bin", 1)
+    assert (shell.folder / "bin/ps.new").read_text() == "precious"
+
+
 def test_state_that_cannot_be_used(shell: Shell) -> None:
     shell.out("shims bin")
     shell.state.write_text("no database at all, but a text of some length")

@@ -14,26 +14,37 @@ MODULES = sorted((ROOT / "pymigrate").rglob("*.py"))
 
 BASE = frozenset({"units", "errors", "nodemask", "uapi", "version"})
 ENGINE = BASE | {"mm", "syscalls"}
-OUTER = ENGINE | {"tools", "views", "arguments", "interface", "claims", "scenario", "store"}
+OUTER = ENGINE | {
+    "reading",
+    "tools",
+    "views",
+    "arguments",
+    "interface",
+    "claims",
+    "scenario",
+    "store",
+}
 # Layer (the first name below `pymigrate`) -> the layers that it may import besides itself.
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     "mm": BASE,
+    "reading": frozenset(),
     "syscalls": BASE | {"mm"},
     "views": ENGINE,
     "tools": ENGINE | {"views"},
     "arguments": ENGINE | {"tools", "views"},
     "interface": ENGINE | {"tools", "views", "arguments"},
     "claims": ENGINE | {"views", "arguments"},
-    "scenario": ENGINE | {"tools", "interface", "arguments", "claims"},
-    "store": ENGINE,
+    "scenario": ENGINE | {"reading", "tools", "interface", "arguments", "claims"},
+    "store": ENGINE | {"reading"},
     "plan": OUTER - {"scenario"},
     "compare": OUTER - {"store"},
     "holder": BASE,
     "session": OUTER | {"holder"},
     "native": OUTER | {"session", "holder"},
     "cli": OUTER | {"session", "capture", "native", "plan", "compare"},
-    "capture": ENGINE | {"views", "scenario"},  # what others use is what a boot leaves free
+    "capture": ENGINE
+    | {"reading", "views", "scenario"},  # what others use is what a boot leaves free
     "api": OUTER | {"session", "holder", "plan"},
     "pytest_plugin": frozenset({"api", "errors"}),
     "__init__": frozenset({"version", "api", "errors"}),  # but for the version when asked for
@@ -65,8 +76,8 @@ LAYERS = {
         private writes overlay walk paths truncate files cgroups memory numa system table
     """.split(),
     "pymigrate.cli": """
-        examples shim_files host shim common junit render picture call program bad_pages declared
-        tree_writer main roff commands
+        terminal own_folder examples shim_files host shim common junit render picture call program
+        bad_pages declared tree_writer main roff commands
     """.split(),
 }
 MAX_MODULES = 20  # in a folder, but for that of the commands

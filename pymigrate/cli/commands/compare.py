@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pymigrate.cli.common import print_json, say
+from pymigrate.reading import read_file
 from pymigrate.session import scenario_path
 from pymigrate.views.columns import aligned
 
@@ -48,8 +49,7 @@ def command(
 
     path = scenario_path(scenario)
     load(path)  # it has to be right as it is
-    with open(path, encoding="utf-8-sig") as file:
-        text = file.read()
+    text = read_file(path).decode("utf-8-sig")
     changes = [*_parsed(parts.policy, policies)]
     changes += _parsed(parts.setting, tuple(f"kernel={name}" for name in kernels))
     changes += _parsed(parts.setting, settings)

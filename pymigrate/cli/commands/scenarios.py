@@ -5,7 +5,12 @@ from __future__ import annotations
 import click
 
 from pymigrate.cli.common import print_json
-from pymigrate.session import about_scenario, scenario_path, shipped_scenarios
+from pymigrate.session import (
+    about_scenario,
+    read_scenario,
+    scenario_path,
+    shipped_scenarios,
+)
 from pymigrate.views.columns import aligned
 
 
@@ -18,8 +23,7 @@ def command(name: str | None, as_json: bool) -> None:
     `pymigrate boot NAME` boots one; the file that is printed can be changed and booted.
     """
     if name:
-        with open(scenario_path(name), encoding="utf-8") as file:
-            text = file.read()
+        text = read_scenario(scenario_path(name)).decode(errors="replace")
         if as_json:
             print_json({"name": name, "text": text})
         else:

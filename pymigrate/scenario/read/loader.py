@@ -7,7 +7,9 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from pymigrate.errors import ScenarioError, ScenarioErrors
+from pymigrate.reading import read_file
 from pymigrate.scenario.spec import checks
+from pymigrate.scenario.spec.limits import size_mistakes
 from pymigrate.scenario.spec.models import (
     CpusetSpec,
     FileSpec,
@@ -21,7 +23,7 @@ from pymigrate.scenario.spec.runner import Step
 from pymigrate.scenario.steps.calls import CallStep
 from pymigrate.scenario.steps.every import OPS, step_model, unknown_op
 from pymigrate.scenario.text import messages
-from pymigrate.scenario.text.fields import Model, listed, shown
+from pymigrate.scenario.text.fields import TASK_COMM_LEN, Model, listed, shown
 from pymigrate.scenario.text.positions import Document, Mistake, Path, parse
 
 FIRST_PID = 1000
@@ -35,7 +37,7 @@ def load(path: str | FilePath) -> Scenario:
     Raises ScenarioError if the file cannot be read, ScenarioErrors with every mistake in it.
     """
     try:
-        content = FilePath(path).read_bytes()
+        content = read_file(str(path))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ScenarioError(f"cannot be read: {reason}; expected a file", str(path)) from None
@@ -67,10 +69,11 @@ def load_text(text: str, path: str = "<string>") -> Scenario:
         raise ScenarioErrors([error]) from None
     reader = _Reader(document)
     scenario = reader.read()
+    known = {(error.line, error.column) for error in document.errors}
     errors = document.errors + [
         ScenarioError(mistake.message, path, *place)
         for mistake, place in reader.places()
-        if place not in {(error.line, error.column) for error in document.errors}
+        if place not in known
     ]
     if errors or scenario is None:
         raise ScenarioErrors(sorted(errors, key=lambda error: (error.line, error.column)))
@@ -104,6 +107,7 @@ class _Reader:
             self.mistakes += checks.task_mistakes(machine, tasks)
             self.mistakes += checks.cpuset_mistakes(machine, cpusets, tasks)
             self.mistakes += checks.memory_mistakes(machine, files, tasks)
+            self.mistakes += size_mistakes(machine, tasks)
             tasks = _complete(machine, tasks)
         mapped = {
             (step.given("task"), step.given("as"))
@@ -245,7 +249,7 @@ def _complete_task(
     )
     update: dict[str, object] = {
         "pid": task.pid or next(pids),
-        "comm": task.comm or name,
+        "comm": task.comm or name[: TASK_COMM_LEN - 1],
         "cpus": task.cpus or machine.cpus,
         "memory": memory,
     }

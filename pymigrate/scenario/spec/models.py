@@ -11,7 +11,9 @@ from pymigrate.mm.state.task import AccessPattern
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.scenario.spec.runner import Step
 from pymigrate.scenario.text.fields import (
+    TASK_COMM_LEN,
     Address,
+    Comm,
     Cpus,
     CpusetName,
     FileName,
@@ -48,7 +50,6 @@ from pymigrate.uapi import (
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SIZE
 
 MAX_PID = 1 << 22
-TASK_COMM_LEN = 16
 MAX_POOL = 1 << 23  # 16 TiB of 2 MiB pages
 LOCAL_DISTANCE, REMOTE_DISTANCE = 10, 20
 MAX_SEED = (1 << 63) - 1
@@ -267,7 +268,7 @@ class DriverSpec(Model):
 
     kind: Literal["zsmalloc", "virtio-balloon", "scripted"] = Field(description="how it answers")
     node: NodeId = Field(description="the node that its pages lie on")
-    pages: Annotated[int, Field(ge=1, le=1 << 20)] = Field(description="how many pages it has")
+    pages: Annotated[int, Field(ge=1, le=1 << 18)] = Field(description="how many pages it has")
     interface: Literal["2016", "movable_operations"] = Field(
         default="movable_operations", description="whose callbacks it has: migratepage was 2016's"
     )
@@ -494,7 +495,7 @@ class TaskSpec(Model):
         description="its pid; default: 1000, 1001, ... in the file's order",
         json_schema_extra=_filled_in,
     )
-    comm: str = Field(
+    comm: Comm = Field(
         default="",
         min_length=1,
         max_length=TASK_COMM_LEN - 1,

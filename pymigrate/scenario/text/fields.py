@@ -3,9 +3,10 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from itertools import islice
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
 from pymigrate.claims.parse import Claim, parse
 from pymigrate.mm.base.advice import ADVICE
@@ -26,9 +27,13 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, strict=True)
 
 
+TASK_COMM_LEN = 16  # bytes, with a zero at the end
+_LONGEST, _MOST = 64, 64  # of what is compared: that takes its time
+
+
 def nearest(word: str, valid: Iterable[str], noun: str) -> str:
     """``"; nearest valid NOUN 'x'"`` for the one of *valid* that is most like *word*, if any is."""
-    found = get_close_matches(word, list(valid), n=1, cutoff=0.5)
+    found = get_close_matches(word[:_LONGEST], islice(valid, _MOST), n=1, cutoff=0.5)
     return f"; nearest valid {noun} {found[0]!r}" if found else ""
 
 
@@ -144,6 +149,13 @@ def _mask(kind: type[B]) -> Callable[[object], B]:
     return check
 
 
+def _comm(value: str) -> str:
+    """The kernel has room for bytes, not for characters."""
+    if len(value.encode(errors="replace")) >= TASK_COMM_LEN:
+        raise _wrong(value, f"at most {TASK_COMM_LEN - 1} bytes of UTF-8")
+    return value
+
+
 def _prot(value: object) -> str:
     if value == "none":
         return "none"
@@ -235,6 +247,7 @@ Claims = Annotated[
     PlainValidator(_claims),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
+Comm = Annotated[str, AfterValidator(_comm)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$", max_length=64)]
 # A path of names: `a/b` lies in `a`.
 CpusetName = Annotated[

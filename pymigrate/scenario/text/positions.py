@@ -35,6 +35,7 @@ class Document(NamedTuple):
     data: object
     root: Node
     errors: list[ScenarioError]
+    children: dict[int, dict[Key, tuple[Node, Node]]]  # by key, of the nodes looked into so far
 
     def position(self, path: Sequence[Key], at_key: bool = False) -> tuple[int, int]:
         """Line and column, from 1, of what *path* leads to.
@@ -43,7 +44,7 @@ class Document(NamedTuple):
         """
         node = place = self.root
         for step in path:
-            found = _child(node, step)
+            found = self._child(node, step)
             if found is not None:
                 place, node = found
         return _mark(place if at_key else node)
@@ -52,11 +53,29 @@ class Document(NamedTuple):
         """The scalar at *path* as it is written, without quotes; "" if there is none."""
         node: Node = self.root
         for step in path:
-            found = _child(node, step)
+            found = self._child(node, step)
             if found is None:
                 return ""
             node = found[1]
         return str(node.value) if isinstance(node, ScalarNode) else ""
+
+    def _child(self, node: Node, step: Key) -> tuple[Node, Node] | None:
+        """The node of the key and that of the value that *step* of a path leads to."""
+        if isinstance(node, SequenceNode):
+            if isinstance(step, int) and 0 <= step < len(node.value):
+                return node.value[step], node.value[step]
+            return None
+        if not isinstance(node, MappingNode):
+            return None
+        if id(node) not in self.children:
+            builder = _Builder("")
+            known: dict[Key, tuple[Node, Node]] = {}
+            for key, value in node.value:
+                name = builder.build(key) if isinstance(key, ScalarNode) and key.value else None
+                if isinstance(name, str | int):
+                    known.setdefault(name, (key, value))
+            self.children[id(node)] = known
+        return self.children[id(node)].get(step)
 
 
 def parse(text: str, path: str) -> Document:
@@ -78,7 +97,7 @@ def parse(text: str, path: str) -> Document:
     if root is None:
         raise ScenarioError("the file is empty; expected a scenario with key 'machine'", path, 1, 1)
     builder = _Builder(path)
-    return Document(builder.build(root), root, builder.errors)
+    return Document(builder.build(root), root, builder.errors, {})
 
 
 class _Builder:
@@ -151,21 +170,6 @@ class _Builder:
     def _report(self, node: Node, message: str) -> object:
         self.errors.append(ScenarioError(message, self.path, *_mark(node)))
         return None
-
-
-def _child(node: Node, step: Key) -> tuple[Node, Node] | None:
-    """The node of the key and that of the value that *step* of a path leads to."""
-    if isinstance(node, SequenceNode):
-        if isinstance(step, int) and 0 <= step < len(node.value):
-            return node.value[step], node.value[step]
-        return None
-    if not isinstance(node, MappingNode):
-        return None
-    builder = _Builder("")
-    for key, value in node.value:
-        if isinstance(key, ScalarNode) and key.value and builder.build(key) == step:
-            return key, value
-    return None
 
 
 def _mark(node: Node) -> tuple[int, int]:

@@ -1,12 +1,15 @@
 """A captured machine is what its files say, and prints them again once it is booted."""
 
+import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 import pymigrate
 from pymigrate.capture.capture import capture
+from pymigrate.capture.tree import Tree
 from pymigrate.errors import ScenarioError
 from tests.unit.capture.conftest import MAPS, NUMA_MAPS, STATUS, write
 
@@ -215,3 +218,40 @@ def test_what_is_not_there(root: Path, tmp_path: Path) -> None:
         capture(str(root), [5], False)
     with pytest.raises(ScenarioError, match="there are no NUMA nodes; expected node0"):
         capture(str(tmp_path / "empty"), [], False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes are POSIX's")
+class TestOfAStrangeTree:
+    """A tree that was copied may hold anything."""
+
+    def test_a_link_out_of_the_tree_is_not_followed(self, root: Path, tmp_path: Path) -> None:
+        secret = tmp_path.parent / "secret"
+        secret.write_text("precious\n")
+        cpulist = root / "sys/devices/system/node/node0/cpulist"
+        cpulist.unlink()
+        cpulist.symlink_to(secret)
+        with pytest.raises(ScenarioError) as caught:
+            capture(str(root), [], False)
+        assert str(caught.value) == f"{cpulist}: is a link out of {root}, to {secret}"
+
+    def test_a_link_within_the_tree_is_followed(self, root: Path) -> None:
+        (root / "proc/self").symlink_to("77")
+        tree = Tree(str(root))
+        assert tree.read("proc/self/status") == STATUS
+        assert tree.names("proc/self") == tree.names("proc/77")
+
+    def test_nothing_is_found_behind_a_link_out_of_the_tree(self, root: Path) -> None:
+        (root / "proc/1").symlink_to(root.parent)
+        tree = Tree(str(root))
+        assert (tree.has("proc/1"), tree.is_dir("proc/1"), tree.names("proc/1")) == (
+            True,
+            False,
+            [],
+        )
+
+    def test_a_pipe_is_not_waited_for(self, root: Path) -> None:
+        meminfo = root / "sys/devices/system/node/node0/meminfo"
+        meminfo.unlink()
+        os.mkfifo(meminfo)
+        with pytest.raises(ScenarioError, match="meminfo: is a device or a pipe; expected a file"):
+            capture(str(root), [], False)

@@ -225,3 +225,43 @@ def test_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
 )
 def test_impossible_machine_is_refused(nodes: str, rest: str, message: str) -> None:
     assert f"f.yaml:{message}" in mistakes(f"machine: {{nodes: {{{nodes}}}{rest}}}")
+
+
+def test_twenty_thousand_mistakes_have_their_places() -> None:
+    keys = "".join(f"key{i}: 1\n" for i in range(20_000))
+    with pytest.raises(ScenarioErrors) as caught:
+        load_text(f"machine: {{nodes: {{0: {{cpus: '0', memory: 64MiB}}}}}}\n{keys}")
+    assert [error.line for error in caught.value.errors] == list(range(2, 20_002))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "machine: {nodes: {0: {cpus: '0', memory: 64GiB, fragmentation: [{stride: 2}]}}}",
+            "1:65: free memory is in 8388608 pieces; expected at most 1048576, as a larger"
+            " `stride` makes them",
+        ),
+        (
+            "machine: {nodes: {0: {cpus: '0', memory: 4TiB}}}\n"
+            "tasks: {t: {memory: [{as: a, kind: anon, size: 1TiB, pages: {random: '0'}}]}}",
+            "2:61: 268435456 pages at random; expected at most 4194304",
+        ),
+        (
+            "machine: {nodes: {0: {cpus: '0', memory: 4TiB}}}\n"
+            "drivers: {d: {kind: zsmalloc, node: 0, pages: 262145}}",
+            "2:47: wrong value 262145; expected at most 262144",
+        ),
+    ],
+)
+def test_what_is_kept_page_by_page_has_limits(text: str, message: str) -> None:
+    with pytest.raises(ScenarioErrors) as caught:
+        load_text(text, "m.yaml")
+    assert str(caught.value) == f"m.yaml:{message}"
+
+
+@pytest.mark.parametrize(
+    "pattern", ["{stride: 512}", "{stride: 4, run: 4}", "{stride: 1, blocks: 50}"]
+)
+def test_large_machines_may_be_fragmented_coarsely(pattern: str) -> None:
+    load_text(f"machine: {{nodes: {{0: {{cpus: '0', memory: 1TiB, fragmentation: [{pattern}]}}}}}}")
