@@ -24,6 +24,8 @@ from pymigrate.views.proc import numa_maps, vmstat
 from tests.property import agreement
 
 _MASK = HPAGE_PMD_NR - 1
+Place = tuple[int, int]  # mm, page
+Sharing = dict[Place, tuple[Place, int]]
 
 
 def check(machine: Machine) -> None:
@@ -69,17 +71,17 @@ def mapped_pages(mm: Mm) -> Iterator[tuple[int, int, int]]:
             yield entry.start + i, entry.lanes[0] + i, entry.flags
 
 
-def sharing(machine: Machine) -> dict[tuple[int, int], tuple[int, int]]:
+def sharing(machine: Machine) -> Sharing:
     """What migration keeps: each entry's flags, and which entries have one frame in common.
 
-    A frame is named by the place of its first entry.
+    A frame is named by its first entry.
     """
-    names: dict[int, int] = {}
+    names: dict[int, Place] = {}
     found = {}
     for mm in machine.mms.values():
         for entry in entries(mm):
-            name = names.setdefault(entry.lanes[0], len(found))
-            found[mm.mm_id, entry.start] = name, entry.flags
+            place = mm.mm_id, entry.start
+            found[place] = names.setdefault(entry.lanes[0], place), entry.flags
     return found
 
 
