@@ -57,15 +57,15 @@ class MakesRoom(Room):
 
 
 def has_reclaimable(machine: Machine) -> bool:
-    """Whether reclaim may find anything: pages may be demoted, a disk's are cached, or there are
-    huge pages to be split.
-    """
-    return machine.demotion or has_disk_cache(machine) or has_huge_pages(machine)
+    """Whether reclaim may find anything: pages may be demoted, or freed."""
+    return machine.demotion or has_freeable(machine)
 
 
-def has_disk_cache(machine: Machine) -> bool:
-    """Whether pages of a disk are cached."""
-    return any(space.is_disk and space.pages.runs for space in machine.spaces.values())
+def has_freeable(machine: Machine) -> bool:
+    """Whether pages of a disk are cached, or some were lazily freed, or huge ones may be split."""
+    if any(space.is_disk and space.pages.runs for space in machine.spaces.values()):
+        return True
+    return bool(machine.counters["pglazyfree"]) or has_huge_pages(machine)
 
 
 def has_huge_pages(machine: Machine) -> bool:

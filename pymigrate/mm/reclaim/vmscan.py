@@ -31,7 +31,7 @@ from pymigrate.mm.reclaim.lru import (
     take_folios,
     was_used,
 )
-from pymigrate.mm.reclaim.room import has_disk_cache, has_huge_pages
+from pymigrate.mm.reclaim.room import has_freeable, has_huge_pages
 from pymigrate.mm.reclaim.shrinker import shrink_slab
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
 from pymigrate.mm.state.machine import Machine
@@ -455,5 +455,5 @@ def _nr_below(machine: Machine, node: Node) -> int:
 
 
 def _has_reclaimable(machine: Machine, nid: int) -> bool:
-    """Whether it is worth a look: pages can be demoted, or dropped, or huge ones split."""
-    return can_demote(machine, nid) or has_disk_cache(machine) or has_huge_pages(machine)
+    """Whether it is worth a look: pages can be demoted, or freed."""
+    return can_demote(machine, nid) or has_freeable(machine)

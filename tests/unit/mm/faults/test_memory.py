@@ -382,6 +382,18 @@ def test_a_task_that_is_killed_while_it_copies_lets_its_old_pages_go() -> None:
     check(machine)
 
 
+def test_what_was_lazily_freed_gives_way_before_anybody_is_killed() -> None:
+    machine, task = with_task(two_nodes("2MiB"))
+    old = touched(machine, task, "3MiB")
+    madvise(machine, task, old, 3 << 20, Madv.FREE)
+    touch(machine, task, old, 64 * PAGE)  # it is used again
+    new = touched(machine, task, "3MiB")
+    assert [nid for _, nid in nodes_of(machine, task, new, "3MiB") if nid < 0] == []
+    assert machine.counters["pglazyfreed"] >= 512
+    assert nodes_of(machine, task, old, "256KiB") == [[64, 0]]
+    check(machine)
+
+
 def test_a_task_goes_on_copying_when_another_one_was_killed() -> None:
     machine = two_nodes("2MiB")
     large, parent = new_task(machine, "large"), new_task(machine)
