@@ -12,7 +12,7 @@ from pymigrate.mm.base.memmap import Frame, States
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.faults.anon_fault import VmFault, map_anon
-from pymigrate.mm.faults.hugetlb_fault import access_huge_page
+from pymigrate.mm.faults.hugetlb_fault import hugetlb_fault
 from pymigrate.mm.frames.frames import (
     FrameEdits,
     extents_of,
@@ -180,7 +180,7 @@ def _copy_pinned(machine: Machine, parent: Task, child: Task, copy: Vma, run: Pt
     vmf = VmFault(machine, child, copy)
     if run.order:
         space = machine.spaces[copy.space]
-        return access_huge_page(vmf, space, run.start)
+        return hugetlb_fault(vmf, space, run.start)
     try:
         map_anon(vmf, run.start, run.end, take=alloc_run)
     except Fault:

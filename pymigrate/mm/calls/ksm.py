@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
-from pymigrate.mm.faults.anon_fault import VmFault
+from pymigrate.mm.faults.anon_fault import VmFault, counted
 from pymigrate.mm.faults.wp_fault import wp_page_copy
 from pymigrate.mm.frames.frames import folio_of, frame_of, update_folio
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
@@ -92,11 +92,10 @@ def unmerge(machine: Machine, task: Task, vma: Vma, a: int, b: int) -> None:
     for run in table.between(a, b):
         if not run.flags & Pte.KSM:
             continue
-        machine.counters.add("pgfault", run.nr)
-        machine.counters.add("cow_ksm", run.nr)
-        for entry in run.entries():
-            zeroed = bool(frame_of(machine, entry.lanes[0]).flags & FrameFlag.ZEROED)
-            wp_page_copy(VmFault(machine, task, vma), entry, zeroed)
+        with counted(machine, run.start, run.end), counted(machine, run.start, run.end, "cow_ksm"):
+            for entry in run.entries():
+                zeroed = bool(frame_of(machine, entry.lanes[0]).flags & FrameFlag.ZEROED)
+                wp_page_copy(VmFault(machine, task, vma), entry, zeroed)
         copies = table.between(run.start, run.end)
         table.edit([(c.start, c.end, (c.with_flags(c.flags & _UNSTORED),)) for c in copies])
 

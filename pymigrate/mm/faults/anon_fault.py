@@ -5,7 +5,8 @@ Mirrors struct vm_fault, and do_anonymous_page(), mm/memory.c.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from pymigrate.mm.frames.frames import new_frames
 from pymigrate.mm.frames.lru_batches import folio_add_lru
 from pymigrate.mm.frames.placement import Placement, placement
 from pymigrate.mm.reclaim.slowpath import alloc_run_slowpath
-from pymigrate.mm.spaces.anon_pages import anon_page_state, kill_for_memory, vma_policies
+from pymigrate.mm.spaces.anon_pages import Fault, anon_page_state, kill_for_memory, vma_policies
 from pymigrate.mm.spaces.rmap import anon_vma_prepare
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
@@ -68,6 +69,21 @@ class VmFault(NamedTuple):
     def count_faults(self, nr: int = 1) -> None:
         """Count *nr* faults."""
         self.machine.counters.add("pgfault", nr)
+
+
+@contextmanager
+def counted(machine: Machine, a: int, b: int, name: str = "pgfault") -> Iterator[None]:
+    """Count a fault for each of pages [a, b) that are had meanwhile, and the one that fails.
+
+    Mirrors mm_account_fault().
+    """
+    try:
+        yield
+    except Fault as fault:
+        b = fault.page + 1
+        raise
+    finally:
+        machine.counters.add(name, b - a)
 
 
 def map_anon(

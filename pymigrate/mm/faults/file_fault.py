@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults import filemap
-from pymigrate.mm.faults.anon_fault import VmFault, map_anon
+from pymigrate.mm.faults.anon_fault import VmFault, counted, map_anon
 from pymigrate.mm.frames.frames import extents_of, update_frames
 from pymigrate.mm.frames.mlock import mlock_folios
 from pymigrate.mm.frames.page_alloc import room_for
@@ -111,11 +111,11 @@ def cow_fault(vmf: VmFault, space: AddressSpace, a: int, b: int) -> int:
         map_anon(vmf, a, a + 1)
         return a + 1
     end = min(b, a + max(_room_for_copies(vmf, a, b) // 2, 1))
-    vmf.count_faults(end - a)
-    map_anon(vmf, a, end)
-    at = a
-    while at < end:
-        at = _have_cached(vmf, space, at, end)
+    with counted(vmf.machine, a, end):
+        map_anon(vmf, a, end)
+        at = a
+        while at < end:
+            at = _have_cached(vmf, space, at, end)
     return end
 
 

@@ -8,7 +8,7 @@ from pymigrate.mm.base.gfp import Gfp, thp_fault
 from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.compact.direct import alloc_large_run
-from pymigrate.mm.faults.anon_fault import VmFault, map_anon
+from pymigrate.mm.faults.anon_fault import VmFault, counted, map_anon
 from pymigrate.mm.faults.wp_fault import stored
 from pymigrate.mm.frames.frames import folio_of, new_frames, update_frames
 from pymigrate.mm.frames.mlock import count_mlocked
@@ -120,8 +120,8 @@ def _map_huge_or_small(vmf: VmFault, a: int, b: int) -> int:
             return at
         machine.counters.add("thp_fault_fallback")
         end = min(huge_ceil(at + 1), b)
-        vmf.count_faults(end - at)
-        map_anon(vmf, at, end, zeroed=not vmf.is_store)
+        with counted(machine, at, end):
+            map_anon(vmf, at, end, zeroed=not vmf.is_store)
         at = end
         if at == b:
             return at

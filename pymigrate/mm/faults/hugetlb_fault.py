@@ -19,16 +19,23 @@ from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, huge_floor
 
 
 def access_huge_page(vmf: VmFault, space: AddressSpace, page: int) -> bool:
-    """Map the huge page that *page* lies in, writable if the access is a store.
+    """Have the huge page that *page* lies in mapped, as hugetlb_fault() does if it is not."""
+    entry = vmf.table.at(page)
+    if entry is not None and entry.lanes and (not vmf.write or entry.flags & Pte.WRITE):
+        return True
+    vmf.count_faults()
+    return hugetlb_fault(vmf, space, huge_floor(page))
+
+
+def hugetlb_fault(vmf: VmFault, space: AddressSpace, page: int) -> bool:
+    """Map the huge page at *page*, writable if the access is a store.
 
     False if there is none: beyond the end of a file, when the pools have none left, or where the
     owner of the memory has taken a page away. Raises Fault SIGBUS for a bad one. Mirrors
     hugetlb_fault().
     """
-    page = huge_floor(page)
     entry = vmf.table.at(page)
     if entry is None:
-        vmf.count_faults()
         if not _hugetlb_no_page(vmf, space, page):
             return False
         entry = vmf.table.at(page)
@@ -36,12 +43,7 @@ def access_huge_page(vmf: VmFault, space: AddressSpace, page: int) -> bool:
         if not vmf.write or entry.flags & Pte.WRITE:
             return True
     elif entry.flags & Pte.HWPOISON:
-        vmf.count_faults()
         raise Fault(SIGBUS, page, is_bad=True)
-    elif not vmf.write or entry.flags & Pte.WRITE:
-        return True
-    else:
-        vmf.count_faults()
     return _hugetlb_wp(vmf, entry.clip(page, page + HPAGE_PMD_NR))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pymigrate.mm.balance.hint_fault import hint_fault, hint_faults
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults import filemap
-from pymigrate.mm.faults.anon_fault import Access, VmFault, fill_anon, map_anon
+from pymigrate.mm.faults.anon_fault import Access, VmFault, counted, fill_anon, map_anon
 from pymigrate.mm.faults.file_fault import cow_fault, fault_beyond_end, read_fault, shared_fault
 from pymigrate.mm.faults.huge_fault import (
     do_huge_pmd_anonymous_page,
@@ -92,11 +92,11 @@ def _do_anonymous_page(vmf: VmFault, a: int, b: int) -> None:
         at = do_huge_pmd_anonymous_page(vmf, start, end) if is_huge else start
         if at == end:
             continue
-        vmf.count_faults(end - at)
-        if vmf.write:
-            map_anon(vmf, at, end, zeroed=not vmf.is_store)
-        else:
-            vmf.table.put(at, end, PteRun(at, end - at, (), 0, NEW))
+        with counted(vmf.machine, at, end):
+            if vmf.write:
+                map_anon(vmf, at, end, zeroed=not vmf.is_store)
+            else:
+                vmf.table.put(at, end, PteRun(at, end - at, (), 0, NEW))
 
 
 def _access_present(vmf: VmFault, run: PteRun, a: int, b: int) -> None:
@@ -131,11 +131,11 @@ def _after_fault(vmf: VmFault, run: PteRun) -> list[PteRun]:
 def _present(vmf: VmFault, run: PteRun) -> None:
     """Pages that have an entry."""
     if vmf.write and not run.lanes:
-        vmf.count_faults(run.nr)
-        map_anon(vmf, run.start, run.end, zeroed=not vmf.is_store)
+        with counted(vmf.machine, run.start, run.end):
+            map_anon(vmf, run.start, run.end, zeroed=not vmf.is_store)
     elif vmf.write and not run.flags & Pte.WRITE:
-        vmf.count_faults(run.nr)
-        do_wp_page(vmf, run)
+        with counted(vmf.machine, run.start, run.end):
+            do_wp_page(vmf, run)
     elif vmf.how == Access.LOAD_STORE:
         vmf.touch(run)
         if vmf.write:

@@ -21,6 +21,7 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import Busy, Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Edit, Extent, RunMap
+from pymigrate.mm.faults.anon_fault import counted
 from pymigrate.mm.frames.busy import wait_for
 from pymigrate.mm.frames.frames import (
     FrameEdits,
@@ -115,12 +116,11 @@ def migrate_to_ram(machine: Machine, task: Task, run: PteRun) -> None:
     Raises Fault SIGKILL when memory runs out and *task* is the one to be killed.
     """
     at = run.start
-    while at < run.end:
-        moved = migrate_from_device(machine, task, at, run.end).migrated
-        machine.counters.add("pgfault", moved)
-        at += moved
-        if at < run.end:
-            kill_for_memory(machine, task, at)
+    with counted(machine, run.start, run.end):
+        while at < run.end:
+            at += migrate_from_device(machine, task, at, run.end).migrated
+            if at < run.end:
+                kill_for_memory(machine, task, at)
 
 
 def migrate_vma_setup(machine: Machine, task: Task, a: int, b: int, select: Select) -> MigrateVma:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.faults import filemap
-from pymigrate.mm.faults.anon_fault import STORED, VmFault, map_anon
+from pymigrate.mm.faults.anon_fault import STORED, VmFault, counted, map_anon
 from pymigrate.mm.frames.frames import alike_parts, extents_between, extents_of, update_frames
 from pymigrate.mm.frames.lru_batches import in_batches, lru_add_drain
 from pymigrate.mm.frames.page_alloc import alloc_run
@@ -31,9 +31,12 @@ def do_wp_page(vmf: VmFault, run: PteRun) -> None:
         if frame.is_anon and _can_reuse_anon(vmf, piece, frame):
             _wp_page_reuse(vmf, piece)
             continue
+        zeroed = bool(frame.flags & FrameFlag.ZEROED) and not vmf.is_store
         if frame.flags & FrameFlag.KSM:
-            vmf.machine.counters.add("cow_ksm", piece.nr)
-        wp_page_copy(vmf, piece, bool(frame.flags & FrameFlag.ZEROED) and not vmf.is_store)
+            with counted(vmf.machine, piece.start, piece.end, "cow_ksm"):
+                wp_page_copy(vmf, piece, zeroed)
+        else:
+            wp_page_copy(vmf, piece, zeroed)
 
 
 def wp_page_copy(vmf: VmFault, run: PteRun, zeroed: bool) -> None:

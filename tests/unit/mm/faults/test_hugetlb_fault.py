@@ -186,7 +186,9 @@ def test_a_pinned_page_is_copied_by_the_fork(machine: Machine, task: Task) -> No
     addr = mapped(machine, task, "2MiB", hugetlb=True)
     touch(machine, task, addr, PAGE)
     pin(machine, task, addr, PAGE, is_long=True)
+    machine.counters.clear()
     child = fork(machine, task, "child")
+    assert machine.counters["pgfault"] == 0
     assert pfn_at(child, addr) != pfn_at(task, addr)
     assert flags_at(task, addr) == STORED | Pte.EXCLUSIVE
 

@@ -6,6 +6,7 @@ from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import FrameFlag
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.frames.frames import frame_of, update_frames
+from pymigrate.mm.frames.page_alloc import available
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Cpumask, Nodemask
@@ -380,6 +381,27 @@ def test_a_task_that_is_killed_while_it_copies_lets_its_old_pages_go() -> None:
     touched(machine, child, "1600KiB")
     assert touch(machine, child, addr, 1600 << 10) == "SIGKILL"
     check(machine)
+
+
+def test_faults_are_counted_up_to_the_one_that_kills() -> None:
+    machine = two_nodes("2MiB")
+    parent = new_task(machine)
+    addr = touched(machine, parent, "1600KiB")
+    child = fork(machine, parent, "b")
+    left = room(machine) - 10
+    touched(machine, child, f"{left * 4}KiB")
+    machine.counters["pgfault"] = 0
+    assert touch(machine, child, addr, 400 * PAGE) == "SIGKILL"
+    assert machine.counters["pgfault"] == 10 + 1
+    left = room(machine)
+    addr = mapped(machine, parent, "8MiB")
+    assert touch(machine, parent, addr, 8 << 20) == "SIGKILL"
+    assert machine.counters["pgfault"] == 10 + 1 + left + 1
+
+
+def room(machine: Machine) -> int:
+    """How many pages faults can have."""
+    return sum(available(node, to_min=True) for node in machine.nodes.values())
 
 
 def test_what_was_lazily_freed_gives_way_before_anybody_is_killed() -> None:

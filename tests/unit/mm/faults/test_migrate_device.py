@@ -479,7 +479,9 @@ def test_full_nodes_leave_pages_on_the_device(machine: Machine, task: Task, gpu:
 def test_touch_without_memory_kills(machine: Machine, task: Task, gpu: Device) -> None:
     addr = on_gpu(machine, task)
     fill(machine, task)
+    faults = machine.counters["pgfault"]
     assert touch(machine, task, addr, PAGE, write=False) == "SIGKILL"
+    assert machine.counters["pgfault"] == faults + 1
     assert used(gpu) == 0
 
 
