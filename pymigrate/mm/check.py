@@ -301,9 +301,10 @@ def _check_holders(machine: Machine) -> Iterator[str]:
     for pin in machine.pins:
         if pin.pid not in machine.tasks:
             yield f"a pin of process {pin.pid} has outlived it"
-        for pfn in pin.pfns:
-            if machine.memmap_of(pfn).at(pfn) is None:
-                yield f"frame {pfn:#x} is pinned, and free"
+        for start, nr in pin.extents():
+            for pfn, _, found in machine.memmap_of(start).spans(start, start + nr):
+                if found is None:
+                    yield f"frame {pfn:#x} is pinned, and free"
     for cpu, batch in machine.lru_batches.items():
         for pfn in (*batch.waiting, *batch.mlocked, *batch.deactivated, *batch.lazyfreed):
             if machine.memmap_of(pfn).at(pfn) is None:

@@ -72,6 +72,9 @@ def _decode_ptes(blob: bytes) -> list[PteRun]:
     return list(map(PteRun._make, zip(starts, sizes, lanes, orders, flags, strict=True)))
 
 
+PTES = Codec(_encode_ptes, lambda blob: tuple(_decode_ptes(blob)))  # runs that are no map
+
+
 def _encode_frames(runs: list[FrameRun]) -> bytes:
     """The frames that differ follow behind; a run has the number of one."""
     numbers: dict[Frame, int] = {}

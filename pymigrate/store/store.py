@@ -24,7 +24,7 @@ from pymigrate.store.tables import TABLES
 
 T = TypeVar("T")
 APPLICATION_ID = 0x4E4D4947  # "NMIG", in the header of the file
-SCHEMA_VERSION = 14  # to be raised with every change of codec.TABLES or of a blob
+SCHEMA_VERSION = 15  # to be raised with every change of codec.TABLES or of a blob
 _MAGIC = b"SQLite format 3\0"
 _ANOTHER = "is not a state file of pymigrate; name another file, or remove it"
 _BLANK = "holds no machine; `pymigrate boot` makes one"

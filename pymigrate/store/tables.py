@@ -40,7 +40,7 @@ from pymigrate.mm.state.numa import (
 from pymigrate.mm.state.stable_tree import RmapItem
 from pymigrate.mm.state.task import AccessPattern, Cpuset, Left, Pin, Region, Task
 from pymigrate.mm.state.vma import Vma
-from pymigrate.store.blobs import Codec
+from pymigrate.store.blobs import PTES, Codec
 from pymigrate.store.table import (
     BOOL,
     COUNTERS,
@@ -224,7 +224,7 @@ TABLES = {
         Pin,
         lambda machine: zip(machine.pins),
         lambda machine, pin: machine.pins.append(pin),
-        codecs={"is_long": BOOL, "pfns": PACKED_TUPLE},
+        codecs={"is_long": BOOL, "runs": PTES},
     ),
     "driver": Table(
         Driver,

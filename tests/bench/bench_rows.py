@@ -23,6 +23,7 @@ ROWS = (
     Row("offline 2 of four nodes", "four-node-two-socket.yaml", "offline 2", 0.6),
     Row("offline 0 of 1 TiB", "one-tib.yaml", "offline 0", 1.2, ok=(1,)),  # a block has two zones
     Row("plan --offline 0 of 1 TiB", "one-tib.yaml", "plan --offline 0", 1.8),
+    Row("task pin of 400 GiB", "one-tib.yaml", "task pin store data", 0.6),
 )
 
 

@@ -184,7 +184,8 @@ def check_pins(machine: Machine, frames: dict[int, Frame]) -> None:
     pins: Counter[int] = Counter()
     references: Counter[int] = Counter()
     for pin in machine.pins:
-        (pins if pin.is_long else references).update(pin.pfns)
+        held = pins if pin.is_long else references
+        held.update(pfn for start, nr in pin.extents() for pfn in range(start, start + nr))
     for pfn, frame in frames.items():
         assert frame.pins == pins[pfn], f"{pfn:#x} is pinned {pins[pfn]} times: {frame}"
         assert frame.extra_refs == references[pfn], f"{pfn:#x}: {references[pfn]}, {frame}"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.engine.folio_list import Slice, folio_at
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.faults.anon_fault import Access
 from pymigrate.mm.faults.memory import access
-from pymigrate.mm.frames.free_area import is_longterm_pinnable
+from pymigrate.mm.frames.free_area import unpinnable_ranges
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.frames.placement import OWN_NODE
 from pymigrate.mm.reclaim.room import FOR_THE_KERNEL
@@ -47,7 +47,7 @@ def pin_pages(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> No
         while True:
             end, error = _faulted_in(machine, task, a, b, slow, is_long)
             pin = _pin(machine, task, a, b, end, is_long)
-            unpinnable = _unpinnable(machine, pin)
+            unpinnable = [*_unpinnable(machine, pin.runs)]
             if unpinnable or end < b:
                 drop_pin(machine, pin)
             if unpinnable:
@@ -78,21 +78,26 @@ def migrate_longterm_unpinnable_folios(machine: Machine, task: Task, pages: Sequ
         raise KernelError("ENOMEM", "pages in ZONE_MOVABLE or CMA cannot be moved out of it")
 
 
-def _unpinnable(machine: Machine, pin: Pin) -> list[int]:
-    """The pages of *pin* that may not be held for long."""
-    return [
-        pin.start + i for i, pfn in enumerate(pin.pfns) if not is_longterm_pinnable(machine, pfn)
-    ]
+def _unpinnable(machine: Machine, runs: Iterable[PteRun]) -> Iterator[int]:
+    """The pages of *runs* that may not be held for long."""
+    ranges = unpinnable_ranges(machine)
+    for run in runs if ranges else ():
+        extents = run.extents()
+        if any(start < b and a < start + nr for start, nr in extents for a, b in ranges):
+            for page in range(run.start, run.end):
+                pfn = run.pfn(page)
+                if any(a <= pfn < b for a, b in ranges):
+                    yield page
 
 
 def _first_slow(machine: Machine, task: Task, a: int, b: int) -> int:
     """The first of pages [a, b) that cannot be pinned for long as it is. Mirrors gup_fast()."""
-    for low, high, run in task.mm.page_table.spans(a, b):
+    for low, _, run in task.mm.page_table.spans(a, b):
         if run is None or not run.lanes or not run.flags & Pte.WRITE or run.flags & _NOTICED:
             return low
-        for page in range(low, high):
-            if not is_longterm_pinnable(machine, run.pfn(page)):
-                return page
+        page = next(_unpinnable(machine, (run,)), None)
+        if page is not None:
+            return page
     return b
 
 
@@ -102,15 +107,26 @@ def _absent(page: int) -> KernelError:
 
 def _pin(machine: Machine, task: Task, a: int, b: int, end: int, is_long: bool) -> Pin:
     """Hold pages [a, end), as those that can be had of [a, b)."""
-    pfns = tuple(
-        run.pfn(page)
-        for page in range(a, end)
-        if (run := task.mm.page_table.at(page)) is not None and run.lanes
-    )
-    pin = Pin(task.tgid, a, b - a, is_long, pfns)
+    there = (run for run in task.mm.page_table.between(a, end) if run.lanes)
+    held = tuple(piece for run in there for piece in _pages_of(run, a, end))
+    pin = Pin(task.tgid, a, b - a, is_long, held)
     machine.pins.append(pin)
     change_references(machine, pin, 1)
     return pin
+
+
+def _pages_of(run: PteRun, a: int, b: int) -> Iterator[PteRun]:
+    """Those of pages [a, b) that *run* has; of a huge entry a part is as base pages."""
+    a, b = max(a, run.start), min(b, run.end)
+    low, high = run.cuts(a)[1], run.cuts(b)[0]
+    if low > high:
+        low = high = b  # all inside an entry
+    if a < low:
+        yield PteRun(a, low - a, (run.pfn(a),))
+    if low < high:
+        yield run.clip(low, high).with_flags(Pte.PRESENT)
+    if high < b:
+        yield PteRun(high, b - high, (run.pfn(high),))
 
 
 def unpin_pages(machine: Machine, task: Task, a: int, b: int, is_long: bool) -> None:

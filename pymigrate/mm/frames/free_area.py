@@ -43,6 +43,13 @@ def nr_free_cma(zone: Zone) -> int:
     return sum(extent.nr for extent in free_cma(zone))
 
 
+def unpinnable_ranges(machine: Machine) -> list[tuple[int, int]]:
+    """The frames [a, b) that may not be held for long: of ZONE_MOVABLE, and those for CMA."""
+    zones = [zone for node in machine.nodes.values() for zone in node.zones]
+    movable = [(zone.start, zone.end) for zone in zones if zone.name == "movable"]
+    return movable + [part for zone in zones if zone.name != "movable" for part in cma_ranges(zone)]
+
+
 def is_longterm_pinnable(machine: Machine, pfn: int) -> bool:
     """Whether a page may be pinned for long: it lies neither in ZONE_MOVABLE nor in CMA.
 

@@ -217,8 +217,7 @@ def _reason(machine: Machine, run: FrameRun) -> str:
         holders = {
             machine.tasks[pin.pid].name
             for pin in machine.pins
-            if pin.pid in machine.tasks
-            and any(run.start <= p < run.start + run.nr for p in pin.pfns)
+            if pin.pid in machine.tasks and pin.meets(run.start, run.start + run.nr)
         }
         kind = "pinned" if frame.pins else "referenced"
         return f"{kind} by {', '.join(sorted(holders))}" if holders else kind

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
+
 from pymigrate.mm.base.memmap import Frame, nid_of
-from pymigrate.mm.frames.frames import folio_of, frame_of, update_folio, update_frames
+from pymigrate.mm.base.runs import Extent, coalesce
+from pymigrate.mm.frames.frames import folio_of, frame_runs, update_frames
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Pin, Task
 from pymigrate.mm.state.vma import Vma
@@ -39,14 +42,44 @@ def change_references(machine: Machine, pin: Pin, by: int) -> None:
         has_owner = not frame.is_anon and frame.owner in machine.spaces
         return frame if has_owner else None
 
-    for pfn in pin.pfns:  # one by one: a page may be held more than once
-        is_large = frame_of(machine, pfn).order > 0
-        update_frames(machine, [(pfn, 1)], change)
-        if is_large and by < 0:
-            folio = folio_of(machine, pfn)
-            is_ownerless = folio.is_anon or folio.frame.owner not in machine.spaces
-            if is_ownerless and not folio.mapcount and not folio.is_held:
-                update_folio(machine, pfn, lambda _: None)
+    for extents in _layers(pin.extents()):
+        update_frames(machine, extents, change)
+        if by < 0:
+            _free_large(machine, extents)
     name = "nr_foll_pin_acquired" if by > 0 else "nr_foll_pin_released"
-    for pfn in pin.pfns if pin.is_long else ():
-        machine.nodes[nid_of(pfn)].numa.add(name)
+    for start, nr in pin.extents() if pin.is_long else ():
+        machine.nodes[nid_of(start)].numa.add(name, nr)
+
+
+def _layers(extents: list[Extent]) -> list[list[Extent]]:
+    """*extents* in lists without overlap: a frame is in as many as name it."""
+    layers: list[list[Extent]] = []
+    ends: list[tuple[int, int]] = []  # of each layer, the lowest first
+    for extent in sorted(extents):
+        if ends and ends[0][0] <= extent.start:
+            _, i = heappop(ends)
+            layers[i].append(extent)
+        else:
+            i = len(layers)
+            layers.append([extent])
+        heappush(ends, (extent.start + extent.nr, i))
+    return layers
+
+
+def _free_large(machine: Machine, extents: list[Extent]) -> None:
+    """Free those large folios with frames in *extents* that nobody has any more."""
+    unheld, parts = [], set()
+    for start, nr, frame in frame_runs(machine, extents):
+        has_owner = not frame.is_anon and frame.owner in machine.spaces
+        if not frame.order or frame.mapcount or frame.is_held or has_owner:
+            continue
+        size, end = 1 << frame.order, start + nr
+        low, high = start + size - 1 & -size, end & -size
+        if low < high:
+            unheld.append(Extent(low, high - low))
+        parts |= {at & -size for at, cut in ((start, low), (end - 1, high - 1)) if at != cut}
+    for pfn in parts:
+        folio = folio_of(machine, pfn)
+        if not folio.mapcount and not folio.is_held:
+            unheld.append(Extent(folio.pfn, folio.nr))
+    update_frames(machine, coalesce(unheld), lambda _: None)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import IntFlag
 from typing import NamedTuple
 
+from pymigrate.mm.base.pte import PteRun
+from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.base.why import Stay
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.numa import FaultTable, NumaTask
@@ -94,7 +96,20 @@ class Pin(NamedTuple):
     start: int  # the first page of the range that was named
     nr: int
     is_long: bool
-    pfns: tuple[int, ...]
+    runs: tuple[PteRun, ...]  # as they were mapped; a frame may be in several of them
+
+    @property
+    def nr_held(self) -> int:
+        """How many base pages could be had."""
+        return sum(run.nr for run in self.runs)
+
+    def extents(self) -> list[Extent]:
+        """The frames, one that is held twice in two of them."""
+        return [extent for run in self.runs for extent in run.extents()]
+
+    def meets(self, a: int, b: int) -> bool:
+        """Whether a frame of [a, b) is held."""
+        return any(start < b and a < start + nr for start, nr in self.extents())
 
 
 class Left(NamedTuple):

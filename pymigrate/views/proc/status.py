@@ -35,7 +35,7 @@ def sizes(machine: Machine, task: Task, rows: list[SmapsRow]) -> dict[str, int]:
         "VmPeak": size,
         "VmSize": size,
         "VmLck": sum(v.nr for v in vmas if v.flags & Vm.LOCKED and not v.flags & Vm.HUGETLB),
-        "VmPin": sum(len(p.pfns) for p in machine.pins if p.is_long and p.pid == task.tgid),
+        "VmPin": sum(p.nr_held for p in machine.pins if p.is_long and p.pid == task.tgid),
         "VmHWM": rss,
         "VmRSS": rss,
         "RssAnon": kinds["Anonymous"],

@@ -263,8 +263,7 @@ def _detail(machine: Machine, vma: Vma, piece: Piece, why: str) -> str:
     holders = [
         machine.tasks[pin.pid].pid
         for pin in machine.pins
-        if pin.pid in machine.tasks
-        and any(piece.folio.pfn <= pfn < piece.folio.pfn + piece.folio.nr for pfn in pin.pfns)
+        if pin.pid in machine.tasks and pin.meets(piece.folio.pfn, piece.folio.pfn + piece.folio.nr)
     ]
     by = f", held by {_listed(holders)}" if holders else ""
     is_early = why == Why.PINNED and piece.folio.is_anon and bool(piece.flags & Pte.EXCLUSIVE)

@@ -25,6 +25,7 @@ from tests.unit.mm.conftest import with_task
 PAGE = BASE >> PAGE_SHIFT
 ANON = Frame(2, FrameFlag.ANON)
 GONE = Mempolicy(MPOL.BIND, 0, Nodemask.of(7), Nodemask.of(7))
+LAST = PteRun(0, 1, (4095,))
 
 
 @pytest.fixture
@@ -191,8 +192,8 @@ def lose_node(machine: Machine) -> None:
         (change(task_of, mm=Mm(1, 1)), "its address space is not the machine's"),
         (lambda machine: machine.tasks.clear(), "belongs to no process"),
         (lose_node, "cannot be read: "),
-        (lambda machine: machine.pins.append(Pin(9, 0, 1, True, (4095,))), "has outlived it"),
-        (lambda machine: machine.pins.append(Pin(9, 0, 1, True, (4095,))), "0xfff is pinned, and"),
+        (lambda machine: machine.pins.append(Pin(9, 0, 1, True, (LAST,))), "has outlived it"),
+        (lambda machine: machine.pins.append(Pin(9, 0, 1, True, (LAST,))), "0xfff is pinned, and"),
         (change(lambda machine: machine, lru_batches={1: LruBatch([4095])}), "list on CPU 1"),
     ],
 )

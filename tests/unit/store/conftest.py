@@ -86,7 +86,7 @@ def full_machine() -> Machine:
         {("b", "x"): Region("b", "x", 5, 6), ("a b", "y z"): Region("a", "y", 1 << 50, 1)},
         Counters(pgfree=3, pgfault=1),
         {300: LruBatch([5, 1 << 40], [4], [6, 7], [8]), 0: LruBatch()},
-        [Pin(7, 1, 2, True, (1 << 41, 3)), Pin(8, 9, 9, False, ())],
+        [Pin(7, 1, 2, True, (PteRun(1, 2, (1 << 41, 3)),)), Pin(8, 9, 9, False, ())],
         {1 << 33: FolioWork(Busy.WRITEBACK, 3)},
         StableTree(RunMap([PteRun(5, 1, (7,))]), {5: [RmapItem(2, 11, 4), RmapItem(2, 11, 6)]}),
         4,

@@ -25,10 +25,13 @@ from tests.conftest import (
     new_file,
     new_task,
     nodes_of,
+    nodes_with,
+    pfn_at,
     placed_on,
     touched,
 )
 from tests.property.invariants import check, check_pins, used_frames
+from tests.unit.mm.conftest import huge
 
 LONG, SHORT = True, False
 
@@ -117,7 +120,7 @@ def test_the_protection_must_allow_it(
         assert errno_of(pin, machine, task, addr, 2 * PAGE, kind) == "EFAULT"
     else:
         pin(machine, task, addr, 2 * PAGE, kind)
-        assert len(machine.pins[0].pfns) == held
+        assert machine.pins[0].nr_held == held
 
 
 @pytest.mark.parametrize(("kind", "held"), [(LONG, None), (SHORT, 2)])
@@ -130,14 +133,14 @@ def test_a_long_pin_needs_all_pages_a_short_one_takes_what_it_can(
         assert machine.pins == []
     else:
         pin(machine, task, addr, 4 * PAGE, kind)
-        assert len(machine.pins[0].pfns) == held
+        assert machine.pins[0].nr_held == held
 
 
 def test_a_hole_ends_a_short_pin(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "16KiB")
     munmap(machine, task, addr + PAGE, PAGE)
     pin(machine, task, addr, 4 * PAGE, SHORT)
-    assert len(machine.pins[0].pfns) == 1
+    assert machine.pins[0].nr_held == 1
     assert errno_of(pin, machine, task, addr + PAGE, PAGE, SHORT) == "EFAULT"
 
 
@@ -182,10 +185,55 @@ def test_exit_unpins(machine: Machine, task: Task) -> None:
     assert is_sound(machine)
 
 
+def test_a_part_of_a_huge_page_is_held_page_by_page() -> None:
+    machine = nodes_with("64MiB")
+    task = new_task(machine)
+    addr = huge(machine, task, "8MiB")
+    pfn = pfn_at(task, addr)
+    pin(machine, task, addr + PAGE, 5 << 20, LONG)
+    assert [(run.nr, run.order) for run in machine.pins[0].runs] == [(511, 0), (512, 9), (257, 0)]
+    assert machine.pins[0].extents()[0] == (pfn + 1, 511)
+    unpin(machine, task, addr + PAGE, 5 << 20, LONG)
+    pin(machine, task, addr + PAGE, PAGE, LONG)
+    assert machine.pins[0].extents() == [(pfn + 1, 1)]
+
+
+def test_memory_of_any_size_and_placement_is_held_at_once() -> None:
+    """Page by page this would take hours."""
+    machine = nodes_with("512GiB", "512GiB")
+    free = [node.nr_free for node in machine.nodes.values()]
+    task = new_task(machine)
+    nodes = Nodemask.parse("0-1")
+    addr = mapped(machine, task, "400GiB")
+    set_mempolicy(machine, task, MPOL.INTERLEAVE, nodes)
+    pin(machine, task, addr, 400 << 30, LONG)
+    assert machine.pins[0].nr_held == 400 << 18
+    assert len(machine.pins[0].runs) == 1
+    assert sum(n.numa["nr_foll_pin_acquired"] for n in machine.nodes.values()) == 400 << 18
+    munmap(machine, task, addr, 400 << 30)
+    unpin(machine, task, addr, 400 << 30, LONG)
+    assert [node.nr_free for node in machine.nodes.values()] == free
+
+
+def test_large_folios_are_free_once_nobody_holds_any_of_them() -> None:
+    machine = nodes_with("64MiB")
+    task = new_task(machine)
+    addr = huge(machine, task, "8MiB")
+    free = machine.nodes[0].nr_free
+    pin(machine, task, addr + PAGE, 5 << 20, LONG)
+    pin(machine, task, addr + (5 << 20), PAGE, SHORT)
+    munmap(machine, task, addr, 8 << 20)
+    assert machine.nodes[0].nr_free == free + 512
+    unpin(machine, task, addr + PAGE, 5 << 20, LONG)
+    assert machine.nodes[0].nr_free == free + 3 * 512
+    unpin(machine, task, addr + (5 << 20), PAGE, SHORT)
+    assert machine.nodes[0].nr_free == free + 4 * 512
+
+
 def test_a_range_need_not_be_aligned(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "16KiB")
     pin(machine, task, addr + 100, PAGE, LONG)
-    assert machine.pins[0].pfns == (0, 1)
+    assert machine.pins[0].extents() == [(0, 2)]
 
 
 def test_a_pinned_page_is_copied_by_fork(machine: Machine, task: Task) -> None:
