@@ -8,6 +8,17 @@ from typing import NamedTuple
 
 from tests.bench.common import SCENARIOS, Cost, cost, loop, run, state_file
 
+HOT = """
+machine:
+  nodes:
+    0: {cpus: "0", memory: 256GiB}
+    1: {cpus: "1", memory: 256GiB}
+tasks:
+  a:
+    memory: [{as: heap, size: 300GiB, policy: "interleave:0-1"}]
+    access: [{region: heap, rate: 1000000, hot: 0.1, hot_rate: 0.9}]
+"""
+
 
 class Row(NamedTuple):
     """A command that is measured on a machine that was booted from *scenario*."""
@@ -24,6 +35,7 @@ ROWS = (
     Row("offline 0 of 1 TiB", "one-tib.yaml", "offline 0", 1.2, ok=(1,)),  # a block has two zones
     Row("plan --offline 0 of 1 TiB", "one-tib.yaml", "plan --offline 0", 1.8),
     Row("task pin of 400 GiB", "one-tib.yaml", "task pin store data", 0.6),
+    Row("accesses --log --top of 300 GiB", HOT, "accesses a --log --top 1000", 0.6),
 )
 
 

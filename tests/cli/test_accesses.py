@@ -53,6 +53,27 @@ def test_log_has_the_hottest_remote_pages_first_for_move_pages_to_read(shell: Sh
     assert shell.json("accesses b")[0]["nodes"] == {"0": 50, "1": 50}
 
 
+def test_the_hottest_of_300_gib_that_take_turns_are_found_at_once(shell: Shell) -> None:
+    shell.boot(
+        """
+machine:
+  nodes:
+    0: {cpus: "0", memory: 256GiB}
+    1: {cpus: "1", memory: 256GiB}
+tasks:
+  a:
+    memory:
+      - {as: heap, size: 300GiB, policy: "interleave:0-1"}
+    access:
+      - {region: heap, rate: 1000, hot: 0.5, hot_rate: 0.75, hot_at: 150GiB}
+"""
+    )
+    [row] = shell.json("accesses")
+    assert (row["local"], row["remote"]) == (500, 500)
+    start = int(shell.out("numa_maps a").split()[0], 16) + (150 << 30)
+    assert shell.out("accesses a --log --top 2") == f"{start + 4096:x} 0\n{start + 3 * 4096:x} 0\n"
+
+
 def test_region_that_is_never_there_is_a_mistake(shell: Shell) -> None:
     shell.write("bad.yaml", SCENARIO.replace("region: buf", "region: bu"))
     assert shell.err("boot bad.yaml") == (

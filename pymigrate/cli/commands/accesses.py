@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import click
 
 from pymigrate.cli.common import Options, common_options, find_task
@@ -27,7 +29,7 @@ def command(options: Options, pid: str | None, log: bool, top: int | None) -> No
         raise click.UsageError("--top needs --log")
     with options.session() as machine:
         if log:
-            pages = accesses.remote_pages(machine, find_task(machine, str(pid)))[:top]
+            pages = list(islice(accesses.remote_pages(machine, find_task(machine, str(pid))), top))
             shown: list[dict[str, object]] = [
                 {"address": f"{page.addr:#x}", "node": page.node, "rate": round(page.rate, 3)}
                 for page in pages

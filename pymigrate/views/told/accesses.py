@@ -1,14 +1,16 @@
 """Where tasks reach with their declared accesses: on their own node, on others, and how far."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from heapq import merge
 from typing import NamedTuple
 
 from pymigrate.mm.state.machine import Machine, regions_of
 from pymigrate.mm.state.task import Accessed, Task, accessed
 from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
 from pymigrate.views.columns import aligned
-from pymigrate.views.pages.placement import NOT_PRESENT, runs
+from pymigrate.views.pages import placement
+from pymigrate.views.pages.placement import NOT_PRESENT, Turns
 
 _REMOTE = 20  # the distance of what lies on no node
 
@@ -47,18 +49,26 @@ def rows(machine: Machine) -> list[AccessRow]:
     return [_row(machine, task) for _, task in sorted(machine.tasks.items()) if task.accesses]
 
 
-def remote_pages(machine: Machine, task: Task) -> list[Remote]:
+def remote_pages(machine: Machine, task: Task) -> Iterator[Remote]:
     """The pages of *task* that lie elsewhere than it runs, those accessed most first.
 
     It is the log of a profiler, in the form that `move_pages --from-file` reads.
     """
     here = machine.local_node(task)
-    found = []
-    for part, nr, node, at in _placed(machine, task):
-        if node not in (here, NOT_PRESENT):
-            rate = part.rate / (part.end - part.start)
-            found += [Remote(page << PAGE_SHIFT, here, rate) for page in range(at, at + nr)]
-    return sorted(found, key=lambda page: (-page.rate, page.addr))
+    near = {here, NOT_PRESENT}
+    found = [
+        _remote(turns, near, here, part.rate / (part.end - part.start))
+        for part, turns in _placed(machine, task)
+        if not near.issuperset(turns.nodes)
+    ]
+    return merge(*found, key=lambda page: (-page.rate, page.addr))
+
+
+def _remote(turns: Turns, near: Set[int], here: int, rate: float) -> Iterator[Remote]:
+    for start, end, node in turns.each():
+        if node not in near:
+            for page in range(start, end):
+                yield Remote(page << PAGE_SHIFT, here, rate)
 
 
 def format_rows(rows: list[AccessRow]) -> str:
@@ -100,8 +110,9 @@ def _number(value: float) -> int | float:
 def _row(machine: Machine, task: Task) -> AccessRow:
     here = machine.local_node(task)
     rates: defaultdict[int, float] = defaultdict(float)
-    for part, nr, node, _ in _placed(machine, task):
-        rates[node] += part.rate * nr / (part.end - part.start)
+    for part, turns in _placed(machine, task):
+        for node, nr in turns.by_node().items():
+            rates[node] += part.rate * nr / (part.end - part.start)
     absent = rates.pop(NOT_PRESENT, 0)
     total = sum(rates.values())
     far = sum(rate * _distance(machine, here, node) for node, rate in rates.items())
@@ -113,15 +124,13 @@ def _distance(machine: Machine, here: int, node: int) -> int:
     return machine.distances[here][node] if node < MAX_NUMNODES else _REMOTE
 
 
-def _placed(machine: Machine, task: Task) -> Iterator[tuple[Accessed, int, int, int]]:
-    """What is accessed, as runs of *nr* pages on a node from a page on: (part, nr, node, page)."""
+def _placed(machine: Machine, task: Task) -> Iterator[tuple[Accessed, Turns]]:
+    """What is accessed, with how it lies on the nodes."""
     regions = regions_of(machine, task)
     for pattern in task.accesses:
         region = regions.get(pattern.region)
         if region is None:
             continue  # not mapped yet
         for part in accessed(pattern, region.start, region.nr):
-            at = part.start
-            for nr, node in runs(machine, task, part.start, part.end):
-                yield part, nr, node, at
-                at += nr
+            for turns in placement.turns(machine, task, part.start, part.end):
+                yield part, turns
