@@ -14,6 +14,7 @@ import click
 from pymigrate.arguments import ModeAndNodes, parse_mode
 from pymigrate.arguments import find_task as find_task
 from pymigrate.arguments import shorten as shorten
+from pymigrate.cli.helped import CommonOption
 from pymigrate.errors import KernelError, PymigrateError
 from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
@@ -109,54 +110,55 @@ def with_options(options: Decorators) -> Callable[[T], T]:
 def trace_options() -> Decorators:
     """How a command is watched."""
     return [
-        click.option("--trace", is_flag=True, help="Print what happened, as ftrace does."),
-        click.option("--steps", is_flag=True, help="Trace the steps of each folio too."),
-        click.option("--chrome", metavar="FILE", help="Write the trace for ui.perfetto.dev."),
+        _flag("--trace", help="Print the kernel's tracepoints, as ftrace does."),
+        _flag("--steps", help="Trace the steps of each folio's migration, too."),
+        _option("--chrome", metavar="FILE", help="Write the trace to FILE for ui.perfetto.dev."),
     ]
 
 
 def _options(changes: bool, json: bool, calls: bool, leaves: bool, strict: bool) -> Decorators:
-    options: Decorators = [
-        click.option("--scenario", type=click.Path(), metavar="FILE", help="The scenario."),
-        click.option(
+    options = [
+        _option(
+            "--scenario",
+            type=click.Path(),
+            metavar="FILE",
+            help="The scenario: a file, or one's name.",
+        ),
+        _option(
             "--state", type=click.Path(), metavar="FILE", help="The file of the booted machine."
         ),
-        click.option("--ephemeral", is_flag=True, help="Boot a machine for this command alone."),
+        _flag("--ephemeral", help="Boot a machine for this command alone."),
     ]
     if changes:
-        said = (
-            "which pages stayed and why, and how long it took"
-            if leaves
-            else "more, and how long it took"
-        )
+        said = "which pages stayed and why, and" if leaves else "more, and"
         options += [
-            click.option("--dry-run", is_flag=True, help="Do all of it, say so, keep nothing."),
-            click.option("--show", "pictured", is_flag=True, help="With --dry-run: draw it, too."),
-            click.option("-v", "--verbose", is_flag=True, help=f"Say {said}."),
+            _flag("--dry-run", help="Show what would change, and change nothing."),
+            _flag("--show", "pictured", help="With --dry-run: draw memory before and after."),
+            _flag("-v", "--verbose", help=f"Say {said} how long it took."),
         ]
     if leaves:
-        quiet = click.option(
-            "-q", "--quiet", is_flag=True, help="Do not say that pages stayed, or why."
-        )
-        options.append(quiet)
+        said = "Say nothing of pages that stayed, or of why calls fail."
+        options.append(_flag("-q", "--quiet", help=said))
     if strict:
-        text = "Exit with 4 if pages stayed."
-        options.append(click.option("--strict", "fails_if_left", is_flag=True, help=text))
+        options.append(_flag("--strict", "fails_if_left", help="Exit with 4 if pages stayed."))
     if changes:
         options += trace_options()
     if calls:
-        options.append(
-            click.option(
-                "--as",
-                "uid",
-                type=click.IntRange(min=0),
-                metavar="UID",
-                help="The user who makes the call (default: 0, root, who may do everything).",
-            )
-        )
+        user = click.IntRange(min=0)
+        said = "The user who makes the call (default: 0, root)."
+        options.append(_option("--as", "uid", type=user, metavar="UID", help=said))
     if json:
-        options.append(click.option("--json", is_flag=True, help="Print JSON."))
+        options.append(_flag("--json", help="Print JSON."))
     return options
+
+
+def _option(*names: str, **how: Any) -> Callable[[Any], Any]:
+    """An option that commands have in common."""
+    return click.option(*names, cls=CommonOption, **how)
+
+
+def _flag(*names: str, help: str) -> Callable[[Any], Any]:
+    return _option(*names, is_flag=True, help=help)
 
 
 class Parsed(click.ParamType[T]):

@@ -24,6 +24,7 @@ from pymigrate.cli.common import (
     shorten,
     with_options,
 )
+from pymigrate.cli.helped import Command, Group
 from pymigrate.errors import KernelError
 from pymigrate.interface import declare
 from pymigrate.interface.declare import Answer, Argument, Call, Kind, Range
@@ -49,7 +50,7 @@ _TYPES: dict[str, click.ParamType[Any]] = {
 }
 
 
-class TableGroup(click.Group):
+class TableGroup(Group):
     """A group whose commands are rows of the table, and those that are added to it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -87,7 +88,7 @@ def command_of(words: str) -> click.Command:
         decorated = click.argument("given_words", nargs=-1, metavar=usage)(decorated)
     name = words.rpartition(" ")[2]
     text = f"{call.text}\n\n{call.more}" if call.more else call.text
-    return click.command(name, help=text)(decorated)
+    return click.command(name, cls=Command, help=text)(decorated)
 
 
 def _placed(call: Call) -> list[Argument]:

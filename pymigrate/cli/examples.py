@@ -53,6 +53,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "cpuset create": ("pymigrate cpuset create batch --cpus 4-7 --mems 1",),
     "cpuset list": ("pymigrate cpuset list",),
+    "cpuset remove": (
+        "pymigrate cpuset create batch --cpus 4-7 --mems 1",
+        "pymigrate cpuset remove batch",
+    ),
     "cpuset set": (
         "pymigrate cpuset create batch --cpus 4-7 --mems 1",
         "pymigrate cpuset set batch --mems 0-1",
@@ -70,6 +74,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "extfrag": ("pymigrate extfrag --unusable",),
     "free": ("pymigrate alloc blocks --order 3", "pymigrate free blocks"),
     "get_mempolicy": ("pymigrate get_mempolicy db", "pymigrate get_mempolicy db heap"),
+    "help": ("pymigrate help", "pymigrate help moving", "pymigrate help migratepages"),
     "hard_offline": ("pymigrate hard_offline db heap+4MiB",),
     "ksm": ("pymigrate ksm",),
     "man": ("pymigrate man man1",),
@@ -167,3 +172,28 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "trace": ("pymigrate trace --steps move_pages db heap+0:4KiB --to 1",),
     "vmstat": ("pymigrate vmstat --migration", "pymigrate vmstat --explain pgmigrate_fail"),
 }
+# The guide of pymigrate/docs that a command is told of in, where it has another name.
+GUIDES = {
+    "moving": """
+        boot show ps numa_maps placement migratepages move_pages mbind cpuset
+        set_mempolicy get_mempolicy set_mempolicy_home_node sysctl task
+    """,
+    "staying": "explain page",
+    "tracing": "trace",
+    "counters": "vmstat",
+    "scenarios": "scenarios run schema migrate_driver",
+    "numactl": "numactl numastat memhog migspeed shims",
+    "tree": "export cat",
+    "tiers": "tiers reclaim damon",
+    "balancing": "balance",
+    "scheduling": "accesses",
+    "compaction": "compact buddyinfo pagetypeinfo extfrag alloc free",
+    "offlining": "offline online soft_offline hard_offline cma",
+    "commands": "help status doctor man completion ksm",
+}
+
+
+def guide_of(command: str) -> str:
+    """The guide that tells of *command*: what stands behind `pymigrate`."""
+    name = command.partition(" ")[0]
+    return next((guide for guide, names in GUIDES.items() if name in names.split()), name)

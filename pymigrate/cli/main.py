@@ -19,56 +19,57 @@ if TYPE_CHECKING:
 
 # Command -> its first help line (so that --help stays lean), for those with a module of their own.
 MODULES = {
-    "accesses": "Tell how far tasks reach with their declared accesses.",
+    "accesses": "Show how far tasks reach with their declared accesses.",
     "balance": "Let time pass, so that NUMA balancing acts.",
     "boot": "Boot a scenario afresh.",
     "buddyinfo": "Print /proc/buddyinfo.",
     "capture": "Write a scenario of a real machine.",
     "cat": "Print files of the machine's /proc and /sys.",
-    "check": "Check what is claimed of the machine.",
+    "check": "Check claims about the machine.",
     "cma": "Allocate memory in one piece.",
     "compact": "Compact the memory of a node, or of all.",
     "compare": "Compare variants of a scenario.",
     "completion": "Print a script that completes commands in a shell.",
     "cpuset": "Make and change cpusets.",
-    "doctor": "Look for what is broken in the stored machine.",
+    "doctor": "Check the stored machine for damage.",
     "exec": "Run a real command on the simulated machine.",
-    "explain": "Say what keeps pages from moving, and the cure.",
+    "explain": "Say what keeps pages from moving, and how to cure it.",
     "export": "Write the machine's /proc and /sys into a directory.",
-    "extfrag": "Print how scattered free memory is, for each order.",
+    "extfrag": "Print how fragmented free memory is, for each order.",
     "get_mempolicy": "Print the policy of a process, or of an address of it.",
-    "hard_offline": "Let a page go bad.",
+    "help": "Show a guide, or the help of a command.",
+    "hard_offline": "Let a page go bad: its contents are lost.",
     "man": "Write manual pages into a directory.",
     "memhog": "Fill memory, and free it.",
     "migratepages": "Move the pages of a process from nodes to other nodes.",
-    "migspeed": "Move pages from nodes to others, and say how long that takes.",
+    "migspeed": "Move pages between nodes, and say how long it takes.",
     "move_pages": "Move single pages of a process, or ask where they are.",
     "numa_maps": "Print /proc/PID/numa_maps.",
     "numactl": "Run a command with a policy, or show the nodes.",
     "numastat": "Print the nodes' counters, or where memory lies.",
-    "offline": "Take memory away from a node.",
-    "online": "Give a node its memory back.",
-    "page": "Tell all that is known of one page.",
+    "offline": "Take a node's memory offline.",
+    "online": "Bring a node's memory back online.",
+    "page": "Show everything about one page.",
     "pagetypeinfo": "Print /proc/pagetypeinfo.",
     "placement": "Print the node of each page of a range.",
-    "plan": "Say what moving memory would do: what stays, what fits, how long.",
+    "plan": "Say what moving memory would do, before you do it.",
     "ps": "List the tasks, with their resident pages by node.",
-    "run": "Execute the steps of a scenario, and print their records.",
+    "run": "Run the steps of a scenario, and print their records.",
     "scenarios": "List the scenarios that ship, or print one.",
     "schema": "Print the JSON Schema of scenario files.",
-    "shims": "Write the programs into a directory, for scripts.",
+    "shims": "Write numactl's programs into a directory, for scripts.",
     "show": "Draw the nodes, and the memory of each task.",
-    "soft_offline": "Take a page out of use.",
-    "status": "Tell which machine is booted, and what has happened to it.",
+    "soft_offline": "Take a page out of use before it goes bad.",
+    "status": "Show which machine is booted, and what has happened to it.",
     "sysctl": "Print or change a setting of the kernel.",
     "task": "Let a task map, touch, lock, fork, exit, ...",
     "tiers": "List the memory tiers, and their demotion targets.",
-    "trace": "Run a command, and print what happened in order.",
+    "trace": "Run a command, and print what happens in order.",
     "vmstat": "Print /proc/vmstat.",
 }
 # In which order --help lists the commands, by what they are for.
 GROUPS = {
-    "Start": "scenarios boot status run capture doctor",
+    "Start": "help scenarios boot status run capture doctor",
     "Look": """
         show ps numa_maps vmstat placement page cat explain plan compare accesses check trace
         tiers buddyinfo pagetypeinfo extfrag
@@ -89,6 +90,7 @@ EXAMPLES = """\
   pymigrate numa_maps db         see where they lie
   pymigrate explain db --to 1    ask what would keep them, and for the cure
   pymigrate exec -- ./script.sh  run a program on the simulated machine
+  pymigrate help                 list the guides
 """
 ENVIRONMENT = {
     "PYMIGRATE_SCENARIO": "The scenario, where --scenario names none.",
@@ -96,20 +98,19 @@ ENVIRONMENT = {
     "PYMIGRATE_TASK": "The process that numactl's programs are called by; root's shell if not set.",
     "PYMIGRATE_SIZE": "How much memory a command touches that numactl starts (16MiB).",
     "PYMIGRATE_EXEC": "Inside of exec: the file of the booted machine.",
-    "NO_COLOR": "If it is set, show uses no colours.",
+    "NO_COLOR": "If set, show uses no colours.",
     "COLUMNS": "How wide show draws.",
 }
 # Words that people try, and what they lead to.
-LED_ON = {"help": "--help", "version": "--version", "list": "scenarios, and ps"}
+LED_ON = {"version": "--version", "list": "scenarios, and ps"}
 INTERRUPTED = 130
 EXIT_CODES = {
     0: "Done. Pages may have stayed, as with the real call.",
-    1: "Refused by the simulated kernel; a claim that does not hold; or an argument that"
-    " numactl's programs refuse.",
+    1: "Refused by the simulated kernel or by numactl's programs, or a claim does not hold.",
     2: "Wrong usage, a wrong scenario, or something that is not simulated.",
-    3: "The state file cannot be used: it holds another scenario, the scenario was edited, it is"
-    " damaged, or of another version.",
-    4: "Pages stayed, where --strict asks for that.",
+    3: "The state file cannot be used: it is damaged, of another version, or of a scenario that"
+    " differs or was edited.",
+    4: "Pages stayed, and --strict was given.",
     130: "Interrupted.",
 }
 

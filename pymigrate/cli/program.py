@@ -9,9 +9,10 @@ import click
 
 from pymigrate.cli import host
 from pymigrate.cli.common import SIZE, Options, common_options
+from pymigrate.cli.helped import Command
 
 
-class ProgramCommand(click.Command):
+class ProgramCommand(Command):
     """A command whose own options stand before all of the program's arguments."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

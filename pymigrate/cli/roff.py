@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import click
 
+from pymigrate.cli.examples import EXAMPLES, guide_of
+from pymigrate.cli.helped import option_sections, words_of
 from pymigrate.cli.main import ENVIRONMENT, EXIT_CODES
 
 
@@ -29,15 +31,20 @@ def page(
         *_synopsis(ctx),
         ".SH DESCRIPTION",
         *_paragraphs(command),
-        ".SH OPTIONS",
-        *_options(ctx),
     ]
+    for title, records in option_sections(ctx).items():
+        lines += [f".SH {title.upper()}", *_definitions(records)]
     if isinstance(command, click.Group):
         lines += [".SH COMMANDS"]
         lines += _commands(ctx, command) if ctx.parent else _definitions(summaries.items())
+    if ctx.parent:
+        lines += [".SH EXAMPLES", *_examples(ctx)]
     exits = ((str(code), text) for code, text in EXIT_CODES.items())
     lines += [".SH EXIT STATUS", *_definitions(exits)]
     lines += [".SH ENVIRONMENT", *_definitions(ENVIRONMENT.items())]
+    if ctx.parent:
+        guide = guide_of(words_of(ctx))
+        lines += [".SH GUIDE", f"\\fBpymigrate help {guide}\\fR"]
     lines += [".SH SEE ALSO", *(f".BR {_text(other)} (1)," for other in others[:-1])]
     lines += [f".BR {_text(others[-1])} (1)"]
     return "\n".join(lines) + "\n"
@@ -61,12 +68,6 @@ def _paragraphs(command: click.Command) -> Iterator[str]:
         yield _text(paragraph.replace("\n", " "))
 
 
-def _options(ctx: click.Context) -> Iterator[str]:
-    options = (p for p in ctx.command.get_params(ctx) if isinstance(p, click.Option))
-    records = (option.get_help_record(ctx) for option in options)
-    return _definitions(record for record in records if record)
-
-
 def _commands(ctx: click.Context, group: click.Group) -> Iterator[str]:
     """The commands of a group below the first, with all of their options."""
     for name in group.list_commands(ctx):
@@ -77,7 +78,15 @@ def _commands(ctx: click.Context, group: click.Group) -> Iterator[str]:
         yield from _synopsis(inner)
         yield ".PP"
         yield from _paragraphs(command)
-        yield from _options(inner)
+        for records in option_sections(inner).values():
+            yield from _definitions(records)
+        yield ".PP"
+        yield "Examples:"
+        yield from _examples(inner)
+
+
+def _examples(ctx: click.Context) -> Iterator[str]:
+    yield from (".PP", ".nf", *map(_text, EXAMPLES[words_of(ctx)]), ".fi")
 
 
 def _definitions(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:

@@ -28,7 +28,7 @@ MACHINE = (
     ),
     Call(
         "reclaim",
-        "Reclaim memory, as a write to memory.reclaim does: pages are demoted, or dropped.",
+        "Reclaim memory, as a write to memory.reclaim does.",
         (
             ROOT,
             Argument("size", kind.SIZE, "how much", metavar="SIZE"),
@@ -40,51 +40,55 @@ MACHINE = (
             ),
         ),
         "interface.system.reclaim",
-        more="With demotion_enabled, pages go to the next lower memory tier (see `pymigrate"
-        " tiers`). Without, or in the last tier, clean page cache is dropped, and all else stays,"
-        " for there is no swap. What was used since it was last looked at goes last. Prints how"
-        " much it was.",
+        more="With demotion_enabled, pages are demoted to the next lower memory tier (see"
+        " `pymigrate tiers`). Without it, and in the last tier, clean page cache is dropped, and"
+        " everything else stays, because there is no swap. Pages that were used since the last"
+        " look go last. Prints how many pages were reclaimed.",
         says="{reclaimed} pages reclaimed",
         at_most_one_of=("target", "cpuset"),
     ),
     Call(
         "damon",
-        "Apply a scheme of DAMON's to a node, or to a part of a task's memory.",
+        "Let DAMON move a node's or a task's hot or cold pages.",
         (
             SHELL,
             Argument(
-                "action", kind.word("migrate_hot", "migrate_cold"), "what it does", metavar="ACTION"
+                "action", kind.word("migrate_hot", "migrate_cold"), "what to do", metavar="ACTION"
             ),
             Argument("to", kind.INTEGER, "the node to move to", metavar="TO"),
-            Argument("node", _NODE, "the memory of this node, or else:", None),
+            Argument("node", _NODE, "the node whose memory it is; or else:", None),
             Argument("task", kind.TASK, "the task whose memory it is", None),
             Argument("at", kind.RANGE, "its region, or a part of it", None),
             Argument(
-                "quota", kind.SIZE, "at most so much, the hottest first, or the coldest", None
+                "quota",
+                kind.SIZE,
+                "move at most this much, the hottest or coldest pages first",
+                None,
             ),
             Argument(
-                "exclude", kind.words("anon", "file", "young", "old"), "what is filtered out", ()
+                "exclude", kind.words("anon", "file", "young", "old"), "pages to leave out", ()
             ),
         ),
         "interface.system.damon",
         more="ACTION is migrate_hot or migrate_cold; without --quota they do the same. Pages are"
-        " young (hot) if they were used since they were last looked at, else old. What node TO has"
-        " no room for stays, and so does what lies there already. Prints how many pages moved.",
+        " young (hot) if they were used since the last look, else old. Pages stay if they are on"
+        " node TO already, or find no room there. Prints how many pages moved.",
         says="{migrated} pages migrated",
         one_of=("node", "task"),
     ),
     Call(
         "ksm",
-        "Let KSM merge all mergeable pages that hold the same, as if ksmd had run for long enough.",
+        "Let KSM merge equal pages, as if ksmd had run long enough.",
         (),
         "interface.system.ksm",
+        more="It merges all mergeable pages with the same contents.",
         says="pages_shared {pages_shared}\npages_sharing {pages_sharing}\n"
         "pages_unshared {pages_unshared}",
         has_errno=False,
     ),
     Call(
         "balance",
-        "Let time pass while tasks use their memory as they declare, and NUMA balancing follows.",
+        "Let time pass, so that NUMA balancing acts.",
         (Argument("seconds", kind.seconds(86400), "how long; at most a day"),),
         "interface.system.balance",
         has_errno=False,
@@ -104,8 +108,8 @@ MACHINE = (
             ),
         ),
         "interface.system.migrate_driver",
-        more="Prints the node of each of its pages, -1 where there is none any more, and what"
-        " its functions were asked and answered.",
+        more="Prints the node of each of its pages (-1: it is gone), and the calls of its functions"
+        " with their answers.",
         says="{calls}\nnodes {nodes}",
     ),
 )
@@ -119,25 +123,21 @@ _BAD_PAGES = (
 FREE_MEMORY = (
     Call(
         "alloc",
-        "Let the kernel allocate blocks of pages for itself; nobody can move them.",
+        "Let the kernel allocate blocks of pages that never move.",
         (
             ROOT,
             Argument("name", kind.NAME, "what they are called, for `free`", metavar="NAME"),
-            Argument(
-                "order", kind.number(0, 10), "a block is 2 to the power of this many pages", 0
-            ),
+            Argument("order", kind.number(0, 10), "a block is 2^N pages", 0),
             Argument("count", kind.number(1, 1 << 20), "how many blocks", 1),
-            Argument("node", _NODE, "the node that is asked first; default: the caller's", None),
-            Argument("this_node", kind.FLAG, "no other node will do", False),
-            Argument(
-                "movable", kind.FLAG, "taken from movable pageblocks, and from ZONE_MOVABLE", False
-            ),
+            Argument("node", _NODE, "the first node to ask; default: the caller's", None),
+            Argument("this_node", kind.FLAG, "from no other node", False),
+            Argument("movable", kind.FLAG, "use movable pageblocks and ZONE_MOVABLE, too", False),
             Argument(
                 "mode",
                 kind.word("kernel", "nofs", "nowait", "noretry", "retry_mayfail", "none"),
-                "what is done if there is no block: GFP_KERNEL compacts and tries again; nofs:"
-                " without files' pages; nowait: only kcompactd does; noretry: one try;"
-                " retry_mayfail: as kernel, but for orders above 3 too; none: nothing",
+                "if there is no block: kernel: compact and retry; nofs: without files' pages;"
+                " nowait: leave it to kcompactd; noretry: try once; retry_mayfail: like kernel,"
+                " also above order 3; none: nothing",
                 "kernel",
             ),
         ),
@@ -179,20 +179,20 @@ FREE_MEMORY = (
         ),
         "interface.system.cma_alloc",
         "cma alloc",
-        "What lies there moves to other memory of the node; clean pages of files are dropped."
+        "Pages there move to other memory of the node; clean pages of files are dropped."
         " Prints the physical address.",
         "{address}",
     ),
     Call(
         "cma_release",
-        "Give back what an earlier `cma_alloc` got.",
+        "Release what `cma_alloc` got.",
         (ROOT, Argument("name", kind.NAME, "what it is called", metavar="NAME")),
         "syscalls.cma.release",
         "cma release",
     ),
     Call(
         "memory_offline",
-        "Take memory blocks of a node away.",
+        "Take a node's memory blocks offline.",
         (ROOT, Argument("node", kind.INTEGER, "the node", metavar="NODE"), _BLOCKS),
         "interface.system.memory_offline",
         "offline",
@@ -200,7 +200,7 @@ FREE_MEMORY = (
     ),
     Call(
         "memory_online",
-        "Give memory blocks of a node back.",
+        "Bring a node's memory blocks back online.",
         (ROOT, Argument("node", kind.INTEGER, "the node", metavar="NODE"), _BLOCKS),
         "interface.system.memory_online",
         "online",
@@ -208,14 +208,14 @@ FREE_MEMORY = (
     ),
     Call(
         "hard_offline",
-        "Let pages go bad; what they hold is lost, and who uses it is killed.",
+        "Let pages go bad: their contents are lost.",
         _BAD_PAGES,
         "interface.system.hard_offline",
         one_of=("task", "address"),
     ),
     Call(
         "soft_offline",
-        "Take pages out of use, as if memory went bad there; what they hold moves elsewhere.",
+        "Take pages out of use, before their memory goes bad.",
         _BAD_PAGES,
         "interface.system.soft_offline",
         one_of=("task", "address"),

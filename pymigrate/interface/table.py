@@ -52,9 +52,9 @@ _MEMORY = (
             Argument("hugetlb", kind.FLAG, "MAP_HUGETLB: pages of the hugetlb pool", False),
             Argument("secretmem", kind.FLAG, "memory of memfd_secret(), to be shared", False),
             _ALIGN,
-            Argument("over", kind.TARGET, "MAP_FIXED: where, in place of what is there", None),
+            Argument("over", kind.TARGET, "MAP_FIXED: where, replacing what is there", None),
             Argument(
-                "noreplace", kind.FLAG, "MAP_FIXED_NOREPLACE: not if anything is there", False
+                "noreplace", kind.FLAG, "MAP_FIXED_NOREPLACE: fail if anything is there", False
             ),
         ),
         "interface.memory.mmap",
@@ -65,33 +65,32 @@ _MEMORY = (
     ),
     Call(
         "mremap",
-        "Let a part of a region grow, shrink, or move.",
+        "Grow, shrink or move a part of a region.",
         (
             _OWN,
             _AT,
-            Argument("size", kind.SIZE, "how long it is to be", metavar="SIZE"),
-            Argument("as", kind.NEW_REGION, "what the result is called", metavar="NAME"),
+            Argument("size", kind.SIZE, "its new length", metavar="SIZE"),
+            Argument("as", kind.NEW_REGION, "the result's name", metavar="NAME"),
             Argument("flags", kind.flags(MREMAP_FLAGS), "maymove, fixed, dontunmap", ()),
             Argument(
                 "over",
                 kind.TARGET,
-                "with fixed: where, in place of what is there; default: behind all regions",
+                "with fixed: where to, replacing what is there; default: behind all regions",
                 None,
             ),
             _ALIGN,
         ),
         "interface.memory.mremap",
         "task mremap",
-        "Its pages go along, as they are, and so does its policy. NAME is what the result is"
-        " called, wherever it is; the old name is that of the old addresses. Prints the result's"
-        " address.",
+        "Its pages and its policy go along. NAME names the result, wherever it is; the old name"
+        " stays with the old addresses. Prints the result's address.",
         "{address}",
         unrecorded=("address",),
     ),
     _on_range("syscalls.mmap.munmap", "Unmap a part of a region."),
     _on_range(
         "syscalls.mmap.mprotect",
-        "Change what a part of a region may be accessed for.",
+        "Change the protection of a part of a region.",
         Argument("prot", kind.PROT, "none, or some of r, w and x", metavar="PROT"),
         help_="PROT is some of r, w and x, or none.",
     ),
@@ -102,17 +101,17 @@ _MEMORY = (
     ),
     Call(
         "touch",
-        "Access a part of a region, once at each stride, up to the first access that faults.",
+        "Access a part of a region, one access at each stride.",
         (
             _OWN,
             _AT._replace(kind=kind.TOUCHED),
             Argument("write", kind.FLAG, "write rather than read", True, off="read"),
             Argument("stride", kind.STRIDE, "the distance between accesses", PAGE_SIZE),
-            Argument("seconds", kind.seconds(10**9), "again and again for so long", None),
+            Argument("seconds", kind.seconds(10**9), "keep accessing it for this long", None),
         ),
         "interface.memory.touch",
         "task touch",
-        "Prints the signal, if one came.",
+        "It ends with the first access that faults. Prints the signal, if one came.",
         "{signal}",
         has_errno=False,
     ),
@@ -120,25 +119,23 @@ _MEMORY = (
     _on_range("syscalls.mmap.munlock", "Unlock a part of a region."),
     Call(
         "mlockall",
-        "Lock all that a task has mapped, or will map, in memory.",
+        "Lock all memory of a task, mapped now or in future.",
         (_OWN, Argument("flags", kind.flags(MCL_FLAGS), "current, future, onfault", ())),
         "syscalls.mmap.mlockall",
         "task mlockall",
     ),
     Call(
         "munlockall",
-        "Unlock all that a task has mapped.",
+        "Unlock all memory of a task.",
         (_OWN,),
         "syscalls.mmap.munlockall",
         "task munlockall",
     ),
     _on_range("interface.memory.pin", "Pin each page of a part of a region.", _PIN),
-    _on_range(
-        "interface.memory.unpin", "Drop the pins that an earlier `pin` of the same part took.", _PIN
-    ),
+    _on_range("interface.memory.unpin", "Drop the pins that `pin` took on the same part.", _PIN),
     _on_range(
         "interface.memory.busy",
-        "Let something work on each page of a part of a region, so that a migration meets it.",
+        "Keep pages of a region busy, so that a migration meets it.",
         Argument(
             "kind",
             kind.word("locked", "reading", "writeback", "buffer", "buffer-ref", "none"),
@@ -149,7 +146,7 @@ _MEMORY = (
         Argument(
             "passes",
             kind.number(1, 1000),
-            "how many attempts to get hold of a page fail; default: all",
+            "how many attempts to get a page fail; default: all",
             None,
         ),
         help_="KIND is locked; reading: locked, and not up to date; writeback; buffer: one of its"
@@ -157,25 +154,26 @@ _MEMORY = (
     ),
     _on_range(
         "syscalls.gup.add_to_swap_cache",
-        "Let anonymous pages be in the swap cache, as after they were swapped out and in again.",
+        "Put anonymous pages into the swap cache.",
+        help_="That is where they are after they were swapped out and in again.",
         op="swap_cache",
     ),
     Call(
         "migrate_vma",
-        "Move a part of a region to a device's private memory, or back.",
+        "Move a part of a region to a device's memory, or back.",
         (
             _OWN,
             _AT,
             Argument(
                 "to",
                 kind.NAME,
-                "the device; ram: back, to where the task allocates",
+                "the device; ram: back to where the task allocates",
                 metavar="DEVICE",
             ),
         ),
         "interface.memory.migrate_vma",
         "task migrate_vma",
-        "DEVICE is ram for the way back. Prints how many pages moved.",
+        "DEVICE is ram to move it back. Prints how many pages moved.",
         "{migrated} pages migrated",
     ),
     Call(
@@ -193,24 +191,26 @@ _MEMORY = (
     ),
     Call(
         "clone",
-        "Make a thread of the task's process, with the task's policy, CPUs and cpuset.",
+        "Make a thread of the task's process.",
         (
             Argument("task", kind.TASK, "the task that makes the call", metavar="PID"),
             Argument("as", kind.NEW_TASK, "the thread's name", metavar="NAME"),
         ),
         "interface.memory.clone",
         "task clone",
-        "It shares the memory, and its regions' names; the policy, the CPUs and NUMA balancing's"
-        " statistics are its own from then on. Prints the thread's pid.",
+        "It begins with the task's policy, CPUs and cpuset, which are its own from then on, as are"
+        " NUMA balancing's statistics; memory and the names of regions are shared. Prints the"
+        " thread's pid.",
         "{pid}",
         unrecorded=("pid",),
     ),
     Call(
         "exit",
-        "End the task, a process with its threads; children go on, and pids are free at once.",
+        "End the task, and with a process its threads.",
         (Argument("task", kind.TASK, "the task that makes the call", metavar="PID"),),
         "syscalls.process.exit_task",
         "task exit",
+        "Its children live on, and its pid is free at once.",
     ),
     Call(
         "sched_setaffinity",
@@ -230,16 +230,16 @@ _FILE = Argument("file", kind.FILE, "the file", metavar="FILE")
 _FILES = (
     Call(
         "ftruncate",
-        "Let a file be shorter, or longer.",
-        (_OWN, _FILE, Argument("size", kind.SIZE, "how long it is to be", metavar="SIZE")),
+        "Make a file shorter or longer.",
+        (_OWN, _FILE, Argument("size", kind.SIZE, "its new length", metavar="SIZE")),
         "interface.memory.ftruncate",
         "task ftruncate",
-        "Pages beyond its end go, wherever they are mapped, and private copies of them too; who"
-        " accesses what is mapped there gets SIGBUS.",
+        "Pages beyond its new end go wherever they are mapped, and so do private copies of them;"
+        " an access there is a SIGBUS.",
     ),
     Call(
         "punch_hole",
-        "Drop a part of a file, as fallocate() with FALLOC_FL_PUNCH_HOLE does.",
+        "Drop a part of a file (FALLOC_FL_PUNCH_HOLE).",
         (
             _OWN,
             _FILE,
@@ -248,14 +248,15 @@ _FILES = (
         ),
         "interface.memory.punch_hole",
         "task punch_hole",
-        "Its pages go, wherever they are mapped; private copies of them stay.",
+        "Its pages go wherever they are mapped; private copies of them stay.",
     ),
     Call(
         "unlink",
-        "Take a file's name away; what has mapped it goes on, and it goes with the last of these.",
+        "Remove a file's name.",
         (_OWN, _FILE),
         "interface.memory.unlink",
         "task unlink",
+        "Whoever has mapped the file keeps it, and it goes with the last of these.",
     ),
 )
 
@@ -265,7 +266,7 @@ _POLICIES = (
         "Set the task's memory policy.",
         (_OWN, _policy("the task's new policy")),
         "syscalls.mempolicy.set_mempolicy",
-        more="It decides where pages go that are faulted in from now on; none is moved.",
+        more="It decides where pages that are faulted in from now on go; it moves none.",
     ),
     Call(
         "mbind",
@@ -293,7 +294,7 @@ _POLICIES = (
     ),
     Call(
         "get_mempolicy",
-        "Ask for the task's policy, an address's policy or node, or the nodes allowed.",
+        "Ask for a policy, an address's node, or the allowed nodes.",
         (
             Argument("task", kind.TASK, "the task that makes the call", metavar="PID"),
             Argument("flags", kind.flags(GET_FLAGS), "node, addr, mems_allowed", ()),

@@ -1,11 +1,15 @@
 """The tables of README and the docs that follow from declarations."""
 
+import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+
+import click
 
 from pymigrate import Machine
 from pymigrate.cli import main
-from pymigrate.cli.examples import EXAMPLES
+from pymigrate.cli.examples import EXAMPLES, guide_of
+from pymigrate.cli.helped import option_sections, words_of
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.steps.every import OPS, step_model
 from pymigrate.session import about_scenario, shipped_scenarios
@@ -22,6 +26,7 @@ def filled(text: str) -> str:
         ("| code | |", (f"| {code} | {said} |" for code, said in main.EXIT_CODES.items())),
         ("| variable | |", (f"| `{name}` | {said} |" for name, said in main.ENVIRONMENT.items())),
         ("| step | what it does | keys |", map(_step, OPS)),
+        ("| common option | |", _common_options()),
         ("| method | what it does |", _methods()),
         ("| scenario | what it is about |", _scenarios()),
     ):
@@ -46,20 +51,60 @@ def _topics() -> Iterable[str]:
 
 
 def _commands() -> str:
-    """The commands by what they are for, each with its first example."""
-    parts = []
+    """The reference of commands, by what they are for."""
+    root = click.Context(main.cli, info_name="pymigrate", **main.cli.context_settings)
+    lines = []
     for title, names in main.GROUPS.items():
-        rows = (
-            f"| `{name}` | {_clause(main.commands()[name])} | `{_example(name)}` |"
-            for name in names.split()
-        )
-        head = "| command | what it does | example |\n| --- | --- | --- |\n"
-        parts.append(f"### {title}\n\n{head}" + "".join(f"{row}\n" for row in rows) + "\n")
-    return "".join(parts)
+        lines += [f"### {title}", ""]
+        for name in names.split():
+            lines += _command(root, name)
+    return "\n".join(lines) + "\n"
 
 
-def _example(name: str) -> str:
-    return next(line for line in EXAMPLES[name] if f" {name}" in line).replace("|", "\\|")
+def _command(parent: click.Context, name: str) -> Iterator[str]:
+    """One command: its usage, its help, its own options and examples, and its commands."""
+    assert isinstance(parent.command, click.Group)
+    command = parent.command.get_command(parent, name)
+    assert command is not None
+    ctx = click.Context(command, info_name=name, parent=parent)
+    yield from (f"#### `{words_of(ctx)}`", "")
+    yield from (f"`{ctx.command_path} {' '.join(command.collect_usage_pieces(ctx))}`", "")
+    for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
+        yield from (" ".join(paragraph.split()), "")
+    if isinstance(command, click.Group):
+        for each in command.list_commands(ctx):
+            yield from _command(ctx, each)
+        return
+    sections = option_sections(ctx)
+    if own := sections.get("Options"):
+        yield from ("| option | |", "| --- | --- |")
+        yield from (f"| `{_cell(name)}` | {_cell(about)} |" for name, about in own)
+        yield ""
+    shared = [name for name, _ in sections["Common options"] if not name.startswith("-h")]
+    if shared:
+        yield from ("Common options: " + ", ".join(f"`{_cell(name)}`" for name in shared) + ".", "")
+    yield from ("```sh", *EXAMPLES[words_of(ctx)], "```", "")
+    guide = guide_of(words_of(ctx))
+    if guide != "commands":
+        yield from (f"Guide: [{guide}.md]({guide}.md).", "")
+
+
+def _common_options() -> Iterable[str]:
+    """The options that commands have in common, in the order in which help has them."""
+    found: dict[str, str] = {}
+    for name in ("migratepages", "mbind"):
+        ctx = click.Context(main.cli, info_name="pymigrate", **main.cli.context_settings)
+        for word in name.split():
+            assert isinstance(ctx.command, click.Group)
+            command = ctx.command.get_command(ctx, word)
+            assert command is not None
+            ctx = click.Context(command, info_name=word, parent=ctx)
+        found |= dict(option_sections(ctx)["Common options"])
+    return (f"| `{_cell(name)}` | {_cell(about)} |" for name, about in found.items())
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _scenarios() -> Iterable[str]:

@@ -7,21 +7,24 @@ from itertools import islice
 import click
 
 from pymigrate.cli.common import Options, common_options, find_task
+from pymigrate.cli.helped import Command
 from pymigrate.views.told import accesses
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("pid", required=False)
 @click.option("--log", is_flag=True, help="Print the remote pages as ADDRESS NODE, hottest first.")
-@click.option("--top", type=click.IntRange(min=1), metavar="N", help="With --log: so many at most.")
+@click.option(
+    "--top", type=click.IntRange(min=1), metavar="N", help="With --log: print at most N pages."
+)
 @common_options()
 def command(options: Options, pid: str | None, log: bool, top: int | None) -> None:
-    """Tell how far tasks reach with their accesses, as the scenario declares them.
+    """Show how far tasks reach with the accesses that their scenario declares.
 
-    LOCAL/s are accesses a second to memory on the node that the task runs on, REMOTE/s those to
-    other nodes, ABSENT/s those to pages that were never touched; DISTANCE is their mean. With
-    --log PID's remote pages are printed as a profiler would log them, with the node that uses
-    them, for `pymigrate move_pages PID --from-file`.
+    LOCAL/s counts accesses a second to memory on the node that the task runs on, REMOTE/s those
+    to other nodes, and ABSENT/s those to pages that were never touched; DISTANCE is their mean.
+    --log prints PID's remote pages as a profiler would log them, each with the node that uses it,
+    for `pymigrate move_pages PID --from-file`.
     """
     if log and pid is None:
         raise click.UsageError("--log needs a PID")

@@ -8,6 +8,7 @@ import click
 
 from pymigrate.cli.call import system_call
 from pymigrate.cli.common import Options, common_options, say
+from pymigrate.cli.helped import Command
 from pymigrate.mm.clock.simulated_time import Balanced, balance
 from pymigrate.mm.state.machine import Machine
 from pymigrate.views.proc import vmstat
@@ -16,7 +17,7 @@ from pymigrate.views.told import balance as view
 DAY = 86400
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--seconds",
     type=float,
@@ -25,11 +26,12 @@ DAY = 86400
 )
 @common_options(changes=True)
 def command(options: Options, seconds: float) -> None:
-    """Let time pass: tasks use their memory as the scenario declares, NUMA balancing follows.
+    """Let time pass: tasks use their memory as the scenario declares, and NUMA balancing acts.
 
-    For each task: how often it scanned its memory, how many pages that made inaccessible, how many
-    faults came of it, how many of them local, how many pages migrated; the node that it should
-    run on, and the period of its scans. Then the counters that changed. -v tells scan by scan.
+    For each task it prints how often it scanned its memory, how many pages that made inaccessible,
+    how many faults followed, how many of them were local, and how many pages migrated; then the
+    node that the task prefers, and the period of its scans. The counters that changed come last.
+    -v reports scan by scan.
     """
     if not 0 < seconds <= DAY:
         message = f"is {seconds:g}, expected more than 0, at most {DAY}"

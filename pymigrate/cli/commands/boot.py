@@ -5,19 +5,20 @@ from __future__ import annotations
 import click
 
 from pymigrate.cli.common import Options, common_options
+from pymigrate.cli.helped import Command
 from pymigrate.session import boot
 from pymigrate.units import PAGE_SIZE, counted, format_size
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("scenario_file", metavar="[SCENARIO]", required=False)
 @click.option("--run", "runs_steps", is_flag=True, help="Run the scenario's steps too.")
 @common_options()
 def command(options: Options, scenario_file: str | None, runs_steps: bool) -> None:
-    """Boot SCENARIO afresh, in place of what was booted before.
+    """Boot SCENARIO afresh, replacing what was booted before.
 
-    SCENARIO is a scenario file; without one it is what --scenario or $PYMIGRATE_SCENARIO names,
-    else the built-in machine with two nodes.
+    SCENARIO is a file, or the name of a scenario that ships (see `pymigrate scenarios`). Without
+    it, --scenario or $PYMIGRATE_SCENARIO says which, else it is the built-in machine of two nodes.
     """
     if scenario_file:
         options = options._replace(scenario=scenario_file)

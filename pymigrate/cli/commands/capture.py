@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pymigrate.cli.common import parse_number, say, shorten
+from pymigrate.cli.helped import Command
 from pymigrate.errors import ScenarioError
 from pymigrate.units import parse_size
 
@@ -15,18 +16,29 @@ if TYPE_CHECKING:
     from pymigrate.capture.tree import Tree
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("pids", nargs=-1, metavar="[PID]...")
-@click.option("--root", type=click.Path(), default="/", help="A copied tree with proc and sys.")
-@click.option("--numa-maps", type=click.Path(), metavar="FILE", help="The text of a numa_maps.")
 @click.option(
-    "--hardware", type=click.Path(), metavar="FILE", help="With it: what numactl -H prints."
+    "--root", type=click.Path(), default="/", help="Read a copied tree with proc and sys."
 )
-@click.option("--memory", metavar="SIZE", help="Of each node of which no file says it.")
-@click.option("--heat", type=click.Path(), metavar="FILE", help="Samples of perf, or damo's.")
-@click.option("--gather", is_flag=True, help="Print a script that copies such a tree elsewhere.")
+@click.option(
+    "--numa-maps", type=click.Path(), metavar="FILE", help="Read the text of a numa_maps."
+)
+@click.option(
+    "--hardware",
+    type=click.Path(),
+    metavar="FILE",
+    help="With --numa-maps: what numactl -H prints.",
+)
+@click.option("--memory", metavar="SIZE", help="The memory of nodes whose files do not say.")
+@click.option(
+    "--heat", type=click.Path(), metavar="FILE", help="Declare accesses by samples of perf or damo."
+)
+@click.option("--gather", is_flag=True, help="Print a script that copies such a tree.")
 @click.option("--anonymize", is_flag=True, help="Replace comms, users, paths and cpusets.")
-@click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Not stdout, but FILE.")
+@click.option(
+    "-o", "--output", type=click.Path(), metavar="FILE", help="Write to FILE instead of stdout."
+)
 def command(
     pids: tuple[str, ...],
     root: str,
@@ -38,9 +50,9 @@ def command(
 ) -> None:
     """Write a scenario of this Linux host, or of a copied tree, with its processes.
 
-    Without PID, of all processes whose memory may be read. Pages are placed by pagemap where that
-    may be read (by root), else by the counts of numa_maps. What a scenario cannot have is said on
-    stderr, and in the file. The script of --gather needs a POSIX shell, and no Python.
+    Without PID it takes all processes whose memory may be read. Pages are placed by pagemap if that
+    may be read (by root), else by the counts of numa_maps. Whatever a scenario cannot express is
+    reported on stderr and in the file. The script of --gather needs a POSIX shell, but no Python.
     """
     numbers = [_pid(pid) for pid in pids]
     if gather:

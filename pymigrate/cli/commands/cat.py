@@ -5,20 +5,21 @@ from __future__ import annotations
 import click
 
 from pymigrate.cli.common import Options, common_options
+from pymigrate.cli.helped import Command
 from pymigrate.errors import KernelError
 from pymigrate.views.entries import Dir, read
 from pymigrate.views.tree import tree
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @common_options(json=False)
 def command(options: Options, paths: tuple[str, ...]) -> int:
     """Print files of the machine's /proc and /sys, as root reads them.
 
-    PATH is one such as proc/4321/smaps, with or without a / before it. Of a directory it prints
-    what is in it: directories with a / behind them, links with where they lead. `pymigrate
-    export` writes all of these files.
+    PATH is, for example, proc/4321/smaps, with or without a leading /. Of a directory it prints the
+    entries: directories with a / at the end, links with where they lead. `pymigrate export` writes
+    all of these files.
     """
     with options.session() as machine:
         root = tree(machine)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import click
 
 from pymigrate.cli.common import Options, common_options
+from pymigrate.cli.helped import Command
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("claims", metavar="CLAIM...", nargs=-1, required=True)
 @click.option("-q", "--quiet", is_flag=True, help="Say only which claims do not hold.")
 @common_options()
 def command(options: Options, claims: tuple[str, ...]) -> None:
-    """Check what is claimed of the machine; exit with 1 if a claim does not hold.
+    """Check claims about the machine; exit with 1 if one does not hold.
 
     A CLAIM compares two values: 'vmstat.pgmigrate_fail == 0', 'numa_maps(db).heap.N1 >= 90%',
     'node(1).MemFree > 2GiB', "task(db).policy == 'bind:1'", 'accesses(db).local > 75%',
-    'stayed == 0'. `pymigrate/docs/check.md` has all that can be named.
+    'stayed == 0'. `pymigrate help check` lists everything that can be named.
     """
     from pymigrate.claims.judge import judge
     from pymigrate.claims.parse import parse

@@ -6,6 +6,7 @@ import click
 
 from pymigrate.cli.call import system_call
 from pymigrate.cli.common import Options, common_options
+from pymigrate.cli.helped import Command
 from pymigrate.mm.state.machine import Machine
 from pymigrate.syscalls.compact import compact
 from pymigrate.units import counted
@@ -13,19 +14,19 @@ from pymigrate.views.pictures import zone_picture
 from pymigrate.views.pictures.show import plain_text
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("node", type=click.IntRange(min=0), required=False)
 @click.option(
     "--order",
     type=click.IntRange(1, 10),
     metavar="N",
-    help="Only until a block of 2^N pages is free, as kcompactd does.",
+    help="Stop when a block of 2^N pages is free, as kcompactd.",
 )
 @common_options(changes=True, calls=True)
 def command(options: Options, node: int | None, order: int | None) -> None:
-    """Compact the memory of NODE, or of all nodes: pages in use move to the end of each zone.
+    """Compact the memory of NODE, or of all nodes: move pages to the end of each zone.
 
-    Without --order it is what a write to /sys/devices/system/node/nodeN/compact does, or to
+    Without --order it does what a write to /sys/devices/system/node/nodeN/compact does, or to
     vm.compact_memory. -v draws the pageblocks of each zone before and after.
     """
     with system_call(options, "compact") as call:

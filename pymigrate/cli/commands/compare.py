@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pymigrate.cli.common import print_json, say
+from pymigrate.cli.helped import Command
 from pymigrate.reading import read_file
 from pymigrate.session import scenario_path
 from pymigrate.views.columns import aligned
@@ -19,14 +20,28 @@ if TYPE_CHECKING:
     from pymigrate.compare.variants import Change, Variant
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("scenario", metavar="SCENARIO")
-@click.option("--policy", "policies", multiple=True, metavar="TASK=POLICY", help="Its mempolicy.")
-@click.option("--kernel", "kernels", multiple=True, metavar="RELEASE", help="The kernel's rules.")
-@click.option("--set", "settings", multiple=True, metavar="KEY.KEY=VALUE", help="Any key.")
-@click.option("-j", "--jobs", type=click.IntRange(1), default=1, help="So many at a time.")
-@click.option("--shard", metavar="I/N", help="Only part I of N, for several machines.")
-@click.option("--resume", metavar="FILE", help="Keep rows in FILE, and repeat none that is there.")
+@click.option(
+    "--policy", "policies", multiple=True, metavar="TASK=POLICY", help="Vary a task's mempolicy."
+)
+@click.option(
+    "--kernel",
+    "kernels",
+    multiple=True,
+    metavar="RELEASE",
+    help="Vary the kernel whose rules apply.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY.KEY=VALUE",
+    help="Vary any key of the scenario.",
+)
+@click.option("-j", "--jobs", type=click.IntRange(1), default=1, help="Run N variants at a time.")
+@click.option("--shard", metavar="I/N", help="Run only part I of N.")
+@click.option("--resume", metavar="FILE", help="Keep rows in FILE, and skip those that it has.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
 def command(
     scenario: str,
@@ -38,11 +53,11 @@ def command(
     resume: str | None,
     as_json: bool,
 ) -> None:
-    """Compare variants of SCENARIO: what comes of each, once its steps are done.
+    """Run SCENARIO under variants, and compare what comes of each.
 
-    An option that is repeated varies what it sets; several multiply. The best local share,
-    distance and time are marked with `*`, of variants that nothing was refused to. Exits with 1
-    if a variant has no machine.
+    An option that is repeated varies what it sets; several options multiply. The best local share,
+    distance and time among the variants that were refused nothing are marked with `*`. Exits with
+    1 if a variant has no machine.
     """
     from pymigrate.compare import variants as parts
     from pymigrate.scenario.read.loader import load

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import click
 
+from pymigrate.cli.helped import Command
+
 VARIABLE = "_PYMIGRATE_COMPLETE"  # click's way to ask a program what could be meant
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:

@@ -14,7 +14,7 @@ command = TableGroup(
     "cpuset",
     help="""Make and change cpusets: which nodes and CPUs a group of tasks may use.
 
-    Tasks begin in one that has everything. Memory follows when a task is attached, or when the
+    Tasks start in one that has everything. Memory follows when a task is attached, or when the
     nodes change (on Linux 6.1: if --memory-migrate is on).
     """,
 )

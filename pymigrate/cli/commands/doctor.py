@@ -8,6 +8,7 @@ from typing import NamedTuple
 import click
 
 from pymigrate.cli.common import Options, common_options, print_json
+from pymigrate.cli.helped import Command
 from pymigrate.errors import PymigrateError, StoreError
 from pymigrate.session import INLINE, boot, boot_scenario, is_unchanged, state_path
 from pymigrate.store.store import Boot, Store
@@ -24,15 +25,15 @@ class Finding(NamedTuple):
     is_broken: bool = True  # commands cannot rely on the state
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--reset", is_flag=True, help="If it is broken, boot its scenario afresh.")
 @common_options()
 def command(options: Options, reset: bool) -> None:
-    """Look for what is broken in the stored machine: a line for each finding, and its cure.
+    """Check the stored machine for damage; print each finding, and its cure.
 
-    The file, its version, the scenario that it was booted from, and all that must be true of a
-    machine (each frame is owned once and mapped as often as it is counted, ...). Nothing is
-    changed without --reset. Exits with 0 if the state can be used, else with 3.
+    It looks at the file, its version, the scenario that it was booted from, and everything that
+    must be true of a machine (each frame has one owner, is mapped as often as it is counted, ...).
+    Nothing changes without --reset. Exits with 0 if the state can be used, else with 3.
     """
     path = state_path(options.request())
     found = _findings(path)

@@ -11,6 +11,7 @@ import click
 
 from pymigrate.cli import host
 from pymigrate.cli.common import Options, common_options, trace_options, with_options
+from pymigrate.cli.helped import Command
 from pymigrate.errors import UnsupportedError
 from pymigrate.mm.state.scope import UNWATCHED, Watch
 from pymigrate.session import Request, session, state_path
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
     from pymigrate.views.told import trace
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(
+    cls=Command, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)
 @click.argument("argv", metavar="COMMAND [ARGS]...", nargs=-1, required=True)
-@click.option("--shims", is_flag=True, help="Only put numactl's simulated programs on PATH.")
+@click.option("--shims", is_flag=True, help="Only put simulated programs on PATH, on any system.")
 @click.option("-v", "--verbose", is_flag=True, help="Say which system calls were answered.")
 @click.option("--summary", is_flag=True, help="Say at the end what has changed.")
-@click.option("--calls", metavar="FILE", help="Write the answered calls, a line of JSON each.")
+@click.option(
+    "--calls", metavar="FILE", help="Write the answered calls to FILE, a line of JSON each."
+)
 @with_options(trace_options())
 @common_options(json=False)
 def command(
@@ -33,12 +38,12 @@ def command(
 ) -> None:
     """Run a real COMMAND, such as a script, on the simulated machine.
 
-    Its NUMA system calls, and what it reads and writes below /proc and /sys, are the simulated
-    machine's, of all its children too; so it is a process that other commands can look at. That
-    needs Linux on x86-64. The exit code is the command's.
+    Its NUMA system calls and what it reads and writes below /proc and /sys are the simulated
+    machine's, for all its children, too; and other commands see it as a process there. This needs
+    Linux on x86-64. The exit code is the command's.
 
-    With --shims it only finds numactl, numastat, migratepages, memhog, migspeed, pidof, pgrep and
-    ps of the simulated machine first on its PATH, and what else it does, the host answers.
+    With --shims, COMMAND only finds the simulated numactl, numastat, migratepages, memhog,
+    migspeed, pidof, pgrep and ps first on its PATH; the host answers everything else.
     """
     asked = options.request()
     if shims:

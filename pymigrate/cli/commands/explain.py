@@ -6,25 +6,25 @@ import click
 
 from pymigrate.cli.call import find_range
 from pymigrate.cli.common import Options, common_options, find_task, print_json
+from pymigrate.cli.helped import Command
 from pymigrate.mm.state.machine import Machine
 from pymigrate.syscalls.checks import checked_range
 from pymigrate.views.why import explain, stayed
 from pymigrate.views.why.reasons import REASONS
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("pid", required=False)
 @click.argument("place", metavar="[ADDR|REGION[+OFFSET[:LENGTH]]]", required=False)
-@click.option("--to", type=int, metavar="NODE", help="Where to (default: any other node).")
-@click.option("--last", is_flag=True, help="Why pages of the last command stayed.")
+@click.option("--to", type=int, metavar="NODE", help="The node to move to (default: any other).")
+@click.option("--last", is_flag=True, help="Say why pages of the last command stayed.")
 @common_options(calls=True)
 def command(
     options: Options, pid: str | None, place: str | None, to: int | None, last: bool
 ) -> None:
     """Say for each run of pages of process PID what would keep it from moving, and the cure.
 
-    The question is what migratepages would do for the user whom --as names; where the other calls
-    differ, that is said.
+    It answers for migratepages, called by the user of --as, and says where other calls differ.
     """
     if last == (pid is not None) or (last and to is not None):
         raise click.UsageError("expected PID or --last")

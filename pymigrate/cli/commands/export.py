@@ -10,6 +10,7 @@ import time
 import click
 
 from pymigrate.cli.common import Options, common_options
+from pymigrate.cli.helped import Command
 from pymigrate.cli.tree_writer import TreeWriter
 from pymigrate.session import state_path
 from pymigrate.views.sysfs.memory_blocks import is_of_block
@@ -18,7 +19,7 @@ from pymigrate.views.tree import tree
 _INTERVAL = 0.1  # seconds between two looks at the state
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("folder", metavar="DIR")
 @click.option("--watch", is_flag=True, help="Follow every change of the state until interrupted.")
 @click.option("--blocks", is_flag=True, help="Write a directory for each memory block, too.")
@@ -30,8 +31,8 @@ def command(options: Options, folder: str, watch: bool, blocks: bool, is_verbose
     """Write the machine's /proc and /sys into DIR, for programs that read such files.
 
     Each file is replaced as a whole, and what no longer exists is removed. DIR must be new, empty,
-    or what an earlier export has written. The directories of memory blocks, thousands on a large
-    machine, are left out unless --blocks asks for them. `pymigrate cat` prints a single file.
+    or written by an earlier export. Memory blocks, thousands of directories on a large machine, are
+    left out unless --blocks asks for them. `pymigrate cat` prints a single file.
     """
     if watch and options.ephemeral:
         raise click.UsageError("--watch follows a state, and with --ephemeral there is none")

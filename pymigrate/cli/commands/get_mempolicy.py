@@ -6,6 +6,7 @@ import click
 
 from pymigrate.cli.call import find_range, system_call
 from pymigrate.cli.common import Options, common_options, find_task
+from pymigrate.cli.helped import Command
 from pymigrate.mm.state.policy import mode_with_flags
 from pymigrate.syscalls import mempolicy
 from pymigrate.uapi import (
@@ -18,17 +19,17 @@ from pymigrate.uapi import (
 )
 
 
-@click.command("get_mempolicy")
+@click.command("get_mempolicy", cls=Command)
 @click.argument("pid")
 @click.argument("place", metavar="[ADDR|REGION[+OFFSET]]", required=False)
-@click.option("--node", is_flag=True, help="The node of the page there; or where to go next.")
+@click.option("--node", is_flag=True, help="The node of the page; or the next to interleave to.")
 @click.option("--mems-allowed", is_flag=True, help="The nodes that the cpuset allows.")
 @common_options(changes=True, calls=True)
 def command(options: Options, pid: str, place: str | None, node: bool, mems_allowed: bool) -> None:
     """Print the policy of process PID, or of an address of it.
 
-    The nodes are those that get_mempolicy answers: with a mode flag the ones asked for. --node
-    with an address reads the page there, which is faulted in if it is absent.
+    The nodes are what get_mempolicy() answers: with a mode flag, the nodes that were asked for.
+    --node with an address reads the page there, so an absent page is faulted in.
     """
     flags = MPOL_F_NODE * node | MPOL_F_ADDR * bool(place) | MPOL_F_MEMS_ALLOWED * mems_allowed
     with system_call(options, "get_mempolicy") as call:

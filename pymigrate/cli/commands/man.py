@@ -7,19 +7,20 @@ import os
 import click
 
 from pymigrate.cli.common import shorten
+from pymigrate.cli.helped import Command
 from pymigrate.cli.main import commands
 from pymigrate.cli.roff import page
 from pymigrate.version import __version__
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("directory", metavar="DIR")
 @click.pass_context
 def command(ctx: click.Context, directory: str) -> None:
     """Write manual pages into DIR: pymigrate.1, and one for each command.
 
-    DIR is made if it is not there. With DIR as man1 below a directory of $MANPATH, man finds
-    them: pymigrate man ~/.local/share/man/man1.
+    DIR is created if it is missing. If DIR is man1 in a directory of $MANPATH, man finds the pages:
+    pymigrate man ~/.local/share/man/man1.
     """
     root = ctx.find_root()
     group = root.command

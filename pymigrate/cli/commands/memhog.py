@@ -6,6 +6,6 @@ command = program_command(
     "memhog",
     """Fill memory, and free it: memhog of numactl 2.0.19 with its ARGS, SIZE [POLICY [NODES]].
 
-    It is done at once; what remains of it are the counters.
+    It finishes at once; only the counters show that it ran.
     """,
 )

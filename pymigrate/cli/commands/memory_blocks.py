@@ -9,6 +9,7 @@ import click
 
 from pymigrate.cli.call import Call, system_call
 from pymigrate.cli.common import NUMBERS, Options, common_options
+from pymigrate.cli.helped import Command
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Bitmap
@@ -21,7 +22,7 @@ Change = Callable[[Machine, Task, int, Sequence[int] | None], list[Outcome]]
 def blocks_command(name: str, change: Change, text: str) -> click.Command:
     """The command that makes *change*, and tells what became of each block; or lists all."""
 
-    @click.command(name, help=text)
+    @click.command(name, cls=Command, help=text)
     @click.argument("node", type=click.IntRange(min=0), required=False)
     @click.option("--blocks", type=NUMBERS, help="Only these memory blocks, as in 2-3,7.")
     @common_options(changes=True, calls=True)

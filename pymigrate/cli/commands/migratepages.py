@@ -6,6 +6,7 @@ import click
 
 from pymigrate.cli.call import access_of, meanwhile_option, system_call
 from pymigrate.cli.common import Options, common_options, find_task, print_json
+from pymigrate.cli.helped import Command
 from pymigrate.interface import noted
 from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Nodemask
@@ -14,7 +15,7 @@ from pymigrate.tools.nodestring import RefusedError, parse_nodestring
 from pymigrate.views.why import stayed
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("pid")
 @click.argument("from_nodes")
 @click.argument("to_nodes")
@@ -29,10 +30,10 @@ def command(
 ) -> None:
     """Move the pages of process PID from FROM_NODES to TO_NODES.
 
-    PID may also be a task's name; 0 is the caller, who has no pages. Nodes are written as
-    numactl's programs take them: 0,2-3, all, !1, +0. As with numactl's migratepages nothing is
-    printed on stdout when the call succeeds, even if some pages stayed; one line on stderr says
-    so then, and -v which and why.
+    PID may be a task's name; 0 is the caller, who has no pages. Nodes are written as numactl's
+    programs take them: 0,2-3, all, !1, +0. Like numactl's migratepages it prints nothing on stdout
+    if the call succeeds, even if pages stayed; a line on stderr then says so, and with -v which and
+    why.
     """
     with system_call(options, "migrate_pages") as call:
         old, new = (_nodes(call.machine, text, options.json) for text in (from_nodes, to_nodes))

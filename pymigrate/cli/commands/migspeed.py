@@ -4,8 +4,8 @@ from pymigrate.cli.program import program_command
 
 command = program_command(
     "migspeed",
-    """Move pages from nodes to others: migspeed of numactl 2.0.19 with its ARGS, FROM TO.
+    """Move pages between nodes: migspeed of numactl 2.0.19 with its ARGS, FROM TO.
 
-    The machine has no clock: the time is the one that is estimated for the move.
+    The machine has no clock: the time is an estimate.
     """,
 )

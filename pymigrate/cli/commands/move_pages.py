@@ -16,6 +16,7 @@ from pymigrate.cli.common import (
     parse_number,
     shorten,
 )
+from pymigrate.cli.helped import Command
 from pymigrate.errors import ERRNO, KernelError
 from pymigrate.interface import noted
 from pymigrate.mm.calls.move_pages import MovePagesResult
@@ -37,12 +38,12 @@ UNWRITTEN = "unknown"
 MAX_PAGES = 1 << 24
 
 
-@click.command("move_pages")
+@click.command("move_pages", cls=Command)
 @click.argument("pid")
 @click.argument("pages", nargs=-1, metavar="[ADDR|REGION[+OFFSET[:LENGTH]]]...")
-@click.option("--to", type=int, metavar="NODE", help="The node that the pages are to go to.")
+@click.option("--to", type=int, metavar="NODE", help="The node to move the pages to.")
 @click.option("--move-all", is_flag=True, help="Move shared pages too (needs CAP_SYS_NICE).")
-@click.option("--query", is_flag=True, help="Ask where the pages are; move none.")
+@click.option("--query", is_flag=True, help="Ask where the pages are; move nothing.")
 @click.option(
     "--from-file",
     type=TEXT_FILE,
@@ -61,10 +62,10 @@ def command(
     from_file: str | None,
     meanwhile: tuple[str, str, str] | None,
 ) -> None:
-    """Move single pages of process PID to a node, or to one for each; or ask where they are.
+    """Move single pages of process PID to a node, or each to its own; or ask where they are.
 
-    Prints the status of each page, as the call writes it: a node, or an error's name; pages that
-    the call did not come to are `unknown`.
+    Prints the status of each page as the call writes it: a node, or an error's name. Pages that the
+    call did not reach are `unknown`.
     """
     listed = _parse_log(from_file, to) if from_file is not None else []
     with system_call(options, "move_pages") as call:

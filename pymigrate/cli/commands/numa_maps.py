@@ -5,16 +5,17 @@ from __future__ import annotations
 import click
 
 from pymigrate.cli.common import Options, common_options, find_task
+from pymigrate.cli.helped import Command
 from pymigrate.views.proc import numa_maps
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("pid")
 @common_options(calls=True)
 def command(options: Options, pid: str) -> None:
     """Print /proc/PID/numa_maps: the policy and the pages of each mapping, by node.
 
-    PID may also be a task's name. --as names who reads it: EACCES for others' processes.
+    PID may be a task's name. --as says who reads it: others' processes are EACCES.
     """
     with options.session() as machine:
         task = find_task(machine, pid)

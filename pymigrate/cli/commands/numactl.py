@@ -6,11 +6,11 @@ command = program_command(
     "numactl",
     """Run a command with a policy, or show the machine: numactl 2.0.19 with its ARGS.
 
-    A command that ARGS name runs for real. A simulated process, which has the policy and the CPUs
-    that they ask for and touches --size of memory, stands for it until it ends; programs that
-    it runs in turn are that process's children.
+    A command in ARGS runs for real. While it runs, a simulated process stands for it, which has the
+    policy and the CPUs that ARGS ask for and touches --size of memory; programs that it starts are
+    that process's children.
 
-    Options before ARGS are those here; `-H`, `-s` and all others are numactl's.
+    The options below stand before ARGS; `-H`, `-s` and all others are numactl's.
     """,
     runs=True,
 )

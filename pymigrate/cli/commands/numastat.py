@@ -6,7 +6,7 @@ command = program_command(
     "numastat",
     """Print the nodes' counters, or where memory lies: numastat 2.0.19 with its ARGS.
 
-    Without ARGS the counters of the page allocator in pages; -m the nodes' memory, -p PID that of
-    a process, in MB.
+    Without ARGS it prints the page allocator's counters, in pages; with -m the nodes' memory, with
+    -p PID that of a process, in MB.
     """,
 )

@@ -6,8 +6,8 @@ from pymigrate.syscalls.memory_blocks import offline
 command = blocks_command(
     "offline",
     offline,
-    """Take the memory of NODE away, block by block (128 MiB); without NODE, list the blocks.
+    """Take NODE's memory offline, block by block (128 MiB); without NODE, list the blocks.
 
-    What lies there moves to other nodes. A block with a page that cannot move stays.
+    Pages there move to other nodes. A block with a page that cannot move stays online.
     """,
 )

@@ -6,5 +6,5 @@ from pymigrate.syscalls.memory_blocks import online
 command = blocks_command(
     "online",
     online,
-    "Give NODE the memory back that `offline` took; without NODE, list the blocks.",
+    "Bring NODE's memory back that `offline` took; without NODE, list the blocks.",
 )

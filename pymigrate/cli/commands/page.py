@@ -6,20 +6,21 @@ import click
 
 from pymigrate.cli.call import find_range
 from pymigrate.cli.common import Options, common_options, find_task
+from pymigrate.cli.helped import Command
 from pymigrate.errors import KernelError
 from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.why import page
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("pid")
 @click.argument("place", metavar="ADDR|REGION[+OFFSET]")
 @common_options()
 def command(options: Options, pid: str, place: str) -> None:
-    """Tell all that is known of one page of process PID.
+    """Show everything about one page of process PID.
 
-    Its frame, node and zone, its flags, mapping and references, who maps it, and what those that
-    move or reclaim pages would make of it.
+    Its frame, node and zone, its flags, mapping and references, who maps it, and what would happen
+    to it if it were to move or be reclaimed.
     """
     with options.session() as machine:
         task = find_task(machine, pid)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from pymigrate.cli.common import Options, common_options
+from pymigrate.cli.helped import Command
 from pymigrate.views.proc import pagetypeinfo
 
 
-@click.command()
+@click.command(cls=Command)
 @common_options()
 def command(options: Options) -> None:
     """Print /proc/pagetypeinfo: free blocks and pageblocks by migratetype."""

@@ -6,19 +6,20 @@ import click
 
 from pymigrate.cli.call import find_range
 from pymigrate.cli.common import Options, common_options, find_task, print_json
+from pymigrate.cli.helped import Command
 from pymigrate.units import PAGE_SHIFT, page_range
 from pymigrate.views.pages import placement
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("pid")
 @click.argument("place", metavar="ADDR|REGION[+OFFSET[:LENGTH]]")
 @common_options()
 def command(options: Options, pid: str, place: str) -> None:
     """Print the node of each page of a range, run by run.
 
-    A line is an address, a number of pages in a row, and the node that they lie on; - stands for
-    pages that are not present, or are the zero page.
+    Each line has an address, a number of pages, and the node that they are on; - stands for pages
+    that are not present, or are the zero page.
     """
     with options.session() as machine:
         task = find_task(machine, pid)

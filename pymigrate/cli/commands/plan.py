@@ -8,6 +8,7 @@ import click
 
 from pymigrate.arguments import parse_mode
 from pymigrate.cli.common import Options, common_options, find_task
+from pymigrate.cli.helped import Command
 from pymigrate.cli.picture import changed, text_of
 from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Nodemask
@@ -21,16 +22,18 @@ from pymigrate.tools.nodestring import RefusedError, parse_nodestring
 from pymigrate.views.pictures import change
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("pid", required=False)
-@click.option("--to", metavar="NODES", help="Where the pages are to go.")
-@click.option("--from", "source", metavar="NODES", help="Which go (default: all others).")
-@click.option("--mbind", "policy", metavar="POLICY:NODES", help="Give all its memory a policy.")
-@click.option("--cpuset", metavar="NAME", help="Not a process: let a cpuset have the nodes --to.")
-@click.option("--offline", type=int, metavar="NODE", help="Take this node's memory away.")
-@click.option("--balance", is_flag=True, help="Each page to where it is used, by `access:`.")
-@click.option("--max-pause", metavar="TIME", help="Cut it into calls that take no longer: 20ms.")
-@click.option("--limit", metavar="SIZE/s", help="Move no more than that in a second: 2GiB/s.")
+@click.option("--to", metavar="NODES", help="The nodes to move to.")
+@click.option(
+    "--from", "source", metavar="NODES", help="The nodes to move from (default: all others)."
+)
+@click.option("--mbind", "policy", metavar="POLICY:NODES", help="Give all memory of PID a policy.")
+@click.option("--cpuset", metavar="NAME", help="Give a cpuset, not a process, the nodes --to.")
+@click.option("--offline", type=int, metavar="NODE", help="Take this node's memory offline.")
+@click.option("--balance", is_flag=True, help="Move each page to where `access:` uses it.")
+@click.option("--max-pause", metavar="TIME", help="Cut it into calls that take at most TIME: 20ms.")
+@click.option("--limit", metavar="SIZE/s", help="Move at most this much a second: 2GiB/s.")
 @click.option(
     "--emit",
     "language",
@@ -50,8 +53,8 @@ def command(
     """Say what moving memory would do: what moves, what stays, whether it fits, how long it takes.
 
     The pages of process PID go to the nodes --to, follow a policy, or go to where they are used
-    (without PID: those of all); nothing is changed. Times are estimated by a model and printed as
-    ranges, from half to double.
+    (without PID: those of all processes). Nothing changes. Times are estimates by a model, printed
+    as ranges from half to double.
     """
     question = Question(**asked)
     question.check()

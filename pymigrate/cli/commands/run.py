@@ -12,6 +12,7 @@ import click
 
 from pymigrate.cli.call import watch_of, write_chrome
 from pymigrate.cli.common import say, trace_options, with_options, write_text
+from pymigrate.cli.helped import Command
 from pymigrate.errors import ScenarioError
 from pymigrate.mm.base.release import RELEASES
 from pymigrate.mm.state.machine import watching
@@ -40,14 +41,14 @@ class Watched(NamedTuple):
     is_recorded: bool  # in the form of the recorded cases
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("scenario", metavar="SCENARIO")
 @click.option("--json", "as_json", is_flag=True, help="Print the records as a JSON array.")
 @click.option("-v", "--verbose", is_flag=True, help="Estimate the time of each migration.")
 @click.option(
     "--kernel",
     type=click.Choice(list(RELEASES)),
-    help="The kernel whose rules hold (default: what the scenario says).",
+    help="The kernel whose rules apply (default: the scenario's).",
 )
 @click.option("--junit", metavar="FILE", help="Write what the steps expect as a JUnit report.")
 @with_options(trace_options())
@@ -61,10 +62,10 @@ def command(
     steps: bool,
     chrome: str | None,
 ) -> None:
-    """Boot SCENARIO, execute its steps, and print the record of each.
+    """Boot SCENARIO, run its steps, and print the record of each.
 
-    The machine is made for this command alone; a booted one is not touched. --trace adds the
-    migration tracepoints to the records. Exits with 1 if what a step expects is not so.
+    The machine exists for this command only; a booted one is not touched. --trace adds the
+    migration tracepoints to the records. Exits with 1 if something is not as a step expects.
     """
     given = click.get_current_context().obj or {}  # by `pymigrate trace`
     chrome = chrome or given.get("chrome")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pymigrate.cli.common import print_json
+from pymigrate.cli.helped import Command
 from pymigrate.session import (
     about_scenario,
     read_scenario,
@@ -14,13 +15,13 @@ from pymigrate.session import (
 from pymigrate.views.columns import aligned
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(name: str | None, as_json: bool) -> None:
     """List the scenarios that ship, or print the one called NAME.
 
-    `pymigrate boot NAME` boots one; the file that is printed can be changed and booted.
+    `pymigrate boot NAME` boots one. You can also save what is printed, change it, and boot that.
     """
     if name:
         text = read_scenario(scenario_path(name)).decode(errors="replace")

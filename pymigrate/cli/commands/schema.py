@@ -2,8 +2,10 @@
 
 import click
 
+from pymigrate.cli.helped import Command
 
-@click.command()
+
+@click.command(cls=Command)
 def command() -> None:
     """Print the JSON Schema of scenario files, for editors."""
     import json

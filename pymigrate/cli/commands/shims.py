@@ -8,17 +8,18 @@ import shlex
 import click
 
 from pymigrate.cli.common import Options, common_options
+from pymigrate.cli.helped import Command
 from pymigrate.cli.shim_files import NotAShimError, write_shims
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("folder", metavar="DIR")
 @common_options(json=False)
 def command(options: Options, folder: str) -> None:
     """Write the programs into DIR, for scripts: migratepages, numactl, numastat, ps, ...
 
-    A script that finds DIR first on its PATH uses the simulated machine. Which one, --state and
-    --scenario say, or else PYMIGRATE_STATE and PYMIGRATE_SCENARIO when the script runs.
+    A script that finds DIR first on its PATH uses the simulated machine: the one that --state and
+    --scenario name, or else PYMIGRATE_STATE and PYMIGRATE_SCENARIO when the script runs.
 
     Prints what a shell may evaluate: eval "$(pymigrate shims DIR)".
     """

@@ -14,13 +14,14 @@ from pymigrate.cli.common import (
     print_json,
     shorten,
 )
+from pymigrate.cli.helped import Command
 from pymigrate.cli.picture import echo
 from pymigrate.views.pictures import show, zone_picture
 
 JSON_CELLS = 64
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("pid", required=False)
 @click.option(
     "--zone", metavar="NODE[:ZONE]", help="Draw the pageblocks of a node's zones instead."
@@ -29,10 +30,10 @@ JSON_CELLS = 64
 def command(options: Options, pid: str | None, zone: str | None) -> None:
     """Draw the nodes, and the memory of each task; with PID, of that one only.
 
-    Each mapping is a strip whose cells are equal parts of it, drawn as the node that most of their
-    pages lie on; where nodes mix, cells take turns in proportion. '.' is memory that is not
-    present, 'z' the zero page (-1 and -2 in JSON). On a terminal the nodes have colours, unless
-    NO_COLOR is set. PID may also be a task's name.
+    Each mapping is a strip of cells, each an equal part of it, drawn as the node that most of its
+    pages are on; where nodes mix, cells take turns in proportion. '.' is memory that is absent,
+    'z' the zero page (-1 and -2 in JSON). On a terminal the nodes have colours, unless NO_COLOR is
+    set. PID may be a task's name.
     """
     if zone is not None:
         _show_zones(options, zone)

@@ -6,17 +6,18 @@ import click
 
 from pymigrate.cli.bad_pages import ADDRESS, offline
 from pymigrate.cli.common import Options, common_options
+from pymigrate.cli.helped import Command
 from pymigrate.syscalls.memory_failure import SOFT
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("pid", required=False)
 @click.argument("place", metavar="ADDR|REGION[+OFFSET[:LENGTH]]", required=False)
 @click.option("--address", type=ADDRESS, help="The page at this physical address instead.")
 @common_options(changes=True, calls=True)
 def command(options: Options, pid: str | None, place: str | None, address: int | None) -> None:
-    """Take a page out of use, as if memory went bad there; prints how much is out of use.
+    """Take a page out of use before it goes bad; print how much is out of use.
 
-    What it holds moves elsewhere. Without LENGTH it is one page.
+    Its contents move elsewhere. Without LENGTH it is one page.
     """
     offline(options, "soft_offline", SOFT, pid, place, address)

@@ -7,18 +7,19 @@ import os
 import click
 
 from pymigrate.cli.common import Options, common_options
+from pymigrate.cli.helped import Command
 from pymigrate.mm.state.machine import Machine
 from pymigrate.session import load_state, scenario_path, state_path
 from pymigrate.units import PAGE_SIZE, counted, format_size
 from pymigrate.views.columns import aligned
 
 
-@click.command()
+@click.command(cls=Command)
 @common_options()
 def command(options: Options) -> None:
-    """Tell which machine is booted: its scenario, kernel, state file, and what has happened.
+    """Show which machine is booted: its scenario, kernel, state file, and what has happened.
 
-    Nothing is booted for it.
+    It boots nothing.
     """
     path = state_path(options.request())
     if not os.path.exists(path):

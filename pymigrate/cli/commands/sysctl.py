@@ -6,18 +6,19 @@ import click
 
 from pymigrate.cli.call import system_call
 from pymigrate.cli.common import Options, common_options
+from pymigrate.cli.helped import Command
 from pymigrate.syscalls import sysctl
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("setting", metavar="NAME[=VALUE]", required=False)
 @common_options(changes=True, calls=True)
 def command(options: Options, setting: str | None) -> None:
     """Print or change a setting of the kernel; without NAME, print all.
 
     NAME is numa_balancing, demotion_enabled, thp, nr_hugepages, drop_caches, compact_memory,
-    weighted_interleave/nodeN for a node's weight, or one of NUMA balancing's settings (without
-    NAME all are shown). Longer names (vm.drop_caches, /sys/...) will do.
+    weighted_interleave/nodeN (a node's weight), one of NUMA balancing's settings, ... Longer names
+    (vm.drop_caches, /sys/...) work, too.
     """
     name, has_value, value = (setting or "").partition("=")
     with system_call(options, "sysctl") as call:

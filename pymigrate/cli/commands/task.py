@@ -2,6 +2,4 @@
 
 from pymigrate.cli.declared import TableGroup
 
-command = TableGroup(
-    "task", help="Let a task make memory calls: map, touch, lock, pin, fork, exit, ..."
-)
+command = TableGroup("task", help="Let a task make calls: map, touch, lock, pin, fork, exit, ...")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import click
 
 from pymigrate.cli.common import trace_options, with_options
+from pymigrate.cli.helped import Command
 from pymigrate.cli.program import ProgramCommand
 
 _READERS = "changes nothing, so that there is nothing to trace"
 _PROGRAMS = "is a program and prints what the real one does; expected a system call to trace"
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(
+    cls=Command, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)
 @with_options(trace_options()[1:])
 @click.argument("name", metavar="COMMAND")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
@@ -19,11 +22,11 @@ _PROGRAMS = "is a program and prints what the real one does; expected a system c
 def command(
     ctx: click.Context, name: str, args: tuple[str, ...], steps: bool, chrome: str | None
 ) -> None:
-    """Run COMMAND ARGS... with --trace: print what happened, in the order in which it did.
+    """Run COMMAND ARGS... with --trace: print what happens, in order.
 
-    These are the kernel's tracepoints as ftrace shows them; an event's time is its number, for
-    the simulated machine has no clock. --steps adds the documented steps of each folio's
-    migration, with what each found; --chrome FILE writes a file for ui.perfetto.dev instead.
+    It prints the kernel's tracepoints as ftrace shows them; an event's time is its number, because
+    the simulated machine has no clock. --steps adds the documented steps of each folio's migration,
+    with what each found; --chrome FILE writes a file for ui.perfetto.dev instead.
     """
     parent = ctx.parent
     assert parent is not None

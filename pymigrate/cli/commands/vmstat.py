@@ -5,26 +5,27 @@ from __future__ import annotations
 import click
 
 from pymigrate.cli.common import TEXT_FILE, Options, common_options, parse_number, shorten
+from pymigrate.cli.helped import Command
 from pymigrate.mm.base.vmstat import MIGRATION
 from pymigrate.views.proc import vmstat
 
 _ALL = ""  # what --explain is without a name
 
 
-@click.command()
-@click.option("--migration", is_flag=True, help="Only the counters about page migration.")
+@click.command(cls=Command)
+@click.option("--migration", is_flag=True, help="Print only the counters of page migration.")
 @click.option(
     "--since",
     metavar="FILE",
     type=TEXT_FILE,
-    help="Only what has changed since FILE was printed ('-': stdin), and by how much.",
+    help="Print what changed since FILE was printed ('-': stdin).",
 )
 @click.option(
     "--explain",
     metavar="[NAME]",
     is_flag=False,
     flag_value=_ALL,
-    help="What a counter counts, or each, and which function of the kernel does.",
+    help="Say what a counter counts, or all, and in which function.",
 )
 @common_options()
 def command(options: Options, migration: bool, since: str | None, explain: str | None) -> None:
