@@ -192,20 +192,28 @@ def drop(machine: Machine, parts: Iterable[Slice]) -> int:
     return dropped
 
 
-def nr_droppable(machine: Machine, nid: int) -> int:
-    """How many base pages of page cache drop() would free on node *nid*."""
-    return sum(
-        run.nr
-        for part in evictable(machine, nid)
-        for run in frame_runs(machine, part.extents())
-        if is_droppable(machine, run.frame)
-    )
+def nr_droppable(machine: Machine, nid: int) -> tuple[int, int]:
+    """How many base pages drop() would free on node *nid*: page cache, and lazily freed memory."""
+    cache = freed = 0
+    for part in evictable(machine, nid):
+        for run in frame_runs(machine, part.extents()):
+            if is_droppable(machine, run.frame):
+                cache += run.nr
+            elif is_freed(run.frame, part.run.flags):
+                freed += run.nr
+    return cache, freed
 
 
 def is_droppable(machine: Machine, frame: Frame) -> bool:
     """Whether it is clean page cache, which can be had again, and nobody holds it."""
     is_file = not frame.is_anon and not frame.flags & (FrameFlag.SWAPBACKED | FrameFlag.DIRTY)
     return is_file and not frame.is_held and _is_evictable(machine, frame)
+
+
+def is_freed(frame: Frame, flags: int) -> bool:
+    """Whether it was lazily freed, and its entry's *flags* say that nobody stored into it since."""
+    clean = not frame.flags & (FrameFlag.SWAPBACKED | FrameFlag.DIRTY) and not flags & Pte.DIRTY
+    return frame.is_anon and clean and not frame.is_held
 
 
 def _drop(machine: Machine, part: Slice, low: int, high: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import compress
 from typing import NamedTuple
 
 from pymigrate.errors import KernelError
@@ -13,7 +14,7 @@ from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
 from pymigrate.mm.engine.migrate_ops import obstacle, ops_of
 from pymigrate.mm.frames.page_alloc import room_for
 from pymigrate.mm.frames.placement import ThisNode
-from pymigrate.mm.reclaim.lru import is_droppable, nr_droppable
+from pymigrate.mm.reclaim.lru import is_droppable, is_freed, nr_droppable
 from pymigrate.mm.spaces.rmap import mappings, rmap_index
 from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
 from pymigrate.mm.state.machine import Machine
@@ -180,19 +181,23 @@ def _without_frame(run: PteRun) -> str:
 class _Room:
     """How many pages the target still has room for, as those before have taken theirs.
 
-    What it has free comes first, then what clean page cache leaves when it gives way.
+    What it has free comes first, then what gives way: clean page cache, lazily freed memory.
     """
 
     def __init__(self, machine: Machine, question: Question) -> None:
         self.machine = machine
         self.left: int | None = None  # None: nobody asked
-        self.cache = 0
+        self.clean = 0
+        self.words = ""
         self.moved_gives_way = False
         caller, to = question.caller, question.to
         if to is not None:
             self.left = room_for(machine, caller, ThisNode(to))
-            self.cache = nr_droppable(machine, to)
-            self.moved_gives_way = self.left + self.cache >= NR_MAX_BATCHED_MIGRATION
+            cache, freed = nr_droppable(machine, to)
+            self.clean = cache + freed
+            words = ("clean page cache", "lazily freed memory")
+            self.words = " or ".join(compress(words, (cache or not freed, freed)))
+            self.moved_gives_way = self.left + self.clean >= NR_MAX_BATCHED_MIGRATION
         else:
             self.open = {
                 nid for nid in machine.memory_nodes if room_for(machine, caller, ThisNode(nid)) > 0
@@ -202,7 +207,7 @@ class _Room:
     def take(self, piece: Piece) -> tuple[int, int]:
         """Let the pages that are to move have theirs.
 
-        Gives how many of all find their place, and how many others do if page cache gives way.
+        Gives how many of all find their place, and how many others do if something gives way.
         """
         if self.to is None:
             return (piece.nr, 0) if all(self.open - {nid} for nid in piece.nodes) else (0, 0)
@@ -211,10 +216,12 @@ class _Room:
         there = piece.nodes.get(self.to, 0)
         fitting = min(piece.nr - there, self.left)
         self.left -= fitting
-        if self.moved_gives_way and is_droppable(self.machine, piece.folio.frame):
-            self.cache += piece.nr - there  # it may give way itself to what moves later
-        giving = min(piece.nr - there - fitting, self.cache)
-        self.cache -= giving
+        frame = piece.folio.frame
+        is_clean = is_droppable(self.machine, frame) or is_freed(frame, piece.flags)
+        if self.moved_gives_way and is_clean:
+            self.clean += piece.nr - there  # it may give way itself to what moves later
+        giving = min(piece.nr - there - fitting, self.clean)
+        self.clean -= giving
         return there + fitting, giving
 
 
@@ -232,7 +239,7 @@ def _judged(
     if piece.nr > piece.folio.nr:
         fitting -= fitting % piece.folio.nr
         giving -= giving % piece.folio.nr
-    note = f"clean page cache on node {question.to} gives way to them"
+    note = f"{room.words} on node {question.to} gives way to them"
     rest = piece.nr - fitting - giving
     if len(piece.nodes) > 1 or fitting == piece.nr:
         yield piece, Why.FULL if rest else "", note if giving and not rest else ""

@@ -86,6 +86,24 @@ def test_clean_page_cache_of_the_target_gives_way() -> None:
     assert machine.counters["pgmigrate_success"] == 3015 + 1024
 
 
+def test_lazily_freed_memory_of_the_target_gives_way() -> None:
+    machine = nodes_with("64MiB", "16MiB")
+    task, other = new_task(machine), new_task(machine, "b", cpu=1)
+    freed = touched(machine, other, "4MiB", node=1)
+    madvise(machine, other, freed, 4 * MIB, Madv.FREE)
+    touch(machine, other, freed + 3 * MIB, MIB)
+    touched(machine, task, "20MiB")
+    found = rows(machine, task, Question(machine.shell_of(0), 1))
+    assert [(row.nr, row.why, row.note) for row in found] == [
+        (3015, "", ""),
+        (768, "", "lazily freed memory on node 1 gives way to them"),
+        (1337, "full", ""),
+    ]
+    with pytest.raises(KernelError, match="ENOMEM"):
+        migrate_pages(machine, machine.shell_of(0), task, Nodemask.of(0), Nodemask.of(1))
+    assert machine.counters["pgmigrate_success"] == 3015 + 768
+
+
 def test_page_cache_that_moves_gives_way_to_what_comes_behind_it() -> None:
     machine = nodes_with("64MiB", "16MiB")
     task = new_task(machine)
