@@ -377,14 +377,21 @@ class Movers:
         return kernel_pages.free(self._core, name)
 
     def migrate_driver(
-        self, driver: str, to: int, *, pages: Iterable[int] | None = None, mode: str = "sync"
+        self,
+        driver: str,
+        to: int,
+        *,
+        pages: Iterable[int] | None = None,
+        mode: str = "sync",
+        isolated: Iterable[int] | None = None,
     ) -> DriverMoved:
         """Move pages of a driver, by their numbers, or all, to node *to*, as compaction does.
 
-        *mode* is "async", "sync_light" or "sync".
+        *mode* is "async", "sync_light" or "sync". Another CPU has isolated the pages *isolated*
+        before, and gives them back at the end.
         """
         numbers = None if pages is None else tuple(pages)
-        answer = system.migrate_driver(self._core, driver, to, numbers, mode)
+        answer = system.migrate_driver(self._core, driver, to, numbers, mode, tuple(isolated or ()))
         calls = tuple(Called(*call) for call in _rows(answer["calls"]))
         nodes = tuple(Placed(nr, None if node < 0 else node) for nr, node in _rows(answer["nodes"]))
         errno = answer.get("errno")
@@ -403,7 +410,8 @@ class Movers:
     ) -> None:
         """Let something work on each page of a range, for so many attempts to get hold of one.
 
-        *kind* is "locked", "reading", "writeback", "buffer", "buffer-ref", or "none": it ends.
+        *kind* is "locked", "reading", "writeback", "buffer", "buffer-ref", "lookup", or "none":
+        it ends.
         """
         memory.busy(self._core, *self._part(who, place, length), kind, passes)
 

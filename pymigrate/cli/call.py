@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from pymigrate import arguments
+from pymigrate.cli.backtrace import backtrace
 from pymigrate.cli.common import Options, failure, find_task, print_json, say, shorten, write_text
 from pymigrate.errors import KernelError
 from pymigrate.interface.noted import Access, Noted
@@ -19,16 +20,19 @@ from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Left, Task
 from pymigrate.store.codec import copy_machine
 from pymigrate.units import PAGE_SHIFT, counted
-from pymigrate.views.told import changes, cost, trace
+from pymigrate.views.told import changes, cost, stack, trace
 from pymigrate.views.why import stayed
 
 PAGES_STAYED = 4  # the exit code with --strict
 
 
-def watch_of(trace: bool, steps: bool, chrome: str | None, times: bool) -> Watch:
+def watch_of(
+    trace: bool, steps: bool, chrome: str | None, times: bool, stack: bool = False
+) -> Watch:
     """What is to be noted, for these options, and, if *times*, what takes time."""
-    is_traced = trace or steps or chrome
-    return Watch([] if is_traced else None, steps, Tally() if times else None)
+    is_traced = trace or steps or chrome or stack
+    watch = Watch([] if is_traced else None, steps, Tally() if times else None)
+    return watch._replace(stack=backtrace) if stack else watch
 
 
 def write_chrome(machine: Machine, path: str, parts: Iterable[trace.Part]) -> None:
@@ -66,8 +70,11 @@ class Call:
 
     @property
     def part(self) -> trace.Part:
-        """What was traced."""
-        return trace.Part(self.actor, self.watch.events or ())
+        """What was traced, of which what is wanted."""
+        events = self.watch.events or ()
+        if self.options.stack or self.options.wanted:
+            events = trace.wanted_of(self.machine, events, self.options.wanted)
+        return trace.Part(self.actor, events)
 
 
 @contextmanager
@@ -83,7 +90,7 @@ def system_call(options: Options, name: str) -> Iterator[Call]:
         before = changes.snapshot(machine) if options.dry_run else None
         old = copy_machine(machine) if options.pictured else None
         times = options.json or options.verbose
-        watch = watch_of(options.trace, options.steps, options.chrome, times)
+        watch = watch_of(options.trace, options.steps, options.chrome, times, options.stack)
         watch = watch._replace(dropped={} if options.dry_run else None)
         noted = Noted(machine, name)
         call = Call(machine, options, noted, watch)
@@ -167,11 +174,17 @@ def _print_answer(
             answer["stayed"] = stayed.as_json(call.noted.left)
         if call.watch.dropped:
             answer["dropped"] = {str(nid): nr for nid, nr in sorted(call.watch.dropped.items())}
+        if options.stack:
+            answer["stacks"] = stack.as_json(call.watch.events or ())
         if is_traced:
             answer["trace"] = trace.as_json(machine, call.part)
         print_json(answer)
         return
-    text = trace.format_ftrace(machine, call.part) if is_traced else ""
+    text = stack.format_stacks(call.watch.events or ()) if options.stack else ""
+    text += trace.format_ftrace(machine, call.part) if is_traced else ""
+    wanted = options.wanted
+    if wanted and wanted.folio and all(event.pfn is None for event in call.part.events):
+        say(f"the trace has no folio {shorten(wanted.folio)}")
     text += call.text
     if changed:
         lines = stayed.format_rows(call.noted.left or (), "would stay")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import wraps
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import click
 
@@ -21,6 +21,9 @@ from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
 from pymigrate.reading import read_file
 from pymigrate.session import Request, session
 from pymigrate.units import parse_size
+
+if TYPE_CHECKING:
+    from pymigrate.views.told.fold import Wanted
 
 # Of what --json prints, see docs/json.md: raised when a key is removed or means something else.
 JSON_SCHEMA = 1
@@ -43,6 +46,8 @@ class Options(NamedTuple):
     trace: bool = False
     steps: bool = False
     chrome: str | None = None
+    stack: bool = False
+    wanted: Wanted | None = None
     quiet: bool = False
     fails_if_left: bool = False
 

@@ -169,7 +169,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "pymigrate task unpin db heap+0:4KiB",
     ),
     "tiers": ("pymigrate tiers", "pymigrate --scenario cxl-tiers tiers --sysfs"),
-    "trace": ("pymigrate trace --steps move_pages db heap+0:4KiB --to 1",),
+    "trace": (
+        "pymigrate trace --steps move_pages db heap+0:4KiB --to 1",
+        "pymigrate trace --step 4,16 mbind db heap 8MiB bind:1 --move",
+        "pymigrate trace --stack migratepages db 0 1",
+    ),
     "vmstat": ("pymigrate vmstat --migration", "pymigrate vmstat --explain pgmigrate_fail"),
 }
 # The guide of pymigrate/docs that a command is told of in, where it has another name.

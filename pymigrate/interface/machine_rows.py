@@ -106,6 +106,12 @@ MACHINE = (
                 "how far the migration goes",
                 "sync",
             ),
+            Argument(
+                "isolated",
+                kind.NUMBERS,
+                "those that another CPU has isolated before, and gives back at the end",
+                None,
+            ),
         ),
         "interface.system.migrate_driver",
         more="Prints the node of each of its pages (-1: it is gone), and the calls of its functions"

@@ -115,21 +115,30 @@ def balance(machine: Machine, seconds: float) -> Answer:
 
 
 def migrate_driver(
-    machine: Machine, driver: str, to: int, pages: Sequence[int] | None, mode: str
+    machine: Machine,
+    driver: str,
+    to: int,
+    pages: Sequence[int] | None,
+    mode: str,
+    isolated: Sequence[int] | None = None,
 ) -> Answer:
-    """Move a driver's pages; `calls` are its functions with page and answer, in their order."""
+    """Move a driver's pages; `calls` are its functions with page and answer, in their order.
+
+    Another CPU has isolated those of *isolated* before.
+    """
     found = machine.drivers.get(driver)
     if found is None:
         raise KernelError("ENODEV", f"there is no driver called {driver}")
     calls: list[Called] = []
     numbers = pages if pages is not None else range(len(found.pages))
-    if any(number >= len(found.pages) for number in numbers):
+    others = isolated or ()
+    if any(number >= len(found.pages) for number in (*numbers, *others)):
         raise KernelError("EINVAL", f"{driver} has {len(found.pages)} pages")
     answer: Answer = {}
     try:
         mode_ = MigrateMode[mode.upper()]
         with watching(machine, machine.watch._replace(driver_calls=calls)):
-            answer["ret"] = drivers.migrate_driver(machine, found, numbers, to, mode_)
+            answer["ret"] = drivers.migrate_driver(machine, found, numbers, to, mode_, others)
     except KernelError as error:
         answer = {"ret": -1, "errno": error.errno, "why": error.why}
     answer["calls"] = [list(call) for call in calls]

@@ -138,9 +138,10 @@ _MEMORY = (
         "Keep pages of a region busy, so that a migration meets it.",
         Argument(
             "kind",
-            kind.word("locked", "reading", "writeback", "buffer", "buffer-ref", "none"),
+            kind.word("locked", "reading", "writeback", "buffer", "buffer-ref", "lookup", "none"),
             "locked; reading: locked, and not up to date; writeback; buffer: one of its"
-            " buffers is locked; buffer-ref: one is in use; none: the work is done",
+            " buffers is locked; buffer-ref: one is in use; lookup: a reference is taken from"
+            " the index each time that the page was copied; none: the work is done",
             metavar="KIND",
         ),
         Argument(
@@ -150,7 +151,8 @@ _MEMORY = (
             None,
         ),
         help_="KIND is locked; reading: locked, and not up to date; writeback; buffer: one of its"
-        " buffers is locked; buffer-ref: one is in use; none: the work is done.",
+        " buffers is locked; buffer-ref: one is in use; lookup: a reference is taken from the"
+        " index each time that the page was copied; none: the work is done.",
     ),
     _on_range(
         "syscalls.gup.add_to_swap_cache",

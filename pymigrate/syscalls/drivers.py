@@ -17,15 +17,22 @@ RAM = "ram"
 
 
 def migrate_driver(
-    machine: Machine, driver: Driver, numbers: Sequence[int], nid: int, mode: MigrateMode
+    machine: Machine,
+    driver: Driver,
+    numbers: Sequence[int],
+    nid: int,
+    mode: MigrateMode,
+    held: Sequence[int] = (),
 ) -> int:
     """Move pages *numbers* of *driver* to node *nid*; return how many isolated ones stayed.
 
+    Somebody else has isolated those of *held* before, and puts them back when all is done.
     Raises KernelError ENODEV; ENOMEM with those that moved left moved. It is what compaction does
     to such pages, with the same reason.
     """
     if nid not in machine.memory_nodes:
         raise KernelError("ENODEV", f"node {nid} has no memory")
+    others = [number for number in held if isolate_movable_page(machine, driver, number)]
     isolated = [number for number in numbers if isolate_movable_page(machine, driver, number)]
     try:
         result = migrate_pages(
@@ -37,7 +44,7 @@ def migrate_driver(
             mode=mode,
         )
     finally:
-        for number in isolated:
+        for number in [*isolated, *others]:
             putback_movable_page(machine, driver, number)
     if result.is_enomem:
         raise KernelError("ENOMEM", f"node {nid} is full")

@@ -30,8 +30,9 @@ def test_steps_stand_among_the_tracepoints(shell: Shell, line: str) -> None:
     shown = [row.partition(": ")[2] for row in text.splitlines() if "] ....." in row]
     assert [row for row in shown if not row.startswith("migrate_step: ")] == EVENTS
     numbers = [row.split()[1] for row in shown if row.startswith("migrate_step: ")]
-    assert {"0b", "1", "2", "3", "4", "6", "12", "16", "17", "18"} <= set(numbers)
-    assert "migrate_step: 1 lock the old folio, folio heap+0 on node 0, attempt 1: free" in shown
+    assert {str(n) for n in range(1, 19)} | {"0a", "0b", "4b"} == set(numbers)
+    locks = "1 lock the old folio [folio_lock], folio heap+0 on node 0, attempt 1 (async): free"
+    assert f"migrate_step: {locks}" in shown
 
 
 def test_the_caller_is_named(shell: Shell) -> None:
@@ -138,3 +139,84 @@ def test_run_chrome(steps: Shell) -> None:
     events = json.loads((steps.folder / "out.json").read_text(encoding="utf-8"))["traceEvents"]
     assert {event["pid"] for event in events} == {2}
     assert events[0]["args"] == {"name": "2 mbind"}
+
+
+def told(text: str) -> list[tuple[str, str]]:
+    """The step and the folios of each line of a trace that is about a step."""
+    found = (row.partition("migrate_step: ")[2] for row in text.splitlines())
+    return [(row.split()[0], row.partition(", ")[2].split(" on ")[0]) for row in found if row]
+
+
+ALL = "move_pages a heap+0:24KiB --to 1"
+
+
+def test_folios_that_go_the_same_way_are_one_line(shell: Shell) -> None:
+    steps = told(shell.out(f"{ALL} --steps"))
+    assert set(steps) - {("4b", "folio heap+0")} == {
+        (number, "6 folios heap+0 to heap+5") for number in ["0a", "0b", *map(str, range(1, 19))]
+    }
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        pytest.param("--folio heap+2 --step 4,17", ["4 heap+2", "17 heap+2"], id="a folio"),
+        pytest.param("--first 1 --step 0a,18", ["0a heap+0", "18 heap+0"], id="the first one"),
+        pytest.param("--step 4b", ["4b heap+0"], id="a step"),
+        pytest.param("--failed", [], id="what failed"),
+    ],
+)
+def test_a_part_of_a_trace(shell: Shell, option: str, expected: list[str]) -> None:
+    steps = told(shell.out(f"trace {option} {ALL}"))
+    assert [f"{number} {folio.removeprefix('folio ')}" for number, folio in steps] == expected
+
+
+def test_the_ten_attempts_of_a_page_that_is_held(shell: Shell) -> None:
+    shell.out("task pin a heap+0:4KiB --kind short")
+    rows = shell(f"trace --failed {ONE} -q").stdout.splitlines()
+    assert [row.partition("attempt ")[2] for row in rows if "migrate_step" in row] == [
+        f"{n} ({'async' if n < 4 else 'sync'}): refcount 2, expected 1: backs out with EAGAIN"
+        for n in range(1, 11)
+    ]
+
+
+def test_the_stack_from_the_system_call_to_the_engine(shell: Shell) -> None:
+    functions = [
+        ("migrate_pages (mode=MIGRATE_SYNC, reason=MR_SYSCALL)", "mm/migrate.c"),
+        ("migrate_to_node ()", "mm/mempolicy.c"),
+        ("do_migrate_pages ()", "mm/mempolicy.c"),
+        ("kernel_migrate_pages ()", "mm/mempolicy.c"),
+        ("__x64_sys_migrate_pages ()", "mm/mempolicy.c"),
+        ("do_syscall_64 ()", "arch/x86/entry/common.c"),
+        ("entry_SYSCALL_64 ()", "arch/x86/entry/entry_64.S"),
+    ]
+    text = [f"{called} at {file}" for called, file in functions]
+    with shell.unchanged():
+        lines = shell.out("trace --stack migratepages a 0 1 --dry-run").splitlines()
+    assert lines[:7] == [f"#{i}  {line}" for i, line in enumerate(text)]
+    answer = shell.json("trace --stack migratepages a 0 1")
+    assert answer["stacks"] == [{"calls": 1, "functions": text}]
+    assert "trace" not in answer
+
+
+def test_a_run_tells_stacks_and_parts_too(steps: Shell) -> None:
+    assert "#1  do_mbind () at mm/mempolicy.c" in steps.out("trace --stack run steps.yaml")
+    text = steps.out("trace --step 17 --stack run steps.yaml")
+    assert text.count("migrate_step: 17 unlock both") == 1
+    assert "#0  migrate_pages" in text
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--step 19", "'19' is no step; expected some of 0a, 0b, 1, 2, 3, 4, 4b, 5, 6"),
+        ("--first 0", "0 is not in the range x>=1"),
+    ],
+)
+def test_parts_that_there_are_not(shell: Shell, option: str, message: str) -> None:
+    assert message in " ".join(shell.err(f"trace {option} {ONE}").split())
+
+
+def test_a_folio_that_there_is_not(shell: Shell) -> None:
+    done = shell(f"trace --folio stack+1 {ONE}")
+    assert (done.exit, done.stderr) == (0, "pymigrate: the trace has no folio 'stack+1'\n")

@@ -76,8 +76,8 @@ LAYERS = {
         private writes overlay walk paths truncate files cgroups memory numa system table
     """.split(),
     "pymigrate.cli": """
-        terminal own_folder examples guide helped shim_files host shim common junit render picture
-        call program
+        backtrace terminal own_folder examples guide helped shim_files host shim common junit render
+        picture call program
         bad_pages declared tree_writer main roff commands
     """.split(),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -18,11 +18,16 @@ from pymigrate.mm.base.release import RELEASES
 from pymigrate.mm.state.machine import watching
 from pymigrate.session import scenario_path
 from pymigrate.views.told import balance, cost
+from pymigrate.views.told import stack as stacks
 from pymigrate.views.told import trace as traces
 
 if TYPE_CHECKING:
+    from pymigrate.mm.state.events import Event
+    from pymigrate.mm.state.events import Step as Told
+    from pymigrate.mm.state.machine import Machine
     from pymigrate.scenario.record import Record
     from pymigrate.scenario.spec.runner import Step
+    from pymigrate.views.told.fold import Wanted
 
 PROGRESS_STEPS = 200  # fewer steps are done before a progress bar could be read
 
@@ -38,6 +43,8 @@ class Watched(NamedTuple):
     steps: bool
     chrome: str | None
     times: bool
+    stack: bool
+    wanted: Wanted | None
     is_recorded: bool  # in the form of the recorded cases
 
 
@@ -71,7 +78,8 @@ def command(
     chrome = chrome or given.get("chrome")
     steps = steps or bool(given.get("steps"))
     is_traced = trace or bool(given.get("trace")) or (steps and not chrome)
-    watched = Watched(is_traced, steps, chrome, as_json or verbose, as_json)
+    stack, wanted = bool(given.get("stack")), given.get("wanted")
+    watched = Watched(is_traced, steps, chrome, as_json or verbose, stack, wanted, as_json)
     done: list[Record] = []
     for record in _records(scenario, kernel, watched):
         done.append(record)
@@ -106,17 +114,17 @@ def _records(path: str, kernel: str | None, watched: Watched) -> Iterator[Record
 
             steps = progress(steps, len(scenario.steps))
         for number, step in enumerate(steps, 1):
-            watch = watch_of(watched.trace, watched.steps, watched.chrome, watched.times)
+            watch = watch_of(*watched[:5])
             with watching(machine, watch):
                 record = runner.step(step)
             if watched.chrome:
                 actor = traces.Actor(f"{number} {record['op']}", number, 0)
-                parts.append(traces.Part(actor, watch.events or ()))
-            if "trace" in record and (watched.steps or not watched.is_recorded):
-                tell = traces.all_lines if watched.steps else traces.lines
-                record["trace"] = tell(machine, watch.events or ())
-            if not watched.trace:
-                record.pop("trace", None)
+                events = traces.wanted_of(machine, watch.events or (), watched.wanted)
+                parts.append(traces.Part(actor, events))
+            if "trace" in record:
+                record["trace"] = _traced(machine, watch.events or (), watched)
+                if not (watched.trace or watched.stack):
+                    del record["trace"]
             if time := cost.taken(machine, watch.tally):
                 record["estimated"] = cost.as_json(time)
             yield record
@@ -124,6 +132,19 @@ def _records(path: str, kernel: str | None, watched: Watched) -> Iterator[Record
             write_chrome(machine, watched.chrome, parts)
     except ScenarioError as error:
         raise ScenarioError(error.message, error.path or path, error.line, error.column) from None
+
+
+def _traced(machine: Machine, events: Sequence[Event | Told], watched: Watched) -> list[str]:
+    """What a record has of its step's trace."""
+    found = stacks.format_stacks(events).splitlines() if watched.stack else []
+    if not watched.trace:
+        return found
+    kept = traces.wanted_of(machine, events, watched.wanted)
+    if watched.steps:
+        return found + (traces.all_lines if watched.is_recorded else traces.folded_lines)(
+            machine, kept
+        )
+    return found + (traces.recorded_lines if watched.is_recorded else traces.lines)(machine, kept)
 
 
 def _line(number: int, record: Record) -> str:

@@ -30,7 +30,7 @@ class FrameFlag:
     HUGETLB = 256
     PARTIALLY_MAPPED = 512  # a large folio of which a part was unmapped: it waits to be split
     LOCKED = 2048  # somebody works on the folio, see busy.py
-    LOCKED_BUFFER = 4096  # or on a buffer of it
+    LOCKED_BUFFER = 4096  # or on a buffer of it, or somebody looks it up in its index
     MOVABLE = 8192  # a driver's page, on no LRU list
     CLEARED = 16384  # one that its driver has given up
     ISOLATED = 1 << 16  # such a page that a migration has taken (PG_isolated)
@@ -276,6 +276,7 @@ class Busy(Enum):
     WRITEBACK = "writeback"
     BUFFER = "buffer"  # a buffer of it is locked
     BUFFER_REF = "buffer-ref"  # somebody uses a buffer of it
+    LOOKUP = "lookup"  # looked up in its index, and referenced, each time that it was copied
 
 
 class FolioWork(NamedTuple):

@@ -28,7 +28,7 @@ from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
 from pymigrate.mm.state.events import MigrateMode, MigrateReason, mode_text
 from pymigrate.mm.state.machine import Machine, telling
 from pymigrate.mm.state.task import Task
-from pymigrate.mm.state.trace import call_event
+from pymigrate.mm.state.trace import call_event, stack_event
 
 ASYNC_PASSES, SYNC_PASSES = 3, 7  # NR_MAX_MIGRATE_ASYNC_RETRY, NR_MAX_MIGRATE_SYNC_RETRY
 _ENOMEM = -1
@@ -71,6 +71,7 @@ def migrate_pages(
     call = _Call(machine, caller, where, reason, mode, room)
     if machine.busy and call.has_room(queue):
         check_waits(machine, queue, mode)
+    stack_event(machine, mode, reason)
     call_event(machine, "mm_migrate_pages_start", mode_text(mode, reason))
     # What it has in hand must stay where it is.
     scope = machine.scope._replace(memalloc=True, off_lru=_off_lru(machine, queue))

@@ -23,7 +23,7 @@ from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.base.why import Why
 from pymigrate.mm.engine.migrate_bulk import Moves
-from pymigrate.mm.engine.migrate_ops import holder, refusal, try_to_have
+from pymigrate.mm.engine.migrate_ops import holder, refusal, try_to_freeze, try_to_have
 from pymigrate.mm.engine.movable_ops import migrate_movable_page, moved_frame
 from pymigrate.mm.engine.progress import Progress
 from pymigrate.mm.engine.room import AS_IT_IS, Room
@@ -95,6 +95,7 @@ class FolioMover:
     def unmap(self, work: Work, mode: MigrateMode) -> Outcome:
         """Find a destination and unmap the folio. Mirrors migrate_folio_unmap()."""
         folio = folio_of(self.machine, work.pfn)
+        work.mode = mode
         if folio.is_anon and not folio.mapcount and not folio.is_held:
             self.progress.freed(work)
             update_folio(self.machine, work.pfn, lambda _: self._freed)
@@ -133,6 +134,7 @@ class FolioMover:
 
     def move(self, work: Work, mode: MigrateMode) -> Outcome:
         """Let an unmapped folio be at its destination. Mirrors migrate_folio_move()."""
+        work.mode = mode
         if work.is_movable:
             return self._move_drivers_page(work)
         folio = folio_of(self.machine, work.pfn)
@@ -146,6 +148,11 @@ class FolioMover:
             self.progress.refused(work, folio, verdict.errno)
             work.back_out(verdict.why)
             return Outcome.AGAIN if verdict.errno == "EAGAIN" else Outcome.FAILED
+        verdict = try_to_freeze(self.machine, folio, mode)
+        if verdict.errno:
+            self.progress.looked_up(work, folio)
+            work.back_out(verdict.why)
+            return Outcome.AGAIN
         end(self.machine, work.pfn)
         self._replace(work, folio_of(self.machine, work.pfn))
         self.progress.moved(work, folio)
@@ -155,7 +162,7 @@ class FolioMover:
         """Let the driver move its page; one that it has given up is freed, with success."""
         frame = folio_of(self.machine, work.pfn).frame
         errno = migrate_movable_page(self.machine, work.page, work.pfn, work.dst)
-        self.progress.driver_answered(work, errno)
+        self.progress.driver_answered(work, errno, is_given_up=not is_movable(frame))
         if errno:
             work.back_out(Why.DRIVER)
             return Outcome.AGAIN if errno == "EAGAIN" else Outcome.FAILED
@@ -202,6 +209,7 @@ class FolioMover:
         if work.entries:
             self.progress.remapped(work, folio_of(self.machine, work.pfn))
             mapped_again(self.machine, folio_of(self.machine, work.pfn))
+        self.progress.woken(work)
         work.entries = []
         if work.is_hugetlb:
             give_back(self.machine, work.dst, work.is_temporary)

@@ -69,6 +69,7 @@ _WAITS = {
     MigrateMode.SYNC_LIGHT: (Busy.LOCKED, Busy.BUFFER),
     MigrateMode.SYNC: (Busy.LOCKED, Busy.BUFFER, Busy.READING, Busy.WRITEBACK),
 }
+_WHY = {Busy.BUFFER_REF: Why.IN_USE, Busy.LOOKUP: Why.HELD}
 ANON = MigrateOps(Method.SIMPLE)  # without an address space, or with that of the swap cache
 
 
@@ -85,6 +86,11 @@ def ops_of(machine: Machine, folio: Folio) -> MigrateOps:
     if folio.is_anon or folio.frame.owner not in machine.spaces:
         return ANON
     return OPS[machine.spaces[folio.frame.owner].fs]
+
+
+def is_indexed(folio: Folio) -> bool:
+    """Whether it is found in an index: that of a file, or of the swap cache."""
+    return not folio.is_anon or bool(folio.flags & FrameFlag.SWAPCACHE)
 
 
 def surely_moves(machine: Machine, frame: Frame) -> bool:
@@ -142,6 +148,14 @@ def try_to_have(machine: Machine, pfn: int, kind: Busy, mode: MigrateMode) -> Ve
     return verdict
 
 
+def try_to_freeze(machine: Machine, folio: Folio, mode: MigrateMode) -> Verdict:
+    """Try to freeze the references of *folio* in its index, if it is in one.
+
+    A lookup may have taken one since they were counted. Mirrors __folio_migrate_mapping().
+    """
+    return try_to_have(machine, folio.pfn, Busy.LOOKUP, mode) if is_indexed(folio) else GOES_ON
+
+
 def holder(folio: Folio) -> Why | None:
     """What holds *folio* besides its entries, and its cache."""
     if folio.pins:
@@ -157,6 +171,9 @@ def obstacle(machine: Machine, folio: Folio, mode: MigrateMode = MigrateMode.SYN
             return verdict.why
     verdict = _judge(machine, folio, mode)
     why = holder(folio) or (verdict.why if verdict.lasts else None)
+    if why is None and is_indexed(folio):
+        verdict = _judge_work(machine, folio.pfn, Busy.LOOKUP, mode)
+        why = verdict.why if verdict.lasts else None
     return why or (None if is_found(machine, folio, folio.frame.owner) else Why.MAPPED)
 
 
@@ -174,7 +191,7 @@ def _judge_work(machine: Machine, pfn: int, kind: Busy, mode: MigrateMode) -> Ve
     then = partial(wait_for, machine, pfn, kind, waits)
     if waits and not is_endless:
         return Verdict(then=then)
-    why = Why.IN_USE if kind == Busy.BUFFER_REF else Why.WORKED_ON
+    why = _WHY.get(kind, Why.WORKED_ON)
     return Verdict("EAGAIN", why, is_endless, then)
 
 

@@ -13,8 +13,10 @@ from pymigrate.mm.base.memmap import Frame, FrameFlag, is_movable, looks_movable
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.frames.frames import frame_of, update_folio, update_frames
+from pymigrate.mm.state.events import Name, Step
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Called, Driver
+from pymigrate.mm.state.trace import step_event
 
 AGAIN = "EAGAIN"
 
@@ -43,19 +45,35 @@ def isolate_movable_page(machine: Machine, driver: Driver, number: int) -> bool:
     pfn = driver.pages[number]
     if pfn < 0:
         return False
-    frame = frame_of(machine, pfn)
-    if not looks_movable(frame) or frame.flags & FrameFlag.LOCKED or not is_movable(frame):
-        return False
-    if frame.flags & FrameFlag.ISOLATED:
+    if why := _skipped(frame_of(machine, pfn)):
+        _tell(machine, driver, number, f"{why}: skipped")
         return False
     answer = _isolate(driver)
     _note(machine, Called("isolate_page", number, "false" if answer == "false" else "true"))
     if answer == "false":
+        _tell(machine, driver, number, "isolate_page() says false: skipped")
         return False
     update_frames(machine, [(pfn, 1)], lambda f: f.with_flags(FrameFlag.ISOLATED))
     if answer == "free":
         clear_movable(machine, pfn)
     return True
+
+
+def _skipped(frame: Frame) -> str:
+    """Why the driver is not even asked for a page; "" if it is."""
+    if not looks_movable(frame):
+        return "__PageMovable() says no, without the lock"
+    if frame.flags & FrameFlag.LOCKED:
+        return "its lock is not free"
+    if not is_movable(frame):
+        return "PageMovable() says no, under the lock"
+    return "PG_isolated is set, another CPU has it" if frame.flags & FrameFlag.ISOLATED else ""
+
+
+def _tell(machine: Machine, driver: Driver, number: int, found: str) -> None:
+    """Note that a page is not isolated, if somebody wants to see the steps."""
+    about = Name(number, owner=driver.driver_id), driver.pages[number], 1, 1
+    step_event(machine, Step("0a", "isolate", found, "", *about, "isolate_movable_page"))
 
 
 def queue_of(machine: Machine, driver: Driver, numbers: Iterable[int]) -> list[Slice]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pymigrate.mm.base.memmap import Busy, Folio, FrameFlag, nid_of
-from pymigrate.mm.engine.migrate_ops import expected_refs, ops_of, refcount
+from pymigrate.mm.engine.migrate_ops import expected_refs, is_indexed, ops_of, refcount
 from pymigrate.mm.engine.work import Work
 from pymigrate.mm.frames.frames import folio_of
 from pymigrate.mm.spaces.rmap import mapped_runs
@@ -11,30 +11,41 @@ from pymigrate.mm.state.cost import Tally
 from pymigrate.mm.state.events import MigrateMode, Name, Step
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.trace import REMOVE, entry_events, pid_of, step_event
+from pymigrate.units import counted
 
-# The steps as the kernel's documentation numbers them, with those before and between its own.
+# The steps as the kernel's documentation numbers them, with those before and between its own, and
+# the function of 6.12 that does each. Its step 15 ends a writeback that was queued meanwhile.
 STEPS = {
-    "0a": "take off the LRU",
-    "0b": "choose the destination",
-    "1": "lock the old folio",
-    "2": "writeback done",
-    "3": "lock the new folio",
-    "4": "migration entries",
-    "4b": "flush the TLB",
-    "5": "lock the index",
-    "6": "count the references",
-    "8": "prepare the new folio",
-    "9": "index entry",
-    "10": "references move",
-    "11": "unlock the index",
-    "12": "copy the contents",
-    "13": "copy the flags",
-    "14": "clear the old flags",
-    "15": "start queued writeback",
-    "16": "real entries again",
-    "17": "unlock both",
-    "18": "new folio to the LRU",
+    "0a": ("take off the LRU", "folio_isolate_lru"),
+    "0b": ("choose the destination", "get_new_folio"),
+    "1": ("lock the old folio", "folio_lock"),
+    "2": ("writeback done", "folio_wait_writeback"),
+    "3": ("lock the new folio", "folio_trylock"),
+    "4": ("migration entries", "try_to_migrate"),
+    "4b": ("flush the TLB", "try_to_unmap_flush"),
+    "5": ("lock the index", "xas_lock_irq"),
+    "6": ("count the references", "folio_ref_count"),
+    "7": ("check the index entry", "folio_ref_freeze"),
+    "8": ("prepare the new folio", "__folio_migrate_mapping"),
+    "9": ("index entry", "xas_store"),
+    "10": ("references move", "folio_ref_unfreeze"),
+    "11": ("unlock the index", "xas_unlock"),
+    "12": ("copy the contents", "folio_mc_copy"),
+    "13": ("copy the flags", "folio_migrate_flags"),
+    "14": ("clear the old flags", "folio_migrate_flags"),
+    "15": ("start queued writeback", "folio_end_writeback"),
+    "16": ("real entries again", "remove_migration_ptes"),
+    "17": ("unlock both", "folio_unlock"),
+    "18": ("new folio to the LRU", "folio_add_lru"),
 }
+# What else is told at a step, and the function that does it.
+_ISOLATE = ("isolate", "isolate_movable_page")
+_ENTRY_WAIT = ("fault on a migration entry", "migration_entry_wait")
+_LOOK_UP = ("lookup in the index", "filemap_get_entry")
+_SLEEP = ("lookup in the index", "folio_lock")
+_WAKE = ("wake who waits", "folio_unlock")
+_MIGRATE_PAGE = ("the driver moves it", "migrate_page")
+_NO_INDEX = "skipped: anonymous, in no index"
 _LOCKED = {Busy.LOCKED: "locked", Busy.READING: "locked, a read in flight"}
 _COPIED = {  # the flags that step 13 names
     FrameFlag.DIRTY: "dirty",
@@ -59,9 +70,11 @@ class Progress:
         if work.attempt > 1:
             return
         if work.is_movable:
-            self._step(work, "0a", "isolated by the driver", name="isolate")
-        else:
-            self._step(work, "0a", "isolated")
+            self._step(work, "0a", "isolated by the driver, PG_isolated set", what=_ISOLATE)
+        elif self.machine.watch.steps:
+            folio = folio_of(self.machine, work.pfn)
+            count = refcount(self.machine, folio) + folio.mapcount
+            self._step(work, "0a", f"isolated, refcount {count - 1} to {count}")
 
     def no_memory(self, work: Work) -> None:
         """There is no destination."""
@@ -98,7 +111,7 @@ class Progress:
 
     def unmapped(self, work: Work) -> None:
         """Its entries are migration entries."""
-        runs = f"{len(work.entries)} runs of entries, mapcount 0"
+        runs = f"{counted(len(work.entries), 'run')} of entries, mapcount 0"
         self._step(work, "4", "none: a driver's page" if work.is_movable else runs)
 
     def flushed(self, works: list[Work], mode: MigrateMode) -> None:
@@ -107,14 +120,23 @@ class Progress:
             return
         if self.machine.watch.tally is not None:
             self._count_flushes(self.machine.watch.tally, works, mode)
-        self._step(works[0], "4b", f"once for {len(works)} folios")
+        self._step(works[0], "4b", f"once for {counted(len(works), 'folio')}")
 
     def awaited(self, work: Work) -> None:
-        """A process has met one of its migration entries."""
+        """A process has met one of its migration entries, or will look it up in its index."""
         other = self.machine.scope.meanwhile
         assert other is not None, "it is what waits"
-        found = f"process {other.pid} waits"
-        self._step(work, "4", found, name="fault on a migration entry")
+        work.waiter = other.pid
+        if not other.looks_up:
+            found = f"process {other.pid} waits, asleep on the folio's lock"
+            self._step(work, "4", found, what=_ENTRY_WAIT)
+
+    def woken(self, work: Work) -> None:
+        """Its lock is free again; who has waited for that goes on."""
+        if work.waiter:
+            found = f"process {work.waiter} is woken, and faults again"
+            self._step(work, "17", found, what=_WAKE)
+            work.waiter = 0
 
     def held(self, work: Work, folio: Folio) -> None:
         """It has more references than it should."""
@@ -130,13 +152,25 @@ class Progress:
     def moved(self, work: Work, folio: Folio) -> None:
         """It is at its destination, and mapped again; the steps come in the order of 6.12."""
         self._count_references(work, folio)
-        self._step(work, "12", f"{folio.nr} pages")
+        self._step(work, "12", counted(folio.nr, "page"))
         if self.machine.watch.steps:
             self._tell_index(work, folio)
         self._step(work, "18", "added")
         self.remapped(work, folio)
-        self._step(work, "16", f"{len(work.entries)} runs of entries")
+        self._step(work, "16", f"{counted(len(work.entries), 'run')} of entries")
         self._step(work, "17", "unlocked")
+        self.woken(work)
+
+    def looked_up(self, work: Work, folio: Folio) -> None:
+        """Somebody has got a reference from its index since they were counted."""
+        self._count_references(work, folio)
+        self._step(work, "12", counted(folio.nr, "page"))
+        self._step(work, "5", "locked")
+        if self.machine.watch.steps:
+            expected = expected_refs(self.machine, folio)
+            found = f"refcount {expected + 1}, expected {expected}: a lookup holds one"
+            self._step(work, "7", found, "EAGAIN")
+        self._in_vain()
 
     def remapped(self, work: Work, folio: Folio) -> None:
         """Its migration entries are real ones again, there or where it was."""
@@ -144,9 +178,12 @@ class Progress:
             for mm, run in work.entries:
                 entry_events(self.machine, REMOVE, mm, [run], folio)
 
-    def driver_answered(self, work: Work, errno: str) -> None:
-        """Its driver has moved it, or answered *errno*."""
-        self._step(work, "12", "the driver's migrate call", errno)
+    def driver_answered(self, work: Work, errno: str, is_given_up: bool) -> None:
+        """Its driver has moved it, or answered *errno*; or had given it up, and was not asked."""
+        found = "0: the old page is cleared, the new one is marked as movable"
+        if is_given_up:
+            found = "not asked: it has cleared the page"
+        self._step(work, "12", errno or found, errno, _MIGRATE_PAGE)
         if errno:
             self._in_vain()
         elif self.machine.watch.tally is not None:
@@ -163,28 +200,48 @@ class Progress:
             self._step(work, "6", f"refcount {count}, expected {expected}", failed)
 
     def _tell_index(self, work: Work, folio: Folio) -> None:
-        has_index = not folio.is_anon or bool(folio.flags & FrameFlag.SWAPCACHE)
-        if has_index:
-            self._step(work, "5", "locked")
-        self._step(work, "6", "frozen")
-        self._step(work, "8", "index, mapping")
-        if has_index:
+        if is_indexed(folio):
             nr = folio.nr if folio.is_anon else 1
-            self._step(work, "9", f"{nr} entries name the new folio")
-            self._step(work, "10", f"{folio.nr} to the new folio")
+            self._step(work, "5", "locked")
+            self._step(work, "7", f"frozen at {expected_refs(self.machine, folio)}")
+            self._wait_for_index(work, _LOOK_UP, "spins, for the count is frozen")
+            self._step(work, "8", "index, mapping")
+            self._step(work, "9", f"{counted(nr, 'slot')} of it for the new folio")
+            self._step(work, "10", f"{folio.nr} from the old folio to the new one")
             self._step(work, "11", "unlocked")
+            self._wait_for_index(work, _SLEEP, "finds the new folio, and sleeps on its lock")
+        else:
+            for number in ("5", "7"):
+                self._step(work, number, _NO_INDEX)
+            self._step(work, "8", "index, mapping")
+            for number in ("9", "10", "11"):
+                self._step(work, number, _NO_INDEX)
         flags = [name for flag, name in _COPIED.items() if folio.flags & flag]
         self._step(work, "13", ", ".join(flags) or "none")
         self._step(work, "14", "cleared")
         self._step(work, "15", "none")
 
-    def _step(self, work: Work, number: str, found: str, failed: str = "", name: str = "") -> None:
+    def _wait_for_index(self, work: Work, what: tuple[str, str], does: str) -> None:
+        other = self.machine.scope.meanwhile
+        if work.waiter and other is not None and other.looks_up:
+            number = "7" if what is _LOOK_UP else "11"
+            self._step(work, number, f"process {work.waiter} {does}", what=what)
+
+    def _step(
+        self,
+        work: Work,
+        number: str,
+        found: str,
+        failed: str = "",
+        what: tuple[str, str] | None = None,
+    ) -> None:
         if not self.machine.watch.steps:
             return
         if work.name is None:
             work.name = self._name(work)
-        what = work.name, work.pfn, work.nr, work.attempt
-        step_event(self.machine, Step(number, name or STEPS[number], found, failed, *what))
+        name, function = what or STEPS[number]
+        about = work.name, work.pfn, work.nr, work.attempt
+        step_event(self.machine, Step(number, name, found, failed, *about, function, work.mode))
 
     def _name(self, work: Work) -> Name:
         """What the folio is told of as: anonymous memory by the first process that maps it.

@@ -8,7 +8,7 @@ from pymigrate.mm.base.memmap import FrameFlag, looks_movable
 from pymigrate.mm.base.why import Why
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.spaces.rmap import Mapped
-from pymigrate.mm.state.events import Name
+from pymigrate.mm.state.events import MigrateMode, Name
 from pymigrate.mm.state.machine import Machine
 
 
@@ -29,6 +29,8 @@ class Work:
     attempt: int = 1  # which one goes on, of both phases: it ends where the engine backs out
     why: Why | None = None  # the last attempt failed
     name: Name | None = None  # what it is told of as, once it was
+    waiter: int = 0  # the process that waits for it
+    mode: MigrateMode | None = None  # of the attempt that goes on
 
     @property
     def nr(self) -> int:
@@ -81,19 +83,27 @@ def works_of(parts: list[Slice]) -> list[Work]:
 def wait_on(machine: Machine, unmapped: list[Work]) -> Work | None:
     """Let an access to one of the *unmapped* folios come now; it waits: migration_entry_wait().
 
-    The folio that it waits for, if it does.
+    Who does not map the page yet looks it up in its index, and waits for the folio's lock. The
+    folio that it waits for, if it does.
     """
     other = machine.scope.meanwhile
     if other is None or other.waited:
         return None
     task = machine.tasks.get(other.pid)
-    run = task.mm.page_table.at(other.page) if task else None
+    if task is None:
+        return None
+    page = other.page
+    run = task.mm.page_table.at(page)
+    looks_up = run is None
+    if looks_up and (vma := task.mm.find_vma(page)) and vma.space in machine.spaces:
+        page = vma.index(page)
+        run = machine.spaces[vma.space].pages.at(page)
     if run is None or not run.lanes:
         return None
-    pfn = run.pfn(other.page)
+    pfn = run.pfn(page)
     for work in unmapped:
         if work.entries and work.pfn <= pfn < work.pfn + work.nr:
-            other.waited = True
+            other.waited, other.looks_up = True, looks_up
             return work
     return None
 

@@ -1,4 +1,4 @@
-"""Folios that something works on: locks, writeback, reads in flight, buffers in use.
+"""Folios that something works on: locks, writeback, reads in flight, buffers in use, lookups.
 
 Work ends by itself after so many attempts to get hold of the folio, or never. A caller that may
 wait finds it ended.
@@ -17,6 +17,7 @@ _FLAGS = {
     Busy.WRITEBACK: FrameFlag.WRITEBACK,
     Busy.BUFFER: FrameFlag.PRIVATE | FrameFlag.LOCKED_BUFFER,
     Busy.BUFFER_REF: FrameFlag.PRIVATE | FrameFlag.LOCKED_BUFFER,
+    Busy.LOOKUP: FrameFlag.LOCKED_BUFFER,
 }
 
 

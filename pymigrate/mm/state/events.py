@@ -42,6 +42,7 @@ class Event(NamedTuple):
     text: str
     page: int | None = None
     pid: int = 0  # the process in whose page table the entry stands; 0: of none
+    pfn: int | None = None  # of the folio that the entry maps
 
 
 class Name(NamedTuple):
@@ -58,7 +59,7 @@ class Step(NamedTuple):
     They stand among the events if `Watch.steps` is set.
     """
 
-    number: str  # "1" to "18", "0a", "0b", "4b": section "the 18 documented steps"
+    number: str  # "1" to "18", "0a", "0b", "4b", as STEPS of progress.py has them
     name: str  # what is done: "lock the old page"
     found: str  # what it found: "refcount 2, expected 1"
     failed: str  # "" if the migration goes on, else what comes of it: "EAGAIN"
@@ -66,3 +67,5 @@ class Step(NamedTuple):
     pfn: int
     nr: int  # its base pages
     attempt: int  # of this folio in this call, from 1: one ends where the engine backs out
+    function: str = ""  # the kernel's, which does it
+    mode: MigrateMode | None = None  # in which this attempt is made

@@ -5,6 +5,7 @@ Both are set for a while only, by telling() and watching() of machine.py, and le
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from pymigrate.mm.base.runs import Extent, RunMap
@@ -36,6 +37,7 @@ class Watch(NamedTuple):
     driver_calls: list[Called] | None = None  # what drivers were asked
     left: list[Stay] | None = None  # frames that a system call has left, and why
     dropped: dict[int, int] | None = None  # node -> base pages of page cache that gave way
+    stack: Callable[[], str] | None = None  # the functions that have called, the innermost first
 
 
 OUTERMOST, UNWATCHED = Scope(), Watch()

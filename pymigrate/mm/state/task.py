@@ -181,4 +181,5 @@ class Meanwhile:
     make: Callable[..., None]  # makes it, given the machine and itself
     is_made: bool = False
     waited: bool = False  # for the page was unmapped
+    looks_up: bool = False  # it waits for what it has found in a file's index, not at an entry
     signal: str | None = None  # that it got

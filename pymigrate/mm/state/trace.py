@@ -6,11 +6,12 @@ from collections.abc import Iterable
 
 from pymigrate.mm.base.memmap import Folio, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
-from pymigrate.mm.state.events import Event, Step
+from pymigrate.mm.state.events import Event, MigrateMode, MigrateReason, Step
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
 
 SET, REMOVE = "set_migration", "remove_migration"
+STACK = "stack"  # an event whose text is a mode, a reason, and functions, the innermost first
 
 
 def step_event(machine: Machine, step: Step) -> None:
@@ -23,6 +24,12 @@ def call_event(machine: Machine, name: str, text: str) -> None:
     """Note an event of a whole call."""
     if machine.watch.events is not None:
         machine.watch.events.append(Event(name, text))
+
+
+def stack_event(machine: Machine, mode: MigrateMode, reason: MigrateReason) -> None:
+    """Note through which functions the engine was called, if somebody wants to see that."""
+    if machine.watch.stack is not None:
+        call_event(machine, STACK, f"{mode.name} {reason.name} {machine.watch.stack()}")
 
 
 def pid_of(machine: Machine, mm: Mm) -> int:
@@ -44,11 +51,12 @@ def entry_events(machine: Machine, kind: str, mm: Mm, runs: Iterable[PteRun], fo
         value = _value(run.flags) if kind == SET else ""
         for entry in run.entries():
             if entry.order and not is_hugetlb:
-                events.append(Event(f"{kind}_pmd", value and f"pmd={value}", entry.start, pid))
+                text = value and f"pmd={value}"
+                events.append(Event(f"{kind}_pmd", text, entry.start, pid, folio.pfn))
                 continue
             order = folio.order if kind == SET or entry.lanes[0] == folio.pfn else 0
             text = f"pte={value} order={order}" if kind == SET else f"order={order}"
-            events.append(Event(f"{kind}_pte", text, entry.start, pid))
+            events.append(Event(f"{kind}_pte", text, entry.start, pid, folio.pfn))
 
 
 def _value(flags: int) -> str:

@@ -13,8 +13,10 @@ from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.state.events import Event, Name, Step
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Region
+from pymigrate.mm.state.trace import STACK
 from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.pages.regions import object_name, region_finder
+from pymigrate.views.told.fold import FLUSH, Told, Wanted, fold, select
 
 START, END = "mm_migrate_pages_start", "mm_migrate_pages"
 
@@ -54,30 +56,41 @@ def lines(machine: Machine, events: Iterable[Event | Step]) -> list[str]:
 def all_lines(machine: Machine, events: Iterable[Event | Step]) -> list[str]:
     """A line for each event and for each step of a folio, compaction's own among them."""
     names = _Names(machine)
-    return [
-        _short(event, names.place) + _whose(event)
-        if isinstance(event, Event)
-        else _step(event, names)
-        for event in events
-    ]
+    return [_told(Told(event, i, event), names, names.place) for i, event in enumerate(events)]
+
+
+def folded_lines(machine: Machine, events: Sequence[Event | Step]) -> list[str]:
+    """The same, a line for all neighbours that go the same way."""
+    names = _Names(machine)
+    return [_told(told, names, names.place) for told in fold(events, names.folio)]
+
+
+def wanted_of(
+    machine: Machine, events: Sequence[Event | Step], wanted: Wanted | None
+) -> list[Event | Step]:
+    """Those of the events that are wanted, without stacks."""
+    kept = [event for event in events if event.name != STACK]
+    return select(kept, wanted, _Names(machine).folio) if wanted else kept
 
 
 def format_ftrace(machine: Machine, part: Part) -> str:
     """The events as the file trace of tracefs shows them, with the steps of each folio.
 
-    To an event of a page table the process is added that it belongs to.
+    To an event of a page table the process is added that it belongs to. With steps, neighbours that
+    go the same way are one line, whose time is the first one's.
     """
     names = _Names(machine)
     comm, pid, cpu = part.actor
     head = f"{comm[:15]:>16}-{pid:<7} [{cpu:03}] ....."
-    out = []
-    for i, event in enumerate(part.events):
-        if isinstance(event, Step):
-            text = _step(event, names)
-        else:
-            text = _short(event, _address) + _whose(event)
-        out.append(f"{head} {i // 1000000:5}.{i % 1000000:06}: {text}\n")
-    return "".join(out)
+    if any(isinstance(event, Step) for event in part.events):
+        told = fold(part.events, names.folio)
+    else:
+        told = [Told(event, i, event) for i, event in enumerate(part.events)]
+    return "".join(
+        f"{head} {each.number // 1000000:5}.{each.number % 1000000:06}:"
+        f" {_told(each, names, _address)}\n"
+        for each in told
+    )
 
 
 def as_json(machine: Machine, part: Part) -> list[dict[str, object]]:
@@ -136,10 +149,12 @@ def _facts(event: Event | Step, names: _Names) -> dict[str, object]:
         return {
             "step": event.number,
             "name": event.name,
+            "function": event.function or None,
             "folio": names.folio(event.folio),
             "node": nid_of(event.pfn),
             "pages": event.nr,
             "attempt": event.attempt,
+            "mode": None if event.mode is None else event.mode.name.lower(),
             "found": event.found,
             "failed": event.failed or None,
         }
@@ -161,13 +176,33 @@ def _whose(event: Event) -> str:
     return "" if event.page is None else f" pid={event.pid}"
 
 
-def _step(step: Step, names: _Names) -> str:
+def _told(told: Told, names: _Names, place: Callable[[int, int], str]) -> str:
+    """What happened, to one folio or to several."""
+    if isinstance(told.event, Step) and isinstance(told.last, Step):
+        return _step(told.event, told, names.folio(told.event.folio), names.folio(told.last.folio))
+    assert isinstance(told.event, Event)
+    assert isinstance(told.last, Event)
+    if told.nr > 1 and told.event.page is not None and told.last.page is not None:
+        event, last = told.event, place(told.last.page, told.last.pid)
+        text = _short(event, lambda page, pid: f"{place(page, pid)} to {last}")
+        return f"{text}{_whose(event)}: {told.nr} entries"
+    return _short(told.event, place) + _whose(told.event)
+
+
+def _step(step: Step, told: Told, first: str, last: str) -> str:
     size = f" ({step.nr} pages)" if step.nr > 1 else ""
-    found = f": {step.found}" if step.found else ""
+    which, found = f"folio {first}{size}", step.found
+    if told.nr > 1:
+        each = f" ({step.nr} pages each)" if step.nr > 1 else ""
+        which = f"{told.nr} folios {first} to {last}{each}"
+    if step.number == FLUSH and told.batches > 1:
+        which, found = f"folios from {first}", f"once for each of {told.batches} batches"
+    function = f" [{step.function}]" if step.function else ""
     failed = f": backs out with {step.failed}" if step.failed else ""
+    mode = "" if step.mode is None else f" ({step.mode.name.lower()})"
     return (
-        f"migrate_step: {step.number} {step.name}, folio {names.folio(step.folio)}{size}"
-        f" on node {nid_of(step.pfn)}, attempt {step.attempt}{found}{failed}"
+        f"migrate_step: {step.number} {step.name}{function}, {which} on node {nid_of(step.pfn)},"
+        f" attempt {step.attempt}{mode}{f': {found}' if found else ''}{failed}"
     )
 
 

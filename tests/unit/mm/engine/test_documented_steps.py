@@ -4,9 +4,12 @@ import pytest
 
 from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.memmap import Busy, FrameFlag
+from pymigrate.mm.base.why import Why
 from pymigrate.mm.engine.migrate import migrate_pages
+from pymigrate.mm.engine.migrate_ops import obstacle
 from pymigrate.mm.engine.queue_folios import Queue, Walk
 from pymigrate.mm.frames.busy import begin
+from pymigrate.mm.frames.frames import folio_of
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.state.events import MigrateMode, MigrateReason, Step
 from pymigrate.mm.state.machine import Machine
@@ -30,6 +33,10 @@ from tests.conftest import (
 from tests.unit.mm.conftest import frame_at
 
 ASYNC, SYNC = MigrateMode.ASYNC, MigrateMode.SYNC
+
+
+ALL_STEPS = "0a 0b 1 2 3 4 4b 6 12 5 7 8 9 10 11 13 14 15 18 16 17"
+NO_INDEX = "skipped: anonymous, in no index"
 
 
 def page_of(machine: Machine, task: Task, fs: str = "", write: bool = True) -> int:
@@ -61,17 +68,18 @@ def found(machine: Machine, task: Task, number: str, mode: MigrateMode = SYNC) -
 @pytest.mark.parametrize(
     ("fs", "numbers"),
     [
-        pytest.param("", "0a 0b 1 2 3 4 4b 6 12 6 8 13 14 15 18 16 17", id="anonymous: no index"),
-        pytest.param(
-            "tmpfs", "0a 0b 1 2 3 4 4b 6 12 5 6 8 9 10 11 13 14 15 18 16 17", id="a file's: all"
-        ),
+        pytest.param("", ALL_STEPS, id="anonymous: no index"),
+        pytest.param("tmpfs", ALL_STEPS, id="a file's: all"),
     ],
 )
 def test_a_page_goes_through_the_steps_in_the_order_of_6_12(
     machine: Machine, task: Task, fs: str, numbers: str
 ) -> None:
     page_of(machine, task, fs)
-    assert [step.number for step in steps(machine, task)] == numbers.split()
+    told = steps(machine, task)
+    assert [step.number for step in told] == numbers.split()
+    skipped = [step.number for step in told if step.found == NO_INDEX]
+    assert skipped == ([] if fs else ["5", "7", "9", "10", "11"])
 
 
 def test_step_0a_takes_the_folio_off_the_lru_once(machine: Machine, task: Task) -> None:
@@ -106,9 +114,15 @@ def test_step_2_wants_writeback_done(machine: Machine, task: Task) -> None:
         pytest.param("0b", "", True, ["node 1"], id="0b: chooses the destination"),
         pytest.param("3", "", True, ["free"], id="3: locks the new folio, which is never busy"),
         pytest.param("5", "xfs", False, ["locked"], id="5: locks the index of what has one"),
-        pytest.param("7", "tmpfs", True, [], id="7: is gone"),
+        pytest.param("7", "tmpfs", True, ["frozen at 2"], id="7: nobody looks it up any more"),
         pytest.param("8", "", True, ["index, mapping"], id="8: prepares the new folio"),
-        pytest.param("10", "tmpfs", True, ["1 to the new folio"], id="10: moves the references"),
+        pytest.param(
+            "10",
+            "tmpfs",
+            True,
+            ["1 from the old folio to the new one"],
+            id="10: moves the references",
+        ),
         pytest.param("11", "tmpfs", True, ["unlocked"], id="11: unlocks the index"),
         pytest.param("14", "", True, ["cleared"], id="14: clears the old flags"),
         pytest.param("15", "", True, ["none"], id="15: starts queued writeback"),
@@ -140,9 +154,31 @@ def test_step_6_counts_the_references(machine: Machine, task: Task) -> None:
     assert found(machine, task, "6") == ["refcount 3, expected 2 EAGAIN"] * 10
 
 
+def test_step_7_fails_while_a_lookup_has_a_reference(machine: Machine, task: Task) -> None:
+    begin(machine, pfn_at(task, page_of(machine, task, "tmpfs")), Busy.LOOKUP, 4)
+    again = "refcount 3, expected 2: a lookup holds one EAGAIN"
+    assert found(machine, task, "7") == [again] * 4 + ["frozen at 2"]
+    told = [step for step in machine.watch.events or [] if isinstance(step, Step)]
+    assert [step.mode for step in told if step.number == "7"] == [ASYNC] * 3 + [SYNC] * 2
+    assert not machine.busy
+
+
+def test_step_7_keeps_who_is_looked_up_for_ever(machine: Machine, task: Task) -> None:
+    begin(machine, pfn_at(task, page_of(machine, task, "tmpfs")), Busy.LOOKUP)
+    assert len(found(machine, task, "7")) == 10
+    assert obstacle(machine, folio_of(machine, next(iter(machine.busy)))) == Why.HELD
+
+
+def test_nobody_looks_an_anonymous_page_up(machine: Machine, task: Task) -> None:
+    addr = page_of(machine, task)
+    begin(machine, pfn_at(task, addr), Busy.LOOKUP)
+    assert found(machine, task, "7") == [NO_INDEX]
+    assert nodes_of(machine, task, addr, "4KiB") == [[1, 1]]
+
+
 def test_step_9_lets_the_index_name_the_new_folio(machine: Machine, task: Task) -> None:
     addr = page_of(machine, task, "tmpfs")
-    assert found(machine, task, "9") == ["1 entries name the new folio"]
+    assert found(machine, task, "9") == ["1 slot of it for the new folio"]
     assert [run.lanes[0] >> 32 for s in machine.spaces.values() for run in s.pages.runs] == [1]
     assert nodes_of(machine, task, addr, "4KiB") == [[1, 1]]
 
@@ -175,4 +211,4 @@ def test_the_piece_of_a_split_that_nobody_holds_is_freed(machine: Machine, task:
     addr = touched(machine, task, "2MiB")
     madvise(machine, task, addr, PAGE, Madv.DONTNEED)
     isolated = found(machine, task, "0a")
-    assert isolated == ["isolated"] * 511 + ["nobody else holds it: freed"]
+    assert isolated == ["isolated, refcount 1 to 2"] * 511 + ["nobody else holds it: freed"]

@@ -3,13 +3,23 @@
 import pytest
 
 from pymigrate.mm.faults.memory import finish
+from pymigrate.mm.state.events import Step
 from pymigrate.mm.state.machine import Machine, telling
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Meanwhile, Task
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.migrate import migrate_pages
-from pymigrate.syscalls.process import fork
-from tests.conftest import PAGE, flags_at, hold, nodes_of, touched
+from pymigrate.syscalls.process import fork, touch
+from tests.conftest import (
+    PAGE,
+    flags_at,
+    hold,
+    mapped,
+    new_file,
+    new_task,
+    nodes_of,
+    touched,
+)
 from tests.property.invariants import check
 
 
@@ -31,10 +41,34 @@ def test_an_access_to_what_is_unmapped_waits_until_it_has_moved(
     machine.watch = Watch([], steps=True)
     other = moving(machine, task, addr // PAGE + 1, who.pid)
     assert (other.waited, other.is_made, other.signal) == (True, True, None)
-    found = [event for event in machine.watch.events or [] if "migration entry" in event.name]
-    assert [event.found for event in found] == [f"process {who.pid} waits"]
+    told = [event.found for event in machine.watch.events or [] if isinstance(event, Step)]
+    assert [found for found in told if "process" in found] == [
+        f"process {who.pid} waits, asleep on the folio's lock",
+        f"process {who.pid} is woken, and faults again",
+    ]
     node = 0 if is_child else 1  # the child's copy is on its own node
     assert nodes_of(machine, who, addr + PAGE, "4KiB") == [[1, node]]
+
+
+def test_who_looks_it_up_in_the_index_spins_then_sleeps_then_is_woken(
+    machine: Machine, task: Task
+) -> None:
+    space = new_file(machine, "4KiB", "tmpfs")
+    addr = mapped(machine, task, "4KiB", space=space, is_shared=True)
+    touch(machine, task, addr, PAGE)
+    other_task = new_task(machine, "b")
+    there = mapped(machine, other_task, "4KiB", space=space, is_shared=True)
+    task.caps = None
+    machine.watch = Watch([], steps=True)
+    other = moving(machine, task, there // PAGE, other_task.pid)
+    assert (other.waited, other.looks_up, other.is_made) == (True, True, True)
+    told = [event for event in machine.watch.events or [] if isinstance(event, Step)]
+    assert [(step.number, step.found) for step in told if "process" in step.found] == [
+        ("7", f"process {other_task.pid} spins, for the count is frozen"),
+        ("11", f"process {other_task.pid} finds the new folio, and sleeps on its lock"),
+        ("17", f"process {other_task.pid} is woken, and faults again"),
+    ]
+    assert nodes_of(machine, other_task, there, "4KiB") == [[1, 1]]
 
 
 def test_an_access_to_something_else_does_not_wait(machine: Machine, task: Task) -> None:

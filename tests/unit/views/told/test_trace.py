@@ -113,10 +113,12 @@ def test_json(machine: Machine) -> None:
     assert step == {
         "step": "6",
         "name": "count the references",
+        "function": None,
         "folio": "heap+2",
         "node": 0,
         "pages": 1,
         "attempt": 4,
+        "mode": None,
         "found": "refcount 3, expected 2",
         "failed": "EAGAIN",
     }
