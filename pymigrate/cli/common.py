@@ -14,6 +14,7 @@ import click
 from pymigrate.arguments import ModeAndNodes, parse_mode
 from pymigrate.arguments import find_task as find_task
 from pymigrate.arguments import shorten as shorten
+from pymigrate.cli.help import complete
 from pymigrate.cli.helped import CommonOption
 from pymigrate.errors import KernelError, PymigrateError
 from pymigrate.mm.state.machine import Machine
@@ -125,7 +126,7 @@ def _options(changes: bool, json: bool, calls: bool, leaves: bool, strict: bool)
     options = [
         _option(
             "--scenario",
-            type=click.Path(),
+            shell_complete=complete.scenarios,
             metavar="FILE",
             help="The scenario: a file, or one's name.",
         ),

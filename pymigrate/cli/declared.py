@@ -24,6 +24,7 @@ from pymigrate.cli.common import (
     shorten,
     with_options,
 )
+from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command, Group
 from pymigrate.errors import KernelError
 from pymigrate.interface import declare
@@ -85,7 +86,12 @@ def command_of(words: str) -> click.Command:
     decorated = with_options(options)(decorated)
     usage = " ".join(_usage(argument) for argument in _placed(call))
     if usage:
-        decorated = click.argument("given_words", nargs=-1, metavar=usage)(decorated)
+        decorated = click.argument(
+            "given_words",
+            nargs=-1,
+            metavar=usage,
+            shell_complete=complete.words_of(_placed(call)),
+        )(decorated)
     name = words.rpartition(" ")[2]
     text = f"{call.text}\n\n{call.more}" if call.more else call.text
     return click.command(name, cls=Command, help=text)(decorated)
@@ -114,10 +120,12 @@ def _options(argument: Argument) -> list[Callable[[Any], Any]]:
             click.option(f"--{word.replace('_', '-')}", word, is_flag=True, help=_FLAGS[word])
             for word, _ in kind.words
         ]
-    how: dict[str, Any] = {"default": argument.default, "help": text}
+    how: dict[str, Any] = {"help": text, "shell_complete": complete.of_argument(argument)}
     if argument.default is declare.REQUIRED:
-        how = {"required": True, "help": text}
-    elif argument.default not in (None, False, (), declare.ITSELF):
+        how["required"] = True
+    else:
+        how["default"] = argument.default
+    if argument.default not in (None, declare.REQUIRED, False, (), declare.ITSELF):
         how["show_default"] = True
     if kind.name == "flag":
         if argument.off:

@@ -209,10 +209,16 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(ENVIRONMENT.items()))
 
 
+def _scenarios(ctx: click.Context, param: click.Parameter, word: str) -> list[CompletionItem]:
+    from pymigrate.cli.help.complete import scenarios
+
+    return scenarios(ctx, param, word)
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--scenario",
-    type=click.Path(),
+    shell_complete=_scenarios,
     metavar="FILE",
     help="The scenario (default: $PYMIGRATE_SCENARIO).",
 )

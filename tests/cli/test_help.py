@@ -2,8 +2,8 @@
 
 import pytest
 
-from pymigrate.cli import guide
 from pymigrate.cli.examples import EXAMPLES, GUIDES, guide_of
+from pymigrate.cli.help import guide
 from pymigrate.cli.main import commands
 from tests.cli.conftest import GROUPS, Outcome, Shell
 from tests.cli.readme import DOCS
@@ -122,6 +122,6 @@ def test_help_needs_a_terminal_for_the_pager(
 ) -> None:
     paged: list[str] = []
     monkeypatch.setattr("click.echo_via_pager", paged.append)
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr("pymigrate.cli.commands.help._is_terminal", lambda: True)
     assert unbooted.out("help check") == ""
     assert paged[0].startswith("\x1b[1mChecking")

@@ -76,9 +76,8 @@ LAYERS = {
         private writes overlay walk paths truncate files cgroups memory numa system table
     """.split(),
     "pymigrate.cli": """
-        backtrace terminal own_folder examples guide helped shim_files host shim common junit render
-        picture call program
-        bad_pages declared tree_writer main roff commands
+        backtrace terminal own_folder examples help helped shim_files host shim common junit render
+        picture call program bad_pages declared tree_writer main roff commands
     """.split(),
 }
 MAX_MODULES = 20  # in a folder, but for that of the commands

@@ -7,12 +7,13 @@ from itertools import islice
 import click
 
 from pymigrate.cli.common import Options, common_options, find_task
+from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
 from pymigrate.views.told import accesses
 
 
 @click.command(cls=Command)
-@click.argument("pid", required=False)
+@click.argument("pid", required=False, shell_complete=complete.tasks)
 @click.option("--log", is_flag=True, help="Print the remote pages as ADDRESS NODE, hottest first.")
 @click.option(
     "--top", type=click.IntRange(min=1), metavar="N", help="With --log: print at most N pages."

@@ -5,13 +5,16 @@ from __future__ import annotations
 import click
 
 from pymigrate.cli.common import Options, common_options
+from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
 from pymigrate.session import boot
 from pymigrate.units import PAGE_SIZE, counted, format_size
 
 
 @click.command(cls=Command)
-@click.argument("scenario_file", metavar="[SCENARIO]", required=False)
+@click.argument(
+    "scenario_file", metavar="[SCENARIO]", required=False, shell_complete=complete.scenarios
+)
 @click.option("--run", "runs_steps", is_flag=True, help="Run the scenario's steps too.")
 @common_options()
 def command(options: Options, scenario_file: str | None, runs_steps: bool) -> None:

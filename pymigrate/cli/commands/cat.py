@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pymigrate.cli.common import Options, common_options
+from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
 from pymigrate.errors import KernelError
 from pymigrate.views.entries import Dir, read
@@ -12,7 +13,9 @@ from pymigrate.views.tree import tree
 
 
 @click.command(cls=Command)
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.argument(
+    "paths", metavar="PATH...", nargs=-1, required=True, shell_complete=complete.tree_paths
+)
 @common_options(json=False)
 def command(options: Options, paths: tuple[str, ...]) -> int:
     """Print files of the machine's /proc and /sys, as root reads them.

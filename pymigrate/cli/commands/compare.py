@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pymigrate.cli.common import print_json, say
+from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
 from pymigrate.reading import read_file
 from pymigrate.session import scenario_path
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("scenario", metavar="SCENARIO")
+@click.argument("scenario", metavar="SCENARIO", shell_complete=complete.scenarios)
 @click.option(
     "--policy", "policies", multiple=True, metavar="TASK=POLICY", help="Vary a task's mempolicy."
 )

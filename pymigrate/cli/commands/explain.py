@@ -6,6 +6,7 @@ import click
 
 from pymigrate.cli.call import find_range
 from pymigrate.cli.common import Options, common_options, find_task, print_json
+from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
 from pymigrate.mm.state.machine import Machine
 from pymigrate.syscalls.checks import checked_range
@@ -14,9 +15,20 @@ from pymigrate.views.why.reasons import REASONS
 
 
 @click.command(cls=Command)
-@click.argument("pid", required=False)
-@click.argument("place", metavar="[ADDR|REGION[+OFFSET[:LENGTH]]]", required=False)
-@click.option("--to", type=int, metavar="NODE", help="The node to move to (default: any other).")
+@click.argument("pid", required=False, shell_complete=complete.tasks)
+@click.argument(
+    "place",
+    metavar="[ADDR|REGION[+OFFSET[:LENGTH]]]",
+    required=False,
+    shell_complete=complete.places,
+)
+@click.option(
+    "--to",
+    type=int,
+    metavar="NODE",
+    shell_complete=complete.nodes,
+    help="The node to move to (default: any other).",
+)
 @click.option("--last", is_flag=True, help="Say why pages of the last command stayed.")
 @common_options(calls=True)
 def command(

@@ -6,6 +6,7 @@ import click
 
 from pymigrate.cli.call import find_range, system_call
 from pymigrate.cli.common import Options, common_options, find_task
+from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
 from pymigrate.mm.state.policy import mode_with_flags
 from pymigrate.syscalls import mempolicy
@@ -20,8 +21,10 @@ from pymigrate.uapi import (
 
 
 @click.command("get_mempolicy", cls=Command)
-@click.argument("pid")
-@click.argument("place", metavar="[ADDR|REGION[+OFFSET]]", required=False)
+@click.argument("pid", shell_complete=complete.tasks)
+@click.argument(
+    "place", metavar="[ADDR|REGION[+OFFSET]]", required=False, shell_complete=complete.places
+)
 @click.option("--node", is_flag=True, help="The node of the page; or the next to interleave to.")
 @click.option("--mems-allowed", is_flag=True, help="The nodes that the cpuset allows.")
 @common_options(changes=True, calls=True)

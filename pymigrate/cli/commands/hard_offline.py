@@ -6,13 +6,16 @@ import click
 
 from pymigrate.cli.bad_pages import ADDRESS, offline
 from pymigrate.cli.common import Options, common_options
+from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
 from pymigrate.syscalls.memory_failure import HARD
 
 
 @click.command(cls=Command)
-@click.argument("pid", required=False)
-@click.argument("place", metavar="ADDR|REGION[+OFFSET[:LENGTH]]", required=False)
+@click.argument("pid", required=False, shell_complete=complete.tasks)
+@click.argument(
+    "place", metavar="ADDR|REGION[+OFFSET[:LENGTH]]", required=False, shell_complete=complete.places
+)
 @click.option("--address", type=ADDRESS, help="The page at this physical address instead.")
 @common_options(changes=True, calls=True)
 def command(options: Options, pid: str | None, place: str | None, address: int | None) -> None:

@@ -9,7 +9,8 @@ from difflib import get_close_matches
 import click
 
 from pymigrate.cli.common import shorten
-from pymigrate.cli.guide import as_text, guides, title_of
+from pymigrate.cli.help import complete
+from pymigrate.cli.help.guide import as_text, guides, title_of
 from pymigrate.cli.helped import Command
 from pymigrate.cli.main import commands
 
@@ -17,7 +18,7 @@ _WIDEST = 100  # lines that are longer are hard to read
 
 
 @click.command(cls=Command)
-@click.argument("topic", required=False)
+@click.argument("topic", required=False, shell_complete=complete.topics)
 @click.pass_context
 def command(ctx: click.Context, topic: str | None) -> None:
     """Show a guide, or the help of a command; without TOPIC, list the guides.
@@ -53,10 +54,14 @@ def _show_list(titles: dict[str, str]) -> None:
 
 
 def _show(text: str) -> None:
-    if sys.stdout.isatty():
+    if _is_terminal():
         click.echo_via_pager(text)
     else:
         click.echo(click.unstyle(text), nl=False)
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 def _width() -> int:

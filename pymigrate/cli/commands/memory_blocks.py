@@ -9,6 +9,7 @@ import click
 
 from pymigrate.cli.call import Call, system_call
 from pymigrate.cli.common import NUMBERS, Options, common_options
+from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
@@ -23,7 +24,9 @@ def blocks_command(name: str, change: Change, text: str) -> click.Command:
     """The command that makes *change*, and tells what became of each block; or lists all."""
 
     @click.command(name, cls=Command, help=text)
-    @click.argument("node", type=click.IntRange(min=0), required=False)
+    @click.argument(
+        "node", type=click.IntRange(min=0), required=False, shell_complete=complete.nodes
+    )
     @click.option("--blocks", type=NUMBERS, help="Only these memory blocks, as in 2-3,7.")
     @common_options(changes=True, calls=True)
     def command(options: Options, node: int | None, blocks: list[int] | None) -> None:

@@ -6,6 +6,7 @@ import click
 
 from pymigrate.cli.call import access_of, meanwhile_option, system_call
 from pymigrate.cli.common import Options, common_options, find_task, print_json
+from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
 from pymigrate.interface import noted
 from pymigrate.mm.state.machine import Machine
@@ -16,9 +17,9 @@ from pymigrate.views.why import stayed
 
 
 @click.command(cls=Command)
-@click.argument("pid")
-@click.argument("from_nodes")
-@click.argument("to_nodes")
+@click.argument("pid", shell_complete=complete.tasks)
+@click.argument("from_nodes", shell_complete=complete.nodes)
+@click.argument("to_nodes", shell_complete=complete.nodes)
 @meanwhile_option()
 @common_options(changes=True, calls=True, leaves=True, strict=True)
 def command(

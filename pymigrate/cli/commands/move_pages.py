@@ -16,6 +16,7 @@ from pymigrate.cli.common import (
     parse_number,
     shorten,
 )
+from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
 from pymigrate.errors import ERRNO, KernelError
 from pymigrate.interface import noted
@@ -39,9 +40,17 @@ MAX_PAGES = 1 << 24
 
 
 @click.command("move_pages", cls=Command)
-@click.argument("pid")
-@click.argument("pages", nargs=-1, metavar="[ADDR|REGION[+OFFSET[:LENGTH]]]...")
-@click.option("--to", type=int, metavar="NODE", help="The node to move the pages to.")
+@click.argument("pid", shell_complete=complete.tasks)
+@click.argument(
+    "pages", nargs=-1, metavar="[ADDR|REGION[+OFFSET[:LENGTH]]]...", shell_complete=complete.places
+)
+@click.option(
+    "--to",
+    type=int,
+    metavar="NODE",
+    shell_complete=complete.nodes,
+    help="The node to move the pages to.",
+)
 @click.option("--move-all", is_flag=True, help="Move shared pages too (needs CAP_SYS_NICE).")
 @click.option("--query", is_flag=True, help="Ask where the pages are; move nothing.")
 @click.option(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from pymigrate.cli.common import Options, common_options, find_task
+from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
 from pymigrate.views.proc import numa_maps
 
 
 @click.command(cls=Command)
-@click.argument("pid")
+@click.argument("pid", shell_complete=complete.tasks)
 @common_options(calls=True)
 def command(options: Options, pid: str) -> None:
     """Print /proc/PID/numa_maps: the policy and the pages of each mapping, by node.

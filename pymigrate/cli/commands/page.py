@@ -6,6 +6,7 @@ import click
 
 from pymigrate.cli.call import find_range
 from pymigrate.cli.common import Options, common_options, find_task
+from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
 from pymigrate.errors import KernelError
 from pymigrate.units import PAGE_SHIFT
@@ -13,8 +14,8 @@ from pymigrate.views.why import page
 
 
 @click.command(cls=Command)
-@click.argument("pid")
-@click.argument("place", metavar="ADDR|REGION[+OFFSET]")
+@click.argument("pid", shell_complete=complete.tasks)
+@click.argument("place", metavar="ADDR|REGION[+OFFSET]", shell_complete=complete.places)
 @common_options()
 def command(options: Options, pid: str, place: str) -> None:
     """Show everything about one page of process PID.

@@ -6,14 +6,15 @@ import click
 
 from pymigrate.cli.call import find_range
 from pymigrate.cli.common import Options, common_options, find_task, print_json
+from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
 from pymigrate.units import PAGE_SHIFT, page_range
 from pymigrate.views.pages import placement
 
 
 @click.command(cls=Command)
-@click.argument("pid")
-@click.argument("place", metavar="ADDR|REGION[+OFFSET[:LENGTH]]")
+@click.argument("pid", shell_complete=complete.tasks)
+@click.argument("place", metavar="ADDR|REGION[+OFFSET[:LENGTH]]", shell_complete=complete.places)
 @common_options()
 def command(options: Options, pid: str, place: str) -> None:
     """Print the node of each page of a range, run by run.

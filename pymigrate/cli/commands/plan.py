@@ -8,6 +8,7 @@ import click
 
 from pymigrate.arguments import parse_mode
 from pymigrate.cli.common import Options, common_options, find_task
+from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
 from pymigrate.cli.picture import changed, text_of
 from pymigrate.mm.state.machine import Machine
@@ -23,13 +24,28 @@ from pymigrate.views.pictures import change
 
 
 @click.command(cls=Command)
-@click.argument("pid", required=False)
-@click.option("--to", metavar="NODES", help="The nodes to move to.")
+@click.argument("pid", required=False, shell_complete=complete.tasks)
+@click.option("--to", metavar="NODES", shell_complete=complete.nodes, help="The nodes to move to.")
 @click.option(
-    "--from", "source", metavar="NODES", help="The nodes to move from (default: all others)."
+    "--from",
+    "source",
+    metavar="NODES",
+    shell_complete=complete.nodes,
+    help="The nodes to move from (default: all others).",
 )
-@click.option("--mbind", "policy", metavar="POLICY:NODES", help="Give all memory of PID a policy.")
-@click.option("--cpuset", metavar="NAME", help="Give a cpuset, not a process, the nodes --to.")
+@click.option(
+    "--mbind",
+    "policy",
+    metavar="POLICY:NODES",
+    shell_complete=complete.policies,
+    help="Give all memory of PID a policy.",
+)
+@click.option(
+    "--cpuset",
+    metavar="NAME",
+    shell_complete=complete.cpusets,
+    help="Give a cpuset, not a process, the nodes --to.",
+)
 @click.option("--offline", type=int, metavar="NODE", help="Take this node's memory offline.")
 @click.option("--balance", is_flag=True, help="Move each page to where `access:` uses it.")
 @click.option("--max-pause", metavar="TIME", help="Cut it into calls that take at most TIME: 20ms.")

@@ -12,6 +12,7 @@ import click
 
 from pymigrate.cli.call import watch_of, write_chrome
 from pymigrate.cli.common import say, trace_options, with_options, write_text
+from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
 from pymigrate.errors import ScenarioError
 from pymigrate.mm.base.release import RELEASES
@@ -49,7 +50,7 @@ class Watched(NamedTuple):
 
 
 @click.command(cls=Command)
-@click.argument("scenario", metavar="SCENARIO")
+@click.argument("scenario", metavar="SCENARIO", shell_complete=complete.scenarios)
 @click.option("--json", "as_json", is_flag=True, help="Print the records as a JSON array.")
 @click.option("-v", "--verbose", is_flag=True, help="Estimate the time of each migration.")
 @click.option(

@@ -14,6 +14,7 @@ from pymigrate.cli.common import (
     print_json,
     shorten,
 )
+from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
 from pymigrate.cli.picture import echo
 from pymigrate.views.pictures import show, zone_picture
@@ -22,7 +23,7 @@ JSON_CELLS = 64
 
 
 @click.command(cls=Command)
-@click.argument("pid", required=False)
+@click.argument("pid", required=False, shell_complete=complete.tasks)
 @click.option(
     "--zone", metavar="NODE[:ZONE]", help="Draw the pageblocks of a node's zones instead."
 )

@@ -6,12 +6,13 @@ import click
 
 from pymigrate.cli.call import system_call
 from pymigrate.cli.common import Options, common_options
+from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
 from pymigrate.syscalls import sysctl
 
 
 @click.command(cls=Command)
-@click.argument("setting", metavar="NAME[=VALUE]", required=False)
+@click.argument("setting", metavar="NAME[=VALUE]", required=False, shell_complete=complete.settings)
 @common_options(changes=True, calls=True)
 def command(options: Options, setting: str | None) -> None:
     """Print or change a setting of the kernel; without NAME, print all.

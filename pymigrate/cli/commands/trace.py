@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pymigrate.cli.common import trace_options, with_options
+from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ _PROGRAMS = "is a program and prints what the real one does; expected a system c
 @click.option("--step", metavar="N,...", help="Only these steps, by the document's numbers.")
 @click.option("--failed", is_flag=True, help="Only the steps at which a folio backed out.")
 @click.option("--first", type=click.IntRange(min=1), metavar="N", help="Only the first N folios.")
-@click.argument("name", metavar="COMMAND")
-@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@click.argument("name", metavar="COMMAND", shell_complete=complete.commands)
+@click.argument("args", nargs=-1, type=click.UNPROCESSED, shell_complete=complete.arguments)
 @click.pass_context
 def command(
     ctx: click.Context,

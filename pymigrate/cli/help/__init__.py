@@ -1,0 +1,1 @@
+"""What leads a user on: the guides, and what a shell completes."""
