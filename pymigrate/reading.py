@@ -30,8 +30,10 @@ def inflate(content: bytes, limit: int = MAX_RECORD) -> bytes:
         plain = unpacker.decompress(content, limit)
     except zlib.error as error:
         raise ValueError(str(error)) from None
-    if not unpacker.eof or unpacker.unused_data:
-        raise ValueError(
-            f"larger than {limit >> 20}MiB" if len(plain) == limit else "its end is missing"
-        )
+    if len(plain) == limit and not unpacker.eof and unpacker.unconsumed_tail:
+        raise ValueError(f"larger than {limit >> 20}MiB")
+    if not unpacker.eof:
+        raise ValueError("its end is missing")
+    if unpacker.unused_data:
+        raise ValueError("something follows its end")
     return plain

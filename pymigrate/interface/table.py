@@ -107,7 +107,12 @@ _MEMORY = (
             _AT._replace(kind=kind.TOUCHED),
             Argument("write", kind.FLAG, "write rather than read", True, off="read"),
             Argument("stride", kind.STRIDE, "the distance between accesses", PAGE_SIZE),
-            Argument("seconds", kind.seconds(10**9), "keep accessing it for this long", None),
+            Argument(
+                "seconds",
+                kind.seconds(3600),
+                "keep accessing it for this long, at most an hour",
+                None,
+            ),
         ),
         "interface.memory.touch",
         "task touch",

@@ -10,6 +10,7 @@ from functools import lru_cache
 from itertools import accumulate, chain
 from typing import Any, NamedTuple
 
+from pymigrate.errors import StoreError
 from pymigrate.mm.base.memmap import Frame, FrameRun
 from pymigrate.mm.base.pageblock import BlockRun, MigrateType
 from pymigrate.mm.base.pte import PteRun
@@ -17,6 +18,7 @@ from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.state.address_space import PolicyRun
 from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.nodemask import Nodemask
+from pymigrate.reading import MAX_RECORD, inflate
 from pymigrate.uapi import MPOL
 
 
@@ -110,7 +112,7 @@ def _encode_policies(runs: list[PolicyRun]) -> bytes:
 
 def _decode_policies(blob: bytes) -> list[PolicyRun]:
     runs = []
-    for line in _inflate(blob).decode().splitlines():
+    for line in inflate(blob).decode().splitlines():
         start, nr, text = line.split(maxsplit=2)
         runs.append(PolicyRun(int(start), int(nr), policy_of(text)))
     return runs
@@ -161,7 +163,7 @@ def _read_spans(words: array[int]) -> tuple[int, Iterable[int], array[int]]:
 
 
 def pack(numbers: Iterable[int]) -> bytes:
-    """64-bit words, compressed.
+    """64-bit words, compressed. Raises StoreError for more than unpack() reads.
 
     The lowest bytes of all words come first, then the next ones: the high bytes of frames are
     much alike, so that this takes two thirds of the room and of the time.
@@ -170,12 +172,14 @@ def pack(numbers: Iterable[int]) -> bytes:
     if sys.byteorder == "big":
         words.byteswap()
     data = words.tobytes()
+    if len(data) > MAX_RECORD:
+        raise StoreError("the machine has grown too large to be kept")
     return zlib.compress(b"".join([data[i::8] for i in range(8)]), 1)
 
 
 def unpack(blob: bytes) -> array[int]:
     """The words that pack() compressed. Raises ValueError for other bytes."""
-    planes = _inflate(blob)
+    planes = inflate(blob)
     data, nr = bytearray(len(planes)), len(planes) // 8
     for i in range(8):
         data[i::8] = planes[i * nr : (i + 1) * nr]
@@ -184,13 +188,6 @@ def unpack(blob: bytes) -> array[int]:
     if sys.byteorder == "big":
         words.byteswap()
     return words
-
-
-def _inflate(blob: bytes) -> bytes:
-    try:
-        return zlib.decompress(blob)
-    except zlib.error as error:
-        raise ValueError(str(error)) from None
 
 
 def _check(is_well: bool) -> None:

@@ -7,12 +7,13 @@ is a blob, see KINDS.
 from __future__ import annotations
 
 from typing import Any
+from zlib import crc32
 
 from pymigrate.errors import StoreError
 from pymigrate.mm.base.runs import RunMap
 from pymigrate.mm.state.machine import Machine
 from pymigrate.store.blobs import KINDS
-from pymigrate.store.table import MapKey, Maps, Rows
+from pymigrate.store.table import MapKey, Maps, Row, Rows
 from pymigrate.store.tables import TABLES
 
 # What reading raises where something else stands than was once written.
@@ -26,9 +27,24 @@ class DamagedError(StoreError):
         super().__init__("is damaged; `pymigrate boot` starts afresh", path)
 
 
-def stored_map(kind: str, blob: bytes, path: str = "") -> RunMap[Any]:  # runs of the kind's type
-    """The run map of a blob, which is decoded when it is first looked at."""
-    return RunMap(load=lambda: decode_runs(kind, blob, path))
+def stored_map(
+    kind: str, blob: bytes, path: str = "", known: tuple[int, int] | None = None
+) -> RunMap[Any]:  # runs of the kind's type
+    """The run map of a blob, which is decoded when it is first looked at.
+
+    *known* is whose it is, and the sum that sum_of_blob() gave.
+    """
+    return RunMap(load=lambda: decode_runs(kind, blob, path, known))
+
+
+def sum_of_blob(kind: str, owner: int, blob: bytes) -> int:
+    """A checksum of a blob, and of what it is."""
+    return crc32(blob, crc32(f"{kind} {owner}".encode()))
+
+
+def sum_of_rows(rows: list[Row]) -> int:
+    """A checksum of rows as they are read, and of their order."""
+    return crc32(repr(rows).encode("utf-8", "surrogatepass"))
 
 
 def rows_of(machine: Machine) -> Rows:
@@ -71,9 +87,13 @@ def encode_runs(kind: str, runs: list[Any]) -> bytes:  # runs of the kind's type
     return blob
 
 
-def decode_runs(kind: str, blob: bytes, path: str = "") -> list[Any]:  # runs of the kind's type
-    """The runs of a blob. Raises DamagedError, which names *path*."""
+def decode_runs(
+    kind: str, blob: bytes, path: str = "", known: tuple[int, int] | None = None
+) -> list[Any]:  # runs of the kind's type
+    """The runs of a blob. Raises DamagedError, which names *path*; see stored_map()."""
     try:
+        if known and sum_of_blob(kind, known[0], blob) != known[1]:
+            raise DamagedError(path)
         runs: list[Any] = KINDS[kind].read(blob)
         return runs
     except MISFITS:

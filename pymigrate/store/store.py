@@ -18,13 +18,20 @@ from pymigrate.store.codec import (
     maps_of,
     rows_of,
     stored_map,
+    sum_of_blob,
+    sum_of_rows,
 )
 from pymigrate.store.table import MapKey, Row, Rows
 from pymigrate.store.tables import TABLES
 
 T = TypeVar("T")
 APPLICATION_ID = 0x4E4D4947  # "NMIG", in the header of the file
-SCHEMA_VERSION = 15  # to be raised with every change of codec.TABLES or of a blob
+SCHEMA_VERSION = 16  # to be raised with every change of codec.TABLES or of a blob
+# A view or a virtual table may never end, and a trigger act on its own.
+_STRANGE = """
+    SELECT 1 FROM sqlite_master
+    WHERE type NOT IN ('table', 'index') OR sql LIKE 'CREATE VIRTUAL%' LIMIT 1
+"""
 _MAGIC = b"SQLite format 3\0"
 _ANOTHER = "is not a state file of pymigrate; name another file, or remove it"
 _BLANK = "holds no machine; `pymigrate boot` makes one"
@@ -100,7 +107,8 @@ class Store:
         """From what the machine was booted; None if there is none."""
         if self._is_blank():
             return None
-        rows = self._run(f"SELECT {', '.join(Boot._fields)} FROM meta")
+        rows = self._rows_of_meta()
+        self._check_sums({"meta": rows})
         try:
             return _boot_of(rows)
         except MISFITS:
@@ -120,14 +128,13 @@ class Store:
         """The machine; its run maps are decoded when they are first looked at."""
         if self._is_blank():
             raise StoreError(_BLANK, self.path)
-        rows = {
-            name: self._run(f"SELECT {_columns(name)} FROM {name} ORDER BY rowid")
-            for name in TABLES
-        }
+        rows = {name: self._rows_of(name) for name in TABLES}
+        kept = self._run("SELECT kind, owner, sum, data FROM run_map")
         maps: dict[MapKey, RunMap[Any]] = {  # runs of the kind's type
-            (kind, owner): stored_map(kind, data, self.path)
-            for kind, owner, data in self._run("SELECT kind, owner, data FROM run_map")
+            (kind, owner): stored_map(kind, data, self.path, (owner, sum_))
+            for kind, owner, sum_, data in kept
         }
+        self._check_sums({"run_map": sorted((row[:2] for row in kept), key=repr), **rows})
         try:
             machine = machine_of(rows, maps)
         except MISFITS:
@@ -146,10 +153,14 @@ class Store:
         self._run(f"PRAGMA application_id = {APPLICATION_ID}")
         self._run(f"PRAGMA user_version = {SCHEMA_VERSION}")
         self._run(f"CREATE TABLE meta ({', '.join(Boot._fields)})")
-        self._run("CREATE TABLE run_map (kind, owner, data, PRIMARY KEY (kind, owner))")
+        self._run("CREATE TABLE sums (name PRIMARY KEY, sum) WITHOUT ROWID")
+        self._run("CREATE TABLE run_map (kind, owner, sum, data, PRIMARY KEY (kind, owner))")
         for name in TABLES:
             self._run(f"CREATE TABLE {name} ({_columns(name)})")
         self._run("INSERT INTO meta VALUES (?, ?, ?, ?)", _boot_row(boot))
+        self._put_sum("meta", self._rows_of_meta())
+        for name in (*TABLES, "run_map"):
+            self._put_sum(name, [])
         self._write(machine, _Known({name: [] for name in TABLES}, {}))
 
     def commit(self) -> None:
@@ -189,15 +200,34 @@ class Store:
                 self._run(f"DELETE FROM {name}")
                 marks = ", ".join("?" * len(TABLES[name].columns))
                 self._run_many(f"INSERT INTO {name} VALUES ({marks})", new)
+                self._put_sum(name, self._rows_of(name))
         self._run_many(
             "DELETE FROM run_map WHERE kind = ? AND owner = ?", known.maps.keys() - maps.keys()
         )
         for (kind, owner), runs in maps.items():
             if runs.changed or known.maps.get((kind, owner)) is not runs:
                 blob = encode_runs(kind, runs.runs)
-                self._run("INSERT OR REPLACE INTO run_map VALUES (?, ?, ?)", (kind, owner, blob))
+                row = (kind, owner, sum_of_blob(kind, owner, blob), blob)
+                self._run("INSERT OR REPLACE INTO run_map VALUES (?, ?, ?, ?)", row)
                 runs.changed = False
+        if maps.keys() != known.maps.keys():
+            self._put_sum("run_map", sorted(maps, key=repr))
         self._known = _Known(rows, maps)
+
+    def _rows_of(self, name: str) -> list[Row]:
+        return self._run(f"SELECT {_columns(name)} FROM {name} ORDER BY rowid")
+
+    def _rows_of_meta(self) -> list[Row]:
+        return self._run(f"SELECT {', '.join(Boot._fields)} FROM meta")
+
+    def _put_sum(self, name: str, rows: list[Row]) -> None:
+        self._run("INSERT OR REPLACE INTO sums VALUES (?, ?)", (name, sum_of_rows(rows)))
+
+    def _check_sums(self, read: Rows) -> None:
+        """Refuse rows, by their tables, that are not those that were written last."""
+        sums: dict[str, int] = dict(self._run("SELECT name, sum FROM sums"))
+        if any(sums.get(name) != sum_of_rows(rows) for name, rows in read.items()):
+            raise DamagedError(self.path)
 
     def _drop_tables(self) -> None:
         for (name,) in self._run("SELECT name FROM sqlite_master WHERE type = 'table'"):
@@ -208,6 +238,8 @@ class Store:
         [(application,)] = self._run("PRAGMA application_id")
         if application != APPLICATION_ID and not self._is_blank():
             raise StoreError(_ANOTHER, self.path)
+        if self._run(_STRANGE) and not self.anew:
+            raise DamagedError(self.path)
         [(version,)] = self._run("PRAGMA user_version")
         if self.anew or application != APPLICATION_ID or version == SCHEMA_VERSION:
             return

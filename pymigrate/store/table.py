@@ -47,6 +47,11 @@ class Table:
         self.columns = [*keys.split(), *self.fields]
         codecs = codecs or {}
         self._coded = [(i, codecs[name]) for i, name in enumerate(self.columns) if name in codecs]
+        self._typed = [
+            (i, _types_of(make, name))
+            for i, name in enumerate(self.columns)
+            if name in self.fields and name not in codecs
+        ]
 
     # Both ways go by whole columns, which is quickest: an address space may have many VMAs.
 
@@ -73,6 +78,9 @@ class Table:
         if not rows:
             return iter(())
         columns = list(zip(*rows, strict=True))
+        for i, types in self._typed:
+            if not types.issuperset(map(type, columns[i])):
+                raise ValueError(f"a column {self.columns[i]} is of another type")
         for i, codec in self._coded:
             columns[i] = tuple(map(codec.read, columns[i]))
         known = dict(zip(self.columns, columns, strict=True))
@@ -91,6 +99,21 @@ class Table:
         if field.default_factory is MISSING:
             return (field.default,) * nr
         return tuple(field.default_factory() for _ in range(nr))
+
+
+def _types_of(make: type[Any], name: str) -> frozenset[type]:
+    """What SQLite may give for a field that is kept as it is: an int, a text, ..."""
+    written = make.__annotations__[name]  # a text, or what NamedTuple makes of one
+    text = getattr(written, "__forward_arg__", None) or getattr(written, "__name__", written)
+    return frozenset().union(*(_TYPES[part] for part in str(text).split(" | ")))
+
+
+_TYPES: dict[str, set[type]] = {
+    "int": {int},
+    "str": {str},
+    "float": {float, int},
+    "None": {type(None)},
+}
 
 
 def optional(codec: Codec) -> Codec:

@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from pymigrate.cli.main import main
+from pymigrate.store.codec import sum_of_rows
+from pymigrate.store.tables import TABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 PYMIGRATE = [sys.executable, "-m", "pymigrate"]
@@ -227,10 +229,14 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
-def execute(shell: Shell, sql: str) -> None:
-    """Change the state behind the back of pymigrate."""
+def execute(shell: Shell, sql: str, *, sealed: bool = False) -> None:
+    """Change the state behind the back of pymigrate; *sealed*: as if it had written that itself."""
     with sqlite3.connect(shell.state) as database:
         database.execute(sql)
+        for name in TABLES if sealed else ():
+            columns = ", ".join(f"[{column}]" for column in TABLES[name].columns)
+            rows = database.execute(f"SELECT {columns} FROM {name} ORDER BY rowid").fetchall()
+            database.execute("UPDATE sums SET sum = ? WHERE name = ?", (sum_of_rows(rows), name))
     database.close()
 
 

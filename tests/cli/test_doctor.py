@@ -25,8 +25,8 @@ def test_no_state_yet(unbooted: Shell) -> None:
 @pytest.mark.parametrize(
     ("sql", "line"),
     [
-        pytest.param("DELETE FROM task", "address space 4 belongs to no process", id="tasks"),
-        pytest.param("UPDATE zone SET nr_free = 7", "pages are free, and 7 are counted", id="zone"),
+        pytest.param("DELETE FROM vma", "is damaged;", id="rows"),
+        pytest.param("UPDATE zone SET nr_free = nr_free + 1", "is damaged;", id="value"),
         pytest.param("DELETE FROM run_map WHERE kind = 'memmap'", "is damaged;", id="map"),
         pytest.param("UPDATE run_map SET data = x'00'", "is damaged;", id="blob"),
         pytest.param("DROP TABLE vma", "is damaged;", id="table"),
@@ -41,6 +41,29 @@ def test_a_broken_state_is_told_and_not_touched(shell: Shell, sql: str, line: st
     assert (exit_code, stderr) == (3, "")
     assert line in stdout
     assert all(each.startswith("broken: ") for each in stdout.splitlines()[1:])
+
+
+@pytest.mark.parametrize(
+    ("sql", "line"),
+    [
+        ("DELETE FROM task", "address space 4 belongs to no process"),
+        ("UPDATE zone SET nr_free = 7", "pages are free, and 7 are counted"),
+    ],
+)
+def test_what_cannot_be_true_of_a_machine_is_told(shell: Shell, sql: str, line: str) -> None:
+    execute(shell, sql, sealed=True)
+    with shell.unchanged():
+        exit_code, stdout, stderr = shell("doctor")
+    assert (exit_code, stderr) == (3, "")
+    assert line in stdout
+
+
+def test_a_first_boot_that_was_interrupted_is_no_fault(unbooted: Shell) -> None:
+    unbooted.state.write_bytes(b"")
+    assert unbooted.out("doctor") == (
+        f"{unbooted.state}: 1 found\nnote: it holds no machine, as when the first boot was"
+        " interrupted; the next command boots it\n"
+    )
 
 
 def test_a_file_that_is_garbage(shell: Shell) -> None:
@@ -86,7 +109,7 @@ def test_reset_of_a_damaged_file_needs_the_scenario(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PYMIGRATE_SCENARIO")
-    execute(shell, "DROP TABLE vma")
+    execute(shell, "DELETE FROM meta")
     exit_code, _, stderr = shell("doctor --reset")
     assert (exit_code, "name it with --scenario" in stderr) == (3, True)
     assert shell(f"doctor --reset --scenario {shell.scenario}").exit == 0
@@ -94,7 +117,7 @@ def test_reset_of_a_damaged_file_needs_the_scenario(
 
 def test_json(shell: Shell) -> None:
     assert shell.json("doctor") == {"state": str(shell.state), "broken": False, "findings": []}
-    execute(shell, "DELETE FROM task")
+    execute(shell, "DELETE FROM task", sealed=True)
     answer = json.loads(shell("doctor --json").stdout)
     assert answer["broken"] is True
     assert answer["findings"][0] == {

@@ -65,12 +65,15 @@ def _findings(path: str) -> list[Finding]:
         booted, broken = _look_into(path)
     except StoreError as error:
         return [Finding(error.message, "")]
+    if booted is None:
+        what = "it holds no machine, as when the first boot was interrupted"
+        return [Finding(what, "the next command boots it", is_broken=False)]
     found = [Finding(line, "`pymigrate doctor --reset` starts afresh") for line in broken]
     return found + _scenario_findings(booted)
 
 
-def _look_into(path: str) -> tuple[Boot, list[str]]:
-    """From what the state was booted, and what is wrong with its file and its machine."""
+def _look_into(path: str) -> tuple[Boot | None, list[str]]:
+    """From what the state was booted, if it was, and what is wrong with its file and machine."""
     from pymigrate.mm.check import problems
 
     store = Store(path)
@@ -81,7 +84,7 @@ def _look_into(path: str) -> tuple[Boot, list[str]]:
             raise StoreError(f"is damaged; SQLite says: {lines[0]}", path)
         booted = store.booted()
         if booted is None:
-            raise StoreError("holds no machine; `pymigrate boot` makes one", path)
+            return None, []
         machine = store.load()
         store.check_maps()
         return booted, list(problems(machine))
@@ -111,13 +114,23 @@ def _reset(options: Options, path: str) -> str:
     """Boot the scenario that was named, or that the state was booted from, in its place."""
     request = options.request(write=True)
     if not request.scenario:
-        try:
-            booted, _ = _look_into(path)
-        except StoreError:
-            booted = None
+        booted = _booted(path)
         if booted and os.path.isfile(booted.scenario):
             request = request._replace(scenario=booted.scenario)
         else:
             raise StoreError("does not say which scenario it is of; name it with --scenario", path)
     _, fresh = boot(request)
     return fresh.scenario
+
+
+def _booted(path: str) -> Boot | None:
+    """From what the state was booted, if at least that can be read."""
+    try:
+        store = Store(path)
+        try:
+            store.begin(write=False)
+            return store.booted()
+        finally:
+            store.close()
+    except StoreError:
+        return None

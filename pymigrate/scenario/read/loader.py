@@ -249,7 +249,7 @@ def _complete_task(
     )
     update: dict[str, object] = {
         "pid": task.pid or next(pids),
-        "comm": task.comm or name[: TASK_COMM_LEN - 1],
+        "comm": task.comm or str(name)[: TASK_COMM_LEN - 1],
         "cpus": task.cpus or machine.cpus,
         "memory": memory,
     }

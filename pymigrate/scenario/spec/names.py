@@ -122,6 +122,7 @@ class Scope:
     def check(self, step: Mapping[str | int, object], path: Path) -> Iterator[Mistake]:
         """What is wrong with the names in *step*; afterwards what it makes is in scope."""
         op, task = step.get("op"), step.get("task")
+        op = op if isinstance(op, str) else ""
         yield from self._check_tasks(step, path)
         yield from self._check_region(step, path, "at")
         other = _mapping(step.get("meanwhile"))

@@ -98,7 +98,7 @@ def test_schema_version_goes_with_the_layout() -> None:
     columns = {name: table.columns for name, table in TABLES.items()}
     types = (PteRun, Frame, FrameRun, Extent, PolicyRun, Mempolicy)
     layout = (columns, list(KINDS), [t._fields for t in types])
-    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (15, "56f8c948")
+    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (16, "56f8c948")
 
 
 # Run maps
@@ -199,3 +199,44 @@ def test_scattered_pages_take_less_than_three_bytes_each() -> None:
         pfns.append(heads[seed >> 16 & 3])
     runs = [PteRun(i, 500, tuple(pfns[i : i + 500])) for i in range(0, len(pfns), 500)]
     assert len(codec.encode_runs("page_table", runs)) < 300_000
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("machine", "numa_balancing", "1"),
+        ("machine", "numa_balancing", None),
+        ("zone", "name", 5),
+        ("zone", "nr_free", 2.5),
+        ("access", "rate", "often"),
+        ("cpuset", "cpus", 7),
+    ],
+)
+def test_a_column_of_another_type_is_no_machine(table: str, column: str, value: object) -> None:
+    machine = full_machine()
+    rows = codec.rows_of(machine)
+    maps = {
+        key: stored_map(key[0], codec.encode_runs(key[0], runs.runs))
+        for key, runs in codec.maps_of(machine).items()
+    }
+    at = TABLES[table].columns.index(column)
+    first, *rest = rows[table]
+    rows[table] = [(*first[:at], value, *first[at + 1 :]), *rest]
+    with pytest.raises(codec.MISFITS):
+        codec.machine_of(rows, maps)
+
+
+def test_a_blob_of_another_is_damaged() -> None:
+    blob = codec.encode_runs("free", [Extent(5, 6)])
+    known = codec.sum_of_blob("free", 4096, blob)
+    assert stored_map("free", blob, "", (4096, known)).runs == [Extent(5, 6)]
+    with pytest.raises(StoreError, match="is damaged"):
+        assert stored_map("free", blob, "", (0, known)).runs
+    with pytest.raises(StoreError, match="is damaged"):
+        assert stored_map("resv", blob, "", (4096, known)).runs
+
+
+def test_a_small_blob_of_very_many_words_is_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pymigrate.store.blobs.MAX_RECORD", 1000)
+    with pytest.raises(StoreError, match="has grown too large to be kept"):
+        pack([0] * 126)
