@@ -31,7 +31,8 @@ from pymigrate.mm.frames.hot_pages import TIERING, access_time, uses_access_time
 from pymigrate.mm.frames.memory_tiers import node_is_toptier
 from pymigrate.mm.frames.page_alloc import available
 from pymigrate.mm.frames.placement import ThisNode
-from pymigrate.mm.reclaim.vmscan import can_demote, wakeup_kswapd
+from pymigrate.mm.reclaim.shrink import can_demote
+from pymigrate.mm.reclaim.vmscan import wakeup_kswapd
 from pymigrate.mm.spaces.anon_pages import vma_policy
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
 from pymigrate.mm.state.machine import Machine

@@ -42,9 +42,11 @@ class FrameFlag:
     CONTIG = 1 << 21  # of memory that was allocated in one piece
     QUEUED = 1 << 22  # a new huge page, which may be split if it turns out to hold too little
     RESTORE = 1 << 23  # a pool's page in use, which is reserved again when it is freed
+    GEN = 3 << 24  # its generation of the LRU lists, see lru_gen.py
+    LIST = 3 << 26  # the generation on whose list it still is: it may have been used since
     MIXED = 1 << 20  # never of a frame: of what stands for all frames of a folio, see merged()
     # What a frame may be marked with that nobody works on.
-    PLAIN = ANON | SWAPBACKED | DIRTY | MLOCKED | READAHEAD | ZEROED | QUEUED
+    PLAIN = ANON | SWAPBACKED | DIRTY | MLOCKED | READAHEAD | ZEROED | QUEUED | GEN | LIST
 
 
 class Frame(NamedTuple):

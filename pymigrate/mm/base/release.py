@@ -28,6 +28,12 @@ class Release(NamedTuple):
     populate_stops_at_hole: bool = True
     # The multi-generational LRU is on (in Debian's build).
     lru_gen: bool = True
+    # Memory that is faulted in is of the second youngest generation (before: of the youngest).
+    lru_gen_begins_second: bool = False
+    # Memory is aged when few pages are old (else: when there are but three generations).
+    lru_gen_ages_lazily: bool = True
+    # What awaits writeback goes to the next generation when it is met (else: it is isolated).
+    sorts_dirty: bool = True
     # So many folios wait in a batch at most: PAGEVEC_SIZE.
     pagevec_size: int = 31
     # Once a huge entry is split the folio is no longer mlocked.
@@ -118,6 +124,9 @@ RELEASES: Mapping[str, Release] = {
         migrated_thp_stays_mlocked=True,
         counts_proactive=True,
         reclaim_stops_early=True,
+        lru_gen_begins_second=True,
+        lru_gen_ages_lazily=False,
+        sorts_dirty=False,
         collapse_passes_gaps=True,
         huge_zero_becomes_thp=True,
         cpuset_may_be_emptied=True,

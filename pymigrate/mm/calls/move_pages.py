@@ -19,6 +19,7 @@ from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.frames.frames import FrameEdits, by_node, folio_of, frame_of, states_of
 from pymigrate.mm.frames.hot_pages import TIERING
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
+from pymigrate.mm.frames.lru_gen import arrived, changes_generation
 from pymigrate.mm.frames.mlock import migrated
 from pymigrate.mm.frames.page_alloc import alloc_run, free_extents, room_for
 from pymigrate.mm.frames.placement import ThisNode
@@ -349,15 +350,15 @@ def _set_frames(
     if len(is_dirty) == 1:
         flag = FrameFlag.DIRTY if True in is_dirty else 0
         after = {frame.with_flags(flag) for frame in states.distinct}
-        if len(after) == 1:
+        if len(after) == 1 and not changes_generation(machine, states.first):
             edits.set(extents, after.pop())
             return
     fresh = (pfn for start, nr in extents for pfn in range(start, start + nr))
-    for page, before, pfn in zip(pages, states.each, fresh, strict=True):
+    for page, before, pfn, new in zip(pages, states.each, old, fresh, strict=True):
         run = table.at(page)
         assert run is not None
         flag = FrameFlag.DIRTY if run.flags & Pte.DIRTY else 0
-        edits.set([(pfn, 1)], before.with_flags(flag))
+        edits.set([(new, 1)], arrived(machine, pfn, new, before.with_flags(flag)))
 
 
 class Loop:

@@ -93,7 +93,7 @@ def _move_at_once(cc: CompactControl, pages: list[_Page]) -> None:
     The free scanner's frames go to the pages one by one, so it makes no difference in which order
     those are moved; neighbours that are alike are moved as one run.
     """
-    moves = Moves(cc.machine)
+    moves = Moves(cc.machine, MigrateReason.COMPACTION)
     pages.sort(key=lambda page: (page.frame, page.page))
     first = 0
     for i in range(1, len(pages) + 1):

@@ -124,7 +124,7 @@ class _Call:
         self.reason, self.mode, self.room = reason, mode, room
         self.scope = machine.scope  # in which it is made
         self.stats = Stats()
-        self.bulk = BulkMover(machine, caller, where, self.stats)
+        self.bulk = BulkMover(machine, caller, where, reason, self.stats)
         self.folios = FolioMover(machine, caller, where, reason, room)
         self.split: list[Work] = []  # pieces of split folios, to be tried once
         self.left: list[Work] = []  # what stays where it is

@@ -15,6 +15,7 @@ from pymigrate.mm.engine.migrate_ops import surely_moves
 from pymigrate.mm.engine.work import Stats
 from pymigrate.mm.frames.frames import FrameEdits, frame_runs, update_frames, whole_folios
 from pymigrate.mm.frames.hot_pages import forget_cpupids
+from pymigrate.mm.frames.lru_gen import arrived, changes_generation
 from pymigrate.mm.frames.mlock import migrated
 from pymigrate.mm.frames.page_alloc import alloc_run, allowed_nodes, room_for, room_on
 from pymigrate.mm.frames.placement import (
@@ -27,6 +28,7 @@ from pymigrate.mm.frames.placement import (
 )
 from pymigrate.mm.spaces.rmap import mappings
 from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION, Tally
+from pymigrate.mm.state.events import MigrateReason
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.units import HPAGE_PMD_ORDER
@@ -46,8 +48,9 @@ class Move(NamedTuple):
 class Moves:
     """Folios that have new frames: the edits that follow are collected, and made at once."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, reason: MigrateReason) -> None:
         self.machine = machine
+        self.is_reclaimed = reason == MigrateReason.DEMOTION
         self.frames = FrameEdits(machine)
         self.moves: list[Move] = []
         self.old: list[Extent] = []
@@ -56,6 +59,10 @@ class Moves:
     def add(self, old: PteRun, new: PteRun, frame: Frame) -> None:
         """Pages *old* become *new*; *frame* says who owns them."""
         self.moves.append(Move(old, new, frame))
+
+    def arrived(self, old: int, new: int, frame: Frame) -> Frame:
+        """*frame* of pfn *old*, as it is at pfn *new*."""
+        return arrived(self.machine, old, new, frame, self.is_reclaimed)
 
     def place(self, part: Slice, extents: Sequence[Extent]) -> None:
         """The picked folios of *part* get the frames of *extents*, in this order."""
@@ -70,7 +77,8 @@ class Moves:
         dirty = FrameFlag.DIRTY if part.run.flags & Pte.DIRTY else 0
         states = part.states
         after = [frame.with_flags(dirty) for frame in self._moved(part)]
-        if len(set(after)) == 1:
+        stays = not self.is_reclaimed and not changes_generation(self.machine, after[0])
+        if len(set(after)) == 1 and stays:
             self.frames.set(extents, after[0])
         else:
             become = dict(zip(states.distinct, after, strict=True))
@@ -96,8 +104,9 @@ class Moves:
         for run in new:
             skip = (run.start - part.run.start) >> run.order
             for j, pfn in enumerate(run.lanes):
-                frame = after.get((skip + j) % k)
-                if frame is not None:
+                lane = (skip + j) % k
+                if lane in after:
+                    frame = self.arrived(part.run.lanes[lane], pfn, after[lane])
                     self.frames.set([Extent(pfn, run.count(j) << run.order)], frame)
 
     def commit(self) -> None:
@@ -181,10 +190,17 @@ class Moves:
 class BulkMover:
     """Moves folios that nothing can go wrong with, for one call of the engine."""
 
-    def __init__(self, machine: Machine, caller: Task, where: Placement, stats: Stats) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        caller: Task,
+        where: Placement,
+        reason: MigrateReason,
+        stats: Stats,
+    ) -> None:
         self.machine, self.caller, self.where, self.stats = machine, caller, where, stats
         self.takes_turns = len(turns_of(where)) > 1
-        self.moves = Moves(machine)
+        self.moves = Moves(machine, reason)
 
     def has_room(self, queue: Sequence[Slice]) -> bool:
         """Whether memory surely suffices for all of *queue*.

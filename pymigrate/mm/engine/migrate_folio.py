@@ -72,7 +72,7 @@ class FolioMover:
     ) -> None:
         self.machine, self.caller, self.where = machine, caller, where
         self.reason, self.room = reason, room
-        self.moves, self.progress = Moves(machine), Progress(machine)
+        self.moves, self.progress = Moves(machine, reason), Progress(machine)
         self.in_hand: dict[int, Work] = {}  # what has a destination and has not moved
 
     @property
@@ -191,6 +191,7 @@ class FolioMover:
             extent = (work.dst + run.start - work.pfn, run.nr)
             frame = run.frame.without_flags(lost)
             (frame,) = migrated(self.machine, States.same(frame), Counter({frame: run.nr}))
+            frame = self.moves.arrived(work.pfn, work.dst, frame)
             self.moves.frames.set([extent], frame.with_flags(dirty | stale))
         if work.is_hugetlb:
             self._leave_pool(work, folio.flags | dirty)

@@ -18,6 +18,7 @@ from pymigrate.mm.base.memmap import (
 )
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Edit, Extent, pages_to_extents
+from pymigrate.mm.frames.lru_gen import added
 from pymigrate.mm.frames.page_alloc import free_pages
 from pymigrate.mm.state.machine import Machine
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, MAX_NUMNODES
@@ -121,7 +122,8 @@ def new_frames(machine: Machine, runs: Iterable[PteRun], frame: Frame) -> None:
     """The frames of *runs*, just allocated, begin as *frame*."""
     edits = FrameEdits(machine)
     for run in runs:
-        edits.set(extents_of(run), frame)
+        for extent in extents_of(run):
+            edits.set([extent], added(machine, nid_of(extent.start), frame))
     edits.commit()
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
-from pymigrate.mm.base.memmap import Folio, FrameFlag, FrameRun
+from pymigrate.mm.base.memmap import Folio, FrameFlag, FrameRun, nid_of
 from pymigrate.mm.base.runs import Extent
+from pymigrate.mm.frames.lru_gen import added, is_aged
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import LruBatch
 
@@ -16,6 +17,8 @@ _COUNTED = {
     "deactivated": "pgdeactivate",
     "lazyfreed": "pglazyfree",
 }
+# Folios come to their list anew, without these flags.
+_CHANGED = {"deactivated": 0, "lazyfreed": FrameFlag.SWAPBACKED}
 
 
 def folio_add_lru(
@@ -50,6 +53,7 @@ def lru_add_drain(machine: Machine, cpu: int) -> None:
     """Put what waits on *cpu* on its lists."""
     batch = machine.lru_batches.pop(cpu, None)
     if batch:
+        _add_to_lists(machine, batch.waiting)
         for name in _COUNTED:
             _empty(machine, batch, name)
 
@@ -64,9 +68,27 @@ def _add(machine: Machine, cpu: int, name: str, nr: int, last: Sequence[int]) ->
     """Let *nr* base pages wait in a batch; *last* names the last of them."""
     queue = getattr(machine.lru_batches.setdefault(cpu, LruBatch()), name)
     emptied, left = divmod(len(queue) + nr, machine.release.pagevec_size)
+    if emptied and name == "waiting":
+        _add_to_lists(machine, queue)
     if emptied and name in _COUNTED:
         machine.counters.add(_COUNTED[name], emptied * machine.release.pagevec_size)
     queue[:] = [*queue, *last][-left:] if left else []
+
+
+def _add_to_lists(machine: Machine, pfns: Sequence[int]) -> None:
+    """Let those of *pfns* that waited while memory was aged be as if they were faulted in now."""
+    if not is_aged(machine):
+        return
+    for pfn in pfns:
+        memmap = machine.memmap_of(pfn)
+        run = memmap.at(pfn)
+        assert run is not None
+        end = pfn + (1 << run.frame.order)
+        pieces = [
+            piece._replace(frame=added(machine, nid_of(pfn), piece.frame))
+            for piece in memmap.between(pfn, end)
+        ]
+        memmap.put(pfn, end, *pieces)
 
 
 def _add_folio(machine: Machine, cpu: int, name: str, folio: Folio) -> None:
@@ -87,13 +109,17 @@ def _empty(machine: Machine, batch: LruBatch, name: str) -> None:
         assert run is not None
         end = pfn + (1 << run.frame.order)
         machine.counters.add(_COUNTED[name], end - pfn)
-        if name == "lazyfreed":
-            memmap.put(pfn, end, *map(_lazyfree, memmap.between(pfn, end)))
+        if name in _CHANGED:
+            memmap.put(
+                pfn, end, *(_deactivated(machine, run, name) for run in memmap.between(pfn, end))
+            )
     queue.clear()
 
 
-def _lazyfree(run: FrameRun) -> FrameRun:
-    return run._replace(frame=run.frame.without_flags(FrameFlag.SWAPBACKED))
+def _deactivated(machine: Machine, run: FrameRun, name: str) -> FrameRun:
+    """*run* as it comes back to its list, no longer active."""
+    frame = run.frame.without_flags(_CHANGED[name])
+    return run._replace(frame=added(machine, nid_of(run.start), frame, is_active=False))
 
 
 def in_batches(machine: Machine) -> set[int]:
@@ -113,6 +139,14 @@ def _queues(machine: Machine) -> Iterator[list[int]]:
 def waiting_pfns(machine: Machine) -> set[int]:
     """The frames that wait as ordinary (not mlocked) ones on some CPU."""
     return {pfn for batch in machine.lru_batches.values() for pfn in batch.waiting}
+
+
+def off_list(machine: Machine) -> set[int]:
+    """The frames of evictable memory that wait on some CPU, on no list."""
+    batches = machine.lru_batches.values()
+    return {
+        pfn for b in batches for queue in (b.waiting, b.deactivated, b.lazyfreed) for pfn in queue
+    }
 
 
 def mlocked_pfns(machine: Machine) -> set[int]:

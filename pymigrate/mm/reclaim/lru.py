@@ -22,14 +22,13 @@ from pymigrate.units import END_OF_MEMORY
 _UNEVICTABLE_FS = ("ramfs", "secretmem", "hugetlbfs", "hugetlb")
 _OFF_LRU = FrameFlag.HUGETLB | FrameFlag.MOVABLE | FrameFlag.CLEARED  # of a pool or a driver
 _OFF_LRU |= FrameFlag.HWPOISON  # or bad: delete_from_lru_cache()
-_KEPT = FrameFlag.MLOCKED | FrameFlag.LOCKED | FrameFlag.WRITEBACK  # passed over by reclaim
 
 Range = tuple["Mm", int, int]  # pages [a, b) of an address space
 Keep = Callable[["Machine", Frame], bool]
 
 
 def evictable(machine: Machine, nid: int, mms: list[Mm] | None = None) -> Iterator[Slice]:
-    """The folios of node *nid* that reclaim looks at; only what *mms* map, if they are given."""
+    """The folios on the evictable lists of node *nid*; only what *mms* map, if they are given."""
     ranges = [(mm, 0, END_OF_MEMORY) for mm in (machine.mms.values() if mms is None else mms)]
     yield from mapped_folios(machine, nid, ranges, _is_evictable)
     if mms is None:
@@ -80,15 +79,19 @@ def is_on_lru(_: Machine, frame: Frame) -> bool:
 
 
 def _is_evictable(machine: Machine, frame: Frame) -> bool:
-    """Mirrors folio_evictable(), and what sort_folio() passes over."""
-    if frame.flags & (_OFF_LRU | _KEPT):
+    """Mirrors folio_evictable()."""
+    if frame.flags & (_OFF_LRU | FrameFlag.MLOCKED):
         return False
     if frame.is_anon or frame.flags & FrameFlag.KSM:
         return True
-    if frame.owner not in machine.spaces or machine.spaces[frame.owner].fs in _UNEVICTABLE_FS:
-        return False
-    is_dirty = frame.flags & FrameFlag.DIRTY and not frame.flags & FrameFlag.SWAPBACKED
-    return not (is_dirty and machine.release.lru_gen)
+    return frame.owner in machine.spaces and machine.spaces[frame.owner].fs not in _UNEVICTABLE_FS
+
+
+def awaits_writeback(frame: Frame) -> bool:
+    """Whether it is locked, or is to be written, and passed over: sort_folio()."""
+    if frame.flags & (FrameFlag.LOCKED | FrameFlag.WRITEBACK):
+        return True
+    return frame.flags & (FrameFlag.DIRTY | FrameFlag.SWAPBACKED) == FrameFlag.DIRTY
 
 
 def take_folios(source: Iterator[Slice], pushed: list[Slice], nr: int) -> list[Slice]:
@@ -105,6 +108,31 @@ def take_folios(source: Iterator[Slice], pushed: list[Slice], nr: int) -> list[S
         taken.append(part)
         nr -= part.nr
     return taken
+
+
+def without_frames(part: Slice, pfns: Iterable[int]) -> Iterator[Slice]:
+    """*part* without the folios that begin at *pfns*."""
+    rest = [part]
+    for pfn in pfns:
+        rest = [piece for found in rest for piece in _without(found, pfn)]
+    yield from rest
+
+
+def _without(part: Slice, pfn: int) -> Iterator[Slice]:
+    run = part.run
+    k, order = len(run.lanes), run.order
+    for lane in part.picked:
+        row, is_inside = divmod(pfn - run.lanes[lane], 1 << order)
+        if is_inside or not 0 <= row < run.count(lane):
+            continue
+        at = run.start + (row * k + lane << order)
+        if at > run.start:
+            head, part = part.split(at)
+            yield head
+        if at + (1 << order) < run.end:
+            yield part.split(at + (1 << order))[1]
+        return
+    yield part
 
 
 def is_file_lru(part: Slice) -> bool:
@@ -187,7 +215,7 @@ def drop(machine: Machine, parts: Iterable[Slice]) -> int:
     for part in parts:
         if is_file_lru(part):
             for found in frame_runs(machine, part.extents()):
-                if not found.frame.is_held and not found.frame.flags & FrameFlag.DIRTY:
+                if not found.frame.is_held and not awaits_writeback(found.frame):
                     dropped += _drop(machine, part, found.start, found.start + found.nr)
     return dropped
 
@@ -207,7 +235,8 @@ def nr_droppable(machine: Machine, nid: int) -> tuple[int, int]:
 def is_droppable(machine: Machine, frame: Frame) -> bool:
     """Whether it is clean page cache, which can be had again, and nobody holds it."""
     is_file = not frame.is_anon and not frame.flags & (FrameFlag.SWAPBACKED | FrameFlag.DIRTY)
-    return is_file and not frame.is_held and _is_evictable(machine, frame)
+    is_kept = frame.is_held or awaits_writeback(frame)
+    return is_file and not is_kept and _is_evictable(machine, frame)
 
 
 def is_freed(frame: Frame, flags: int) -> bool:

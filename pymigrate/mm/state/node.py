@@ -111,6 +111,17 @@ class LruBatch:
     lazyfreed: list[int] = field(default_factory=list)
 
 
+class LruGen(NamedTuple):
+    """The generations of a node's LRU lists: the youngest, and the oldest of each kind.
+
+    Mirrors struct lru_gen_folio.
+    """
+
+    max_seq: int = 3
+    min_anon: int = 0
+    min_file: int = 0
+
+
 class CompactKnobs(NamedTuple):
     """The sysctls of compaction, in vm."""
 
@@ -286,7 +297,8 @@ class Node:
     perf: AccessCoordinate | None = None  # of its memory, as the HMAT says
     adistance: int = 0  # its memory's abstract distance, if a driver gives one
     promotion: Promotion = field(default_factory=Promotion)
-    hand: int = 0  # the frame where reclaim goes on
+    hand: int = 0  # the frame where reclaim goes on, where there are no generations
+    lrugen: LruGen = field(default_factory=LruGen)
     failures: MemoryFailures = field(default_factory=MemoryFailures)
     next_proactive: int = 0  # ms: when its kcompactd may look again how scattered its memory is
 

@@ -2,7 +2,7 @@
 
 from pymigrate.errors import ScenarioError
 from pymigrate.mm.base.memmap import Busy, Frame
-from pymigrate.mm.base.release import RELEASES
+from pymigrate.mm.base.release import RELEASES, Release
 from pymigrate.mm.calls.cgroup import CONTROLLERS
 from pymigrate.mm.calls.cpuset import attach
 from pymigrate.mm.engine.movable_ops import new_pages
@@ -10,6 +10,7 @@ from pymigrate.mm.faults.filemap import dirty_frames
 from pymigrate.mm.frames.busy import begin
 from pymigrate.mm.frames.frames import FrameEdits
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
+from pymigrate.mm.frames.lru_gen import first_generations
 from pymigrate.mm.frames.page_alloc import reserve_pages
 from pymigrate.mm.frames.watermarks import add_memory, setup_watermarks
 from pymigrate.mm.offline.contig import declare_cma
@@ -163,11 +164,12 @@ def boot(spec: MachineSpec, kernel: str) -> Machine:
     distances = {
         nid: dict(zip(ids, row, strict=True)) for nid, row in zip(ids, spec.matrix, strict=True)
     }
-    nodes = {nid: _node(nid, spec.nodes[nid]) for nid in ids}
+    release = RELEASES[kernel]
+    nodes = {nid: _node(nid, spec.nodes[nid], release) for nid in ids}
     machine = Machine(
         nodes,
         distances,
-        RELEASES[kernel],
+        release,
         thp=spec.thp,
         defrag=spec.thp_defrag,
         demotion=spec.demotion,
@@ -200,9 +202,9 @@ def boot(spec: MachineSpec, kernel: str) -> Machine:
     return machine
 
 
-def _node(nid: int, spec: NodeSpec) -> Node:
+def _node(nid: int, spec: NodeSpec, release: Release) -> Node:
     """A node without memory yet."""
-    node = Node(nid, spec.cpus, adistance=spec.adistance or 0)
+    node = Node(nid, spec.cpus, adistance=spec.adistance or 0, lrugen=first_generations(release))
     if spec.hmat is not None:
         node.perf = AccessCoordinate(**spec.hmat.model_dump())
     return node

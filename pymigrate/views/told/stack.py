@@ -70,8 +70,10 @@ KERNEL = {
         "check_and_migrate_movable_folios mm/gup.c",
     ),
     "mm.calls.gup.pin_pages": ("__gup_longterm_locked mm/gup.c", "pin_user_pages mm/gup.c"),
-    "mm.reclaim.vmscan._Shrink._demote_folio_list": ("demote_folio_list mm/vmscan.c",),
-    "mm.reclaim.vmscan._Shrink._shrink_folio_list": ("shrink_folio_list mm/vmscan.c",),
+    "mm.reclaim.shrink.Shrink._demote_folio_list": ("demote_folio_list mm/vmscan.c",),
+    "mm.reclaim.shrink.Shrink._shrink_folio_list": ("shrink_folio_list mm/vmscan.c",),
+    "mm.reclaim.generations.GenShrink._evict_folios": ("evict_folios mm/vmscan.c",),
+    "mm.reclaim.generations.GenShrink._evict_lists": ("try_to_shrink_lruvec mm/vmscan.c",),
     "mm.reclaim.vmscan._Passes._shrink_lruvec": ("shrink_lruvec mm/vmscan.c",),
     "mm.reclaim.vmscan._Passes.run": ("shrink_node mm/vmscan.c",),
     "mm.reclaim.vmscan.memory_reclaim": (

@@ -11,7 +11,7 @@ from pymigrate.mm.frames.frames import folio_of, frame_of
 from pymigrate.mm.frames.lru_batches import in_batches, waiting_pfns
 from pymigrate.mm.frames.memory_tiers import next_demotion_node
 from pymigrate.mm.reclaim.lru import is_droppable, is_on_lru
-from pymigrate.mm.reclaim.vmscan import can_demote
+from pymigrate.mm.reclaim.shrink import can_demote
 from pymigrate.mm.spaces.rmap import mappings, rmap_index
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task

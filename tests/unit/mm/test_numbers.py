@@ -50,7 +50,10 @@ frames.hot_pages: NORMAL=1 TIERING=2 TIME_MASK=2097151
 frames.memory_tiers: CHUNK_BITS=7 ADISTANCE_DRAM=576
 offline.contig: MAX_ALIGN=8 CLUSTER=32 TRIES=5
 offline.memory_hotplug: BLOCK_SIZE=134217728 BLOCK_NR=32768
-reclaim.vmscan: SWAP_CLUSTER_MAX=32 LIST_NR=64
+frames.lru_gen: MIN_NR_GENS=2 MAX_NR_GENS=4
+reclaim.generations: MAX_LRU_BATCH=4096
+reclaim.shrink: DEF_PRIORITY=12 LIST_NR=64
+reclaim.vmscan: SWAP_CLUSTER_MAX=32 MAX_RECLAIM_RETRIES=16
 state.cost: NR_MAX_BATCHED_MIGRATION=512
 state.node: MAX_DEFER_SHIFT=6
 state.numa: SCAN_DELAY=1000
@@ -72,11 +75,13 @@ OFF = """absent_anon_is_efault prot_none_is_absent mprotect_needs_dirty cpuset_v
     migrated_thp_stays_mlocked"""
 NEW = """merges_unfaulted_neighbour counts_proactive huge_zero_becomes_thp cpuset_may_be_emptied
     demotes_in_cpusets reclaim_stops_early collapse_passes_gaps split_pmd_munlocks
-    migrated_thp_stays_mlocked advises_itself"""
+    migrated_thp_stays_mlocked advises_itself lru_gen_begins_second lru_gen_ages_lazily
+    sorts_dirty"""
 # What a new one has that is not nothing.
 BEGINNINGS = {
     "Frame": {"cpupid": -1},
     "PteRun": {"flags": Pte.PRESENT},
+    "LruGen": {"max_seq": 3},
     "CompactKnobs": {"unevictable_allowed": 1, "extfrag_threshold": 500, "proactiveness": 20},
     "CompactState": dict.fromkeys(
         ["cached_migrate_async", "cached_migrate_sync", "cached_free", "init_migrate", "init_free"],
@@ -141,9 +146,11 @@ def test_a_constant_is_the_kernels(line: str) -> None:
 @pytest.mark.parametrize("kind", [FrameFlag, Pte, Gfp, Cap, Vm], ids=lambda kind: kind.__name__)
 def test_each_flag_has_a_bit_of_its_own(kind: Any) -> None:
     values = [value for name, value in vars(kind).items() if name.isupper()]
+    numbers = [getattr(kind, name, 0) for name in ("GEN", "LIST")]  # of two bits each
     single = [value for value in values if value and value & value - 1 == 0]
-    assert len(set(single)) == len(single) >= len(values) - 3
-    assert not any(value & ~sum(single) for value in values)
+    assert len(set(single)) == len(single) >= len(values) - 5
+    assert not any(value & ~sum(single + numbers) for value in values)
+    assert not any(value & sum(numbers) for value in single)
 
 
 def test_frames_of_nobody_have_no_owner() -> None:
@@ -180,7 +187,11 @@ def test_kernels_differ_from_6_12_in_this() -> None:
         found = {key for key in flags[name] if flags[name][key] != flags["6.12"][key]} - {"name"}
         assert found == set(differences.split())
     assert [flags[name]["interleave_index_bits"] for name in ("6.1", "6.12")] == [32, 64]
-    assert [key for key in NEW.split() if flags["6.12"][key]] == ["split_pmd_munlocks"]
+    assert [key for key in NEW.split() if flags["6.12"][key]] == [
+        "split_pmd_munlocks",
+        "lru_gen_ages_lazily",
+        "sorts_dirty",
+    ]
     assert {key for key in OLD.split() if not flags["6.12"][key]} == set(OFF.split())
 
 

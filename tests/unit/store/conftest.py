@@ -23,6 +23,7 @@ from pymigrate.mm.state.node import (
     HugePool,
     KsmKnobs,
     LruBatch,
+    LruGen,
     MemoryFailures,
     Node,
     Zone,
@@ -131,6 +132,7 @@ def _full_node() -> Node:
     node.promotion = Promotion(1, 2, 3, 4, 5)
     node.hand, node.next_proactive = 7, 33500
     node.failures = MemoryFailures(10, 1, 2, 3, 4)
+    node.lrugen = LruGen(5, 2, 3)
     return node
 
 

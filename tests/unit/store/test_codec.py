@@ -76,9 +76,9 @@ def test_full_machine_has_every_type() -> None:
         """
         AccessCoordinate AccessPattern AddressSpace Allocation BlockRun CompactKnobs CompactState
         Costs Cpuset Device Driver Extent Faults FolioWork Frame FrameRun HugePool Inserted
-        KsmKnobs Left LruBatch Machine MemoryFailures Mempolicy Mm Node NumaGroup NumaKnobs NumaMm
-        NumaTask NumaVma Pin PolicyRun Promotion PteRun Region Release RmapItem StableTree Task
-        Vma Zone
+        KsmKnobs Left LruBatch LruGen Machine MemoryFailures Mempolicy Mm Node NumaGroup NumaKnobs
+        NumaMm NumaTask NumaVma Pin PolicyRun Promotion PteRun Region Release RmapItem StableTree
+        Task Vma Zone
         """.split()
     )
 
@@ -98,7 +98,7 @@ def test_schema_version_goes_with_the_layout() -> None:
     columns = {name: table.columns for name, table in TABLES.items()}
     types = (PteRun, Frame, FrameRun, Extent, PolicyRun, Mempolicy)
     layout = (columns, list(KINDS), [t._fields for t in types])
-    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (16, "56f8c948")
+    assert (SCHEMA_VERSION, f"{zlib.crc32(repr(layout).encode()):08x}") == (17, "3c16746e")
 
 
 # Run maps

@@ -7,7 +7,8 @@ from pymigrate.mm.calls.move_pages import MovePagesResult
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
-from pymigrate.nodemask import Nodemask
+from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.syscalls.cpuset import attach_task, create
 from pymigrate.syscalls.madvise import madvise
 from pymigrate.syscalls.mempolicy import set_mempolicy
 from pymigrate.syscalls.migrate import move_pages
@@ -164,7 +165,9 @@ def test_shared_and_pinned_pages_in_turn(machine: Machine, task: Task) -> None:
 
 def test_a_node_that_the_targets_cpuset_forbids_is_eacces(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "8KiB")
-    machine.cpusets[""].mems = Nodemask.of(0)
+    shell = machine.shell_of(0)
+    create(machine, shell, "low", Cpumask(), Nodemask.of(0), memory_migrate=False)
+    attach_task(machine, shell, task, "low")
     assert move(machine, task, addr, [0, 1], [0, 1]) == ("EACCES", [0, None])
 
 
