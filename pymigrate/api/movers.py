@@ -29,6 +29,7 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls import (
     cma,
     compact,
+    cred,
     drivers,
     gup,
     kernel_pages,
@@ -169,6 +170,20 @@ class Movers:
     def munlockall(self, who: Who) -> None:
         """Unlock all that is mapped, and what will be."""
         mmap.munlockall(self._core, self._task(who))
+
+    def setresuid(
+        self, who: Who, *, ruid: int | None = None, euid: int | None = None, suid: int | None = None
+    ) -> None:
+        """Change a task's real, effective and saved user; capabilities go as the kernel has it."""
+        cred.setresuid(self._core, self._task(who), ruid, euid, suid)
+
+    def capset(self, who: Who, *, drop: Iterable[str] = ()) -> None:
+        """Take capabilities from a task: "sys_nice", "sys_ptrace"."""
+        cred.capset(self._core, self._task(who), tuple(drop))
+
+    def prctl(self, who: Who, *, dumpable: bool = False) -> None:
+        """Say whether others of its user may inspect a task."""
+        cred.set_dumpable(self._core, self._task(who), dumpable)
 
     def ftruncate(self, who: Who, file: str, size: Size) -> None:
         """Let a file be of *size* bytes; its pages beyond go, wherever they are mapped."""

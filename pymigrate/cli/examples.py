@@ -138,6 +138,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "pymigrate task fork db child",
     ),
     "task busy": ("pymigrate task busy db heap+0:4KiB locked",),
+    "task capset": ("pymigrate task capset db --drop sys_nice",),
     "task clone": ("pymigrate task clone db worker",),
     "task exit": ("pymigrate task exit backup",),
     "task fork": ("pymigrate task fork db child",),
@@ -156,8 +157,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "task munlockall": ("pymigrate task munlockall db",),
     "task munmap": ("pymigrate task munmap db heap+1MiB:1MiB",),
     "task pin": ("pymigrate task pin db heap+0:4KiB",),
+    "task prctl": ("pymigrate task prctl db --dumpable",),
     "task punch_hole": ("pymigrate task punch_hole --help",),
     "task sched_setaffinity": ("pymigrate task sched_setaffinity db 4-7",),
+    "task setresuid": ("pymigrate task setresuid db --euid 26",),
     "task swap_cache": ("pymigrate task swap_cache db heap+0:4KiB",),
     "task touch": (
         "pymigrate task touch db stack --read",

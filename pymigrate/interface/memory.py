@@ -10,7 +10,7 @@ from pymigrate.interface.made import runs
 from pymigrate.mm.base.memmap import Busy
 from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.machine import Machine, find_file
-from pymigrate.mm.state.task import FindLeft, Task
+from pymigrate.mm.state.task import Cap, FindLeft, Task
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.syscalls import drivers, files, gup, mempolicy, migrate, process
 from pymigrate.syscalls import mmap as _mmap
@@ -168,7 +168,7 @@ def clone(machine: Machine, task: Task, name: str) -> Answer:
 
 def sched_setaffinity(machine: Machine, caller: Task, task: Task, cpus: Cpumask) -> Answer:
     """Bind a task to CPUs. Raises KernelError EPERM if *caller* is neither its owner nor root."""
-    if caller.uid not in (0, task.uid):
+    if caller.fsuid not in task.uids[:2] and not caller.has(Cap.SYS_NICE):
         raise KernelError("EPERM", "only its owner and root may bind a process to CPUs")
     process.sched_setaffinity(machine, task, cpus)
     return {}

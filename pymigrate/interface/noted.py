@@ -11,7 +11,7 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.base.why import Stay
 from pymigrate.mm.state.machine import Machine, telling, watching
 from pymigrate.mm.state.scope import Watch
-from pymigrate.mm.state.task import FindLeft, Left, Meanwhile, Task
+from pymigrate.mm.state.task import Cred, FindLeft, Left, Meanwhile, Task
 
 _HALFWAY = ("ENOMEM", "EIO")  # errors of a call that has begun to move pages
 
@@ -44,13 +44,13 @@ def meanwhile(machine: Machine, access: Access | None, told: dict[str, object]) 
 @contextmanager
 def acting_as(task: Task, uid: int | None) -> Iterator[Task]:
     """Let *task* make a call with the credentials of *uid*; None: with its own."""
-    own = task.uid, task.caps
+    own = task.cred
     if uid is not None:
-        task.uid, task.caps = uid, None
+        task.cred = Cred(uid)
     try:
         yield task
     finally:
-        task.uid, task.caps = own
+        task.cred = own
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -233,6 +233,38 @@ _MEMORY = (
     ),
 )
 
+_UID = kind.number(0, (1 << 32) - 2)
+_CREDENTIALS = (
+    Call(
+        "setresuid",
+        "Change the task's real, effective and saved user.",
+        (
+            _OWN,
+            Argument("ruid", _UID, "the real user", None),
+            Argument("euid", _UID, "the effective user", None),
+            Argument("suid", _UID, "the saved user", None),
+        ),
+        "syscalls.cred.setresuid",
+        "task setresuid",
+        "Its capabilities go with the last that is 0. A task whose effective user changes is not"
+        " dumpable any more.",
+    ),
+    Call(
+        "capset",
+        "Take capabilities from the task.",
+        (_OWN, Argument("drop", kind.words("sys_nice", "sys_ptrace"), "which ones", ())),
+        "syscalls.cred.capset",
+        "task capset",
+    ),
+    Call(
+        "prctl",
+        "Say whether others of its user may inspect the task: PR_SET_DUMPABLE.",
+        (_OWN, Argument("dumpable", kind.FLAG, "they may", False)),
+        "syscalls.cred.set_dumpable",
+        "task prctl",
+    ),
+)
+
 _FILE = Argument("file", kind.FILE, "the file", metavar="FILE")
 _FILES = (
     Call(
@@ -415,7 +447,8 @@ _GROUPS = (
 )
 
 CALLS: dict[str, Call] = {
-    call.op: call for call in (*_MEMORY, *_FILES, *_POLICIES, *_GROUPS, *MACHINE, *FREE_MEMORY)
+    call.op: call
+    for call in (*_MEMORY, *_CREDENTIALS, *_FILES, *_POLICIES, *_GROUPS, *MACHINE, *FREE_MEMORY)
 }
 COMMANDS: dict[str, Call] = {call.command or call.op: call for call in CALLS.values()}
 

@@ -27,6 +27,14 @@ CALLS = {
     "creat": 85,
     "readlink": 89,
     "sysinfo": 99,
+    "setuid": 105,
+    "setgid": 106,
+    "setreuid": 113,
+    "setregid": 114,
+    "setresuid": 117,
+    "setresgid": 119,
+    "setfsuid": 122,
+    "setfsgid": 123,
     "statfs": 137,
     "fstatfs": 138,
     "mlock": 149,
@@ -69,10 +77,11 @@ CALLS = {
 # How many arguments those have that have not three.
 _NR_ARGUMENTS = {
     0: "munlockall",
-    1: "brk chdir exit_group getpgid getsid mlockall rmdir sched_getscheduler sysinfo",
+    1: "brk chdir exit_group getpgid getsid mlockall rmdir sched_getscheduler"
+    " setfsgid setfsuid setgid setuid sysinfo",
     2: "access creat fstatfs ftruncate getcwd getpriority kill listxattr llistxattr lstat"
     " memfd_create mkdir mlock munlock munmap pidfd_open sched_getparam sched_rr_get_interval"
-    " sched_setparam setpgid stat statfs tkill truncate",
+    " sched_setparam setpgid setregid setreuid stat statfs tkill truncate",
     4: "faccessat2 fallocate getxattr lgetxattr migrate_pages newfstatat openat openat2 prlimit64"
     " pread64 ptrace pwrite64 readlinkat rt_tgsigqueueinfo sched_getattr set_mempolicy_home_node",
     5: "get_mempolicy kcmp mremap prctl process_madvise pwritev statx",

@@ -11,7 +11,7 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.spaces.exit import free_mm
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.numa import NumaTask
-from pymigrate.mm.state.task import CAP_FULL, Task
+from pymigrate.mm.state.task import CAP_FULL, Cred, Task
 from pymigrate.native.hostmem import TOP, read_file
 from pymigrate.native.sync import Memory, new_mm
 from pymigrate.native.tracee import Process, Thread
@@ -35,8 +35,7 @@ class World:
         self.listings = 0  # how often they have changed
         self.is_newest_first = True  # how the host lists directories
         self._looked_at = 0, 0  # how many tasks there were, and kills, when victims were sought
-        # What the first program could do on the host, and as whom.
-        self._first_caps, self._first_uid = 0, 0
+        self._first = Cred(0)  # as whom the first program has begun on the host
 
     def replace_machine(self, machine: Machine) -> None:
         """Go on with *machine*, which another command has changed."""
@@ -62,8 +61,7 @@ class World:
     def begin(self, pid: int, comm: str) -> Thread:
         """Let the first program, which will be *comm*, be a task."""
         machine = self.machine
-        known = _status(pid)
-        self._first_caps, self._first_uid = int(known["CapEff"], 16), _euid(known)
+        self._first = _cred(_status(pid))
         system = System(machine, machine.shell_of(0), pid=pid)
         system.start(comm)
         process = Process(pid, Memory(self.say), is_begun=False)
@@ -256,7 +254,7 @@ class World:
             owner.memory.sync(self.machine, task, a, b, lambda: self._part_forks(owner))
 
     def note_credentials(self, thread: Thread) -> Task:
-        """Let a thread's task have its user and capabilities; returns the task.
+        """Let a thread's task have its users, group and capabilities; returns the task.
 
         Who runs the first program is root of the simulated machine, and may do everything: what
         he was given on the host counts as all there is. Raises KernelError ESRCH.
@@ -266,12 +264,24 @@ class World:
             known = _status(thread.tid)
         except OSError:
             return task
-        uid, caps = _euid(known), int(known["CapEff"], 16)
-        task.uid = 0 if uid == self._first_uid else uid
-        lacks = self._first_caps & ~caps
-        task.caps = CAP_FULL & ~lacks if task.uid == 0 else caps
+        task.cred = _simulated(_cred(known), self._first)
         task.is_dumpable = thread.process.is_dumpable
         return task
+
+    def check_dumpable(self, thread: Thread) -> Callable[[int], None]:
+        """What is to be done when a call ends that may change a thread's users or groups.
+
+        A process whose effective user or group is another is not dumpable any more. Mirrors
+        commit_creds().
+        """
+        before = _effective_ids(thread.tid)
+
+        def ended(_: int) -> None:
+            if _effective_ids(thread.tid) != before:
+                thread.process.is_dumpable = False
+            self.note_credentials(thread)
+
+        return ended
 
     def _enter(self, process: Process, thread: Thread) -> Thread:
         self.processes[process.pid] = process
@@ -336,5 +346,25 @@ def parent_of(pid: int) -> tuple[int, int]:
     return int(known["Tgid"]), int(known["PPid"])
 
 
-def _euid(known: dict[str, str]) -> int:
-    return int(known["Uid"].split()[1])
+def _cred(known: dict[str, str]) -> Cred:
+    """What /proc/PID/status tells of credentials."""
+    uid, euid, suid, _ = map(int, known["Uid"].split())
+    caps, permitted = (int(known[name], 16) for name in ("CapEff", "CapPrm"))
+    return Cred(uid, euid, suid, int(known["Gid"].split()[0]), caps, permitted)
+
+
+def _simulated(cred: Cred, first: Cred) -> Cred:
+    """*cred* on the simulated machine, whose root has begun as *first* on the host."""
+    uid, euid, suid = (0 if id_ == first.euid else id_ for id_ in (cred.uid, cred.euid, cred.suid))
+    caps, permitted = cred.caps or 0, cred.permitted or 0
+    if euid == 0:
+        caps = CAP_FULL & ~((first.caps or 0) & ~caps)
+    if 0 in (uid, euid, suid):
+        permitted = CAP_FULL & ~((first.permitted or 0) & ~permitted)
+    return Cred(uid, euid, suid, 0 if cred.gid == first.gid else cred.gid, caps, permitted)
+
+
+def _effective_ids(tid: int) -> list[str]:
+    """As whom a thread acts on the host, and as whom it opens files."""
+    known = _status(tid)
+    return [known[name].split()[place] for name in ("Uid", "Gid") for place in (1, 3)]

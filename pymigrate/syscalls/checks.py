@@ -9,23 +9,30 @@ _ADDRESS_BITS = 64
 
 def check_root(caller: Task, why: str) -> None:
     """Let root write what the file system keeps for root; anyone else gets KernelError EACCES."""
-    if caller.uid:
+    if caller.fsuid:
         raise KernelError("EACCES", why)
 
 
-def check_access(caller: Task, target: Task) -> None:
+def check_access(caller: Task, target: Task, *, for_file: bool = False) -> None:
     """Let *caller* read *target*'s memory layout, or raise KernelError EPERM.
 
-    CAP_SYS_PTRACE allows it all; CAP_SYS_NICE does not help. Mirrors __ptrace_may_access() with
-    PTRACE_MODE_READ_REALCREDS, and cap_ptrace_access_check().
+    That of a call (PTRACE_MODE_READ_REALCREDS) looks at the caller's real user and permitted
+    capabilities, that of a file (PTRACE_MODE_READ_FSCREDS) at the effective ones. CAP_SYS_PTRACE
+    allows it all; CAP_SYS_NICE does not help. Mirrors __ptrace_may_access() and
+    cap_ptrace_access_check().
     """
     if caller.tgid == target.tgid or caller.has(Cap.SYS_PTRACE):
         return
-    if caller.uid != target.uid:
-        why = f"uid {caller.uid} may not inspect process {target.pid} of uid {target.uid}"
+    uid = caller.fsuid if for_file else caller.uid
+    caps = caller.capabilities if for_file else caller.permitted_caps
+    other = next((id_ for id_ in target.uids if id_ != uid), uid)
+    if other != uid:
+        why = f"uid {uid} may not inspect process {target.pid} of uid {other}"
+    elif caller.group != target.group:
+        why = f"gid {caller.group} may not inspect process {target.pid} of gid {target.group}"
     elif not target.is_dumpable:
         why = f"process {target.pid} is not dumpable"
-    elif target.capabilities & ~caller.capabilities:
+    elif target.permitted_caps & ~caps:
         why = f"process {target.pid} has capabilities that the caller has not"
     else:
         return

@@ -108,8 +108,8 @@ def attach_task(machine: Machine, caller: Task, task: Task, name: str) -> None:
 
     Raises KernelError EACCES, ENOENT, EBUSY, ENOSPC. Mirrors cgroup_attach_task().
     """
-    if caller.uid not in (0, task.uid):
-        raise KernelError("EACCES", f"uid {caller.uid} may not move a process of uid {task.uid}")
+    if caller.fsuid not in (0, task.uids[0], task.uids[2]):
+        raise KernelError("EACCES", f"uid {caller.fsuid} may not move a process of uid {task.uid}")
     group = find_cpuset(machine, name)
     migrate_vet_dst(machine, group)
     attach(machine, task, group)

@@ -75,7 +75,7 @@ def process_madvise(
     if not machine.release.advises_itself:
         _check_remote(advice)
     try:
-        check_access(caller, target)
+        check_access(caller, target, for_file=True)  # mm_access()
     except KernelError as error:
         raise KernelError("EACCES", error.why) from None
     if not is_own:

@@ -53,8 +53,9 @@ GROUPS = {
     "cma": ["alloc", "list", "release"],
     "cpuset": ["attach", "create", "list", "remove", "set"],
     "task": (
-        "busy clone exit fork ftruncate madvise migrate_vma mlock mlockall mmap mprotect mremap"
-        " munlock munlockall munmap pin punch_hole sched_setaffinity swap_cache touch unlink unpin"
+        "busy capset clone exit fork ftruncate madvise migrate_vma mlock mlockall mmap mprotect"
+        " mremap munlock munlockall munmap pin prctl punch_hole sched_setaffinity setresuid"
+        " swap_cache touch unlink unpin"
     ).split(),
 }
 COSTLY = set(

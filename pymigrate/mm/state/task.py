@@ -20,6 +20,7 @@ from pymigrate.units import PAGE_SHIFT
 class Cap(IntFlag):
     """Capabilities as bits, numbered as in linux/capability.h."""
 
+    SETUID = 1 << 7  # become any user
     SYS_PTRACE = 1 << 19  # inspect any process
     SYS_ADMIN = 1 << 21  # take pages out of use
     SYS_NICE = 1 << 23  # move shared pages, and pages to nodes outside the target's cpuset
@@ -28,6 +29,22 @@ class Cap(IntFlag):
 CAP_NONE = 0
 CAP_FULL = (1 << 41) - 1  # what root has
 CAPABILITIES = {"sys_ptrace": Cap.SYS_PTRACE, "sys_nice": Cap.SYS_NICE}
+
+
+class Cred(NamedTuple):
+    """As whom a task acts, and what it may do. struct cred.
+
+    Ids that are -1, and capabilities that are None, follow from the others: the effective and the
+    saved user, and the group, are the real user's; the effective capabilities are all of user 0's,
+    and none of others'; and the permitted ones are the effective ones.
+    """
+
+    uid: int
+    euid: int = -1
+    suid: int = -1
+    gid: int = -1
+    caps: int | None = None
+    permitted: int | None = None
 
 
 class AccessPattern(NamedTuple):
@@ -142,12 +159,16 @@ class Task:
     parent: str = ""
     cpuset: str = ""
     user_cpus: Cpumask = field(default_factory=Cpumask)  # what sched_setaffinity() asked for
-    caps: int | None = None  # Cap bits; None: all for uid 0, none for others
+    caps: int | None = None  # Cap bits; see Cred
     is_dumpable: bool = True  # others of its uid may inspect it
     numa: NumaTask = field(default_factory=NumaTask)
     accesses: list[AccessPattern] = field(default_factory=list)  # that it goes on making
     numa_faults: FaultTable = field(default_factory=dict)
     thread_of: int = 0  # the pid of the process; 0: it is the process
+    euid: int = -1
+    suid: int = -1
+    gid: int = -1
+    permitted: int | None = None
 
     @property
     def tgid(self) -> int:
@@ -160,11 +181,41 @@ class Task:
         return self.cpus.first
 
     @property
+    def cred(self) -> Cred:
+        """As whom it acts."""
+        return Cred(self.uid, self.euid, self.suid, self.gid, self.caps, self.permitted)
+
+    @cred.setter
+    def cred(self, cred: Cred) -> None:
+        self.uid, self.euid, self.suid, self.gid, self.caps, self.permitted = cred
+
+    @property
+    def uids(self) -> tuple[int, int, int]:
+        """Its real, effective and saved user."""
+        euid, suid = (self.uid if id_ < 0 else id_ for id_ in (self.euid, self.suid))
+        return self.uid, euid, suid
+
+    @property
+    def fsuid(self) -> int:
+        """As which user it opens files."""
+        return self.uids[1]
+
+    @property
+    def group(self) -> int:
+        """Its real group."""
+        return self.uid if self.gid < 0 else self.gid
+
+    @property
     def capabilities(self) -> int:
-        """The bits of the capabilities that it has."""
+        """The bits of the capabilities that it has: the effective ones."""
         if self.caps is not None:
             return self.caps
-        return CAP_FULL if self.uid == 0 else CAP_NONE
+        return CAP_FULL if self.fsuid == 0 else CAP_NONE
+
+    @property
+    def permitted_caps(self) -> int:
+        """Those that it may make effective."""
+        return self.capabilities if self.permitted is None else self.permitted
 
     def has(self, cap: Cap) -> bool:
         """Whether it has the capability *cap*. Mirrors capable()."""

@@ -50,7 +50,7 @@ def kill(world: World, thread: Thread, args: Args) -> int | None:
     task, caller = world.machine.task(pid), world.note_credentials(thread)
     if not 0 <= number <= _SIGRTMAX:
         raise KernelError("EINVAL", f"{number} is no signal")
-    if caller.uid not in (0, task.uid):
+    if caller.fsuid and not {*caller.uids[:2]} & {task.uids[0], task.uids[2]}:
         raise KernelError("EPERM", f"process {pid} is of another user")
     if number not in _HARMLESS and number not in _STOPS:
         end(world.machine, pid)

@@ -92,7 +92,7 @@ def _open(world: World, thread: Thread, dirfd: int, number: int, args: Args, fla
 
 
 def _check_writable(world: World, thread: Thread, place: Place) -> None:
-    if world.note_credentials(thread).uid:
+    if world.note_credentials(thread).fsuid:
         raise KernelError("EACCES", f"{place.path} belongs to root")
     if not place.overlay.is_settable(place.path):
         raise UnsupportedError(f"writing to {place.path} cannot be simulated yet")
@@ -259,7 +259,7 @@ def _owner(world: World, pid: int) -> int:
         with suppress(OSError):
             return os.stat(f"/proc/{pid}").st_uid
     task = world.machine.tasks.get(pid)
-    return task.uid if task else 0
+    return task.fsuid if task and task.is_dumpable else 0
 
 
 def _tell_magic(thread: Thread, path: str, addr: int) -> None:

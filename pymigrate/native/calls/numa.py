@@ -9,7 +9,7 @@ from itertools import groupby
 from pymigrate.errors import KernelError
 from pymigrate.interface.noted import Noted
 from pymigrate.mm.base.pte import Pte
-from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.task import Cap, Task
 from pymigrate.native.abi import signed
 from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
@@ -143,7 +143,7 @@ def sched_setaffinity(world: World, thread: Thread, args: Args) -> int:
     bits = int.from_bytes(thread.read(args[2], min(length, Cpumask.limit // 8)), "little")
     cpus = Cpumask(bits & int(world.machine.cpus))
     caller, task = world.note_credentials(thread), world.find(pid, thread)
-    if caller.uid not in (0, task.uid):
+    if caller.fsuid not in task.uids[:2] and not caller.has(Cap.SYS_NICE):
         raise KernelError("EPERM", f"process {pid} is of another user")
     other = world.threads.get(task.pid)
     if other is not None:

@@ -83,7 +83,7 @@ class Overlay:
             if thread is not None:
                 self.world.note_credentials(thread)
         try:
-            check_access(self.world.task(self.thread), task)
+            check_access(self.world.task(self.thread), task, for_file=True)
         except KernelError as error:
             raise KernelError("EACCES", error.why) from None
         return ""

@@ -28,6 +28,11 @@ def prctl(world: World, thread: Thread, args: Args) -> int | None:
     return 0
 
 
+def set_ids(world: World, thread: Thread, _: Args) -> None:
+    """setuid() and its like, of groups too."""
+    thread.at_end = world.check_dumpable(thread)
+
+
 def exit_group(world: World, thread: Thread, _: Args) -> None:
     """exit_group(status): who has touched more than there is does not come to it."""
     world.finish(thread)

@@ -71,6 +71,10 @@ _BY_NAME: dict[str, str] = {
     "rmdir": "cgroups.rmdir",
     "sched_getaffinity": "numa.sched_getaffinity",
     "sched_setaffinity": "numa.sched_setaffinity",
+    **dict.fromkeys(
+        "setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid".split(),
+        "system.set_ids",
+    ),
     "stat": "files.stat",
     "statfs": "files.statfs",
     "statx": "files.statx",

@@ -54,7 +54,7 @@ def rows_for(machine: Machine, reader: Task, task: Task) -> list[NumaMapsRow]:
     Raises KernelError EACCES.
     """
     try:
-        check_access(reader, task)
+        check_access(reader, task, for_file=True)
     except KernelError as error:
         raise KernelError("EACCES", error.why) from None
     return rows(machine, task)

@@ -53,7 +53,7 @@ def sizes(machine: Machine, task: Task, rows: list[SmapsRow]) -> dict[str, int]:
 
 def status(machine: Machine, task: Task, rows: list[SmapsRow]) -> list[tuple[str, str]]:
     """The lines of /proc/PID/status as (name, value). Mirrors proc_pid_status()."""
-    ids, pid, tgid = "\t".join([str(task.uid)] * 4), str(task.pid), str(task.tgid)
+    ids, pid, tgid = "\t".join(map(str, (*task.uids, task.fsuid))), str(task.pid), str(task.tgid)
     lines = [
         ("Name", task.comm.replace("\\", "\\\\").replace("\n", "\\n")),
         ("Umask", "0022"),
@@ -75,7 +75,8 @@ def status(machine: Machine, task: Task, rows: list[SmapsRow]) -> list[tuple[str
     lines += [("CoreDumping", "0"), ("THP_enabled", "1"), ("untag_mask", f"{_NO_LIMIT:#x}")]
     lines += [("Threads", str(len(machine.threads_of(task)))), ("SigQ", "0/0")]
     lines += [(name, f"{0:016x}") for name in "SigPnd ShdPnd SigBlk SigIgn SigCgt CapInh".split()]
-    lines += [(name, f"{task.capabilities:016x}") for name in ("CapPrm", "CapEff")]
+    caps = {"CapPrm": task.permitted_caps, "CapEff": task.capabilities}
+    lines += [(name, f"{bits:016x}") for name, bits in caps.items()]
     lines += [("CapBnd", f"{CAP_FULL:016x}"), ("CapAmb", f"{0:016x}")]
     lines += [(name, "0") for name in ("NoNewPrivs", "Seccomp", "Seccomp_filters")]
     lines += [

@@ -45,8 +45,9 @@ OWN = set(
 
 def test_every_op_of_the_format_has_its_model() -> None:
     ops = """mmap mremap munmap mprotect madvise touch mlock munlock mlockall munlockall pin unpin
-    fork clone exit sched_setaffinity ftruncate punch_hole unlink set_mempolicy mbind
-    set_mempolicy_home_node get_mempolicy migrate_pages move_pages cpuset_create cpuset_set
+    fork clone exit sched_setaffinity setresuid capset prctl ftruncate punch_hole unlink
+    set_mempolicy mbind set_mempolicy_home_node get_mempolicy migrate_pages move_pages
+    cpuset_create cpuset_set
     cpuset_remove cpuset_attach sysctl exec placement numa_maps vmstat"""
     assert [op for op in OPS if op not in OWN] == ops.split()
     assert set(OPS) >= OWN

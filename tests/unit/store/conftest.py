@@ -186,6 +186,10 @@ def _full_task(mm: Mm) -> Task:
         NumaTask(*range(1, 15)),
         [AccessPattern("x", 0.1, 0.2, 0.3, 0.4, 5), AccessPattern("y", 7.5)],
         {(3, 1): Faults(1, 2, 3, 4), (0, 0): Faults()},
+        euid=1,
+        suid=2,
+        gid=3,
+        permitted=1 << 40,
     )
 
 
