@@ -14,6 +14,7 @@ from pymigrate.store.store import Boot, Store
 from pymigrate.version import __version__
 
 BUILT_IN = "two-node.yaml"
+CURRENT = "current"  # in the user's state directory: the state file of the last `boot`
 HELD = ".exec"  # behind the name of a state file: real programs run on its machine
 INLINE = "<text>"  # stands for the path of a scenario that is in no file
 
@@ -148,11 +149,33 @@ def _boot(
 
 
 def boot(request: Request, run: bool = False) -> tuple[Machine, Boot]:
-    """Boot a scenario afresh, in place of what the state held; with *run*, run its steps too."""
-    machine, booted = boot_scenario(scenario_path(request.scenario), run)
-    if not request.dry_run and not request.ephemeral:
-        save_state(state_path(request), machine, booted)
+    """Boot a scenario afresh, in place of what the state held; with *run*, run its steps too.
+
+    It is then the machine that is meant where none is named.
+    """
+    path = scenario_path(request.scenario)
+    machine, booted = boot_scenario(path, run)
+    _keep(request._replace(scenario=path), machine, booted)
     return machine, booted
+
+
+def boot_inline(request: Request, text: str, run: bool = False) -> tuple[Machine, Boot]:
+    """The same of a scenario's *text*, which is in no file."""
+    machine, booted = boot_text(text, run)
+    _keep(request._replace(scenario=INLINE), machine, booted)
+    return machine, booted
+
+
+def _keep(request: Request, machine: Machine, booted: Boot) -> None:
+    """Store a machine that was booted, in the file that is meant."""
+    if request.dry_run or request.ephemeral:
+        return
+    path = state_path(request)
+    save_state(path, machine, booted)
+    if not request.state:
+        with open(path + ".new", "w", encoding="utf-8") as file:
+            file.write(path)
+        os.replace(path + ".new", os.path.join(_states(), CURRENT))
 
 
 def boot_scenario(path: str, run: bool = False, kernel: str | None = None) -> tuple[Machine, Boot]:
@@ -274,22 +297,43 @@ def about_scenario(path: str) -> str:
 
 
 def state_path(request: Request) -> str:
-    """The state file that is meant: by default one for each scenario, in the user's directory."""
+    """The state file that is meant: by default one for each scenario, in the user's directory.
+
+    Without a scenario it is that of the last `boot`, else the one of the built-in scenario.
+    """
     if request.state:
         return request.state
+    if not request.scenario and (current := _current()):
+        return current
     from hashlib import sha256
 
+    path = request.scenario or ""
+    if path != INLINE:
+        path = _absolute(scenario_path(request.scenario))
+    stem = os.path.splitext(os.path.basename(path))[0].strip("<>")
+    name = f"{stem}-{sha256(path.encode()).hexdigest()[:12]}.db"
+    return os.path.join(_states(), name)
+
+
+def _current() -> str:
+    """The state file that the last `boot` made, if it is there; else nothing."""
+    try:
+        path = read_file(os.path.join(_states(), CURRENT)).decode()
+    except (OSError, ValueError, StoreError):
+        return ""
+    return path if os.path.exists(path) else ""
+
+
+def _states() -> str:
+    """The user's directory of state files, which is made. Raises StoreError."""
     from platformdirs import user_state_dir
 
-    path = _absolute(scenario_path(request.scenario))
-    stem = os.path.splitext(os.path.basename(path))[0]
-    name = f"{stem}-{sha256(path.encode()).hexdigest()[:12]}.db"
     folder = user_state_dir("pymigrate", appauthor=False)
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise StoreError(f"cannot be made: {error.strerror}", folder) from None
-    return os.path.join(folder, name)
+    return folder
 
 
 def _check_scenario(request: Request, boot: Boot) -> None:

@@ -205,6 +205,13 @@ def _parse_policy(text: str) -> ModeAndNodes:
         raise click.BadParameter(str(error)) from None
 
 
+def _machine_text(text: str) -> str:
+    """The scenario that a machine in one line stands for."""
+    from pymigrate.scenario.text.shorthand import scenario_text
+
+    return scenario_text(text)
+
+
 def _read_text(path: str) -> str:
     """The contents of a text file, or of stdin for "-"."""
     try:
@@ -231,6 +238,7 @@ _NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
 SIZE = Parsed("size", parse_size)
 NODEMASK, CPUMASK = Parsed("nodes", Nodemask.parse), Parsed("CPUs", Cpumask.parse)
 NUMBERS = Parsed("numbers", lambda text: list(Bitmap.parse(text)))
+MACHINE_NODES = Parsed("nodes", _machine_text)
 NAME, POLICY = Parsed("name", _parse_name), Parsed("policy", _parse_policy)
 CPUSET_NAME = Parsed("name", _parse_cpuset_name)
 TEXT_FILE = Parsed("file", _read_text)

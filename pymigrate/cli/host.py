@@ -15,7 +15,7 @@ from pymigrate.cli.shim_files import is_shim, write_shims
 from pymigrate.errors import KernelError
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
-from pymigrate.session import Request, session, state_path
+from pymigrate.session import Request, scenario_path, session, state_path
 from pymigrate.tools import programs
 from pymigrate.tools.program import SIGNALLED, Exit
 from pymigrate.tools.system import System, end, name_region
@@ -126,7 +126,7 @@ def environment(request: Request, path: str) -> dict[str, str]:
     environ = {**os.environ, "PATH": path, "PYMIGRATE_STATE": os.path.abspath(state_path(request))}
     environ.pop("PYMIGRATE_SCENARIO", None)
     if request.scenario:
-        environ["PYMIGRATE_SCENARIO"] = os.path.abspath(request.scenario)
+        environ["PYMIGRATE_SCENARIO"] = os.path.abspath(scenario_path(request.scenario))
     return environ
 
 

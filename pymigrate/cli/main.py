@@ -39,6 +39,7 @@ MODULES = {
     "get_mempolicy": "Print the policy of a process, or of an address of it.",
     "help": "Show a guide, or the help of a command.",
     "hard_offline": "Let a page go bad: its contents are lost.",
+    "init": "Write a scenario to begin with.",
     "man": "Write manual pages into a directory.",
     "memhog": "Fill memory, and free it.",
     "migratepages": "Move the pages of a process from nodes to other nodes.",
@@ -69,7 +70,7 @@ MODULES = {
 }
 # In which order --help lists the commands, by what they are for.
 GROUPS = {
-    "Start": "help scenarios boot status run capture doctor",
+    "Start": "help scenarios init boot status run capture doctor",
     "Look": """
         show ps numa_maps vmstat placement page cat explain plan compare accesses check trace
         tiers buddyinfo pagetypeinfo extfrag

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.cli.conftest import SCENARIO, Outcome, Shell
+from tests.cli.conftest import SCENARIO, Outcome, Shell, body
 
 STEPS = f"""\
 {SCENARIO}
@@ -85,3 +85,81 @@ def test_a_built_in_scenario_is_booted_by_name(unbooted: Shell, name: str) -> No
 def test_a_file_wins_over_a_built_in_scenario(unbooted: Shell) -> None:
     unbooted.write("fork-server", SCENARIO)
     assert unbooted.out("boot fork-server").endswith("2 nodes, 128MiB, 2 tasks\n")
+
+
+@pytest.fixture
+def at_home(unbooted: Shell, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """A shell that names neither a scenario nor a state."""
+    monkeypatch.delenv("PYMIGRATE_SCENARIO")
+    monkeypatch.delenv("PYMIGRATE_STATE")
+    monkeypatch.setenv("XDG_STATE_HOME", str(unbooted.folder / "xdg"))
+    return unbooted
+
+
+def test_what_was_booted_last_is_meant_where_nothing_is_named(at_home: Shell) -> None:
+    at_home.out("boot full-target")
+    assert at_home.json("ps")[0]["task"] == "job"
+    at_home.out("boot machine.yaml")
+    assert [row["task"] for row in at_home.json("ps")] == ["a", "b"]
+    at_home("ps --scenario fork-server")  # boots by itself, and changes nothing of that
+    assert [row["task"] for row in at_home.json("ps")] == ["a", "b"]
+
+
+def test_boot_alone_goes_back_to_the_built_in_machine(at_home: Shell) -> None:
+    at_home.out("boot full-target")
+    assert "two-node.yaml: Linux" in at_home.out("boot")
+    assert at_home.json("ps")[0]["task"] == "db"
+
+
+def test_state_that_is_gone_is_no_longer_meant(at_home: Shell) -> None:
+    at_home.out("boot full-target")
+    for path in (at_home.folder / "xdg" / "pymigrate").glob("full-target-*.db"):
+        path.unlink()
+    assert body(at_home("ps --json").stdout)[0]["task"] == "db"
+
+
+def test_scenario_and_state_win_over_what_was_booted_last(at_home: Shell) -> None:
+    at_home.out("boot full-target")
+    at_home.out("boot machine.yaml --state other.db")
+    assert at_home.json("ps")[0]["task"] == "job"
+    assert at_home.json("ps --state other.db")[0]["task"] == "a"
+    assert body(at_home("ps --json --scenario fork-server").stdout)[0]["task"] == "parent"
+
+
+def test_a_machine_in_one_line(at_home: Shell) -> None:
+    assert at_home.out("boot --nodes 2x1GiB:2,512MiB@cxl") == (
+        "booted a machine of 2x1GiB:2,512MiB@cxl: Linux 6.12, 3 nodes, 2560MiB, 1 task\n"
+    )
+    [row] = at_home.json("ps")
+    assert (row["task"], row["cpus"], row["nodes"]) == ("app", "0-1", {"0": 16384, "1": 0, "2": 0})
+    at_home.out("migratepages app 0 2")
+    assert at_home.json("ps")[0]["nodes"]["2"] == 16384
+    assert at_home.json("tiers")["nodes"]["0"]["preferred"] == "2"
+
+
+def test_a_machine_in_one_line_that_means_nothing(unbooted: Shell) -> None:
+    assert unbooted.err("boot --nodes 2x1GiB@cxl").splitlines()[-1] == (
+        "Error: Invalid value for '--nodes': '2x1GiB@cxl' has no node with CPUs;"
+        " expected such as 2x64GiB or 4x384GiB:16,2x512GiB@cxl"
+    )
+    assert "exclude each other" in unbooted.err("boot machine.yaml --nodes 1GiB")
+
+
+def test_a_scenario_on_stdin(at_home: Shell) -> None:
+    with open(at_home.scenario, encoding="utf-8") as scenario:
+        done = at_home.spawn("boot -", stdin=scenario)
+    assert done.stdout == "booted stdin: Linux 6.12, 2 nodes, 128MiB, 2 tasks\n"
+
+
+def test_init_writes_what_can_be_booted(unbooted: Shell) -> None:
+    out = unbooted.out("init new.yaml --nodes 2x64MiB")
+    assert out == "wrote new.yaml; `pymigrate boot new.yaml` boots it\n"
+    assert "2 nodes, 128MiB, 1 task" in unbooted.out("boot new.yaml")
+    assert "new.yaml' exists; --force replaces it" in unbooted.err("init new.yaml")
+    unbooted.out("init new.yaml --force")
+    assert "2 nodes, 2GiB, 1 task" in unbooted.out("boot new.yaml")
+
+
+def test_programs_work_on_a_scenario_that_is_named(at_home: Shell) -> None:
+    done = at_home.spawn("--scenario full-target --ephemeral exec --shims -- pidof job")
+    assert (done.exit, done.stdout) == (0, "1000\n")

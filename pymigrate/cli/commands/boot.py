@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from pymigrate.cli.common import Options, common_options
+from pymigrate.cli.common import MACHINE_NODES, TEXT_FILE, Options, common_options
 from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
-from pymigrate.session import boot
+from pymigrate.session import boot, boot_inline
 from pymigrate.units import PAGE_SIZE, counted, format_size
 
 
@@ -15,17 +15,36 @@ from pymigrate.units import PAGE_SIZE, counted, format_size
 @click.argument(
     "scenario_file", metavar="[SCENARIO]", required=False, shell_complete=complete.scenarios
 )
+@click.option(
+    "--nodes",
+    "text",
+    type=MACHINE_NODES,
+    metavar="NODES",
+    help="Not SCENARIO but these nodes, as in 4x384GiB:16,2x512GiB@cxl.",
+)
 @click.option("--run", "runs_steps", is_flag=True, help="Run the scenario's steps too.")
 @common_options()
-def command(options: Options, scenario_file: str | None, runs_steps: bool) -> None:
+def command(
+    options: Options, scenario_file: str | None, text: str | None, runs_steps: bool
+) -> None:
     """Boot SCENARIO afresh, replacing what was booted before.
 
-    SCENARIO is a file, or the name of a scenario that ships (see `pymigrate scenarios`). Without
-    it, --scenario or $PYMIGRATE_SCENARIO says which, else it is the built-in machine of two nodes.
+    SCENARIO is a file, - for stdin, or the name of a scenario that ships (see `pymigrate
+    scenarios`). Without it, --scenario or $PYMIGRATE_SCENARIO says which, else it is the built-in
+    machine of two nodes. Commands that name no machine then work on this one. `pymigrate init`
+    writes what --nodes boots.
     """
-    if scenario_file:
-        options = options._replace(scenario=scenario_file)
-    machine, booted = boot(options.request(write=True), runs_steps)
+    if scenario_file and text:
+        raise click.UsageError("SCENARIO and --nodes exclude each other.")
+    about = (text or "").partition("about: ")[2].partition("\n")[0]
+    named = about or scenario_file or options.scenario
+    if scenario_file == "-":
+        text, named = TEXT_FILE.convert("-", None, None), "stdin"
+    request = options._replace(scenario=scenario_file or options.scenario).request(write=True)
+    if text:
+        machine, booted = boot_inline(request, text, runs_steps)
+    else:
+        machine, booted = boot(request, runs_steps)
     memory = sum(node.nr_pages for node in machine.nodes.values()) * PAGE_SIZE
     facts = {
         "scenario": booted.scenario,
@@ -34,9 +53,9 @@ def command(options: Options, scenario_file: str | None, runs_steps: bool) -> No
         "memory": memory,
         "tasks": len(machine.tasks),
     }
-    text = (
-        f"booted {options.scenario or booted.scenario}: Linux {booted.kernel},"
+    told = (
+        f"booted {named or booted.scenario}: Linux {booted.kernel},"
         f" {counted(len(machine.nodes), 'node')}, {format_size(memory)},"
         f" {counted(len(machine.tasks), 'task')}\n"
     )
-    options.show(facts, text)
+    options.show(facts, told)

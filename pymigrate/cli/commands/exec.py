@@ -14,7 +14,7 @@ from pymigrate.cli.common import Options, common_options, trace_options, with_op
 from pymigrate.cli.helped import Command
 from pymigrate.errors import UnsupportedError
 from pymigrate.mm.state.scope import UNWATCHED, Watch
-from pymigrate.session import Request, session, state_path
+from pymigrate.session import Request, scenario_path, session, state_path
 
 if TYPE_CHECKING:
     from pymigrate.mm.state.machine import Machine
@@ -126,7 +126,7 @@ def _write_trace(options: Options, machine: Machine, parts: Sequence[trace.Part]
 
 def _with_state(request: Request) -> Request:
     """The request with absolute paths; a machine for one command alone gets a file for that."""
-    scenario = os.path.abspath(request.scenario) if request.scenario else None
+    scenario = os.path.abspath(scenario_path(request.scenario)) if request.scenario else None
     if request.ephemeral:
         from tempfile import mkdtemp
 

@@ -55,7 +55,7 @@ def _text(machine: Machine, facts: dict[str, object], memory: int) -> str:
         [
             "machine",
             f"{counted(len(machine.nodes), 'node')}, {format_size(memory)},"
-            f" {len(machine.processes)} processes",
+            f" {counted(len(machine.processes), 'task')}",
         ],
         ["time", f"{machine.now / 1000:g} s since the boot"],
         ["moved", f"{counted(machine.counters['pgmigrate_success'], 'page')} so far"],
