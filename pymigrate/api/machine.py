@@ -440,7 +440,7 @@ class Machine(Movers):
         """A drawing of the nodes, and of the memory of each task, or of one."""
         tasks = self._core.processes if who is None else [self._task(who)]
         cells = show.cells_that_fit(self._core, tasks, width)
-        return show.format_rows(show.rows(self._core, tasks, cells), width)
+        return show.format_rows(show.rows(self._core, tasks, show.Draw(cells)), width)
 
     def explain(
         self,

@@ -127,7 +127,7 @@ def _draw(call: Call, old: Machine) -> None:
     if call.options.json:
         call.answer["drawn"] = change.as_json(drawn)
     else:
-        call.drawn = text_of(change.lines(drawn))
+        call.drawn += text_of(change.lines(drawn))
 
 
 def _report_refusal(call: Call, refused: KernelError) -> None:

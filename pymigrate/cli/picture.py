@@ -12,7 +12,7 @@ import click
 from pymigrate.cli.terminal import painted, printable
 from pymigrate.mm.state.machine import Machine
 from pymigrate.views.pictures import change
-from pymigrate.views.pictures.show import Span, plain_text
+from pymigrate.views.pictures.show import MAX_CELLS, MIN_CELLS, Span, plain_text
 
 AUTO, ALWAYS, NEVER = "auto", "always", "never"
 JSON_CELLS = 64
@@ -25,6 +25,12 @@ def changed(
     width = shutil.get_terminal_size().columns
     cells = JSON_CELLS if is_json else change.cells_that_fit(new, pids, width)
     return change.rows(old, new, pids, stays, cells)
+
+
+def cells_beside(label: int, is_json: bool) -> int:
+    """How many cells a strip may have beside a label of so many characters."""
+    width = shutil.get_terminal_size().columns
+    return JSON_CELLS if is_json else min(max(width - label, MIN_CELLS), MAX_CELLS)
 
 
 def echo(lines: Iterable[list[Span]], color: str = AUTO) -> None:

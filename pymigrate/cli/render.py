@@ -13,11 +13,10 @@ from rich.text import Text
 
 from pymigrate.cli.terminal import printable
 from pymigrate.views.pictures.show import FREE_SIGN, USED_SIGN, Span
+from pymigrate.views.pictures.strips import HEAT_COLOURS, node_colour
 
 T = TypeVar("T")
 
-# After Okabe and Ito: colour-blind people tell them apart too. Nodes beyond them begin anew.
-NODE_COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#8da0cb")
 _ROLES = {"head": "bold", "dim": "dim", "free": "dim"}
 _LINES = str.maketrans({USED_SIGN: "\u2501", FREE_SIGN: "\u2500"})  # heavy and light
 
@@ -63,7 +62,10 @@ def _is_c_locale() -> bool:
 
 
 def _style(span: Span) -> str:
+    if span.role == "heat":
+        ink = "white" if span.nid > 6 else "#1c1c1c"
+        return f"{ink} on {HEAT_COLOURS[span.nid]}" if span.nid else ""
     if span.nid < 0:
         return "dim" if span.role == "cell" else _ROLES.get(span.role, "")
-    colour = NODE_COLOURS[span.nid % len(NODE_COLOURS)]
+    colour = node_colour(span.nid)
     return f"#1c1c1c on {colour}" if span.role == "cell" else colour

@@ -96,3 +96,18 @@ def test_step(shell: Shell) -> None:
         "       b on node 0: 1 scan, 0 faults, 0 of them local, 0 pages migrated\n"
         "   2 placement nodes=[[1024, 1]]\n"
     )
+
+
+def test_a_heatmap_is_drawn_after_the_answer(shell: Shell) -> None:
+    plain = shell.out("balance --seconds 3 --dry-run").partition("\n100 ")[0]
+    drawn = shell.out("balance --seconds 3 --heatmap")
+    assert drawn.splitlines()[0] == plain.splitlines()[0]
+    assert "   heat  " in drawn
+    assert "\n0.000 s  " in drawn
+    assert "\n3.000 s  " in drawn
+
+
+def test_a_heatmap_for_machines(shell: Shell) -> None:
+    for row in shell.json("balance --seconds 3 --heatmap")["heatmap"]:
+        assert {len(moment["cells"]) for moment in row["moments"]} == {len(row["heat"])}
+        assert row["moments"][-1]["time"] == 3000

@@ -2,6 +2,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -64,13 +65,13 @@ def shown(shell: Shell, args: str = "", columns: int = 65) -> str:
         return shell.out(f"show {args}")
 
 
-def in_terminal(shell: Shell, **env: str) -> str:
+def in_terminal(shell: Shell, *, has_stdin: bool = False, **env: str) -> str:
     """What `show` prints on a terminal of 65 columns."""
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
     program = subprocess.Popen(
         [*PYMIGRATE, "show"],
-        stdin=subprocess.DEVNULL,
+        stdin=theirs if has_stdin else subprocess.DEVNULL,
         stdout=theirs,
         stderr=theirs,
         env=shell.environment(COLUMNS="65", TERM="xterm-256color") | env,
@@ -161,3 +162,34 @@ def test_progress_passes_all_on_and_prints_nothing_into_a_pipe(
 ) -> None:
     assert list(progress("abc", 3)) == ["a", "b", "c"]
     assert capsys.readouterr().out == ""
+
+
+def test_colours_can_be_asked_for_and_declined(shell: Shell) -> None:
+    assert ESCAPES.sub("", shown(shell, "--color=always")).count("\u2501") == 5
+    assert COLOUR.search(shown(shell, "--color always --heat"))
+    assert shown(shell, "--color=never") == shown(shell)
+
+
+def test_colours_that_are_asked_for_outweigh_no_color(shell: Shell) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NO_COLOR", "1")
+        assert COLOUR.search(shown(shell, "--color=always"))
+
+
+def test_what_is_longer_than_the_terminal_goes_to_a_pager(shell: Shell) -> None:
+    pager = f"{sys.executable} {shell.write('pager.py', PAGER)}"
+    assert "paged 18 lines" in in_terminal(shell, has_stdin=True, LINES="10", PAGER=pager)
+    assert "paged" not in in_terminal(shell, has_stdin=True, LINES="60", PAGER=pager)
+
+
+PAGER = """\
+import sys
+print(f"paged {len(sys.stdin.readlines())} lines")
+"""
+
+
+def test_heat_and_what_is_left_out_for_machines(shell: Shell) -> None:
+    shown = shell.json("show --heat --top 1")
+    assert shown["rest"] == {"strips": 2, "pages": 770}
+    [task] = shown["tasks"]
+    assert task["strips"][0]["heat"] == [0.0] * 64

@@ -9,12 +9,16 @@ import click
 from pymigrate.cli.call import system_call
 from pymigrate.cli.common import Options, common_options, say
 from pymigrate.cli.helped import Command
+from pymigrate.cli.picture import cells_beside, text_of
 from pymigrate.mm.clock.simulated_time import Balanced, balance
 from pymigrate.mm.state.machine import Machine
+from pymigrate.views.pictures import heatmap
+from pymigrate.views.pictures.heatmap import Watcher
 from pymigrate.views.proc import vmstat
 from pymigrate.views.told import balance as view
 
 DAY = 86400
+_TIME = 13  # characters beside a moment
 
 
 @click.command(cls=Command)
@@ -24,14 +28,18 @@ DAY = 86400
     required=True,
     help="How long tasks run; at most a day.",
 )
+@click.option(
+    "--heatmap", "has_map", is_flag=True, help="Draw where memory lies, from moment to moment."
+)
 @common_options(changes=True)
-def command(options: Options, seconds: float) -> None:
+def command(options: Options, seconds: float, has_map: bool) -> None:
     """Let time pass: tasks use their memory as the scenario declares, and NUMA balancing acts.
 
     For each task it prints how often it scanned its memory, how many pages that made inaccessible,
     how many faults followed, how many of them were local, and how many pages migrated; then the
     node that the task prefers, and the period of its scans. The counters that changed come last.
-    -v reports scan by scan.
+    -v reports scan by scan. --heatmap draws each region that is accessed: how hot its parts are,
+    and the nodes they are on, first, then after scans, and at the end.
     """
     if not 0 < seconds <= DAY:
         message = f"is {seconds:g}, expected more than 0, at most {DAY}"
@@ -39,7 +47,9 @@ def command(options: Options, seconds: float) -> None:
     with system_call(options, "balance") as call:
         machine = call.machine
         before = vmstat.rows(machine)
-        done = balance(machine, ceil(seconds * 1000))
+        ms = ceil(seconds * 1000)
+        watcher = Watcher(machine, ms, cells_beside(_TIME, options.json)) if has_map else None
+        done = balance(machine, ms, watcher.look if watcher else None)
         after = vmstat.rows(machine)
         counters = {
             name: after[name] - before[name] for name in view.COUNTED if after[name] != before[name]
@@ -47,6 +57,10 @@ def command(options: Options, seconds: float) -> None:
         call.answer |= view.as_json(machine, done) | {"counted": counters}
         lines = [f"{name} +{nr}\n" for name, nr in counters.items()]
         call.text = view.format_rows(view.rows(machine, done)) + "".join(lines)
+        if watcher:
+            watcher.note(machine)
+            call.answer["heatmap"] = heatmap.as_json(watcher.maps)
+            call.drawn = text_of(heatmap.lines(watcher.maps))
         _remark(machine, done, options.verbose)
 
 

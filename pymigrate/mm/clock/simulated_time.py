@@ -7,7 +7,7 @@ looks at the nodes after each scan, and at the end.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import NamedTuple, Protocol
@@ -29,6 +29,7 @@ class Program(Protocol):
         """Access memory from time *start* to *end*; the machine's time may stand in between."""
 
 
+Look = Callable[[Machine], None]  # looks at the machine, and leaves it as it is
 Done = tuple[int, int, int]  # hint faults, those of them that were local, pages migrated
 
 
@@ -63,8 +64,11 @@ class _Running:
 class Clock:
     """Lets time pass for *programs*, one for each task; the scans that were made are kept."""
 
-    def __init__(self, machine: Machine, programs: Sequence[Program]) -> None:
-        self.machine = machine
+    def __init__(
+        self, machine: Machine, programs: Sequence[Program], look: Look | None = None
+    ) -> None:
+        """*look* is called after each scan and its time, and must change nothing."""
+        self.machine, self.look = machine, look
         on_cpu = Counter(program.task.cpu for program in programs)
         ordered = sorted(programs, key=lambda program: program.task.pid)
         self.running = {p.task.pid: _Running(p, on_cpu[p.task.cpu]) for p in ordered}
@@ -134,6 +138,8 @@ class Clock:
             task.numa = task.numa._replace(runtime=runtime)
         machine.now = time
         poll(machine)
+        if self.look:
+            self.look(machine)
 
     def _counted(self) -> Done:
         counters = self.machine.counters
@@ -172,11 +178,14 @@ class Balanced(NamedTuple):
     ended: list[Ended]
 
 
-def balance(machine: Machine, ms: int) -> Balanced:
-    """Let so many ms pass. Tasks that declare no accesses do not run."""
+def balance(machine: Machine, ms: int, look: Look | None = None) -> Balanced:
+    """Let so many ms pass. Tasks that declare no accesses do not run.
+
+    *look* is given the machine whenever it has come to a scan, and at the end.
+    """
     tasks = [task for _, task in sorted(machine.tasks.items()) if task.accesses]
     programs = [Accessing(task) for task in tasks]
-    clock = Clock(machine, programs)
+    clock = Clock(machine, programs, look)
     clock.pass_time(ms)
     ended = [
         Ended(program.task.pid, program.task.name, region, signal)

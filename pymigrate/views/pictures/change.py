@@ -14,6 +14,7 @@ from pymigrate.views.pictures.show import Span
 from pymigrate.views.pictures.strips import (
     ABSENT,
     Label,
+    bounds_of,
     count_cells,
     labeller,
     labels_of,
@@ -69,9 +70,7 @@ def rows(
         kept = [(span, LETTERS[stay.why]) for _, span, stay in places]
         strips = []
         for start, end, label in sorted(_ranges(before, after, old, new)):
-            nr = end - start
-            parts = min(cells, nr)
-            bounds = [start + nr * part // parts for part in range(parts + 1)]
+            bounds = bounds_of(start, end - start, min(cells, end - start))
             strips.append(_strip(old, new, label, bounds, kept))
         strips = [strip for strip in strips if strip.marks.strip()]
         if strips:

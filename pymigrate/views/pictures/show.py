@@ -9,13 +9,19 @@ from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Driver, Node
 from pymigrate.mm.state.task import Task
-from pymigrate.units import PAGE_SHIFT
+from pymigrate.nodemask import Nodemask
+from pymigrate.units import PAGE_SHIFT, counted
 from pymigrate.views.columns import aligned
 from pymigrate.views.pictures.strips import (
     ABSENT,
+    HEAT_SIGNS,
+    NODE_SIGNS,
     ZERO_PAGE,
     Label,
+    bounds_of,
     count_cells,
+    heat_level,
+    heat_of,
     labels_of,
     short_size,
     sign,
@@ -50,6 +56,13 @@ class StripRow(NamedTuple):
     nr: int
     pages: dict[int, int]  # how many lie on each node, are ABSENT, or the ZERO_PAGE
     cells: list[int]
+    heat: list[float] | None = None  # accesses a second to a page, if they are drawn
+    space: int = 0  # the id of what it shares with other VMAs
+
+    @property
+    def resident(self) -> int:
+        """How many of its pages lie on nodes."""
+        return sum(nr for node, nr in self.pages.items() if node >= 0)
 
 
 class TaskRow(NamedTuple):
@@ -80,6 +93,13 @@ class DeviceRow(NamedTuple):
     total: int
 
 
+class Rest(NamedTuple):
+    """VMAs that are not drawn, and their resident pages."""
+
+    strips: int
+    pages: int
+
+
 class Picture(NamedTuple):
     """All that is drawn."""
 
@@ -87,6 +107,16 @@ class Picture(NamedTuple):
     tasks: list[TaskRow]
     drivers: list[DriverRow]
     devices: list[DeviceRow]
+    rest: Rest | None = None  # what is left out
+
+
+class Draw(NamedTuple):
+    """How tasks are drawn: with how many cells a strip, and what of them."""
+
+    cells: int
+    is_scaled: bool = False  # a strip is as long as its VMA is large
+    top: int | None = None  # only so many VMAs: those with the most resident pages
+    has_heat: bool = False  # declared accesses, too
 
 
 class Span(NamedTuple):
@@ -97,17 +127,37 @@ class Span(NamedTuple):
     nid: int = ABSENT
 
 
-def rows(machine: Machine, tasks: list[Task], cells: int) -> Picture:
-    """The nodes, and *tasks* with strips of at most *cells* cells.
+def rows(machine: Machine, tasks: list[Task], draw: Draw) -> Picture:
+    """The nodes, and *tasks* with their strips.
 
     The cost is that of the cells and of the runs of pages, not of the pages.
     """
-    return Picture(
+    most = max((vma.nr for task in tasks for vma in task.mm.vmas), default=1)
+    picture = Picture(
         [_node_row(machine, node) for _, node in sorted(machine.nodes.items())],
-        [_task_row(machine, task, cells) for task in tasks],
+        [_task_row(machine, task, draw, most) for task in tasks],
         [_driver_row(driver) for driver in machine.drivers.values()],
         [DeviceRow(d.name, d.nr - d.nr_free, d.nr) for d in machine.devices.values()],
     )
+    return picture if draw.top is None else _largest(picture, draw.top)
+
+
+def _largest(picture: Picture, top: int) -> Picture:
+    """The picture with no more than *top* strips; of those that share memory only the first."""
+    strips = [strip for task in picture.tasks for strip in task.strips]
+    strips.sort(key=lambda strip: (-strip.resident, -strip.nr))
+    kept: list[StripRow] = []
+    for strip in strips:
+        if len(kept) < top and not any(strip.space and strip.space == one.space for one in kept):
+            kept.append(strip)
+    ids = set(map(id, kept))
+    tasks = [
+        task._replace(strips=[strip for strip in task.strips if id(strip) in ids])
+        for task in picture.tasks
+    ]
+    left = [strip.resident for strip in strips if id(strip) not in ids]
+    rest = Rest(len(left), sum(left)) if left else None
+    return picture._replace(tasks=[task for task in tasks if task.strips], rest=rest)
 
 
 def cells_that_fit(machine: Machine, tasks: list[Task], width: int) -> int:
@@ -121,7 +171,7 @@ def lines(picture: Picture, width: int) -> Iterator[list[Span]]:
     """The picture as lines of at most *width* characters, if that is not too narrow."""
     yield from _node_lines(picture.nodes, width)
     yield []
-    yield from _distance_lines(picture.nodes)
+    yield from _distance_lines(picture.nodes, width)
     if any(node.hugetlb for node in picture.nodes):
         yield []
         yield from _pool_lines(picture.nodes)
@@ -131,15 +181,44 @@ def lines(picture: Picture, width: int) -> Iterator[list[Span]]:
     if picture.drivers:
         yield []
         yield from _driver_lines(picture.drivers)
-    widths = _widths([strip.label for task in picture.tasks for strip in task.strips])
+    strips = [strip for task in picture.tasks for strip in task.strips]
+    widths = _widths([strip.label for strip in strips])
+    most = max((rate for strip in strips for rate in strip.heat or ()), default=0.0)
     for task in picture.tasks:
         yield []
         yield _task_line(task)
         for strip in task.strips:
             yield _strip_line(strip, widths)
+            if any(strip.heat or ()):
+                yield _heat_line(strip, widths, most)
+    if picture.rest:
+        yield []
+        nr, pages = picture.rest
+        yield [Span(f"and {counted(nr, 'more mapping')} with {short_size(pages)}", "dim")]
     if widths:
         yield []
-        yield from ([Span(text, "dim")] for text in LEGEND)
+        yield from ([Span(text, "dim")] for text in legend(picture, most > 0))
+
+
+def legend(picture: Picture, has_heat: bool) -> list[str]:
+    """What the signs stand for."""
+    more = [node.nid for node in picture.nodes if 9 < node.nid < len(NODE_SIGNS)]
+    said = [*LEGEND]
+    if more:
+        said.append(f"{sign(more[0])} to {sign(more[-1])}: nodes {more[0]} to {more[-1]}.")
+    return [*said, heat_legend()] if has_heat else said
+
+
+def heat_legend() -> str:
+    """What the signs of heat stand for."""
+    most, less = HEAT_SIGNS[-1], HEAT_SIGNS[-2:0:-1]
+    return f"Heat is declared accesses a page: '{most}' most, then by halves '{less}'."
+
+
+def heat_spans(heat: Iterable[float], most: float) -> Iterator[Span]:
+    """Accesses a second to a page, as signs; *most* is the hottest of the picture."""
+    for level, group in groupby(heat_level(rate, most) for rate in heat):
+        yield Span(HEAT_SIGNS[level] * len([*group]), "heat", level)
 
 
 def format_rows(picture: Picture, width: int) -> str:
@@ -158,6 +237,7 @@ def as_json(picture: Picture) -> dict[str, object]:
         "nodes": [node._asdict() for node in picture.nodes],
         "devices": [device._asdict() for device in picture.devices],
         "drivers": [driver._asdict() for driver in picture.drivers],
+        **({"rest": picture.rest._asdict()} if picture.rest else {}),
         "tasks": [
             {**task._asdict(), "strips": [_strip_json(strip) for strip in task.strips]}
             for task in picture.tasks
@@ -178,15 +258,19 @@ def _node_row(machine: Machine, node: Node) -> NodeRow:
     )
 
 
-def _task_row(machine: Machine, task: Task, cells: int) -> TaskRow:
+def _task_row(machine: Machine, task: Task, draw: Draw, most: int) -> TaskRow:
+    """The task; *most* pages are as long as a strip may be."""
     strips = []
     for vma, label in labels_of(machine, task):
+        cells = max(draw.cells * vma.nr // most, 1) if draw.is_scaled else draw.cells
         counts = count_cells(task, vma.start, vma.nr, min(cells, vma.nr))
         pages: Counter[int] = Counter()
         for count in counts:
             pages.update(count)
-        strip = StripRow(label, vma.start, vma.nr, dict(sorted(pages.items())), turns(counts))
-        strips.append(strip)
+        bounds = bounds_of(vma.start, vma.nr, len(counts))
+        heat = heat_of(machine, task, bounds) if draw.has_heat else None
+        nodes, space = dict(sorted(pages.items())), vma.space if vma.is_shared else 0
+        strips.append(StripRow(label, vma.start, vma.nr, nodes, turns(counts), heat, space))
     policy = str(task.policy or "default")
     return TaskRow(task.pid, task.name, task.comm, task.uid, str(task.cpus), policy, strips)
 
@@ -220,10 +304,21 @@ def _used_cells(node: NodeRow, bar: int) -> int:
     return min(max(round(bar * used / node.total), 1), bar - 1)
 
 
-def _distance_lines(nodes: list[NodeRow]) -> Iterator[list[Span]]:
+def _distance_lines(nodes: list[NodeRow], width: int) -> Iterator[list[Span]]:
+    """A matrix; where that is too wide, which nodes are how far, for each node."""
     table = [["DISTANCE", *[str(node.nid) for node in nodes]]]
     table += [[str(node.nid), *map(str, node.distances.values())] for node in nodes]
-    return _table_lines(table, set())
+    if len(aligned(table, set(), _GAP)[0]) <= width:
+        yield from _table_lines(table, set())
+        return
+    table = [["NODE", "DISTANCE: NODES"]]
+    for node in nodes:
+        far = (
+            f"{distance}: {Nodemask.collect(n for n, d in node.distances.items() if d == distance)}"
+            for distance in sorted({*node.distances.values()})
+        )
+        table.append([str(node.nid), "  ".join(far)])
+    yield from _table_lines(table, {1})
 
 
 def _pool_lines(nodes: list[NodeRow]) -> Iterator[list[Span]]:
@@ -276,6 +371,11 @@ def _strip_line(strip: StripRow, widths: list[int]) -> list[Span]:
     ]
 
 
+def _heat_line(strip: StripRow, widths: list[int], most: float) -> list[Span]:
+    left = len(_INDENT) + sum(width + len(_GAP) for width in widths)
+    return [Span(" " * left), *heat_spans(strip.heat or (), most)]
+
+
 def _widths(labels: list[Label]) -> list[int]:
     return [max(map(len, column)) for column in zip(*labels, strict=True)]
 
@@ -290,4 +390,5 @@ def _strip_json(strip: StripRow) -> dict[str, object]:
         "zero_page": strip.pages.get(ZERO_PAGE, 0),
         "nodes": {nid: nr for nid, nr in strip.pages.items() if nid >= 0},
         "strip": strip.cells,
+        **({} if strip.heat is None else {"heat": [round(rate, 3) for rate in strip.heat]}),
     }

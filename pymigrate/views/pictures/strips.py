@@ -7,12 +7,15 @@ region looks interleaved, and a quarter of all pages is a quarter of the strip.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from colorsys import hls_to_rgb
+from itertools import pairwise
+from math import log2
 from typing import NamedTuple
 
 from pymigrate.mm.base.pte import Pte
-from pymigrate.mm.state.machine import Machine, region_of
-from pymigrate.mm.state.task import Task
+from pymigrate.mm.state.machine import Machine, region_of, regions_of
+from pymigrate.mm.state.task import Task, accessed
 from pymigrate.mm.state.vma import Vma
 from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
 from pymigrate.views.pages.regions import region_names
@@ -21,7 +24,15 @@ from pymigrate.views.proc.numa_maps import policy_text
 
 ABSENT, ZERO_PAGE = -1, -2
 ABSENT_SIGN, ZERO_SIGN, OTHER_SIGN = ".", "z", "#"
+HEAT_SIGNS = " .:-=+*#%@"  # by heat_level()
+# From hardly to most accessed; the first is never seen.
+HEAT_COLOURS = (
+    "none #fff7ec #fee8c8 #fdd49e #fdbb84 #fc8d59 #ef6548 #d7301f #b30000 #7f0000".split()
+)
 NODE_SIGNS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXY"
+# After Okabe and Ito: colour-blind people tell them apart too.
+_COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#8da0cb")
+_GOLDEN = 0.381966  # of the circle of hues: those of any few numbers in a row lie far apart
 _ABOUT = 8  # a difference of less than this part of a cell does not count
 
 
@@ -75,6 +86,41 @@ def count_cells(task: Task, start: int, nr: int, cells: int) -> list[Counter[int
     return counts
 
 
+def heat_of(machine: Machine, task: Task, bounds: Sequence[int]) -> list[float]:
+    """The declared accesses of a process's threads to each part of [bounds[i], bounds[i + 1]).
+
+    They are accesses a second to a page of the part, on average.
+    """
+    heat = [0.0] * (len(bounds) - 1)
+    for thread in machine.tasks.values():
+        if thread.mm is not task.mm or not thread.accesses:
+            continue
+        regions = regions_of(machine, thread)
+        for pattern in thread.accesses:
+            region = regions.get(pattern.region)
+            for start, end, rate in accessed(pattern, region.start, region.nr) if region else ():
+                for i, (a, b) in enumerate(pairwise(bounds)):
+                    nr = max(min(b, end) - max(a, start), 0)
+                    heat[i] += rate / (end - start) * nr / (b - a)
+    return heat
+
+
+def heat_level(rate: float, most: float) -> int:
+    """How hot *rate* is: 9 from half of the *most* on, one less for each half of that, at least 1.
+
+    >>> [heat_level(rate, 8.0) for rate in (8.0, 4.1, 4.0, 0.001, 0.0)]
+    [9, 9, 8, 1, 0]
+    """
+    if not rate:
+        return 0
+    return max(9 - int(log2(most / rate)), 1)
+
+
+def bounds_of(start: int, nr: int, cells: int) -> list[int]:
+    """Where each of *cells* equal parts of the *nr* pages from *start* begins, and the end."""
+    return [start + nr * cell // cells for cell in range(cells + 1)]
+
+
 def turns(counts: list[Counter[int]]) -> list[int]:
     """What each cell is drawn as: of the kinds in it, the one that is owed most.
 
@@ -100,6 +146,18 @@ def sign(cell: int) -> str:
     if cell < 0:
         return ABSENT_SIGN if cell == ABSENT else ZERO_SIGN
     return NODE_SIGNS[cell] if cell < len(NODE_SIGNS) else OTHER_SIGN
+
+
+def node_colour(nid: int) -> str:
+    """The colour of a node, on which black text can be read.
+
+    >>> node_colour(0), node_colour(7)
+    ('#56b4e9', '#a09cec')
+    """
+    if nid < len(_COLOURS):
+        return _COLOURS[nid]
+    red, green, blue = hls_to_rgb(nid * _GOLDEN % 1, 0.77, 0.68)
+    return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
 
 
 def short_size(pages: int) -> str:

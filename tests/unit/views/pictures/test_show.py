@@ -4,7 +4,7 @@ import pytest
 
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.task import Region, Task
+from pymigrate.mm.state.task import AccessPattern, Region, Task
 from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.nodemask import Nodemask
 from pymigrate.syscalls.mempolicy import mbind
@@ -31,12 +31,12 @@ def with_vma(*runs: PteRun, nr: int) -> tuple[Machine, Task]:
 def strip(*runs: PteRun, nr: int, cells: int) -> str:
     """How the VMA of with_vma() is drawn."""
     machine, task = with_vma(*runs, nr=nr)
-    [row] = show.rows(machine, [task], cells).tasks
+    [row] = show.rows(machine, [task], show.Draw(cells)).tasks
     return "".join(strips.sign(cell) for cell in row.strips[0].cells)
 
 
 def names(machine: Machine, task: Task) -> list[str]:
-    return [row.label.name for row in show.rows(machine, [task], 8).tasks[0].strips]
+    return [row.label.name for row in show.rows(machine, [task], show.Draw(8)).tasks[0].strips]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_even_scatter_looks_interleaved() -> None:
 def test_pages_are_counted_by_node() -> None:
     runs = PteRun(START, 30, (N0, N1, N2)), PteRun(START + 40, 10, ())
     machine, task = with_vma(*runs, nr=100)
-    [row] = show.rows(machine, [task], 7).tasks
+    [row] = show.rows(machine, [task], show.Draw(7)).tasks
     assert row.strips[0].pages == {-2: 10, -1: 60, 0: 10, 1: 10, 2: 10}
 
 
@@ -116,7 +116,7 @@ def test_policy_is_the_regions_else_the_tasks() -> None:
     shared = mapped(machine, task, "8MiB", is_shared=True)
     mbind(machine, task, addr, 4 << 20, MPOL.BIND, Nodemask.of(1), 0)
     mbind(machine, task, shared, 8 << 20, MPOL.INTERLEAVE, Nodemask.parse("0-3"), 0)
-    [row] = show.rows(machine, [task], 8).tasks
+    [row] = show.rows(machine, [task], show.Draw(8)).tasks
 
     assert [s.label.policy for s in row.strips] == ["bind:1", "default", "interleave:0-3"]
 
@@ -125,7 +125,7 @@ def test_node_row_counts_pages() -> None:
     machine = nodes_with("64MiB", "0", cpus=("", "0-3"), distances=((10, 17), (17, 10)))
     touched(machine, new_task(machine), "4MiB")
 
-    assert show.rows(machine, [], 8).nodes == [
+    assert show.rows(machine, [], show.Draw(8)).nodes == [
         show.NodeRow(0, "", 16384, 15360, {0: 10, 1: 17}),
         show.NodeRow(1, "0-3", 0, 0, {0: 17, 1: 10}),
     ]
@@ -182,7 +182,7 @@ def test_json() -> None:
     machine.nodes = {0: machine.nodes[0]}
     machine.distances = {0: {0: 10}}
 
-    assert show.as_json(show.rows(machine, [task], 2)) == {
+    assert show.as_json(show.rows(machine, [task], show.Draw(2))) == {
         "nodes": [
             {
                 "nid": 0,
@@ -252,3 +252,74 @@ def test_pools_devices_and_drivers_are_listed() -> None:
         "DRIVER  KIND      PAGES",
         "z       zsmalloc  N0=3 N1=2",
     ]
+
+
+def test_strips_to_scale_are_as_long_as_their_mappings() -> None:
+    machine = two_nodes()
+    task = new_task(machine)
+    for size in ("4MiB", "1MiB", "4KiB"):
+        touched(machine, task, size)
+    rows = show.rows(machine, [task], show.Draw(40, is_scaled=True)).tasks[0].strips
+
+    assert [len(row.cells) for row in rows] == [40, 10, 1]
+
+
+def test_the_largest_mappings_are_drawn_and_the_rest_counted() -> None:
+    machine = two_nodes()
+    task = new_task(machine)
+    for size in ("1MiB", "4MiB", "2MiB"):
+        touched(machine, task, size)
+    mapped(machine, task, "32MiB")
+    drawn = show.rows(machine, [task, new_task(machine, "b")], show.Draw(8, top=2))
+
+    assert [[row.nr for row in task.strips] for task in drawn.tasks] == [[1024, 512]]
+    assert drawn.rest == show.Rest(2, 256)
+    assert "and 2 more mappings with 1MiB\n" in show.format_rows(drawn, 80)
+
+
+def test_of_what_is_shared_the_first_is_enough() -> None:
+    machine = two_nodes()
+    task = new_task(machine)
+    touched(machine, task, "4MiB", is_shared=True)
+    touched(machine, task, "1MiB")
+    child = fork(machine, task, "child")
+    drawn = show.rows(machine, [task, child], show.Draw(8, top=2))
+
+    assert [[row.nr for row in task.strips] for task in drawn.tasks] == [[1024, 256]]
+
+
+def test_heat_is_the_declared_accesses_to_a_page() -> None:
+    machine = two_nodes()
+    task = new_task(machine)
+    addr = touched(machine, task, "400KiB")
+    machine.regions["a", "heap"] = Region("a", "heap", addr >> PAGE_SHIFT, 100)
+    touched(machine, task, "400KiB")
+    task.accesses.append(AccessPattern("heap", 1000.0, hot=0.2, hot_rate=0.8))
+    drawn = show.rows(machine, [task], show.Draw(10, has_heat=True))
+    hot, cold = drawn.tasks[0].strips
+
+    assert hot.heat == pytest.approx([40.0] * 2 + [2.5] * 8)
+    assert cold.heat == [0.0] * 10
+    assert [line for line in show.format_rows(drawn, 80).splitlines() if "@" in line] == [
+        " " * 33 + "@@++++++++",
+        "Heat is declared accesses a page: '@' most, then by halves '%#*+=-:.'.",
+    ]
+
+
+def test_a_matrix_of_distances_that_is_too_wide_becomes_lists() -> None:
+    machine = four_nodes()
+    drawn = show.rows(machine, [], show.Draw(8))
+
+    assert "       0  10  20  20  20\n" in show.format_rows(drawn, 40)
+    assert "   1  10: 1  20: 0,2-3\n" in show.format_rows(drawn, 20)
+
+
+def test_the_letters_of_many_nodes_are_explained() -> None:
+    nodes = [show.NodeRow(nid, "", 0, 0, {}) for nid in range(12)]
+    picture = show.Picture(nodes, [], [], [])
+
+    assert show.legend(picture, has_heat=False)[-1] == "A to B: nodes 10 to 11."
+
+
+def test_nodes_have_colours_of_their_own() -> None:
+    assert len({strips.node_colour(nid) for nid in range(64)}) == 64
