@@ -85,7 +85,7 @@ $(VENV)/.stamp: pyproject.toml $(LOCK)
 	$(PYTHON) -m venv --clear $(VENV)
 	@$(CONSTRAINTS_$(VERSIONS)) > $(VENV)/constraints.txt
 	$(INSTALL) hatchling editables
-	$(INSTALL) --no-build-isolation --editable '.[dev]'
+	$(INSTALL) --no-build-isolation --editable '.[dev,report]'
 	@touch $@
 
 demo: $(VENV)/.stamp

@@ -13,6 +13,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "balance": (
         "pymigrate balance --seconds 10",
         "pymigrate --scenario numa-balancing balance --seconds 2 -v",
+        "pymigrate --scenario numa-balancing balance --seconds 5 --heatmap",
     ),
     "boot": (
         "pymigrate boot two-node",
@@ -126,7 +127,15 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "pymigrate set_mempolicy_home_node db heap+1MiB 1MiB 1",
     ),
     "shims": ("pymigrate shims programs",),
-    "show": ("pymigrate show", "pymigrate show db"),
+    "report": (
+        "pymigrate report report.html db --to 1",
+        "pymigrate --scenario numa-balancing report report.html --balance --seconds 5",
+    ),
+    "show": (
+        "pymigrate show",
+        "pymigrate show db --scale",
+        "pymigrate --scenario promotion-steps show --heat --top 5",
+    ),
     "soft_offline": ("pymigrate soft_offline db heap+4MiB",),
     "status": ("pymigrate status",),
     "sysctl": (
@@ -184,9 +193,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 # The guide of pymigrate/docs that a command is told of in, where it has another name.
 GUIDES = {
     "moving": """
-        boot show ps numa_maps placement migratepages move_pages mbind cpuset
+        boot ps numa_maps placement migratepages move_pages mbind cpuset
         set_mempolicy get_mempolicy set_mempolicy_home_node sysctl task
     """,
+    "pictures": "show",
     "staying": "explain page",
     "tracing": "trace",
     "counters": "vmstat",

@@ -55,6 +55,7 @@ MODULES = {
     "placement": "Print the node of each page of a range.",
     "plan": "Say what moving memory would do, before you do it.",
     "ps": "List the tasks, with their resident pages by node.",
+    "report": "Write a page of HTML: the machine, and what a plan would do.",
     "run": "Run the steps of a scenario, and print their records.",
     "scenarios": "List the scenarios that ship, or print one.",
     "schema": "Print the JSON Schema of scenario files.",
@@ -72,7 +73,7 @@ MODULES = {
 GROUPS = {
     "Start": "help scenarios init boot status run capture doctor",
     "Look": """
-        show ps numa_maps vmstat placement page cat explain plan compare accesses check trace
+        show ps numa_maps vmstat placement page cat explain plan compare report accesses check trace
         tiers buddyinfo pagetypeinfo extfrag
     """,
     "Move pages": "migratepages move_pages mbind balance damon migrate_driver",

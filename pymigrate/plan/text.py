@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pymigrate.mm.state.task import Left
 from pymigrate.plan.pause import HIGH, LOW
 from pymigrate.plan.plan import Moved, NodeFit, Plan
 from pymigrate.units import PAGE_SIZE, counted
@@ -55,8 +56,24 @@ def format_plan(plan: Plan) -> str:
         lines.append(f"refused: {plan.refused}: {plan.refused.why}")
     lines += [*_moves(plan), *_stays(plan), *_nodes(plan), *_counters(plan)]
     if plan.nr:
-        lines += [*_times(plan), *_pauses(plan), *_bandwidth(plan)]
+        lines += [*_times(plan), *pauses(plan), *bandwidth(plan)]
     return "".join(f"{line}\n" for line in lines)
+
+
+def ways(plan: Plan) -> list[tuple[str, str, str]]:
+    """What moves: the processes, a mapping of theirs, and how much of it lies where."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for move in plan.moves:
+        found.setdefault((move.mapping, _way(move)), []).append(move.pid)
+    return [(_pids(pids), mapping, way) for (mapping, way), pids in found.items()]
+
+
+def reasons(plan: Plan) -> list[tuple[str, list[Left]]]:
+    """What stays by its reason, a key of REASONS."""
+    found: dict[str, list[Left]] = {}
+    for row in plan.stays:
+        found.setdefault(row.why, []).append(row)
+    return list(found.items())
 
 
 def as_json(plan: Plan) -> dict[str, object]:
@@ -115,6 +132,13 @@ def as_json(plan: Plan) -> dict[str, object]:
     }
 
 
+def verdict(row: NodeFit) -> str:
+    """Whether what is to come fits, and how much does not, or gives way."""
+    if row.full:
+        return f"{row.verdict}: {size(row.full)} too many"
+    return f"{row.verdict}: {size(row.dropped)} of it" if row.dropped else row.verdict
+
+
 def _nodes_of(nodes: dict[int, int]) -> dict[str, int]:
     return {str(nid): nr for nid, nr in sorted(nodes.items())}
 
@@ -122,11 +146,8 @@ def _nodes_of(nodes: dict[int, int]) -> dict[str, int]:
 def _moves(plan: Plan) -> list[str]:
     if not plan.nr:
         return ["moves: nothing"]
-    ways: dict[tuple[str, str], list[int]] = {}
-    for move in plan.moves:
-        ways.setdefault((move.mapping, _way(move)), []).append(move.pid)
     lines = [f"moves: {counted(plan.nr, 'page')} ({size(plan.nr)})"]
-    return lines + [f"  {_pids(pids)} {mapping}: {way}" for (mapping, way), pids in ways.items()]
+    return lines + [f"  {pids} {mapping}: {way}" for pids, mapping, way in ways(plan)]
 
 
 def _pids(pids: list[int]) -> str:
@@ -150,11 +171,10 @@ def _stays(plan: Plan) -> list[str]:
         return [*lines, "stays: nothing that was to move"]
     total = sum(row.nr for row in plan.stays)
     lines.append(f"stays: {counted(total, 'page')} ({size(total)})")
-    for why in dict.fromkeys(row.why for row in plan.stays):
-        for row in plan.stays:
-            if row.why == why:
-                what = f"{row.pid} {row.mapping}: {counted(row.nr, 'page')} ({size(row.nr)})"
-                lines.append(f"  {what} on node {row.node}: {REASONS[why].text}")
+    for why, rows in reasons(plan):
+        for row in rows:
+            what = f"{row.pid} {row.mapping}: {counted(row.nr, 'page')} ({size(row.nr)})"
+            lines.append(f"  {what} on node {row.node}: {REASONS[why].text}")
         lines.append(f"    cure: {REASONS[why].cure}")
     return lines
 
@@ -171,12 +191,7 @@ def _nodes(plan: Plan) -> list[str]:
 
 def _node(row: NodeFit) -> list[str]:
     sizes = (row.leaves, row.arrives, row.free, row.free_after, row.watermark_low)
-    more = ""
-    if row.full:
-        more = f": {size(row.full)} too many"
-    elif row.dropped:
-        more = f": {size(row.dropped)} of it"
-    return [str(row.node), *map(size, sizes), row.verdict + more]
+    return [str(row.node), *map(size, sizes), verdict(row)]
 
 
 def _counters(plan: Plan) -> list[str]:
@@ -194,7 +209,8 @@ def _times(plan: Plan) -> list[str]:
     return lines
 
 
-def _pauses(plan: Plan) -> list[str]:
+def pauses(plan: Plan) -> list[str]:
+    """Who waits, how long: a head, and a line for each."""
     pause = plan.pause
     lines = ["pause, estimated:"]
     for wait in pause.waits:
@@ -208,7 +224,7 @@ def _pauses(plan: Plan) -> list[str]:
     return lines
 
 
-def _bandwidth(plan: Plan) -> list[str]:
+def bandwidth(plan: Plan) -> list[str]:
     """What copies take of the nodes' bandwidth while they go on."""
     shortest, longest = plan.duration
     lines = []

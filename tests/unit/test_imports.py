@@ -39,10 +39,11 @@ MAY_IMPORT = {
     "store": ENGINE | {"reading"},
     "plan": OUTER - {"scenario"},
     "compare": OUTER - {"store"},
+    "report": OUTER | {"plan", "compare"},
     "holder": BASE,
     "session": OUTER | {"holder"},
     "native": OUTER | {"session", "holder"},
-    "cli": OUTER | {"session", "capture", "native", "plan", "compare"},
+    "cli": OUTER | {"session", "capture", "native", "plan", "compare", "report"},
     "capture": ENGINE
     | {"reading", "views", "scenario"},  # what others use is what a boot leaves free
     "api": OUTER | {"session", "holder", "plan"},
@@ -66,7 +67,7 @@ LAYERS = {
         text record spec steps read boot
     """.split(),
     "pymigrate.claims": "parse sources judge".split(),
-    "pymigrate.compare": "variants outcome sweep done".split(),
+    "pymigrate.compare": "variants outcome table sweep done".split(),
     "pymigrate.views": "columns entries pages proc sysfs told why pictures tree".split(),
     "pymigrate.native": """
         abi hostmem support libc seccomp sync tracee remake world calls vdso report tracer lender
@@ -76,8 +77,8 @@ LAYERS = {
         private writes overlay walk paths truncate files cgroups memory numa system table
     """.split(),
     "pymigrate.cli": """
-        backtrace terminal own_folder examples help helped shim_files host shim common junit render
-        picture call program bad_pages declared tree_writer main roff commands
+        backtrace terminal own_folder examples help helped shim_files host shim common junit
+        render picture asked call program bad_pages declared tree_writer main roff commands
     """.split(),
 }
 MAX_MODULES = 20  # in a folder, but for that of the commands
@@ -86,6 +87,7 @@ MAX_MODULES = 20  # in a folder, but for that of the commands
 LIBRARIES = {
     "pytest": {"pytest_plugin"},
     "click": {"cli"},
+    "jinja2": {"pymigrate.report.report"},
     "rich": {"pymigrate.cli.render"},
     "platformdirs": {"cli", "session"},
     "pydantic": {"scenario"},

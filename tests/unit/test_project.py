@@ -15,7 +15,7 @@ SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 REQUIREMENTS = [
     *SETTINGS["build-system"]["requires"],
     *SETTINGS["project"]["dependencies"],
-    *SETTINGS["project"]["optional-dependencies"]["dev"],
+    *(need for extra in SETTINGS["project"]["optional-dependencies"].values() for need in extra),
 ]
 LOCK = (ROOT / "tests" / "constraints.txt").read_text(encoding="utf-8").splitlines()
 PINNED = {

@@ -14,7 +14,6 @@ from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
 from pymigrate.reading import read_file
 from pymigrate.session import scenario_path
-from pymigrate.views.columns import aligned
 
 if TYPE_CHECKING:
     from pymigrate.compare.outcome import Outcome
@@ -61,6 +60,7 @@ def command(
     1 if a variant has no machine.
     """
     from pymigrate.compare import variants as parts
+    from pymigrate.compare.table import format_rows
     from pymigrate.scenario.read.loader import load
 
     path = scenario_path(scenario)
@@ -81,7 +81,7 @@ def command(
     if as_json:
         print_json([row._asdict() for row in rows])
     else:
-        click.echo(_table(rows), nl=False)
+        click.echo(format_rows(rows), nl=False)
     if any(row.wrong is not None for row in rows):
         raise click.exceptions.Exit(1)
 
@@ -113,38 +113,3 @@ def _parsed(parse: Callable[[str], Change], texts: tuple[str, ...]) -> list[Chan
         return [parse(text) for text in texts]
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-
-
-def _table(rows: list[Outcome]) -> str:
-    wrong = "".join(f"{row.variant}: {row.wrong}\n" for row in rows if row.wrong is not None)
-    rows = [row for row in rows if row.wrong is None]
-    if not rows:
-        return wrong
-    nodes = sorted({nid for row in rows for nid in row.pages or ()}, key=int)
-    done = [row for row in rows if not (row.refused or row.oom_kills)]
-    local = _best(max, [row.local for row in done])
-    far = _best(min, [row.distance for row in done])
-    time = _best(min, [row.time_us for row in done])
-    head = ["VARIANT", "REFUSED", "OOM", *(f"N{nid}" for nid in nodes)]
-    table = [[*head, "LOCAL", "DISTANCE", "TIME/ms"]]
-    for row in rows:
-        cells = [row.variant, str(row.refused), str(row.oom_kills)]
-        cells += [str((row.pages or {}).get(nid, 0)) for nid in nodes]
-        best = (local, far, time) if row in done else (None, None, None)
-        cells.append(_cell(row.local, best[0], "{:.1%}"))
-        cells.append(_cell(row.distance, best[1], "{:.1f}"))
-        table.append([*cells, _cell(row.time_us, best[2], "{:.3f}", 1e3)])
-    lines = [line.rstrip() for line in aligned(table, {0})]
-    return "".join(f"{line}\n" for line in lines) + wrong
-
-
-def _best(choose: Callable[[list[float]], float], values: list[float | None]) -> float | None:
-    """The best of them; None if all are as good."""
-    there = [value for value in values if value is not None]
-    return choose(there) if len(set(there)) > 1 else None
-
-
-def _cell(value: float | None, best: float | None, form: str, unit: float = 1) -> str:
-    if value is None:
-        return "-"
-    return form.format(value / unit) + ("*" if value == best else " ")

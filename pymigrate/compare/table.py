@@ -1,0 +1,50 @@
+"""The rows of a comparison side by side, with the best of each column that has one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pymigrate.compare.outcome import Outcome
+from pymigrate.views.columns import aligned
+
+BEST = "*"  # stands behind the best value
+
+
+def table(rows: Sequence[Outcome]) -> list[list[str]]:
+    """A header, and the cells of each row that has a machine."""
+    rows = [row for row in rows if row.wrong is None]
+    nodes = sorted({nid for row in rows for nid in row.pages or ()}, key=int)
+    done = [row for row in rows if not (row.refused or row.oom_kills)]
+    local = _best(max, [row.local for row in done])
+    far = _best(min, [row.distance for row in done])
+    time = _best(min, [row.time_us for row in done])
+    head = ["VARIANT", "REFUSED", "OOM", *(f"N{nid}" for nid in nodes)]
+    table = [[*head, "LOCAL", "DISTANCE", "TIME/ms"]]
+    for row in rows:
+        cells = [row.variant, str(row.refused), str(row.oom_kills)]
+        cells += [str((row.pages or {}).get(nid, 0)) for nid in nodes]
+        best = (local, far, time) if row in done else (None, None, None)
+        cells.append(_cell(row.local, best[0], "{:.1%}"))
+        cells.append(_cell(row.distance, best[1], "{:.1f}"))
+        table.append([*cells, _cell(row.time_us, best[2], "{:.3f}", 1e3)])
+    return table
+
+
+def format_rows(rows: Sequence[Outcome]) -> str:
+    """The table for people, then what has no machine, and why."""
+    wrong = "".join(f"{row.variant}: {row.wrong}\n" for row in rows if row.wrong is not None)
+    if all(row.wrong is not None for row in rows):
+        return wrong
+    return "".join(f"{line.rstrip()}\n" for line in aligned(table(rows), {0})) + wrong
+
+
+def _best(choose: Callable[[list[float]], float], values: list[float | None]) -> float | None:
+    """The best of them; None if all are as good."""
+    there = [value for value in values if value is not None]
+    return choose(there) if len(set(there)) > 1 else None
+
+
+def _cell(value: float | None, best: float | None, form: str, unit: float = 1) -> str:
+    if value is None:
+        return "-"
+    return form.format(value / unit) + (BEST if value == best else " ")
