@@ -140,6 +140,14 @@ def alloc_run(machine: Machine, task: Task, where: Placement, wanted: PteRun) ->
     return fill_run(machine, task, lanes_of(machine, task, where), wanted)
 
 
+def finds_no_zone(machine: Machine, task: Task) -> bool:
+    """Whether what will be pinned for long has no zone at all on the nodes that *task* may use.
+
+    __alloc_pages_slowpath() gives up then before it reclaims.
+    """
+    return machine.scope.memalloc_pin and not task.mems_allowed & machine.normal_nodes
+
+
 def lanes_of(machine: Machine, task: Task, where: Placement) -> list[Lane]:
     """A lane for each turn of *where*, for an allocation by *task*. Mirrors prepare_alloc_pages().
 

@@ -11,7 +11,13 @@ from collections.abc import Sequence
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import RunMap, coalesce
 from pymigrate.mm.engine.folio_list import Slice
-from pymigrate.mm.frames.page_alloc import allowed_nodes, fill_run, lanes_of, shortage
+from pymigrate.mm.frames.page_alloc import (
+    allowed_nodes,
+    fill_run,
+    finds_no_zone,
+    lanes_of,
+    shortage,
+)
 from pymigrate.mm.frames.placement import Placement, placement
 from pymigrate.mm.reclaim.room import has_reclaimable
 from pymigrate.mm.reclaim.vmscan import kswapd_shrink_node, try_to_free_pages, wake_all_kswapds
@@ -36,7 +42,7 @@ def alloc_run_slowpath(
     kswapds are woken, only when these get nothing the rest is taken, and then it is reclaimed here.
     """
     lanes = lanes_of(machine, task, where)
-    if not may_reclaim(machine):
+    if not may_reclaim(machine) or finds_no_zone(machine, task):
         return fill_run(machine, task, lanes, wanted)
     nodes = allowed_nodes(machine, task, where)
     above_low = [lane.above_low() for lane in lanes]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte
+from pymigrate.mm.frames.page_alloc import finds_no_zone
 from pymigrate.mm.spaces.exit import out_of_memory
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.policy import Mempolicy
@@ -69,10 +70,9 @@ def anon_page_state(
 def kill_for_memory(machine: Machine, task: Task, page: int) -> None:
     """Memory ran out at *page*: a process is killed. Raises Fault SIGKILL if it is *task*'s.
 
-    Nobody is, but Fault ENOMEM is raised, if what will be pinned for long finds no zone at all on
-    the nodes that *task* may use: __alloc_pages_slowpath() gives up before it reclaims.
+    Nobody is, but Fault ENOMEM is raised, if what will be pinned for long finds no zone.
     """
-    if machine.scope.memalloc_pin and not task.mems_allowed & machine.normal_nodes:
+    if finds_no_zone(machine, task):
         raise Fault(ENOMEM, page)
     victim = out_of_memory(machine)
     if victim is None or victim.pid == task.tgid:
