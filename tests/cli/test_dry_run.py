@@ -123,7 +123,7 @@ DRAWN = """\
                s===
   lib   64KiB  0000000000000000  1111111111111111
                >>>>>>>>>>>>>>>>
-> moves; s= stays: mapped more than once (only a caller with CAP_SYS_NICE moves such pages)
+> moves; s= stays: mapped more than once
 """
 
 
@@ -137,6 +137,13 @@ def test_a_dry_run_draws_for_machines_too(shell: Shell) -> None:
     [task] = shell.json("task exit b --dry-run --show")["drawn"]
     assert (task["pid"], task["task"]) == (200, "b")
     assert [strip["marks"] for strip in task["strips"]] == ["----", "---" + 30 * " "]
+
+
+def test_single_pages_that_stay_are_drawn(shell: Shell) -> None:
+    text = shell.out("move_pages a buf+4KiB:8KiB --to 1 --as 26 --dry-run --show")
+    assert (
+        "\n  buf  16KiB  0000  0000\n               s=\ns= stays: mapped more than once\n" in text
+    )
 
 
 def test_only_a_dry_run_draws(shell: Shell) -> None:

@@ -13,6 +13,7 @@ from pymigrate.mm.base.memmap import NODE_SHIFT, Frame, FrameFlag, FrameRun, nid
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.release import Release
 from pymigrate.mm.base.runs import Extent, pages_to_extents
+from pymigrate.mm.base.why import Stay, Why
 from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
 from pymigrate.mm.engine.folio_list import Slice, folio_at
 from pymigrate.mm.engine.migrate import migrate_pages
@@ -123,6 +124,7 @@ class _OneByOne:
     def isolate(self, page: int, pfn: int) -> int | None:
         """Put the folio on the list for the engine, or say why it is not queued."""
         if not self._may_move(pfn):
+            note_left(self.machine, [Stay(pfn, 1, Why.SHARED)])
             return EACCES
         part = folio_at(self.machine, self.target.mm, page)
         first = part.run.lanes[0]
@@ -191,6 +193,7 @@ class Plan:
         self.machine, self.target, self.found, self.shared = machine, target, found, shared
         self.places = dict(found)  # as moves change them: some frame of the node
         self.queue: dict[int, None] = {}
+        self.kept: list[Stay] = []
         self.moves: list[tuple[int, Collection[int]]] = []  # to which node, and which pages
 
     def place(self, page: int) -> int:
@@ -200,6 +203,7 @@ class Plan:
     def isolate(self, page: int, pfn: int) -> int | None:
         """Note that *page* is isolated, or say why it is not queued."""
         if page in self.shared:
+            self.kept.append(Stay(pfn, 1, Why.SHARED))
             return EACCES
         if page in self.queue:
             return EBUSY
@@ -225,6 +229,7 @@ class Plan:
         ):
             return False
         _replace_frames(machine, caller, self.target, found, wanted)
+        note_left(machine, self.kept)
         if machine.watch.tally is not None:
             batch = NR_MAX_BATCHED_MIGRATION if machine.release.batches_flush else 1
             machine.watch.tally.flushed(sum(-(-len(pages) // batch) for _, pages in self.moves))

@@ -117,7 +117,7 @@ def legend(tasks: list[ChangedTask]) -> str:
 
 def reasons(marks: Iterable[str]) -> dict[str, str]:
     """What the letters among *marks* stand for, by letter."""
-    known = {letter: REASONS[why].text for why, letter in LETTERS.items()}
+    known = {letter: REASONS[why].text.partition(" (")[0] for why, letter in LETTERS.items()}
     return {mark: known[mark] for mark in sorted(marks) if mark in known}
 
 

@@ -3,8 +3,10 @@
 import pytest
 
 from pymigrate.mm.base.advice import Madv
+from pymigrate.mm.base.why import Stay, Why, merged
 from pymigrate.mm.calls.move_pages import MovePagesResult
-from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.machine import Machine, watching
+from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
 from pymigrate.nodemask import Cpumask, Nodemask
@@ -21,6 +23,7 @@ from tests.conftest import (
     mapped,
     new_file,
     nodes_of,
+    pfn_at,
     touched,
     two_nodes,
 )
@@ -291,3 +294,14 @@ def test_a_long_list_picks_pages_from_an_interleaved_range(machine: Machine, tas
     pages = list(range(0, 300, 3))
     assert move(machine, task, addr, pages, 1) == (0, [1] * 100)
     assert nodes_of(machine, task, addr, "24KiB") == [[2, 1], [1, 0], [1, 1], [1, 0], [1, 1]]
+
+
+@pytest.mark.parametrize("nr", [3, 100])
+def test_shared_pages_that_stay_are_noted(machine: Machine, task: Task, nr: int) -> None:
+    addr = touched(machine, task, f"{nr * 4}KiB")
+    fork(machine, task, "child")
+    left: list[Stay] = []
+    with watching(machine, Watch(left=left)):
+        assert move(machine, task, addr, list(range(nr)), 1) == (0, [EACCES] * nr)
+
+    assert merged(left) == [Stay(pfn_at(task, addr), nr, Why.SHARED)]
