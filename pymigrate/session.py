@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
 
@@ -27,6 +27,8 @@ class Request(NamedTuple):
     ephemeral: bool = False  # boot a machine for this command alone
     dry_run: bool = False  # keep no change
     write: bool = False  # the command changes the machine
+    command: str = ""  # what the ledger calls it
+    ledger: bool = False  # it wants to know what each command has raised
 
 
 @contextmanager
@@ -46,6 +48,7 @@ def session(request: Request, say: Callable[[str], None] = lambda _: None) -> It
         except KernelError as error:
             refused = error
         if request.write and not request.dry_run:
+            machine.ledger.close(request.command)
             store.save(machine)
             store.commit()
         if refused:
@@ -73,6 +76,15 @@ def opened(
         store.close()
 
 
+def command_line(words: Iterable[str]) -> str:
+    """What the ledger calls a command of these words."""
+    text = " ".join(f"'{word}'" if " " in word or not word else word for word in words)
+    return text if len(text) <= _LONGEST_LINE else f"{text[: _LONGEST_LINE - 3]}..."
+
+
+_LONGEST_LINE = 200
+
+
 def check_free(path: str) -> None:
     """Raise StoreError if real programs run on the machine of the state file *path*."""
     if os.path.exists(path + HELD):
@@ -97,6 +109,7 @@ def _end_tasks(store: Store, path: str, pids: list[int]) -> None:
     store.begin(write=True)
     machine = store.load()
     _exit_all(machine, pids)
+    machine.ledger.close("killed")
     store.save(machine)
     store.commit()
     forget(path)
@@ -122,6 +135,8 @@ def _load(
         boot = _boot(store, request, fresh, say)
     _check_scenario(request, boot)
     machine = store.load()
+    if request.ledger:
+        store.read_ledger(machine)
     if not request.write:
         store.commit()  # a reader that stays would make writers wait
     return machine
@@ -227,6 +242,7 @@ def load_state(path: str) -> tuple[Machine, Boot]:
         try:
             store.begin(write=False)
             machine, booted = store.load(), store.booted()
+            store.read_ledger(machine)
             store.commit()
         finally:
             store.close()
@@ -238,6 +254,7 @@ def load_state(path: str) -> tuple[Machine, Boot]:
 def save_state(path: str, machine: Machine, booted: Boot) -> None:
     """Write *machine* to the state file *path*, in place of what it holds. Raises StoreError."""
     check_free(path)
+    machine.ledger.close("python")
     store = Store(path, anew=True)
     try:
         store.begin(write=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import wraps
@@ -20,7 +21,7 @@ from pymigrate.errors import KernelError, PymigrateError
 from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
 from pymigrate.reading import read_file
-from pymigrate.session import Request, session
+from pymigrate.session import Request, command_line, session
 from pymigrate.units import parse_size
 
 if TYPE_CHECKING:
@@ -54,11 +55,14 @@ class Options(NamedTuple):
 
     def request(self, write: bool = False) -> Request:
         """What they say of the machine."""
-        return Request(self.scenario, self.state, self.ephemeral, self.dry_run, write)
+        name = command_line(sys.argv[1:])
+        return Request(self.scenario, self.state, self.ephemeral, self.dry_run, write, name)
 
-    def session(self, write: bool = False) -> AbstractContextManager[Machine]:
-        """The machine, as a transaction."""
-        return session(self.request(write), lambda text: say(text))
+    def session(
+        self, write: bool = False, *, ledger: bool = False
+    ) -> AbstractContextManager[Machine]:
+        """The machine, as a transaction; with its whole *ledger* if that is wanted."""
+        return session(self.request(write)._replace(ledger=ledger), lambda text: say(text))
 
     def show(self, value: Mapping[str, object] | Sequence[object], text: str) -> None:
         """Print *value* as JSON if that is wanted, else *text*."""

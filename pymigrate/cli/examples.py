@@ -188,7 +188,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "pymigrate trace --step 4,16 mbind db heap 8MiB bind:1 --move",
         "pymigrate trace --stack migratepages db 0 1",
     ),
-    "vmstat": ("pymigrate vmstat --migration", "pymigrate vmstat --explain pgmigrate_fail"),
+    "vmstat": (
+        "pymigrate vmstat --migration",
+        "pymigrate vmstat --explain pgmigrate_fail",
+        "pymigrate migratepages db 0 1",
+        "pymigrate vmstat --migration --by command",
+    ),
 }
 # The guide of pymigrate/docs that a command is told of in, where it has another name.
 GUIDES = {

@@ -9,7 +9,7 @@ import sys
 from pymigrate.cli import host
 from pymigrate.cli.terminal import guard_terminals
 from pymigrate.errors import PymigrateError
-from pymigrate.session import Request
+from pymigrate.session import Request, command_line
 from pymigrate.units import parse_size
 
 _INTERRUPTED = 130
@@ -22,7 +22,7 @@ def main() -> None:
     try:
         size = os.environ.get("PYMIGRATE_SIZE")
         named = os.environ.get("PYMIGRATE_SCENARIO"), os.environ.get("PYMIGRATE_STATE")
-        request = Request(named[0] or None, named[1] or None)
+        request = Request(named[0] or None, named[1] or None, command=command_line(sys.argv[1:]))
         code = host.run(sys.argv[1:], request, size=parse_size(size) if size else None)
     except KeyboardInterrupt:
         code = _INTERRUPTED

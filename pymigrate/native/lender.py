@@ -25,12 +25,13 @@ _LOOK = 0.002  # seconds between looks at a borrower that is traced itself
 class Lender:
     """Stores the machine, and lends it."""
 
-    def __init__(self, path: str, store: Store, folders: Sequence[str]) -> None:
+    def __init__(self, path: str, store: Store, folders: Sequence[str], command: str) -> None:
         """Listen beside the state file *path*; *folders* are for this run alone.
 
-        Raises StoreError.
+        *command* is what the ledger calls it. Raises StoreError.
         """
-        self.path, self.store, self.folders = path, store, folders
+        self.path, self.store, self.folders, self.command = path, store, folders, command
+        self._continues = False  # the ledger's last entry is of this run
         holder.forget(path)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o177)
@@ -61,7 +62,7 @@ class Lender:
         """Store the machine, and go on with it."""
         self._save(world)
         if not self.store.take_back(self.store.lend()):
-            world.replace_machine(self.store.load())
+            self._load(world)
         self._stored = time.monotonic()
 
     def close(self, world: World) -> None:
@@ -84,7 +85,14 @@ class Lender:
         Until then the file has tasks that have ended since it was last stored.
         """
         self.note(world)
+        is_more = world.machine.ledger.close(self.command, self._continues)
+        self._continues = self._continues or is_more
         self.store.save(world.machine)
+
+    def _load(self, world: World) -> None:
+        """Go on with what another command has made of the machine."""
+        world.replace_machine(self.store.load())
+        self._continues = False
 
     def _serve(self, world: World, tracer: Tracer) -> None:
         """Lend the machine to all who have connected, one after the other."""
@@ -108,7 +116,7 @@ class Lender:
                 except OSError:
                     pass  # it was killed: what it had not stored is undone
             if not self.store.take_back(known):
-                world.replace_machine(self.store.load())
+                self._load(world)
             tracer.handle_deferred()
             self._stored = time.monotonic()
 

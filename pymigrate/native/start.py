@@ -156,7 +156,7 @@ def _hold(
         machine,
     ):
         root = _private_root()
-        lender = Lender(path, store, [root, *folders])
+        lender = Lender(path, store, [root, *folders], request.command)
         try:
             if pid in machine.tasks:
                 raise UnsupportedError(

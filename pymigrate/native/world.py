@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.spaces.exit import free_mm
-from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.machine import Machine, as_task
 from pymigrate.mm.state.numa import NumaTask
 from pymigrate.mm.state.task import CAP_FULL, Cred, Task
 from pymigrate.native.hostmem import TOP, read_file
@@ -146,9 +146,10 @@ class World:
             self.sync(thread)
         else:
             copied = task.mm if process.forked_from else None
-            if not process.memory.finish(self.machine, task, copied):
-                self._copy(process)
-                process.memory.finish(self.machine, task, None)
+            with as_task(self.machine, task):
+                if not process.memory.finish(self.machine, task, copied):
+                    self._copy(process)
+                    process.memory.finish(self.machine, task, None)
         process.is_finished = not process.borrows
 
     def gone(self, tid: int) -> None:
@@ -251,7 +252,8 @@ class World:
         task = self.machine.tasks.get(thread.tid)
         if task is not None and not (owner.has_ended or owner.is_finished):
             owner.is_new, owner.is_looked_at = False, True
-            owner.memory.sync(self.machine, task, a, b, lambda: self._part_forks(owner))
+            with as_task(self.machine, task):
+                owner.memory.sync(self.machine, task, a, b, lambda: self._part_forks(owner))
 
     def note_credentials(self, thread: Thread) -> Task:
         """Let a thread's task have its users, group and capabilities; returns the task.

@@ -1,21 +1,25 @@
 """The machine as rows and blobs, and back.
 
 A type with a few fields is a table of a row for each value, see table.py and tables.py. A run map
-is a blob, see KINDS.
+is a blob, see KINDS. The ledger grows, and is only read where somebody asks for it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 from zlib import crc32
 
 from pymigrate.errors import StoreError
+from pymigrate.mm.base.ledger import Entry, Raiser
 from pymigrate.mm.base.runs import RunMap
 from pymigrate.mm.state.machine import Machine
 from pymigrate.store.blobs import KINDS
-from pymigrate.store.table import MapKey, Maps, Row, Rows
+from pymigrate.store.table import COUNTERS, MapKey, Maps, Row, Rows
 from pymigrate.store.tables import TABLES
 
+# Of the table of the ledger, which has a row for each who has raised counters in each command.
+LEDGER = "number command task pid reason counters sum".split()
 # What reading raises where something else stands than was once written.
 MISFITS = (ValueError, TypeError, LookupError, AttributeError)
 
@@ -69,6 +73,7 @@ def machine_of(rows: Rows, maps: Maps) -> Machine:
     for name, table in TABLES.items():
         for value, *keys in table.read(rows[name], maps):
             table.put(machine, value, *keys)
+    machine.open_ledger()
     return machine
 
 
@@ -78,7 +83,9 @@ def copy_machine(machine: Machine) -> Machine:
         key: stored_map(key[0], encode_runs(key[0], runs.runs))
         for key, runs in maps_of(machine).items()
     }
-    return machine_of(rows_of(machine), maps)
+    copy = machine_of(rows_of(machine), maps)
+    copy.open_ledger(machine.ledger.all_entries())
+    return copy
 
 
 def encode_runs(kind: str, runs: list[Any]) -> bytes:  # runs of the kind's type
@@ -98,3 +105,35 @@ def decode_runs(
         return runs
     except MISFITS:
         raise DamagedError(path) from None
+
+
+def ledger_rows(entries: Iterable[Entry], last: int) -> Iterator[Row]:
+    """The rows of *entries*, which follow that of number *last*."""
+    number = last
+    for entry in entries:
+        number += not entry.continues
+        for raiser, raised in entry.accounts.items():
+            name = _encodable(raiser.task)
+            who = name, raiser.pid, raiser.reason
+            row = (number, _encodable(entry.command), *who, COUNTERS.write(raised))
+            yield (*row, sum_of_rows([row]))
+
+
+def entries_of(rows: Iterable[Row]) -> list[Entry]:
+    """The entries that *rows* stand for, in their order. Raises one of MISFITS."""
+    found: list[Entry] = []
+    before = 0
+    for *row, known in rows:
+        number, command, task, pid, reason, counters = row
+        if sum_of_rows([tuple(row)]) != known:
+            raise ValueError("a row is not what was once written")
+        if number != before or Raiser(task, pid, reason) in found[-1].accounts:
+            found.append(Entry(command, {}, continues=number == before))
+        found[-1].accounts[Raiser(task, pid, reason)] = COUNTERS.read(counters)
+        before = number
+    return found
+
+
+def _encodable(text: str) -> str:
+    """*text*, which need not be UTF-8, as one that is."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
 from pymigrate.errors import StoreError
+from pymigrate.mm.base.ledger import Entry
 from pymigrate.mm.base.runs import RunMap
 from pymigrate.mm.state.machine import Machine
 from pymigrate.store.codec import (
+    LEDGER,
     MISFITS,
     DamagedError,
     encode_runs,
+    entries_of,
+    ledger_rows,
     machine_of,
     maps_of,
     rows_of,
@@ -26,7 +30,7 @@ from pymigrate.store.tables import TABLES
 
 T = TypeVar("T")
 APPLICATION_ID = 0x4E4D4947  # "NMIG", in the header of the file
-SCHEMA_VERSION = 18  # to be raised with every change of codec.TABLES or of a blob
+SCHEMA_VERSION = 19  # to be raised with every change of codec.TABLES or of a blob
 # A view or a virtual table may never end, and a trigger act on its own.
 _STRANGE = """
     SELECT 1 FROM sqlite_master
@@ -62,6 +66,7 @@ class _Known(NamedTuple):
 
     rows: Rows
     maps: dict[MapKey, RunMap[Any]]  # runs of the kind's type; unchanged ones need no writing
+    nr_entries: int = 0  # of the machine's ledger, as far as it was read
 
 
 class Lent(NamedTuple):
@@ -142,6 +147,18 @@ class Store:
         self._known = _Known(rows, maps)
         return machine
 
+    def read_ledger(self, machine: Machine) -> None:
+        """Let the ledger of *machine*, which was just loaded, have all of its entries."""
+        assert self._known is not None, "the transaction has loaded it"
+        rows = self._run(f"SELECT {', '.join(LEDGER)} FROM ledger ORDER BY rowid")
+        try:
+            machine.ledger.entries = entries_of(rows)
+        except MISFITS:
+            raise DamagedError(self.path) from None
+        if machine.ledger.sums() != machine.counted():
+            raise DamagedError(self.path)
+        self._known = self._known._replace(nr_entries=len(machine.ledger.entries))
+
     def save(self, machine: Machine) -> None:
         """Write what has changed in *machine* since this transaction loaded or replaced it."""
         assert self._known is not None, "the transaction has neither loaded nor replaced it"
@@ -155,6 +172,7 @@ class Store:
         self._run(f"CREATE TABLE meta ({', '.join(Boot._fields)})")
         self._run("CREATE TABLE sums (name PRIMARY KEY, sum) WITHOUT ROWID")
         self._run("CREATE TABLE run_map (kind, owner, sum, data, PRIMARY KEY (kind, owner))")
+        self._run(f"CREATE TABLE ledger ({', '.join(LEDGER)})")
         for name in TABLES:
             self._run(f"CREATE TABLE {name} ({_columns(name)})")
         self._run("INSERT INTO meta VALUES (?, ?, ?, ?)", _boot_row(boot))
@@ -212,7 +230,15 @@ class Store:
                 runs.changed = False
         if maps.keys() != known.maps.keys():
             self._put_sum("run_map", sorted(maps, key=repr))
-        self._known = _Known(rows, maps)
+        self._append(machine.ledger.entries[known.nr_entries :])
+        self._known = _Known(rows, maps, len(machine.ledger.entries))
+
+    def _append(self, entries: list[Entry]) -> None:
+        """Add to the ledger what commands have raised; what is there is not read."""
+        if entries:
+            last = self._run("SELECT number FROM ledger ORDER BY rowid DESC LIMIT 1")
+            rows = ledger_rows(entries, last[0][0] if last else 0)
+            self._run_many("INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def _rows_of(self, name: str) -> list[Row]:
         return self._run(f"SELECT {_columns(name)} FROM {name} ORDER BY rowid")

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from operator import setitem
 from typing import Any, NamedTuple
 
+from pymigrate.mm.base.costs import Costs
 from pymigrate.mm.base.memmap import Busy, FolioWork
 from pymigrate.mm.base.release import RELEASES
 from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.state.address_space import AddressSpace
-from pymigrate.mm.state.cost import Costs
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Inserted, Mm
 from pymigrate.mm.state.node import (
@@ -59,8 +59,8 @@ from pymigrate.store.table import (
     optional,
 )
 
-# The fields of Machine that are not kept.
-DERIVED = frozenset(("hopeless", "scope", "tiers", "watch", "zonelists"))
+# The fields of Machine that are not kept; the ledger is, but apart.
+DERIVED = frozenset(("hopeless", "ledger", "scope", "tiers", "watch", "zonelists"))
 # Those that other tables fill.
 _PARTS = """
     nodes distances tasks mms spaces regions lru_batches pins busy stable_tree cpusets drivers left

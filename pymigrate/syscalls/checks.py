@@ -1,10 +1,30 @@
-"""What calls check first: what the caller may do, and the range of addresses that it gives."""
+"""What calls begin with: who makes them, what he may do, and the range of addresses he gives."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.state.machine import Machine, as_task
 from pymigrate.mm.state.task import Cap, Task
 from pymigrate.units import PAGE_SHIFT, pages_of
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _ADDRESS_BITS = 64
+
+
+def system_call(
+    function: Callable[Concatenate[Machine, Task, P], T],
+) -> Callable[Concatenate[Machine, Task, P], T]:
+    """Let the task that makes the call be who raises counters until it returns."""
+
+    @wraps(function)
+    def call(machine: Machine, task: Task, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with as_task(machine, task):
+            return function(machine, task, *args, **kwargs)
+
+    return call
 
 
 def check_root(caller: Task, why: str) -> None:

@@ -6,12 +6,13 @@ from pymigrate.mm.frames.free_area import cma_areas
 from pymigrate.mm.offline.contig import cma_alloc, cma_release
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
-from pymigrate.syscalls.checks import check_root
+from pymigrate.syscalls.checks import check_root, system_call
 from pymigrate.units import pages_of
 
 _ONLY_ROOT = "only root may use CMA's files"
 
 
+@system_call
 def alloc(machine: Machine, caller: Task, name: str, size: int, nid: int | None = None) -> Extent:
     """Allocate *size* bytes in one piece, called *name*, from node *nid*'s area, or the first one.
 
@@ -29,6 +30,7 @@ def alloc(machine: Machine, caller: Task, name: str, size: int, nid: int | None 
     return cma_alloc(machine, min(known) if nid is None else nid, name, pages_of(size))
 
 
+@system_call
 def release(machine: Machine, caller: Task, name: str) -> None:
     """Give back what is called *name*. Raises KernelError EACCES, ENOENT."""
     check_root(caller, _ONLY_ROOT)

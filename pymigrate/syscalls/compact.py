@@ -7,9 +7,10 @@ from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Node
 from pymigrate.mm.state.task import Task
-from pymigrate.syscalls.checks import check_root
+from pymigrate.syscalls.checks import check_root, system_call
 
 
+@system_call
 def compact(
     machine: Machine, caller: Task, nid: int | None = None, order: int | None = None
 ) -> list[ZoneRun]:

@@ -21,11 +21,12 @@ from pymigrate.mm.calls.cpuset import (
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Cpuset, Task
 from pymigrate.nodemask import Cpumask, Nodemask
-from pymigrate.syscalls.checks import check_root
+from pymigrate.syscalls.checks import check_root, system_call
 
 _ONLY_ROOT = "the files of a cpuset belong to root"
 
 
+@system_call
 def create(
     machine: Machine,
     caller: Task,
@@ -51,6 +52,7 @@ def create(
     return cpuset
 
 
+@system_call
 def make(machine: Machine, caller: Task, name: str, memory_migrate: bool = False) -> Cpuset:
     """Make a cgroup that has what its parent has; in v1 it has nothing.
 
@@ -66,6 +68,7 @@ def make(machine: Machine, caller: Task, name: str, memory_migrate: bool = False
     return cpuset
 
 
+@system_call
 def remove(machine: Machine, caller: Task, name: str) -> None:
     """Remove a cpuset that has no tasks, and none in it.
 
@@ -76,6 +79,7 @@ def remove(machine: Machine, caller: Task, name: str) -> None:
     del machine.cpusets[name]
 
 
+@system_call
 def change(
     machine: Machine,
     caller: Task,
@@ -103,6 +107,7 @@ def change(
         update_nodemask(machine, cpuset, mems)
 
 
+@system_call
 def attach_task(machine: Machine, caller: Task, task: Task, name: str) -> None:
     """Move *task* into cpuset *name*.
 

@@ -4,10 +4,11 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.reclaim.damon import Scheme, apply_scheme
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
-from pymigrate.syscalls.checks import check_root
+from pymigrate.syscalls.checks import check_root, system_call
 from pymigrate.units import page_range
 
 
+@system_call
 def apply_to_node(machine: Machine, caller: Task, scheme: Scheme, node: int) -> int:
     """Apply *scheme* to the memory of *node*; return how many base pages moved.
 
@@ -18,6 +19,7 @@ def apply_to_node(machine: Machine, caller: Task, scheme: Scheme, node: int) -> 
     return apply_scheme(machine, scheme, node)
 
 
+@system_call
 def apply_to_range(
     machine: Machine, caller: Task, scheme: Scheme, task: Task, addr: int, length: int
 ) -> int:

@@ -11,6 +11,7 @@ from pymigrate.mm.state.events import MigrateMode, MigrateReason
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Driver
 from pymigrate.mm.state.task import Task
+from pymigrate.syscalls.checks import system_call
 from pymigrate.units import PAGE_SHIFT
 
 RAM = "ram"
@@ -51,6 +52,7 @@ def migrate_driver(
     return result.stayed
 
 
+@system_call
 def migrate_vma(machine: Machine, task: Task, addr: int, length: int, to: str) -> Moved:
     """Move the pages of *length* bytes of one mapping to the device called *to*, or back to RAM.
 

@@ -6,11 +6,13 @@ from pymigrate.mm.spaces.zap import drop_unmapped_shm
 from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
+from pymigrate.syscalls.checks import system_call
 from pymigrate.units import HPAGE_SIZE
 
 MAX_FILE_SIZE = (1 << 63) - 1
 
 
+@system_call
 def ftruncate(machine: Machine, task: Task, space: AddressSpace, size: int) -> None:
     """Let a file be *size* bytes long; what is mapped beyond gets SIGBUS when it is accessed.
 
@@ -25,6 +27,7 @@ def ftruncate(machine: Machine, task: Task, space: AddressSpace, size: int) -> N
     truncate_setsize(machine, task, space, size)
 
 
+@system_call
 def fallocate_punch_hole(
     machine: Machine, task: Task, space: AddressSpace, offset: int, length: int
 ) -> None:

@@ -7,9 +7,11 @@ from pymigrate.mm.frames.busy import begin, end
 from pymigrate.mm.frames.frames import folio_of, update_folio
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
+from pymigrate.syscalls.checks import system_call
 from pymigrate.units import page_range
 
 
+@system_call
 def pin(machine: Machine, task: Task, addr: int, length: int, is_long: bool) -> None:
     """Hold each page of *length* bytes of *task* from *addr*: for long, or for a while.
 
@@ -18,11 +20,13 @@ def pin(machine: Machine, task: Task, addr: int, length: int, is_long: bool) -> 
     pin_pages(machine, task, *page_range(addr, length), is_long)
 
 
+@system_call
 def unpin(machine: Machine, task: Task, addr: int, length: int, is_long: bool) -> None:
     """Let go of what pin() holds of that range. Raises KernelError EINVAL if it holds nothing."""
     unpin_pages(machine, task, *page_range(addr, length), is_long)
 
 
+@system_call
 def work_on(
     machine: Machine, task: Task, addr: int, length: int, kind: Busy | None, passes: int
 ) -> None:
@@ -34,6 +38,7 @@ def work_on(
             begin(machine, pfn, kind, passes)
 
 
+@system_call
 def add_to_swap_cache(machine: Machine, task: Task, addr: int, length: int) -> None:
     """Let the anonymous folios of a range have a copy in swap, and their places in its cache.
 

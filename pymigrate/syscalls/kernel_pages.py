@@ -6,6 +6,7 @@ from pymigrate.mm.base.gfp import Gfp
 from pymigrate.mm.reclaim.kernel_alloc import Blocks, alloc_kernel_pages, free_kernel_pages
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
+from pymigrate.syscalls.checks import system_call
 
 MODES = {
     "kernel": gfp.KERNEL,
@@ -17,6 +18,7 @@ MODES = {
 }
 
 
+@system_call
 def alloc(machine: Machine, caller: Task, name: str, wanted: Blocks, nid: int | None = None) -> int:
     """Allocate blocks near node *nid*, or the caller's, called *name*; return how many there were.
 

@@ -17,7 +17,7 @@ from pymigrate.mm.spaces.zap import zap
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Cap, Task
 from pymigrate.mm.state.vma import Vm, Vma
-from pymigrate.syscalls.checks import check_access, checked_range
+from pymigrate.syscalls.checks import check_access, checked_range, system_call
 from pymigrate.syscalls.memory_failure import hard_offline, soft_offline
 from pymigrate.syscalls.mmap import set_vma_flags
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SIZE, huge_ceil, huge_floor
@@ -38,6 +38,7 @@ _FLAGS = {
 }
 
 
+@system_call
 def madvise(machine: Machine, task: Task, addr: int, length: int, advice: int) -> None:
     """Follow *advice* for *length* bytes from *addr*.
 
@@ -63,6 +64,7 @@ def madvise(machine: Machine, task: Task, addr: int, length: int, advice: int) -
         raise KernelError("ENOMEM", "part of the range is not mapped")
 
 
+@system_call
 def process_madvise(
     machine: Machine, caller: Task, target: Task, ranges: Sequence[tuple[int, int]], advice: int
 ) -> int:

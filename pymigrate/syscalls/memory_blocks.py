@@ -12,7 +12,7 @@ from pymigrate.mm.offline.memory_hotplug import (
 )
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
-from pymigrate.syscalls.checks import check_root
+from pymigrate.syscalls.checks import check_root, system_call
 
 
 class Outcome(NamedTuple):
@@ -22,6 +22,7 @@ class Outcome(NamedTuple):
     error: KernelError | None
 
 
+@system_call
 def offline(
     machine: Machine, caller: Task, nid: int, numbers: Sequence[int] | None = None
 ) -> list[Outcome]:
@@ -32,6 +33,7 @@ def offline(
     return _write(machine, caller, nid, numbers, offline_pages, is_online=True)
 
 
+@system_call
 def online(
     machine: Machine, caller: Task, nid: int, numbers: Sequence[int] | None = None
 ) -> list[Outcome]:

@@ -20,10 +20,11 @@ from pymigrate.mm.spaces.pins import is_secretmem
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Cap, Task
 from pymigrate.mm.state.vma import Vm
-from pymigrate.syscalls.checks import check_root
+from pymigrate.syscalls.checks import check_root, system_call
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT, page_range
 
 
+@system_call
 def hard_offline(machine: Machine, task: Task, addr: int, length: int) -> None:
     """Let the pages of *length* bytes of *task* be bad, up to the first that cannot be.
 
@@ -41,6 +42,7 @@ def hard_offline(machine: Machine, task: Task, addr: int, length: int) -> None:
     _inject_error(machine, task, addr, length, fail)
 
 
+@system_call
 def soft_offline(machine: Machine, task: Task, addr: int, length: int) -> None:
     """Take the pages of *length* bytes of *task* out of use, up to the first that stays.
 
@@ -79,6 +81,7 @@ def _inject_error(
         at += 1 << order
 
 
+@system_call
 def hard_offline_store(machine: Machine, caller: Task, address: int) -> None:
     """Let the page at a physical address be bad.
 
@@ -88,6 +91,7 @@ def hard_offline_store(machine: Machine, caller: Task, address: int) -> None:
     memory_failure(machine, _page_at(machine, caller, address))
 
 
+@system_call
 def soft_offline_store(machine: Machine, caller: Task, address: int) -> None:
     """Take the page at a physical address out of use.
 

@@ -14,7 +14,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.policy import Mempolicy, new_policy, set_nodemask, split_mode
 from pymigrate.mm.state.task import Cap, Task
 from pymigrate.nodemask import Nodemask
-from pymigrate.syscalls.checks import checked_range
+from pymigrate.syscalls.checks import checked_range, system_call
 from pymigrate.uapi import (
     MPOL,
     MPOL_F_ADDR,
@@ -36,6 +36,7 @@ class PolicyAnswer(NamedTuple):
     node: int | None = None
 
 
+@system_call
 def set_mempolicy(machine: Machine, task: Task, mode: int, nodes: Nodemask) -> None:
     """Replace the policy of *task*; *mode* holds mode flags too.
 
@@ -48,6 +49,7 @@ def set_mempolicy(machine: Machine, task: Task, mode: int, nodes: Nodemask) -> N
         task.il_prev, task.il_weight = -1, 0
 
 
+@system_call
 def get_mempolicy(machine: Machine, task: Task, addr: int, flags: int) -> PolicyAnswer:
     """The policy of *task*, or at the address *addr*, or the node of either, as *flags* say.
 
@@ -73,6 +75,7 @@ def get_mempolicy(machine: Machine, task: Task, addr: int, flags: int) -> Policy
     return answer(task.policy, None)
 
 
+@system_call
 def mbind(
     machine: Machine, task: Task, addr: int, length: int, mode: int, nodes: Nodemask, flags: int
 ) -> None:
@@ -104,6 +107,7 @@ def mbind(
     do_mbind(machine, task, a, b, policy, walk)
 
 
+@system_call
 def set_mempolicy_home_node(
     machine: Machine, task: Task, addr: int, length: int, node: int, flags: int = 0
 ) -> None:

@@ -9,11 +9,12 @@ from pymigrate.mm.calls.move_pages import MovePagesResult, do_pages_move, do_pag
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Cap, Task
 from pymigrate.nodemask import Nodemask
-from pymigrate.syscalls.checks import check_access
+from pymigrate.syscalls.checks import check_access, system_call
 from pymigrate.uapi import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL
 from pymigrate.units import PAGE_SHIFT
 
 
+@system_call
 def migrate_pages(
     machine: Machine, caller: Task, target: Task, old: Nodemask, new: Nodemask
 ) -> int:
@@ -39,6 +40,7 @@ def migrate_pages(
     return do_migrate_pages(machine, caller, target.mm, old, new, is_nice)
 
 
+@system_call
 def move_pages(
     machine: Machine,
     caller: Task,

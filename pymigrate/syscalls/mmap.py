@@ -26,7 +26,7 @@ from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Region, Task
 from pymigrate.mm.state.vma import Vm, Vma
-from pymigrate.syscalls.checks import checked_range
+from pymigrate.syscalls.checks import checked_range, system_call
 from pymigrate.uapi import MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT
 from pymigrate.units import (
     END_OF_MEMORY,
@@ -80,6 +80,7 @@ def name_region(machine: Machine, task: Task, name: str, addr: int, length: int)
         machine.next_region = max(machine.next_region, start + nr + 1)
 
 
+@system_call
 def mmap(
     machine: Machine,
     task: Task,
@@ -191,6 +192,7 @@ def _check_secretmem(machine: Machine, space: AddressSpace | None, flags: int) -
     return flags | Vm.LOCKED
 
 
+@system_call
 def munmap(machine: Machine, task: Task, addr: int, length: int) -> None:
     """Unmap *length* bytes from *addr*. Raises KernelError EINVAL. Mirrors __vm_munmap()."""
     if addr % PAGE_SIZE or not length or addr + length > TASK_SIZE:
@@ -222,6 +224,7 @@ def _split_vmas(task: Task, parts: list[tuple[Vma, int, int]]) -> None:
         check_split(vma, end)
 
 
+@system_call
 def mprotect(machine: Machine, task: Task, addr: int, length: int, prot: str) -> None:
     """Change the protection of *length* bytes from *addr*.
 
@@ -255,6 +258,7 @@ def mprotect(machine: Machine, task: Task, addr: int, length: int, prot: str) ->
         raise KernelError("ENOMEM", f"nothing is mapped at {at << PAGE_SHIFT:#x}")
 
 
+@system_call
 def mlock(machine: Machine, task: Task, addr: int, length: int) -> None:
     """Lock *length* bytes from *addr* in memory, and fault them in.
 
@@ -268,6 +272,7 @@ def mlock(machine: Machine, task: Task, addr: int, length: int) -> None:
         raise KernelError("ENOMEM", f"page {fault.page:#x} cannot be had") from None
 
 
+@system_call
 def munlock(machine: Machine, task: Task, addr: int, length: int) -> None:
     """Unlock *length* bytes from *addr*. Raises KernelError ENOMEM for a hole.
 
@@ -276,6 +281,7 @@ def munlock(machine: Machine, task: Task, addr: int, length: int) -> None:
     _set_locked(machine, task, addr, length, 0)
 
 
+@system_call
 def mlockall(machine: Machine, task: Task, flags: int) -> None:
     """Lock all that is mapped (MCL_CURRENT), or will be (MCL_FUTURE), in memory.
 
@@ -293,6 +299,7 @@ def mlockall(machine: Machine, task: Task, flags: int) -> None:
                 populate_range(machine, task, vma.start, vma.end)
 
 
+@system_call
 def munlockall(machine: Machine, task: Task) -> None:
     """Unlock all that is mapped, and lock nothing that will be. Mirrors sys_munlockall()."""
     task.mm.def_flags = 0

@@ -9,6 +9,7 @@ from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
+from pymigrate.syscalls.checks import system_call
 from pymigrate.syscalls.mmap import TASK_SIZE, munmap, populate_range
 from pymigrate.uapi import MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE
 from pymigrate.units import HPAGE_SIZE, PAGE_SHIFT, PAGE_SIZE, pages_of
@@ -16,6 +17,7 @@ from pymigrate.units import HPAGE_SIZE, PAGE_SHIFT, PAGE_SIZE, pages_of
 _KNOWN = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP
 
 
+@system_call
 def mremap(
     machine: Machine,
     task: Task,

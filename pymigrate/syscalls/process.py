@@ -13,9 +13,11 @@ from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Cpumask
+from pymigrate.syscalls.checks import system_call
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 
 
+@system_call
 def fork(machine: Machine, task: Task, name: str, pid: int = 0) -> Task:
     """A child of *task*, to be called *name*, with the number *pid*, or the next one.
 
@@ -24,6 +26,7 @@ def fork(machine: Machine, task: Task, name: str, pid: int = 0) -> Task:
     return _fork.fork(machine, task, name, pid)
 
 
+@system_call
 def dup_mmap(machine: Machine, parent: Task, child: Task) -> None:
     """Give *child*, which has *parent*'s memory, a copy of it.
 
@@ -32,16 +35,19 @@ def dup_mmap(machine: Machine, parent: Task, child: Task) -> None:
     _fork.dup_mmap(machine, parent, child)
 
 
+@system_call
 def clone(machine: Machine, task: Task, name: str, pid: int = 0) -> Task:
     """Another thread of *task*'s process, called *name*, with the number *pid*, or the next one."""
     return _fork.clone(machine, task, name, pid)
 
 
+@system_call
 def exit_task(machine: Machine, task: Task) -> None:
     """End *task*: a thread alone, or a process with all that it has mapped or holds."""
     _exit.exit_task(machine, task)
 
 
+@system_call
 def sched_setaffinity(machine: Machine, task: Task, cpus: Cpumask) -> None:
     """Let *task* run on *cpus*; it runs on the lowest.
 
@@ -53,6 +59,7 @@ def sched_setaffinity(machine: Machine, task: Task, cpus: Cpumask) -> None:
     task.cpus = task.user_cpus = there
 
 
+@system_call
 def touch(
     machine: Machine,
     task: Task,

@@ -7,12 +7,13 @@ from pymigrate.mm.calls.cgroup import controllers, find_cpuset, processes_below
 from pymigrate.mm.reclaim.vmscan import memory_reclaim
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
-from pymigrate.syscalls.checks import check_root
+from pymigrate.syscalls.checks import check_root, system_call
 from pymigrate.units import PAGE_SHIFT
 
 MAX_SWAPPINESS = 200
 
 
+@system_call
 def reclaim(
     machine: Machine,
     caller: Task,

@@ -16,7 +16,7 @@ from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.reclaim.shrinker import drop_slab
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
-from pymigrate.syscalls.checks import check_root
+from pymigrate.syscalls.checks import check_root, system_call
 from pymigrate.uapi import THP, THP_DEFRAG
 from pymigrate.units import HPAGE_PMD_NR
 
@@ -59,6 +59,7 @@ def read_all(machine: Machine) -> dict[str, str]:
     return {row.name: row.read(machine) for row in rows if row.read is not None}
 
 
+@system_call
 def write(machine: Machine, caller: Task, name: str, value: str, node: int | None = None) -> None:
     """Change a setting; of nr_hugepages that of *node*, or of all nodes together.
 

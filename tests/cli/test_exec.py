@@ -264,3 +264,24 @@ def test_cpusets_lie_in_cpusets(shell: Shell) -> None:
         "no controller",
         "not empty",
     ]
+
+
+# who has raised the counters
+
+
+def test_what_programs_raise_is_theirs_and_of_one_command(shell: Shell) -> None:
+    shell.spawn("exec -- sh -c 'sleep 1.2; cat /proc/self/numa_maps; sleep 1.2; true'")
+    values = shell.json("vmstat")
+    for by in ("task", "command", "reason"):
+        sums: dict[str, int] = {}
+        for row in shell.json(f"vmstat --by {by}"):
+            sums[row["counter"]] = sums.get(row["counter"], 0) + row["nr"]
+        assert sums == {name: nr for name, nr in values.items() if name in sums}
+    rows = [row for row in shell.json("vmstat --by task") if row["counter"] == "pgfault"]
+    assert {row["task"].partition("-")[0] for row in rows} == {"sh", "sleep", "cat"} & {
+        row["task"].partition("-")[0] for row in rows
+    }
+    assert all(row["pid"] for row in rows)
+    [row] = [row for row in shell.json("vmstat --by command") if row["counter"] == "pgfault"]
+    assert row["number"] == 1
+    assert row["command"].startswith("exec -- sh -c")

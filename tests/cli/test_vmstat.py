@@ -154,3 +154,65 @@ def test_explain_says_what_each_counter_is(shell: Shell) -> None:
 def test_explain_something_else_is_a_usage_error(shell: Shell, line: str, message: str) -> None:
     shell.write("before", "")
     assert message in shell.err(f"vmstat {line}")
+
+
+def test_by_tells_what_raised_each_counter(shell: Shell) -> None:
+    shell.out("migratepages a 0 1")
+    before = shell.out("vmstat")
+    shell.out("task touch b buf --read --as 27")
+    shell("migratepages b 1 0 --dry-run")
+    shell("move_pages a heap --to 0")
+    assert shell("vmstat --migration --by reason") == Outcome(
+        0, "pgmigrate_success  +34  syscall_or_cpuset\n"
+    )
+    assert shell("vmstat --migration --by task") == Outcome(0, "pgmigrate_success  +34  shell\n")
+    assert shell("vmstat --migration --by command").stdout.splitlines() == [
+        "pgmigrate_success  +26  1 migratepages a 0 1",
+        "                    +8  2 move_pages a heap --to 0",
+    ]
+    shell.write("before", before)
+    assert shell("vmstat --migration --by command --since before") == Outcome(
+        0, "pgmigrate_success  +8  2 move_pages a heap --to 0\n"
+    )
+    assert shell.json("vmstat --migration --by command --since before") == [
+        {
+            "counter": "pgmigrate_success",
+            "number": 2,
+            "command": "move_pages a heap --to 0",
+            "nr": 8,
+        }
+    ]
+
+
+@pytest.mark.parametrize("by", ["reason", "task", "command"])
+def test_shares_add_up_to_what_changed(shell: Shell, by: str) -> None:
+    shell.out("migratepages a 0 1")
+    before = shell.write("before", shell.out("vmstat"))
+    shell("task touch a stack+64KiB 16KiB")
+    shell("migratepages a 1 0 --as 26")  # some pages are others', too
+    shell("migratepages a 0 7")  # is refused
+    changed = shell.json(f"vmstat --since {before}")
+    sums: dict[str, int] = {}
+    for row in shell.json(f"vmstat --since {before} --by {by}"):
+        sums[row["counter"]] = sums.get(row["counter"], 0) + row["nr"]
+    assert sums == {name: nr for name, nr in changed.items() if not name.startswith("nr_")}
+    assert sums["pgmigrate_success"] > 0
+
+
+def test_steps_of_a_scenario_are_commands(shell: Shell) -> None:
+    text = shell.scenario.read_text(encoding="utf-8")
+    steps = "\nsteps:\n  - {op: migrate_pages, task: a, from: 0, to: 1}\n"
+    shell.write("machine.yaml", text + steps)
+    shell.out("boot --run")
+    assert shell.out("vmstat --migration --by command") == (
+        "pgmigrate_success  +22  1 migrate_pages\n"
+    )
+
+
+def test_counters_of_another_machine_are_a_usage_error(shell: Shell) -> None:
+    shell.out("migratepages a 0 1")
+    shell.write("before", shell.out("vmstat"))
+    shell.out("boot")
+    message = "pgalloc_dma32 was 26 and is 0: no earlier state of it"
+    assert message in shell.err("vmstat --since before --by task")
+    assert "--explain and --by exclude" in shell.err("vmstat --explain --by task")

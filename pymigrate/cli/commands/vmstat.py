@@ -9,6 +9,10 @@ from pymigrate.cli.helped import Command
 from pymigrate.mm.base.vmstat import MIGRATION
 from pymigrate.views.proc import vmstat
 
+TYPE_CHECKING = False  # the one of typing
+if TYPE_CHECKING:
+    from pymigrate.views.told.ledger import By
+
 _ALL = ""  # what --explain is without a name
 
 
@@ -27,15 +31,26 @@ _ALL = ""  # what --explain is without a name
     flag_value=_ALL,
     help="Say what a counter counts, or all, and in which function.",
 )
+@click.option(
+    "--by",
+    type=click.Choice(["reason", "task", "command"]),
+    help="What has raised each counter, since boot or --since: reasons of migrations, or who.",
+)
 @common_options()
-def command(options: Options, migration: bool, since: str | None, explain: str | None) -> None:
+def command(
+    options: Options, migration: bool, since: str | None, explain: str | None, by: By | None
+) -> None:
     """Print /proc/vmstat: every counter of Linux 6.12, in its order."""
     if explain is not None:
-        if since is not None:
-            raise click.UsageError("--explain and --since exclude each other.")
+        if since is not None or by is not None:
+            other = "--since" if by is None else "--by"
+            raise click.UsageError(f"--explain and {other} exclude each other.")
         _explain(options, explain, migration)
         return
     before = _parse(since) if since is not None else None
+    if by is not None:
+        _tell_raisers(options, by, before, migration)
+        return
     with options.session() as machine:
         values = vmstat.rows(machine)
     if migration:
@@ -44,6 +59,20 @@ def command(options: Options, migration: bool, since: str | None, explain: str |
         changes = {name: value - before.get(name, 0) for name, value in values.items()}
         values = {name: change for name, change in changes.items() if change}
     options.show(values, vmstat.format_rows(values))
+
+
+def _tell_raisers(options: Options, by: By, before: dict[str, int] | None, migration: bool) -> None:
+    """Print what has raised each counter."""
+    from pymigrate.views.told import ledger
+
+    with options.session(ledger=True) as machine:
+        try:
+            rows = ledger.shares(machine, by, before)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--since") from None
+    if migration:
+        rows = [row for row in rows if row.counter in MIGRATION]
+    options.show([ledger.as_json(row, by) for row in rows], ledger.format_rows(rows))
 
 
 def _explain(options: Options, name: str, migration: bool) -> None:

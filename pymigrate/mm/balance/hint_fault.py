@@ -35,7 +35,7 @@ from pymigrate.mm.reclaim.shrink import can_demote
 from pymigrate.mm.reclaim.vmscan import wakeup_kswapd
 from pymigrate.mm.spaces.anon_pages import vma_policy
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
-from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.machine import Machine, migrating
 from pymigrate.mm.state.node import Node
 from pymigrate.mm.state.numa import NumaVma
 from pymigrate.mm.state.task import Task
@@ -249,13 +249,14 @@ def _migrate(machine: Machine, task: Task, vma: Vma, parts: list[PteRun], target
         return 0
     is_scarce = bool(order) and available(node, to_min=False, order=order) < folios
     step = 1 if machine.watch.events is not None or is_scarce else max(folios, 1)
-    moved = 0
-    for _ in range(0, folios, step):
-        head, parts = _cut(parts, step << order)
-        moved += _migrate_alike(machine, task, vma, head, target)
-    machine.counters.add("numa_pages_migrated", moved)
-    is_promoted = uses_access_time(machine, nid) and node_is_toptier(machine, target)
-    node.numa.add("pgpromote_success", moved * is_promoted)
+    with migrating(machine, MigrateReason.NUMA_MISPLACED):
+        moved = 0
+        for _ in range(0, folios, step):
+            head, parts = _cut(parts, step << order)
+            moved += _migrate_alike(machine, task, vma, head, target)
+        machine.counters.add("numa_pages_migrated", moved)
+        is_promoted = uses_access_time(machine, nid) and node_is_toptier(machine, target)
+        node.numa.add("pgpromote_success", moved * is_promoted)
     return moved
 
 

@@ -1,6 +1,8 @@
 """The counters of /proc/vmstat: their names in the kernel's order, and the events counted."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+from pymigrate.mm.base.ledger import Ledger
 
 # Gauges kept for each zone.
 ZONE_STATS = """
@@ -74,9 +76,15 @@ MIGRATION = """
 
 
 class Counters(dict[str, int]):
-    """Events by name; one that never happened is 0."""
+    """Events by name; one that never happened is 0. The ledger is told who has raised them."""
 
-    __slots__ = ()
+    __slots__ = ("ledger",)
+
+    def __init__(
+        self, counted: Mapping[str, int] | Iterable[tuple[str, int]] = (), **more: int
+    ) -> None:
+        super().__init__(counted, **more)
+        self.ledger = Ledger()
 
     def __missing__(self, name: str) -> int:
         return 0
@@ -85,6 +93,7 @@ class Counters(dict[str, int]):
         """Count *nr* more of *name*."""
         if nr:
             self[name] = self[name] + nr
+            self.ledger.account[name] += nr
 
     def delta(self, since: dict[str, int], names: Iterable[str]) -> dict[str, int]:
         """Those of *names* that changed *since*, and by how much."""

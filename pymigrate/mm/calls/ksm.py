@@ -20,7 +20,7 @@ from pymigrate.mm.frames.frames import folio_of, frame_of, update_folio
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.spaces.huge_memory import split_huge_page
 from pymigrate.mm.spaces.rmap import mappings, page_of
-from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.machine import Machine, as_thread
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.stable_tree import RmapItem
 from pymigrate.mm.state.task import Task
@@ -54,17 +54,18 @@ def scan(machine: Machine) -> None:
     Pages that somebody holds stay, huge pages are split first, and a merged page stands for at
     most max_page_sharing. Mirrors ksm_do_scan(), as often as it takes.
     """
-    lru_add_drain_all(machine)
-    _forget_stale(machine)
-    for mm, vma in _mergeable(machine):
-        _split_large(machine, mm, vma)
-    scan = _Scan(machine)
-    for mm, vma in _mergeable(machine):
-        for run in mm.page_table.between(vma.start, vma.end):
-            if run.lanes and run.flags & Pte.PRESENT and not run.order:
-                for page, pfn in zip(range(run.start, run.end), run.pfns(), strict=True):
-                    scan.cmp_and_merge_page(_Candidate(mm, vma, page, pfn))
-    scan.commit()
+    with as_thread(machine, "ksmd"):
+        lru_add_drain_all(machine)
+        _forget_stale(machine)
+        for mm, vma in _mergeable(machine):
+            _split_large(machine, mm, vma)
+        scan = _Scan(machine)
+        for mm, vma in _mergeable(machine):
+            for run in mm.page_table.between(vma.start, vma.end):
+                if run.lanes and run.flags & Pte.PRESENT and not run.order:
+                    for page, pfn in zip(range(run.start, run.end), run.pfns(), strict=True):
+                        scan.cmp_and_merge_page(_Candidate(mm, vma, page, pfn))
+        scan.commit()
 
 
 def state(machine: Machine) -> KsmState:

@@ -26,7 +26,8 @@ from pymigrate.mm.frames.page_alloc import alloc_run, free_extents, room_for
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.reclaim.room import FOR_CALLS
 from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION, Kind
-from pymigrate.mm.state.machine import Machine, note_left
+from pymigrate.mm.state.events import MigrateReason
+from pymigrate.mm.state.machine import Machine, migrating, note_left
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma, is_migratable
 from pymigrate.nodemask import Nodemask
@@ -228,7 +229,8 @@ class Plan:
             len(pages) > room_for(machine, caller, ThisNode(node)) for node, pages in wanted.items()
         ):
             return False
-        _replace_frames(machine, caller, self.target, found, wanted)
+        with migrating(machine, MigrateReason.SYSCALL):
+            _replace_frames(machine, caller, self.target, found, wanted)
         note_left(machine, self.kept)
         if machine.watch.tally is not None:
             batch = NR_MAX_BATCHED_MIGRATION if machine.release.batches_flush else 1

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 from pymigrate.mm.balance.scan import task_numa_work, task_tick_numa
 from pymigrate.mm.clock.access_sweep import Accessing
 from pymigrate.mm.compact.kcompactd import poll
-from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.machine import Machine, as_task
 from pymigrate.mm.state.numa import TICK
 from pymigrate.mm.state.task import Task
 
@@ -114,7 +114,8 @@ class Clock:
         if not task_tick_numa(machine, task):
             return
         huge = machine.counters["numa_huge_pte_updates"]
-        changed = task_numa_work(machine, task)
+        with as_task(machine, task):
+            changed = task_numa_work(machine, task)
         running.scan = len(self.scans)
         huge = machine.counters["numa_huge_pte_updates"] - huge
         period = task.numa.period
@@ -131,7 +132,8 @@ class Clock:
             task = running.task
             machine.now = start
             before = self._counted()
-            running.program.run(machine, start, time)
+            with as_task(machine, task):
+                running.program.run(machine, start, time)
             faults, local, migrated = (b - a for a, b in zip(before, self._counted(), strict=True))
             self._note(running, (faults, local, migrated))
             runtime = task.numa.runtime + (time - start) * 1000 // running.nr_on_cpu

@@ -25,8 +25,8 @@ from pymigrate.mm.frames.buddy import (
     set_pageblocks,
 )
 from pymigrate.mm.frames.lru_batches import in_batches, lru_add_drain, lru_add_drain_all
-from pymigrate.mm.state.events import MigrateMode
-from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.events import MigrateMode, MigrateReason
+from pymigrate.mm.state.machine import Machine, migrating
 from pymigrate.mm.state.node import Node, Zone
 from pymigrate.mm.state.trace import call_event
 
@@ -69,8 +69,9 @@ def compact_node(
         cc.is_proactive = is_proactive
         runs.append(told(cc, compact_zone(cc)))
         if is_proactive:
-            machine.counters.add("compact_daemon_migrate_scanned", cc.migrate_scanned)
-            machine.counters.add("compact_daemon_free_scanned", cc.free_scanned)
+            with migrating(machine, MigrateReason.COMPACTION):
+                machine.counters.add("compact_daemon_migrate_scanned", cc.migrate_scanned)
+                machine.counters.add("compact_daemon_free_scanned", cc.free_scanned)
     return runs
 
 
@@ -101,17 +102,18 @@ def compact_zone(
             return ret
         if zone.compact.is_restarting(cc.order):
             reset_isolation_suitable(zone)
-    cc.owners.refresh()
-    _set_positions(cc)
-    _begin(cc)
-    try:
-        ret = _run(cc)
-    finally:
-        highest = release_freepages(cc)
-    if highest >= 0:
-        zone.compact.cached_free = max(zone.compact.cached_free, block_floor(highest))
-    machine.counters.add("compact_migrate_scanned", cc.migrate_scanned)
-    machine.counters.add("compact_free_scanned", cc.free_scanned)
+    with migrating(machine, MigrateReason.COMPACTION):
+        cc.owners.refresh()
+        _set_positions(cc)
+        _begin(cc)
+        try:
+            ret = _run(cc)
+        finally:
+            highest = release_freepages(cc)
+        if highest >= 0:
+            zone.compact.cached_free = max(zone.compact.cached_free, block_floor(highest))
+        machine.counters.add("compact_migrate_scanned", cc.migrate_scanned)
+        machine.counters.add("compact_free_scanned", cc.free_scanned)
     _tell(cc, "mm_compaction_end", f" status={ret.name.lower()}")
     return ret
 

@@ -31,8 +31,8 @@ from pymigrate.mm.frames.page_alloc import (
     lanes_of,
 )
 from pymigrate.mm.frames.placement import Placement, ThisNode
-from pymigrate.mm.state.events import MigrateMode
-from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.events import MigrateMode, MigrateReason
+from pymigrate.mm.state.machine import Machine, migrating
 from pymigrate.mm.state.node import Node, Zone
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.trace import call_event
@@ -107,21 +107,22 @@ class SlowPath:
     def attempt(self, request: Request, priority: CompactPriority) -> Attempt:
         """One direct compaction. Counts stalls, and how they end."""
         counters = self.machine.counters
-        ret, page = self._try_to_compact_pages(request, priority)
-        if ret == CompactResult.SKIPPED:
-            return Attempt(None, ret)
-        counters.add("compact_stall")
-        page = page or request.get_page()
-        if page is None:
-            counters.add("compact_fail")
-            return Attempt(None, ret)
-        node, zone = next(
-            (node, zone) for node, zone in request.zones if zone.start <= page.start < zone.end
-        )
-        zone.compact.blockskip_flush = False
-        reset_defer(self.machine, node, zone, request.order, has_allocated=True)
-        counters.add("compact_success")
-        return Attempt(page, ret)
+        with migrating(self.machine, MigrateReason.COMPACTION):
+            ret, page = self._try_to_compact_pages(request, priority)
+            if ret == CompactResult.SKIPPED:
+                return Attempt(None, ret)
+            counters.add("compact_stall")
+            page = page or request.get_page()
+            if page is None:
+                counters.add("compact_fail")
+                return Attempt(None, ret)
+            node, zone = next(
+                (node, zone) for node, zone in request.zones if zone.start <= page.start < zone.end
+            )
+            zone.compact.blockskip_flush = False
+            reset_defer(self.machine, node, zone, request.order, has_allocated=True)
+            counters.add("compact_success")
+            return Attempt(page, ret)
 
     def _try_to_compact_pages(
         self, request: Request, priority: CompactPriority

@@ -6,6 +6,8 @@ of its own here: it works at once when it is woken.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 from pymigrate.mm.compact.compaction import (
     ZONE_NAMES,
     ZoneRun,
@@ -22,8 +24,8 @@ from pymigrate.mm.compact.compaction import (
 )
 from pymigrate.mm.compact.control import CompactControl, CompactResult, Owners
 from pymigrate.mm.frames.buddy import MAX_PAGE_ORDER
-from pymigrate.mm.state.events import MigrateMode
-from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.events import MigrateMode, MigrateReason
+from pymigrate.mm.state.machine import Machine, as_thread, migrating
 from pymigrate.mm.state.node import MAX_DEFER_SHIFT, Node, Zone
 from pymigrate.mm.state.trace import call_event
 
@@ -37,7 +39,8 @@ def wakeup_kcompactd(machine: Machine, node: Node, order: int, zones: list[Zone]
     found = [(zone, _suits(machine, node, zone, order)) for zone in zones]
     if all(ret != CompactResult.CONTINUE for _, ret in found):
         return [ZoneRun(node.nid, ZONE_NAMES[zone.name], ret, 0, 0, 0) for zone, ret in found]
-    return _do_work(machine, node, order, zones)
+    with _kcompactd(machine, node), migrating(machine, MigrateReason.COMPACTION):
+        return _do_work(machine, node, order, zones)
 
 
 def fragmentation_score_node(node: Node) -> int:
@@ -77,8 +80,13 @@ def proactive_compact_node(machine: Machine, node: Node) -> bool:
     before = fragmentation_score_node(node)
     if before <= fragmentation_score_wmark(machine, is_low=False):
         return True
-    compact_node(machine, node, is_proactive=True)
+    with _kcompactd(machine, node):
+        compact_node(machine, node, is_proactive=True)
     return fragmentation_score_node(node) < before
+
+
+def _kcompactd(machine: Machine, node: Node) -> AbstractContextManager[None]:
+    return as_thread(machine, f"kcompactd{node.nid}")
 
 
 def _suits(machine: Machine, node: Node, zone: Zone, order: int) -> CompactResult:

@@ -26,7 +26,7 @@ from pymigrate.mm.frames.placement import OWN_NODE, Placement, ThisNode
 from pymigrate.mm.spaces.huge_memory import free_unmapped, split_folio
 from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
 from pymigrate.mm.state.events import MigrateMode, MigrateReason, mode_text
-from pymigrate.mm.state.machine import Machine, telling
+from pymigrate.mm.state.machine import Machine, migrating, telling
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.trace import call_event, stack_event
 
@@ -75,7 +75,7 @@ def migrate_pages(
     call_event(machine, "mm_migrate_pages_start", mode_text(mode, reason))
     # What it has in hand must stay where it is.
     scope = machine.scope._replace(memalloc=True, off_lru=_off_lru(machine, queue))
-    with telling(machine, scope):
+    with telling(machine, scope), migrating(machine, reason):
         try:
             result = call.run(queue)
         finally:

@@ -22,7 +22,7 @@ from pymigrate.mm.spaces.anon_pages import NEW, SIGBUS, SIGSEGV, Fault, vma_poli
 from pymigrate.mm.spaces.huge_memory import is_thp_allowed, split_huge_pmds
 from pymigrate.mm.spaces.rmap import anon_vma_prepare
 from pymigrate.mm.state.address_space import AddressSpace
-from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.machine import Machine, as_task
 from pymigrate.mm.state.task import Meanwhile, Task
 from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.units import HPAGE_PMD_NR, huge_floor
@@ -253,6 +253,7 @@ def finish(machine: Machine, other: Meanwhile) -> None:
     if task is None:
         return
     try:
-        access(machine, task, other.page, other.page + 1, other.write)
+        with as_task(machine, task):
+            access(machine, task, other.page, other.page + 1, other.write)
     except Fault as fault:
         other.signal = fault.signal

@@ -25,7 +25,7 @@ from pymigrate.mm.reclaim.hugetlb import replace_free_huge_pages
 from pymigrate.mm.reclaim.lru import drop, is_file_lru
 from pymigrate.mm.reclaim.room import migrate_for_the_kernel
 from pymigrate.mm.state.events import MigrateReason
-from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.machine import Machine, migrating
 from pymigrate.mm.state.node import Node
 
 MAX_ALIGN = 8  # CONFIG_CMA_ALIGNMENT: no allocation is aligned to more than so many pages' order
@@ -103,17 +103,18 @@ def alloc_contig_range(machine: Machine, a: int, b: int) -> None:
     unmovable = "" if is_cma else has_unmovable_pages(machine, a, b)
     if unmovable:
         raise KernelError("EBUSY", unmovable)
-    lru_add_drain_all(machine)
-    low, high = max(block_floor(a), zone.start), min(block_ceil(b), zone.end)
-    with isolated_page_range(machine, low, high) as isolated:
-        replace_free_huge_pages(machine, a, b)
-        _migrate_range(machine, a, b)
-        memmap = machine.memmap_of(a)
-        if memmap.between(a, b):
-            raise KernelError("EBUSY", "something in the range did not move")
-        isolated.free.put(a, b)
-        memmap.put(a, b, FrameRun(a, b - a, CONTIG_FRAME))
-        machine.counters.add("compact_isolated", b - a)
+    with migrating(machine, MigrateReason.CONTIG_RANGE):
+        lru_add_drain_all(machine)
+        low, high = max(block_floor(a), zone.start), min(block_ceil(b), zone.end)
+        with isolated_page_range(machine, low, high) as isolated:
+            replace_free_huge_pages(machine, a, b)
+            _migrate_range(machine, a, b)
+            memmap = machine.memmap_of(a)
+            if memmap.between(a, b):
+                raise KernelError("EBUSY", "something in the range did not move")
+            isolated.free.put(a, b)
+            memmap.put(a, b, FrameRun(a, b - a, CONTIG_FRAME))
+            machine.counters.add("compact_isolated", b - a)
 
 
 def free_contig_range(machine: Machine, a: int, b: int) -> None:

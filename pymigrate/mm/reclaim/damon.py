@@ -28,7 +28,7 @@ from pymigrate.mm.reclaim.lru import (
 )
 from pymigrate.mm.reclaim.vmscan import wakeup_kswapd
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
-from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.machine import Machine, as_thread
 from pymigrate.units import END_OF_MEMORY
 
 
@@ -63,17 +63,18 @@ def apply_scheme(machine: Machine, scheme: Scheme, region: int | Range) -> int:
     Each node's are one list for the engine. They go to the target or stay: its memory is not
     reclaimed for them, but its kswapd is woken when it is full. Mirrors damon_pa_migrate().
     """
-    lru_add_drain_all(machine)
-    moved, left = 0, scheme.quota
-    for nid in [region] if isinstance(region, int) else machine.memory_nodes:
-        if nid == scheme.target:
-            continue
-        batch = list(_chosen(machine, scheme, _folios(machine, nid, region)))
-        if left is not None:
-            batch = take_folios(iter(batch), [], left)
-            left -= min(sum(part.nr for part in batch), left)
-        if batch:
-            moved += _migrate_folio_list(machine, batch, scheme.target)
+    with as_thread(machine, "kdamond.0"):
+        lru_add_drain_all(machine)
+        moved, left = 0, scheme.quota
+        for nid in [region] if isinstance(region, int) else machine.memory_nodes:
+            if nid == scheme.target:
+                continue
+            batch = list(_chosen(machine, scheme, _folios(machine, nid, region)))
+            if left is not None:
+                batch = take_folios(iter(batch), [], left)
+                left -= min(sum(part.nr for part in batch), left)
+            if batch:
+                moved += _migrate_folio_list(machine, batch, scheme.target)
     return moved
 
 

@@ -14,7 +14,7 @@ from pymigrate.mm.frames.page_alloc import available, room_for
 from pymigrate.mm.frames.placement import Demote
 from pymigrate.mm.reclaim.lru import drop, evictable, is_file_lru
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
-from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.machine import Machine, migrating
 from pymigrate.mm.state.mm import Mm
 
 DEF_PRIORITY = 12  # of what there is ``1 / (1 << 12)`` is scanned at first
@@ -167,7 +167,8 @@ class Shrink(ABC):
         counters = machine.nodes[self.nid].numa
         if name == Reclaimer.PROACTIVE.value:
             counters = machine.counters
-        counters.add(f"pgdemote_{name}", result.succeeded)
+        with migrating(machine, MigrateReason.DEMOTION):
+            counters.add(f"pgdemote_{name}", result.succeeded)
         return result.succeeded
 
     def count(self, kind: str, scanned: int, reclaimed: int) -> None:

@@ -18,7 +18,7 @@ from pymigrate.mm.reclaim.generations import GenShrink
 from pymigrate.mm.reclaim.room import has_freeable, has_huge_pages
 from pymigrate.mm.reclaim.shrink import DEF_PRIORITY, Control, Reclaimer, Shrink, can_demote
 from pymigrate.mm.reclaim.shrinker import shrink_slab
-from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.machine import Machine, as_thread
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.node import Node
 from pymigrate.mm.state.task import Task
@@ -71,13 +71,14 @@ def wakeup_kswapd(machine: Machine, nid: int) -> int:
     node = machine.nodes[nid]
     if not node.zones or _nr_below(machine, node) <= 0 or not _has_reclaimable(machine, nid):
         return 0
-    machine.counters.add("pageoutrun")
-    got = 0
-    while (nr := _nr_below(machine, node)) > 0:
-        reclaimed = kswapd_shrink_node(machine, nid, nr)
-        got += reclaimed
-        if not reclaimed:
-            break
+    with as_thread(machine, f"kswapd{nid}"):
+        machine.counters.add("pageoutrun")
+        got = 0
+        while (nr := _nr_below(machine, node)) > 0:
+            reclaimed = kswapd_shrink_node(machine, nid, nr)
+            got += reclaimed
+            if not reclaimed:
+                break
     return got
 
 

@@ -28,11 +28,15 @@ class MigrateReason(IntEnum):
     DEMOTION = 8
     DAMON = 9
 
+    @property
+    def text(self) -> str:
+        """What the tracepoints call it."""
+        return "syscall_or_cpuset" if self == MigrateReason.SYSCALL else self.name.lower()
+
 
 def mode_text(mode: MigrateMode, reason: MigrateReason) -> str:
     """A mode and a reason as the tracepoints print them."""
-    name = "syscall_or_cpuset" if reason == MigrateReason.SYSCALL else reason.name.lower()
-    return f"mode=MIGRATE_{mode.name} reason={name}"
+    return f"mode=MIGRATE_{mode.name} reason={reason.text}"
 
 
 class Event(NamedTuple):

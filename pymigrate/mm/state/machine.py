@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.base.costs import Costs
+from pymigrate.mm.base.ledger import Entry, Ledger, Raiser
 from pymigrate.mm.base.memmap import FolioWork, FrameRun, nid_of
 from pymigrate.mm.base.release import RELEASES, Release
 from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.base.vmstat import Counters
 from pymigrate.mm.state.address_space import AddressSpace
-from pymigrate.mm.state.cost import Costs
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.node import (
     Allocation,
@@ -34,6 +36,7 @@ from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
 
 if TYPE_CHECKING:
     from pymigrate.mm.base.why import Stay
+    from pymigrate.mm.state.events import MigrateReason
 
 LOCAL_DISTANCE, REMOTE_DISTANCE = 10, 20
 FIRST_REGION = 0x200004000000 >> PAGE_SHIFT
@@ -88,6 +91,7 @@ class Machine:
     zonelists: dict[int, tuple[int, ...]] = field(default_factory=dict)  # derived, see page_alloc
     tiers: MemoryTiers | None = None  # derived, see memory_tiers
     hopeless: dict[int, int] = field(default_factory=dict)  # derived, see kswapd_shrink_node()
+    ledger: Ledger = field(default_factory=Ledger)  # of who has raised counters; kept apart
     scope: Scope = OUTERMOST  # of the call that goes on; not kept
     watch: Watch = UNWATCHED  # of those who look on; not kept
 
@@ -149,6 +153,19 @@ class Machine:
         """The device that frame *pfn* is of."""
         number = nid_of(pfn) - MAX_NUMNODES
         return next(device for device in self.devices.values() if device.number == number)
+
+    def counted(self) -> Counter[str]:
+        """All events since boot: the machine's, and those of its nodes."""
+        found = Counter(self.counters)
+        for node in self.nodes.values():
+            found.update(node.numa)
+        return found
+
+    def open_ledger(self, entries: Iterable[Entry] = ()) -> None:
+        """Let a ledger, which begins with *entries*, be told of all that is counted from now on."""
+        self.ledger = Ledger(entries)
+        for counters in (self.counters, *(node.numa for node in self.nodes.values())):
+            counters.ledger = self.ledger
 
     def new_id(self) -> int:
         """A number that nothing else has."""
@@ -243,6 +260,23 @@ def telling(machine: Machine, scope: Scope) -> Iterator[None]:
         yield
     finally:
         machine.scope = outer
+
+
+def as_task(machine: Machine, task: Task) -> AbstractContextManager[None]:
+    """Let it be the process of *task* that raises counters while the block runs."""
+    process = machine.tasks.get(task.tgid, task)
+    return machine.ledger.raised_by(Raiser(process.name, process.pid))
+
+
+def as_thread(machine: Machine, comm: str) -> AbstractContextManager[None]:
+    """Let it be a thread of the kernel that raises counters while the block runs."""
+    return machine.ledger.raised_by(Raiser(comm))
+
+
+def migrating(machine: Machine, reason: MigrateReason) -> AbstractContextManager[None]:
+    """Let what raises counters while the block runs do so for a migration."""
+    ledger = machine.ledger
+    return ledger.raised_by(ledger.raiser._replace(reason=reason.text))
 
 
 @contextmanager

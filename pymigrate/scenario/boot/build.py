@@ -102,6 +102,7 @@ def _declare_memory(machine: Machine, scenario: Scenario) -> None:
     machine.counters.clear()
     for node in machine.nodes.values():
         node.numa.clear()
+    machine.open_ledger()
 
 
 def _load_driver(machine: Machine, name: str, spec: DriverSpec) -> None:
@@ -197,6 +198,7 @@ def boot(spec: MachineSpec, kernel: str) -> Machine:
         for pattern in spec.nodes[nid].fragmentation:
             fragment(machine, nodes[nid], pattern)
     machine.counters.clear()
+    machine.open_ledger()
     mems = machine.memory_nodes
     machine.cpusets[""] = Cpuset("", machine.cpus, mems, True, mems, " ".join(CONTROLLERS))
     return machine

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
+from pymigrate.mm.base.costs import Costs
 from pymigrate.mm.base.release import Kernel
-from pymigrate.mm.state.cost import Costs
 from pymigrate.mm.state.task import AccessPattern
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.scenario.spec.runner import Step

@@ -71,6 +71,7 @@ class Runner:
             answer = step.run(self)
         except KernelError as error:
             answer = step.failed(error)
+        self.machine.ledger.close(step.op)
         record = {"op": step.op, **answer}
         if step.expect:
             record["failed"] = [*self._failed(step, self.noted | record)]

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from pymigrate.mm.base.ledger import Ledger
 from pymigrate.native.lender import Lender
 from pymigrate.native.world import World
 from pymigrate.store.store import Store
@@ -42,8 +43,8 @@ class FakeStore:
 
 def test_note_has_all_that_the_file_has_at_any_time(tmp_path: Path) -> None:
     store = FakeStore(tmp_path)
-    lender = Lender(str(tmp_path / "state.db"), cast(Store, store), ["/x"])
-    machine = SimpleNamespace(tasks={1: None, 7: None, 8: None})
+    lender = Lender(str(tmp_path / "state.db"), cast(Store, store), ["/x"], "exec x")
+    machine = SimpleNamespace(tasks={1: None, 7: None, 8: None}, ledger=Ledger())
     world = cast(World, SimpleNamespace(threads={7: None, 8: None}, machine=machine))
 
     def noted() -> set[int]:

@@ -3,7 +3,7 @@
 import pytest
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.state.cost import Costs
+from pymigrate.mm.base.costs import Costs
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.nodemask import Nodemask

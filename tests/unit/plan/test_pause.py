@@ -2,7 +2,8 @@
 
 import pytest
 
-from pymigrate.mm.state.cost import Costs, Kind, Tally
+from pymigrate.mm.base.costs import Costs
+from pymigrate.mm.state.cost import Kind, Tally
 from pymigrate.nodemask import Nodemask
 from pymigrate.plan.calls import Mbind, MigratePages, MovePages, Offline, SetMems
 from pymigrate.plan.pause import batch_of, folio_time, locked, waits

@@ -3,6 +3,7 @@
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from pymigrate.mm.base.costs import Costs
 from pymigrate.mm.base.memmap import Busy, FolioWork, Frame, FrameRun
 from pymigrate.mm.base.pageblock import BlockRun, MigrateType
 from pymigrate.mm.base.pte import PteRun
@@ -10,7 +11,6 @@ from pymigrate.mm.base.release import RELEASES
 from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.base.vmstat import Counters
 from pymigrate.mm.state.address_space import AddressSpace, PolicyRun
-from pymigrate.mm.state.cost import Costs
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Inserted, Mm
 from pymigrate.mm.state.node import (

@@ -4,9 +4,10 @@ from collections import Counter
 
 import pytest
 
+from pymigrate.mm.base.costs import Costs
 from pymigrate.mm.base.memmap import NODE_SHIFT, Frame
 from pymigrate.mm.base.pte import PteRun
-from pymigrate.mm.state.cost import Costs, Estimate, Tally, estimate, more_entries
+from pymigrate.mm.state.cost import Estimate, Tally, estimate, more_entries
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
