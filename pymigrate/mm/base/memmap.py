@@ -23,7 +23,7 @@ class FrameFlag:
     SWAPBACKED = 2  # off for anonymous memory after MADV_FREE, and for files on disk
     DIRTY = 4
     MLOCKED = 8  # on the unevictable list
-    READAHEAD = 16  # the next read-ahead begins when this page is used
+    READAHEAD = 16  # the next read-ahead begins when it is used, or it goes once it is written
     WRITEBACK = 32
     PRIVATE = 64
     SWAPCACHE = 128
@@ -98,6 +98,12 @@ class Frame(NamedTuple):
     def without_flags(self, flags: int) -> Frame:
         """The same frame with *flags* cleared."""
         return self._replace(flags=self.flags & ~flags) if self.flags & flags else self
+
+    def dirtied(self) -> Frame:
+        """The same frame, dirty, and kept in mind for nothing else: folio_mark_dirty()."""
+        if self.flags & (FrameFlag.DIRTY | FrameFlag.READAHEAD) == FrameFlag.DIRTY:
+            return self
+        return self._replace(flags=self.flags & ~FrameFlag.READAHEAD | FrameFlag.DIRTY)
 
     def mapped(self, times: int) -> Frame:
         """The same frame with *times* more (or fewer) entries that map it."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from pymigrate.mm.base.memmap import Frame, FrameFlag
+from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.base.pte import PteRun
+from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.frames.frames import (
+    FrameEdits,
     alike_parts,
     extents_of,
     frame_of,
+    frame_runs,
     new_frames,
     update_frames,
     whole_folios,
 )
 from pymigrate.mm.frames.lru_batches import folio_add_lru
+from pymigrate.mm.frames.lru_gen import added
 from pymigrate.mm.frames.page_alloc import alloc_run
 from pymigrate.mm.frames.placement import Placement, cursor_placement, from_index, placement
 from pymigrate.mm.reclaim.slowpath import alloc_run_slowpath, have_room
@@ -91,14 +95,13 @@ def cached_around(
 ) -> list[PteRun]:
     """What is cached of pages [first, last) of the mapping, as runs of the cache.
 
-    Pages that begin the next read-ahead are left out. Mirrors filemap_map_pages().
+    Pages that begin the next read-ahead are left out, and such as are to go: it is one flag.
+    Mirrors filemap_map_pages().
     """
     if space.fs == "secretmem":
         return []  # it has no map_pages
     a, b = vma.index(first), min(vma.index(last), space.nr_pages)
     found = space.pages.between(a, b) if a < b else []
-    if space.is_shmem:
-        return found
     parts = (part for run in found for part in alike_parts(machine, run))
     return [run for run, frame in parts if not frame.flags & FrameFlag.READAHEAD]
 
@@ -123,24 +126,35 @@ def without_bad(machine: Machine, cached: list[PteRun]) -> list[PteRun]:
 
 
 def drop_caches(machine: Machine) -> int:
-    """Drop the clean pages of disk files that nobody maps; return how many.
+    """Drop the clean pages of files and of shared memory that nobody maps; return how many.
 
-    Mirrors drop_pagecache_sb() and mapping_try_invalidate().
+    Those that are dirty are to go once they are written: deactivate_file_folio(). Mirrors
+    drop_pagecache_sb() and mapping_try_invalidate().
     """
     dropped = 0
-    keep = FrameFlag.DIRTY | FrameFlag.WRITEBACK | FrameFlag.MLOCKED
     for space in machine.spaces.values():
-        if space.is_shmem:
-            continue
         for cached in list(space.pages.runs):
-            for i, pfn in enumerate(cached.pfns()):
-                frame = frame_of(machine, pfn)
-                if frame.mapcount or frame.flags & keep or frame.is_held:
+            for part, frame in alike_parts(machine, cached):
+                if frame.mapcount or frame.flags & FrameFlag.MLOCKED or frame.is_held:
                     continue
-                space.pages.put(cached.start + i, cached.start + i + 1)
-                update_frames(machine, [(pfn, 1)], lambda _: None)
-                dropped += 1
+                extents = extents_of(part)
+                if frame.flags & (FrameFlag.DIRTY | FrameFlag.WRITEBACK):
+                    if not frame.flags & FrameFlag.HUGETLB:
+                        _deactivate(machine, extents)
+                    continue
+                space.pages.put(part.start, part.end)
+                update_frames(machine, extents, lambda _: None)
+                dropped += part.nr
     return dropped
+
+
+def _deactivate(machine: Machine, extents: list[Extent]) -> None:
+    """Let dirty frames go once they are written. Mirrors lru_deactivate_file_fn()."""
+    edits = FrameEdits(machine)
+    for start, nr, frame in frame_runs(machine, extents):
+        inactive = added(machine, nid_of(start), frame, is_active=False)
+        edits.set([(start, nr)], inactive.with_flags(FrameFlag.READAHEAD))
+    edits.commit()
 
 
 def _read_ahead(
@@ -208,4 +222,4 @@ def last_pfns(runs: list[PteRun]) -> list[int]:
 def dirty_frames(machine: Machine, runs: list[PteRun]) -> None:
     """Mark the folios of *runs* dirty. Mirrors folio_mark_dirty()."""
     extents = whole_folios(machine, [extent for run in runs for extent in extents_of(run)])
-    update_frames(machine, extents, lambda frame: frame.with_flags(FrameFlag.DIRTY))
+    update_frames(machine, extents, lambda frame: frame.dirtied())

@@ -141,7 +141,7 @@ class _Removal:
         if run.flags & Pte.KSM:
             self.merged.update(run.pfns())
             return
-        dirty = FrameFlag.DIRTY if run.flags & Pte.DIRTY else 0
+        is_dirty = run.flags & Pte.DIRTY
         for start, nr in extents_of(run):
             flags = run.flags & ~_NOT_IN_BATCHES
             if (run.start, start, flags) != self.next:
@@ -150,8 +150,8 @@ class _Removal:
             for found in self.machine.memmap_of(start).between(start, start + nr):
                 frame = found.frame
                 left = frame.pmd_mapped(-1) if run.order else frame.mapped(-1)
-                if not frame.is_anon or frame.flags & FrameFlag.HUGETLB:
-                    left = left.with_flags(dirty)
+                if is_dirty and (not frame.is_anon or frame.flags & FrameFlag.HUGETLB):
+                    left = left.dirtied()
                 if frame.flags & self.clear:
                     count_munlocked(self.machine, found.nr)
                     left = left.without_flags(self.clear)

@@ -188,11 +188,24 @@ def test_drop_caches_drops_what_is_clean_and_unmapped(machine: Machine, task: Ta
     assert cached(file) == [(0, 6)]
 
 
-def test_drop_caches_leaves_shared_memory(machine: Machine, task: Task) -> None:
+@pytest.mark.parametrize(("write", "dropped"), [(False, 4), (True, 0)])
+def test_drop_caches_drops_shared_memory_that_was_never_written(
+    machine: Machine, task: Task, write: bool, dropped: int
+) -> None:
     addr = file_mapped(machine, task, "16KiB")
-    touch(machine, task, addr, 4 * PAGE, write=False)
+    touch(machine, task, addr, 4 * PAGE, write=write)
+    assert drop_caches(machine) == 0  # it is mapped
     munmap(machine, task, addr, 4 * PAGE)
-    assert drop_caches(machine) == 0
+    assert drop_caches(machine) == dropped
+
+
+def test_dirty_pages_that_are_to_go_are_mapped_alone(machine: Machine, task: Task) -> None:
+    addr = file_mapped(machine, task, "16KiB")
+    touch(machine, task, addr, 4 * PAGE)
+    madvise(machine, task, addr, 4 * PAGE, Madv.DONTNEED)
+    drop_caches(machine)
+    touch(machine, task, addr, PAGE, write=False)
+    assert present(machine, task, addr, 4) == [0]
 
 
 def test_fault_around_near_a_mappings_start_is_as_wide(machine: Machine, task: Task) -> None:
