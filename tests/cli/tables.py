@@ -3,19 +3,39 @@
 import inspect
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import click
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from pymigrate import Machine
 from pymigrate.cli import main
 from pymigrate.cli.examples import EXAMPLES, guide_of
 from pymigrate.cli.helped import option_sections, words_of
 from pymigrate.nodemask import Nodemask
+from pymigrate.scenario.read.schema import json_schema
+from pymigrate.scenario.spec import models
 from pymigrate.scenario.steps.every import OPS, step_model
 from pymigrate.session import about_scenario, shipped_scenarios
 from pymigrate.units import format_size
 from tests.cli.conftest import ROOT
 
+MODELS: dict[str, type[models.Model]] = {
+    "The file": models.Scenario,
+    "`machine`": models.MachineSpec,
+    "A node": models.NodeSpec,
+    "`hmat` of a node": models.HmatSpec,
+    "`fragmentation` of a node": models.PatternSpec,
+    "A file": models.FileSpec,
+    "A task": models.TaskSpec,
+    "A region of a task's `memory`": models.RegionSpec,
+    "`access` of a task": models.AccessSpec,
+    "A cpuset": models.CpusetSpec,
+    "A driver": models.DriverSpec,
+    "A device": models.DeviceSpec,
+    "`costs` of the machine": models.CostsSpec,
+}
 DOCS = ROOT / "pymigrate" / "docs"
 
 
@@ -31,9 +51,13 @@ def filled(text: str) -> str:
         ("| scenario | what it is about |", _scenarios()),
     ):
         text = _with_rows(text, head, rows)
-    return re.sub(
-        r"(?<=^## All commands\n\n).*?(?=^## )", lambda _: _commands(), text, flags=re.M | re.S
-    )
+    text = _with_part(text, "Keys of the format", _keys())
+    return _with_part(text, "All commands", _commands())
+
+
+def _with_part(text: str, heading: str, part: str) -> str:
+    """*text* with what stands in the section of that heading."""
+    return re.sub(rf"(?<=^## {heading}\n\n).+?(?=^## )", lambda _: part, text, flags=re.M | re.S)
 
 
 def _with_rows(text: str, head: str, rows: Iterable[str]) -> str:
@@ -119,6 +143,50 @@ def _methods() -> Iterable[str]:
             yield f"| `{name}` | {' '.join(about.split())} |"
 
 
+def _keys() -> str:
+    """The keys of each model of the scenario format."""
+    lines = []
+    schema = json_schema()
+    for title, model in MODELS.items():
+        lines += [f"### {title}", "", _sentence(model.__doc__ or ""), ""]
+        lines += ["| key | what it is | default |", "| --- | --- | --- |"]
+        properties = schema["$defs"].get(model.__name__, schema)["properties"]
+        for name, field in model.model_fields.items():
+            key = field.alias or name
+            words = _choices(properties[key], schema)
+            said = _cell(field.description or "") + (f"; one of {words}" if words else "")
+            lines.append(f"| `{key}` | {said} | {_default_of(field)} |")
+        lines.append("")
+    return "\n".join(lines) + "\n"
+
+
+def _choices(part: dict[str, Any], schema: dict[str, Any]) -> str:
+    """The words that a value may be, if it is one of some."""
+    if "$ref" in part:
+        part = schema["$defs"][part["$ref"].rpartition("/")[2]]
+    for each in part.get("anyOf", ()):
+        if words := _choices(each, schema):
+            return words
+    return ", ".join(f"`{word}`" for word in part.get("enum", ()) if isinstance(word, str))
+
+
+def _default_of(field: FieldInfo) -> str:
+    default = field.get_default()
+    if field.is_required():
+        return "required"
+    if (
+        field.default_factory
+        or default in (None, "", ())
+        or "default:" in (field.description or "")
+    ):
+        return ""
+    return "" if isinstance(default, BaseModel) else f"`{_shown(default)}`"
+
+
+def _sentence(text: str) -> str:
+    return " ".join(text.partition("\n\n")[0].split())
+
+
 def _step(op: str) -> str:
     model = step_model(op)
     keys = []
@@ -145,4 +213,4 @@ def _shown(default: object) -> str:
         return str(default).lower()
     if isinstance(default, tuple):
         return ", ".join(map(str, default))
-    return format_size(default) if isinstance(default, int) else str(default)
+    return format_size(default) if isinstance(default, int) and default > 4096 else str(default)

@@ -125,3 +125,11 @@ def test_environment_variables_are_those_of_the_code() -> None:
 
 def test_readme_is_short() -> None:
     assert TEXTS[README].count("\n") <= 250
+
+
+def test_accuracy_names_each_group_of_recorded_cases() -> None:
+    part = sections(TEXTS[DOCS / "accuracy.md"])["Feature by feature"]
+    cases = (ROOT / "tests" / "conformance" / "cases").glob("*.yaml")
+    groups = {path.stem.partition("-")[0] for path in cases}
+    named = set(CODE.findall(part))
+    assert groups <= named
