@@ -227,7 +227,7 @@ class Machine(Movers):
         strict: bool = False,
         uid: int | None = None,
     ) -> Migrated:
-        """Give a range a policy (`"bind:0-1"`); with *move*, pages that lie elsewhere follow."""
+        """Give a range a policy (`"bind:0-1"`); with *move*, pages that are elsewhere follow."""
         machine, (task, addr, size) = self._core, self._part(who, place, length)
         mode, nodes = parse_mode(str(policy))
         flags = MPOL_MF_STRICT * strict | MPOL_MF_MOVE * move
@@ -244,7 +244,7 @@ class Machine(Movers):
         return self._watched("mbind", call, find if move or move_all else None)
 
     def set_mempolicy(self, who: Who, policy: str | Policy) -> None:
-        """Replace a task's policy; pages that are faulted in from now on go where it says."""
+        """Replace a task's policy, which decides where pages that are faulted in from now on go."""
         mode, nodes = parse_mode(str(policy))
         mempolicy.set_mempolicy(self._core, self._task(who), mode, nodes)
 
@@ -393,7 +393,7 @@ class Machine(Movers):
     def unpin(
         self, who: Who, place: Place, *, length: Size | None = None, kind: str = "long"
     ) -> None:
-        """Let go of a range that was pinned."""
+        """Drop the pins of a range."""
         gup.unpin(self._core, *self._part(who, place, length), _is_long(kind))
 
     # Settings
@@ -427,7 +427,7 @@ class Machine(Movers):
         return entries.read(tree.tree(self._core), path)
 
     def placement(self, who: Who, place: Place, *, length: Size | None = None) -> list[Placed]:
-        """Where the pages of a range lie, run by run."""
+        """The nodes of a range's pages, run by run."""
         task, addr, size = self._part(who, place, length)
         runs = placement.runs(self._core, task, addr >> PAGE_SHIFT, pages_of(addr + size))
         return [Placed(nr, None if node < 0 else node) for nr, node in runs]
@@ -470,7 +470,7 @@ class Machine(Movers):
         return judge(self._core, parse(claim))
 
     def stayed(self) -> tuple[Stayed, ...]:
-        """The pages that the last call that was to move some left behind, also if it failed."""
+        """The pages that the last call that moves pages left behind, even if it failed."""
         return stayed_of(self._core.left)
 
     @contextmanager

@@ -149,7 +149,7 @@ class Movers:
         over: Place | None = None,
         align: Size = "2MiB",
     ) -> Region:
-        """Let a range be of *size* bytes, called *name*: it grows, shrinks, or moves.
+        """Grow, shrink or move a range, which is then *size* bytes and called *name*.
 
         It goes behind all regions if it must, or, with *fixed*, *over* what is at a place.
         """
@@ -163,12 +163,12 @@ class Movers:
     def mlockall(
         self, who: Who, *, current: bool = False, future: bool = False, onfault: bool = False
     ) -> None:
-        """Lock all that is mapped, or will be; *onfault*: only pages that are touched."""
+        """Lock all memory, mapped now or later; *onfault*: only pages that are touched."""
         flags = MCL_CURRENT * current | MCL_FUTURE * future | MCL_ONFAULT * onfault
         mmap.mlockall(self._core, self._task(who), flags)
 
     def munlockall(self, who: Who) -> None:
-        """Unlock all that is mapped, and what will be."""
+        """Unlock all memory, mapped now or later."""
         mmap.munlockall(self._core, self._task(who))
 
     def setresuid(
@@ -186,7 +186,7 @@ class Movers:
         cred.set_dumpable(self._core, self._task(who), dumpable)
 
     def ftruncate(self, who: Who, file: str, size: Size) -> None:
-        """Let a file be of *size* bytes; its pages beyond go, wherever they are mapped."""
+        """Make a file *size* bytes long; pages beyond go wherever they are mapped."""
         memory.ftruncate(self._core, self._task(who), file, parse_size(size))
 
     def punch_hole(self, who: Who, file: str, offset: Size, length: Size) -> None:
@@ -195,11 +195,11 @@ class Movers:
         memory.punch_hole(self._core, self._task(who), file, start, size)
 
     def unlink(self, who: Who, file: str) -> None:
-        """Take a file's name away; it goes with its last mapping."""
+        """Remove a file's name; the file goes with its last mapping."""
         memory.unlink(self._core, self._task(who), file)
 
     def balance(self, seconds: float) -> list[Balanced]:
-        """Let time pass while tasks use their memory by their `access`, and NUMA balancing works.
+        """Let time pass while tasks use their memory as declared, and NUMA balancing acts.
 
         A row for each task that ran.
         """
@@ -238,7 +238,7 @@ class Movers:
         return plans.make_plan(machine, wanted)
 
     def accesses(self) -> list[Reach]:
-        """How far tasks reach with their declared accesses: a row for each that declares any."""
+        """How far tasks reach with the accesses that they declare: a row for each such task."""
         return accesses.rows(self._core)
 
     def reclaim(
@@ -301,7 +301,7 @@ class Movers:
         return physical(self._core, found.start) << PAGE_SHIFT
 
     def cma_release(self, name: str, *, uid: int = 0) -> None:
-        """Give back what cma_alloc() got under that name."""
+        """Release what cma_alloc() got under that name."""
         cma.release(self._core, self._caller(None, uid), name)
 
     def hard_offline(
@@ -313,7 +313,7 @@ class Movers:
         address: int | None = None,
         uid: int | None = None,
     ) -> int:
-        """Let the pages of a place, or the one at a physical address, go bad: all is lost there.
+        """Let pages of a place, or the one at a physical address, go bad: contents are lost.
 
         Returns how many kB are out of use then.
         """
@@ -357,7 +357,7 @@ class Movers:
         return num_poisoned_kb(self._core)
 
     def ksm(self) -> KsmState:
-        """Merge all mergeable pages that hold the same; what /sys/kernel/mm/ksm shows then."""
+        """Merge mergeable pages with the same contents; what /sys/kernel/mm/ksm shows then."""
         ksm.scan(self._core)
         return ksm.state(self._core)
 
@@ -431,7 +431,7 @@ class Movers:
         memory.busy(self._core, *self._part(who, place, length), kind, passes)
 
     def swap_cache(self, who: Who, place: Place, *, length: Size | None = None) -> None:
-        """Let the anonymous pages of a range be in the swap cache, as after a swap out and in."""
+        """Put the anonymous pages of a range into the swap cache, as after a swap out and in."""
         gup.add_to_swap_cache(self._core, *self._part(who, place, length))
 
     def migrate_vma(
@@ -478,12 +478,12 @@ class Movers:
         return [Compacted(run.node, run.zone, run.result.name.lower(), run.moved) for run in found]
 
     def offline(self, node: int, blocks: list[int] | None = None, *, uid: int = 0) -> list[Block]:
-        """Take memory blocks of a node away, or all that are online; what became of each."""
+        """Take memory blocks of a node offline, or all of them; what became of each."""
         shell = self._caller(None, uid)
         return _blocks(memory_blocks.offline(self._core, shell, node, blocks))
 
     def online(self, node: int, blocks: list[int] | None = None, *, uid: int = 0) -> list[Block]:
-        """Give memory blocks of a node back, or all that are offline; what became of each."""
+        """Bring memory blocks of a node back online, or all of them; what became of each."""
         shell = self._caller(None, uid)
         return _blocks(memory_blocks.online(self._core, shell, node, blocks))
 

@@ -12,6 +12,7 @@ from pymigrate.uapi import THP, THP_DEFRAG
 from pymigrate.views.entries import Dir, File, find, read
 from pymigrate.views.tree import tree as simulated
 
+NOT_TAKEN = ": not taken over: "  # in a note: folder, this, and its settings
 _MM = "sys/kernel/mm"
 _WEIGHTS = f"{_MM}/mempolicy/weighted_interleave"
 # Kernels before these have no such file.
@@ -112,7 +113,7 @@ def other_settings(tree: Tree, machine: Machine) -> list[str]:
             unknown.setdefault(folder, []).append(last)
         elif _short(here) != _short(value):
             notes.append(f"{name} is {_short(value)}, here {_short(here)}")
-    return notes + [f"{folder}: not taken over: {', '.join(f)}" for folder, f in unknown.items()]
+    return notes + [f"{folder}{NOT_TAKEN}{', '.join(f)}" for folder, f in unknown.items()]
 
 
 def _files(tree: Tree, folder: str) -> list[str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Command -> its first help line (so that --help stays lean), for those with a module of their own.
 MODULES = {
-    "accesses": "Show how far tasks reach with their declared accesses.",
+    "accesses": "Show how far tasks reach with their accesses.",
     "balance": "Let time pass, so that NUMA balancing acts.",
     "boot": "Boot a scenario afresh.",
     "buddyinfo": "Print /proc/buddyinfo.",
@@ -29,22 +29,22 @@ MODULES = {
     "cma": "Allocate memory in one piece.",
     "compact": "Compact the memory of a node, or of all.",
     "compare": "Compare variants of a scenario.",
-    "completion": "Print a script that completes commands in a shell.",
+    "completion": "Print a script for completion in a shell.",
     "cpuset": "Make and change cpusets.",
     "doctor": "Check the stored machine for damage.",
     "exec": "Run a real command on the simulated machine.",
-    "explain": "Say what keeps pages from moving, and how to cure it.",
-    "export": "Write the machine's /proc and /sys into a directory.",
-    "extfrag": "Print how fragmented free memory is, for each order.",
-    "get_mempolicy": "Print the policy of a process, or of an address of it.",
+    "explain": "Say what keeps pages from moving, and the cure.",
+    "export": "Write /proc and /sys into a directory.",
+    "extfrag": "Print how fragmented free memory is, by order.",
+    "get_mempolicy": "Print the policy of a process, or of an address.",
     "help": "Show a guide, or the help of a command.",
     "hard_offline": "Let a page go bad: its contents are lost.",
     "init": "Write a scenario to begin with.",
     "man": "Write manual pages into a directory.",
     "memhog": "Fill memory, and free it.",
-    "migratepages": "Move the pages of a process from nodes to other nodes.",
+    "migratepages": "Move the pages of a process to other nodes.",
     "migspeed": "Move pages between nodes, and say how long it takes.",
-    "move_pages": "Move single pages of a process, or ask where they are.",
+    "move_pages": "Move single pages, or ask where they are.",
     "numa_maps": "Print /proc/PID/numa_maps.",
     "numactl": "Run a command with a policy, or show the nodes.",
     "numastat": "Print the nodes' counters, or where memory lies.",
@@ -53,19 +53,19 @@ MODULES = {
     "page": "Show everything about one page.",
     "pagetypeinfo": "Print /proc/pagetypeinfo.",
     "placement": "Print the node of each page of a range.",
-    "plan": "Say what moving memory would do, before you do it.",
-    "ps": "List the tasks, with their resident pages by node.",
-    "report": "Write a page of HTML: the machine, and what a plan would do.",
-    "run": "Run the steps of a scenario, and print their records.",
+    "plan": "Say what moving memory would do, in advance.",
+    "ps": "List the tasks, with their pages by node.",
+    "report": "Write a page of HTML of the machine and a plan.",
+    "run": "Run a scenario's steps, and print their records.",
     "scenarios": "List the scenarios that ship, or print one.",
     "schema": "Print the JSON Schema of scenario files.",
-    "shims": "Write numactl's programs into a directory, for scripts.",
+    "shims": "Write numactl's programs into a directory.",
     "show": "Draw the nodes, and the memory of each task.",
     "soft_offline": "Take a page out of use before it goes bad.",
-    "status": "Show which machine is booted, and what has happened to it.",
+    "status": "Show what is booted, and what has happened to it.",
     "sysctl": "Print or change a setting of the kernel.",
     "task": "Let a task map, touch, lock, fork, exit, ...",
-    "tiers": "List the memory tiers, and their demotion targets.",
+    "tiers": "List memory tiers, and where pages are demoted.",
     "trace": "Run a command, and print what happens in order.",
     "vmstat": "Print /proc/vmstat.",
 }
@@ -193,7 +193,7 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The lists in --help, without importing a command."""
         about = commands()
-        width = max(map(len, about)) + 2
+        width = max(map(len, about))
         for title, names in GROUPS.items():
             with formatter.section(title):
                 formatter.write_dl([(name.ljust(width), about[name]) for name in names.split()])
@@ -236,8 +236,8 @@ def _scenarios(ctx: click.Context, param: click.Parameter, word: str) -> list[Co
 def cli(ctx: click.Context, scenario: str | None, state: str | None, ephemeral: bool) -> None:
     """Simulate NUMA page migration as Linux does it.
 
-    Commands drive a simulated machine that a scenario file describes; the first command on a
-    scenario boots it. Without a scenario there is a built-in one with two nodes.
+    Commands work on a simulated machine that a scenario file describes: the one that was booted
+    last, or else a built-in one with two nodes.
     """
     ctx.obj = {"scenario": scenario, "state": state, "ephemeral": ephemeral}
 

@@ -49,7 +49,7 @@ MACHINE = (
     ),
     Call(
         "damon",
-        "Let DAMON move a node's or a task's hot or cold pages.",
+        "Let DAMON move hot or cold pages to a node.",
         (
             SHELL,
             Argument(
@@ -78,10 +78,10 @@ MACHINE = (
     ),
     Call(
         "ksm",
-        "Let KSM merge equal pages, as if ksmd had run long enough.",
+        "Let KSM merge equal pages.",
         (),
         "interface.system.ksm",
-        more="It merges all mergeable pages with the same contents.",
+        more="It merges mergeable pages with the same contents, as if ksmd had run long enough.",
         says="pages_shared {pages_shared}\npages_sharing {pages_sharing}\n"
         "pages_unshared {pages_unshared}",
         has_errno=False,
@@ -129,7 +129,7 @@ _BAD_PAGES = (
 FREE_MEMORY = (
     Call(
         "alloc",
-        "Let the kernel allocate blocks of pages that never move.",
+        "Let the kernel allocate blocks that never move.",
         (
             ROOT,
             Argument("name", kind.NAME, "what they are called, for `free`", metavar="NAME"),

@@ -326,7 +326,7 @@ _POLICIES = (
     ),
     Call(
         "set_mempolicy_home_node",
-        "Set the home node of the policies of a part of a region.",
+        "Set the home node of a region's policies.",
         (_OWN, _AT, Argument("node", kind.INTEGER, "the home node", metavar="NODE")),
         "syscalls.mempolicy.set_mempolicy_home_node",
         more="The bind and preferred-many policies of the range begin their search at NODE.",

@@ -127,3 +127,17 @@ def as_nobody() -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+def test_settings_that_are_not_taken_over_are_one_line(exported: Shell) -> None:
+    for path in ("proc/sys/vm/swappiness", "proc/sys/vm/page-cluster", "sys/kernel/mm/swap/x"):
+        file = exported.folder / "tree" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("3\n")
+    exit_code, _, stderr = exported("capture --root tree -o one.yaml")
+    assert exit_code == 0
+    assert stderr.splitlines() == [
+        "pymigrate: 3 settings not taken over; the scenario names them",
+    ]
+    text = (exported.folder / "one.yaml").read_text()
+    assert "# Not as it was: proc/sys/vm: not taken over: page-cluster, swappiness\n" in text

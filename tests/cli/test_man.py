@@ -25,7 +25,7 @@ def test_there_is_a_page_for_each_command(pages: dict[str, str]) -> None:
 def test_a_page_says_what_help_says(pages: dict[str, str]) -> None:
     page = pages["pymigrate-move_pages"]
     assert page.startswith('.TH "PYMIGRATE\\-MOVE_PAGES" 1 "" "pymigrate ')
-    assert ".SH NAME\npymigrate\\-move_pages \\- Move single pages of a process, or ask" in page
+    assert ".SH NAME\npymigrate\\-move_pages \\- Move single pages, or ask" in page
     assert "\\fBpymigrate move_pages\\fR [OPTIONS] PID [ADDR" in page
     assert ".TP\n\\fB\\-\\-move\\-all\\fR\nMove shared pages too (needs CAP_SYS_NICE).\n" in page
 

@@ -10,7 +10,7 @@ import click
 from pymigrate.cli.common import parse_number, say, shorten
 from pymigrate.cli.helped import Command
 from pymigrate.errors import ScenarioError
-from pymigrate.units import parse_size
+from pymigrate.units import counted, parse_size
 
 if TYPE_CHECKING:
     from pymigrate.capture.tree import Tree
@@ -68,9 +68,19 @@ def command(
         raise click.BadParameter(str(error), param_hint="--memory") from None
     tree, notes = _tree(root, texts["numa_maps"], texts["hardware"], size, numbers)
     text, more = capture(tree, numbers, anonymize, size, notes, texts["heat"])
-    for note in more:
+    for note in _folded(more):
         say(note)
     _write(text, output)
+
+
+def _folded(notes: list[str]) -> list[str]:
+    """Notes for a terminal: the many settings that are not taken over are one line."""
+    from pymigrate.capture.settings import NOT_TAKEN
+
+    left = [note for note in notes if NOT_TAKEN not in note]
+    if nr := sum(note.count(",") + 1 for note in notes if NOT_TAKEN in note):
+        left.append(f"{counted(nr, 'setting')} not taken over; the scenario names them")
+    return left
 
 
 def _tree(
