@@ -79,12 +79,15 @@ def words_of(ctx: click.Context) -> str:
 def _write_examples(ctx: click.Context, formatter: click.HelpFormatter) -> None:
     from pymigrate.cli.examples import EXAMPLES
 
-    formatter.write("\nExamples:\n")
-    for line in EXAMPLES[words_of(ctx)]:
+    lines = EXAMPLES.get(words_of(ctx), ())
+    if lines:
+        formatter.write("\nExamples:\n")
+    for line in lines:
         formatter.write(f"  {line}\n")
 
 
 def _write_guide(ctx: click.Context, formatter: click.HelpFormatter) -> None:
     from pymigrate.cli.examples import guide_of
 
-    formatter.write(f"\nGuide: pymigrate help {guide_of(words_of(ctx))}\n")
+    if words := words_of(ctx):
+        formatter.write(f"\nGuide: pymigrate help {guide_of(words)}\n")
