@@ -10,7 +10,7 @@ frames.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -60,24 +60,25 @@ class GenShrink(Shrink):
     def __init__(self, machine: Machine, nid: int, control: Control) -> None:
         super().__init__(machine, nid, control)
         self.node = machine.nodes[nid]
-        self.lists: dict[Gen, list[Slice]] = {}  # the one to be evicted first is last
+        self.lists: dict[Gen, deque[Slice]] = {}  # the one to be evicted first is last
+        self.lengths: Counter[Gen] = Counter()  # base pages of a list
         self.sizes: Counter[Gen] = Counter()  # base pages of a generation, whatever their list
         self.last = 0  # base pages of the list that was isolated last
         self.is_stale = True
 
     def look(self) -> None:
         """Find what may be evicted, in its order."""
-        self.lists, self.sizes, self.is_stale = {}, Counter(), False
+        self.lists, self.is_stale = {}, False
+        self.lengths, self.sizes = Counter(), Counter()
         waiting = self._waiting()
         for kind in self.kinds:
             for found in self._in_order(kind):
                 for part in without_frames(found, waiting):
                     for piece in _by_generation(part):
                         listed, seq = self._gens(kind, piece)
-                        self.lists.setdefault((kind, listed), []).append(piece)
+                        self.lists.setdefault((kind, listed), deque()).appendleft(piece)
+                        self.lengths[kind, listed] += piece.nr
                         self.sizes[kind, seq] += piece.nr
-        for parts in self.lists.values():
-            parts.reverse()
 
     def shrink_lruvec(self, priority: int, wanted: int) -> None:
         """Evict the share of a pass; some kernels stop when *wanted* pages are had."""
@@ -216,7 +217,7 @@ class GenShrink(Shrink):
         for kind in ("file", "anon"):
             low = self._min_seq(kind)
             if youngest - low + 1 == MAX_NR_GENS:
-                for part in self.lists.get((kind, low), []):
+                for part in self.lists.get((kind, low), ()):
                     self._update(part, self._older_by_one)
                 self._set_min_seq(kind, low + 1)
         self.node.lrugen = self.lrugen._replace(max_seq=youngest + 1)
@@ -262,11 +263,11 @@ class GenShrink(Shrink):
         """How many base pages may be evicted before it is to be looked what is next."""
         if not self.are_alike():
             return LIST_NR
-        parts = self.lists.get((kind, self._min_seq(kind)), [])
-        lists = range(1, -(-sum(part.nr for part in parts) // LIST_NR) + 1)
+        key = kind, self._min_seq(kind)
+        lists = range(1, -(-self.lengths[key] // LIST_NR) + 1)
         limit = (bisect_left(lists, True, key=ends) + 1) * LIST_NR
         nr = 0
-        for part in reversed(parts):
+        for part in reversed(self.lists.get(key, deque())):
             if nr >= limit:
                 break
             if was_used(self.machine, part) or self._is_passed(kind, part):
@@ -286,21 +287,22 @@ class GenShrink(Shrink):
         Mirrors scan_folios().
         """
         low = self._min_seq(kind)
-        source = self.lists.get((kind, low), [])
+        source = self.lists.get((kind, low), deque())
         batch: list[Slice] = []
         isolated = sorted_ = 0
-        while source and isolated < limit and remaining > 0:
+        while source and isolated < limit:
             if self._is_passed(kind, source[-1]):
                 order = source[-1].run.order
-                (part,) = take_folios(iter(()), source, min(remaining, source[-1].nr) << order)
+                (part,) = take_folios(iter(()), source, min(remaining << order, source[-1].nr))
                 self._sort(kind, part)
                 remaining -= part.nr_folios
+                limit = min(limit, remaining)
                 sorted_ += part.nr
             else:
                 (part,) = take_folios(iter(()), source, min(limit - isolated, source[-1].nr))
-                remaining -= part.nr_folios if remaining <= MAX_LRU_BATCH < limit else 0
                 isolated += part.nr
                 batch.append(part)
+        self.lengths[kind, low] -= isolated + sorted_
         if not batch:
             return 0 if remaining > 0 else sorted_
         self.sizes[kind, low] -= isolated
@@ -322,7 +324,8 @@ class GenShrink(Shrink):
     def _append(self, kind: str, part: Slice, seq: int) -> None:
         """*part*, whose frames are of generation *seq* now, is to be evicted last of them."""
         states = States.of([in_generation(frame, seq) for frame in part.states.each])
-        self.lists.setdefault((kind, seq), []).insert(0, part._replace(states=states))
+        self.lists.setdefault((kind, seq), deque()).appendleft(part._replace(states=states))
+        self.lengths[kind, seq] += part.nr
 
     def _reclaim_list(self, kind: str, batch: list[Slice], isolated: int) -> None:
         """Reclaim *batch*; what stays is as if it had just been faulted in."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
 
@@ -94,7 +95,9 @@ def awaits_writeback(frame: Frame) -> bool:
     return frame.flags & (FrameFlag.DIRTY | FrameFlag.SWAPBACKED) == FrameFlag.DIRTY
 
 
-def take_folios(source: Iterator[Slice], pushed: list[Slice], nr: int) -> list[Slice]:
+def take_folios(
+    source: Iterator[Slice], pushed: list[Slice] | deque[Slice], nr: int
+) -> list[Slice]:
     """Folios of *nr* pages, first those *pushed* back; the last may be larger than what is left."""
     taken: list[Slice] = []
     while nr > 0:
