@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from itertools import accumulate, chain
+from operator import sub
 from typing import Any, NamedTuple
 
 from pymigrate.errors import StoreError
@@ -49,15 +50,9 @@ def policy_of(text: str) -> Mempolicy:
 
 
 def _encode_ptes(runs: list[PteRun]) -> bytes:
-    lanes = [run.lanes for run in runs]
-    return pack(
-        [
-            *_spans(runs),
-            *[run.order | run.flags << 8 for run in runs],
-            *map(len, lanes),
-            *chain.from_iterable(lanes),
-        ]
-    )
+    lanes = [run[2] for run in runs]
+    modes = [order | flags << 8 for _, _, _, order, flags in runs]
+    return pack(chain(_spans(runs), modes, map(len, lanes), chain.from_iterable(lanes)))
 
 
 def _decode_ptes(blob: bytes) -> list[PteRun]:
@@ -81,7 +76,7 @@ def _encode_frames(runs: list[FrameRun]) -> bytes:
     """The frames that differ follow behind; a run has the number of one."""
     numbers: dict[Frame, int] = {}
     which = [numbers.setdefault(run.frame, len(numbers)) for run in runs]
-    return pack([*_spans(runs), *which, *chain.from_iterable(numbers)])
+    return pack(chain(_spans(runs), which, chain.from_iterable(numbers)))
 
 
 def _decode_frames(blob: bytes) -> list[FrameRun]:
@@ -150,11 +145,11 @@ KINDS = {  # of run maps: a list of runs of the kind's type, as a blob
 }
 
 
-def _spans(runs: list[Any]) -> list[int]:  # runs of any type
+def _spans(runs: list[Any]) -> Iterable[int]:  # runs of any type, which begin with start and nr
     """The first columns: number, starts, sizes."""
-    starts = [run.start for run in runs]
-    steps = [start - before for before, start in zip([0, *starts], starts, strict=False)]
-    return [len(runs), *steps, *[run.nr for run in runs]]
+    starts = [run[0] for run in runs]
+    steps = map(sub, starts, chain((0,), starts))
+    return chain((len(runs),), steps, [run[1] for run in runs])
 
 
 def _read_spans(words: array[int]) -> tuple[int, Iterable[int], array[int]]:

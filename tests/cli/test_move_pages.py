@@ -151,7 +151,21 @@ def test_log_on_stdin(shell: Shell) -> None:
     )
 
 
-@pytest.mark.parametrize("line", ["zz", "10000000 x", "10000000 1 2", "-5", "10000000 1.5"])
+def test_log_that_is_plain_is_read_as_any_other(shell: Shell) -> None:
+    shell.write("log", "10000008 1\n0x10001fff 1\n0010006000 0\n")
+    plain = shell.json("move_pages a --from-file log")["pages"]
+    shell.write("log", "# as before\n 10000008 1\n0x10001fff 1\n0010006000 0\n")
+    assert shell.json("move_pages a --from-file log")["pages"] == plain
+    assert [page["address"] for page in plain] == [
+        "0x10000000",
+        "0x10001000",
+        "0x10006000",
+    ]
+
+
+@pytest.mark.parametrize(
+    "line", ["zz", "1x2 1", "10000000 x", "10000000 1 2", "-5", "10000000 1.5"]
+)
 def test_wrong_line_of_a_log(shell: Shell, line: str) -> None:
     shell.write("log", f"10000000 1\n{line}\n")
     with shell.unchanged():

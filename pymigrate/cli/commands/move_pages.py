@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from itertools import chain
 
 import click
 
@@ -25,7 +27,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls import migrate
 from pymigrate.uapi import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL
-from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, counted
+from pymigrate.units import PAGE_SIZE, counted
 from pymigrate.views.why import stayed
 
 _NAMES = {-number: f"-{name}" for name, number in ERRNO.items()}
@@ -37,6 +39,7 @@ _MEANING = {
 }
 UNWRITTEN = "unknown"
 MAX_PAGES = 1 << 24
+_PLAIN_LOG = re.compile(r"(?:[0-9][0-9a-fA-Fx]{0,15} [0-9]{1,4}\n)++")
 
 
 @click.command("move_pages", cls=Command)
@@ -76,19 +79,19 @@ def command(
     Prints the status of each page as the call writes it: a node, or an error's name. Pages that the
     call did not reach are `unknown`.
     """
-    listed = _parse_log(from_file, to) if from_file is not None else []
+    addrs, named = _parse_log(from_file, to) if from_file is not None else ([], [])
     with system_call(options, "move_pages") as call:
         task = find_task(call.machine, pid)
         ranges = [_addresses(call.machine, task, text) for text in pages]
         if sum(map(len, ranges)) > MAX_PAGES:
             raise click.UsageError(f"too many pages are named; expected at most {MAX_PAGES}")
-        listed += [(addr, to) for addrs in ranges for addr in addrs]
-        if not listed:
+        addrs += chain.from_iterable(ranges)
+        named += [to] * (len(addrs) - len(named))
+        if not addrs:
             raise click.UsageError("no page is named; expected addresses, regions or --from-file")
-        if not query and any(node is None for _, node in listed):
+        if not query and None in named:
             raise click.UsageError("no node is named; expected --to NODE, or --query")
-        addrs = [addr for addr, _ in listed]
-        nodes = None if query else [node for _, node in listed if node is not None]
+        nodes = None if query else [node for node in named if node is not None]
         flags = MPOL_MF_MOVE_ALL if move_all else MPOL_MF_MOVE
         told: dict[str, object] = {}
         with noted.meanwhile(call.machine, access_of(call.machine, meanwhile), told):
@@ -116,26 +119,32 @@ def _addresses(machine: Machine, task: Task, text: str) -> range:
     return range(addr, addr + (1 if length is None else length), PAGE_SIZE)
 
 
-def _parse_log(log: str, to: int | None) -> list[tuple[int, int | None]]:
-    """The pages and nodes of a log; raises click.BadParameter with the line's number."""
-    listed: list[tuple[int, int | None]] = []
-    nodes: dict[str, int | None] = {}  # what has been parsed before: there are few
+def _parse_log(log: str, to: int | None) -> tuple[list[int], list[int | None]]:
+    """The pages of a log, and their nodes; raises click.BadParameter with the line's number."""
+    if _PLAIN_LOG.fullmatch(log):  # else its lines are looked at one by one
+        words = log.split()
+        known = {word: int(word) for word in set(words[1::2])}
+        try:
+            addrs = [int(word, 16) & -PAGE_SIZE for word in words[::2]]
+        except ValueError:
+            pass
+        else:
+            return addrs, [known[word] for word in words[1::2]]
+    addrs, nodes = [], []
     for number, line in enumerate(log.splitlines(), 1):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
-        addr, node = parse_address(words[0]), to
-        if len(words) > 1:
-            if words[1] not in nodes:
-                nodes[words[1]] = parse_number(words[1])
-            node = nodes[words[1]]
+        addr = parse_address(words[0])
+        node = parse_number(words[1]) if len(words) > 1 else to
         if addr is None or len(words) > 2 or (node is None and len(words) > 1):
             raise click.BadParameter(
                 f"line {number} is {shorten(line.strip())}, expected ADDR [NODE]",
                 param_hint="--from-file",
             )
-        listed.append((addr >> PAGE_SHIFT << PAGE_SHIFT, node))
-    return listed
+        addrs.append(addr & -PAGE_SIZE)
+        nodes.append(node)
+    return addrs, nodes
 
 
 def _named(status: int | None) -> int | str:

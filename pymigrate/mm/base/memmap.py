@@ -134,7 +134,8 @@ class States(NamedTuple):
     def of(cls, frames: Iterable[Frame]) -> States:
         """The states *frames*."""
         each = tuple(frames)
-        return cls(each, tuple(dict.fromkeys(each)) if len(each) > 1 else each)
+        objects = {id(frame): frame for frame in each}  # few, of which some may be equal
+        return cls(each, tuple(dict.fromkeys(objects.values())))
 
     @classmethod
     def same(cls, frame: Frame, nr: int = 1) -> States:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from itertools import chain
 from typing import NamedTuple, Protocol
 
 from pymigrate.errors import ERRNO
@@ -87,7 +86,8 @@ def do_pages_move(
     refused = _refused_nodes(machine, set(nodes), cpuset_mems_allowed(machine, target))
     plan = planned(machine, target, pages, move_all)
     if plan is not None:
-        result = Loop(plan, refused).play(pages, nodes)
+        result = plan.at_once(pages, nodes) if not refused else None
+        result = result or Loop(plan, refused).play(pages, nodes)
         if plan.carry_out(caller):
             return result
     one_by_one = _OneByOne(machine, caller, target, move_all)
@@ -192,14 +192,14 @@ class Plan:
         self, machine: Machine, target: Task, found: Mapping[int, int], shared: set[int]
     ) -> None:
         self.machine, self.target, self.found, self.shared = machine, target, found, shared
-        self.places = dict(found)  # as moves change them: some frame of the node
+        self.moved: dict[int, int] = {}  # what has moved, to some frame of its node
         self.queue: dict[int, None] = {}
         self.kept: list[Stay] = []
         self.moves: list[tuple[int, Collection[int]]] = []  # to which node, and which pages
 
     def place(self, page: int) -> int:
         """The frame of *page*, or the negative errno that is its status."""
-        return self.places[page]
+        return self.moved.get(page, self.found[page])
 
     def isolate(self, page: int, pfn: int) -> int | None:
         """Note that *page* is isolated, or say why it is not queued."""
@@ -214,9 +214,28 @@ class Plan:
     def migrate(self, node: int) -> int:
         """Note that what is isolated moves to *node*; nothing stays."""
         self.moves.append((node, self.queue))
-        self.places.update(dict.fromkeys(self.queue, node << NODE_SHIFT))
+        self.moved.update(dict.fromkeys(self.queue, node << NODE_SHIFT))
         self.queue = {}
         return 0
+
+    def at_once(self, pages: Sequence[int], nodes: Sequence[int]) -> MovePagesResult | None:
+        """What the loop comes to where no page may say another status than its node, or errno.
+
+        None if one is named twice, or shared; or if the loop's runs of one node count.
+        """
+        found = self.found
+        if self.shared or len(found) < len(pages) or self.machine.watch.tally is not None:
+            return None
+        wanted: dict[int, list[int]] = {node: [] for node in set(nodes)}
+        status: list[int | None] = [*nodes]
+        for at, (page, node) in enumerate(zip(pages, nodes, strict=True)):
+            pfn = found[page]
+            if pfn < 0:
+                status[at] = pfn
+            elif pfn >> NODE_SHIFT != node:
+                wanted[node].append(page)
+        self.moves = [(node, moved) for node, moved in wanted.items() if moved]
+        return MovePagesResult(0, None, status)
 
     def carry_out(self, caller: Task) -> bool:
         """Move what was noted and return True; False if a page moves twice, or has no room."""
@@ -224,10 +243,9 @@ class Plan:
         wanted: dict[int, list[int]] = {}
         for node, pages in self.moves:
             wanted.setdefault(node, []).extend(pages)
-        moved = set(chain.from_iterable(wanted.values()))
-        if len(moved) < sum(map(len, wanted.values())) or any(
+        if any(
             len(pages) > room_for(machine, caller, ThisNode(node)) for node, pages in wanted.items()
-        ):
+        ) or len(set().union(*wanted.values())) < sum(map(len, wanted.values())):
             return False
         with migrating(machine, MigrateReason.SYSCALL):
             _replace_frames(machine, caller, self.target, found, wanted)
@@ -251,7 +269,8 @@ def _look_up(
     *pages* is sorted. None if some page needs the slower way.
     """
     found = dict.fromkeys(pages, EFAULT)
-    shared: set[int] = set()
+    there: list[int] = []  # the pages that have a frame
+    table, release = target.mm.page_table, machine.release
     i = 0
     while i < len(pages):
         vma = target.mm.find_vma(pages[i])
@@ -260,38 +279,30 @@ def _look_up(
             continue
         end = bisect_left(pages, vma.end, i)
         while i < end:
-            run = target.mm.page_table.at(pages[i])
-            j = i + 1 if run is None else bisect_left(pages, run.end, i, end)
-            part = pages[i:j]
-            status = without_frame(machine.release, vma, run)
+            run = table.at(pages[i])
+            j = i + 1 if run is None else bisect_left(pages, run.start + run.nr, i, end)
+            status = without_frame(release, vma, run)
             if run is None or status:
-                found.update(dict.fromkeys(part, status))
-            elif not _look_up_run(machine, run, part, found, None if move_all else shared):
+                found.update(dict.fromkeys(pages[i:j], status))
+            elif run.flags & Pte.HINT:
                 return None
+            elif j == i + 1:
+                there.append(pages[i])
+                found[pages[i]] = run.pfn(pages[i])
+            else:
+                part = pages[i:j]
+                there += part
+                found.update(zip(part, _pfns(run, part), strict=True))
             i = j
-    return found, shared
-
-
-def _look_up_run(
-    machine: Machine,
-    run: PteRun,
-    pages: list[int],
-    found: dict[int, int],
-    shared: set[int] | None,
-) -> bool:
-    """Note the frames of *pages* of *run* in *found*, and if asked which are *shared*.
-
-    False if one of them needs the slower way.
-    """
-    pfns = _pfns(run, pages)
+    if not there:
+        return found, set()
+    pfns = [found[page] for page in there]
     states = states_of(machine, pfns)
-    stays = [] if shared is None else [f for f in states.distinct if f.pte_maps > 1 and not f.order]
-    if run.flags & Pte.HINT or not all(f in stays or _moves_simply(f) for f in states.distinct):
-        return False
-    found.update(zip(pages, pfns, strict=True))
-    if shared is not None and stays:
-        shared.update(page for page, f in zip(pages, states.each, strict=True) if f in stays)
-    return True
+    stays = [] if move_all else [f for f in states.distinct if f.pte_maps > 1 and not f.order]
+    if not all(f in stays or _moves_simply(f) for f in states.distinct):
+        return None
+    each = zip(there, states.each, strict=True) if stays else ()
+    return found, {page for page, f in each if f in stays}
 
 
 def _pfns(run: PteRun, pages: list[int]) -> list[int]:

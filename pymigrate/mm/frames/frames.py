@@ -196,10 +196,11 @@ def states_of(machine: Machine, pfns: Sequence[int]) -> States:
     frame = alike.pop()
     if frame is not None and not alike:
         return States.same(frame, len(pfns))
+    tables = {nid: (memmap.starts, memmap.runs) for nid, memmap in memmaps.items()}
     frames = []
     for pfn in pfns:
-        memmap = memmaps[pfn >> NODE_SHIFT]
-        frames.append(memmap.runs[bisect_right(memmap.starts, pfn) - 1].frame)
+        starts, runs = tables[pfn >> NODE_SHIFT]
+        frames.append(runs[bisect_right(starts, pfn) - 1].frame)
     return States.of(frames)
 
 
@@ -293,13 +294,22 @@ def alike_parts(machine: Machine, run: PteRun) -> Iterator[tuple[PteRun, Frame]]
                 first = entry
 
 
-def _ends_by_node(pfns: Sequence[int]) -> Iterator[tuple[int, int]]:
+def _ends_by_node(pfns: Sequence[int]) -> list[tuple[int, int]]:
     """The lowest and the highest of *pfns* on each node."""
     low, high = min(pfns), max(pfns)
     if nid_of(low) == nid_of(high):
-        yield low, high
-    else:
-        yield from ((there[0], there[-1]) for there in by_node(pfns))
+        return [(low, high)]
+    lows: dict[int, int] = {}
+    highs: dict[int, int] = {}
+    for pfn in pfns:
+        nid = pfn >> NODE_SHIFT
+        if nid not in lows:
+            lows[nid] = highs[nid] = pfn
+        elif pfn < lows[nid]:
+            lows[nid] = pfn
+        elif pfn > highs[nid]:
+            highs[nid] = pfn
+    return [(low, highs[nid]) for nid, low in lows.items()]
 
 
 def _start(edit: Edit[FrameRun]) -> int:

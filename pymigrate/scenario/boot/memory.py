@@ -1,7 +1,12 @@
 """Declared memory: a scenario's regions are mapped and filled without a step."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from random import Random
+from typing import NamedTuple
 
 from pymigrate.errors import KernelError, ScenarioError
 from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
@@ -10,7 +15,7 @@ from pymigrate.mm.base.runs import Extent, RunMap, take_extents
 from pymigrate.mm.faults.anon_fault import VmFault
 from pymigrate.mm.faults.file_fault import map_cached
 from pymigrate.mm.faults.memory import access
-from pymigrate.mm.frames.frames import extents_of, new_frames, update_frames
+from pymigrate.mm.frames.frames import FrameEdits, extents_of, new_frames, update_frames
 from pymigrate.mm.frames.page_alloc import reserve_blocks, reserve_pages
 from pymigrate.mm.spaces.anon_pages import Fault, anon_page_state
 from pymigrate.mm.spaces.huge_memory import split_huge_pmd_at
@@ -42,6 +47,13 @@ _ALIGN = HPAGE_PMD_NR
 NOT_PRESENT = -1
 
 Runs = list[tuple[int, int, int]]  # of declared pages: the first page, their number, the node
+
+
+class Each(NamedTuple):
+    """Declared pages from page *start* on, each on its own node."""
+
+    start: int
+    nids: list[int]
 
 
 def policy_of(allowed: Nodemask, spec: PolicySpec | None) -> Mempolicy | None:
@@ -194,6 +206,9 @@ def _fill(
         except Fault as fault:
             why = "runs out of memory" if fault.signal == "SIGKILL" else "lies beyond its file"
             raise _error(task, spec, f"page {fault.page - start} {why}") from None
+    elif isinstance(spec.pages, RandomPages) and not (spec.thp or spec.states or vma.space):
+        each = Each(start, _draws(spec, spec.pages))
+        _fill_anon(machine, task, vma, spec, each, spec.is_dirty)
     else:
         runs = _placed(spec, start)
         if spec.thp:
@@ -236,10 +251,7 @@ def _placed(spec: RegionSpec, start: int) -> Runs:
     """The declared pages; the random ones as runs of few pages."""
     runs: Runs = []
     if isinstance(spec.pages, RandomPages):
-        # A page's node is its own draw, so that a longer region begins like a shorter one.
-        nodes = list(spec.pages.random)
-        draws = Random(spec.pages.seed).choices(nodes, k=spec.nr_pages)
-        return [(start + i, 1, nid) for i, nid in enumerate(draws)]
+        return [(start + i, 1, nid) for i, nid in enumerate(_draws(spec, spec.pages))]
     at = start
     for nr, nid in spec.pages or ():
         if nid != NOT_PRESENT and nr:
@@ -248,58 +260,83 @@ def _placed(spec: RegionSpec, start: int) -> Runs:
     return runs
 
 
-def _reserve(machine: Machine, task: Task, spec: RegionSpec, runs: Runs) -> list[PteRun]:
-    """Frames for *runs*, each node's in the order of the pages."""
+def _draws(spec: RegionSpec, pages: RandomPages) -> list[int]:
+    """The node of each page: its own draw, so that a longer region begins like a shorter one."""
+    return Random(pages.seed).choices(list(pages.random), k=spec.nr_pages)
+
+
+def _reserve(
+    machine: Machine, task: Task, spec: RegionSpec, runs: Runs, frame: Frame
+) -> list[PteRun]:
+    """Frames for *runs*, each node's in the order of the pages, in use as *frame*."""
+    if all(nr == 1 for _, nr, _ in runs):
+        parts = list(_stretches(runs))
+        return [r for part in parts for r in _reserve_each(machine, task, spec, part, frame)]
     wanted: dict[int, int] = {}
     for _, nr, nid in runs:
         wanted[nid] = wanted.get(nid, 0) + nr
-    fresh: dict[int, list[Extent]] = {}
-    for nid, nr in wanted.items():
-        free = machine.nodes[nid].nr_free
-        if free < nr:
-            raise _error(task, spec, f"node {nid} has {free} free pages, expected at least {nr}")
-        fresh[nid] = reserve_pages(machine.nodes[nid], nr)[::-1]
-    if all(nr == 1 for _, nr, _ in runs):
-        return _tables(runs, fresh)
+    fresh = _fresh(machine, task, spec, wanted, frame)
+    stacks = {nid: extents[::-1] for nid, extents in fresh.items()}
     out: list[PteRun] = []
     for at, nr, nid in runs:
         page = at
-        for extent in take_extents(fresh[nid], nr):
+        for extent in take_extents(stacks[nid], nr):
             out.append(PteRun(page, extent.nr, (extent.start,)))
             page += extent.nr
     return out
 
 
-def _tables(runs: Runs, fresh: dict[int, list[Extent]]) -> list[PteRun]:
-    """Single pages as explicit tables."""
+def _reserve_each(
+    machine: Machine, task: Task, spec: RegionSpec, part: Each, frame: Frame
+) -> list[PteRun]:
+    """The same for pages each of which has its own node, as explicit tables."""
+    fresh = _fresh(machine, task, spec, Counter(part.nids), frame)
     pfns = {
-        nid: (pfn for start, nr in reversed(extents) for pfn in range(start, start + nr))
+        nid: chain.from_iterable(range(first, first + nr) for first, nr in extents)
         for nid, extents in fresh.items()
     }
-    out: list[PteRun] = []
+    each = tuple(map(next, map(pfns.__getitem__, part.nids)))
+    return PteRun(part.start, len(each), each).tables()
+
+
+def _stretches(runs: Runs) -> Iterator[Each]:
+    """Single pages, as far as they follow each other."""
     i = 0
-    while i < len(runs):
-        first = runs[i][0]
-        j = i
-        table = []
-        while j < len(runs) and j - i < HPAGE_PMD_NR and runs[j][0] == first + j - i:
-            table.append(next(pfns[runs[j][2]]))
-            j += 1
-        out.append(PteRun(first, j - i, tuple(table)))
-        i = j
-    return out
+    for j in range(1, len(runs) + 1):
+        if j == len(runs) or runs[j][0] != runs[j - 1][0] + 1:
+            yield Each(runs[i][0], [nid for _, _, nid in runs[i:j]])
+            i = j
+
+
+def _fresh(
+    machine: Machine, task: Task, spec: RegionSpec, wanted: Mapping[int, int], frame: Frame
+) -> dict[int, list[Extent]]:
+    """As many frames of each node as are *wanted*."""
+    fresh: dict[int, list[Extent]] = {}
+    edits = FrameEdits(machine)
+    for nid, nr in wanted.items():
+        free = machine.nodes[nid].nr_free
+        if free < nr:
+            raise _error(task, spec, f"node {nid} has {free} free pages, expected at least {nr}")
+        fresh[nid] = reserve_pages(machine.nodes[nid], nr)
+        edits.set(fresh[nid], frame)
+    edits.commit()
+    return fresh
 
 
 def _fill_anon(
-    machine: Machine, task: Task, vma: Vma, spec: RegionSpec, runs: Runs, is_dirty: bool
+    machine: Machine, task: Task, vma: Vma, spec: RegionSpec, runs: Runs | Each, is_dirty: bool
 ) -> None:
     if not runs:
         return
     anon_vma_prepare(machine, task, vma)
     flags, frame = anon_page_state(task, vma)
     flags &= -1 if is_dirty else ~Pte.DIRTY
-    made = [run.with_flags(flags) for run in _reserve(machine, task, spec, runs)]
-    new_frames(machine, made, frame)
+    if isinstance(runs, Each):
+        fresh = _reserve_each(machine, task, spec, runs, frame)
+    else:
+        fresh = _reserve(machine, task, spec, runs, frame)
+    made = [run.with_flags(flags) for run in fresh]
     task.mm.page_table.edit([(run.start, run.end, (run,)) for run in made])
 
 
@@ -350,8 +387,8 @@ def _fill_cache(
             elif any(nid_of(pfn) != nid for pfn in run.lanes):
                 there = nid_of(next(pfn for pfn in run.lanes if nid_of(pfn) != nid))
                 raise _error(task, spec, f"page {a} of {space.name} lies on node {there} already")
-    made = _reserve(machine, task, spec, missing)
-    new_frames(machine, made, Frame(space.space_id, FrameFlag.SWAPBACKED if space.is_shmem else 0))
+    frame = Frame(space.space_id, FrameFlag.SWAPBACKED if space.is_shmem else 0)
+    made = _reserve(machine, task, spec, missing, frame)
     space.pages.edit([(run.start, run.end, (run,)) for run in made])
     cached = [
         run for at, nr, _ in runs for run in space.pages.between(vma.index(at), vma.index(at + nr))

@@ -16,7 +16,9 @@ def count_nodes(counts: Counter[int], run: PteRun, a: int, b: int) -> None:
     if k == 1:
         counts[nid_of(lanes[0])] += b - a
     elif k == run.nr and not order:
-        counts.update([pfn >> NODE_SHIFT for pfn in lanes[first:last]])
+        nids = [pfn >> NODE_SHIFT for pfn in lanes[first:last]]
+        for nid in set(nids):
+            counts[nid] += nids.count(nid)
     else:
         for lane, pfn in enumerate(lanes):
             nr = _before(last, lane, k, order) - _before(first, lane, k, order)

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from pymigrate.errors import KernelError
-from pymigrate.mm.base.memmap import Frame, FrameFlag
+from pymigrate.mm.base.memmap import Frame, FrameFlag, States
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.frames.frames import extents_of, frame_of, uniform_parts
 from pymigrate.mm.frames.lru_batches import mlocked_pfns, waiting_pfns
@@ -87,6 +87,20 @@ class _Stats:
         self.dirty >>= HPAGE_PMD_ORDER
         self.nodes = Counter({nid: nr >> HPAGE_PMD_ORDER for nid, nr in self.nodes.items()})
 
+    def add_part(self, machine: Machine, part: PteRun, states: States) -> None:
+        """Count the entries of *part*, whose lanes have these *states*."""
+        dirty = bool(part.flags & Pte.DIRTY)
+        if states.is_alike and not states.first.flags & FrameFlag.MIXED:
+            self.add(states.first, part.nr, dirty)
+        elif len(part.lanes) == part.nr:  # base pages, each in a lane of its own
+            for frame in states.distinct:
+                self.add(frame, states.each.count(frame), dirty)
+        else:
+            for lane, pfn in enumerate(part.lanes):
+                # Of what a huge entry maps, the kernel looks at the first page only.
+                first = frame_of(machine, pfn) if part.order else states.each[lane]
+                self.add(first, part.count(lane) << part.order, dirty)
+
     def add(self, frame: Frame, nr: int, pte_dirty: bool) -> None:
         """Count *nr* pages whose frames are alike."""
         flags = frame.flags
@@ -108,14 +122,7 @@ def _row(machine: Machine, task: Task, vma: Vma) -> NumaMapsRow:
             continue
         count_nodes(stats.nodes, run, run.start, run.end)
         for part, states in uniform_parts(machine, run):
-            dirty = bool(run.flags & Pte.DIRTY)
-            if states.is_alike and not states.first.flags & FrameFlag.MIXED:
-                stats.add(states.first, part.nr, dirty)
-                continue
-            for lane, pfn in enumerate(part.lanes):
-                # Of what a huge entry maps, the kernel looks at the first page only.
-                first = frame_of(machine, pfn) if part.order else states.each[lane]
-                stats.add(first, part.count(lane) << part.order, dirty)
+            stats.add_part(machine, part, states)
         if waiting or unlisted:
             listed = [pfn for pfn in waiting if not _is_mlocked(machine, pfn)]
             active += _count(run, listed) - _count(run, unlisted)

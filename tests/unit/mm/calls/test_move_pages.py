@@ -1,10 +1,12 @@
 """move_pages: the look-up, the loop, the queries."""
 
+from random import Random
+
 import pytest
 
 from pymigrate.mm.base.advice import Madv
 from pymigrate.mm.base.why import Stay, Why, merged
-from pymigrate.mm.calls.move_pages import MovePagesResult
+from pymigrate.mm.calls.move_pages import MIN_PAGES, MovePagesResult, Plan
 from pymigrate.mm.state.machine import Machine, watching
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Task
@@ -24,6 +26,7 @@ from tests.conftest import (
     new_file,
     nodes_of,
     pfn_at,
+    placed_on,
     touched,
     two_nodes,
 )
@@ -49,6 +52,43 @@ def move(
     assert isinstance(result, MovePagesResult)
     check(machine)
     return result.errno or result.ret, result.status
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("is_unique", [True, False], ids=["once", "twice"])
+@pytest.mark.parametrize("has_child", [False, True], ids=["alone", "shared"])
+def test_many_pages_come_to_the_same_as_when_each_is_watched(
+    seed: int, is_unique: bool, has_child: bool
+) -> None:
+    found = []
+    for is_watched in (False, True):
+        rnd = Random(seed)
+        machine, task = with_task(four_nodes())
+        addr = mapped(machine, task, "1MiB")
+        for page in rnd.sample(range(256), 200):
+            with placed_on(task, rnd.randrange(3)):
+                touch(machine, task, addr + page * PAGE, PAGE, write=rnd.random() < 0.9)
+        if has_child:
+            fork(machine, task, "child")
+        pages = rnd.sample(range(256), 180) if is_unique else rnd.choices(range(256), k=180)
+        assert len(pages) > MIN_PAGES
+        nodes = rnd.choices(range(4), k=180)
+        machine.watch = Watch([] if is_watched else None)
+        moved = [move(machine, task, addr, pages, nodes), move(machine, task, addr, pages, 3)]
+        free = [node.nr_free for node in machine.nodes.values()]
+        found.append((moved, nodes_of(machine, task, addr, "1MiB"), free, machine.counters))
+    assert found[0] == found[1]
+
+
+def test_the_loop_is_not_played_where_no_status_depends_on_another(
+    machine: Machine, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def isolate(*args: object) -> None:
+        pytest.fail("a page was looked at alone")
+
+    monkeypatch.setattr(Plan, "isolate", isolate)
+    addr = touched(machine, task, "400KiB")
+    assert move(machine, task, addr, [*range(100), 200], 1) == (0, [1] * 100 + [EFAULT])
 
 
 def test_device_memory_is_efault(machine: Machine, task: Task) -> None:

@@ -1,7 +1,11 @@
+from random import Random
+
 import pytest
 
 from pymigrate.errors import ScenarioErrors
+from pymigrate.mm.base.memmap import nid_of
 from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.scenario.boot.build import build
 from pymigrate.scenario.read.loader import load_text
 from pymigrate.scenario.spec.models import RandomPages, RegionSpec, TaskSpec
 
@@ -281,3 +285,16 @@ def test_file_page_that_two_tasks_map_is_counted_once() -> None:
     line = "{memory: [{as: l, kind: file, file: lib, size: 64KiB, pages: [[16, 0]]}]}"
     full = "c: {memory: [{as: x, size: 1MiB, pages: [[240, 0]]}]}"
     assert len(tasks(f"a: {line}", f"b: {line}", full)) == 3
+
+
+@pytest.mark.parametrize("kind", ["anon", "shmem"])
+def test_random_pages_lie_as_if_each_was_declared(kind: str) -> None:
+    draws = Random(7).choices([0, 1], k=700)
+    found = []
+    for pages in ("{random: 0-1, seed: 7}", str([[1, nid] for nid in draws])):
+        text = HEAD.replace("1MiB", "8MiB")
+        text += f"  a: {{memory: [{{as: x, kind: {kind}, size: 2800KiB, pages: {pages}}}]}}\n"
+        table = build(load_text(text)).task("a").mm.page_table
+        found.append([(run.start, run.pfns(), run.flags) for run in table.runs])
+    assert found[0] == found[1]
+    assert [nid_of(pfn) for _, pfns, _ in found[0] for pfn in pfns] == draws
