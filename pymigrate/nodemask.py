@@ -81,6 +81,15 @@ class Bitmap(int):
                 bits |= (1 << min(at + used, last + 1)) - (1 << at)
         return cls(bits)
 
+    @classmethod
+    def is_parselist(cls, text: str) -> bool:
+        """Whether parselist() takes *text*, on some machine."""
+        try:
+            cls.parselist(text, cls.limit)
+        except (OverflowError, ValueError):
+            return False
+        return True
+
     def __iter__(self) -> Iterator[int]:
         bits = int(self)
         while bits:

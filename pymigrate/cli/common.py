@@ -201,6 +201,17 @@ def _parse_cpuset_name(text: str) -> str:
     return text
 
 
+def _list_of(kind: type[Bitmap]) -> Callable[[str], str]:
+    """What checks a text that names numbers as the kernel takes it, and leaves it as it is."""
+
+    def check(text: str) -> str:
+        if not kind.is_parselist(text):
+            kind.parse(text)
+        return text
+
+    return check
+
+
 def _parse_policy(text: str) -> ModeAndNodes:
     """A policy MODE[=FLAGS][:NODES], as numa_maps prints it."""
     try:
@@ -241,6 +252,7 @@ def write_text(path: str, text: str, option: str) -> None:
 _NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
 SIZE = Parsed("size", parse_size)
 NODEMASK, CPUMASK = Parsed("nodes", Nodemask.parse), Parsed("CPUs", Cpumask.parse)
+NODE_LIST, CPU_LIST = Parsed("nodes", _list_of(Nodemask)), Parsed("CPUs", _list_of(Cpumask))
 NUMBERS = Parsed("numbers", lambda text: list(Bitmap.parse(text)))
 MACHINE_NODES = Parsed("nodes", _machine_text)
 NAME, POLICY = Parsed("name", _parse_name), Parsed("policy", _parse_policy)

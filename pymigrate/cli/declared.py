@@ -11,9 +11,11 @@ import click
 from pymigrate.cli.call import Call as Made
 from pymigrate.cli.call import access_of, find_range, meanwhile_option, system_call
 from pymigrate.cli.common import (
+    CPU_LIST,
     CPUMASK,
     CPUSET_NAME,
     NAME,
+    NODE_LIST,
     NODEMASK,
     NUMBERS,
     POLICY,
@@ -42,6 +44,8 @@ _TYPES: dict[str, click.ParamType[Any]] = {
     "alignment": SIZE,
     "nodes": NODEMASK,
     "cpus": CPUMASK,
+    "node list": NODE_LIST,
+    "cpu list": CPU_LIST,
     "new region": NAME,
     "new task": NAME,
     "new cpuset": CPUSET_NAME,

@@ -34,6 +34,7 @@ NAME = Kind("name")
 CPUSET, DRIVER, FILE = Kind("cpuset"), Kind("driver"), Kind("file")
 SIZE, STRIDE, ALIGNMENT = Kind("size"), Kind("stride"), Kind("alignment")  # bytes
 NODES, CPUS = Kind("nodes"), Kind("cpus")
+NODE_LIST, CPU_LIST = Kind("node list"), Kind("cpu list")  # texts, as the kernel takes them
 FLAG = Kind("flag")
 PROT, ADVICE, SETTING, VALUE = Kind("prot"), Kind("advice"), Kind("setting"), Kind("value")
 NUMBERS = Kind("numbers")  # of pages or blocks

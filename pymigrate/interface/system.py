@@ -22,7 +22,7 @@ from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.machine import Machine, watching
 from pymigrate.mm.state.node import Called
 from pymigrate.mm.state.task import FindLeft, Task
-from pymigrate.nodemask import Bitmap
+from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
 from pymigrate.syscalls import cma, cpuset, drivers, kernel_pages, memory_blocks, memory_failure
 from pymigrate.syscalls import compact as _compact
 from pymigrate.syscalls import damon as _damon
@@ -33,6 +33,31 @@ from pymigrate.views.told import balance as balance_view
 from pymigrate.views.why import stayed
 
 WHOLE = (0, 1 << 47)  # bytes of addresses
+
+
+def cpuset_create(
+    machine: Machine, caller: Task, name: str, cpus: str, mems: str, memory_migrate: bool
+) -> Answer:
+    """Make a cpuset, and write its files."""
+    cpuset.create(machine, caller, name, Cpumask(), Nodemask(), memory_migrate)
+    return cpuset_set(machine, caller, name, cpus, mems, None)
+
+
+def cpuset_set(
+    machine: Machine,
+    caller: Task,
+    name: str,
+    cpus: str | None,
+    mems: str | None,
+    memory_migrate: bool | None,
+) -> Answer:
+    """Write the files of a cpuset that are given."""
+    cpuset.change(machine, caller, name, memory_migrate=memory_migrate)
+    if cpus is not None:
+        cpuset.change(machine, caller, name, cpus=cpuset.cpulist(machine, cpus))
+    if mems is not None:
+        cpuset.change(machine, caller, name, mems=cpuset.nodelist(mems))
+    return {}
 
 
 def left_by_cpuset_set(machine: Machine, caller: Task, name: str, *_: object) -> FindLeft | None:

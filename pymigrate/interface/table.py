@@ -402,13 +402,13 @@ _GROUPS = (
         (
             ROOT,
             Argument("cpuset", kind.NEW_CPUSET, "its name; `a/b` lies in `a`", metavar="NAME"),
-            Argument("cpus", kind.CPUS, "its CPUs"),
-            Argument("mems", kind.NODES, "its nodes"),
+            Argument("cpus", kind.CPU_LIST, "its CPUs"),
+            Argument("mems", kind.NODE_LIST, "its nodes"),
             Argument(
                 "memory_migrate", kind.FLAG, "whether pages follow its nodes (Linux 6.1)", False
             ),
         ),
-        "syscalls.cpuset.create",
+        "interface.system.cpuset_create",
         "cpuset create",
     ),
     Call(
@@ -417,13 +417,13 @@ _GROUPS = (
         (
             ROOT,
             _CPUSET,
-            Argument("cpus", kind.CPUS, "its new CPUs", None),
-            Argument("mems", kind.NODES, "its new nodes", None),
+            Argument("cpus", kind.CPU_LIST, "its new CPUs", None),
+            Argument("mems", kind.NODE_LIST, "its new nodes", None),
             Argument(
                 "memory_migrate", kind.FLAG, "whether pages follow its nodes (Linux 6.1)", None
             ),
         ),
-        "syscalls.cpuset.change",
+        "interface.system.cpuset_set",
         "cpuset set",
         "Policies of its tasks are rebound, and their memory follows.",
         leaves="interface.system.left_by_cpuset_set",

@@ -1,6 +1,7 @@
 """Cgroups as cpusets: making and removing them, writing their files, attaching tasks."""
 
 from contextlib import suppress
+from typing import TypeVar
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.calls.cgroup import (
@@ -20,9 +21,11 @@ from pymigrate.mm.calls.cpuset import (
 )
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Cpuset, Task
-from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
 from pymigrate.syscalls.checks import check_root, system_call
+from pymigrate.units import MAX_NUMNODES
 
+B = TypeVar("B", bound=Bitmap)
 _ONLY_ROOT = "the files of a cpuset belong to root"
 
 
@@ -107,6 +110,22 @@ def change(
         update_nodemask(machine, cpuset, mems)
 
 
+def cpulist(machine: Machine, text: str) -> Cpumask:
+    """The CPUs that a text for cpuset.cpus names.
+
+    Raises KernelError EINVAL; ERANGE for one above the last. Mirrors cpulist_parse().
+    """
+    return _list(Cpumask, text, max(machine.cpus) + 1)
+
+
+def nodelist(text: str) -> Nodemask:
+    """The nodes that a text for cpuset.mems names.
+
+    Raises KernelError EINVAL; ERANGE for one that no machine can have. Mirrors nodelist_parse().
+    """
+    return _list(Nodemask, text, MAX_NUMNODES)
+
+
 @system_call
 def attach_task(machine: Machine, caller: Task, task: Task, name: str) -> None:
     """Move *task* into cpuset *name*.
@@ -120,6 +139,7 @@ def attach_task(machine: Machine, caller: Task, task: Task, name: str) -> None:
     attach(machine, task, group)
 
 
+@system_call
 def subtree_control(machine: Machine, caller: Task, name: str, text: str) -> None:
     """Write cgroup.subtree_control: words such as `+cpuset` and `-memory`.
 
@@ -135,3 +155,13 @@ def subtree_control(machine: Machine, caller: Task, name: str, text: str) -> Non
         chosen["-" if sign == "+" else "+"].discard(controller)
         chosen[sign].add(controller)
     write_subtree_control(machine, group, chosen["+"], chosen["-"])
+
+
+def _list(kind: type[B], text: str, nbits: int) -> B:
+    """A list as it is written to a cpuset's file. Raises KernelError EINVAL, ERANGE."""
+    try:
+        return kind.parselist(text, nbits)
+    except OverflowError as error:
+        raise KernelError("ERANGE", str(error)) from None
+    except ValueError as error:
+        raise KernelError("EINVAL", str(error)) from None

@@ -1,3 +1,5 @@
+import pytest
+
 from tests.cli.conftest import SCENARIO, Outcome, Shell
 
 
@@ -21,6 +23,16 @@ def test_cpusets_lie_in_others(shell: Shell) -> None:
     assert shell("cpuset remove out/in") == Outcome(0)
     assert shell("cpuset remove out") == Outcome(0)
     assert len(shell.json("cpuset list")) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus"),
+    [("0,1-2,", "0-2"), ("0-3:1/2", "0,2"), ("all", "0-3"), ("1-N", "1-3"), ("0 1", "0-1")],
+)
+def test_lists_are_the_kernels(shell: Shell, text: str, cpus: str) -> None:
+    shell.out("cpuset create c --cpus 3 --mems 0")
+    assert shell(["cpuset", "set", "c", "--cpus", text]) == Outcome(0)
+    assert shell.out("cpuset list").splitlines()[2].split()[1] == cpus
 
 
 def test_back_to_the_first_cpuset(shell: Shell) -> None:

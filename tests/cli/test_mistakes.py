@@ -7,7 +7,7 @@ from tests.cli.conftest import Shell, refused
 ENOENT, ESRCH, EPERM = "No such file or directory", "No such process", "Operation not permitted"
 EACCES, EINVAL, ENOMEM = "Permission denied", "Invalid argument", "Cannot allocate memory"
 ENODEV, EFAULT, EEXIST = "No such device", "Bad address", "File exists"
-EBUSY = "Device or resource busy"
+EBUSY, ERANGE = "Device or resource busy", "Numerical result out of range"
 NO_PLACE = "'hep' is neither an address nor a region of process 100; expected 0x... or one of:"
 PTRACE = "uid 27 may not inspect process 100 of uid 26 (ptrace access; CAP_SYS_PTRACE"
 KNOWN = (
@@ -147,7 +147,9 @@ def test_the_whole_answer_to_wrong_usage(shell: Shell) -> None:
         ("compact 7", ENOENT, "there is no node 7; expected one of 0, 1"),
         ("cpuset create left --cpus 0 --mems 0", EEXIST, "cpuset left exists"),
         ("cpuset create x --cpus 0 --mems 0 --as 5", EACCES, "the files of a cpuset"),
-        ("cpuset create x --cpus 99 --mems 0", EINVAL, "CPUs 99 do not exist"),
+        ("cpuset create x --cpus 99 --mems 0", ERANGE, "CPU 99 is out of range; 3 is the last"),
+        ("cpuset set left --mems 0-N", EINVAL, "there can be no nodes 2-1023"),
+        ("cpuset set left --mems all:1/512", EINVAL, "there can be no nodes 512"),
         ("cpuset set / --mems 0", EACCES, "the cpuset that all tasks begin in cannot be"),
         ("cpuset set x --mems 0", ENOENT, "there is no cpuset x"),
         ("cpuset create x/y --cpus 0 --mems 0", ENOENT, "there is no cpuset x"),

@@ -1,5 +1,6 @@
 """From a case to the lines that the guest's agent carries out."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -123,6 +124,8 @@ def _unquoted(size: object) -> str | int:
 
 
 def _nodes(hardware: Hardware, nodes: object) -> str:
+    if not re.fullmatch(r"[\d,-]*", str(nodes)):
+        return str(nodes)  # the kernel knows more lists
     found = numbers(nodes)
     if hardware.service in found and not hardware.names_service:
         raise UnrecordableError(f"node {hardware.service} is the service node")

@@ -238,6 +238,8 @@ class Program:
             "alignment": lambda: self.pick([PAGE, 64 * 1024, HUGE * PAGE]),
             "nodes": self.nodes,
             "cpus": lambda: self.pick(["0", "1", "0-1"]),
+            "node list": lambda: str(self.nodes()),
+            "cpu list": lambda: self.pick(["0", "1", "0-1", "all", "0-N:1/2"]),
             "flag": lambda: self.chance(2),
             "prot": lambda: self.pick(["rw", "r", "none", "rwx"]),
             "advice": lambda: self.pick([*SIMULATED]),

@@ -6,7 +6,7 @@ import os
 import re
 import struct
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.state.machine import Machine
@@ -15,14 +15,12 @@ from pymigrate.native import abi
 from pymigrate.native.calls.private import answered_path, inside_of
 from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
-from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
 from pymigrate.syscalls import compact, cpuset, memory_blocks, reclaim, sysctl
-from pymigrate.units import MAX_NUMNODES, PAGE_SIZE
+from pymigrate.units import PAGE_SIZE
 from pymigrate.views import entries
 from pymigrate.views.tree import tree
 
 Args = tuple[int, ...]
-B = TypeVar("B", bound=Bitmap)
 _MAX_WRITE = 1 << 16
 _MAX_VECTOR = 1024
 _PLAIN = frozenset({abi.WRITE, abi.PWRITE64})
@@ -191,12 +189,12 @@ def _memory_block(write: Write) -> None:
 
 
 def _cpus(write: Write) -> None:
-    cpus = _list(Cpumask, write.text, max(write.machine.cpus) + 1)
+    cpus = cpuset.cpulist(write.machine, write.text)
     cpuset.change(write.machine, write.caller, write.match["group"], cpus=cpus)
 
 
 def _mems(write: Write) -> None:
-    mems = _list(Nodemask, write.text, MAX_NUMNODES)
+    mems = cpuset.nodelist(write.text)
     cpuset.change(write.machine, write.caller, write.match["group"], mems=mems)
 
 
@@ -229,16 +227,6 @@ def _reclaim(write: Write) -> None:
     tasks = reclaim.cpuset_tasks(write.machine, group) if group else None
     size_in_pages = nr // PAGE_SIZE * PAGE_SIZE
     reclaim.reclaim(write.machine, write.caller, size_in_pages, None, tasks, swappiness)
-
-
-def _list(kind: type[B], text: str, nbits: int) -> B:
-    """A list as it is written to a cpuset's file. Raises KernelError EINVAL, ERANGE."""
-    try:
-        return kind.parselist(text, nbits)
-    except OverflowError as error:
-        raise KernelError("ERANGE", str(error)) from None
-    except ValueError as error:
-        raise KernelError("EINVAL", str(error)) from None
 
 
 _GROUP = r"/sys/fs/cgroup/(?:(?P<group>.+)/)?"

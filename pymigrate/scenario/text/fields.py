@@ -149,6 +149,21 @@ def _mask(kind: type[B]) -> Callable[[object], B]:
     return check
 
 
+def _list(kind: type[B]) -> Callable[[object], str]:
+    """A text that names numbers as the kernel takes it; which there are, the machine knows."""
+    check = _mask(kind)
+
+    def text(value: object) -> str:
+        try:
+            check(value)
+        except ValueError:
+            if not isinstance(value, str) or not kind.is_parselist(value):
+                raise
+        return str(value)
+
+    return text
+
+
 def _comm(value: str) -> str:
     """The kernel has room for bytes, not for characters."""
     if len(value.encode(errors="replace")) >= TASK_COMM_LEN:
@@ -228,6 +243,14 @@ Address = Annotated[int, PlainValidator(_address), WithJsonSchema(_ADDRESS_SCHEM
 PhysicalAddress = Annotated[int, PlainValidator(_physical), WithJsonSchema(_ADDRESS_SCHEMA)]
 Nodes = Annotated[Nodemask, PlainValidator(_mask(Nodemask)), WithJsonSchema(_MASK_SCHEMA)]
 Cpus = Annotated[Cpumask, PlainValidator(_mask(Cpumask)), WithJsonSchema(_MASK_SCHEMA)]
+_LIST_SCHEMA = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0},
+        {"type": "string", "pattern": r"^([\s,]*(all|(\d+|N)(-(\d+|N))?)(:\d+/\d+)?)*[\s,]*$"},
+    ]
+}
+NodeList = Annotated[str, PlainValidator(_list(Nodemask)), WithJsonSchema(_LIST_SCHEMA)]
+CpuList = Annotated[str, PlainValidator(_list(Cpumask)), WithJsonSchema(_LIST_SCHEMA)]
 Prot = Annotated[
     str, PlainValidator(_prot), WithJsonSchema({"type": "string", "pattern": "^(none|[rwx]+)$"})
 ]

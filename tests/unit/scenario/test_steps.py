@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from pymigrate.errors import ScenarioErrors
-from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.read.loader import load_text
 from pymigrate.scenario.steps.calls import CallStep
 from pymigrate.scenario.steps.every import OPS
@@ -75,8 +75,7 @@ def test_every_op_of_the_format_has_its_model() -> None:
         ("op: move_pages, task: a, at: buf", {"nodes": None, "pages": None, "stride": 4096}),
         (
             "op: cpuset_create, cpuset: c, cpus: '0-1', mems: 1",
-            {"task": None, "memory_migrate": False}
-            | {"cpus": Cpumask.of(0, 1), "mems": Nodemask.of(1)},
+            {"task": None, "memory_migrate": False, "cpus": "0-1", "mems": "1"},
         ),
     ],
 )
@@ -125,7 +124,7 @@ def test_cpuset_set_leaves_what_it_does_not_name() -> None:
     text = f"{HEAD}  - {{op: cpuset_create, cpuset: c, cpus: 0, mems: 0}}\n"
     made = load_text(text + "  - {op: cpuset_set, cpuset: c, mems: 1}").steps[2]
     keys = "cpus", "mems", "memory_migrate"
-    assert [made.given(key) for key in keys] == [None, Nodemask.of(1), None]
+    assert [made.given(key) for key in keys] == [None, "1", None]
 
 
 @pytest.mark.parametrize(
