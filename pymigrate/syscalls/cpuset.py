@@ -140,6 +140,7 @@ def attach_task(machine: Machine, caller: Task, task: Task, name: str) -> None:
 
 
 @system_call
+@system_call
 def subtree_control(machine: Machine, caller: Task, name: str, text: str) -> None:
     """Write cgroup.subtree_control: words such as `+cpuset` and `-memory`.
 
