@@ -423,7 +423,10 @@ class Machine(Movers):
         return vmstat.rows(self._core)
 
     def read(self, path: str) -> str:
-        """What a file below /proc or /sys says, such as `proc/4321/smaps`; a directory lists."""
+        """What a file below /proc or /sys says, such as `proc/4321/smaps`; a directory lists.
+
+        Raises ValueError for a file that is no text: read_bytes() has it.
+        """
         return entries.read(tree.tree(self._core), path)
 
     def placement(self, who: Who, place: Place, *, length: Size | None = None) -> list[Placed]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
@@ -47,13 +47,16 @@ from pymigrate.uapi import (
     MREMAP_MAYMOVE,
 )
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, pages_of, parse_size
+from pymigrate.views import entries, tree
 from pymigrate.views.proc import buddyinfo
 from pymigrate.views.proc.buddyinfo import BuddyRow
 from pymigrate.views.sysfs.node import numastat
-from pymigrate.views.told import accesses, balance, cost, memory_tiering
+from pymigrate.views.told import accesses, balance, cost, ledger, memory_tiering
 from pymigrate.views.told.accesses import AccessRow as Reach
 from pymigrate.views.told.balance import BalanceRow as Balanced
 from pymigrate.views.told.memory_tiering import TierRow
+from pymigrate.views.why import page
+from pymigrate.views.why.page import PageRow
 
 TYPE_CHECKING = False  # the one of typing
 if TYPE_CHECKING:
@@ -134,6 +137,32 @@ class Movers:
         if caller is not None:
             return self._task(caller)
         return self._core.shell_of(uid)
+
+    def page(self, who: Who, place: Place) -> PageRow:
+        """All that is known of the page at a place: frame, flags, references, who maps it, ...
+
+        Raises KernelError EFAULT where nothing is mapped.
+        """
+        task = self._task(who)
+        addr, _ = place_of(self._core, task, place)
+        return page.row(self._core, task, addr >> PAGE_SHIFT)
+
+    def read_bytes(self, path: str, offset: int = 0, length: int | None = None) -> bytes:
+        """A part of what a file below /proc or /sys holds, such as `proc/4321/pagemap`.
+
+        Of pagemap, kpageflags and kpagecount whole records of 8 bytes; without *length* all of
+        them, which is much. Raises KernelError EINVAL for half a record.
+        """
+        return b"".join(entries.read_bytes(tree.tree(self._core), path, offset, length))
+
+    def raised(
+        self, by: ledger.By = "reason", since: Mapping[str, int] | None = None
+    ) -> list[ledger.Share]:
+        """What has raised each counter since boot, or since vmstat() was *since*: shares of it.
+
+        Raises ValueError if *since* is no earlier state of this machine.
+        """
+        return ledger.shares(self._core, by, since)
 
     def mremap(
         self,

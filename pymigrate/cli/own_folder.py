@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import BinaryIO
 
 from pymigrate.errors import PymigrateError, UnsupportedError
 
@@ -72,13 +73,19 @@ class OwnFolder:
 
     def put(self, path: str, content: bytes, new: str, mode: int = 0o666) -> None:
         """Write a file at once: under the name *new*, then renamed."""
+        self.put_by(path, lambda stream: stream.write(content), new, mode)
+
+    def put_by(
+        self, path: str, write: Callable[[BinaryIO], object], new: str, mode: int = 0o666
+    ) -> None:
+        """Likewise, what *write* writes into the file."""
         self._clear(new)
         folder, name = os.path.split(new)
         with self._opened(folder, make=True) as at:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FILE
             file = os.open(name, flags, mode, dir_fd=at)
             with open(file, "wb") as stream:
-                stream.write(content)
+                write(stream)
         self._rename(new, path)
 
     def link(self, path: str, target: str, new: str) -> None:

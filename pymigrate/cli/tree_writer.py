@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
+from typing import BinaryIO
 
 import click
 
 from pymigrate.cli.own_folder import InTheWayError, OwnFolder
-from pymigrate.views.entries import Dir, Link, walk
+from pymigrate.views.entries import Binary, Dir, Link, walk
 
 OWN = ".pymigrate"  # holds the list of what was written, and what is being written
 _LIST, _NEW = f"{OWN}/files", f"{OWN}/new"
+_CHUNK = 1 << 20  # bytes of a large file that are made at once
 
 
 class TreeWriter:
@@ -41,6 +44,9 @@ class TreeWriter:
         for path, entry in wanted.items():
             if isinstance(entry, Link):
                 changed += self._link(path, entry.target)
+            elif isinstance(entry, Binary):
+                self._folder.put_by(path, partial(_write_parts, entry), _NEW)
+                changed += 1
             else:
                 assert entry.text is not None, "walk() gives what can be read"
                 changed += self._put(path, entry.text().encode("utf-8", "surrogateescape"))
@@ -99,6 +105,18 @@ class TreeWriter:
             return False
         self._folder.link(path, target, _NEW)
         return True
+
+
+def _write_parts(entry: Binary, stream: BinaryIO) -> None:
+    """Write a file with holes where all is 0, up to the end of the last part that may not be."""
+    end = 0
+    for start, end in entry.parts():
+        for at in range(start, end, _CHUNK):
+            data = entry.read(at, min(_CHUNK, end - at))
+            if data.strip(b"\0"):
+                stream.seek(at)
+                stream.write(data)
+    stream.truncate(end)
 
 
 def _is_below(path: str) -> bool:

@@ -113,7 +113,7 @@ class Process:
     borrows: int = 0  # the process whose memory it uses until it executes: vfork, posix_spawn
     forked_from: Process | None = None  # whose memory it is to have a copy of, and has none yet
     forks: list[Process] = field(default_factory=list)  # that have no copy of its memory yet
-    may_write: bool = False  # it may have an answered file open for writing
+    is_followed: bool = False  # it may have files open of which each read or write matters
     is_dumpable: bool = True
     is_finished: bool = False  # it is about to end, and nothing more of its memory counts
     has_ended: bool = False  # its task is gone, and it will be

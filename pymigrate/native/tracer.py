@@ -140,10 +140,10 @@ class Tracer:
             former = libc.event_message(thread.tid)
             self.world.executed(thread, former)
             vdso.patch(thread.tid)
-            if thread.process.may_write:
+            if thread.process.is_followed:
                 from pymigrate.native.calls import writes  # few programs need it
 
-                thread.process.may_write = writes.has_open(self.world, thread)
+                thread.process.is_followed = writes.has_open(self.world, thread)
             self._resume(thread)
         elif event == libc.EVENT_EXIT:
             self.world.exits(thread)
@@ -238,7 +238,7 @@ class Tracer:
         """Let a thread go on, with a signal delivered, up to the next stop that matters."""
         self.world.kill_victims()  # nobody goes on after its simulated end
         how, thread.is_stopped = libc.CONT, False
-        if thread.waits_for_end or thread.process.may_write:
+        if thread.waits_for_end or thread.process.is_followed:
             how = libc.SYSCALL
         libc.go_on(thread.tid, how, number)
 

@@ -31,6 +31,9 @@ class World:
         self.processes: dict[int, Process] = {}
         self.threads: dict[int, Thread] = {}
         self.given: set[str] = set()  # private files that may be open, and must not change
+        # Of private files that are filled as they are read, by inode: whether the reader is shown
+        # frames, and how many reads are under way.
+        self.reading: dict[int, list[int]] = {}
         self.listed: list[str] = []  # the names in /proc when it was last listed
         self.listings = 0  # how often they have changed
         self.is_newest_first = True  # how the host lists directories
@@ -86,7 +89,7 @@ class World:
         else:
             process.forked_from = parent
             parent.forks.append(process)
-            process.is_new, process.may_write = parent.is_new, parent.may_write
+            process.is_new, process.is_followed = parent.is_new, parent.is_followed
             parent.memory.is_forked = process.memory.is_forked = True
         process.is_dumpable = parent.is_dumpable
         return self._enter(process, process.add(pid))

@@ -230,6 +230,7 @@ class Store:
                 runs.changed = False
         if maps.keys() != known.maps.keys():
             self._put_sum("run_map", sorted(maps, key=repr))
+        machine.ledger.close("other")
         self._append(machine.ledger.entries[known.nr_entries :])
         self._known = _Known(rows, maps, len(machine.ledger.entries))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
 from pymigrate.errors import KernelError
@@ -12,6 +12,18 @@ class File(NamedTuple):
     """A file; None for one that can only be written."""
 
     text: Callable[[], str] | None
+
+
+class Binary(NamedTuple):
+    """A file of *size* bytes, made as it is read: it may be large, and most of it 0.
+
+    *read* gives bytes: from which one on, how many; fewer at the end. *parts* says where it may be
+    other than 0: from which byte to which.
+    """
+
+    size: int
+    read: Callable[[int, int], bytes]
+    parts: Callable[[], Iterable[tuple[int, int]]]
 
 
 class Link(NamedTuple):
@@ -26,8 +38,9 @@ class Dir(NamedTuple):
     entries: Callable[[], Entries]
 
 
-Entry: TypeAlias = "File | Link | Dir"
+Entry: TypeAlias = "File | Binary | Link | Dir"
 Entries: TypeAlias = "dict[str, Entry]"
+_PART = 1 << 20  # bytes that are made at once
 
 
 def file_of(value: object) -> File:
@@ -68,9 +81,12 @@ def read(root: Dir, path: str) -> str:
     """The text of the file at *path*; of a directory a line for each entry, by name.
 
     There ``/`` marks directories, and ``->`` where a link leads.
-    Raises KernelError ENOENT, ENOTDIR, and EACCES for a file that can only be written.
+    Raises KernelError ENOENT, ENOTDIR, and EACCES for a file that can only be written; ValueError
+    for one that is no text.
     """
     entry = find(root, path)
+    if isinstance(entry, Binary):
+        raise ValueError(f"{path} is no text")
     if isinstance(entry, Dir):
         return "".join(f"{_listed(name, below)}\n" for name, below in by_name(entry))
     assert isinstance(entry, File), "find() follows links"
@@ -79,9 +95,26 @@ def read(root: Dir, path: str) -> str:
     return entry.text()
 
 
+def read_bytes(root: Dir, path: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+    """The bytes of the file at *path* from *offset* on, *length* of them or all, part by part.
+
+    Raises KernelError as read() does, and EINVAL for half a record.
+    """
+    entry = find(root, path)
+    if not isinstance(entry, Binary):
+        data = read(root, path).encode("utf-8", "surrogateescape")
+        yield data[offset:] if length is None else data[offset : offset + length]
+        return
+    end = entry.size if length is None else min(offset + length, entry.size)
+    while offset < end:
+        part = entry.read(offset, min(_PART, end - offset))
+        yield part
+        offset += len(part)
+
+
 def walk(
     root: Dir, path: str = "", leave_out: Callable[[str], bool] = lambda _: False
-) -> Iterator[tuple[str, File | Link]]:
+) -> Iterator[tuple[str, File | Binary | Link]]:
     """Every link, and every file that can be read, with its path; nothing that is to be left out.
 
     Of a directory for whose path *leave_out* is true all is.
@@ -92,7 +125,7 @@ def walk(
             continue
         if isinstance(entry, Dir):
             yield from walk(entry, below, leave_out)
-        elif isinstance(entry, Link) or entry.text is not None:
+        elif not isinstance(entry, File) or entry.text is not None:
             yield below, entry
 
 

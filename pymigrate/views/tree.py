@@ -1,5 +1,6 @@
 """The machine as a tree of files: what a path below /proc and /sys reads."""
 
+import re
 from collections.abc import Callable
 from functools import cache
 
@@ -12,6 +13,7 @@ from pymigrate.views.proc import (
     maps,
     meminfo,
     numa_maps,
+    pagemap,
     pagetypeinfo,
     sched,
     smaps,
@@ -25,6 +27,7 @@ from pymigrate.views.sysfs.memory_blocks import memory_entries
 from pymigrate.views.sysfs.mm import debug_sched_dir, kernel_mm_dir, release_of, sysctl_dir
 from pymigrate.views.sysfs.node import memory_tiering_dir, node_dir
 
+_OF_PAGES = re.compile(r"proc/(kpage(count|flags)|.*/pagemap)")
 _MOUNTS = "".join(
     f"{name} {where} {name} rw,nosuid,nodev,noexec,relatime 0 0\n"
     for name, where in (("sysfs", "/sys"), ("proc", "/proc"))
@@ -33,6 +36,11 @@ _IO = "".join(
     f"{name}: 0\n"
     for name in "rchar wchar syscr syscw read_bytes write_bytes cancelled_write_bytes".split()
 )
+
+
+def is_of_pages(path: str) -> bool:
+    """Whether a file has a number for each page, so that it is as large as the machine."""
+    return _OF_PAGES.fullmatch(path) is not None
 
 
 def tree(machine: Machine) -> Dir:
@@ -46,6 +54,8 @@ def _proc(machine: Machine) -> Entries:
         "cpuinfo": File(lambda: cpuinfo(machine)),
         "meminfo": File(lambda: meminfo.format_rows(meminfo.meminfo(machine))),
         "mounts": Link("self/mounts"),
+        "kpagecount": pagemap.kpagecount(machine),
+        "kpageflags": pagemap.kpageflags(machine),
         "pagetypeinfo": File(lambda: pagetypeinfo.format_rows(pagetypeinfo.rows(machine))),
         "stat": File(lambda: _stat(machine)),
         "sys": sysctl_dir(machine),
@@ -89,6 +99,7 @@ def _files_of_thread(
 ) -> Entries:
     return {
         "comm": file_of(thread.comm),
+        "pagemap": pagemap.pagemap(machine, thread),
         "sched": File(lambda: sched.sched(machine, thread)),
         "stat": File(lambda: status.stat(machine, thread, rows())),
         "status": File(lambda: status.format_status(status.status(machine, thread, rows()))),

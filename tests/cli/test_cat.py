@@ -1,3 +1,5 @@
+import struct
+
 from tests.cli.conftest import Outcome, Shell
 
 
@@ -37,3 +39,19 @@ def test_what_is_missing_is_said_and_the_others_are_printed(shell: Shell) -> Non
 def test_what_can_only_be_written_is_refused(shell: Shell) -> None:
     path = "proc/sys/vm/compact_memory"
     assert shell(f"cat {path}") == Outcome(1, "", f"cat: {path}: Permission denied\n")
+
+
+def test_a_part_of_a_file_of_numbers(shell: Shell) -> None:
+    address = int(shell.json("page a heap")["address"], 16)
+    pfn = int(shell.json("page a heap+4KiB")["pfn"], 16)
+    offset = (address >> 12) * 8
+    line = f"cat proc/100/pagemap --offset {offset} --length 16"
+    with shell.start(line, encoding=None) as process:
+        stdout, _ = process.communicate(timeout=60)
+    first, second = struct.unpack("=2Q", stdout)
+    assert second & ((1 << 55) - 1) == pfn
+    assert first >> 55 == second >> 55 == 0x103
+    assert shell.out("cat proc/version --offset 6 --length 7") == "version"
+    assert "cat: proc/100/pagemap: Invalid argument" in shell.err(
+        "cat proc/100/pagemap --length 4", 1
+    )

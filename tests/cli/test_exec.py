@@ -1,5 +1,6 @@
 """Real programs on the simulated machine: how they begin and end, and the files that they see."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -285,3 +286,87 @@ def test_what_programs_raise_is_theirs_and_of_one_command(shell: Shell) -> None:
     [row] = [row for row in shell.json("vmstat --by command") if row["counter"] == "pgfault"]
     assert row["number"] == 1
     assert row["command"].startswith("exec -- sh -c")
+
+
+# numbers of pages
+
+
+PAGES = """
+import ctypes, errno, mmap, os, struct
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+memory = mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+memory[0], memory[8192] = 1, 1
+at = ctypes.addressof(ctypes.c_char.from_buffer(memory)) // 4096 * 8
+def words(data):
+    return [word >> 55 for word in struct.unpack(f"={len(data) // 8}Q", data)]
+def refused(call):
+    try:
+        return call()
+    except OSError as error:
+        return errno.errorcode[error.errno]
+fd = os.open("/proc/self/pagemap", os.O_RDONLY)
+first = os.pread(fd, 24, at)
+print([hex(word) for word in words(first)])
+pfn = struct.unpack("=Q", first[:8])[0] & (1 << 55) - 1
+os.lseek(fd, at, os.SEEK_SET)
+print(os.read(fd, 8) == first[:8], os.read(fd, 16) == first[8:])
+parts = [bytearray(8), bytearray(16)]
+print(os.preadv(fd, parts, at), b"".join(parts) == first)
+flags, counts = (os.open(f"/proc/kpage{name}", os.O_RDONLY) for name in ("flags", "count"))
+[known] = struct.unpack("=Q", os.pread(flags, 8, pfn * 8))
+print(known >> 11 & 3, os.pread(counts, 8, pfn * 8)[0])
+memory[4096] = 1
+print([hex(word) for word in words(os.pread(fd, 24, at))])
+print(refused(lambda: os.pread(fd, 4, 0)), refused(lambda: os.open("/proc/kpagecgroup", 0)))
+libc.mmap(0, 4096, 1, 1, fd, 0)
+print(errno.errorcode[ctypes.get_errno()], os.fstat(fd).st_size)
+other = os.open("/proc/100/pagemap", os.O_RDONLY)
+print([hex(word) for word in words(os.pread(other, 16, HEAP // 4096 * 8))])
+os.close(fd)
+print(open("/proc/self/comm").read() != "")
+"""
+
+
+def test_numbers_of_pages_are_the_simulated_machines(shell: Shell) -> None:
+    heap = int(shell.json("page a heap")["address"], 16)
+    assert python(shell, PAGES.replace("HEAP", str(heap))).splitlines() == [
+        "['0x103', '0x1', '0x103']",
+        "True True",
+        "24 True",
+        "3 1",
+        "['0x103', '0x103', '0x103']",
+        "EINVAL EACCES",
+        "ENODEV 0",
+        "['0x103', '0x103']",
+        "True",
+    ]
+
+
+def test_cat_and_dd_read_numbers_of_pages(shell: Shell) -> None:
+    script = "dd if=/proc/kpageflags bs=8 count=3 2>/dev/null | wc -c; cat /proc/kpagecount | wc -c"
+    small, whole = map(int, out(shell, script).split())
+    assert (small, whole % (32768 * 8)) == (24, 0)
+    assert whole > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can be another")
+def test_who_is_not_root_sees_no_frame(shell: Shell) -> None:
+    program = """
+import mmap, os, struct, ctypes
+memory = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+memory[0] = 1
+at = ctypes.addressof(ctypes.c_char.from_buffer(memory)) // 4096 * 8
+kept = os.open("/proc/self/pagemap", os.O_RDONLY)
+if os.fork():
+    os.wait()
+else:
+    os.setresuid(1000, 1000, 1000)
+    for path in ("/proc/kpageflags", "/proc/100/pagemap"):
+        try:
+            os.open(path, os.O_RDONLY)
+        except OSError as error:
+            print(error.strerror)
+    print(struct.unpack("=Q", os.pread(kept, 8, at))[0] & (1 << 55) - 1 > 0)
+"""
+    assert python(shell, program).splitlines() == ["Permission denied"] * 2 + ["True"]

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -29,6 +30,24 @@ def test_each_file_is_what_cat_prints(shell: Shell) -> None:
     shell.out("export tree")
     for path in ("proc/100/smaps", "proc/meminfo", "sys/devices/system/node/node1/cpumap"):
         assert (shell.folder / "tree" / path).read_text() == shell.out(f"cat {path}")
+
+
+def test_numbers_of_pages_are_written_if_they_are_asked_for_and_have_holes(shell: Shell) -> None:
+    shell.out("export tree")
+    folder = shell.folder / "tree/proc"
+    assert not (folder / "kpageflags").exists()
+    shell.out("export tree --pages")
+    address = int(shell.json("page a heap")["address"], 16)
+    with open(folder / "100/pagemap", "rb") as file:
+        file.seek((address >> 12) * 8)
+        [entry] = struct.unpack("=Q", file.read(8))
+    pfn = entry & (1 << 55) - 1
+    assert pfn == int(shell.json("page a heap")["pfn"], 16)
+    counts = (folder / "kpagecount").read_bytes()
+    assert struct.unpack_from("=Q", counts, pfn * 8) == (1,)
+    assert (folder / "100/pagemap").stat().st_blocks * 512 < 8 << 20
+    shell.out("export tree")
+    assert not (folder / "kpageflags").exists()
 
 
 def test_memory_blocks_are_written_if_they_are_asked_for(shell: Shell) -> None:

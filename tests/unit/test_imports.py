@@ -74,7 +74,7 @@ LAYERS = {
         start
     """.split(),
     "pymigrate.native.calls": """
-        private writes overlay walk paths truncate files cgroups memory numa system table
+        private reads writes overlay walk paths truncate files cgroups memory numa system table
     """.split(),
     "pymigrate.cli": """
         backtrace terminal own_folder examples help helped shim_files host shim common junit

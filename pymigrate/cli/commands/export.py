@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 import time
+from functools import partial
 
 import click
 
@@ -14,7 +15,7 @@ from pymigrate.cli.helped import Command
 from pymigrate.cli.tree_writer import TreeWriter
 from pymigrate.session import state_path
 from pymigrate.views.sysfs.memory_blocks import is_of_block
-from pymigrate.views.tree import tree
+from pymigrate.views.tree import is_of_pages, tree
 
 _INTERVAL = 0.1  # seconds between two looks at the state
 
@@ -23,21 +24,25 @@ _INTERVAL = 0.1  # seconds between two looks at the state
 @click.argument("folder", metavar="DIR")
 @click.option("--watch", is_flag=True, help="Follow every change of the state until interrupted.")
 @click.option("--blocks", is_flag=True, help="Write a directory for each memory block, too.")
+@click.option("--pages", is_flag=True, help="Write pagemap, kpageflags and kpagecount, too.")
 @click.option(
     "-v", "--verbose", "is_verbose", is_flag=True, help="Say how many files have changed."
 )
 @common_options(json=False)
-def command(options: Options, folder: str, watch: bool, blocks: bool, is_verbose: bool) -> None:
+def command(
+    options: Options, folder: str, watch: bool, blocks: bool, pages: bool, is_verbose: bool
+) -> None:
     """Write the machine's /proc and /sys into DIR, for programs that read such files.
 
     Each file is replaced as a whole, and what no longer exists is removed. DIR must be new, empty,
     or written by an earlier export. Memory blocks, thousands of directories on a large machine, are
-    left out unless --blocks asks for them. `pymigrate cat` prints a single file.
+    left out unless --blocks asks for them, and files that have a number for each page, unless
+    --pages does: they have holes where all is 0. `pymigrate cat` prints a single file.
     """
     if watch and options.ephemeral:
         raise click.UsageError("--watch follows a state, and with --ephemeral there is none")
     try:
-        writer = TreeWriter(folder, leave_out=(lambda _: False) if blocks else is_of_block)
+        writer = TreeWriter(folder, partial(_is_left_out, blocks, pages))
         seen = _export(options, writer, is_verbose)
         while watch:
             time.sleep(_INTERVAL)
@@ -46,6 +51,10 @@ def command(options: Options, folder: str, watch: bool, blocks: bool, is_verbose
     except OSError as error:
         where = error.filename or folder
         raise click.ClickException(f"cannot write {where}: {error.strerror}") from None
+
+
+def _is_left_out(blocks: bool, pages: bool, path: str) -> bool:
+    return (not blocks and is_of_block(path)) or (not pages and is_of_pages(path))
 
 
 def _export(options: Options, writer: TreeWriter, is_verbose: bool) -> tuple[int, ...]:

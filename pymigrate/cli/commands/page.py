@@ -8,7 +8,6 @@ from pymigrate.cli.call import find_range
 from pymigrate.cli.common import Options, common_options, find_task
 from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
-from pymigrate.errors import KernelError
 from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.why import page
 
@@ -26,8 +25,5 @@ def command(options: Options, pid: str, place: str) -> None:
     with options.session() as machine:
         task = find_task(machine, pid)
         at = find_range(machine, task, place)[0] >> PAGE_SHIFT
-        vma = task.mm.find_vma(at)
-        if vma is None:
-            raise KernelError("EFAULT", f"process {task.pid} maps nothing at {at << PAGE_SHIFT:#x}")
-        found = page.row(machine, task, vma, at)
+        found = page.row(machine, task, at)
     options.show(page.as_json(found), page.format_row(found))

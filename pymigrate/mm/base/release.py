@@ -36,6 +36,13 @@ class Release(NamedTuple):
     sorts_dirty: bool = True
     # So many folios wait in a batch at most: PAGEVEC_SIZE.
     pagevec_size: int = 31
+    # A page that a fault brings in is active while it waits for its list, where lru_gen is on
+    # (since 6.14: referenced).
+    new_is_active: bool = True
+    # A tail page has the flags of its folio in kpageflags (before: its own, which are few).
+    kpageflags_of_folio: bool = True
+    # kpageflags takes all anonymous memory for KSM's: it asks for one of the two low bits.
+    kpageflags_ksm_for_anon: bool = True
     # Once a huge entry is split the folio is no longer mlocked.
     split_pmd_munlocks: bool = True
     # A huge page that is migrated stays mlocked.
@@ -100,6 +107,9 @@ RELEASES: Mapping[str, Release] = {
         folios_not_pages=False,
         populate_stops_at_hole=False,
         lru_gen=False,
+        new_is_active=False,
+        kpageflags_of_folio=False,
+        kpageflags_ksm_for_anon=False,
         pagevec_size=15,
         migrated_thp_stays_mlocked=True,
         split_drops_zeroed=False,
@@ -121,6 +131,8 @@ RELEASES: Mapping[str, Release] = {
         merges_unfaulted_neighbour=True,
         advises_itself=True,
         split_pmd_munlocks=False,
+        new_is_active=False,
+        kpageflags_ksm_for_anon=False,
         migrated_thp_stays_mlocked=True,
         counts_proactive=True,
         reclaim_stops_early=True,

@@ -18,7 +18,7 @@ from pymigrate.native.calls.paths import resolve
 from pymigrate.native.calls.private import LISTING, answered_path, inside_of
 from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
-from pymigrate.views.entries import Dir, Entry, File, Link
+from pymigrate.views.entries import Binary, Dir, Entry, File, Link
 
 if TYPE_CHECKING:
     from pymigrate.native.calls.overlay import Overlay
@@ -69,7 +69,7 @@ def _open(world: World, thread: Thread, dirfd: int, number: int, args: Args, fla
             truncate.opened(world, thread, dirfd, thread.text(args[number]))
         if place is None:
             return
-    if not isinstance(place.entry, File):
+    if not isinstance(place.entry, File | Binary):
         _redirect(world, thread, place, number, args)
         return
     _check_root(thread)
@@ -77,6 +77,9 @@ def _open(world: World, thread: Thread, dirfd: int, number: int, args: Args, fla
     if mode in (_O_WRONLY, _O_RDWR):
         _check_writable(world, thread, place)
         thread.at_end = lambda result: _opened(thread, result)
+    if isinstance(place.entry, Binary):
+        _open_pages(world, thread, place, number, args)
+        return
     if mode != _O_WRONLY and place.entry.text is None:
         raise KernelError("EACCES", f"{place.path} cannot be read")
     if not place.overlay.is_still(place.path):
@@ -91,6 +94,19 @@ def _open(world: World, thread: Thread, dirfd: int, number: int, args: Args, fla
     thread.change_path(number, args[number], path)
 
 
+def _open_pages(world: World, thread: Thread, place: Place, number: int, args: Args) -> None:
+    """Let the path be that of a file which is filled when it is read."""
+    from pymigrate.native.calls import reads  # few programs need it
+
+    place.overlay.check_path(place.path)
+    path = _private(world, place.path)
+    write_anew(path, "", _mode(place.overlay, place.path))
+    world.given.add(path)
+    reads.opens(world, thread, place.path, path)
+    thread.at_end = lambda result: _opened(thread, result)
+    thread.change_path(number, args[number], path)
+
+
 def _check_writable(world: World, thread: Thread, place: Place) -> None:
     if world.note_credentials(thread).fsuid:
         raise KernelError("EACCES", f"{place.path} belongs to root")
@@ -100,7 +116,7 @@ def _check_writable(world: World, thread: Thread, place: Place) -> None:
 
 def _opened(thread: Thread, result: int) -> None:
     if result >= 0:
-        thread.process.may_write = True
+        thread.process.is_followed = True
 
 
 # other calls with paths
@@ -330,7 +346,7 @@ def _fill_file(path: str, text: str, mode: int) -> None:
     os.chmod(path, mode)
 
 
-def _put(world: World, path: str, entry: File | Link | Dir, place: Place, name: str = "") -> None:
+def _put(world: World, path: str, entry: Entry, place: Place, name: str = "") -> None:
     """Let there be something of an entry's kind, whatever it holds: of *place*, or below it."""
     if isinstance(entry, Dir):
         os.makedirs(path, exist_ok=True)

@@ -19,7 +19,7 @@ from pymigrate.native.world import World
 from pymigrate.syscalls.checks import check_access
 from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.entries import Dir, Entries, Entry, File
-from pymigrate.views.proc import numa_maps, smaps, status
+from pymigrate.views.proc import numa_maps, pagemap, smaps, status
 from pymigrate.views.sysfs.cgroup import cgroup_path, cpuset_path
 from pymigrate.views.tree import tree
 
@@ -29,7 +29,7 @@ _OWNED = re.compile(
     r"|kernel/mm/(numa|mempolicy|hugepages))(/|$)"
 )
 # Files of the host's frames, which are nobody's business.
-_OF_FRAMES = ("kpagecount", "kpageflags", "kpagecgroup")
+_OF_FRAMES = ("kpagecgroup",)
 _BOOT_TIME = re.compile(r"^btime \d+$", re.MULTILINE)
 _PROCESS = re.compile(r"/proc/(\d+)(/|$)")
 # Files that do not depend on what processes have touched.
@@ -76,6 +76,13 @@ class Overlay:
         if text is None or name not in _PRIVATE:
             return entry
         return File(lambda: self._check(task) or text())
+
+    def check_path(self, path: str) -> None:
+        """Let the reader open a file of a process, if one may. Raises KernelError EACCES."""
+        match = _PROCESS.match(path)
+        task = self.world.machine.tasks.get(int(match[1])) if match else None
+        if task is not None:
+            self._check(task)
 
     def _check(self, task: Task) -> str:
         """Nothing, if the reader may look at the memory of *task*. Raises KernelError EACCES."""
@@ -129,12 +136,16 @@ class Overlay:
             "mountinfo": file(lambda _: _mountinfo(_host(f"{folder}/mountinfo"))),
             "mounts": file(lambda _: _mounts(_host(f"{folder}/mounts"))),
             "numa_maps": file(lambda task: numa_maps.format_rows(numa_maps.rows(machine, task))),
-            "pagemap": File(None),  # frames are nobody's business
+            "pagemap": self._pagemap(thread.tid if thread else process.pid),
             "smaps": file(lambda task: smaps.format_rows(smaps.rows(machine, task))),
             "smaps_rollup": file(lambda task: smaps.format_rollup(smaps.rows(machine, task))),
             "stat": file(lambda task: _stat(_host(f"{folder}/stat"), task, is_stopped)),
             "status": file(lambda task: self._status(_host(f"{folder}/status"), task, is_stopped)),
         }
+
+    def _pagemap(self, tid: int) -> Entry:
+        task = self.world.machine.tasks.get(tid)
+        return pagemap.pagemap(self.world.machine, task) if task else File(None)
 
     def _text(self, process: Process, thread: Thread | None, text: Callable[[Task], str]) -> str:
         return text(self.world.machine.task(thread.tid if thread else process.pid))

@@ -12,6 +12,7 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.native import abi
+from pymigrate.native.calls import reads
 from pymigrate.native.calls.private import answered_path, inside_of
 from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
@@ -42,10 +43,15 @@ class Write(NamedTuple):
 
 
 def at_entry(world: World, thread: Thread, args: Args, nr: int) -> int | None:
-    """A call begins of a process that may write to a simulated file; the answer if it does."""
+    """A call begins of a process that is followed; the answer if it writes to a simulated file."""
+    if nr in reads.CALLS:
+        reads.at_entry(world, thread, args, nr)
+        return None
     if nr in _CLOSES:
         thread.at_end = lambda _: _note_open(world, thread)
         return None
+    if nr in _COPIES and _copies_pages(world, thread, args, nr):
+        raise KernelError("EINVAL", "such a file is read by read() alone")
     if nr in _COPIES and writes_to(world, thread, args[_COPIES[nr]]):
         raise KernelError("EINVAL", "simulated files are written to by write() alone")
     if nr not in _PLAIN and nr not in _VECTORS:
@@ -58,6 +64,12 @@ def at_entry(world: World, thread: Thread, args: Args, nr: int) -> int | None:
     return len(data)
 
 
+def _copies_pages(world: World, thread: Thread, args: Args, nr: int) -> bool:
+    """Whether a call copies from a file that has a number for each page."""
+    path = answered_path(world, thread, args[1 if nr == abi.SENDFILE else 0])
+    return path is not None and reads.is_made_of_pages(path)
+
+
 def writes_to(world: World, thread: Thread, fd: int) -> str | None:
     """The simulated file that a descriptor may write to; None if it is none."""
     path = answered_path(world, thread, fd)
@@ -67,13 +79,12 @@ def writes_to(world: World, thread: Thread, fd: int) -> str | None:
 
 
 def has_open(world: World, thread: Thread) -> bool:
-    """Whether a thread has a simulated file open for writing."""
+    """Whether a thread has a simulated file open for writing, or one that is made as it is read."""
     folder = f"/proc/{thread.tid}/fd"
     try:
         for name in os.listdir(folder):
-            if inside_of(world, os.readlink(f"{folder}/{name}")) and _is_for_writing(
-                thread.tid, int(name)
-            ):
+            path = inside_of(world, os.readlink(f"{folder}/{name}"))
+            if path and (reads.is_made_of_pages(path) or _is_for_writing(thread.tid, int(name))):
                 return True
     except OSError:
         return False
@@ -81,7 +92,7 @@ def has_open(world: World, thread: Thread) -> bool:
 
 
 def _note_open(world: World, thread: Thread) -> None:
-    thread.process.may_write = has_open(world, thread)
+    thread.process.is_followed = has_open(world, thread)
 
 
 def _is_for_writing(pid: int, fd: int) -> bool:

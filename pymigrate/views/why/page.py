@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import MAPPING_ANON, Folio, Frame, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.compact.compaction import ZONE_NAMES
 from pymigrate.mm.frames.frames import folio_of, frame_of
-from pymigrate.mm.frames.lru_batches import in_batches, waiting_pfns
+from pymigrate.mm.frames.lru_batches import in_batches
 from pymigrate.mm.frames.memory_tiers import next_demotion_node
+from pymigrate.mm.offline.memory_hotplug import physical
 from pymigrate.mm.reclaim.lru import is_droppable, is_on_lru
 from pymigrate.mm.reclaim.shrink import can_demote
 from pymigrate.mm.spaces.rmap import mappings, rmap_index
@@ -18,27 +20,13 @@ from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vma
 from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
 from pymigrate.views.columns import aligned
+from pymigrate.views.pages.flags import PageFlags
 from pymigrate.views.pages.regions import region_offsets
 from pymigrate.views.proc.numa_maps import policy_text
 from pymigrate.views.why.explain import Question, holders, references, rows
 from pymigrate.views.why.reasons import REASONS
 
 _KSM, _MOVABLE = 3, 2  # PAGE_MAPPING_KSM, PAGE_MAPPING_MOVABLE
-# The names of include/linux/page-flags.h.
-_FLAGS = {
-    FrameFlag.LOCKED: "locked",
-    FrameFlag.DIRTY: "dirty",
-    FrameFlag.WRITEBACK: "writeback",
-    FrameFlag.PRIVATE: "private",
-    FrameFlag.READAHEAD: "readahead",
-    FrameFlag.SWAPBACKED: "swapbacked",
-    FrameFlag.SWAPCACHE: "swapcache",
-    FrameFlag.MLOCKED: "mlocked",
-    FrameFlag.HUGETLB: "hugetlb",
-    FrameFlag.HWPOISON: "hwpoison",
-    FrameFlag.ISOLATED: "isolated",
-    FrameFlag.PARTIALLY_MAPPED: "partially_mapped",
-}
 _ENTRY = {
     Pte.PRESENT: "present",
     Pte.WRITE: "write",
@@ -62,7 +50,10 @@ class Mapper(NamedTuple):
 
 
 class PageRow(NamedTuple):
-    """What is known of a page; *pfn* is None where no frame is behind it: *entry* says why."""
+    """What is known of a page; *pfn* is None where no frame is behind it: *entry* says why.
+
+    It is the frame's physical number, as in /proc/PID/pagemap and /proc/zoneinfo.
+    """
 
     name: str
     address: int
@@ -81,8 +72,12 @@ class PageRow(NamedTuple):
     outlook: tuple[tuple[str, str], ...] = ()  # who would move or drop it, and what comes of it
 
 
-def row(machine: Machine, task: Task, vma: Vma, page: int) -> PageRow:
-    """What is known of *page* of *vma*, a mapping of *task*."""
+def row(machine: Machine, task: Task, page: int) -> PageRow:
+    """What is known of *page* of *task*. Raises KernelError EFAULT where nothing is mapped."""
+    vma = task.mm.find_vma(page)
+    if vma is None:
+        where = f"{page << PAGE_SHIFT:#x}"
+        raise KernelError("EFAULT", f"process {task.pid} maps nothing at {where}")
     name = region_offsets(machine, task)(page)
     entry = task.mm.page_table.at(page)
     known = PageRow(name, page << PAGE_SHIFT, _entry_text(entry), policy_text(machine, task, vma))
@@ -92,12 +87,12 @@ def row(machine: Machine, task: Task, vma: Vma, page: int) -> PageRow:
     folio, frame = folio_of(machine, pfn), frame_of(machine, pfn)
     is_node = nid_of(pfn) < MAX_NUMNODES
     return known._replace(
-        pfn=pfn,
+        pfn=physical(machine, pfn) if is_node else pfn,
         node=nid_of(pfn) if is_node else -1,
         zone=ZONE_NAMES[machine.nodes[nid_of(pfn)].zone_of(pfn).name] if is_node else "Device",
         order=folio.order,
         offset=pfn - folio.pfn,
-        flags=_flags(machine, folio, pfn),
+        flags=PageFlags(machine).names(folio.frame, folio.pfn, pfn),
         mapping=_mapping(machine, vma, frame, page),
         lru=_lru(machine, folio),
         references=tuple(_references(machine, folio)),
@@ -168,22 +163,6 @@ def _entry_text(entry: PteRun | None) -> str:
 
 def _bits(entry: PteRun) -> tuple[str, ...]:
     return tuple(name for bit, name in _ENTRY.items() if entry.flags & bit)
-
-
-def _flags(machine: Machine, folio: Folio, pfn: int) -> tuple[str, ...]:
-    """PG_* and page types, the derived ones first."""
-    flags = folio.flags
-    found = ["uptodate"]
-    if folio.order:
-        found.append("head" if pfn == folio.pfn else "tail")
-    is_waiting = folio.pfn in in_batches(machine)
-    if is_on_lru(machine, folio.frame) and not is_waiting:
-        found.append("lru")
-    if flags & FrameFlag.MLOCKED and not is_waiting:
-        found.append("unevictable")
-    if machine.release.lru_gen and folio.pfn in waiting_pfns(machine):
-        found.append("active")
-    return tuple(found + [name for flag, name in _FLAGS.items() if flags & flag])
 
 
 def _mapping(machine: Machine, vma: Vma, frame: Frame, page: int) -> str:

@@ -8,7 +8,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import AccessCoordinate
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.syscalls import cpuset, sysctl
-from pymigrate.views.entries import read, walk
+from pymigrate.views.entries import Binary, read, walk
 from pymigrate.views.tree import tree
 from tests.conftest import new_task, nodes_with, touched
 
@@ -165,9 +165,12 @@ def test_what_can_only_be_written_cannot_be_read(machine: Machine, path: str) ->
 def test_a_process_has_its_files(machine: Machine) -> None:
     task = new_task(machine)
     listed = read(tree(machine), f"proc/{task.pid}").split()
-    files = "cgroup cmdline comm cpuset io limits maps mounts numa_maps sched smaps smaps_rollup"
+    files = "cgroup cmdline comm cpuset io limits maps mounts numa_maps pagemap sched"
+    files += " smaps smaps_rollup"
     assert listed == [*files.split(), "stat", "statm", "status", "task/"]
-    assert read(tree(machine), f"proc/{task.pid}/task/{task.pid}") == "comm\nsched\nstat\nstatus\n"
+    assert read(tree(machine), f"proc/{task.pid}/task/{task.pid}") == (
+        "comm\npagemap\nsched\nstat\nstatus\n"
+    )
     assert read(tree(machine), f"proc/{task.pid}/cmdline") == "a\0"
     assert read(tree(machine), f"proc/{task.pid}/comm") == "a\n"
 
@@ -233,7 +236,8 @@ def test_stat_has_a_line_for_each_cpu(machine: Machine) -> None:
 def test_every_file_ends_with_a_newline(machine: Machine) -> None:
     touched(machine, new_task(machine), "16KiB")
     root = tree(machine)
-    odd = [path for path, _ in walk(root) if not read(root, path).endswith("\n")]
+    texts = [path for path, entry in walk(root) if not isinstance(entry, Binary)]
+    odd = [path for path in texts if not read(root, path).endswith("\n")]
     # A command line ends with NUL, links lead to directories, and the shell has no memory.
     empty = [f"proc/self/{name}" for name in ("maps", "numa_maps", "smaps")]
     assert sorted(odd) == sorted(["proc/1000/cmdline", "proc/self/cmdline", *empty])

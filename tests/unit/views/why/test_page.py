@@ -18,9 +18,7 @@ from tests.conftest import PAGE, mapped, new_file, touched
 
 
 def row_at(machine: Machine, task: Task, addr: int) -> page.PageRow:
-    vma = task.mm.find_vma(addr >> PAGE_SHIFT)
-    assert vma is not None
-    return page.row(machine, task, vma, addr >> PAGE_SHIFT)
+    return page.row(machine, task, addr >> PAGE_SHIFT)
 
 
 def text_at(machine: Machine, task: Task, addr: int) -> dict[str, str]:
