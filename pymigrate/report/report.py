@@ -113,6 +113,9 @@ def headline(plan: Plan) -> str:
         return f"Refused: {plan.refused}: {plan.refused.why}."
     moves = f"{size(plan.nr)} move" if plan.nr else "Nothing moves"
     stays = sum(row.nr for row in plan.stays)
+    if plan.blocks:
+        nr = len(plan.blocks)
+        return f"{moves}, {counted(nr, 'memory block')} {'stays' if nr == 1 else 'stay'} online."
     if not stays:
         return f"{moves}, nothing stays that was to move."
     whys = "; ".join(REASONS[why].short for why, _ in text.reasons(plan))
@@ -161,9 +164,12 @@ def _cards(plan: Plan) -> list[Card]:
     ]
     moving = [mapping for _, mapping, _ in text.ways(plan)]
     whys = [REASONS[why].short for why, _ in text.reasons(plan)]
+    remains = Card("Stays", size(stays), _noted(stays, whys), "bad" if stays else "good")
+    if plan.blocks:
+        remains = Card("Stays online", counted(len(plan.blocks), "block"), plan.blocks[0], "bad")
     cards = [
         Card("Moves", size(plan.nr), _noted(plan.nr, moving)),
-        Card("Stays", size(stays), _noted(stays, whys), "bad" if stays else "good"),
+        remains,
         Card("Fits", "no" if full else "yes", ", ".join(rooms), "bad" if full else "good"),
     ]
     if plan.nr:

@@ -7,7 +7,7 @@ from pymigrate.compare.outcome import Outcome
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
-from pymigrate.plan.goal import to_nodes
+from pymigrate.plan.goal import to_nodes, without_node
 from pymigrate.plan.plan import Plan, make_plan
 from pymigrate.report.report import headline, render
 from pymigrate.views.pictures.heatmap import Heatmap, Moment
@@ -93,6 +93,24 @@ def test_a_refused_plan_says_so_first() -> None:
 
     assert headline(plan) == "Refused: Cannot allocate memory: node 1 is full."
     assert "Fits no" in text_of(render(machine, plan))
+
+
+def test_a_block_that_stays_online_is_said_first() -> None:
+    machine = two_nodes()
+    touched(machine, new_task(machine), "64KiB", node=1)
+    plan = make_plan(machine, without_node(machine, 0, 1))
+
+    assert headline(plan) == "Nothing moves, 1 memory block stays online."
+    assert "Stays online 1 block memory" in text_of(render(machine, plan))
+
+
+def test_where_nothing_moves_nothing_is_drawn() -> None:
+    machine = two_nodes()
+    text = text_of(render(machine, plan_of(machine, new_task(machine))))
+
+    assert "Nothing moves, nothing stays that was to move." in text
+    assert "From where to where" not in text
+    assert "Before and after" not in text
 
 
 def test_names_are_only_text() -> None:
