@@ -71,7 +71,7 @@ def play(section: str, folder: Path, page: str = "") -> list[str]:
     }
     shell = ["bash", "--noprofile", "--norc", "-c", script]
     done = subprocess.run(
-        shell, cwd=folder, env=env, stdout=subprocess.PIPE, text=True, check=False, timeout=60
+        shell, cwd=folder, env=env, stdout=subprocess.PIPE, text=True, check=False, timeout=300
     )
     outputs = done.stdout.split(f"{MARK}\n")[1:]
     assert len(outputs) == len(listed), done.stdout
