@@ -22,7 +22,7 @@ ALLOW, TRACE, REFUSE = 0x7FFF0000, 0x7FF00000, 0x00050000 | ERRNO["ENOSYS"]
 class Condition(NamedTuple):
     """A call is traced only if an argument has one of *bits*, or none of them if *is_none*.
 
-    With *equals* it must be that value.
+    With *equals* it must be that value, or must not if *is_none*.
     """
 
     argument: int
@@ -33,8 +33,12 @@ class Condition(NamedTuple):
 
 # What is traced only with certain arguments. Each condition must hold.
 CONDITIONS = {
-    # Where nothing is mapped yet, mappings are found when somebody looks.
-    "mmap": [Condition(3, abi.MAP_FIXED | abi.MAP_HUGETLB)],
+    # Where nothing is mapped yet, mappings are found when somebody looks. A loader puts a library's
+    # segments over its first mapping, which maps shows as another then.
+    "mmap": [
+        Condition(3, abi.MAP_FIXED | abi.MAP_HUGETLB),
+        Condition(3, equals=abi.MAP_SEGMENT, is_none=True),
+    ],
     # Who begins to read a file again sees it as it is now.
     "lseek": [Condition(1, equals=0), Condition(2, equals=0)],
     "pread64": [Condition(3, equals=0)],

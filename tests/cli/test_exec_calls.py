@@ -117,6 +117,18 @@ print(before - free() < 512)
     assert python(shell, program) == "True\nTrue\n"
 
 
+def test_library_that_is_loaded_later_has_its_segments(shell: Shell) -> None:
+    program = f"""{MEMORY}
+places(0, 1)
+lib = ctypes.CDLL("libresolv.so.2")
+def starts(path): return [line.split()[0] for line in open(path) if "libresolv" in line]
+maps = [span.split("-")[0] for span in starts("/proc/self/maps")]
+numa = starts("/proc/self/numa_maps")
+print(maps[:3] == numa[:3], maps[-1] == numa[-1], 3 < len(numa) <= len(maps))
+"""
+    assert python(shell, program) == "True True True\n"
+
+
 def test_memory_at_the_same_address_is_new(shell: Shell) -> None:
     program = f"""{MEMORY}
 libc.mmap.restype = ctypes.c_ulong

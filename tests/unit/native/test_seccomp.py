@@ -45,6 +45,8 @@ def test_call_that_is_none_of_ours_is_allowed(number: int) -> None:
         ("mmap", (0, 4096, 3, 0x22), ALLOW),
         ("mmap", (0, 4096, 3, 0x32), TRACE),
         ("mmap", (0, 4096, 3, 0x40022), TRACE),
+        ("mmap", (0, 4096, 3, 0x812), ALLOW),
+        ("mmap", (0, 4096, 3, 0x40812), TRACE),
         ("lseek", (3, 0, 0), TRACE),
         ("lseek", (3, 0, 2), ALLOW),
         ("lseek", (3, 8, 0), ALLOW),
