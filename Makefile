@@ -17,7 +17,7 @@ KERNEL := 6.12
 BENCHES := $(sort $(wildcard tests/bench/bench_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-newest test-oldest lint docs bench conformance cov mutants oracle record fuzz-kernel lock python311 clean
+.PHONY: help demo test test-long test-newest test-oldest lint docs bench bench-compare conformance cov mutants oracle record fuzz-kernel lock python311 clean
 
 help:
 	@echo 'make demo         move the pages of a simulated process, and look at them'
@@ -29,6 +29,7 @@ help:
 	@echo 'make docs         write what commands print into README and the docs'
 	@echo 'make conformance  the recorded cases, with the matches of each group'
 	@echo 'make bench        measurements'
+	@echo 'make bench-compare  large work here and at another revision, in turn (REV=HEAD~1)'
 	@echo 'make cov          branch coverage of mm/ and syscalls/'
 	@echo 'make mutants      how many random mutants of mm/ the unit tests kill (N=20 SEED=1 JOBS=2)'
 	@echo 'make oracle       kernels 6.1, 6.12 and 7.2 for QEMU, in a cache folder (see tests/oracle)'
@@ -117,6 +118,9 @@ conformance: $(VENV)/.stamp
 
 bench: $(VENV)/.stamp
 	@for bench in $(BENCHES); do echo "$$bench"; PYTHONPATH=. $(VENV)/bin/python "$$bench" || exit 1; done
+
+bench-compare: $(VENV)/.stamp
+	@PYTHONPATH=. $(RUN) tests.bench.compare $(or $(REV),HEAD~1)
 
 cov: $(VENV)/.stamp
 	$(RUN) coverage run -m pytest -q -m 'not slow' --ignore=tests/bench

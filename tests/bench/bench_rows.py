@@ -3,10 +3,12 @@ what is asked of them.
 """
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import NamedTuple
 
-from tests.bench.common import SCENARIOS, Cost, cost, loop, run, state_file
+from tests.bench.common import ROOT, SCENARIOS, Cost, cost, loop, run, state_file
 
 HOT = """
 machine:
@@ -18,6 +20,26 @@ tasks:
     memory: [{as: heap, size: 300GiB, policy: "interleave:0-1"}]
     access: [{region: heap, rate: 1000000, hot: 0.1, hot_rate: 0.9}]
 """
+RANDOM = """
+machine:
+  nodes:
+    0: {cpus: "0", memory: 20GiB}
+    1: {cpus: "1", memory: 20GiB}
+    2: {cpus: "2", memory: 20GiB}
+    3: {cpus: "3", memory: 20GiB}
+tasks:
+  a: {memory: [{as: heap, size: 16GiB, pages: {random: "0-3", seed: 7}}]}
+"""
+LARGE = """
+machine:
+  nodes:
+    0: {cpus: "0", memory: 80GiB}
+    1: {cpus: "1", memory: 80GiB}
+    2: {cpus: "2", memory: 80GiB}
+    3: {cpus: "3", memory: 80GiB}
+tasks:
+  a: {memory: [{as: heap, size: 64GiB, address: 0x200004000000}]}
+"""
 
 
 class Row(NamedTuple):
@@ -28,6 +50,7 @@ class Row(NamedTuple):
     command: str
     loops: float  # what it may take, in times of the loop
     ok: tuple[int, ...] = (0,)  # the exit codes that it may have
+    log: int = 0  # how many random pages LOG names
 
 
 ROWS = (
@@ -36,6 +59,11 @@ ROWS = (
     Row("plan --offline 0 of 1 TiB", "one-tib.yaml", "plan --offline 0", 1.8),
     Row("task pin of 400 GiB", "one-tib.yaml", "task pin store data", 0.6),
     Row("accesses --log --top of 300 GiB", HOT, "accesses a --log --top 1000", 0.6),
+    Row("boot of 4.2 million random pages", RANDOM, "boot", 1.8),
+    Row("migration of them", RANDOM, "migratepages a 0-1 2-3", 1.4),
+    Row("numa_maps of them", RANDOM, "numa_maps a", 1.2),
+    Row("a log of 100 000 pages", LARGE, "move_pages a --from-file LOG", 0.5, log=100_000),
+    Row("a log of 1 000 000 pages", LARGE, "move_pages a --from-file LOG", 4.1, log=1_000_000),
 )
 
 
@@ -43,20 +71,34 @@ def main() -> None:
     unit = loop()
     print(f"  the loop: {unit:.2f} s")
     for row in ROWS:
-        with tempfile.TemporaryDirectory() as folder, state_file() as state:
-            path = SCENARIOS / row.scenario
-            if "\n" in row.scenario:
-                path = Path(folder) / "scenario.yaml"
-                path.write_text(row.scenario)
-            run("boot", str(path), state=state)
-            print_row(row.name, cost(*row.command.split(), state=state, ok=row.ok), unit, row.loops)
+        found = measure(row)
+        ratio = found.seconds / unit
+        late = "  LATE" if ratio > row.loops else ""
+        took = f"{found.seconds:6.2f} s {found.mb:5.0f} MB {ratio:6.2f} of {row.loops}{late}"
+        print(f"  {row.name:36} {took}", flush=True)
 
 
-def print_row(name: str, found: Cost, unit: float, loops: float) -> None:
-    """One line: how long *name* took, also as a ratio to the loop, and the ratio that is asked."""
-    ratio = found.seconds / unit
-    late = "  LATE" if ratio > loops else ""
-    print(f"  {name:36} {found.seconds:6.2f} s {found.mb:5.0f} MB {ratio:6.2f} of {loops}{late}")
+def measure(row: Row, cwd: Path = ROOT) -> Cost:
+    """What the row's command costs, once the machine is booted; its scenario is read in *cwd*."""
+    with tempfile.TemporaryDirectory() as folder, state_file() as state:
+        path = SCENARIOS / row.scenario
+        if "\n" in row.scenario:
+            path = Path(folder) / "scenario.yaml"
+            path.write_text(row.scenario)
+        if row.command == "boot":
+            return cost("boot", str(path), state=state, cwd=cwd)
+        run("boot", str(path), state=state, cwd=cwd)
+        if row.log:
+            (Path(folder) / "log").write_text("".join(_log(row.log)))
+        args = [word.replace("LOG", str(Path(folder) / "log")) for word in row.command.split()]
+        return cost(*args, state=state, ok=row.ok, cwd=cwd)
+
+
+def _log(nr: int) -> Iterator[str]:
+    """*nr* random pages of the region of LARGE, each with a node."""
+    rnd = Random(1)
+    for page in rnd.sample(range(64 << 18), nr):
+        yield f"{0x200004000000 + (page << 12):x} {rnd.choice((1, 2, 3))}\n"
 
 
 if __name__ == "__main__":
