@@ -108,6 +108,15 @@ def _off_lru(machine: Machine, queue: Sequence[Slice]) -> RunMap[Extent]:
     return RunMap(coalesce([*others.runs, *small]))
 
 
+def _may_be_split(part: Slice) -> bool:
+    """Whether folios of *part* wait to be split for what they hold in vain.
+
+    What is isolated cannot be: it waits no more once room was looked for. So it is moved first.
+    """
+    waiting = FrameFlag.QUEUED | FrameFlag.PARTIALLY_MAPPED
+    return any(frame.flags & waiting for frame in part.states.distinct)
+
+
 class _Call:
     """One call of the engine."""
 
@@ -141,7 +150,8 @@ class _Call:
 
     def run(self, queue: Sequence[Slice]) -> int:
         """How many folios stayed, or that memory ran out."""
-        self._make_room(queue)
+        if not any(_may_be_split(part) for part in queue):
+            self._make_room(queue)
         if not self.is_watched and all(is_plain(self.machine, part) for part in queue):
             if self.bulk.has_room(queue):
                 self.bulk.move_all(queue)
