@@ -74,6 +74,8 @@ def _is_gone(kernel: Record, our: Record) -> bool:
         return False
     if our["op"] == "touch":
         return bool(kernel.get("signal") == "SIGKILL")
+    if our["op"] == "exec":  # a program of a user that has no task left: it finds no process
+        return "No such process" in kernel.get("stderr", "")
     pages = [run for run in kernel.get("nodes", ()) if run[1] >= 0]
     return our["op"] in ("placement", "numa_maps") and not pages and not kernel.get("lines")
 
