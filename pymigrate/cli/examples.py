@@ -83,7 +83,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "man": ("pymigrate man man1",),
     "mbind": ("pymigrate mbind db heap+1MiB 1MiB bind=static:1 --move",),
     "memhog": ("pymigrate memhog 32m interleave 0,1",),
-    "migrate_driver": ("pymigrate migrate_driver --help",),
+    "migrate_driver": (
+        "pymigrate --scenario drivers migrate_driver zs 1",
+        "pymigrate --scenario drivers migrate_driver busy 1 --mode async",
+    ),
     "migratepages": (
         "pymigrate migratepages db 0 1",
         "pymigrate migratepages db 1 0 --dry-run --show",
@@ -102,7 +105,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "pymigrate --scenario taking-memory-away offline 1",
         "pymigrate --scenario taking-memory-away online 1",
     ),
-    "page": ("pymigrate page db heap+4MiB",),
+    "page": ("pymigrate page db heap+4MiB", "pymigrate --scenario drivers page zs 3"),
     "pagetypeinfo": ("pymigrate pagetypeinfo --json",),
     "placement": ("pymigrate placement db heap+0:64KiB",),
     "plan": (
@@ -183,10 +186,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "pymigrate task unpin db heap+0:4KiB",
     ),
     "tiers": ("pymigrate tiers", "pymigrate --scenario cxl-tiers tiers --sysfs"),
+    "tour": ("pymigrate tour", "pymigrate tour 20", "pymigrate tour --list"),
     "trace": (
         "pymigrate trace --steps move_pages db heap+0:4KiB --to 1",
         "pymigrate trace --step 4,16 mbind db heap 8MiB bind:1 --move",
-        "pymigrate trace --stack migratepages db 0 1",
+        "pymigrate trace --stack migratepages -q backup 1 0 --as 26",
     ),
     "vmstat": (
         "pymigrate vmstat --migration",

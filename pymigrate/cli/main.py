@@ -66,12 +66,13 @@ MODULES = {
     "sysctl": "Print or change a setting of the kernel.",
     "task": "Let a task map, touch, lock, fork, exit, ...",
     "tiers": "List memory tiers, and where pages are demoted.",
+    "tour": "Walk through the kernel's migration document.",
     "trace": "Run a command, and print what happens in order.",
     "vmstat": "Print /proc/vmstat.",
 }
 # In which order --help lists the commands, by what they are for.
 GROUPS = {
-    "Start": "help scenarios init boot status run capture doctor",
+    "Start": "help tour scenarios init boot status run capture doctor",
     "Look": """
         show ps numa_maps vmstat placement page cat explain plan compare report accesses check trace
         tiers buddyinfo pagetypeinfo extfrag

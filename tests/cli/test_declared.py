@@ -98,3 +98,19 @@ def test_placement_is_told_run_by_run(shell: Shell) -> None:
     rows = [line.split()[1:] for line in shell.out("placement a heap").splitlines()]
     assert rows == [["2", "1"], ["254", "0"]]
     assert shell.json("placement a heap")["nodes"] == [[2, 1], [254, 0]]
+
+
+def test_a_drivers_page_is_told_by_its_number(shell: Shell) -> None:
+    assert shell.out("page zs 1").splitlines()[0] == "page            zs+1"
+    assert shell.json("page zs 1")["is_movable"] is True
+    assert "'3' is not the number of a page of zs, 0 to 2" in shell.err("page zs 3")
+    assert "'x' is not the number of a page of zs, 0 to 2" in shell.err("page zs x")
+
+
+def test_pages_that_another_cpu_has_isolated_are_skipped(shell: Shell) -> None:
+    assert shell.out("migrate_driver zs 1 --isolated 1") == (
+        "isolate_page 1 true; isolate_page 0 true; isolate_page 2 true; migrate_page 0 0;"
+        " migrate_page 2 0; putback_page 1\nnodes 1 1; 1 0; 1 1\n"
+    )
+    answer = shell("migrate_driver zs 1 --isolated 3")
+    assert (answer.exit, "zs has 3 pages" in answer.stderr) == (1, True)

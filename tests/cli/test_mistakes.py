@@ -34,7 +34,7 @@ KNOWN = (
         ("balance --seconds=nan", "Invalid value for --seconds: is nan, expected more than 0"),
         ("balance --seconds=86401", "Invalid value for --seconds: is 86401, expected more than 0"),
         ("balance --seconds=x", "Invalid value for '--seconds': 'x' is not a valid float."),
-        ("page a", "Missing argument 'ADDR|REGION[+OFFSET]'."),
+        ("page a", "Missing argument 'ADDR|REGION[+OFFSET]|NUMBER'."),
         ("page a nix", "neither an address nor a region of process"),
         ("cat", "Missing argument 'PATH...'"),
         ("compact 0 --order 11", "Invalid value for '--order': 11 is not in the range 1<=x<=10."),

@@ -210,7 +210,7 @@ class FolioMover:
         if work.entries:
             self.progress.remapped(work, folio_of(self.machine, work.pfn))
             mapped_again(self.machine, folio_of(self.machine, work.pfn))
-        self.progress.woken(work)
+        self.progress.backed_out(work)
         work.entries = []
         if work.is_hugetlb:
             give_back(self.machine, work.dst, work.is_temporary)

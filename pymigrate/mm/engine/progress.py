@@ -138,6 +138,13 @@ class Progress:
             self._step(work, "17", found, what=_WAKE)
             work.waiter = 0
 
+    def backed_out(self, work: Work) -> None:
+        """Its attempts are over for now; it stays, and who has waited for it goes on."""
+        if work.waiter:
+            work.attempt -= 1  # the one that was the last
+            self.woken(work)
+            work.attempt += 1
+
     def held(self, work: Work, folio: Folio) -> None:
         """It has more references than it should."""
         self._count_references(work, folio, "EAGAIN")

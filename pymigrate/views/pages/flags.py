@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from pymigrate.mm.base.memmap import Frame, FrameFlag, is_pooled
+from pymigrate.mm.base.memmap import Frame, FrameFlag, is_pooled, nid_of
 from pymigrate.mm.frames.lru_batches import mlocked_pfns, waiting_pfns
 from pymigrate.mm.reclaim.lru import is_on_lru
 from pymigrate.mm.state.machine import Machine
+from pymigrate.units import MAX_NUMNODES
 
 _FLAGS = {
     FrameFlag.LOCKED: "locked",
@@ -50,7 +51,8 @@ class PageFlags:
         if frame.order:
             found.append("head" if pfn == first else "tail")
         is_waiting = first in self.waiting
-        if not flags & _BARE and is_on_lru(self._machine, frame) and not is_waiting:
+        is_bare = flags & _BARE or nid_of(pfn) >= MAX_NUMNODES  # a device's is on no list
+        if not is_bare and is_on_lru(self._machine, frame) and not is_waiting:
             found.append("lru")
         if flags & FrameFlag.MLOCKED and not is_waiting:
             found.append("unevictable")

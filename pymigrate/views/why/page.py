@@ -105,7 +105,8 @@ def format_row(found: PageRow) -> str:
     """Text for people: a line for each of what is known."""
     table = [["page", f"{found.name}, {found.address:#x}"], ["entry", found.entry]]
     if found.pfn is not None:
-        where = f"{found.pfn:#x}: node {found.node}, zone {found.zone}, order {found.order}"
+        node = f"node {found.node}" if found.node >= 0 else "a device's memory"
+        where = f"{found.pfn:#x}: {node}, zone {found.zone}, order {found.order}"
         table.append(["pfn", where + (f", page {found.offset} of it" if found.offset else "")])
         table.append(["flags", " ".join(found.flags)])
         table.append(["mapping", found.mapping])
@@ -192,7 +193,7 @@ def _lru(machine: Machine, folio: Folio) -> str:
                 return f"waits on CPU {cpu} {what}"
     if folio.flags & FrameFlag.MLOCKED:
         return "unevictable list"
-    if not is_on_lru(machine, folio.frame):
+    if nid_of(folio.pfn) >= MAX_NUMNODES or not is_on_lru(machine, folio.frame):
         return "on no list"
     kind = "anon" if folio.flags & FrameFlag.SWAPBACKED else "file"
     return f"{kind} list of node {nid_of(folio.pfn)}"

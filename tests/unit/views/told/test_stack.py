@@ -42,7 +42,7 @@ def chains(machine: pymigrate.Machine, call: object) -> list[list[str]]:
     [
         pytest.param(
             "two-node",
-            lambda m: m.migrate_pages("db", 0, 1),
+            lambda m: m.migrate_pages("backup", 1, 0, uid=26),
             "migrate_to_node do_migrate_pages kernel_migrate_pages __x64_sys_migrate_pages".split()
             + SYSCALL,
             id="migrate_pages",
