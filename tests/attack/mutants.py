@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -181,7 +182,7 @@ def _place(data: Any, random: Random) -> tuple[Any, Any]:
 
 def _set(data: Any, random: Random) -> None:
     where, key = _place(data, random)
-    where[key] = random.choice(ODD)
+    where[key] = deepcopy(random.choice(ODD))
 
 
 def _scale(data: Any, random: Random) -> None:
@@ -222,9 +223,9 @@ def _rename(data: Any, random: Random) -> None:
 def _repeat(data: Any, random: Random) -> None:
     where, key = _place(data, random)
     if isinstance(where, list):
-        where.insert(random.randrange(len(where) + 1), where[key])
+        where.insert(random.randrange(len(where) + 1), deepcopy(where[key]))
     else:
-        where[f"{key}2"] = where[key]
+        where[f"{key}2"] = deepcopy(where[key])
 
 
 def _graft(data: Any, random: Random) -> None:
