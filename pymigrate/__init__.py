@@ -13,26 +13,66 @@ if TYPE_CHECKING:
     from pymigrate.api.boot import boot as boot
     from pymigrate.api.boot import load as load
     from pymigrate.api.machine import Machine as Machine
+    from pymigrate.api.movers import Block as Block
+    from pymigrate.api.movers import Compacted as Compacted
+    from pymigrate.api.movers import DriverMoved as DriverMoved
+    from pymigrate.api.movers import Meanwhile as Meanwhile
+    from pymigrate.api.movers import Timed as Timed
+    from pymigrate.api.programs import Called as Called
+    from pymigrate.api.programs import Finished as Finished
+    from pymigrate.api.results import Explanation as Explanation
+    from pymigrate.api.results import Group as Group
+    from pymigrate.api.results import Mapping as Mapping
+    from pymigrate.api.results import Migrated as Migrated
+    from pymigrate.api.results import MovedPages as MovedPages
     from pymigrate.api.results import MovePagesError as MovePagesError
+    from pymigrate.api.results import NodeInfo as NodeInfo
+    from pymigrate.api.results import Outlook as Outlook
+    from pymigrate.api.results import PageStatus as PageStatus
+    from pymigrate.api.results import Placed as Placed
+    from pymigrate.api.results import Policy as Policy
+    from pymigrate.api.results import Process as Process
+    from pymigrate.api.results import Refusal as Refusal
     from pymigrate.api.results import Region as Region
+    from pymigrate.api.results import Stayed as Stayed
+    from pymigrate.api.results import Trace as Trace
+    from pymigrate.claims.judge import Verdict as Verdict
     from pymigrate.errors import KernelError as KernelError
     from pymigrate.errors import PymigrateError as PymigrateError
     from pymigrate.errors import ScenarioError as ScenarioError
+    from pymigrate.errors import ScenarioErrors as ScenarioErrors
     from pymigrate.errors import StoreError as StoreError
+    from pymigrate.errors import UnmetError as UnmetError
     from pymigrate.errors import UnsupportedError as UnsupportedError
+    from pymigrate.mm.calls.ksm import KsmState as KsmState
+    from pymigrate.plan.plan import Plan as Plan
+    from pymigrate.views.proc.buddyinfo import BuddyRow as BuddyRow
+    from pymigrate.views.told.accesses import AccessRow as AccessRow
+    from pymigrate.views.told.balance import BalanceRow as BalanceRow
+    from pymigrate.views.told.memory_tiering import TierRow as TierRow
 
-_PUBLIC = {
-    "boot": "api.boot",
-    "load": "api.boot",
-    "Machine": "api.machine",
-    "MovePagesError": "api.results",
-    "Region": "api.results",
-    "KernelError": "errors",
-    "PymigrateError": "errors",
-    "ScenarioError": "errors",
-    "StoreError": "errors",
-    "UnsupportedError": "errors",
+_MODULES = {  # and what of them is public
+    "api.boot": "boot load",
+    "api.machine": "Machine",
+    "api.movers": "Block Compacted DriverMoved Meanwhile Timed",
+    "api.results": """
+        Explanation Group Mapping Migrated MovePagesError MovedPages NodeInfo Outlook PageStatus
+        Placed Policy Process Refusal Region Stayed Trace
+    """,
+    "api.programs": "Called Finished",
+    "claims.judge": "Verdict",
+    "mm.calls.ksm": "KsmState",
+    "plan.plan": "Plan",
+    "views.proc.buddyinfo": "BuddyRow",
+    "views.told.accesses": "AccessRow",
+    "views.told.balance": "BalanceRow",
+    "views.told.memory_tiering": "TierRow",
+    "errors": """
+        KernelError PymigrateError ScenarioError ScenarioErrors StoreError UnmetError
+        UnsupportedError
+    """,
 }
+_PUBLIC = {name: module for module, names in _MODULES.items() for name in names.split()}
 __all__ = ["__version__", *_PUBLIC]
 
 
@@ -46,4 +86,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_PUBLIC})
+    return sorted(__all__)

@@ -89,25 +89,24 @@ class UnsupportedError(PymigrateError):
     exit_code = 2
 
 
-class KernelError(PymigrateError):
-    """What a failing system call answers: *errno* is the name, *why* the rule that refused.
+class KernelError(PymigrateError, OSError):
+    """What a failing system call answers: an OSError as of a real one, and *why* a rule refused.
 
-    It is to a simulated call what OSError is to a real one; a traceback shows *why* as a note.
+    `errno` is Linux's number and `name` its name, such as 1 and "EPERM"; `strerror` is the C
+    library's text of it. A traceback shows *why* as a note.
     """
 
     exit_code = 1
+    errno: int
+    strerror: str
 
-    def __init__(self, errno: str, why: str = "") -> None:
-        super().__init__(STRERROR[errno])
-        self.errno, self.why = errno, why
-        self.add_note(f"{errno}: {why}" if why else errno)
+    def __init__(self, name: str, why: str = "") -> None:
+        super().__init__(ERRNO[name], STRERROR[name])
+        self.name, self.why = name, why
+        self.add_note(f"{name}: {why}" if why else name)
 
-    @property
-    def number(self) -> int:
-        """Linux's number of the error."""
-        return ERRNO[self.errno]
+    def __str__(self) -> str:
+        return STRERROR[self.name]
 
-    @property
-    def strerror(self) -> str:
-        """The C library's text of the error."""
-        return STRERROR[self.errno]
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.name, self.why)

@@ -11,25 +11,25 @@ MAX_NUMNODES = 1024
 END_OF_MEMORY = 1 << 52  # a page number above those of all addresses
 
 _FACTORS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-_SIZE = r"(\d+)\s*([KMGT]iB|B)?"
+_SIZE = r"([0-9]+)\s*(?:([KMGT])(?:iB)?|B)?"
 
 
 def parse_size(text: str | int) -> int:
-    """Bytes of ``"4MiB"``, ``"4096"`` or 4096.
+    """Bytes of ``"4MiB"``, ``"4m"``, ``"4096"`` or 4096.
 
-    Raises ValueError.
+    Raises ValueError, also for MB, which some take for a million bytes.
 
-    >>> parse_size("64KiB"), parse_size(12)
-    (65536, 12)
+    >>> parse_size("64KiB"), parse_size("64k"), parse_size(12)
+    (65536, 65536, 12)
     """
     if isinstance(text, int):
         if text < 0:
             raise ValueError(f"{text} is negative; expected a size such as 4096 or 64MiB")
         return text
-    match = re.fullmatch(_SIZE, text.strip())
+    match = re.fullmatch(_SIZE, text.strip(), re.IGNORECASE)
     if match is None:
         raise ValueError(f"{text!r} is not a size; expected one such as 4096, 4KiB, 64MiB, 1GiB")
-    return int(match[1]) * _FACTORS[match[2] or ""]
+    return int(match[1]) * _FACTORS[f"{match[2].upper()}iB" if match[2] else ""]
 
 
 def format_size(size: int) -> str:

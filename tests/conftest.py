@@ -171,7 +171,7 @@ def errno_of(call: Callable[..., object], *args: Any, **kwargs: Any) -> str:
     """The error that *call* fails with."""
     with pytest.raises(KernelError) as failure:
         call(*args, **kwargs)
-    return failure.value.errno
+    return failure.value.name
 
 
 def check(machine: Machine) -> None:

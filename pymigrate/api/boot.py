@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from pymigrate.api.checked import checking
 from pymigrate.api.machine import Machine
 from pymigrate.mm.base.release import RELEASES
 from pymigrate.session import boot_scenario, boot_text, load_state, scenario_path
@@ -12,6 +13,7 @@ from pymigrate.session import boot_scenario, boot_text, load_state, scenario_pat
 AnyPath = str | os.PathLike[str]
 
 
+@checking
 def boot(
     scenario: AnyPath | Mapping[str, object] | None = None,
     *,
@@ -39,6 +41,7 @@ def boot(
     return Machine(*boot_scenario(path, run, kernel))
 
 
+@checking
 def load(path: AnyPath) -> Machine:
     """The machine of a state file, as `Machine.save()` and the commands' `--state` write it.
 

@@ -6,9 +6,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as AnyMapping
 from contextlib import contextmanager
+from html import escape
 from typing import TypeVar
 
 from pymigrate.api.arguments import Place, Set, Size, Who, place_of, range_of, set_of
+from pymigrate.api.checked import checked
 from pymigrate.api.movers import Movers
 from pymigrate.api.results import (
     Explanation,
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@checked
 class Machine(Movers):
     """A simulated machine; `pymigrate.boot()` and `pymigrate.load()` make one.
 
@@ -542,6 +545,16 @@ class Machine(Movers):
         from pymigrate.api import programs  # which needs what nothing else here does
 
         return programs.run(self._core, args, programs.How(env, cwd, input, timeout))
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing has to be closed; the name of a `with` block says how far a machine is used."""
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the drawing of show()."""
+        return f"<pre>{escape(repr(self))}\n\n{escape(self.show(width=100))}</pre>"
 
     def __repr__(self) -> str:
         nodes, tasks = len(self._core.nodes), len(self._core.tasks)

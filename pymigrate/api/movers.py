@@ -9,6 +9,7 @@ from math import ceil
 from typing import Any, NamedTuple
 
 from pymigrate.api.arguments import Place, Set, Size, Who, place_of, range_of, set_of
+from pymigrate.api.checked import checked
 from pymigrate.api.results import Placed, Region
 from pymigrate.arguments import find_task
 from pymigrate.interface import memory, system
@@ -115,6 +116,7 @@ class Timed:
         return self.time.total
 
 
+@checked
 class Movers:
     """The part of Machine that others than system calls are asked by."""
 
@@ -233,7 +235,7 @@ class Movers:
         A row for each task that ran.
         """
         if not seconds >= 0:
-            raise ValueError(f"{seconds} seconds; expected some")
+            raise ValueError(f"balance(): seconds is {seconds}; expected 0 or more")
         done = simulated_time.balance(self._core, ceil(seconds * 1000))
         return balance.rows(self._core, done)
 
@@ -539,6 +541,6 @@ def _rows(value: object) -> list[list[Any]]:  # of an answer, as JSON has it
 
 def _blocks(outcomes: list[memory_blocks.Outcome]) -> list[Block]:
     return [
-        Block(number, error.errno if error else None, error.why if error else "")
+        Block(number, error.name if error else None, error.why if error else "")
         for number, error in outcomes
     ]

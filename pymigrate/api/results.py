@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import NamedTuple
 
 from pymigrate.errors import ERRNO, KernelError
@@ -21,6 +22,7 @@ from pymigrate.views.why.reasons import REASONS
 
 __all__ = ["Process", "Refusal"]
 
+_FEW, _SHOWN = 4, 20  # pages in a repr; lines in a notebook
 ERRNO_NAMES = {number: name for name, number in ERRNO.items()}
 
 
@@ -68,13 +70,24 @@ class MovedPages(NamedTuple):
     moved: int
     stayed: tuple[Stayed, ...]
 
+    def __repr__(self) -> str:
+        """Short, for there may be many pages."""
+        nr = len(self.pages)
+        pages = repr(self.pages) if nr <= _FEW else f"<{nr} pages>"
+        return (
+            f"MovedPages(ret={self.ret}, pages={pages}, moved={self.moved}, stayed={self.stayed})"
+        )
+
 
 class MovePagesError(KernelError):
     """move_pages() failed; `pages` is what it had written until then."""
 
-    def __init__(self, errno: str, why: str, pages: tuple[PageStatus, ...]) -> None:
-        super().__init__(errno, why)
+    def __init__(self, name: str, why: str, pages: tuple[PageStatus, ...]) -> None:
+        super().__init__(name, why)
         self.pages = pages
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.name, self.why, self.pages)
 
 
 class Policy(NamedTuple):
@@ -159,6 +172,18 @@ class Trace:
 
     lines: list[str] = field(default_factory=list)  # as `run --trace` has them
     events: list[dict[str, object]] = field(default_factory=list)  # the same as facts
+
+    def __repr__(self) -> str:
+        return f"<Trace: {len(self.lines)} lines>"
+
+    def __str__(self) -> str:
+        return "".join(f"{line}\n" for line in self.lines)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the first lines."""
+        more = len(self.lines) - _SHOWN
+        text = "\n".join(self.lines[:_SHOWN]) + (f"\n... and {more} more" if more > 0 else "")
+        return f"<pre>{escape(repr(self))}\n{escape(text)}</pre>"
 
 
 def stayed_of(left: Iterable[Left]) -> tuple[Stayed, ...]:

@@ -274,7 +274,7 @@ def say(text: str) -> None:
 def failure(error: PymigrateError | click.ClickException) -> dict[str, object]:
     """What --json prints of a call that was refused, or of a command that could not make one."""
     if isinstance(error, KernelError):
-        return {"ret": -1, "errno": error.errno, "why": error.why or None}
+        return {"ret": -1, "errno": error.name, "why": error.why or None}
     text = str(error) if isinstance(error, PymigrateError) else error.format_message()
     return {"ret": -1, "errno": None, "why": text}
 

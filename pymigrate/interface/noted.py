@@ -77,7 +77,7 @@ class Noted:
                 yield
             is_begun = True
         except KernelError as error:
-            is_begun = error.errno in _HALFWAY
+            is_begun = error.name in _HALFWAY
             raise
         finally:
             self.moved = self.machine.counters["pgmigrate_success"] - before

@@ -165,7 +165,7 @@ def migrate_driver(
         with watching(machine, machine.watch._replace(driver_calls=calls)):
             answer["ret"] = drivers.migrate_driver(machine, found, numbers, to, mode_, others)
     except KernelError as error:
-        answer = {"ret": -1, "errno": error.errno, "why": error.why}
+        answer = {"ret": -1, "errno": error.name, "why": error.why}
     answer["calls"] = [list(call) for call in calls]
     answer["nodes"] = runs([-1 if pfn < 0 else nid_of(pfn) for pfn in found.pages])
     return answer
@@ -218,9 +218,9 @@ def memory_online(
 
 def _blocks(outcomes: list[memory_blocks.Outcome]) -> Answer:
     """The answer of the first block that failed; which were done, and why others were not."""
-    failed = {str(number): error.errno for number, error in outcomes if error}
+    failed = {str(number): error.name for number, error in outcomes if error}
     first = next((error for _, error in outcomes if error), None)
-    answer: Answer = {"ret": -1, "errno": first.errno, "why": first.why} if first else {}
+    answer: Answer = {"ret": -1, "errno": first.name, "why": first.why} if first else {}
     answer["blocks"] = str(Bitmap.collect(n for n, error in outcomes if not error))
     return answer | ({"left": failed} if failed else {})
 

@@ -6,8 +6,12 @@ import fcntl
 import os
 import struct
 from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import groupby
 from typing import NamedTuple
+
+from pymigrate.errors import KernelError
 
 PAGE_SHIFT = 12
 TOP = 1 << 47 - PAGE_SHIFT  # pages of user space
@@ -96,6 +100,17 @@ def mapping_of(line: str) -> Mapping | None:
         path,
         int(offset, 16),
     )
+
+
+@contextmanager
+def unless_gone() -> Iterator[None]:
+    """Let what the host refuses pass, as of a process that has ended; not what we refuse."""
+    try:
+        yield
+    except KernelError:
+        raise
+    except OSError:
+        return
 
 
 def mappings_between(pid: int, a: int, b: int, most: int) -> list[Mapping] | None:

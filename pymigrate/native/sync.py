@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
-from contextlib import suppress
 from itertools import groupby
 
 from pymigrate.errors import KernelError
@@ -90,7 +89,7 @@ class Memory:
         to have a copy of *copied*, what it has touched since is its own. False if it must have
         that copy, for the places of its pages depend on where they lie.
         """
-        with suppress(OSError):
+        with hostmem.unless_gone():
             text = hostmem.maps_text(task.pid)
             found = hostmem.mappings(text, with_files=copied is not None)
             self._mappings = [m for m in found if _is_own(m, copied)]
@@ -221,7 +220,7 @@ class Memory:
         _unmap_gap(machine, task, at, b)
         for mapping in found:
             low, high = max(mapping.start, a), min(mapping.end, b)
-            with suppress(OSError):
+            with hostmem.unless_gone():
                 for region in self._pagemap.regions([(low, high)]):
                     self._touch_region(machine, task, region, self._pagemap)
         if self.is_forked and _has_family(machine, task.mm):

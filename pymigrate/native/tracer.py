@@ -229,7 +229,7 @@ class Tracer:
         try:
             return handler(self.world, thread, args)
         except KernelError as error:
-            return -error.number
+            return -error.errno
         except UnsupportedError as error:
             self.world.say(str(error))
             return -ERRNO["ENOSYS"]

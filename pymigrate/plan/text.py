@@ -81,7 +81,7 @@ def as_json(plan: Plan) -> dict[str, object]:
     pause = plan.pause
     return {
         "plan": plan.goal.title,
-        "refused": plan.refused and {"errno": plan.refused.errno, "why": plan.refused.why},
+        "refused": plan.refused and {"errno": plan.refused.name, "why": plan.refused.why},
         "moved": plan.nr,
         "moves": [
             {

@@ -143,7 +143,7 @@ class SharedMemory:
         try:
             return files.shmget(self.system.machine, path, self.number, self.is_huge, size)
         except KernelError as error:
-            if error.errno != "ENOENT":
+            if error.name != "ENOENT":
                 self._complain("shmat: Invalid argument")  # of a segment that it has not got
         if not self.length:
             self._complain("need a --length to create a sysv shared memory segment")

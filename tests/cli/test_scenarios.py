@@ -155,7 +155,7 @@ def test_full_target_fails_half_way() -> None:
     machine = booted("full-target")
     with pytest.raises(KernelError) as failure:
         migrate(machine, "job", "0", "1")
-    assert failure.value.errno == "ENOMEM"
+    assert failure.value.name == "ENOMEM"
     left, moved = pages(machine)["job"].values()
     assert left + moved == 51200
     assert moved > 30720  # all of input, and a part of output

@@ -104,8 +104,8 @@ def comes_true(text: str, number: int, limits: Limits, uid: int) -> Plan | None:
         for call in plan.calls:
             execute(machine, uid, call)
     except KernelError as error:
-        refused = error.errno
-    assert refused == (plan.refused and plan.refused.errno), where
+        refused = error.name
+    assert refused == (plan.refused and plan.refused.name), where
     counted = machine.counters.delta(before, EVENTS)
     assert counted == {k: nr for k, nr in plan.counters.items() if k in EVENTS}, where
     for row in plan.nodes:

@@ -1,5 +1,8 @@
 """What errors say, and the exit codes that they stand for."""
 
+import errno
+import pickle
+
 import pytest
 
 from pymigrate.errors import (
@@ -16,7 +19,21 @@ from pymigrate.errors import (
 def test_kernel_error_says_what_strerror_says_and_keeps_the_reason() -> None:
     error = KernelError("ENOMEM", "node 1 is full")
     assert str(error) == "Cannot allocate memory"
-    assert (error.errno, error.why, error.number) == ("ENOMEM", "node 1 is full", 12)
+    assert (error.name, error.why, error.errno) == ("ENOMEM", "node 1 is full", 12)
+    assert error.strerror == "Cannot allocate memory"
+
+
+def test_kernel_error_is_caught_as_the_error_of_a_real_call() -> None:
+    with pytest.raises(OSError, match="Operation not permitted") as caught:
+        raise KernelError("EPERM", "not the owner")
+    assert caught.value.errno == errno.EPERM
+    assert isinstance(caught.value, PymigrateError)
+
+
+def test_kernel_error_goes_to_other_processes() -> None:
+    error = pickle.loads(pickle.dumps(KernelError("EBUSY", "it is pinned")))
+    assert (type(error), error.name, error.why) == (KernelError, "EBUSY", "it is pinned")
+    assert error.__notes__ == ["EBUSY: it is pinned"]
 
 
 def test_each_errno_has_a_number_and_a_text() -> None:

@@ -14,6 +14,9 @@ from pymigrate.units import format_size, page_range, pages_of, parse_size
         pytest.param(" 2 MiB ", 2097152, id="blanks"),
         pytest.param("1GiB", 1073741824, id="GiB"),
         pytest.param("1TiB", 1099511627776, id="TiB"),
+        pytest.param("8K", 8192, id="a letter"),
+        pytest.param("64m", 67108864, id="a small letter"),
+        pytest.param("4kib", 4096, id="small letters"),
         pytest.param("0", 0, id="nothing"),
         pytest.param(12, 12, id="a number"),
     ],
@@ -22,7 +25,7 @@ def test_size_is_a_number_with_a_binary_unit(text: str | int, size: int) -> None
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "KiB", "4KB", "4kib", "1.5MiB", "-1", "4 096", -1])
+@pytest.mark.parametrize("text", ["", "KiB", "4KB", "1MB", "\uff14KiB", "1.5MiB", "-1", "4 096", -1])
 def test_anything_else_is_no_size(text: str | int) -> None:
     with pytest.raises(ValueError, match="expected"):
         parse_size(text)

@@ -46,7 +46,7 @@ def blocks_command(name: str, change: Change, text: str) -> click.Command:
 def _tell(call: Call, outcomes: list[Outcome], done: str) -> None:
     """Print what became of each block. Raises the first KernelError."""
     call.answer["blocks"] = [
-        {"block": number, "errno": error.errno if error else None} for number, error in outcomes
+        {"block": number, "errno": error.name if error else None} for number, error in outcomes
     ]
     told = [(number, f"{error}: {error.why}" if error else done) for number, error in outcomes]
     for text, group in groupby(told, key=lambda pair: pair[1]):

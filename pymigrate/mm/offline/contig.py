@@ -74,7 +74,7 @@ def cma_alloc(machine: Machine, nid: int, name: str, nr: int) -> Extent:
                 alloc_contig_range(machine, at, at + nr)
             except KernelError as error:
                 why = error.why
-                if error.errno != "EBUSY":
+                if error.name != "EBUSY":
                     break
                 at += step
                 continue

@@ -16,6 +16,7 @@ from pymigrate.errors import KernelError, UnsupportedError
 from pymigrate.native import abi
 from pymigrate.native.calls.paths import resolve
 from pymigrate.native.calls.private import LISTING, answered_path, inside_of
+from pymigrate.native.hostmem import unless_gone
 from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
 from pymigrate.views.entries import Binary, Dir, Entry, File, Link
@@ -245,7 +246,7 @@ def _readlink(world: World, thread: Thread, dirfd: int, number: int, args: Args)
     if place is None:
         return None
     if place.entry is None and place.path.startswith("/proc/"):
-        with suppress(OSError):
+        with unless_gone():
             inside = inside_of(world, os.readlink(place.path))
             if inside is not None:
                 data = inside.encode("utf-8", "surrogateescape")[: args[number + 2]]

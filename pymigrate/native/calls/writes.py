@@ -189,7 +189,7 @@ def _memory_block(write: Write) -> None:
         try:
             outcomes = change(write.machine, write.caller, nid, [number])
         except KernelError as error:
-            if error.errno != "ENOENT":
+            if error.name != "ENOENT":
                 raise
             continue
         for outcome in outcomes:

@@ -27,7 +27,7 @@ class Step(Model):
 
     def refused(self, error: KernelError) -> Record:
         """The record where it was refused, but for why."""
-        return {"ret": -1, "errno": error.errno}
+        return {"ret": -1, "errno": error.name}
 
     def failed(self, error: KernelError) -> Record:
         """The same, with the rule that refused it."""

@@ -130,7 +130,7 @@ class CallStep(Step):
 
     def refused(self, error: KernelError) -> Record:
         """The record where it was refused, but for why."""
-        return {"ret": -1, "errno": error.errno, **{key: [] for key in self.call.lists}}
+        return {"ret": -1, "errno": error.name, **{key: [] for key in self.call.lists}}
 
     def given(self, key: str) -> Any:  # what pydantic made of it
         """The value of a key."""

@@ -223,7 +223,7 @@ def flag_of(numbers: Mapping[str, int]) -> Any:
 _SIZE_SCHEMA = {
     "anyOf": [
         {"type": "integer", "minimum": 0},
-        {"type": "string", "pattern": r"^\s*\d+\s*([KMGT]iB|B)?\s*$"},
+        {"type": "string", "pattern": r"^\s*[0-9]+\s*([KMGTkmgt]([iI][bB])?|[bB])?\s*$"},
     ]
 }
 _MASK_SCHEMA = {
@@ -277,7 +277,11 @@ CpusetName = Annotated[
     str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*(/[A-Za-z_][A-Za-z0-9_-]*)*$", max_length=255)
 ]
 Target = Annotated[
-    str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*(\+[0-9]{1,15}([KMGT]iB)?)?$", max_length=160)
+    str,
+    Field(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*(\+[0-9]{1,15}([KMGTkmgt]([iI][bB])?)?)?$",
+        max_length=160,
+    ),
 ]
 FileName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=255)]
 PageNodes = Annotated[

@@ -34,7 +34,7 @@ def test_balance_brings_pages_to_their_user(m: Machine) -> None:
 
 
 def test_time_does_not_run_backwards(m: Machine) -> None:
-    with pytest.raises(ValueError, match="-1 seconds"):
+    with pytest.raises(ValueError, match="seconds is -1"):
         m.balance(-1)
 
 
@@ -44,7 +44,7 @@ def test_reclaim_demotes(m: Machine) -> None:
     assert sum(run.pages for run in m.placement("a", "heap") if run.node == 2) == 1024
     with pytest.raises(pymigrate.KernelError) as failure:
         m.reclaim("1GiB", target="a")
-    assert failure.value.errno == "EAGAIN"
+    assert failure.value.name == "EAGAIN"
 
 
 def test_compact_says_how_each_zone_ended(m: Machine) -> None:

@@ -35,7 +35,7 @@ def test_damon_moves_a_task_a_place_or_a_node(machine: Machine) -> None:
         machine.damon("migrate_cold", 1)
     with pytest.raises(KernelError) as refused:
         machine.damon("migrate_cold", 7, node=0)
-    assert refused.value.errno == "EINVAL"
+    assert refused.value.name == "EINVAL"
 
 
 def test_cma_gives_a_physical_address_and_takes_it_back(machine: Machine) -> None:

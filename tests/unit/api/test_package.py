@@ -19,7 +19,7 @@ def moved(machine: Machine) -> int:
     try:
         answer = machine.migrate_pages("db", "0", [1])
     except KernelError as error:
-        return error.number
+        return error.errno
     reveal_type(answer.stayed[0].why)
     return answer.moved
 
@@ -40,7 +40,7 @@ def test_the_import_is_lean() -> None:
 
 
 def test_every_public_name_is_there() -> None:
-    assert set(pymigrate.__all__) <= set(dir(pymigrate))
+    assert dir(pymigrate) == sorted(pymigrate.__all__)
     for name in pymigrate.__all__:
         assert getattr(pymigrate, name)
     with pytest.raises(AttributeError, match="has no attribute 'bot'"):

@@ -50,7 +50,7 @@ def test_node_that_is_too_small_is_told_by_how_much() -> None:
     touched(machine, new_task(machine), "8MiB")
     plan = make_plan(machine, to_one(machine))
     assert plan.refused is not None
-    assert plan.refused.errno == "ENOMEM"
+    assert plan.refused.name == "ENOMEM"
     left, target = plan.nodes
     assert (left.verdict, target.verdict) == ("nothing arrives", "full")
     assert target.full + plan.nr == 2048

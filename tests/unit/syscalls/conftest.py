@@ -20,4 +20,4 @@ def outcome(call: Callable[..., object], *args: Any) -> object:
     try:
         return call(*args)
     except KernelError as error:
-        return error.errno
+        return error.name

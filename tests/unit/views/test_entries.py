@@ -38,7 +38,7 @@ def test_what_a_path_reads(root: Dir, path: str, text: str) -> None:
 def test_what_a_path_is_refused_for(root: Dir, path: str, errno: str) -> None:
     with pytest.raises(KernelError) as refused:
         read(root, path)
-    assert refused.value.errno == errno
+    assert refused.value.name == errno
 
 
 def test_a_directory_reads_as_its_entries_in_the_order_of_numbers(root: Dir) -> None:

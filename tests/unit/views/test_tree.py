@@ -159,7 +159,7 @@ def test_settings(machine: Machine, path: str, text: str) -> None:
 def test_what_can_only_be_written_cannot_be_read(machine: Machine, path: str) -> None:
     with pytest.raises(KernelError) as refused:
         read(tree(machine), path)
-    assert refused.value.errno == "EACCES"
+    assert refused.value.name == "EACCES"
 
 
 def test_a_process_has_its_files(machine: Machine) -> None:

@@ -49,7 +49,7 @@ def outcome(*call: Any) -> str | None:
     try:
         return mbind(*call)
     except KernelError as error:
-        return error.errno
+        return error.name
 
 
 def test_a_hole_is_efault_and_no_policy_is_set(machine: Machine, task: Task) -> None:

@@ -54,7 +54,7 @@ class Program:
         try:
             return call(*args)
         except KernelError as error:
-            return error.errno
+            return error.name
 
     def map(self) -> None:
         nr = self.rng.choice([3, 40, 513, 1024, 1300])

@@ -128,7 +128,7 @@ def test_what_keeps_the_page_is_told(
         hold(machine, task, addr, pins=pins)
     with pytest.raises(KernelError) as failure:
         soft_offline_page(machine, pfn_at(task, addr))
-    assert failure.value.errno == "EBUSY"
+    assert failure.value.name == "EBUSY"
     assert failure.value.why == f"what it holds did not move: {why}"
 
 

@@ -66,7 +66,7 @@ def test_own_directory(world: World, thread: Thread) -> None:
 def test_what_is_not_there(world: World, thread: Thread, path: str, errno: str) -> None:
     with pytest.raises(KernelError) as refused:
         resolve(world, thread, AT_FDCWD, path)
-    assert refused.value.errno == errno
+    assert refused.value.name == errno
 
 
 def test_task_of_the_scenario(world: World, thread: Thread) -> None:

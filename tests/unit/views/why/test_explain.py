@@ -139,7 +139,7 @@ def test_node_without_memory() -> None:
     for to, why in ((1, "node 1 has no memory"), (2, "node 2 does not exist")):
         with pytest.raises(KernelError, match="No such device") as refused:
             refusals(machine, task, Question(machine.shell_of(0), to))
-        assert (refused.value.errno, refused.value.why) == ("ENODEV", why)
+        assert (refused.value.name, refused.value.why) == ("ENODEV", why)
 
 
 def test_what_permission_keeps_would_move_otherwise(machine: Machine, task: Task) -> None:
