@@ -14,10 +14,12 @@ PIP = $(RUN) pip --quiet --disable-pip-version-check
 INSTALL = $(PIP) install --constraint $(VENV)/constraints.txt
 PYTEST = $(RUN) pytest --ignore=tests/bench
 KERNEL := 6.12
+# Those on which `make dist` tries what it has built: of these the ones that are there.
+PYTHONS = $(or $(shell for minor in 11 12 13 14; do command -v python3.$$minor; done),$(PYTHON))
 BENCHES := $(sort $(wildcard tests/bench/bench_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-newest test-oldest lint docs bench bench-compare conformance cov mutants oracle record fuzz-kernel lock python311 clean
+.PHONY: help demo test test-long test-newest test-oldest lint docs bench bench-compare conformance cov mutants oracle record fuzz-kernel lock dist python311 clean
 
 help:
 	@echo 'make demo         move the pages of a simulated process, and look at them'
@@ -36,6 +38,7 @@ help:
 	@echo 'make record       what a kernel answers to a case (CASE=path.yaml KERNEL=6.12)'
 	@echo 'make fuzz-kernel  random programs, on a kernel and here (N=500 SEED=1 KIND=any FOUND=folder)'
 	@echo 'make lock         renew $(LOCK), the versions that are installed'
+	@echo 'make dist         wheel, sdist and zipapp in dist/, each tried in clean environments (PYTHONS=...)'
 	@echo 'make clean        remove .venv and all that is made'
 
 define OLD_PYTHON
@@ -144,6 +147,9 @@ lock: python311
 	{ echo "$$LOCK_HEADER" && .venv-lock/bin/python -m pip freeze --exclude-editable; } > $(LOCK).new
 	mv $(LOCK).new $(LOCK)
 	rm -rf .venv-lock
+
+dist:
+	.ci/dist $(PYTHONS)
 
 python311:
 	@$(PYTHON311) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { echo "$$NO_PYTHON311" >&2; exit 1; }

@@ -36,7 +36,13 @@ if TYPE_CHECKING:
     from pymigrate.api.results import Region as Region
     from pymigrate.api.results import Stayed as Stayed
     from pymigrate.api.results import Trace as Trace
-    from pymigrate.claims.judge import Verdict as Verdict
+    from pymigrate.api.types import AccessRow as AccessRow
+    from pymigrate.api.types import BalanceRow as BalanceRow
+    from pymigrate.api.types import BuddyRow as BuddyRow
+    from pymigrate.api.types import KsmState as KsmState
+    from pymigrate.api.types import Plan as Plan
+    from pymigrate.api.types import TierRow as TierRow
+    from pymigrate.api.types import Verdict as Verdict
     from pymigrate.errors import KernelError as KernelError
     from pymigrate.errors import PymigrateError as PymigrateError
     from pymigrate.errors import ScenarioError as ScenarioError
@@ -44,12 +50,6 @@ if TYPE_CHECKING:
     from pymigrate.errors import StoreError as StoreError
     from pymigrate.errors import UnmetError as UnmetError
     from pymigrate.errors import UnsupportedError as UnsupportedError
-    from pymigrate.mm.calls.ksm import KsmState as KsmState
-    from pymigrate.plan.plan import Plan as Plan
-    from pymigrate.views.proc.buddyinfo import BuddyRow as BuddyRow
-    from pymigrate.views.told.accesses import AccessRow as AccessRow
-    from pymigrate.views.told.balance import BalanceRow as BalanceRow
-    from pymigrate.views.told.memory_tiering import TierRow as TierRow
 
 _MODULES = {  # and what of them is public
     "api.boot": "boot load",
@@ -60,13 +60,7 @@ _MODULES = {  # and what of them is public
         Placed Policy Process Refusal Region Stayed Trace
     """,
     "api.programs": "Called Finished",
-    "claims.judge": "Verdict",
-    "mm.calls.ksm": "KsmState",
-    "plan.plan": "Plan",
-    "views.proc.buddyinfo": "BuddyRow",
-    "views.told.accesses": "AccessRow",
-    "views.told.balance": "BalanceRow",
-    "views.told.memory_tiering": "TierRow",
+    "api.types": "AccessRow BalanceRow BuddyRow KsmState Plan TierRow Verdict",
     "errors": """
         KernelError PymigrateError ScenarioError ScenarioErrors StoreError UnmetError
         UnsupportedError

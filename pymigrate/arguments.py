@@ -42,13 +42,24 @@ def find_task(machine: Machine, who: str) -> Task:
     except KernelError:
         named = [task for task in machine.tasks.values() if task.comm == who]
         if not named:
-            raise
+            raise KernelError(
+                "ESRCH", f"there is no process called {who}{_nearest(machine, who)}"
+            ) from None
     if len(named) > 1:
         listed = ", ".join(f"{task.pid} {task.name}" for task in named)
         raise KernelError(
             "ESRCH", f"{who} is ambiguous: {len(named)} processes are called so: {listed}"
         )
     return named[0]
+
+
+def _nearest(machine: Machine, who: str) -> str:
+    """The task whose name or comm is most like *who*, as the end of a sentence."""
+    from difflib import get_close_matches
+
+    known = {name: task for task in machine.tasks.values() for name in (task.name, task.comm)}
+    near = get_close_matches(who, known, 1)
+    return f"; nearest is {near[0]}" if near else ""
 
 
 def find_range(machine: Machine, task: Task, text: str) -> tuple[int, int | None]:

@@ -232,7 +232,15 @@ def _scenarios(ctx: click.Context, param: click.Parameter, word: str) -> list[Co
     help="The booted machine (default: $PYMIGRATE_STATE).",
 )
 @click.option("--ephemeral", is_flag=True, help="Boot a machine for this command alone.")
-@click.version_option(__version__, prog_name="pymigrate")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda *args: _version(*args),
+    help="Show the version and exit; with --json, more.",
+)
+@click.option("--json", is_flag=True, expose_value=False, hidden=True)
 @click.pass_context
 def cli(ctx: click.Context, scenario: str | None, state: str | None, ephemeral: bool) -> None:
     """Simulate NUMA page migration as Linux does it.
@@ -253,7 +261,8 @@ def main() -> None:
             sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
-        error.show()
+        for line in _lines_of(error):
+            click.echo(line, err=True)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
@@ -269,6 +278,39 @@ def main() -> None:
         _drop_output()
         click.echo(f"pymigrate: cannot write the output: {error.strerror}", err=True)
         sys.exit(1)
+
+
+def _lines_of(error: click.ClickException) -> list[str]:
+    """What is wrong with the command line, and where help is."""
+    text = error.format_message().splitlines()
+    if isinstance(error, click.UsageError) and error.ctx:
+        text.append(f"Try '{error.ctx.command_path} --help' for help.")
+    return [f"pymigrate: {text[0]}", *text[1:]]
+
+
+def _version(ctx: click.Context, _: click.Parameter, is_asked: bool) -> None:
+    """Print the version, and what else of this program matters to others, as JSON."""
+    if not is_asked or ctx.resilient_parsing:
+        return
+    if "--json" in sys.argv:
+        from platform import python_version
+
+        from pymigrate.cli.common import print_json
+        from pymigrate.mm.base.release import RELEASES
+        from pymigrate.store.store import SCHEMA_VERSION
+
+        print_json(
+            {
+                "version": __version__,
+                "python": python_version(),
+                "platform": sys.platform,
+                "kernels": list(RELEASES),
+                "state_format": SCHEMA_VERSION,
+            }
+        )
+    else:
+        click.echo(f"pymigrate, version {__version__}")
+    ctx.exit()
 
 
 def _drop_output() -> None:

@@ -138,8 +138,8 @@ def test_a_machine_in_one_line(at_home: Shell) -> None:
 
 
 def test_a_machine_in_one_line_that_means_nothing(unbooted: Shell) -> None:
-    assert unbooted.err("boot --nodes 2x1GiB@cxl").splitlines()[-1] == (
-        "Error: Invalid value for '--nodes': '2x1GiB@cxl' has no node with CPUs;"
+    assert unbooted.err("boot --nodes 2x1GiB@cxl").splitlines()[0] == (
+        "pymigrate: Invalid value for '--nodes': '2x1GiB@cxl' has no node with CPUs;"
         " expected such as 2x64GiB or 4x384GiB:16,2x512GiB@cxl"
     )
     assert "exclude each other" in unbooted.err("boot machine.yaml --nodes 1GiB")

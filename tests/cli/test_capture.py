@@ -93,8 +93,8 @@ def test_a_process_of_this_host_comes_back(unbooted: Shell) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("capture x", "Error: Invalid value for PID: 'x' is not a pid\n"),
-        ("capture 0", "Error: Invalid value for PID: '0' is not a pid\n"),
+        ("capture x", "pymigrate: Invalid value for PID: 'x' is not a pid\n"),
+        ("capture 0", "pymigrate: Invalid value for PID: '0' is not a pid\n"),
         ("capture --root none", "none/sys/devices/system/node: there are no NUMA nodes;"),
         ("capture 7 --root tree", "tree/proc/7: there is no process 7\n"),
         ("capture --root tree -o none/x", "none/x: cannot be written: No such file or dir"),

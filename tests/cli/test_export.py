@@ -153,7 +153,7 @@ def test_an_export_that_was_killed_is_taken_up(shell: Shell) -> None:
 
 def test_a_file_in_the_place_of_the_directory(shell: Shell) -> None:
     (shell.folder / "tree").write_text("")
-    assert shell.err("export tree", 1).startswith("Error: cannot write ")
+    assert shell.err("export tree", 1).startswith("pymigrate: cannot write ")
 
 
 @pytest.fixture

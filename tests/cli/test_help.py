@@ -110,10 +110,9 @@ def test_unknown_topic(unbooted: Shell) -> None:
     assert unbooted("help movin") == Outcome(
         2,
         "",
-        "Usage: pymigrate help [OPTIONS] [TOPIC]\n"
-        "Try 'pymigrate help --help' for help.\n\n"
-        "Error: Invalid value for TOPIC: there is no guide or command 'movin'; nearest is moving;"
-        " `pymigrate help` lists them\n",
+        "pymigrate: Invalid value for TOPIC: there is no guide or command 'movin';"
+        " nearest is moving;"
+        " `pymigrate help` lists them\nTry 'pymigrate help --help' for help.\n",
     )
 
 

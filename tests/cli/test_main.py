@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from pymigrate import __version__
 from pymigrate.cli.main import ENVIRONMENT, EXAMPLES, cli, commands
 from pymigrate.cli.main import GROUPS as PURPOSES
+from pymigrate.store.store import SCHEMA_VERSION
 from tests.cli.conftest import GROUPS, Outcome, Shell
 
 ALL = [*commands(), *(f"{group} {name}" for group, names in GROUPS.items() for name in names)]
@@ -96,12 +97,16 @@ def test_version(unbooted: Shell) -> None:
     assert unbooted("--version") == Outcome(0, f"pymigrate, version {__version__}\n")
 
 
+def test_version_for_programs(unbooted: Shell) -> None:
+    known = unbooted.json("--version")
+    assert (known["version"], known["kernels"]) == (__version__, ["6.1", "6.12", "7.2"])
+    assert known["state_format"] == SCHEMA_VERSION
+
+
 @pytest.mark.parametrize(("name", "hint"), [("vmstats", " Did you mean 'vmstat'?"), ("xyz", "")])
 def test_unknown_command(unbooted: Shell, name: str, hint: str) -> None:
     assert unbooted.err(name) == (
-        "Usage: pymigrate [OPTIONS] COMMAND [ARGS]...\n"
-        "Try 'pymigrate --help' for help.\n\n"
-        f"Error: No such command '{name}'.{hint}\n"
+        f"pymigrate: No such command '{name}'.{hint}\nTry 'pymigrate --help' for help.\n"
     )
 
 

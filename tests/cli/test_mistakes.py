@@ -127,15 +127,13 @@ KNOWN = (
 def test_usage(shell: Shell, line: str, message: str) -> None:
     with shell.unchanged():
         stderr = shell.err(line)
-    assert stderr.startswith((f"Usage: pymigrate {line.split()[0]} ", "Error: Option"))
+    assert stderr.startswith("pymigrate: ")
     assert message in stderr
 
 
 def test_the_whole_answer_to_wrong_usage(shell: Shell) -> None:
     assert shell.err("numa_maps") == (
-        "Usage: pymigrate numa_maps [OPTIONS] PID\n"
-        "Try 'pymigrate numa_maps --help' for help.\n\n"
-        "Error: Missing argument 'PID'.\n"
+        "pymigrate: Missing argument 'PID'.\nTry 'pymigrate numa_maps --help' for help.\n"
     )
 
 

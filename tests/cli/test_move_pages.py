@@ -176,4 +176,6 @@ def test_wrong_line_of_a_log(shell: Shell, line: str) -> None:
 def test_empty_log(shell: Shell) -> None:
     shell.write("log", "# nothing\n")
     stderr = shell.err("move_pages a --from-file log --to 1")
-    assert stderr.endswith("Error: no page is named; expected addresses, regions or --from-file\n")
+    assert stderr.startswith(
+        "pymigrate: no page is named; expected addresses, regions or --from-file\n"
+    )

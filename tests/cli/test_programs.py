@@ -221,7 +221,7 @@ def test_exec_on_a_machine_for_one_command(shell: Shell) -> None:
     ],
 )
 def test_exec_of_what_is_no_command(shell: Shell, command: str, message: str) -> None:
-    assert shell.err(f"exec --shims {command}").endswith(f"\nError: {message}\n")
+    assert shell.err(f"exec --shims {command}").startswith(f"pymigrate: {message}\n")
 
 
 def test_wrong_scenario_is_told_before_the_command_starts(unbooted: Shell) -> None:
@@ -275,8 +275,8 @@ def test_shims_leave_other_programs_alone(shell: Shell) -> None:
     (shell.folder / "bin").mkdir()
     mine = shell.folder / "bin" / "ps"
     mine.write_text("mine")
-    expected = "\nError: bin/ps is no shim; expected a directory without one\n"
-    assert shell.err("shims bin").endswith(expected)
+    expected = "pymigrate: bin/ps is no shim; expected a directory without one\n"
+    assert shell.err("shims bin").startswith(expected)
     assert (mine.read_text(), os.listdir(mine.parent)) == ("mine", ["ps"])
 
 

@@ -127,7 +127,7 @@ def test_json(shell: Shell) -> None:
 )
 def test_since_something_else_is_a_usage_error(shell: Shell, text: str, message: str) -> None:
     shell.write("before", text)
-    assert f"Error: Invalid value for --since: {message}" in shell.err("vmstat --since before")
+    assert f"pymigrate: Invalid value for --since: {message}" in shell.err("vmstat --since before")
 
 
 def test_explain_says_what_each_counter_is(shell: Shell) -> None:

@@ -25,7 +25,9 @@ def test_size_is_a_number_with_a_binary_unit(text: str | int, size: int) -> None
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "KiB", "4KB", "1MB", "\uff14KiB", "1.5MiB", "-1", "4 096", -1])
+@pytest.mark.parametrize(
+    "text", ["", "KiB", "4KB", "1MB", "\uff14KiB", "1.5MiB", "-1", "4 096", -1]
+)
 def test_anything_else_is_no_size(text: str | int) -> None:
     with pytest.raises(ValueError, match="expected"):
         parse_size(text)
