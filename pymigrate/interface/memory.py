@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pymigrate.errors import KernelError
+from pymigrate.errors import KernelError, UnsupportedError
 from pymigrate.interface.declare import Answer
 from pymigrate.interface.made import runs
 from pymigrate.mm.base.memmap import Busy
@@ -23,7 +23,7 @@ from pymigrate.uapi import (
     MREMAP_FIXED,
     words_of,
 )
-from pymigrate.units import PAGE_SHIFT
+from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 from pymigrate.views.why import stayed
 
 
@@ -116,6 +116,9 @@ def _file(machine: Machine, name: str) -> AddressSpace:
     return space
 
 
+MAX_TOUCHED = 1 << 20  # pages that are touched one by one; without a stride it is all at once
+
+
 def touch(
     machine: Machine,
     task: Task,
@@ -125,7 +128,11 @@ def touch(
     stride: int,
     seconds: float | None,
 ) -> Answer:
-    """Access a part; `signal` is None if none came."""
+    """Access a part; `signal` is None if none came. Raises UnsupportedError for too many."""
+    if stride > PAGE_SIZE and length // stride > MAX_TOUCHED:
+        raise UnsupportedError(
+            f"{length // stride} accesses with a stride; expected at most {MAX_TOUCHED}"
+        )
     signal = process.touch(machine, task, addr, length, write, stride=stride, seconds=seconds or 0)
     return {"signal": signal}
 

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+import pymigrate
 from pymigrate.errors import ScenarioErrors
 from pymigrate.nodemask import Nodemask
 from pymigrate.scenario.read.loader import load_text
@@ -258,3 +259,10 @@ def test_exited_task_may_be_a_target_and_no_caller() -> None:
     gone = "op: migrate_pages, task: a, target: b, from: 0, to: 0"
     lines = mistakes("op: exit, task: b", gone, "op: exit, task: b")
     assert lines == ["f:8:22: task 'b' has exited; expected one that has not"]
+
+
+def test_a_touch_of_very_many_single_pages_is_refused() -> None:
+    machine = pymigrate.boot("two-node")
+    machine.step({"op": "mmap", "task": "db", "as": "large", "length": "4TiB"})
+    with pytest.raises(pymigrate.UnsupportedError, match="536870912 accesses with a stride; expe"):
+        machine.step({"op": "touch", "task": "db", "at": "large", "stride": "8KiB"})
