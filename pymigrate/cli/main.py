@@ -238,7 +238,7 @@ def _scenarios(ctx: click.Context, param: click.Parameter, word: str) -> list[Co
     is_eager=True,
     expose_value=False,
     callback=lambda *args: _version(*args),
-    help="Show the version and exit; with --json, more.",
+    help="Show the version and exit.",
 )
 @click.option("--json", is_flag=True, expose_value=False, hidden=True)
 @click.pass_context
