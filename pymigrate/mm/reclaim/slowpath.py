@@ -76,10 +76,11 @@ def have_room(machine: Machine, task: Task, where: Placement, nr: int) -> bool:
         return False
     got = 0
     for nid in allowed_nodes(machine, task, where):
-        short = shortage(machine, task, where, nr)
-        if not short:
-            break
-        got += kswapd_shrink_node(machine, nid, short)
+        while short := shortage(machine, task, where, nr):
+            freed = kswapd_shrink_node(machine, nid, short)
+            if not freed:
+                break
+            got += freed  # more is short where a node had fallen below its low watermark
     return got > 0
 
 

@@ -3,6 +3,8 @@
 import pytest
 
 from pymigrate.mm.frames.page_alloc import available
+from pymigrate.mm.frames.placement import ThisNode
+from pymigrate.mm.reclaim.slowpath import have_room
 from pymigrate.mm.reclaim.vmscan import wakeup_kswapd
 from pymigrate.mm.state.machine import Machine, telling
 from pymigrate.mm.state.policy import Mempolicy
@@ -56,6 +58,15 @@ def test_memory_hungry_job_evicts_others(machine: Machine) -> None:
     assert demoted(machine) == 4352
     assert nodes_of(machine, idle, old, "40MiB") == [[4352, 1], [10240 - 4352, 0]]
     assert machine.nodes[0].nr_free > machine.nodes[0].zones[-1].watermark_low
+
+
+def test_a_node_below_its_low_watermark_gets_room_for_all(machine: Machine) -> None:
+    machine.demotion = False
+    nr = available(machine.nodes[0], to_min=True)
+    touched(machine, bound(machine, "job", 0), f"{nr * 4}KiB")
+    machine.demotion = True
+    assert have_room(machine, new_task(machine), ThisNode(0), 64)
+    assert available(machine.nodes[0], to_min=False) >= 64
 
 
 def test_what_the_others_use_stays(machine: Machine) -> None:
