@@ -279,9 +279,12 @@ def failure(error: PymigrateError | click.ClickException) -> dict[str, object]:
     return {"ret": -1, "errno": None, "why": text}
 
 
-def print_json(value: Mapping[str, object] | Sequence[object]) -> None:
-    """*value* as JSON on stdout, with the version of its form; a list is what `rows` holds."""
+def print_json(value: Mapping[str, object] | Sequence[object], indent: int | None = 2) -> None:
+    """*value* as JSON on stdout, with the version of its form; a list is what `rows` holds.
+
+    Without *indent* it is one line.
+    """
     import json
 
     body = value if isinstance(value, Mapping) else {"rows": value}
-    click.echo(json.dumps({"schema": JSON_SCHEMA, **body}, indent=2))
+    click.echo(json.dumps({"schema": JSON_SCHEMA, **body}, indent=indent))

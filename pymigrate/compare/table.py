@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from io import StringIO
 
 from pymigrate.compare.outcome import Outcome
 from pymigrate.views.columns import aligned
@@ -36,6 +38,28 @@ def format_rows(rows: Sequence[Outcome]) -> str:
     if all(row.wrong is not None for row in rows):
         return wrong
     return "".join(f"{line.rstrip()}\n" for line in aligned(table(rows), {0})) + wrong
+
+
+def format_csv(rows: Sequence[Outcome]) -> str:
+    """Every value of the rows under a header of their names; empty where there is none.
+
+    The pages of node 0 are `N0`; counters stand last, under their names.
+    """
+    nodes = sorted({nid for row in rows for nid in row.pages or ()}, key=int)
+    counters = sorted({name for row in rows for name in row.counters or ()})
+    single = [name for name in Outcome._fields if name not in ("pages", "counters")]
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*single, *(f"N{nid}" for nid in nodes), *counters])
+    for row in rows:
+        cells = [getattr(row, name) for name in single]
+        writer.writerow([*cells, *_each(row.pages, nodes), *_each(row.counters, counters)])
+    return text.getvalue()
+
+
+def _each(values: Mapping[str, int] | None, names: Sequence[str]) -> list[int | None]:
+    """The values of *names*, 0 where one is not listed; nothing at all without a machine."""
+    return [None if values is None else values.get(name, 0) for name in names]
 
 
 def _best(choose: Callable[[list[float]], float], values: list[float | None]) -> float | None:

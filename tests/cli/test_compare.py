@@ -1,5 +1,7 @@
 """compare: what is kept and not repeated, parts of a sweep, and variants that are wrong."""
 
+import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,25 @@ def test_policy_that_places_nothing_is_told(unbooted: Shell, scenario: Path) -> 
     scenario.write_text(TEXT.replace("size: 4MiB", "size: 4MiB, pages: [[1024, 0]]"))
     said = "of db memory that says `pages` or `policy` lies as it says"
     assert said in unbooted(f"compare {scenario} {POLICIES}").stderr
+
+
+def test_lines_of_json_are_the_rows(unbooted: Shell, scenario: Path) -> None:
+    rows = body(unbooted.out(f"compare {scenario} {POLICIES} --json"))
+    lines = unbooted.out(f"compare {scenario} {POLICIES} --jsonl").splitlines()
+    assert [json.loads(line) for line in lines] == [{"schema": 1, **row} for row in rows]
+
+
+def test_csv_has_every_value_and_nothing_where_there_is_no_machine(
+    unbooted: Shell, scenario: Path
+) -> None:
+    steps = 'steps: [{op: migrate_pages, task: db, from: "0", to: "1"}]'
+    scenario.write_text(f"{TEXT}{steps}\n")
+    words = f"compare {scenario} --policy db=interleave:0-1 --policy db=bind:7 --csv"
+    exit_code, stdout, _ = unbooted(words)
+    assert exit_code == 1
+    there, wrong = csv.DictReader(stdout.splitlines())
+    assert there["variant"] == "tasks.db.mempolicy=interleave:0-1"
+    assert (there["N0"], there["N1"], there["local"], there["wrong"]) == ("0", "1024", "0.0", "")
+    assert there["pgmigrate_success"] == "512"
+    assert wrong["wrong"] != ""
+    assert {wrong[name] for name in ("N0", "N1", "local", "pgmigrate_success")} == {""}

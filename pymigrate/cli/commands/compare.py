@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 @click.option("-j", "--jobs", type=click.IntRange(1), default=1, help="Run N variants at a time.")
 @click.option("--shard", metavar="I/N", help="Run only part I of N.")
 @click.option("--resume", metavar="FILE", help="Keep rows in FILE, and skip those that it has.")
-@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
+@click.option("--json", "form", flag_value="json", help="Print the rows as JSON.")
+@click.option("--jsonl", "form", flag_value="jsonl", help="Print each row as a line of JSON.")
+@click.option("--csv", "form", flag_value="csv", help="Print the rows as CSV.")
 def command(
     scenario: str,
     policies: tuple[str, ...],
@@ -51,7 +53,7 @@ def command(
     jobs: int,
     shard: str | None,
     resume: str | None,
-    as_json: bool,
+    form: str | None,
 ) -> None:
     """Run SCENARIO under variants, and compare what comes of each.
 
@@ -60,7 +62,6 @@ def command(
     1 if a variant has no machine.
     """
     from pymigrate.compare import variants as parts
-    from pymigrate.compare.table import format_rows
     from pymigrate.scenario.read.loader import load
 
     path = scenario_path(scenario)
@@ -78,12 +79,21 @@ def command(
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--shard") from None
     rows = _rows(text, variants, jobs, resume)
-    if as_json:
-        print_json([row._asdict() for row in rows])
-    else:
-        click.echo(format_rows(rows), nl=False)
+    _show(rows, form)
     if any(row.wrong is not None for row in rows):
         raise click.exceptions.Exit(1)
+
+
+def _show(rows: list[Outcome], form: str | None) -> None:
+    from pymigrate.compare.table import format_csv, format_rows
+
+    if form == "json":
+        print_json([row._asdict() for row in rows])
+    elif form == "jsonl":
+        for row in rows:
+            print_json(row._asdict(), indent=None)
+    else:
+        click.echo(format_csv(rows) if form == "csv" else format_rows(rows), nl=False)
 
 
 def _rows(text: str, variants: list[Variant], jobs: int, resume: str | None) -> list[Outcome]:
