@@ -121,6 +121,11 @@ def _exit_all(machine: Machine, pids: list[int]) -> None:
             from pymigrate.mm.spaces.exit import exit_task
 
             exit_task(machine, machine.tasks[pid])
+    for space in list(machine.spaces.values()) if pids else ():
+        if space.is_hugetlb and space.name.endswith(" (deleted)"):  # they had it open
+            from pymigrate.syscalls.files import unlink
+
+            unlink(machine, space)
 
 
 def _load(

@@ -31,30 +31,36 @@ class Condition(NamedTuple):
     equals: int | None = None
 
 
-# What is traced only with certain arguments. Each condition must hold.
-CONDITIONS = {
+# What is traced only with certain arguments: each condition of one of the lists must hold.
+CONDITIONS: dict[str, list[list[Condition]]] = {
     # Where nothing is mapped yet, mappings are found when somebody looks. A loader puts a library's
     # segments over its first mapping, which maps shows as another then.
+    # A file may be an object of huge pages, but not one that a loader maps.
     "mmap": [
-        Condition(3, abi.MAP_FIXED | abi.MAP_HUGETLB),
-        Condition(3, equals=abi.MAP_SEGMENT, is_none=True),
+        [
+            Condition(3, abi.MAP_FIXED | abi.MAP_HUGETLB),
+            Condition(3, equals=abi.MAP_SEGMENT, is_none=True),
+        ],
+        [
+            Condition(4, equals=abi.NO_FD, is_none=True),
+            Condition(3, abi.MAP_DENYWRITE | abi.MAP_ANONYMOUS, is_none=True),
+        ],
     ],
     # Who begins to read a file again sees it as it is now.
-    "lseek": [Condition(1, equals=0), Condition(2, equals=0)],
-    "pread64": [Condition(3, equals=0)],
+    "lseek": [[Condition(1, equals=0), Condition(2, equals=0)]],
+    "pread64": [[Condition(3, equals=0)]],
     # What a descriptor names was answered when it was opened.
-    "newfstatat": [Condition(3, abi.AT_EMPTY_PATH, is_none=True)],
-    "statx": [Condition(2, abi.AT_EMPTY_PATH, is_none=True)],
-    "unlinkat": [Condition(2, abi.AT_REMOVEDIR)],
-    "memfd_create": [Condition(1, abi.MFD_HUGETLB)],
-    "fallocate": [Condition(1, abi.FALLOC_FL_PUNCH_HOLE)],
-    "shmget": [Condition(2, abi.SHM_HUGETLB)],
+    "newfstatat": [[Condition(3, abi.AT_EMPTY_PATH, is_none=True)]],
+    "statx": [[Condition(2, abi.AT_EMPTY_PATH, is_none=True)]],
+    "unlinkat": [[Condition(2, abi.AT_REMOVEDIR)]],
+    "memfd_create": [[Condition(1, abi.MFD_HUGETLB)]],
+    "shmget": [[Condition(2, abi.SHM_HUGETLB)]],
     # A process's calls on itself are no calls on others.
     **{
-        name: [Condition(argument, equals=0, is_none=True)]
+        name: [[Condition(argument, equals=0, is_none=True)]]
         for name, (_, argument) in abi.ON_OTHERS.items()
     },
-    "brk": [Condition(0, equals=0, is_none=True)],
+    "brk": [[Condition(0, equals=0, is_none=True)]],
 }
 
 
@@ -92,15 +98,17 @@ def program() -> bytes:
     return b"".join(struct.pack("HBBI", *instruction) for instruction in code.instructions)
 
 
-def _add_conditional(code: _Code, number: int, conditions: list[Condition]) -> None:
-    """Trace the call *number* if all *conditions* hold, else allow it."""
-    size = 3 * len(conditions) + 1  # what stands behind the jump
+def _add_conditional(code: _Code, number: int, alternatives: list[list[Condition]]) -> None:
+    """Trace the call *number* if all conditions of an alternative hold, else allow it."""
+    size = sum(2 * len(conditions) + 1 for conditions in alternatives) + 1  # behind the jump
     code.add(_JUMP_EQUAL, number, 0, size)
-    for condition in conditions:
-        code.add(_LOAD, _ARGS + 8 * condition.argument)
-        kind = _JUMP_ANY_BIT if condition.equals is None else _JUMP_EQUAL
-        k = condition.bits if condition.equals is None else condition.equals
-        holds = (0, 1) if condition.is_none else (1, 0)
-        code.add(kind, k, *holds)
-        code.add(_RETURN, ALLOW)
-    code.add(_RETURN, TRACE)
+    for conditions in alternatives:
+        left = 2 * len(conditions) + 1  # up to the next alternative
+        for condition in conditions:
+            left -= 2
+            code.add(_LOAD, _ARGS + 8 * condition.argument)
+            kind = _JUMP_ANY_BIT if condition.equals is None else _JUMP_EQUAL
+            k = condition.bits if condition.equals is None else condition.equals
+            code.add(kind, k, *((left, 0) if condition.is_none else (0, left)))
+        code.add(_RETURN, TRACE)
+    code.add(_RETURN, ALLOW)

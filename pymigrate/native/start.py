@@ -173,6 +173,7 @@ def _hold(
             _let_go(out)
             gc.freeze()  # what there is stays
             tracer.run()
+            world.drop_objects()
             lender.close(world)
         finally:
             _remove([root])

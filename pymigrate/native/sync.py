@@ -8,8 +8,10 @@ is in force then. Pages are only added: what takes them away are calls, which ar
 from __future__ import annotations
 
 import os
+import signal
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import groupby
 
 from pymigrate.errors import KernelError
@@ -63,6 +65,7 @@ class Memory:
         self._taken: list[tuple[int, int]] = []  # pages that were unmapped since
         self._regions: frozenset[Region] = frozenset()  # that are known to be there
         self._spaces: dict[tuple[str, int, str], int] = {}
+        self.refused: set[int] = set()  # pages that it could not have, which it was told
 
     def executed(self) -> None:
         """Another program has begun: nothing of what was known holds."""
@@ -73,6 +76,7 @@ class Memory:
         self._starts = []
         self._taken.clear()
         self._regions = frozenset()
+        self.refused.clear()
 
     def changed(self) -> None:
         """Pages were taken away, and may come again."""
@@ -312,6 +316,9 @@ class Memory:
     ) -> None:
         addr, length = a << PAGE_SHIFT, b - a << PAGE_SHIFT
         offset = mapping.offset + (a - mapping.start << PAGE_SHIFT)
+        if space is not None and space.is_hugetlb:
+            self.say(f"process {task.pid} maps huge pages in a way that is not simulated yet")
+            return
         shared = mapping.is_shared
         mmap.mmap(
             machine, task, addr, length, mapping.prot, is_shared=shared, space=space, offset=offset
@@ -397,11 +404,21 @@ class Memory:
             access(machine, task, a, b, write)
         except Fault as fault:
             if fault.signal != "SIGKILL":  # that it is killed is told
-                addr = fault.page << PAGE_SHIFT
-                self.say(f"process {task.pid} cannot have the page at {addr:#x}: {fault.signal}")
+                self._refuse(task, fault)
         finally:
             for vma, flags in zip(vmas, before, strict=True):
                 vma.flags = flags
+
+    def _refuse(self, task: Task, fault: Fault) -> None:
+        """Send the signal of an access that the simulated machine cannot serve, once a page."""
+        if fault.page in self.refused:
+            return
+        self.refused.add(fault.page)
+        addr = fault.page << PAGE_SHIFT
+        self.say(f"process {task.pid} cannot have the page at {addr:#x}: {fault.signal}")
+        with suppress(ProcessLookupError):
+            if fault.signal == "SIGBUS":
+                os.kill(task.pid, signal.SIGBUS)
 
 
 def _has_family(machine: Machine, mm: Mm) -> bool:

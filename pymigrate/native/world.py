@@ -34,6 +34,7 @@ class World:
         # Of private files that are filled as they are read, by inode: whether the reader is shown
         # frames, and how many reads are under way.
         self.reading: dict[int, list[int]] = {}
+        self.objects: set[int] = set()  # of huge pages, which are there while they are open
         self.listed: list[str] = []  # the names in /proc when it was last listed
         self.listings = 0  # how often they have changed
         self.is_newest_first = True  # how the host lists directories
@@ -246,6 +247,14 @@ class World:
             thread = next(iter(process.threads.values()), None)
             if thread is not None and (first is None or process is not first.process):
                 self.sync(thread)
+        self.drop_objects()
+
+    def drop_objects(self) -> None:
+        """Free the objects of huge pages that nobody maps or has open any more."""
+        if self.objects:
+            from pymigrate.native.objects import drop_objects  # few programs need it
+
+            drop_objects(self.machine, self.objects, self.processes)
 
     def _sync(self, thread: Thread, a: int, b: int) -> None:
         """Where memory is shared with a parent, that process's."""

@@ -18,13 +18,21 @@ def ftruncate(machine: Machine, task: Task, space: AddressSpace, size: int) -> N
 
     Raises KernelError EINVAL. Mirrors do_ftruncate().
     """
+    check_size(space, size)
+    truncate_setsize(machine, task, space, size)
+
+
+def check_size(space: AddressSpace, size: int) -> None:
+    """Raise KernelError EINVAL if a file cannot become *size* bytes long.
+
+    Mirrors do_ftruncate(), hugetlbfs_setattr() and secretmem_setattr().
+    """
     if size > MAX_FILE_SIZE:
         raise KernelError("EINVAL", "a file cannot be so long")
     if space.is_hugetlb and size % HPAGE_SIZE:
         raise KernelError("EINVAL", "a file of hugetlbfs consists of whole huge pages")
     if space.fs == "secretmem" and space.size:
         raise KernelError("EINVAL", "secret memory keeps its size")
-    truncate_setsize(machine, task, space, size)
 
 
 @system_call

@@ -70,11 +70,11 @@ LAYERS = {
     "pymigrate.compare": "variants outcome table sweep done".split(),
     "pymigrate.views": "columns entries pages proc sysfs told why pictures tree".split(),
     "pymigrate.native": """
-        abi hostmem support libc seccomp sync tracee remake world calls vdso report tracer lender
-        start
+        abi hostmem support libc seccomp sync tracee remake objects world calls vdso report tracer
+        lender start
     """.split(),
     "pymigrate.native.calls": """
-        private reads writes overlay walk paths truncate files cgroups memory numa system table
+        private reads writes overlay walk paths truncate huge files cgroups memory numa system table
     """.split(),
     "pymigrate.cli": """
         backtrace terminal own_folder examples help helped shim_files host shim common junit

@@ -15,7 +15,7 @@ from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
 from pymigrate.syscalls import mmap as mmap_calls
 from pymigrate.uapi import MREMAP_FIXED, MREMAP_MAYMOVE
-from pymigrate.units import HPAGE_PMD_ORDER, HPAGE_SIZE, PAGE_SHIFT, PAGE_SIZE, pages_of
+from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, pages_of
 
 Args = tuple[int, ...]
 # Advice that the host need not know of: contents stay, and places are the simulated machine's.
@@ -33,7 +33,6 @@ _ANSWERED = frozenset(
     }
 )
 _MAX_RANGES, _MAX_BYTES = 1024, 0x7FFFF000  # of process_madvise(): UIO_MAXIOV, MAX_RW_COUNT
-_PROTS = ((1, "r"), (2, "w"), (4, "x"))
 # Advice that is followed here and there; whether it is refused the host says.
 _FOLLOWED = frozenset(
     {
@@ -54,45 +53,15 @@ def munmap(world: World, thread: Thread, args: Args) -> None:
 
 
 def mmap(world: World, thread: Thread, args: Args) -> None:
-    """mmap(addr, len, prot, flags, fd, offset), at a fixed address or of huge pages."""
-    if args[3] & abi.MAP_HUGETLB:
-        _map_huge_pages(world, thread, args)
-    elif not args[3] & abi.MAP_FIXED_NOREPLACE:
+    """mmap(addr, len, prot, flags, fd, offset), at a fixed address, of a file or of huge pages."""
+    flags = args[3]
+    if flags & abi.MAP_HUGETLB or (world.objects and not flags & abi.MAP_ANONYMOUS):
+        from pymigrate.native.calls import huge  # few programs need it
+
+        if huge.mmap(world, thread, args):
+            return
+    if flags & abi.MAP_FIXED and not flags & abi.MAP_FIXED_NOREPLACE:
         _taken_away(world, thread, args[0], args[1])
-
-
-def _map_huge_pages(world: World, thread: Thread, args: Args) -> None:
-    """Reserve huge pages of the simulated pools; the host maps base pages in their place.
-
-    Raises KernelError EINVAL; ENOMEM if the pools have not enough.
-    """
-    addr, length, prot, flags = args[:4]
-    if flags >> abi.MAP_HUGE_SHIFT & 63 not in (0, PAGE_SHIFT + HPAGE_PMD_ORDER):
-        raise KernelError("EINVAL", "there are huge pages of 2 MiB alone")
-    if not flags & abi.MAP_ANONYMOUS:
-        raise KernelError("EINVAL", "MAP_HUGETLB is for files of hugetlbfs, or for none")
-    if thread.process.borrows:
-        raise UnsupportedError("MAP_HUGETLB in memory of a parent cannot be simulated yet")
-    length = -(-length // HPAGE_SIZE) * HPAGE_SIZE
-    is_fixed = bool(flags & (abi.MAP_FIXED | abi.MAP_FIXED_NOREPLACE))
-    if is_fixed and addr % HPAGE_SIZE:
-        raise KernelError("EINVAL", f"{addr:#x} is not the address of a huge page")
-    world.sync(thread)
-    task = world.task(thread)
-    at = addr if is_fixed else thread.process.memory.find_room(length, HPAGE_SIZE)
-    letters = "".join(letter for bit, letter in _PROTS if prot & bit)
-    is_shared = bool(flags & abi.MAP_SHARED)
-    mmap_calls.mmap(world.machine, task, at, length, letters, is_shared=is_shared, hugetlb=True)
-    kept = flags & ((1 << abi.MAP_HUGE_SHIFT) - 1) & ~abi.MAP_HUGETLB
-    thread.change_argument(0, addr, at)
-    thread.change_argument(1, args[1], length)
-    thread.change_argument(3, flags, kept)
-
-    def mapped(result: int) -> None:
-        if result != at:
-            unmap(world.machine, task, at >> PAGE_SHIFT, at + length >> PAGE_SHIFT)
-
-    thread.at_end = mapped
 
 
 def brk(world: World, thread: Thread, args: Args) -> None:
@@ -242,11 +211,6 @@ def _of_pidfd(world: World, thread: Thread, pidfd: int) -> Thread:
     if found is None:
         raise KernelError("ESRCH", "the process has ended, or is none of the machine")
     return found
-
-
-def hugetlb_object(_world: World, _thread: Thread, _args: Args) -> int:
-    """memfd_create() with MFD_HUGETLB, and shmget() with SHM_HUGETLB."""
-    raise UnsupportedError("objects of huge pages of a real program cannot be simulated yet")
 
 
 def _is_known(thread: Thread) -> bool:

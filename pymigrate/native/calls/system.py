@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from pymigrate.errors import KernelError
+from pymigrate.errors import ERRNO, KernelError
 from pymigrate.native import abi
 from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
@@ -33,9 +33,14 @@ def set_ids(world: World, thread: Thread, _: Args) -> None:
     thread.at_end = world.check_dumpable(thread)
 
 
-def exit_group(world: World, thread: Thread, _: Args) -> None:
+def exit_group(world: World, thread: Thread, _: Args) -> int | None:
     """exit_group(status): who has touched more than there is does not come to it."""
+    refused = thread.process.memory.refused
+    before = len(refused)
     world.finish(thread)
+    if len(refused) == before:
+        return None
+    return -ERRNO["EINTR"]  # by the signal, which comes first
 
 
 def sysinfo(world: World, thread: Thread, args: Args) -> None:

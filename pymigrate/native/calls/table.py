@@ -22,7 +22,7 @@ _OF_MEMORY: dict[str, str] = {
     "get_mempolicy": "numa.get_mempolicy",
     "madvise": "memory.madvise",
     "mbind": "numa.mbind",
-    "memfd_create": "memory.hugetlb_object",
+    "memfd_create": "huge.memfd_create",
     "migrate_pages": "numa.migrate_pages",
     "mlock": "memory.mlock",
     "mlock2": "memory.mlock",
@@ -36,7 +36,7 @@ _OF_MEMORY: dict[str, str] = {
     "process_madvise": "memory.process_madvise",
     "set_mempolicy": "numa.set_mempolicy",
     "set_mempolicy_home_node": "numa.set_mempolicy_home_node",
-    "shmget": "memory.hugetlb_object",
+    "shmget": "huge.shmget",
     "truncate": "truncate.truncate",
 }
 _BY_NAME: dict[str, str] = {

@@ -22,7 +22,7 @@ _Change = Callable[[Machine, Task, AddressSpace], None]
 
 def ftruncate(world: World, thread: Thread, args: Args) -> None:
     """ftruncate(fd, length), once the host has done it."""
-    _truncate(world, thread, _descriptor(thread, args[0]), args[1])
+    _truncate(world, thread, descriptor(thread, args[0]), args[1])
 
 
 def truncate(world: World, thread: Thread, args: Args) -> None:
@@ -39,24 +39,30 @@ def opened(world: World, thread: Thread, dirfd: int, path: str) -> None:
 
 
 def fallocate(world: World, thread: Thread, args: Args) -> None:
-    """fallocate(fd, mode, offset, len) that punches a hole, once the host has done it."""
-    path = _descriptor(thread, args[0])
+    """fallocate(fd, mode, offset, len): a hole, once the host has punched it."""
+    path = descriptor(thread, args[0])
+    if not args[1] & abi.FALLOC_FL_PUNCH_HOLE:
+        if world.objects and (space := space_at(world, path)) and space.is_hugetlb:
+            raise UnsupportedError("fallocate() of huge pages cannot be simulated yet")
+        return
     offset, length, punch = *args[2:4], files.fallocate_punch_hole
     _follow(world, thread, path, lambda m, t, space: punch(m, t, space, offset, length))
 
 
 def _truncate(world: World, thread: Thread, path: str, length: int) -> None:
+    if world.objects and (space := space_at(world, path)):
+        files.check_size(space, length)
     _follow(world, thread, path, lambda m, t, space: files.ftruncate(m, t, space, length))
 
 
 def _follow(world: World, thread: Thread, path: str, change: _Change) -> None:
     """Let *change* happen to the file at *path*, if somebody maps what is known of it."""
-    if not world.machine.spaces or _space(world, path) is None:
+    if not world.machine.spaces or space_at(world, path) is None:
         return
     world.sync_all(thread)
 
     def changed(result: int) -> None:
-        space = _space(world, path) if result >= 0 else None
+        space = space_at(world, path) if result >= 0 else None
         if space is None:
             return
         with suppress(KernelError):
@@ -67,7 +73,8 @@ def _follow(world: World, thread: Thread, path: str, change: _Change) -> None:
     thread.at_end = changed
 
 
-def _descriptor(thread: Thread, fd: int) -> str:
+def descriptor(thread: Thread, fd: int) -> str:
+    """Where pymigrate finds the file that a thread has open as *fd*."""
     return f"/proc/{thread.tid}/fd/{fd & 0xFFFFFFFF}"
 
 
@@ -76,10 +83,10 @@ def _named(thread: Thread, dirfd: int, path: str) -> str:
     if path.startswith("/"):
         return path
     is_here = dirfd & 0xFFFFFFFF == abi.AT_FDCWD
-    return f"{f'/proc/{thread.tid}/cwd' if is_here else _descriptor(thread, dirfd)}/{path}"
+    return f"{f'/proc/{thread.tid}/cwd' if is_here else descriptor(thread, dirfd)}/{path}"
 
 
-def _space(world: World, path: str) -> AddressSpace | None:
+def space_at(world: World, path: str) -> AddressSpace | None:
     """The object of the file at *path*, if a process is known to have mapped it."""
     try:
         inode = os.stat(path).st_ino

@@ -7,6 +7,8 @@ import pytest
 from pymigrate.native import abi
 from pymigrate.native.seccomp import ALLOW, REFUSE, TRACE, program
 
+NONE = 0xFFFFFFFFFFFFFFFF  # -1, as a register has it
+
 
 def run(nr: int, *args: int, arch: int = abi.AUDIT_ARCH_X86_64) -> int:
     """What the filter decides of a call, as the kernel's interpreter finds it."""
@@ -42,11 +44,15 @@ def test_call_that_is_none_of_ours_is_allowed(number: int) -> None:
 @pytest.mark.parametrize(
     ("name", "args", "verdict"),
     [
-        ("mmap", (0, 4096, 3, 0x22), ALLOW),
-        ("mmap", (0, 4096, 3, 0x32), TRACE),
-        ("mmap", (0, 4096, 3, 0x40022), TRACE),
-        ("mmap", (0, 4096, 3, 0x812), ALLOW),
-        ("mmap", (0, 4096, 3, 0x40812), TRACE),
+        ("mmap", (0, 4096, 3, 0x32, NONE), TRACE),
+        ("mmap", (0, 4096, 3, 0x40022, NONE), TRACE),
+        ("mmap", (0, 4096, 3, 0x40812, 5), TRACE),
+        ("mmap", (0, 4096, 3, 0x22, NONE), ALLOW),
+        ("mmap", (0, 4096, 3, 0x22, 0), ALLOW),
+        ("mmap", (0, 4096, 3, 0x1, 5), TRACE),
+        ("mmap", (0, 4096, 3, 0x802, 5), ALLOW),
+        ("mmap", (0, 4096, 3, 0x812, 5), ALLOW),
+        ("fallocate", (3, 0, 0, 4096), TRACE),
         ("lseek", (3, 0, 0), TRACE),
         ("lseek", (3, 0, 2), ALLOW),
         ("lseek", (3, 8, 0), ALLOW),
