@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 from pymigrate.capture.pagemap import Run
 from pymigrate.units import HPAGE_PMD_NR, huge_ceil
 
@@ -15,13 +17,14 @@ class CachedFile:
 
     def note(self, page: int, runs: list[Run]) -> None:
         """Learn where pages lie, from *page* of the file on; those known already stay."""
+        found = []
         for run in runs:
             if run.node >= 0 and not run.anon:
                 for a, b, node in self._parts(page, page + run.nr):
                     if node < 0:
-                        self.runs.append((a, b, run.node))
-                self.runs.sort()
+                        found.append((a, b, run.node))
             page += run.nr
+        self.runs = sorted(self.runs + found)
 
     def place(self, page: int, nr: int, wanted: dict[int, int]) -> tuple[list[Run], int]:
         """Runs for *nr* pages from *page* with so many on each node; and how many do not fit.
@@ -56,7 +59,11 @@ class CachedFile:
         """The pages [a, b) in order: those that are known with their node, others with -1."""
         parts: list[tuple[int, int, int]] = []
         at = a
-        for start, end, node in self.runs:
+        first = max(bisect_right(self.runs, (a,)) - 1, 0)
+        for i in range(first, len(self.runs)):
+            start, end, node = self.runs[i]
+            if start >= b:
+                break
             low, high = max(start, a), min(end, b)
             if low < high:
                 parts += [(at, low, -1)] if at < low else []
