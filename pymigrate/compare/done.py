@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pymigrate.compare.outcome import Outcome
+from pymigrate.compare.variants import Variant
 
 
 class Done:
     """A file of rows, each with the sum of the scenario's text that it is of."""
 
-    def __init__(self, path: str, text: str) -> None:
-        """Read what is there; a last line that was cut off is left out, and overwritten.
+    def __init__(self, path: str, texts: Mapping[str, str], variants: Sequence[Variant]) -> None:
+        """Read what is there of *variants* of the scenarios *texts*.
 
+        A last line that was cut off is left out, and overwritten.
         Raises OSError, and ValueError for a file that holds anything else.
         """
-        self.path, self.sum = path, f"{zlib.crc32(text.encode()):08x}"
+        sums = {name: f"{zlib.crc32(text.encode()):08x}" for name, text in texts.items()}
+        self.path, self.sums = path, {each.name: sums[each.scenario] for each in variants}
         self.rows: list[Outcome] = []
         self._length = 0
         try:
@@ -28,8 +31,9 @@ class Done:
         *lines, _ = known.split("\n")
         for line in lines:
             row = json.loads(line)
-            if row.pop("scenario") == self.sum:
-                self.rows.append(Outcome(**row))
+            scenario, found = row.pop("scenario"), Outcome(**row)
+            if self.sums.get(found.variant) == scenario:
+                self.rows.append(found)
         self._length = sum(len(line.encode()) + 1 for line in lines)
 
     @property
@@ -42,7 +46,7 @@ class Done:
         with open(self.path, "ab") as file:
             file.truncate(self._length)
             for row in rows:
-                line = json.dumps({"scenario": self.sum, **row._asdict()})
+                line = json.dumps({"scenario": self.sums[row.variant], **row._asdict()})
                 file.write(f"{line}\n".encode())
                 file.flush()
                 yield row

@@ -22,7 +22,7 @@ class Outcome(NamedTuple):
 
     variant: str
     wrong: str | None = None  # why there was no machine
-    refused: int = 0  # steps that the kernel has refused
+    refused: int | None = 0  # steps that the kernel has refused
     oom_kills: int = 0
     pages: Mapping[str, int] | None = (
         None  # node -> base pages, anonymous and of files; none of hugetlb's
@@ -46,17 +46,24 @@ def outcome(text: str, variant: Variant) -> Outcome:
             records = [*Runner(machine).run(scenario.steps)]
     except PymigrateError as error:
         return Outcome(variant.name, wrong=str(error))
+    time = cost.taken(machine, tally)
+    return found(machine, variant.name)._replace(
+        refused=sum(record.get("errno") is not None for record in records),
+        time_us=time.total if time else 0.0,
+    )
+
+
+def found(machine: Machine, name: str) -> Outcome:
+    """The row *name* of a machine as it is; what steps did to it is not known."""
     counters = vmstat.rows(machine)
     local, distance = _reach(machine)
-    time = cost.taken(machine, tally)
     return Outcome(
-        variant.name,
-        refused=sum(record.get("errno") is not None for record in records),
+        name,
+        refused=None,
         oom_kills=counters.get("oom_kill", 0),
         pages=_pages(machine),
         local=local,
         distance=distance,
-        time_us=time.total if time else 0.0,
         counters={name: nr for name, nr in counters.items() if nr and not name.startswith("nr_")},
     )
 

@@ -23,7 +23,8 @@ def table(rows: Sequence[Outcome]) -> list[list[str]]:
     head = ["VARIANT", "REFUSED", "OOM", *(f"N{nid}" for nid in nodes)]
     table = [[*head, "LOCAL", "DISTANCE", "TIME/ms"]]
     for row in rows:
-        cells = [row.variant, str(row.refused), str(row.oom_kills)]
+        refused = "-" if row.refused is None else str(row.refused)
+        cells = [row.variant, refused, str(row.oom_kills)]
         cells += [str((row.pages or {}).get(nid, 0)) for nid in nodes]
         best = (local, far, time) if row in done else (None, None, None)
         cells.append(_cell(row.local, best[0], "{:.1%}"))

@@ -23,14 +23,15 @@ class Change(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """What is changed in the scenario; nothing: the scenario as it is."""
+    """What is changed in a scenario; nothing: the scenario as it is."""
 
     changes: tuple[Change, ...] = ()
+    scenario: str = ""  # which of several
 
     @property
     def name(self) -> str:
-        """The changes in one line, which tells variants apart."""
-        return " ".join(map(str, self.changes)) or "as it is"
+        """The scenario and the changes in one line, which tells variants apart."""
+        return " ".join(filter(None, [self.scenario, *map(str, self.changes)])) or "as it is"
 
 
 def setting(text: str) -> Change:
@@ -58,14 +59,14 @@ def policy(text: str) -> Change:
     return Change(("tasks", task, "mempolicy"), value)
 
 
-def sweep(changes: Sequence[Change]) -> list[Variant]:
+def sweep(changes: Sequence[Change], scenario: str = "") -> list[Variant]:
     """All combinations: changes of one key are its values, in the order in which they come."""
     values: dict[tuple[str, ...], list[Change]] = {}
     for change in changes:
         known = values.setdefault(change.path, [])
         if change not in known:
             known.append(change)
-    return [Variant(chosen) for chosen in product(*values.values())]
+    return [Variant(chosen, scenario) for chosen in product(*values.values())]
 
 
 def shard(variants: Sequence[Variant], text: str) -> list[Variant]:

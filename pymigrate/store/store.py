@@ -52,6 +52,16 @@ _REASONS = {
 }
 
 
+def is_state_file(path: str) -> bool:
+    """Whether the file's header, as far as it can be read, is one of ours."""
+    try:
+        with open(path, "rb") as file:
+            header = file.read(72)
+    except OSError:
+        return False
+    return header[:16] == _MAGIC and header[68:] == APPLICATION_ID.to_bytes(4, "big")
+
+
 class Boot(NamedTuple):
     """From what a machine was booted."""
 
@@ -294,7 +304,7 @@ class Store:
 
     def _is_damaged(self) -> bool:
         """Whether the file is ours, and cannot be relied on."""
-        if not self._is_ours():
+        if not is_state_file(self.path):
             return False
         try:
             return self._run("PRAGMA quick_check(1)") != [("ok",)] or not self._can_be_emptied()
@@ -309,15 +319,6 @@ class Store:
             return self._is_blank()
         finally:
             self.rollback()
-
-    def _is_ours(self) -> bool:
-        """Whether the file's header, as far as it can be read, is one of ours."""
-        try:
-            with open(self.path, "rb") as file:
-                header = file.read(72)
-        except OSError:
-            return False
-        return header[:16] == _MAGIC and header[68:] == APPLICATION_ID.to_bytes(4, "big")
 
     def _remove(self) -> None:
         """Remove a damaged file. Nobody can use it, so that nobody misses it."""
@@ -354,7 +355,9 @@ class Store:
             return StoreError(f"cannot be opened: {self._obstacle()}", self.path)
         if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PROTOCOL):
             return StoreError(f"cannot be read or written: {error}", self.path)
-        return DamagedError(self.path) if self._is_ours() else StoreError(_ANOTHER, self.path)
+        return (
+            DamagedError(self.path) if is_state_file(self.path) else StoreError(_ANOTHER, self.path)
+        )
 
     def _obstacle(self) -> str:
         folder = os.path.dirname(os.path.abspath(self.path))

@@ -109,3 +109,36 @@ def test_csv_has_every_value_and_nothing_where_there_is_no_machine(
     assert there["pgmigrate_success"] == "512"
     assert wrong["wrong"] != ""
     assert {wrong[name] for name in ("N0", "N1", "local", "pgmigrate_success")} == {""}
+
+
+def test_scenarios_and_states_stand_side_by_side(
+    unbooted: Shell, scenario: Path, tmp_path: Path
+) -> None:
+    before, after = tmp_path / "before.db", tmp_path / "after.db"
+    for state in (before, after):
+        unbooted.out(f"boot {scenario} --state {state}")
+    unbooted.out(f"migratepages db 0 1 --scenario {scenario} --state {after}")
+    table = unbooted.out(f"compare {before} {after}").splitlines()
+    assert [line.split()[1:] for line in table[1:]] == [
+        ["-", "0", "1024", "0", "100.0%*", "10.0*", "-"],
+        ["-", "0", "0", "1024", "0.0%", "20.0", "-"],
+    ]
+    kept = tmp_path / "rows.jsonl"
+    words = f"compare {after} {scenario} {POLICIES} --resume {kept} --json"
+    rows = body(unbooted.out(words))
+    assert [row["variant"] for row in rows] == [
+        str(after),
+        f"{scenario} tasks.db.mempolicy=bind:0",
+        f"{scenario} tasks.db.mempolicy=bind:1",
+    ]
+    assert [row["pages"]["1"] for row in rows] == [1024, 0, 1024]
+    assert len(kept.read_text().splitlines()) == 2
+    assert body(unbooted.out(words)) == rows
+
+
+def test_state_cannot_be_varied(unbooted: Shell, scenario: Path, tmp_path: Path) -> None:
+    state = tmp_path / "machine.db"
+    unbooted.out(f"boot {scenario} --state {state}")
+    exit_code, _, stderr = unbooted(f"compare {state} --kernel 6.1")
+    assert exit_code == 2
+    assert "a state file is as it is" in stderr

@@ -13,7 +13,8 @@ from pymigrate.cli.common import print_json, say
 from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
 from pymigrate.reading import read_file
-from pymigrate.session import scenario_path
+from pymigrate.session import load_state, scenario_path
+from pymigrate.store.store import is_state_file
 
 if TYPE_CHECKING:
     from pymigrate.compare.outcome import Outcome
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("scenario", metavar="SCENARIO", shell_complete=complete.scenarios)
+@click.argument(
+    "files", metavar="FILE...", nargs=-1, required=True, shell_complete=complete.scenarios
+)
 @click.option(
     "--policy", "policies", multiple=True, metavar="TASK=POLICY", help="Vary a task's mempolicy."
 )
@@ -46,7 +49,7 @@ if TYPE_CHECKING:
 @click.option("--jsonl", "form", flag_value="jsonl", help="Print each row as a line of JSON.")
 @click.option("--csv", "form", flag_value="csv", help="Print the rows as CSV.")
 def command(
-    scenario: str,
+    files: tuple[str, ...],
     policies: tuple[str, ...],
     kernels: tuple[str, ...],
     settings: tuple[str, ...],
@@ -55,33 +58,61 @@ def command(
     resume: str | None,
     form: str | None,
 ) -> None:
-    """Run SCENARIO under variants, and compare what comes of each.
+    """Run scenarios under variants, and compare what comes of each.
 
-    An option that is repeated varies what it sets; several options multiply. The best local share,
-    distance and time among the variants that were refused nothing are marked with `*`. Exits with
-    1 if a variant has no machine.
+    A FILE is a scenario, whose steps are run, or a state file, whose machine is shown as it is. An
+    option that is repeated varies what it sets in each scenario; several options multiply. The best
+    local share, distance and time among the variants that were refused nothing are marked with
+    `*`. Exits with 1 if a variant has no machine.
     """
     from pymigrate.compare import variants as parts
-    from pymigrate.scenario.read.loader import load
 
-    path = scenario_path(scenario)
-    load(path)  # it has to be right as it is
-    text = read_file(path).decode("utf-8-sig")
     changes = [*_parsed(parts.policy, policies)]
     changes += _parsed(parts.setting, tuple(f"kernel={name}" for name in kernels))
     changes += _parsed(parts.setting, settings)
-    variants = parts.sweep(changes)
-    for task in parts.placed(text, variants):
-        say(f"of {task} memory that says `pages` or `policy` lies as it says, whatever its policy")
+    texts, states = _read(files)
+    if changes and not texts:
+        raise click.UsageError(
+            "a state file is as it is: options vary scenarios, and there is none"
+        )
+    variants: list[Variant] = []
+    for name in [*states, *texts]:
+        variants += parts.sweep(changes if name in texts else (), name)
+    for name, text in texts.items():
+        for task in parts.placed(text, [each for each in variants if each.scenario == name]):
+            where = f"{name}: " if name else ""
+            say(
+                f"{where}of {task} memory that says `pages` or `policy` lies as it says, "
+                "whatever its policy"
+            )
     if shard:
         try:
             variants = parts.shard(variants, shard)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--shard") from None
-    rows = _rows(text, variants, jobs, resume)
+    as_is = [states[each.scenario] for each in variants if each.scenario in states]
+    left = [each for each in variants if each.scenario in texts]
+    rows = as_is + (_rows(texts, left, jobs, resume) if left else [])
     _show(rows, form)
     if any(row.wrong is not None for row in rows):
         raise click.exceptions.Exit(1)
+
+
+def _read(files: tuple[str, ...]) -> tuple[dict[str, str], dict[str, Outcome]]:
+    """The texts of the scenarios, a sole one without a name, and the rows of the states."""
+    from pymigrate.compare.outcome import found
+    from pymigrate.scenario.read.loader import load
+
+    texts, states = {}, {}
+    names = [*dict.fromkeys(files)]
+    for name in names:
+        if is_state_file(name):
+            states[name] = found(load_state(name)[0], name)
+            continue
+        path = scenario_path(name)
+        load(path)  # it has to be right as it is
+        texts[name if len(names) > 1 else ""] = read_file(path).decode("utf-8-sig")
+    return texts, states
 
 
 def _show(rows: list[Outcome], form: str | None) -> None:
@@ -96,7 +127,9 @@ def _show(rows: list[Outcome], form: str | None) -> None:
         click.echo(format_csv(rows) if form == "csv" else format_rows(rows), nl=False)
 
 
-def _rows(text: str, variants: list[Variant], jobs: int, resume: str | None) -> list[Outcome]:
+def _rows(
+    texts: dict[str, str], variants: list[Variant], jobs: int, resume: str | None
+) -> list[Outcome]:
     """What comes of the variants, in their order."""
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
@@ -105,17 +138,17 @@ def _rows(text: str, variants: list[Variant], jobs: int, resume: str | None) -> 
     from pymigrate.compare.sweep import outcomes
 
     try:
-        done = Done(resume, text) if resume else None
+        done = Done(resume, texts, variants) if resume else None
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = getattr(error, "strerror", None) or "it holds no rows of this command"
         raise click.BadParameter(f"{resume} cannot be used: {why}", param_hint="--resume") from None
     # What is imported by now need not be imported again where processes can be copied.
     context = get_context("fork" if sys.platform == "linux" else "spawn")
     with ProcessPoolExecutor(jobs, context) if jobs > 1 else nullcontext() as executor:
-        found = outcomes(text, variants, executor, done.names if done else ())
+        found = outcomes(texts, variants, executor, done.names if done else ())
         rows = [*(done.rows if done else ()), *(done.kept(found) if done else found)]
     order = {variant.name: number for number, variant in enumerate(variants)}
-    return sorted((row for row in rows if row.variant in order), key=lambda row: order[row.variant])
+    return sorted(rows, key=lambda row: order[row.variant])
 
 
 def _parsed(parse: Callable[[str], Change], texts: tuple[str, ...]) -> list[Change]:

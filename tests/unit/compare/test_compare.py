@@ -45,7 +45,7 @@ def test_shards_have_each_variant_once() -> None:
 
 
 def test_a_policy_places_what_its_task_touches() -> None:
-    here, there = outcomes(PLAIN, BIND)
+    here, there = outcomes({"": PLAIN}, BIND)
     assert (here.pages, here.local, here.distance) == ({"0": 1024, "1": 0}, 1.0, 10.0)
     assert (there.pages, there.local, there.distance) == ({"0": 0, "1": 1024}, 0.0, 20.0)
 
@@ -59,17 +59,29 @@ def test_steps_are_executed_and_take_time() -> None:
 
 
 def test_a_variant_that_is_wrong_is_a_row_that_says_why() -> None:
-    (row,) = outcomes(PLAIN, sweep([policy("nobody=bind:0")]))
+    (row,) = outcomes({"": PLAIN}, sweep([policy("nobody=bind:0")]))
     assert row.wrong == "tasks.nobody.mempolicy=bind:0: there is no task 'nobody'"
 
 
 def test_processes_give_the_rows_that_one_gives() -> None:
     with ProcessPoolExecutor(2, get_context("spawn")) as executor:
-        found = sorted(outcomes(PLAIN, BIND, executor))
-    assert found == sorted(outcomes(PLAIN, BIND))
+        found = sorted(outcomes({"": PLAIN}, BIND, executor))
+    assert found == sorted(outcomes({"": PLAIN}, BIND))
     assert pickle.loads(pickle.dumps(found)) == found
 
 
 def test_what_is_done_is_not_repeated() -> None:
-    (row,) = outcomes(PLAIN, BIND, done={BIND[0].name})
+    (row,) = outcomes({"": PLAIN}, BIND, done={BIND[0].name})
     assert row.variant == BIND[1].name
+
+
+def test_scenarios_are_variants_and_multiply_with_what_is_changed() -> None:
+    texts = {"plain": PLAIN, "steps": TEXT}
+    kernels = [setting("kernel=6.1"), setting("kernel=7.2")]
+    rows = list(outcomes(texts, [each for name in texts for each in sweep(kernels, name)]))
+    assert [(row.variant, row.pages) for row in rows] == [
+        ("plain kernel=6.1", {"0": 1024, "1": 0}),
+        ("plain kernel=7.2", {"0": 1024, "1": 0}),
+        ("steps kernel=6.1", {"0": 0, "1": 1024}),
+        ("steps kernel=7.2", {"0": 0, "1": 1024}),
+    ]
