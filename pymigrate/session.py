@@ -303,10 +303,10 @@ def shipped_scenarios() -> dict[str, str]:
     here = os.path.dirname(os.path.abspath(__file__))
     for folder in (os.path.join(here, "scenarios"), os.path.join(here, "..", "scenarios")):
         if os.path.isdir(folder):
-            names = sorted(name for name in os.listdir(folder) if name.endswith(".yaml"))
+            files = [name for name in os.listdir(folder) if name.endswith(".yaml")]
             return {
-                name.removesuffix(".yaml"): os.path.normpath(os.path.join(folder, name))
-                for name in names
+                name: os.path.normpath(os.path.join(folder, f"{name}.yaml"))
+                for name in sorted(name.removesuffix(".yaml") for name in files)
             }
     return {}
 

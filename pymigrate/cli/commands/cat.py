@@ -9,7 +9,7 @@ from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
 from pymigrate.errors import KernelError
 from pymigrate.views.entries import Dir, read_bytes
-from pymigrate.views.tree import tree
+from pymigrate.views.tree import is_of_pages, tree
 
 
 @click.command(cls=Command)
@@ -38,8 +38,12 @@ def command(options: Options, paths: tuple[str, ...], offset: int, length: int |
 def _print(root: Dir, path: str, offset: int, length: int | None) -> bool:
     """Print one file, or why it cannot be had."""
     try:
-        for part in read_bytes(root, path, offset, length):
-            click.echo(part, nl=False)
+        parts = read_bytes(root, path, offset, length)
+        if is_of_pages(path.lstrip("/")):
+            for part in parts:
+                click.echo(part, nl=False)
+        else:
+            click.echo(b"".join(parts).decode(errors="replace"), nl=False)
     except KernelError as error:
         click.echo(f"cat: {path}: {error}", err=True)
         return False
