@@ -70,13 +70,13 @@ OLD = """absent_anon_is_efault prot_none_is_absent weighted_interleave balancing
     splits_partially_mapped mprotect_needs_dirty hugetlb_restores_reserve hmat_adistance
     damon_migrates batches_flush scans_shared reclaim_swappiness cpuset_v1 interleave_index_bits
     has_enable_soft_offline pagevec_size removes_rmap_in_batches migrated_thp_stays_mlocked
-    migrates_unlocked"""
+    migrates_unlocked new_is_active kpageflags_of_folio kpageflags_ksm_for_anon"""
 OFF = """absent_anon_is_efault prot_none_is_absent mprotect_needs_dirty cpuset_v1
     migrated_thp_stays_mlocked"""
 NEW = """merges_unfaulted_neighbour counts_proactive huge_zero_becomes_thp cpuset_may_be_emptied
     demotes_in_cpusets reclaim_stops_early collapse_passes_gaps split_pmd_munlocks
     migrated_thp_stays_mlocked advises_itself lru_gen_begins_second lru_gen_ages_lazily
-    sorts_dirty"""
+    sorts_dirty new_is_active kpageflags_ksm_for_anon"""
 # What a new one has that is not nothing.
 BEGINNINGS = {
     "Frame": {"cpupid": -1},
@@ -122,7 +122,8 @@ BEGINNINGS = {
     "NumaMm": {"next_scan": 1000},
     "NumaGroup": {"nr_tasks": 1, "active_nodes": 1},
     "Mempolicy": {"home_node": -1},
-    "Task": {"il_prev": -1, "is_dumpable": True},
+    "Task": {"il_prev": -1, "is_dumpable": True, "euid": -1, "suid": -1, "gid": -1},
+    "Cred": {"euid": -1, "suid": -1, "gid": -1},
 }
 
 
@@ -159,6 +160,7 @@ def test_frames_of_nobody_have_no_owner() -> None:
 
 def test_capabilities_are_numbered_as_in_the_kernel() -> None:
     assert {cap.name: cap.bit_length() - 1 for cap in Cap} == {
+        "SETUID": 7,
         "SYS_PTRACE": 19,
         "SYS_ADMIN": 21,
         "SYS_NICE": 23,
@@ -191,6 +193,8 @@ def test_kernels_differ_from_6_12_in_this() -> None:
         "split_pmd_munlocks",
         "lru_gen_ages_lazily",
         "sorts_dirty",
+        "new_is_active",
+        "kpageflags_ksm_for_anon",
     ]
     assert {key for key in OLD.split() if not flags["6.12"][key]} == set(OFF.split())
 

@@ -40,7 +40,7 @@ def outcome(mode: int, nodes: str) -> str:
     try:
         return str(built(mode, nodes))
     except Exception as error:  # noqa: BLE001  (the errno is all that counts)
-        return str(getattr(error, "errno", error))
+        return str(getattr(error, "name", error))
 
 
 @pytest.mark.parametrize(

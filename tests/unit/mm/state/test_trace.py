@@ -13,7 +13,7 @@ from pymigrate.syscalls.mempolicy import mbind
 from pymigrate.syscalls.migrate import migrate_pages
 from pymigrate.syscalls.mmap import mprotect
 from pymigrate.syscalls.process import fork, touch
-from tests.conftest import PAGE, errno_of, hold, mapped, new_file, touched, two_nodes
+from tests.conftest import PAGE, errno_of, hold, mapped, new_file, pfn_at, touched, two_nodes
 
 THP = "nr_thp_succeeded=0 nr_thp_failed=0 nr_thp_split=0 nr_split=0"
 
@@ -44,10 +44,11 @@ def test_nothing_is_noted_unless_somebody_watches(machine: Machine, task: Task) 
 
 def test_a_call_is_framed_by_its_mode_reason_and_counts(machine: Machine, task: Task) -> None:
     addr = touched(machine, task, "4KiB")
+    before = pfn_at(task, addr)
     assert moving(machine, task) == [
         Event("mm_migrate_pages_start", "mode=MIGRATE_SYNC reason=syscall_or_cpuset"),
-        Event("set_migration_pte", "pte=write,young,dirty order=0", addr >> 12, task.pid),
-        Event("remove_migration_pte", "order=0", addr >> 12, task.pid),
+        Event("set_migration_pte", "pte=write,young,dirty order=0", addr >> 12, task.pid, before),
+        Event("remove_migration_pte", "order=0", addr >> 12, task.pid, before),
         Event(
             "mm_migrate_pages",
             f"nr_succeeded=1 nr_failed=0 {THP} mode=MIGRATE_SYNC reason=syscall_or_cpuset",
