@@ -166,7 +166,8 @@ def test_progress_passes_all_on_and_prints_nothing_into_a_pipe(
 
 def test_colours_can_be_asked_for_and_declined(shell: Shell) -> None:
     coloured = shown(shell, "--color=always")
-    assert COLOUR.search(coloured) and ESCAPES.sub("", coloured).startswith("NODE")
+    assert COLOUR.search(coloured)
+    assert ESCAPES.sub("", coloured).startswith("NODE")
     assert COLOUR.search(shown(shell, "--color always --heat"))
     assert shown(shell, "--color=never") == shown(shell)
 
