@@ -1,8 +1,12 @@
 """A machine that has everything, and what it is when it comes from a store."""
 
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from pymigrate.errors import StoreError
 from pymigrate.mm.base.costs import Costs
 from pymigrate.mm.base.memmap import Busy, FolioWork, Frame, FrameRun
 from pymigrate.mm.base.pageblock import BlockRun, MigrateType
@@ -42,12 +46,15 @@ from pymigrate.mm.state.stable_tree import RmapItem, StableTree
 from pymigrate.mm.state.task import AccessPattern, Cpuset, Left, Pin, Region, Task
 from pymigrate.mm.state.vma import Vma
 from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.store.store import Boot, Store
 from pymigrate.store.tables import DERIVED
 from pymigrate.uapi import MPOL, RELATIVE, STATIC
+from tests.conftest import new_task, touched, two_nodes
 
 WIDE_CPUS, WIDE_NODES = Cpumask.of(0, 63, 64, 300), Nodemask.of(1, 64, 1023)
 POLICY = Mempolicy(MPOL.PREFERRED_MANY, STATIC, WIDE_NODES, Nodemask.of(3, 700), 64)
 OTHER_POLICY = Mempolicy(MPOL.WEIGHTED_INTERLEAVE, RELATIVE, Nodemask.of(2), Nodemask.of(2, 5))
+BOOT = Boot("/scenarios/two-node.yaml", "1:2:abc", "6.12", "0.1")
 
 
 def plain(value: Any) -> Any:
@@ -195,3 +202,49 @@ def _full_task(mm: Mm) -> Task:
 
 def _root_cpuset() -> Cpuset:
     return Cpuset("", Cpumask.of(0), Nodemask.of(0), False, Nodemask(), "cpuset memory")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "state.db")
+
+
+def booted(path: str, machine: Machine | None = None) -> Machine:
+    """A machine with one task with memory, stored in *path*."""
+    if machine is None:
+        machine = two_nodes()
+        touched(machine, new_task(machine), "1MiB")
+    store = Store(path)
+    store.begin(write=True)
+    store.replace(machine, BOOT)
+    store.commit()
+    store.close()
+    return machine
+
+
+def loaded(path: str) -> Machine:
+    """What *path* holds."""
+    store = Store(path)
+    store.begin(write=False)
+    machine = store.load()
+    store.close()
+    return machine
+
+
+def error_of(path: str, anew: bool = False) -> str:
+    """What is wrong with *path* when a command begins."""
+    with pytest.raises(StoreError) as failure:
+        _open_and_load(path, anew)
+    assert failure.value.path == path
+    assert str(failure.value) == f"{path}: {failure.value.message}"
+    return failure.value.message
+
+
+def _open_and_load(path: str, anew: bool) -> None:
+    store = Store(path, 0.05, anew=anew)
+    try:
+        store.begin(write=False)
+        store.booted()
+        store.load()
+    finally:
+        store.close()

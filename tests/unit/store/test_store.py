@@ -12,29 +12,22 @@ from pathlib import Path
 import pytest
 
 from pymigrate.errors import StoreError
-from pymigrate.mm.base.ledger import Raiser
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.base.runs import RunMap
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
-from pymigrate.store.store import APPLICATION_ID, Boot, Store
+from pymigrate.store.store import APPLICATION_ID, Store
 from pymigrate.syscalls.mempolicy import mbind
 from pymigrate.syscalls.process import exit_task, fork, touch
 from pymigrate.uapi import MPOL
 from pymigrate.units import parse_size
 from tests.conftest import mapped, new_task, nodes_with, touched, two_nodes
-from tests.unit.store.conftest import full_machine, plain
+from tests.unit.store.conftest import BOOT, booted, error_of, full_machine, loaded, plain
 
 ROOT = Path(__file__).parents[3]
-BOOT = Boot("/scenarios/two-node.yaml", "1:2:abc", "6.12", "0.1")
 ANOTHER = "is not a state file of pymigrate; name another file, or remove it"
 DAMAGED = "is damaged; `pymigrate boot` starts afresh"
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "state.db")
 
 
 @pytest.fixture
@@ -60,28 +53,6 @@ def writer(path: str, open_store: Callable[..., Store]) -> Store:
     return store
 
 
-def booted(path: str, machine: Machine | None = None) -> Machine:
-    """A machine with one task with memory, stored in *path*."""
-    if machine is None:
-        machine = two_nodes()
-        touched(machine, new_task(machine), "1MiB")
-    store = Store(path)
-    store.begin(write=True)
-    store.replace(machine, BOOT)
-    store.commit()
-    store.close()
-    return machine
-
-
-def loaded(path: str) -> Machine:
-    """What *path* holds."""
-    store = Store(path)
-    store.begin(write=False)
-    machine = store.load()
-    store.close()
-    return machine
-
-
 def first_task(machine: Machine) -> Task:
     return next(iter(machine.tasks.values()))
 
@@ -101,15 +72,6 @@ def statements(store: Store) -> list[str]:
     return found
 
 
-def error_of(path: str, anew: bool = False) -> str:
-    """What is wrong with *path* when a command begins."""
-    with pytest.raises(StoreError) as failure:
-        _open_and_load(path, anew)
-    assert failure.value.path == path
-    assert str(failure.value) == f"{path}: {failure.value.message}"
-    return failure.value.message
-
-
 def assert_replaceable(path: str) -> None:
     """Another machine may take the place of whatever *path* holds."""
     store, machine = Store(path, anew=True), full_machine()
@@ -118,16 +80,6 @@ def assert_replaceable(path: str) -> None:
     store.commit()
     store.close()
     assert plain(loaded(path)) == plain(machine)
-
-
-def _open_and_load(path: str, anew: bool) -> None:
-    store = Store(path, 0.05, anew=anew)
-    try:
-        store.begin(write=False)
-        store.booted()
-        store.load()
-    finally:
-        store.close()
 
 
 # What is kept
@@ -563,84 +515,3 @@ def test_file_may_be_called_as_sqlite_calls_its_memory(
     monkeypatch.chdir(tmp_path)
     booted(":memory:")
     assert (tmp_path / ":memory:").exists()
-
-
-# the ledger
-
-
-def entries(path: str) -> list[tuple[str, int]]:
-    """The commands in the ledger of *path*, with how many pages each has freed."""
-    store = Store(path)
-    store.begin(write=False)
-    machine = store.load()
-    assert machine.ledger.entries == [], "it is read if somebody asks"
-    store.read_ledger(machine)
-    store.close()
-    return [
-        (entry.command, sum(raised["pgfree"] for raised in entry.accounts.values()))
-        for entry in machine.ledger.entries
-    ]
-
-
-def test_what_commands_raise_is_added_to_the_ledger(path: str) -> None:
-    machine = two_nodes()
-    machine.counters.add("pgfree", 3)
-    machine.ledger.close("boot --run")
-    booted(path, machine)
-    for nr in (1, 5):
-        store = Store(path)
-        store.begin(write=True)
-        machine = store.load()
-        machine.counters.add("pgfree", nr)
-        machine.ledger.close(f"free {nr}")
-        store.save(machine)
-        store.commit()
-        store.close()
-    assert entries(path) == [("boot --run", 3), ("free 1", 1), ("free 5", 5)]
-
-
-def test_what_is_saved_again_and_again_is_one_entry(path: str) -> None:
-    booted(path, two_nodes())
-    store = Store(path)
-    store.begin(write=True)
-    machine = store.load()
-    store.read_ledger(machine)
-    assert [entry.command for entry in machine.ledger.entries] == []
-    for continues in (False, True, True):
-        machine.counters.add("pgfree", 2)
-        assert machine.ledger.close("exec", continues)
-        store.save(machine)
-        assert store.take_back(store.lend())
-    store.commit()
-    store.close()
-    assert entries(path) == [("exec", 2)] * 3
-    rows = sqlite3.connect(path).execute("SELECT DISTINCT number FROM ledger").fetchall()
-    assert rows == [(1,)]
-
-
-def test_names_that_are_not_utf_8_are_kept_as_they_can_be(path: str) -> None:
-    machine = two_nodes()
-    with machine.ledger.raised_by(Raiser("a\udcff", 7)):
-        machine.counters.add("pgfree")
-    machine.ledger.close("touch \udcfe")
-    booted(path, machine)
-    assert entries(path) == [("touch \\udcfe", 1)]
-
-
-def test_a_damaged_ledger_is_told_by_who_reads_it(path: str) -> None:
-    machine = two_nodes()
-    machine.counters.add("pgfree")
-    machine.ledger.close("x")
-    booted(path, machine)
-    with sqlite3.connect(path) as db:
-        db.execute("UPDATE ledger SET counters = 'pgfree x'")
-    loaded(path)
-    with pytest.raises(StoreError, match="is damaged"):
-        entries(path)
-
-
-def test_what_nobody_has_named_is_an_entry_too(path: str) -> None:
-    machine = two_nodes()
-    machine.counters.add("pgfree")
-    booted(path, machine)
-    assert entries(path) == [("other", 1)]
