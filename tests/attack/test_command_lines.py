@@ -1,6 +1,7 @@
 """Whatever is typed: an answer or a line that says what is wrong, and a state that is sound."""
 
 import json
+import shutil
 from pathlib import Path
 from random import Random
 
@@ -16,7 +17,8 @@ EXIT_CODES = {0, 1, 2, 3, 4}
 def check(run: Run, folder: Path, first: int, last: int) -> None:
     """Run command lines of those seeds on one machine."""
     state = folder / "state.db"
-    state.unlink(missing_ok=True)
+    for each in folder.iterdir():  # what lines of others have written may bear a scenario's name
+        shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
     (folder / "machine.yaml").write_text("machine: {nodes: {0: {cpus: '0', memory: 16MiB}}}\n")
     assert run(["boot", MACHINES[first % len(MACHINES)]]).exit == 0
     for seed in range(first, last):
