@@ -87,6 +87,7 @@ def _look_into(path: str) -> tuple[Boot | None, list[str]]:
             return None, []
         machine = store.load()
         store.check_maps()
+        store.read_ledger(machine)
         return booted, list(problems(machine))
     finally:
         store.close()
