@@ -31,19 +31,22 @@ TASK_COMM_LEN = 16  # bytes, with a zero at the end
 _LONGEST, _MOST = 64, 64  # of what is compared: that takes its time
 
 
-def nearest(word: str, valid: Iterable[str], noun: str) -> str:
+def nearest(word: str, valid: Iterable[object], noun: str) -> str:
     """``"; nearest valid NOUN 'x'"`` for the one of *valid* that is most like *word*, if any is."""
-    found = get_close_matches(word[:_LONGEST], islice(valid, _MOST), n=1, cutoff=0.5)
+    names = (name for name in valid if isinstance(name, str))  # keys are not yet checked
+    found = get_close_matches(word[:_LONGEST], islice(names, _MOST), n=1, cutoff=0.5)
     return f"; nearest valid {noun} {found[0]!r}" if found else ""
 
 
-def listed(words: Iterable[str], joint: str = "or") -> str:
-    """*words* as a sentence has them.
+def listed(words: Iterable[object], joint: str = "or") -> str:
+    """*words* as a sentence has them, on one line whatever they hold.
 
     >>> listed(["a", "b", "c"])
     'a, b or c'
+    >>> listed(["a", "b\\nc"])
+    "a or 'b\\\\nc'"
     """
-    *head, last = words
+    *head, last = (text if (text := str(word)).isprintable() else repr(word) for word in words)
     return f"{', '.join(head)} {joint} {last}" if head else last
 
 
