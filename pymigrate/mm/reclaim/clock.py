@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.engine.folio_list import Slice
-from pymigrate.mm.frames.lru_batches import waiting_pfns
 from pymigrate.mm.frames.memory_tiers import node_is_toptier
 from pymigrate.mm.reclaim.lru import in_lru_order, mark_old, next_frame, take_folios, was_used
 from pymigrate.mm.reclaim.shrink import KINDS, LIST_NR, Control, Shrink
@@ -23,8 +21,6 @@ class ClockShrink(Shrink):
     def __init__(self, machine: Machine, nid: int, control: Control) -> None:
         super().__init__(machine, nid, control)
         self.nr_evictable = 0  # base pages of these kinds
-        self.nr_waiting = 0  # base pages that wait for their list on some CPU
-        self.is_young = False  # all of them were used
         self.stale: set[str] = set()  # kinds that may have come since it was looked for them
         self.sources: dict[str, Iterator[Slice]] = {}
         self.pushed: dict[str, list[Slice]] = {"file": [], "anon": []}
@@ -34,19 +30,11 @@ class ClockShrink(Shrink):
 
         What was used gets a second chance.
         """
-        stops_early = self.machine.release.reclaim_stops_early
-        self.is_young = stops_early
         self.nr_evictable = sum(self._look_for(kind) for kind in KINDS)
-        if stops_early:
-            pfns = waiting_pfns(self.machine)
-            self.nr_waiting = sum(nid_of(pfn) == self.nid for pfn in pfns)
-            self.nr_evictable = max(self.nr_evictable - self.nr_waiting, 0)
 
     def drained(self) -> int:
         """How many pages have come from the CPUs' batches, which are empty now."""
-        came, self.nr_waiting = self.nr_waiting, 0
-        self.nr_evictable += came
-        return came
+        return 0  # what waits is on the lists here
 
     def have_come(self, nr: int) -> None:
         """*nr* more pages have been demoted to this node."""
@@ -54,18 +42,11 @@ class ClockShrink(Shrink):
         self.stale.update(self.kinds if nr > 0 else ())
 
     def shrink_lruvec(self, priority: int, wanted: int) -> None:
-        """Evict the share of a pass; some kernels stop when *wanted* pages are had."""
-        nr = self.get_nr_to_scan(priority)
-        step = LIST_NR if self.machine.release.reclaim_stops_early else nr
+        """Evict the share of a pass, whatever is *wanted*: whole lists."""
+        nr = -(-(self.nr_evictable >> priority) // LIST_NR) * LIST_NR
         before = self.reclaimed
         for kind in self.kinds:
-            while nr > 0:
-                asked = min(nr, step)
-                taken = self.evict(kind, asked)
-                is_enough = step < nr and self.reclaimed - before >= wanted
-                nr = 0 if is_enough else nr - taken
-                if taken < asked:
-                    break
+            nr -= self.evict(kind, nr) if nr > 0 else 0
         self.nr_evictable -= self.reclaimed - before
 
     def shrink_until(self, nr: int) -> None:
@@ -73,20 +54,6 @@ class ClockShrink(Shrink):
         for kind in self.kinds:
             while self.reclaimed < nr and self.evict(kind, self._lists(nr - self.reclaimed)):
                 pass
-
-    def get_nr_to_scan(self, priority: int) -> int:
-        """The share of a pass: base pages.
-
-        Mirrors get_nr_to_scan(); where all memory is young the passes before the last one make
-        it old.
-        """
-        share = self.nr_evictable >> priority
-        if not self.machine.release.reclaim_stops_early:
-            return -(-share // LIST_NR) * LIST_NR
-        if priority and self.is_young:
-            return 0
-        self.is_young = False
-        return share
 
     def _look_for(self, kind: str) -> int:
         """Find what of a *kind* may be evicted; how many base pages.
@@ -101,7 +68,6 @@ class ClockShrink(Shrink):
         else:
             parts.sort(key=lambda part: part.run.start)
         self.sources[kind] = self._second_chances(kind, parts)
-        self.is_young = self.is_young and all(was_used(self.machine, part) for part in parts)
         return sum(part.nr for part in parts)
 
     def _second_chances(self, kind: str, parts: list[Slice]) -> Iterator[Slice]:
