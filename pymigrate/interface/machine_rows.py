@@ -207,7 +207,17 @@ FREE_MEMORY = (
     Call(
         "memory_online",
         "Bring a node's memory blocks back online.",
-        (ROOT, Argument("node", kind.INTEGER, "the node", metavar="NODE"), _BLOCKS),
+        (
+            ROOT,
+            Argument("node", kind.INTEGER, "the node", metavar="NODE"),
+            _BLOCKS,
+            Argument(
+                "state",
+                kind.word("online", "online_kernel", "online_movable"),
+                "what to write to their state; default: what returns a block to its old zone",
+                None,
+            ),
+        ),
         "interface.system.memory_online",
         "online",
         method="online",

@@ -60,7 +60,8 @@ def _check_nodes(machine: Machine) -> Iterator[str]:
             free = sum(extent.nr for extent in zone.free.runs)
             if free != zone.nr_free:
                 yield f"{what}: {free} pages are free, and {zone.nr_free} are counted"
-            parts = [*_used(node, zone), *zone.free.runs, *zone.offline.runs]
+            rest = [*zone.free.runs, *zone.offline.runs, *zone.foreign.runs]
+            parts = [*_used(node, zone), *rest]
             yield from _partition(parts, zone.start, zone.end, what)
         yield from _outside(node)
         yield from _check_pool(node)
@@ -72,7 +73,8 @@ def _used(node: Node, zone: Zone) -> list[tuple[int, int]]:
     """The frames in use; a bad page is still known as such when its block is offline."""
     return [
         (run.start, run.nr)
-        for run in node.memmap.between(zone.start, zone.end)
+        for low, high in zone.parts(zone.start, zone.end)
+        for run in node.memmap.between(low, high)
         if not (run.frame.flags & FrameFlag.HWPOISON and zone.offline.at(run.start))
     ]
 
@@ -101,8 +103,7 @@ def _partition(parts: Iterable[tuple[int, int]], start: int, end: int, what: str
 
 
 def _outside(node: Node) -> Iterator[str]:
-    low = node.zones[0].start if node.zones else 0
-    high = node.zones[-1].end if node.zones else 0
+    low, high = node.span
     for run in node.memmap.runs:
         if run.start < low or run.start + run.nr > high:
             yield f"node {node.nid}: frame {run.start:#x} in use lies outside of its memory"

@@ -131,6 +131,7 @@ KINDS = {  # of run maps: a list of runs of the kind's type, as a blob
     "free": Codec(_encode_extents, _decode_extents),
     "pageblocks": Codec(_encode_blocks, _decode_blocks),
     "offline": Codec(_encode_extents, _decode_extents),
+    "foreign": Codec(_encode_extents, _decode_extents),
     "memmap": Codec(_encode_frames, _decode_frames),
     "page_table": Codec(_encode_ptes, _decode_ptes),
     "tables": Codec(_encode_extents, _decode_extents),

@@ -30,7 +30,7 @@ from pymigrate.store.tables import TABLES
 
 T = TypeVar("T")
 APPLICATION_ID = 0x4E4D4947  # "NMIG", in the header of the file
-SCHEMA_VERSION = 19  # to be raised with every change of codec.TABLES or of a blob
+SCHEMA_VERSION = 20  # to be raised with every change of codec.TABLES or of a blob
 # A view or a virtual table may never end, and a trigger act on its own.
 _STRANGE = """
     SELECT 1 FROM sqlite_master

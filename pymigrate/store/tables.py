@@ -174,7 +174,12 @@ TABLES = {
         lambda machine: ((zone, nid) for nid, node in machine.nodes.items() for zone in node.zones),
         lambda machine, zone, nid: machine.nodes[nid].zones.append(zone),
         keys="nid",
-        maps={"free": "free", "pageblocks": "pageblocks", "offline": "offline"},
+        maps={
+            "free": "free",
+            "pageblocks": "pageblocks",
+            "offline": "offline",
+            "foreign": "foreign",
+        },
         owner="start",
         elsewhere=["compact"],
     ),

@@ -1,6 +1,7 @@
 """Writes to /sys/devices/system/memory/memoryN/state: offline and online."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from pymigrate.errors import KernelError
@@ -35,13 +36,23 @@ def offline(
 
 @system_call
 def online(
-    machine: Machine, caller: Task, nid: int, numbers: Sequence[int] | None = None
+    machine: Machine,
+    caller: Task,
+    nid: int,
+    numbers: Sequence[int] | None = None,
+    state: str | None = None,
 ) -> list[Outcome]:
     """Give memory blocks of node *nid* back, or all that are offline, one after the other.
 
-    One that fails does not keep the next from being tried. Raises KernelError EACCES, ENOENT.
+    *state* is what is written: "online", "online_kernel" or "online_movable"; None writes what
+    brings a block back to its zone. One that fails does not keep the next from being tried. Raises
+    KernelError EACCES, EINVAL for another word, ENOENT.
     """
-    return _write(machine, caller, nid, numbers, online_pages, is_online=False)
+    if state not in (None, "online", "online_kernel", "online_movable"):
+        raise KernelError("EINVAL", f"{state!r} is no state of a memory block")
+    return _write(
+        machine, caller, nid, numbers, partial(online_pages, state=state), is_online=False
+    )
 
 
 def _write(

@@ -18,6 +18,7 @@ from pymigrate.units import PAGE_SHIFT
 
 _STEPS = 16  # of the threshold, up to twice the default
 _RATE_WINDOW = 1000  # ms
+_MAX_STAT_THRESHOLD = 125
 _GIB = 1 << (30 - PAGE_SHIFT)
 
 
@@ -124,14 +125,27 @@ def _adjust_threshold(machine: Machine, node: Node, limit: int) -> None:
 def _within_rate(machine: Machine, node: Node, limit: int, nr: int, folios: int) -> Answer:
     """How many candidates the limit lets pass. Mirrors numa_promotion_rate_limit().
 
-    Candidates count before they are judged: the first one of a window always passes.
+    Candidates count before they are judged: the first one of a window always passes. A CPU tells
+    the node of them in steps, the first of which begins with the window; the one that completes
+    the step that reaches the limit is refused.
     """
     before = node.numa[CANDIDATE]
+    step = -(-(_stat_threshold(machine, node) + 1) // nr) * nr
     if machine.now - node.promotion.rate_start > _RATE_WINDOW:
-        state = node.promotion._replace(rate_start=machine.now, rate_candidates=before + nr)
+        told = nr if step == nr else 0
+        state = node.promotion._replace(rate_start=machine.now, rate_candidates=before + told)
         node.promotion = state
-    left = limit - (before - node.promotion.rate_candidates)
+    left = -(-limit // step) * step - (before - node.promotion.rate_candidates)
     passing = max(-(-left // nr) - 1, 0)
     answer = Answer(passing > 0, min(passing or folios, folios))
     node.numa.add(CANDIDATE, answer.nr * nr)
     return answer
+
+
+def _stat_threshold(machine: Machine, node: Node) -> int:
+    """How many pages a CPU counts on its own before it adds them to the node's counter.
+
+    Mirrors refresh_zone_stat_thresholds() and calculate_normal_threshold().
+    """
+    size = max((zone.managed for zone in node.zones), default=0) >> (27 - PAGE_SHIFT)
+    return min(2 * len(machine.cpus).bit_length() * (1 + size.bit_length()), _MAX_STAT_THRESHOLD)

@@ -116,9 +116,7 @@ class SlowPath:
             if page is None:
                 counters.add("compact_fail")
                 return Attempt(None, ret)
-            node, zone = next(
-                (node, zone) for node, zone in request.zones if zone.start <= page.start < zone.end
-            )
+            node, zone = next(pair for pair in request.zones if pair[1].owns(page.start))
             zone.compact.blockskip_flush = False
             reset_defer(self.machine, node, zone, request.order, has_allocated=True)
             counters.add("compact_success")

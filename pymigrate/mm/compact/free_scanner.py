@@ -168,6 +168,9 @@ def _unsuitable_until(cc: CompactControl, start: int) -> int:
     Mirrors suitable_migration_target() and isolation_suitable().
     """
     zone = cc.zone
+    foreign = zone.foreign.at(start)
+    if foreign is not None:
+        return foreign.start - PAGEBLOCK_NR
     extent = zone.free.at(start)
     if extent is not None:
         first, order = block_at(extent, start)

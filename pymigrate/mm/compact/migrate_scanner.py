@@ -56,8 +56,10 @@ def isolate_migratepages(cc: CompactControl) -> list[Isolated]:
     at = cc.migrate_pfn
     while block_ceil(at + 1) <= cc.free_pfn:
         at_block = at == block_floor(at) or at == cc.zone.start
-        run = cc.zone.pageblocks.at(at)
-        if at_block and run is not None and run.skip and not cc.ignore_skip_hint:
+        run, foreign = cc.zone.pageblocks.at(at), cc.zone.foreign.at(at)
+        if foreign is not None:
+            at = _last_block(cc, foreign.start + foreign.nr)
+        elif at_block and run is not None and run.skip and not cc.ignore_skip_hint:
             at = _last_block(cc, run.start + run.nr)
         elif not _is_source(cc, run.migratetype if run else MigrateType.MOVABLE):
             at = _last_block(cc, block_ceil(at + 1))
@@ -148,8 +150,8 @@ def _alike_until(cc: CompactControl, at: int) -> int:
     run = blocks.at(at)
     if run is not None:
         return run.start + run.nr
-    i = bisect_right(blocks.starts, at)
-    return blocks.starts[i] if i < len(blocks.starts) else cc.zone.end
+    i, j = bisect_right(blocks.starts, at), bisect_right(cc.zone.foreign.starts, at)
+    return min([*blocks.starts[i : i + 1], *cc.zone.foreign.starts[j : j + 1], cc.zone.end])
 
 
 def _next_candidate(cc: CompactControl, at: int, end: int) -> int | None:

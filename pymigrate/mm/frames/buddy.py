@@ -108,8 +108,8 @@ def nr_pageblocks(zone: Zone) -> dict[MigrateType, int]:
     """How many pageblocks of each migratetype the zone has."""
     counts = dict.fromkeys(MigrateType, 0)
     first, last = zone.start // PAGEBLOCK_NR, -(-zone.end // PAGEBLOCK_NR)
-    offline = sum(extent.nr for extent in zone.offline.runs) // PAGEBLOCK_NR
-    counts[MigrateType.MOVABLE] = last - first - offline
+    gone = sum(extent.nr for extent in [*zone.offline.runs, *zone.foreign.runs]) // PAGEBLOCK_NR
+    counts[MigrateType.MOVABLE] = last - first - gone
     for run in zone.pageblocks.runs:
         nr = run.nr // PAGEBLOCK_NR
         counts[MigrateType.MOVABLE] -= nr

@@ -46,7 +46,12 @@ def nr_free_cma(zone: Zone) -> int:
 def unpinnable_ranges(machine: Machine) -> list[tuple[int, int]]:
     """The frames [a, b) that may not be held for long: of ZONE_MOVABLE, and those for CMA."""
     zones = [zone for node in machine.nodes.values() for zone in node.zones]
-    movable = [(zone.start, zone.end) for zone in zones if zone.name == "movable"]
+    movable = [
+        part
+        for zone in zones
+        if zone.name == "movable"
+        for part in zone.parts(zone.start, zone.end)
+    ]
     return movable + [part for zone in zones if zone.name != "movable" for part in cma_ranges(zone)]
 
 

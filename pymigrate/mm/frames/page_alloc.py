@@ -287,7 +287,7 @@ def _by_zone(machine: Machine, extents: list[Extent]) -> Iterator[tuple[Zone, li
     rest = extents[0] if extents else None
     while rest is not None:
         zone = machine.nodes[nid_of(rest.start)].zone_of(rest.start)
-        end = zone.start + zone.nr
+        end = zone.parts(rest.start, zone.end)[0][1]
         j = bisect_left(extents, (end,), i)
         parts = [rest, *extents[i + 1 : j]]
         last = parts[-1]

@@ -13,6 +13,7 @@ from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT
 # The model's physical memory: nodes one behind the other from address 0, without holes.
 _ZONE_ENDS = (("dma", 1 << 24), ("dma32", 1 << 32), ("normal", 1 << 62))
 RESERVE_RATIO = {"dma": 256, "dma32": 256, "normal": 32, "movable": 0}  # lowmem_reserve_ratio
+ZONE_ORDER = tuple(RESERVE_RATIO)  # lowest first
 _MOVABLE_MIN, _MOVABLE_MAX = 32, 128  # pages of ZONE_MOVABLE's lowest watermark
 _MIN_KBYTES, _MAX_KBYTES = 128, 262144
 _SCALE_FACTOR = 10  # watermark_scale_factor, in 1/10000 of a zone

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import NODE_SHIFT, FrameFlag, FrameRun, nid_of
-from pymigrate.mm.base.runs import Extent
+from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.calls.cpuset import track_memory_nodes
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
 from pymigrate.mm.frames.page_alloc import free_pages
 from pymigrate.mm.frames.placement import Within
-from pymigrate.mm.frames.watermarks import setup_watermarks
+from pymigrate.mm.frames.watermarks import ZONE_ORDER, setup_watermarks
 from pymigrate.mm.offline.page_isolation import (
     has_unmovable_pages,
     is_kernel,
@@ -27,7 +27,7 @@ from pymigrate.mm.reclaim.room import migrate_for_the_kernel
 from pymigrate.mm.spaces.hugetlb_pool import dissolve_free_huge_pages
 from pymigrate.mm.state.events import MigrateReason
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.node import Zone
+from pymigrate.mm.state.node import Node, Zone
 from pymigrate.nodemask import Nodemask
 from pymigrate.units import PAGE_SHIFT
 
@@ -89,10 +89,11 @@ def memory_blocks(machine: Machine, nid: int | None = None) -> list[MemoryBlock]
     for node, first in first_frames(machine).items():
         shift = first - (node << NODE_SHIFT)
         for zone in machine.nodes[node].zones:
-            low, high = zone.start + shift, zone.end + shift
-            for number in range(low // BLOCK_NR, -(-high // BLOCK_NR)):
-                a, b = max(low, number * BLOCK_NR), min(high, (number + 1) * BLOCK_NR)
-                parts.setdefault(number, []).append((node, zone, a - shift, b - a))
+            for start, end in zone.parts(zone.start, zone.end):
+                low, high = start + shift, end + shift
+                for number in range(low // BLOCK_NR, -(-high // BLOCK_NR)):
+                    a, b = max(low, number * BLOCK_NR), min(high, (number + 1) * BLOCK_NR)
+                    parts.setdefault(number, []).append((node, zone, a - shift, b - a))
     blocks = []
     for number, found in sorted(parts.items()):
         nodes = tuple(dict.fromkeys(node for node, *_ in found))
@@ -152,8 +153,11 @@ def offline_pages(machine: Machine, block: MemoryBlock) -> None:
     _tell_others(machine)
 
 
-def online_pages(machine: Machine, block: MemoryBlock) -> None:
-    """Give a memory block back, all of it free; it is of the zone that it was of.
+def online_pages(machine: Machine, block: MemoryBlock, state: str | None = None) -> None:
+    """Give a memory block back, all of it free.
+
+    *state* is what is written to its state: "online" (the first of valid_zones()), "online_kernel"
+    or "online_movable"; None: it is of the zone that it was of.
 
     Raises KernelError EINVAL for one that is online; EHWPOISON if a page of it was taken for bad.
     Mirrors memory_block_online() and online_pages().
@@ -164,9 +168,53 @@ def online_pages(machine: Machine, block: MemoryBlock) -> None:
     a, b = block.start, block.start + block.nr
     if machine.memmap_of(a).between(a, b):
         raise KernelError("EHWPOISON", "it has a bad page")
+    name = _zone_for(machine, block, state)
     zone.offline.put(a, b)
+    if name != zone.name:
+        node = machine.nodes[nid_of(a)]
+        _remove_from_zone(node, zone, a, b)
+        _move_to_zone(node, name, a, b)
     free_pages(machine, [(a, b - a)])
     _tell_others(machine)
+
+
+def _zone_for(machine: Machine, block: MemoryBlock, state: str | None) -> str:
+    """The zone that the block will be of. Mirrors zone_for_pfn_range()."""
+    if state is None:
+        assert block.zone is not None
+        return block.zone.name
+    names = valid_zones(machine, block)
+    if state == "online":
+        return names[0]
+    return next(name for name in names if (name == "movable") == (state == "online_movable"))
+
+
+def _remove_from_zone(node: Node, zone: Zone, a: int, b: int) -> None:
+    """Frames [a, b) are the zone's no more. Mirrors remove_pfn_range_from_zone()."""
+    own = zone.parts(zone.start, a) + zone.parts(b, zone.end)
+    if not own:
+        node.zones.remove(zone)
+        return
+    zone.foreign.put(a, b, Extent(a, b - a))
+    start, end = own[0][0], own[-1][1]
+    zone.foreign.put(zone.start, start)
+    zone.foreign.put(end, zone.end)
+    zone.start, zone.spanned = start, end - start
+
+
+def _move_to_zone(node: Node, name: str, a: int, b: int) -> None:
+    """Frames [a, b) become the zone's of that name. Mirrors move_pfn_range_to_zone()."""
+    zone = next((zone for zone in node.zones if zone.name == name), None)
+    if zone is None:
+        node.zones.append(Zone(name, a, b - a, RunMap(), 0))
+        node.zones.sort(key=lambda zone: ZONE_ORDER.index(zone.name))
+        return
+    start, end = min(zone.start, a), max(zone.end, b)
+    for low, high in ((start, zone.start), (zone.end, end)):
+        if low < high:
+            zone.foreign.put(low, high, Extent(low, high - low))
+    zone.foreign.put(a, b)
+    zone.start, zone.spanned = start, end - start
 
 
 def _tell_others(machine: Machine) -> None:

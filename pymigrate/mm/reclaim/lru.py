@@ -148,10 +148,10 @@ def in_lru_order(node: Node, parts: Iterable[Slice], hand: int) -> list[Slice]:
 
     Higher zones come first, as they are allocated from first.
     """
-    ranks = {zone.start: -i for i, zone in enumerate(node.zones)}
+    ranks = {zone.name: -i for i, zone in enumerate(node.zones)}
 
     def place(pfn: int) -> tuple[int, int]:
-        return ranks[node.zone_of(pfn).start], pfn
+        return ranks[node.zone_of(pfn).name], pfn
 
     ahead, behind = [], []
     for part in parts:

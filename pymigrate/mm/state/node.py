@@ -191,11 +191,14 @@ class CompactState:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Zone:
-    """A part of a node's memory: *nr* frames from pfn *start*, of which *free* are."""
+    """A part of a node's memory, of which *free* is free: *spanned* frames from pfn *start*.
+
+    They are all its own until memory blocks between them come back as another zone's.
+    """
 
     name: str
     start: int
-    nr: int
+    spanned: int
     free: RunMap[Extent]
     nr_free: int
     watermark_min: int = 0
@@ -204,12 +207,27 @@ class Zone:
     reserve: int = 0  # lowmem_reserve against allocations that may use higher zones
     pageblocks: RunMap[BlockRun] = field(default_factory=RunMap)  # those not as at boot
     offline: RunMap[Extent] = field(default_factory=RunMap)  # memory blocks that were taken away
+    foreign: RunMap[Extent] = field(default_factory=RunMap)  # frames between that are not its own
     compact: CompactState = field(default_factory=CompactState)
 
     @property
     def end(self) -> int:
         """The first pfn behind the zone."""
-        return self.start + self.nr
+        return self.start + self.spanned
+
+    @property
+    def nr(self) -> int:
+        """Its frames, online or not."""
+        return self.spanned - sum(extent.nr for extent in self.foreign.runs)
+
+    def parts(self, a: int, b: int) -> list[tuple[int, int]]:
+        """Those of frames [a, b) that are its own: ranges [a, b)."""
+        spans = self.foreign.spans(max(a, self.start), min(b, self.end))
+        return [(low, high) for low, high, foreign in spans if foreign is None]
+
+    def owns(self, pfn: int) -> bool:
+        """Whether frame *pfn* is its own."""
+        return self.start <= pfn < self.end and self.foreign.at(pfn) is None
 
     @property
     def managed(self) -> int:
@@ -219,7 +237,12 @@ class Zone:
     @property
     def span(self) -> tuple[int, int]:
         """The frames [a, b) from its first one to its last one that is not offline."""
-        online = [(a, b) for a, b, gone in self.offline.spans(self.start, self.end) if gone is None]
+        online = [
+            (a, b)
+            for low, high in self.parts(self.start, self.end)
+            for a, b, gone in self.offline.spans(low, high)
+            if gone is None
+        ]
         return (online[0][0], online[-1][1]) if online else (self.start, self.start)
 
     def blocks_of(self, extent: Extent, order: int) -> tuple[int, int]:
@@ -303,6 +326,12 @@ class Node:
     next_proactive: int = 0  # ms: when its kcompactd may look again how scattered its memory is
 
     @property
+    def span(self) -> tuple[int, int]:
+        """Its frames [a, b), online or not."""
+        ends = [(zone.start, zone.end) for zone in self.zones] or [(0, 0)]
+        return min(low for low, _ in ends), max(high for _, high in ends)
+
+    @property
     def nr_pages(self) -> int:
         """Its memory in base pages, but for what is offline."""
         return sum(zone.managed for zone in self.zones)
@@ -313,9 +342,9 @@ class Node:
         return sum(zone.nr_free for zone in self.zones)
 
     def zone_of(self, pfn: int) -> Zone:
-        """The zone that *pfn* lies in."""
+        """The zone that *pfn* is of."""
         for zone in self.zones:
-            if pfn < zone.start + zone.nr:
+            if pfn < zone.start + zone.spanned and zone.owns(pfn):
                 return zone
         raise AssertionError(f"pfn {pfn:#x} lies in no zone of node {self.nid}")
 

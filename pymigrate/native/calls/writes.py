@@ -6,6 +6,7 @@ import os
 import re
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from pymigrate.errors import KernelError
@@ -30,6 +31,7 @@ _COPIES = {abi.SENDFILE: 0, abi.SPLICE: 2, abi.COPY_FILE_RANGE: 2}
 _CLOSES = frozenset({abi.CLOSE, abi.DUP2, abi.DUP3, abi.CLOSE_RANGE})
 _CONSTANT = ("/proc/sys/", "/sys/kernel/mm/")
 _UNITS = {"k": 10, "m": 20, "g": 30, "t": 40}
+_BOOLS = ((True, "[1yt]|on"), (False, "[0nf]|of"))
 _SIZE = re.compile(r"(\d+)([kmgt]?)", re.IGNORECASE)
 
 
@@ -180,12 +182,14 @@ def _compact(write: Write) -> None:
 
 def _memory_block(write: Write) -> None:
     """The state of a memory block, by its word or its number."""
-    words = {"online": True, "online_movable": True, "1": True, "offline": False, "0": False}
-    if write.text not in words:
-        raise KernelError("EINVAL", f"{write.text[:20]!r} is no state of a memory block")
+    state = write.text
+    if write.match["file"] == "online":  # what kstrtobool() takes
+        is_online = next((is_on for is_on, word in _BOOLS if re.match(word, state, re.I)), None)
+        state = {True: "online", False: "offline", None: state}[is_online]
     number = int(write.match["number"])
-    change = memory_blocks.online if words[write.text] else memory_blocks.offline
-    for nid in write.machine.memory_nodes:
+    bring = partial(memory_blocks.online, state=state)
+    change = memory_blocks.offline if state == "offline" else bring
+    for nid in write.machine.nodes:
         try:
             outcomes = change(write.machine, write.caller, nid, [number])
         except KernelError as error:
@@ -249,7 +253,7 @@ _WRITERS: tuple[tuple[re.Pattern[str], Callable[[Write], None]], ...] = tuple(
         (rf"/sys/kernel/mm/{_POOL}(?:_mempolicy)?", _hugepages),
         (r"/proc/sys/vm/nr_hugepages(?:_mempolicy)?", _hugepages),
         (r"/sys/devices/system/node/node(?P<node>\d+)/compact", _compact),
-        (r"/sys/devices/system/memory/memory(?P<number>\d+)/(?:state|online)", _memory_block),
+        (r"/sys/devices/system/memory/memory(?P<number>\d+)/(?P<file>state|online)", _memory_block),
         (rf"{_GROUP}cpuset\.cpus", _cpus),
         (rf"{_GROUP}cpuset\.mems", _mems),
         (rf"{_GROUP}cgroup\.procs", _procs),

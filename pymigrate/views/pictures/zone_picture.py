@@ -131,9 +131,9 @@ def _cell(node: Node, zone: Zone, block: int, nr: int) -> CellRow:
     high = min((block + nr) * PAGEBLOCK_NR, zone.end)
     free = sum(part.nr for part in zone.free.between(low, high))
     counts = {"movable": 0, "huge": 0, "kernel": 0}
-    for start, length, frame in node.memmap.between(low, high):
-        length = min(start + length, high) - max(start, low)
-        counts[_use(frame)] += length
+    for a, b in zone.parts(low, high):
+        for start, length, frame in node.memmap.between(a, b):
+            counts[_use(frame)] += min(start + length, b) - max(start, a)
     kind = migratetype_of(zone, low)
     name = "movable" if kind == MigrateType.MOVABLE else kind.name.lower()
     return CellRow(

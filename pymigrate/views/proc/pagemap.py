@@ -179,10 +179,10 @@ def _nodes(machine: Machine, a: int, b: int) -> Iterator[_Frames]:
     """The frames with the numbers [a, b), node by node."""
     for nid, first in first_frames(machine).items():
         node = machine.nodes[nid]
-        nr = sum(zone.nr for zone in node.zones)
-        low, high = max(a, first), min(b, first + nr)
+        lowest, end = node.span
+        low, high = max(a, first), min(b, first + end - lowest)
         if low < high:
-            start = node.zones[0].start + low - first
+            start = lowest + low - first
             yield _Frames(node, start, start + high - low, low - a)
 
 

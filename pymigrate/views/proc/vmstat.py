@@ -50,7 +50,8 @@ def node_rows(machine: Machine, node: Node) -> dict[str, int]:
 
 def zone_rows(machine: Machine, node: Node, zone: Zone) -> dict[str, int]:
     """What is kept for a zone, without the allocator's events."""
-    found = _gauges(machine, node.memmap.between(zone.start, zone.end))
+    parts = zone.parts(zone.start, zone.end)
+    found = _gauges(machine, [run for a, b in parts for run in node.memmap.between(a, b)])
     found["nr_free_pages"] = zone.nr_free
     found["nr_free_cma"] = nr_free_cma(zone)
     _set_zone_lists(found)

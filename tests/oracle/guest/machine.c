@@ -221,6 +221,8 @@ static bool is_chosen(const char *list, int index)      /* no list: all are */
 	return !list;
 }
 
+static bool is_ordinary[1024];  /* memory blocks that may have come back to another zone */
+
 void memory_blocks(const char *state)
 {
 	int blocks[256], nr = blocks_of(arg("node"), blocks, 256);
@@ -237,6 +239,7 @@ void memory_blocks(const char *state)
 		spare_tasks = true;
 		alarm(PATIENCE);
 		one = write_file(path, "%s", state);
+		if (blocks[i] < 1024 && !strncmp(state, "online", 6)) is_ordinary[blocks[i]] = strcmp(state, "online_movable");
 		alarm(300);
 		spare_tasks = false;
 		if (!result) result = one;
@@ -248,8 +251,15 @@ static void all_online(void)
 {
 	char path[512], text[64];
 	struct dirent *entry;
-	DIR *dir = opendir("/sys/devices/system/memory");
+	DIR *dir;
 
+	for (int i = 0; i < 1024; i++) {
+		if (!is_ordinary[i]) continue;
+		snprintf(path, sizeof path, "/sys/devices/system/memory/memory%d/state", i);
+		write_file(path, "offline");
+		is_ordinary[i] = false;
+	}
+	dir = opendir("/sys/devices/system/memory");
 	while (dir && (entry = readdir(dir))) {
 		if (strncmp(entry->d_name, "memory", 6)) continue;
 		snprintf(path, sizeof path, "/sys/devices/system/memory/%s/state", entry->d_name);

@@ -132,6 +132,7 @@ def _full_node() -> Node:
     zone.pageblocks = RunMap([BlockRun(512, 1024, MigrateType.CMA, True)])
     zone.compact = CompactState(1, 2, 3, 4, 5, 6, 7, 8, True)
     zone.offline = RunMap([Extent(4096, 4096)])
+    zone.foreign = RunMap([Extent(8192, 4096)])
     memmap = RunMap([FrameRun(20, 4, frame), FrameRun(30, 1, Frame(1, 0)), FrameRun(40, 2, frame)])
     pool = HugePool(RunMap([Extent(512, 512)]), 3, 2, [512])
     node = Node(3, WIDE_CPUS, [zone], memmap, Counters(numa_hit=5, numa_miss=1 << 62), pool)

@@ -6,8 +6,10 @@ import pytest
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import Busy
+from pymigrate.mm.compact.compaction import compact_node
 from pymigrate.mm.frames.page_alloc import zonelist
 from pymigrate.mm.offline.memory_hotplug import (
+    BLOCK_NR,
     MemoryBlock,
     memory_blocks,
     model_pfn,
@@ -283,6 +285,64 @@ def test_a_block_is_of_the_zone_around_it(number: int, zones: list[str]) -> None
     machine = boot(MachineSpec.model_validate({"nodes": nodes}), "6.12")
     offline_pages(machine, block(machine, number))
     assert valid_zones(machine, block(machine, number)) == zones
+
+
+def zones_of(machine: Machine, nid: int) -> list[tuple[str, int, int]]:
+    """Zones of a node: the blocks of 128 MiB from the first to the last one, and how many are its.
+
+    They count from the node's first block.
+    """
+    first = machine.nodes[nid].span[0]
+    return [
+        (zone.name, (zone.start - first) // BLOCK_NR, zone.nr // BLOCK_NR)
+        for zone in machine.nodes[nid].zones
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gone", "back", "zones"),
+    [
+        pytest.param("4567", [("4567", "online")], [("normal", 0, 4)], id="nothing was left"),
+        pytest.param("5", [("5", "online")], [("movable", 0, 4)], id="in the midst"),
+        pytest.param("7", [("7", "online")], [("movable", 0, 3), ("normal", 3, 1)], id="the last"),
+        pytest.param("47", [("47", "online")], [("normal", 0, 2), ("movable", 1, 2)], id="both"),
+        pytest.param(
+            "5", [("5", "online_kernel")], [("normal", 1, 1), ("movable", 0, 3)], id="own"
+        ),
+        pytest.param(
+            "47",
+            [("4", "online"), ("7", None)],
+            [("normal", 0, 1), ("movable", 1, 3)],
+            id="as it was",
+        ),
+        pytest.param(
+            "4567",
+            [("46", "online_kernel"), ("57", "online_movable")],
+            [("normal", 0, 2), ("movable", 1, 2)],
+            id="in turn",
+        ),
+    ],
+)
+def test_what_is_written_chooses_the_zone(
+    gone: str, back: list[tuple[str, str | None]], zones: list[tuple[str, int, int]]
+) -> None:
+    nodes = {0: {"cpus": "0", "memory": "512MiB"}, 1: {"memory": "512MiB", "movable": "512MiB"}}
+    machine = boot(MachineSpec.model_validate({"nodes": nodes}), "6.12")
+    for number in gone:
+        offline_pages(machine, block(machine, int(number)))
+    for numbers, state in back:
+        for number in numbers:
+            online_pages(machine, block(machine, int(number)), state)
+            check(machine)
+    assert sorted(zones_of(machine, 1)) == sorted(zones)
+    task = new_task(machine)
+    touched(machine, task, "500MiB", node=1)
+    compact_node(machine, machine.nodes[1])
+    check(machine)
+    for each in memory_blocks(machine, 1):
+        offline_pages(machine, each)
+        check(machine)
+    assert all(zone.managed == 0 for zone in machine.nodes[1].zones)
 
 
 def pinned(machine: Machine, task: Task, addr: int) -> None:
