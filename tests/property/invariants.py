@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag, is_movable, is_pooled, looks_movable, nid_of
-from pymigrate.mm.base.pte import Pte, PteRun
+from pymigrate.mm.base.pte import MAX_TABLE, Pte, PteRun
 from pymigrate.mm.base.runs import RunMap
 from pymigrate.mm.check import problems
 from pymigrate.mm.state.machine import Machine
@@ -226,7 +226,7 @@ def check_run(run: PteRun) -> None:
     assert not run.order or not run.start & _MASK, f"{run} is not aligned"
     assert len(run.lanes) <= nr, f"{run} has idle lanes"
     if len(run.lanes) == nr > 1:
-        assert nr <= HPAGE_PMD_NR, f"{run} is longer than a page table"
+        assert nr <= MAX_TABLE, f"a table of {nr} entries is too long"
     if run.flags & Pte.HWPOISON:
         assert not run.lanes, "a bad page is mapped"
         assert not run.flags & ~(Pte.HWPOISON | Pte.ANON | Pte.DIRTY)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 MAPPING_ANON, MAPPING_MOVABLE = 1, 2  # the low bits of page->mapping; both: KSM
 
@@ -124,6 +124,9 @@ def is_pooled(frame: Frame) -> bool:
     return frame.without_flags(FrameFlag.DIRTY | FrameFlag.HWPOISON) == POOL_FRAME
 
 
+T = TypeVar("T")
+
+
 class States(NamedTuple):
     """The states of several frames, in order; made by of() and same()."""
 
@@ -136,6 +139,11 @@ class States(NamedTuple):
         each = tuple(frames)
         objects = {id(frame): frame for frame in each}  # few, of which some may be equal
         return cls(each, tuple(dict.fromkeys(objects.values())))
+
+    @classmethod
+    def picked(cls, frames: Mapping[T, Frame], keys: Iterable[T]) -> States:
+        """The states of *frames* that *keys* name, which are in the order in which they come."""
+        return cls(tuple(map(frames.__getitem__, keys)), tuple(dict.fromkeys(frames.values())))
 
     @classmethod
     def same(cls, frame: Frame, nr: int = 1) -> States:

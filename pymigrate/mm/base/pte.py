@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from pymigrate.mm.base.runs import Extent
-from pymigrate.units import HPAGE_PMD_NR
 
 _new = tuple.__new__  # makes a NamedTuple in half the time, where many are made
 
@@ -28,8 +27,10 @@ class Pte:
 
 # What is kept small is the words that runs take, in memory and in the store: each lane takes one,
 # and a run four besides. So an explicit table, which is regular nowhere, takes the place of two
-# runs if it has no more lanes than they have with four more.
+# runs if it has no more lanes than they have with four more. A change of one entry makes the whole
+# table anew, so a table is cut where it has so many.
 _WORDS = 4
+MAX_TABLE = 4096
 
 
 class PteRun(NamedTuple):
@@ -126,7 +127,7 @@ class PteRun(NamedTuple):
             if (k == 1 and m == 1) or whole.split(at)[1].lanes == others:
                 return whole
         entries = (nr + more) >> order
-        if entries <= HPAGE_PMD_NR and entries <= k + m + _WORDS:
+        if entries <= MAX_TABLE and entries <= k + m + _WORDS:
             return _new(PteRun, (start, nr + more, self.pfns() + tail.pfns(), order, flags))
         return None
 
@@ -196,7 +197,7 @@ class PteRun(NamedTuple):
 
     def tables(self) -> list["PteRun"]:
         """The same entries as explicit tables."""
-        pfns, step = self.pfns(), HPAGE_PMD_NR
+        pfns, step = self.pfns(), MAX_TABLE
         if len(pfns) <= step:
             return [_new(PteRun, (self.start, self.nr, pfns, self.order, self.flags))]
         return [

@@ -2,7 +2,8 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
+from itertools import compress, islice, pairwise
+from operator import sub
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
 
@@ -342,7 +343,8 @@ def pages_to_extents(pages: Sequence[int]) -> list[Extent]:
         return [Extent(low, nr)]
     ordered = sorted(pages)
     # Where a page does not follow the one before, an extent begins.
-    cuts = [i for i, (p, q) in enumerate(pairwise(ordered), 1) if p + 1 != q]
+    steps = map(sub, islice(ordered, 1, None), ordered)
+    cuts = [*compress(range(1, nr), map((1).__ne__, steps))]
     return [Extent(ordered[i], j - i) for i, j in pairwise([0, *cuts, nr])]
 
 

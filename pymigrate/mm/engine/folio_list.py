@@ -108,7 +108,7 @@ class Slice(NamedTuple):
             return extents_of(run)
         if run.order:
             return [Extent(run.lanes[lane], 1 << run.order) for lane in self.picked]
-        return pages_to_extents([run.lanes[lane] for lane in self.picked])
+        return pages_to_extents([*map(run.lanes.__getitem__, self.picked)])
 
     def _on(self, run: PteRun, picked: Sequence[tuple[int, int]]) -> Slice:
         """The folios of *run*, a part of this one: of (lane, place) those lanes that it has."""

@@ -126,7 +126,8 @@ class Queue:
         if not self._may_move(vma, part):
             self.failed += part.nr_folios
             return
-        if not part.states.is_alike:
+        kinds = {(each.is_anon, each.owner, each.likely_shared) for each in part.states.distinct}
+        if len(kinds) > 1:
             self._add_by_owner(vma, part)
         elif part.states.first.likely_shared:
             self._add_alike(vma, part, is_shared=True)
@@ -200,7 +201,7 @@ def _misplaced(
     if k > 1 and k == run.nr:  # of base pages
         picked = _entries_on(lanes, wrong, low, high)
         if picked:
-            states = states_of(machine, [lanes[i] for i in picked])
+            states = states_of(machine, [*map(lanes.__getitem__, picked)])
             yield Slice(run, picked, states, vma.index(run.start))
         return
     for part, states in uniform_parts(machine, run):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat
+from operator import rshift
 
 from pymigrate.mm.base.memmap import (
     NODE_SHIFT,
@@ -196,12 +198,13 @@ def states_of(machine: Machine, pfns: Sequence[int]) -> States:
     frame = alike.pop()
     if frame is not None and not alike:
         return States.same(frame, len(pfns))
-    tables = {nid: (memmap.starts, memmap.runs) for nid, memmap in memmaps.items()}
-    frames = []
-    for pfn in pfns:
-        starts, runs = tables[pfn >> NODE_SHIFT]
-        frames.append(runs[bisect_right(starts, pfn) - 1].frame)
-    return States.of(frames)
+    nids = [*map(rshift, pfns, repeat(NODE_SHIFT))]
+    starts = {nid: memmap.starts for nid, memmap in memmaps.items()}
+    runs = {nid: memmap.runs for nid, memmap in memmaps.items()}
+    # Which run each lies in: its node, and how many runs begin there up to it.
+    keys = [*zip(nids, map(bisect_right, map(starts.__getitem__, nids), pfns), strict=True)]
+    frames = {(nid, nr): runs[nid][nr - 1].frame for nid, nr in dict.fromkeys(keys)}
+    return States.picked(frames, keys)
 
 
 def by_node(pfns: Iterable[int]) -> Iterator[list[int]]:

@@ -1,6 +1,8 @@
 """What the runs of a page table hold, by node."""
 
 from collections import Counter
+from itertools import islice, repeat
+from operator import rshift
 
 from pymigrate.mm.base.memmap import NODE_SHIFT, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
@@ -16,7 +18,7 @@ def count_nodes(counts: Counter[int], run: PteRun, a: int, b: int) -> None:
     if k == 1:
         counts[nid_of(lanes[0])] += b - a
     elif k == run.nr and not order:
-        nids = [pfn >> NODE_SHIFT for pfn in lanes[first:last]]
+        nids = [*map(rshift, islice(lanes, first, last), repeat(NODE_SHIFT))]
         for nid in set(nids):
             counts[nid] += nids.count(nid)
     else:

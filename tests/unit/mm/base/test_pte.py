@@ -95,10 +95,10 @@ def test_join(head: PteRun, tail: PteRun, joined: PteRun | None) -> None:
     assert head.join(tail) == joined
 
 
-def test_no_table_is_longer_than_a_page_table() -> None:
-    head = PteRun(0, 511, tuple(range(0, 1022, 2)))
-    assert head.join(run(511, 1, 5000)) is not None
-    assert head.join(run(511, 2, 5000, 6000)) is None
+def test_tables_are_not_joined_without_end() -> None:
+    head = PteRun(0, 4095, tuple(range(0, 8190, 2)))
+    assert head.join(run(4095, 1, 50000)) is not None
+    assert head.join(run(4095, 2, 50000, 60000)) is None
 
 
 def test_frames_are_counted_lane_by_lane() -> None:
@@ -108,9 +108,9 @@ def test_frames_are_counted_lane_by_lane() -> None:
     assert run(0, 2, 9, 4).extents() == [Extent(9, 1), Extent(4, 1)]
 
 
-def test_tables_are_a_page_table_long_at_most() -> None:
-    found = [(t.start, t.nr, len(t.lanes)) for t in run(100, 1100, 0, 5000).tables()]
-    assert found == [(100, 512, 512), (612, 512, 512), (1124, 76, 76)]
+def test_tables_have_so_many_entries_at_most() -> None:
+    found = [(t.start, t.nr, len(t.lanes)) for t in run(100, 9000, 0, 50000).tables()]
+    assert found == [(100, 4096, 4096), (4196, 4096, 4096), (8292, 808, 808)]
 
 
 def test_moved_and_with_flags_keep_the_frames() -> None:

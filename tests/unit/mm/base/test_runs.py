@@ -48,10 +48,10 @@ def test_all_edits_are_made_in_one_sweep() -> None:
 
 @pytest.mark.parametrize("nr", [0, 5000], ids=["few runs", "many"])
 def test_edits_next_to_each_other_are_made_in_one_sweep(nr: int) -> None:
-    tables = [scattered(0, 400), scattered(402, 200)]
-    found = RunMap([*tables, *(PteRun(1000 + 2 * i, 1, (), 0, 0) for i in range(nr))])
-    found.edit([(400, 401, [scattered(400, 1)]), (401, 402, [scattered(401, 1)])])
-    assert [run.nr for run in found.runs[:2]] == [402, 200]
+    tables = [scattered(0, 4000), scattered(4002, 200)]
+    found = RunMap([*tables, *(PteRun(9000 + 2 * i, 1, (), 0, 0) for i in range(nr))])
+    found.edit([(4000, 4001, [scattered(4000, 1)]), (4001, 4002, [scattered(4001, 1)])])
+    assert [run.nr for run in found.runs[:2]] == [4002, 200]
 
 
 def scattered(start: int, nr: int) -> PteRun:
