@@ -19,7 +19,7 @@ PYTHONS = $(or $(shell for minor in 11 12 13 14; do command -v python3.$$minor; 
 BENCHES := $(sort $(wildcard tests/bench/bench_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-newest test-oldest lint docs bench bench-compare conformance cov mutants oracle record fuzz-kernel lock dist python311 clean
+.PHONY: help demo test test-long test-newest test-oldest lint docs bench bench-compare bench-kernel conformance cov mutants oracle record fuzz-kernel lock dist python311 clean
 
 help:
 	@echo 'make demo         move the pages of a simulated process, and look at them'
@@ -32,6 +32,7 @@ help:
 	@echo 'make conformance  the recorded cases, with the matches of each group'
 	@echo 'make bench        measurements'
 	@echo 'make bench-compare  large work here and at another revision, in turn (REV=HEAD~1)'
+	@echo 'make bench-kernel  the same work here and on Linux 6.12 in QEMU (after make oracle)'
 	@echo 'make cov          branch coverage of mm/ and syscalls/'
 	@echo 'make mutants      how many random mutants of mm/ the unit tests kill (N=20 SEED=1 JOBS=2)'
 	@echo 'make oracle       kernels 6.1, 6.12 and 7.2 for QEMU, in a cache folder (see tests/oracle)'
@@ -124,6 +125,9 @@ bench: $(VENV)/.stamp
 
 bench-compare: $(VENV)/.stamp
 	@PYTHONPATH=. $(RUN) tests.bench.compare $(or $(REV),HEAD~1)
+
+bench-kernel: $(VENV)/.stamp
+	@PYTHONPATH=. $(RUN) tests.bench.kernel
 
 cov: $(VENV)/.stamp
 	$(RUN) coverage run -m pytest -q -m 'not slow' --ignore=tests/bench
