@@ -17,7 +17,9 @@ CALLS = {
     "mremap": 25,
     "madvise": 28,
     "shmget": 29,
+    "shmat": 30,
     "kill": 62,
+    "shmdt": 67,
     "truncate": 76,
     "ftruncate": 77,
     "getcwd": 79,
@@ -147,6 +149,8 @@ MAP_DENYWRITE, MAP_NORESERVE = 0x800, 0x4000
 NO_FD = 0xFFFFFFFF  # as an unsigned int
 MAP_SEGMENT = 0x812  # MAP_PRIVATE | MAP_FIXED | MAP_DENYWRITE: what ld.so asks for
 MFD_HUGETLB, SHM_HUGETLB = 0x4, 0x800
+SHM_NORESERVE, SHM_RDONLY, SHM_RND, SHM_REMAP, SHM_EXEC = 0x1000, 0x1000, 0x2000, 0x4000, 0x8000
+IPC_RMID = 0
 MFD_FLAGS = 0x1F  # what memfd_create() knows, but the size of huge pages
 FALLOC_FL_PUNCH_HOLE = 0x2
 PR_SET_DUMPABLE, PR_GET_DUMPABLE = 4, 3

@@ -198,6 +198,11 @@ def write_memory(pid: int, addr: int, data: bytes) -> int:
     return max(got, 0)
 
 
+def remove_segment(shmid: int) -> None:
+    """Remove a segment of System V's shared memory, which goes once nobody has it attached."""
+    _libc.shmctl(shmid, abi.IPC_RMID, None)
+
+
 # what a program to be traced does before it begins
 
 

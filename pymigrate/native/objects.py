@@ -10,6 +10,11 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.syscalls.files import unlink
 
 
+def segment_name(key: int) -> str:
+    """How the host's maps name a segment of System V's shared memory."""
+    return f"/SYSV{key & 0xFFFFFFFF:08x} (deleted)"
+
+
 def drop_objects(machine: Machine, objects: set[int], pids: Collection[int]) -> None:
     """Free those of *objects* that nobody maps, and no process of *pids* has open any more.
 
@@ -18,10 +23,21 @@ def drop_objects(machine: Machine, objects: set[int], pids: Collection[int]) -> 
     mapped = {vma.space for mm in machine.mms.values() for vma in mm.vmas}
     for sid in objects - mapped:
         space = machine.spaces.get(sid)
-        if space is None or not any(_has_open(pid, space) for pid in pids):
+        if space is None or not _is_there(space, pids):
             objects.discard(sid)
             if space is not None:
                 unlink(machine, space)
+
+
+def _is_there(space: AddressSpace, pids: Collection[int]) -> bool:
+    """Whether the host has an object that nobody maps."""
+    if not space.is_segment:
+        return any(_has_open(pid, space) for pid in pids)
+    try:
+        with open("/proc/sysvipc/shm", encoding="ascii") as file:
+            return any(int(line.split()[1]) == space.inode for line in file.readlines()[1:])
+    except OSError:
+        return True
 
 
 def _has_open(pid: int, space: AddressSpace) -> bool:

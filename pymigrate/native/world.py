@@ -34,7 +34,8 @@ class World:
         # Of private files that are filled as they are read, by inode: whether the reader is shown
         # frames, and how many reads are under way.
         self.reading: dict[int, list[int]] = {}
-        self.objects: set[int] = set()  # of huge pages, which are there while they are open
+        # Those of huge pages, which are there while they are open; or, of segments, until removed.
+        self.objects = {sid for sid, space in machine.spaces.items() if space.is_segment}
         self.listed: list[str] = []  # the names in /proc when it was last listed
         self.listings = 0  # how often they have changed
         self.is_newest_first = True  # how the host lists directories

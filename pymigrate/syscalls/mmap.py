@@ -172,6 +172,23 @@ def _reserve(machine: Machine, task: Task, space: AddressSpace, vma: Vma) -> Non
         space.size = max(space.size, (vma.pgoff + vma.nr) << PAGE_SHIFT)
 
 
+@system_call
+def hugetlb_file_setup(machine: Machine, task: Task, name: str, length: int) -> AddressSpace:
+    """A shared object of *length* bytes of huge pages, all of which are reserved.
+
+    Raises KernelError ENOMEM if the pools have not enough. Mirrors hugetlb_file_setup().
+    """
+    space = AddressSpace(machine.new_id(), name, "hugetlbfs", length)
+    machine.spaces[space.space_id] = space
+    try:
+        vma = Vma(0, pages_of(length), Vm.SHARED | Vm.HUGETLB, 0, space.space_id)
+        _reserve(machine, task, space, vma)
+    except KernelError:
+        machine.spaces.pop(space.space_id, None)
+        raise
+    return space
+
+
 def memfd_secret(machine: Machine, length: int) -> AddressSpace:
     """An object of *length* bytes that the kernel itself does not map. Mirrors memfd_secret()."""
     space = AddressSpace(machine.new_id(), "", "secretmem", pages_of(length) * PAGE_SIZE)

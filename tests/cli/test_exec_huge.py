@@ -1,5 +1,6 @@
 """Real programs on the simulated machine: objects of huge pages, from the simulated pools."""
 
+import os
 import re
 import signal
 import sys
@@ -148,3 +149,75 @@ refused(os.posix_fallocate, fd, 0, SIZE)
     outcome = shell.spawn(f"exec -- {sys.executable} -I -S {path}")
     assert outcome.stdout == "38 38 "
     assert outcome.stderr.count("cannot be simulated yet") == 2
+
+
+SEGMENTS = f"""{HUGE}
+IPC_RMID, HUGETLB = 0, 0o4000
+libc.shmat.restype = ctypes.c_long
+libc.shmat.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_int]
+libc.shmdt.argtypes = [ctypes.c_ulong]
+libc.shmget.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_int]
+def get(size, flags=0, key=0):  # the number, or the errno as a negative one
+    found = libc.shmget(key, size, 0o1600 | HUGETLB | flags)
+    return -ctypes.get_errno() if found < 0 else found
+def attach(shmid, at=0, flags=0):
+    found = libc.shmat(shmid, at, flags)
+    return -ctypes.get_errno() if found == -1 else found
+def remove(shmid): print(libc.shmctl(shmid, IPC_RMID, None))
+"""
+
+
+def test_segments_are_of_the_simulated_pools(shell: Shell) -> None:
+    program = f"""{SEGMENTS}
+print(get(SIZE), get(SIZE, 30 << 26))
+grow(1, 3)
+shmid = get(SIZE + 1)
+pools()
+at = attach(shmid)
+ctypes.memset(at, 1, SIZE + 1)
+tell(at)
+pools()
+print(at % SIZE, attach(shmid, at), attach(shmid, at + 4096), get(2 * SIZE), flush=True)
+if os.fork() == 0:
+    print(ctypes.string_at(at, 1)[0], attach(shmid, 0, 0o10000) > 0, flush=True)
+    os._exit(0)
+os.wait()
+remove(shmid)
+pools()
+print(libc.shmdt(at))
+tell(at)
+pools()
+"""
+    assert python(shell, program).splitlines() == [
+        "-12 -22",
+        "3 3 2 0",
+        r"default file=/SYSV00000000\040(deleted) huge dirty=2 N1=2 kernelpagesize_kB=2048",
+        "3 1 0 0",
+        "0 -22 -22 -12",
+        "1 True",
+        "0",
+        "3 1 0 0",
+        "0",
+        "3 3 0 0",
+    ]
+
+
+def test_segment_is_there_until_it_is_removed(shell: Shell) -> None:
+    key = 0x70790000 + os.getpid() % 0x10000
+    begin = f"{SEGMENTS}\nkey = {key}\n"
+    made = """
+grow(0, 2)
+shmid = get(SIZE, key=key)
+ctypes.memset(attach(shmid), 7, 1)
+print(get(SIZE, 0o2000, key))
+"""
+    found = """
+shmid = get(SIZE, key=key)
+pools()
+print(ctypes.string_at(attach(shmid), 1)[0])
+remove(shmid)
+"""
+    assert python(shell, begin + made) == "-17\n"
+    assert shell.out("cat /proc/meminfo").count("HugePages_Free:        1\n") == 1
+    assert python(shell, begin + found) == "2 1 0 0\n7\n0\n"
+    assert shell.out("cat /proc/meminfo").count("HugePages_Free:        2\n") == 1

@@ -74,7 +74,7 @@ LAYERS = {
         lender start
     """.split(),
     "pymigrate.native.calls": """
-        private reads writes overlay walk paths truncate huge files cgroups memory numa system table
+        private reads writes overlay walk paths truncate huge files cgroups memory shm numa system table
     """.split(),
     "pymigrate.cli": """
         backtrace terminal own_folder examples help helped shim_files host shim common junit

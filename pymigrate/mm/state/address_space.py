@@ -75,6 +75,11 @@ class AddressSpace:
         return self.fs in HUGETLB
 
     @property
+    def is_segment(self) -> bool:
+        """Whether it is a segment of huge pages of System V's shared memory (SHM_HUGETLB)."""
+        return self.is_hugetlb and self.name.startswith("/SYSV")
+
+    @property
     def is_disk(self) -> bool:
         """Whether stores must be noticed, for pages are written back; reads are ahead."""
         return self.fs in DISK

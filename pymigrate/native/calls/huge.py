@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from pymigrate.errors import KernelError, UnsupportedError
 from pymigrate.mm.state.address_space import AddressSpace
@@ -16,8 +17,8 @@ from pymigrate.units import HPAGE_PMD_ORDER, HPAGE_SIZE, PAGE_SHIFT
 
 Args = tuple[int, ...]
 _PROTS = ((1, "r"), (2, "w"), (4, "x"))
-_HUGE_SIZES = (0, PAGE_SHIFT + HPAGE_PMD_ORDER)  # as flags encode them: the usual one, 2 MiB
-_SIZE_MASK = 63
+HUGE_SIZES = (0, PAGE_SHIFT + HPAGE_PMD_ORDER)  # as flags encode them: the usual one, 2 MiB
+SIZE_MASK = 63
 _LONGEST_NAME = 249  # of memfd_create(), in bytes
 
 
@@ -34,7 +35,7 @@ def mmap(world: World, thread: Thread, args: Args) -> bool:
             if flags & abi.MAP_HUGETLB:
                 raise KernelError("EINVAL", "MAP_HUGETLB is for files of hugetlbfs, or for none")
             return False
-    elif flags >> abi.MAP_HUGE_SHIFT & _SIZE_MASK not in _HUGE_SIZES:
+    elif flags >> abi.MAP_HUGE_SHIFT & SIZE_MASK not in HUGE_SIZES:
         raise KernelError("EINVAL", "there are huge pages of 2 MiB alone")
     if thread.process.borrows:
         raise UnsupportedError("huge pages in memory of a parent cannot be simulated yet")
@@ -46,44 +47,35 @@ def mmap(world: World, thread: Thread, args: Args) -> bool:
         raise KernelError("EINVAL", f"{addr:#x} is not the address of a huge page")
     world.sync(thread)
     at = addr if is_fixed else thread.process.memory.find_room(length, HPAGE_SIZE)
-    _map(world, thread, args, at, length, space, offset if space else 0)
+    prot = "".join(letter for bit, letter in _PROTS if args[2] & bit)
+    how = {
+        "is_shared": bool(flags & abi.MAP_SHARED),
+        "noreplace": bool(flags & abi.MAP_FIXED_NOREPLACE),
+    }
+    map_at(world, thread, at, length, prot, space=space, offset=offset if space else 0, **how)
     thread.change_argument(0, addr, at)
     thread.change_argument(1, args[1], length)
-    if not space:
+    if space:
+        _grow(descriptor(thread, fd), space.size)
+    else:
         kept = flags & ((1 << abi.MAP_HUGE_SHIFT) - 1) & ~abi.MAP_HUGETLB
         thread.change_argument(3, flags, kept)
     return True
 
 
-def _map(
-    world: World,
-    thread: Thread,
-    args: Args,
-    at: int,
-    length: int,
-    space: AddressSpace | None,
-    offset: int,
-) -> None:
-    """Map *length* bytes at *at*; the host's file becomes as long as the simulated one."""
-    prot, flags, fd = args[2:5]
+def _grow(path: str, size: int) -> None:
+    """Let the host's file be as long as the simulated one."""
+    if os.stat(path).st_size < size:
+        os.truncate(path, size)
+
+
+def map_at(world: World, thread: Thread, at: int, length: int, prot: str, **how: Any) -> None:
+    """Map huge pages at *at*, *how* as mmap() takes it, where the host is about to map base pages.
+
+    They are unmapped again if it does not.
+    """
     task = world.task(thread)
-    letters = "".join(letter for bit, letter in _PROTS if prot & bit)
-    mmap_calls.mmap(
-        world.machine,
-        task,
-        at,
-        length,
-        letters,
-        is_shared=bool(flags & abi.MAP_SHARED),
-        space=space,
-        offset=offset,
-        hugetlb=True,
-        noreplace=bool(flags & abi.MAP_FIXED_NOREPLACE),
-    )
-    if space:
-        path = descriptor(thread, fd)
-        if os.stat(path).st_size < space.size:
-            os.truncate(path, space.size)
+    mmap_calls.mmap(world.machine, task, at, length, prot, hugetlb=True, **how)
 
     def mapped(result: int) -> None:
         if result != at:
@@ -98,12 +90,12 @@ def memfd_create(world: World, thread: Thread, args: Args) -> None:
     On the host it is one of base pages. Raises KernelError EINVAL; ENODEV for another size.
     """
     flags = args[1] & 0xFFFFFFFF
-    if flags & ~(abi.MFD_FLAGS | _SIZE_MASK << abi.MAP_HUGE_SHIFT):
+    if flags & ~(abi.MFD_FLAGS | SIZE_MASK << abi.MAP_HUGE_SHIFT):
         raise KernelError("EINVAL", f"{flags:#x} are no flags")
     name = thread.text(args[0])
     if len(name.encode("utf-8", "surrogateescape")) > _LONGEST_NAME:
         raise KernelError("EINVAL", f"a name has at most {_LONGEST_NAME} bytes")
-    if flags >> abi.MAP_HUGE_SHIFT not in _HUGE_SIZES:
+    if flags >> abi.MAP_HUGE_SHIFT not in HUGE_SIZES:
         raise KernelError("ENODEV", "there are huge pages of 2 MiB alone")
     thread.change_argument(1, args[1], flags & abi.MFD_FLAGS & ~abi.MFD_HUGETLB)
 
@@ -117,8 +109,3 @@ def memfd_create(world: World, thread: Thread, args: Args) -> None:
         world.objects.add(space.space_id)
 
     thread.at_end = made
-
-
-def shmget(_world: World, _thread: Thread, _args: Args) -> int:
-    """shmget(key, size, shmflg) with SHM_HUGETLB."""
-    raise UnsupportedError("SHM_HUGETLB of a real program cannot be simulated yet")

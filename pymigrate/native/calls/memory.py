@@ -49,7 +49,7 @@ _FOLLOWED = frozenset(
 
 def munmap(world: World, thread: Thread, args: Args) -> None:
     """munmap(addr, len)."""
-    _taken_away(world, thread, args[0], args[1])
+    taken_away(world, thread, args[0], args[1])
 
 
 def mmap(world: World, thread: Thread, args: Args) -> None:
@@ -61,7 +61,7 @@ def mmap(world: World, thread: Thread, args: Args) -> None:
         if huge.mmap(world, thread, args):
             return
     if flags & abi.MAP_FIXED and not flags & abi.MAP_FIXED_NOREPLACE:
-        _taken_away(world, thread, args[0], args[1])
+        taken_away(world, thread, args[0], args[1])
 
 
 def brk(world: World, thread: Thread, args: Args) -> None:
@@ -69,7 +69,7 @@ def brk(world: World, thread: Thread, args: Args) -> None:
     task = world.task(thread)
     end, new = task.mm.brk[1], pages_of(args[0])
     if task.mm.brk[0] <= new < end:
-        _taken_away(world, thread, new << PAGE_SHIFT, end - new << PAGE_SHIFT)
+        taken_away(world, thread, new << PAGE_SHIFT, end - new << PAGE_SHIFT)
 
 
 def mremap(world: World, thread: Thread, args: Args) -> None:
@@ -218,7 +218,7 @@ def _is_known(thread: Thread) -> bool:
     return not thread.process.is_new and not thread.process.borrows
 
 
-def _taken_away(world: World, thread: Thread, addr: int, length: int) -> None:
+def taken_away(world: World, thread: Thread, addr: int, length: int) -> None:
     """Pages of a range go: they were there until now."""
     process = thread.process
     if addr % PAGE_SIZE or not length or addr + length > abi.TASK_SIZE or not _is_known(thread):

@@ -36,7 +36,9 @@ _OF_MEMORY: dict[str, str] = {
     "process_madvise": "memory.process_madvise",
     "set_mempolicy": "numa.set_mempolicy",
     "set_mempolicy_home_node": "numa.set_mempolicy_home_node",
-    "shmget": "huge.shmget",
+    "shmat": "shm.shmat",
+    "shmdt": "shm.shmdt",
+    "shmget": "shm.shmget",
     "truncate": "truncate.truncate",
 }
 _BY_NAME: dict[str, str] = {
