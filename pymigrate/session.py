@@ -15,7 +15,8 @@ from pymigrate.version import __version__
 
 BUILT_IN = "two-node.yaml"
 CURRENT = "current"  # in the user's state directory: the state file of the last `boot`
-HELD = ".exec"  # behind the name of a state file: real programs run on its machine
+# Behind the name of a state file: real programs run on its machine, or are tasks of it.
+HELD, REAL = ".exec", ".real"
 INLINE = "<text>"  # stands for the path of a scenario that is in no file
 
 
@@ -94,33 +95,46 @@ def check_free(path: str) -> None:
 
 
 def _borrowed(path: str) -> AbstractContextManager[list[int]]:
-    """Have the machine of the state file *path*, if real programs run on it; see holder.py."""
-    if not os.path.exists(path + HELD):
-        return nullcontext([])
-    from pymigrate.holder import borrowed
+    """Have the machine of the state file *path*, if real programs run on it; see holder.py.
 
-    return borrowed(path)
+    Gives the tasks of real processes that have ended unseen.
+    """
+    if os.path.exists(path + HELD):
+        from pymigrate.holder import borrowed
+
+        return borrowed(path)
+    if os.path.exists(path + REAL):
+        from pymigrate.stand_ins import gone
+
+        return nullcontext(gone(path))
+    return nullcontext([])
 
 
 def _end_tasks(store: Store, path: str, pids: list[int]) -> None:
-    """Let the tasks of real processes end that were killed with their `pymigrate exec`."""
-    from pymigrate.holder import forget
-
+    """Let the tasks of real processes end, which have ended unseen."""
+    is_held = os.path.exists(path + HELD)
     store.begin(write=True)
     machine = store.load()
     _exit_all(machine, pids)
-    machine.ledger.close("killed")
+    machine.ledger.close("killed" if is_held else "exit")
     store.save(machine)
     store.commit()
-    forget(path)
+    if is_held:
+        from pymigrate.holder import forget
+
+        forget(path)
+    else:
+        from pymigrate import stand_ins
+
+        stand_ins.forget(path, pids)
 
 
 def _exit_all(machine: Machine, pids: list[int]) -> None:
     for pid in pids:
         if pid in machine.tasks:
-            from pymigrate.mm.spaces.exit import exit_task
+            from pymigrate.tools.system import end
 
-            exit_task(machine, machine.tasks[pid])
+            end(machine, pid)
     for space in list(machine.spaces.values()) if pids else ():
         if space.is_hugetlb and space.name.endswith(" (deleted)"):  # they had it open
             from pymigrate.syscalls.files import unlink
@@ -192,6 +206,10 @@ def _keep(request: Request, machine: Machine, booted: Boot) -> None:
         return
     path = state_path(request)
     save_state(path, machine, booted)
+    if os.path.exists(path + REAL):  # of the machine before
+        from pymigrate import stand_ins
+
+        stand_ins.forget(path)
     if not request.state:
         with open(path + ".new", "w", encoding="utf-8") as file:
             file.write(path)

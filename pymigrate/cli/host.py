@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from pymigrate import stand_ins
 from pymigrate.arguments import find_task
 from pymigrate.cli.shim_files import is_shim, write_shims
 from pymigrate.errors import KernelError
@@ -29,11 +30,18 @@ _SHELL_PLAIN = 'exec "$@"'
 _SHELL_TASK = f'export PYMIGRATE_TASK="$0=$$"; {_SHELL_PLAIN}'
 
 
-def run(argv: Sequence[str], request: Request, uid: int = 0, size: int | None = None) -> int:
+def run(
+    argv: Sequence[str],
+    request: Request,
+    uid: int = 0,
+    size: int | None = None,
+    becomes: bool = False,
+) -> int:
     """Run a program on the machine, or the real command that it becomes; returns the exit code.
 
     *uid* is the user of the shell, where the environment names no task; *size* is how many bytes
-    the task of a real command is to touch.
+    the task of a real command is to touch. If the program *becomes* that, it does so in this
+    process, and does not return; else the command is a child.
     """
     request = request._replace(write=argv[0] not in _READERS)
     if os.environ.get(INSIDE) == os.path.abspath(state_path(request)):
@@ -45,20 +53,69 @@ def run(argv: Sequence[str], request: Request, uid: int = 0, size: int | None = 
             system = System(
                 machine, task, os.environ, _terminal_width(), pid=os.getpid(), aliases=aliases
             )
-            outcome = programs.run(argv, system)
+            outcome = (programs.run if request.dry_run else programs.begin)(argv, system)
             if outcome.command:
                 outcome = _begin(outcome, system, size)
-            if not outcome.command:
+            if not outcome.command and outcome.again is None:
                 system.finish()
+            elif not request.dry_run:
+                stand_ins.note(state_path(request), system.task.pid)
         _write(outcome)
+        while outcome.again is not None:
+            outcome = _go_on(outcome.again, request, tell, system.task.pid)
         if not outcome.command:
             return outcome.exit
+        if becomes and has_shims(os.environ.get("PATH", os.defpath)):
+            return _become(outcome, request, system.task.pid)
         try:
             with shims_on_path() as path:
                 return execute(outcome.command, environment(request, path), system.task.pid)
         finally:
             with session(request, tell) as machine:
                 end(machine, system.task.pid)
+            stand_ins.forget(state_path(request), [system.task.pid])
+
+
+def _go_on(
+    again: Callable[[System], Exit], request: Request, tell: Callable[[str], None], pid: int
+) -> Exit:
+    """Let a program do more of its work, in its process *pid*; the last part ends that."""
+    with session(request, tell) as machine:
+        task = machine.tasks.get(pid)
+        if task is None:  # it was killed
+            return Exit(SIGNALLED["SIGKILL"])
+        system = System.of(machine, task, os.environ)
+        outcome = again(system)
+        if outcome.again is None:
+            system.finish()
+    if outcome.again is None:
+        stand_ins.forget(state_path(request), [pid])
+    _write(outcome)
+    return outcome
+
+
+def _become(outcome: Exit, request: Request, pid: int) -> int:
+    """Become the real command that the task *pid* stands for, which ends when that has ended."""
+    import errno
+    import signal
+
+    environ = environment(request, os.environ.get("PATH", os.defpath))
+    environ["PYMIGRATE_TASK"] = f"{pid}={os.getpid()}"
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    command = list(outcome.command)
+    try:
+        try:
+            os.execvpe(command[0], command, environ)
+        except OSError as error:
+            if error.errno != errno.ENOEXEC:
+                raise
+            found = find_command(command[0], environ["PATH"]) or command[0]
+            os.execve("/bin/sh", ["sh", found, *command[1:]], environ)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        _write(programs.not_found(outcome._replace(stdout="", stderr=""), reason))
+        return 1
 
 
 def _run_traced(argv: Sequence[str], request: Request) -> int:
@@ -134,8 +191,7 @@ def environment(request: Request, path: str) -> dict[str, str]:
 def shims_on_path() -> Iterator[str]:
     """A PATH that finds shims first: the environment's, or one with shims made for a while."""
     path = os.environ.get("PATH", os.defpath)
-    found = find_command("numactl", path)
-    if found and is_shim(found):
+    if has_shims(path):
         yield path
         return
     from tempfile import TemporaryDirectory
@@ -143,6 +199,12 @@ def shims_on_path() -> Iterator[str]:
     with TemporaryDirectory(prefix="pymigrate-") as folder:
         write_shims(folder)
         yield f"{folder}{os.pathsep}{path}"
+
+
+def has_shims(path: str) -> bool:
+    """Whether the programs that a PATH finds are shims."""
+    found = find_command("numactl", path)
+    return found is not None and is_shim(found)
 
 
 def find_command(name: str, path: str) -> str | None:

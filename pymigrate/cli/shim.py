@@ -23,7 +23,8 @@ def main() -> None:
         size = os.environ.get("PYMIGRATE_SIZE")
         named = os.environ.get("PYMIGRATE_SCENARIO"), os.environ.get("PYMIGRATE_STATE")
         request = Request(named[0] or None, named[1] or None, command=command_line(sys.argv[1:]))
-        code = host.run(sys.argv[1:], request, size=parse_size(size) if size else None)
+        touched = parse_size(size) if size else None
+        code = host.run(sys.argv[1:], request, size=touched, becomes=True)
     except KeyboardInterrupt:
         code = _INTERRUPTED
     except PymigrateError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from pymigrate.errors import KernelError
@@ -37,18 +37,34 @@ _UNIT = 10 << 20
 
 def run(argv: Sequence[str], system: System) -> Exit:
     """What the program prints and how it exits. Mirrors main(), memhog.c."""
-    out = Output()
-    return out.exit(lambda: _Memhog(system, out).main(list(argv[1:])))
+    hog = _Memhog(system)
+    return hog.part(lambda: hog.main(list(argv[1:])))
 
 
 class _Memhog:
     """One run of the program."""
 
-    def __init__(self, system: System, out: Output) -> None:
-        self.stdout, self.stderr = out.stdout, out.stderr
+    def __init__(self, system: System) -> None:
         self.system = system
         self.repeat, self.has_no_hugepages = 1, False
         self.file: Shared | None = None
+        self.region: Region | None = None  # what it fills, once it is mapped
+
+    def part(self, do: Callable[[], None]) -> Exit:
+        """A part of its work, after which it may go on: one time of filling the memory."""
+        out = Output()
+        self.stdout, self.stderr = out.stdout, out.stderr
+        outcome = out.exit(do)
+        self.repeat -= 1
+        is_at_work = not outcome.exit and self.region is not None and self.repeat > 0
+        return outcome._replace(again=self.again if is_at_work else None)
+
+    def again(self, system: System) -> Exit:
+        """Fill the memory once more."""
+        self.system = system
+        assert self.region is not None, "it is mapped"
+        region = self.region
+        return self.part(lambda: self._hog(region))
 
     def main(self, words: list[str]) -> None:
         """Take the arguments, map the memory and fill it."""
@@ -68,7 +84,8 @@ class _Memhog:
             self.stderr.append(f"mbind: {error}\n")
         if self.has_no_hugepages:
             self.system.no_hugepage(region)
-        for _ in range(self.repeat):
+        self.region = region
+        if self.repeat > 0:
             self._hog(region)
 
     def _option(self, word: str) -> None:

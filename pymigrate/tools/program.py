@@ -1,5 +1,7 @@
 """What all the programs share: what they know at their start, and what they leave behind."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,13 +15,15 @@ SIGNALLED = {"SIGBUS": 128 + 7, "SIGKILL": 128 + 9, "SIGSEGV": 128 + 11}
 class Exit(NamedTuple):
     """How a program ended: its status, and all that it wrote.
 
-    A program that becomes another one has not ended: *command* is the other's argv.
+    A program that becomes another one has not ended: *command* is the other's argv. One that is
+    still at work has not either: *again* goes on in its process, which others can look at before.
     """
 
     exit: int
     stdout: str = ""
     stderr: str = ""
     command: tuple[str, ...] = ()
+    again: Callable[..., Exit] | None = None  # takes its System
 
 
 class StoppedError(Exception):

@@ -34,6 +34,16 @@ def run(argv: Sequence[str], system: System) -> Exit:
 
     The outcome's *command* is one that is not.
     """
+    outcome = begin(argv, system)
+    while outcome.again is not None:
+        more = outcome.again(system)
+        stdout, stderr = outcome.stdout + more.stdout, outcome.stderr + more.stderr
+        outcome = more._replace(stdout=stdout, stderr=stderr)
+    return outcome
+
+
+def begin(argv: Sequence[str], system: System) -> Exit:
+    """Likewise, up to where others may look at its process: *again* goes on."""
     stderr = ""
     while True:
         outcome = program(argv[0])(argv, system)

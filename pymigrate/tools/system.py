@@ -65,6 +65,13 @@ class System:
         )
         self._top = MMAP_TOP
 
+    @classmethod
+    def of(cls, machine: Machine, task: Task, environ: Mapping[str, str] = _NOTHING) -> System:
+        """The process that *task* is already."""
+        system = cls(machine, task, environ, pid=task.pid)
+        system.task = task
+        return system
+
     @property
     def libnuma(self) -> Libnuma:
         """What libnuma finds at the start."""

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from pymigrate.mm.state.machine import Machine
+from pymigrate.tools import programs
 from pymigrate.tools.program import Exit
-from pymigrate.tools.programs import program
 from pymigrate.tools.system import System
 from tests.conftest import nodes_with
 
@@ -30,7 +30,7 @@ def run(machine: Machine) -> Run:
     def run(line: str, **environ: str) -> Exit:
         argv = shlex.split(line)
         system = System(machine, machine.shell_of(0), environ)
-        outcome = program(argv[0])(argv, system)
+        outcome = programs.run(argv, system)
         system.finish()
         return outcome
 
