@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 import click
 
 from pymigrate import arguments
-from pymigrate.cli.backtrace import backtrace
 from pymigrate.cli.common import Options, failure, find_task, print_json, say, shorten, write_text
 from pymigrate.errors import KernelError
 from pymigrate.interface.noted import Access, Noted
@@ -19,10 +20,11 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Left, Task
 from pymigrate.store.codec import copy_machine
-from pymigrate.units import PAGE_SHIFT, counted
+from pymigrate.units import PAGE_SHIFT, sized
 from pymigrate.views.told import changes, cost, stack, trace
 from pymigrate.views.why import stayed
 
+_PACKAGE = "pymigrate."
 PAGES_STAYED = 4  # the exit code with --strict
 
 
@@ -32,7 +34,7 @@ def watch_of(
     """What is to be noted, for these options, and, if *times*, what takes time."""
     is_traced = trace or steps or chrome or stack
     watch = Watch([] if is_traced else None, steps, Tally() if times else None)
-    return watch._replace(stack=backtrace) if stack else watch
+    return watch._replace(stack=_backtrace) if stack else watch
 
 
 def write_chrome(machine: Machine, path: str, parts: Iterable[trace.Part]) -> None:
@@ -146,7 +148,7 @@ def _report_left(call: Call, left: list[Left], is_refused: bool) -> None:
         more = "" if call.options.ephemeral else "; `pymigrate explain --last` says more"
         say(stayed.summary(left) + more)
     elif call.options.verbose and not is_refused:
-        moved = counted(call.noted.moved, "page")
+        moved = sized(call.noted.moved)
         say(f"{moved} moved, none stayed" if call.noted.moved else "no page had to move")
 
 
@@ -189,7 +191,7 @@ def _print_answer(
     if changed:
         lines = stayed.format_rows(call.noted.left or (), "would stay")
         for nid, nr in sorted((call.watch.dropped or {}).items()):
-            lines.append(f"{counted(nr, 'page')} of clean page cache on node {nid} would give way")
+            lines.append(f"{sized(nr)} of clean page cache on node {nid} would give way")
         text += "".join(f"{line}\n" for line in lines) + changes.format_diff(changed)
     click.echo(text, nl=False)
     if call.drawn:
@@ -223,3 +225,15 @@ def access_of(machine: Machine, value: tuple[str, str, str] | None) -> Access | 
         raise click.BadParameter(f"{shorten(way)} is neither read nor write")
     task = find_task(machine, who)
     return Access(task, find_range(machine, task, place)[0] >> PAGE_SHIFT, way == "write")
+
+
+def _backtrace() -> str:
+    """The functions of the package that are running, as `MODULE.NAME`, the innermost first."""
+    frame: FrameType | None = sys._getframe(1)  # there is no public way that costs as little
+    names = []
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.startswith(_PACKAGE):
+            names.append(f"{module.removeprefix(_PACKAGE)}.{frame.f_code.co_qualname}")
+        frame = frame.f_back
+    return " ".join(names)

@@ -22,7 +22,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
 from pymigrate.reading import read_file
 from pymigrate.session import Request, command_line, session
-from pymigrate.units import parse_size
+from pymigrate.units import parse_seconds, parse_size
 
 if TYPE_CHECKING:
     from pymigrate.views.told.fold import Wanted
@@ -251,6 +251,21 @@ def write_text(path: str, text: str, option: str) -> None:
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
 SIZE = Parsed("size", parse_size)
+
+
+def seconds(high: int, *, may_be_0: bool = True) -> Parsed[float]:
+    """The type of an option that says how long, at most *high* seconds."""
+
+    def parse(text: str) -> float:
+        value = parse_seconds(text)
+        if not (0 <= value <= high and (may_be_0 or value)):
+            least = "0 to" if may_be_0 else "more than 0, at most"
+            raise ValueError(f"is {value:g}, expected {least} {high}")
+        return value
+
+    return Parsed("time", parse)
+
+
 NODEMASK, CPUMASK = Parsed("nodes", Nodemask.parse), Parsed("CPUs", Cpumask.parse)
 NODE_LIST, CPU_LIST = Parsed("nodes", _list_of(Nodemask)), Parsed("CPUs", _list_of(Cpumask))
 NUMBERS = Parsed("numbers", lambda text: list(Bitmap.parse(text)))

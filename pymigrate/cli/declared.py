@@ -23,6 +23,7 @@ from pymigrate.cli.common import (
     Options,
     common_options,
     find_task,
+    seconds,
     shorten,
     with_options,
 )
@@ -171,7 +172,7 @@ def _type(kind: Kind) -> click.ParamType[Any]:
     if kind.name == "number":
         return click.IntRange(kind.low, kind.high) if kind != declare.INTEGER else click.INT
     if kind.name == "seconds":
-        return click.FloatRange(0, kind.high)
+        return seconds(kind.high)
     if kind.name in ("word", "words"):
         return click.Choice([word for word, _ in kind.words])
     if kind.name == "advice":

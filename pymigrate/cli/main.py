@@ -150,13 +150,22 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         """Run the command that is meant; where it fails, --json still gets its object."""
         try:
-            return super().invoke(ctx)
+            return self._invoke(ctx)
         except (PymigrateError, click.ClickException) as error:
             if self._prints_json(ctx):
                 from pymigrate.cli.common import failure, print_json
 
                 print_json(failure(error))
             raise
+
+    def _invoke(self, ctx: click.Context) -> object:
+        if not (sys.stderr and sys.stderr.isatty()):
+            return super().invoke(ctx)
+        from pymigrate.cli.waiting import LONG, waiting
+
+        is_long = any(word in LONG for word in sys.argv[1:4]) and "--watch" not in sys.argv
+        with waiting(is_long):
+            return super().invoke(ctx)
 
     def _prints_json(self, ctx: click.Context) -> bool:
         if "--json" not in sys.argv:
@@ -283,9 +292,24 @@ def main() -> None:
 def _lines_of(error: click.ClickException) -> list[str]:
     """What is wrong with the command line, and where help is."""
     text = error.format_message().splitlines()
+    if isinstance(error, click.NoSuchOption):
+        text = [f"No such option {error.option_name!r}{_meant_by(error)}"]
     if isinstance(error, click.UsageError) and error.ctx:
         text.append(f"Try '{error.ctx.command_path} --help' for help.")
     return [f"pymigrate: {text[0]}", *text[1:]]
+
+
+def _meant_by(error: click.NoSuchOption) -> str:
+    """What an unknown option may have meant: an argument that has no name, or another option."""
+    from difflib import get_close_matches
+
+    word = error.option_name.lstrip("-").replace("-", "_")
+    params = error.ctx.command.params if error.ctx else []
+    for param in params:
+        if isinstance(param, click.Argument) and (param.name or "").startswith(word):
+            return f": {param.human_readable_name} is an argument, not an option."
+    near = get_close_matches(error.option_name, error.possibilities or (), cutoff=0.7)
+    return f". Did you mean {' or '.join(near)}?" if near else "."
 
 
 def _version(ctx: click.Context, _: click.Parameter, is_asked: bool) -> None:

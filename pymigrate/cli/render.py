@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.text import Text
 
 from pymigrate.cli.terminal import printable
@@ -53,6 +61,23 @@ def progress(steps: Iterable[T], total: int) -> Iterator[T]:
     )
     with bar:
         yield from bar.track(steps, total, description="steps")
+
+
+@contextmanager
+def waiting_bar() -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr until the block ends; it gives what tells how much of how much is done."""
+    bar = Progress(
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        console=Console(file=sys.__stderr__),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    task = bar.add_task("", total=None)
+    with bar:
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)
 
 
 def _is_c_locale() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Callable
 from typing import TextIO
 
 # Control characters but for tabs and the ends of lines, and what turns the direction of text.
@@ -15,6 +16,7 @@ _OBEYED = {
     *range(0x2028, 0x202F),
     *range(0x2066, 0x206A),
 } - {ord("\t"), ord("\n")}
+before_writing: Callable[[], None] | None = None  # what clears the terminal first
 _SHOWN = dict.fromkeys(_OBEYED, "?")  # as procps shows them
 
 
@@ -27,6 +29,8 @@ class _Terminal(io.TextIOWrapper):
     """Writes to a terminal what it can show."""
 
     def write(self, text: str, /) -> int:
+        if before_writing:
+            before_writing()
         super().write(printable(text))
         return len(text)
 

@@ -7,25 +7,11 @@ from collections.abc import Iterable
 from pymigrate.mm.state.task import Left
 from pymigrate.plan.pause import HIGH, LOW
 from pymigrate.plan.plan import Moved, NodeFit, Plan
-from pymigrate.units import PAGE_SIZE, counted
+from pymigrate.units import counted
+from pymigrate.units import size_of_pages as size
 from pymigrate.views.columns import aligned
 from pymigrate.views.told import cost
 from pymigrate.views.why.reasons import REASONS
-
-_UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
-
-
-def size(nr: int) -> str:
-    """*nr* base pages in the unit that suits.
-
-    >>> size(0), size(1), size(3 << 17), size(79167488)
-    ('0', '4 KiB', '1.5 GiB', '302 GiB')
-    """
-    nr_bytes = nr * PAGE_SIZE
-    for unit, name in _UNITS:
-        if nr_bytes >= unit:
-            return f"{_number(nr_bytes / unit)} {name}"
-    return "0"
 
 
 def time_range(us: float) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from pymigrate.plan.text import size
+from pymigrate.units import size_of_pages as size
 from pymigrate.views.pictures.strips import ABSENT, ZERO_PAGE, heat_level
 
 STAYS = "stays"  # how pages are drawn that stay

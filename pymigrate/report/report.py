@@ -16,10 +16,10 @@ from pymigrate.mm.base.why import merged
 from pymigrate.mm.state.machine import Machine
 from pymigrate.plan import text
 from pymigrate.plan.plan import Plan
-from pymigrate.plan.text import size
 from pymigrate.report import figures
 from pymigrate.report.figures import Part
 from pymigrate.units import PAGE_SIZE, counted
+from pymigrate.units import size_of_pages as size
 from pymigrate.version import __version__
 from pymigrate.views.pictures import change, ps, show
 from pymigrate.views.pictures.heatmap import Heatmap

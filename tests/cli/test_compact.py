@@ -23,7 +23,7 @@ A cell is a pageblock (2 MiB): '.' free, 1 to 9 tenths in use by pages that can 
 
 def test_whole_zones_are_compacted(shell: Shell) -> None:
     assert shell.out("compact 0") == (
-        "node 0, zone DMA: complete, 768 pages moved, 2MiB blocks free: 0 -> 3\n"
+        "node 0, zone DMA: complete, 768 pages (3 MiB) moved, 2MiB blocks free: 0 -> 3\n"
     )
     assert shell.counted("pgmigrate_success", "compact_stall", "compact_daemon_wake") == [
         *(768, 0, 0)
@@ -37,7 +37,7 @@ def test_all_nodes_are_compacted_without_one(shell: Shell) -> None:
 
 def test_an_order_lets_kcompactd_work_until_a_block_is_free(shell: Shell) -> None:
     assert shell.out("compact 0 --order 9") == (
-        "node 0, zone DMA: success, 256 pages moved, 2MiB blocks free: 0 -> 1\n"
+        "node 0, zone DMA: success, 256 pages (1 MiB) moved, 2MiB blocks free: 0 -> 1\n"
     )
     wakes, scanned = shell.counted("compact_daemon_wake", "compact_daemon_migrate_scanned")
     assert (wakes, scanned) == (1, 512)

@@ -19,9 +19,8 @@ pgfree +{0}
 pgmigrate_success +{0}
 """
 STATUSES = """\
-         ADDRESS STATUS
-        10000000 1
-        10001000 1
+          ADDRESS STATUS
+10000000-10002000 1
 2 pages on node 1
 """
 ATTACHED = """\
@@ -108,11 +107,13 @@ tasks:
 def test_a_dry_run_says_what_would_give_way(shell: Shell) -> None:
     shell.write("full.yaml", FULL)
     call = "--ephemeral --scenario full.yaml migratepages 100 0 1 --dry-run"
-    text = "1792 pages of clean page cache on node 1 would give way"
+    text = "1792 pages (7 MiB) of clean page cache on node 1 would give way"
     assert shell.out(call).splitlines()[0] == text
     assert shell.json(call)["dropped"] == {"1": 1792}
     explained = shell.out("--ephemeral --scenario full.yaml explain 100 --to 1")
-    assert "(N0=1717) would move; clean page cache on node 1 gives way to them" in explained
+    assert (
+        "(N0=1717; 6.71 MiB) would move; clean page cache on node 1 gives way to them" in explained
+    )
 
 
 DRAWN = """\

@@ -8,12 +8,7 @@ from tests.cli.conftest import Outcome, Shell
 def test_move(shell: Shell) -> None:
     assert shell("move_pages a heap+8KiB:8KiB 10005000 0x10006000 --to 1") == Outcome(
         0,
-        "         ADDRESS STATUS\n"
-        "        10002000 1\n"
-        "        10003000 1\n"
-        "        10005000 1\n"
-        "        10006000 1\n"
-        "4 pages on node 1\n",
+        "          ADDRESS STATUS\n10002000-10004000 1\n10005000-10007000 1\n4 pages on node 1\n",
     )
     assert shell.maps("a")[0] == (
         "default heap anon=8 dirty=8 active=0 N0=3 N1=5 kernelpagesize_kB=4"
@@ -25,7 +20,7 @@ def test_statuses_have_names(shell: Shell) -> None:
     shell.out("task mmap a empty 4KiB")
     shell.out("task touch a empty --read")
     shell.out("task mmap a absent 4KiB")
-    text = shell.out("move_pages a heap+0:4096 buf+0:4096 0x0 empty absent --to 1 -q")
+    text = shell("move_pages a heap+0:4096 buf+0:4096 0x0 empty absent --to 1").stdout
     assert text == (
         "         ADDRESS STATUS\n"
         "        10000000 1\n"
@@ -38,6 +33,11 @@ def test_statuses_have_names(shell: Shell) -> None:
         "1 page -ENOENT not present\n"
         "1 page on node 1\n"
     )
+
+
+def test_quiet_prints_errors_alone(shell: Shell) -> None:
+    assert shell("move_pages a heap --to 1 -q") == Outcome(0)
+    assert shell("move_pages a heap --to 7 -q") == Outcome(1, "", "move_pages: No such device\n")
 
 
 def test_move_all_moves_shared_pages(shell: Shell) -> None:
@@ -101,10 +101,9 @@ def test_a_node_that_is_not_there_ends_the_call(shell: Shell) -> None:
     shell.write("log", "10000000 1\n10001000 7\n10002000 1\n")
     assert shell("move_pages a --from-file log -v") == Outcome(
         1,
-        "         ADDRESS STATUS\n"
-        "        10000000 1\n"
-        "        10001000 unknown\n"
-        "        10002000 unknown\n"
+        "          ADDRESS STATUS\n"
+        "         10000000 1\n"
+        "10001000-10003000 unknown\n"
         "1 page on node 1\n"
         "2 pages unknown\n",
         "move_pages: No such device: node 7 does not exist\n"
@@ -130,10 +129,9 @@ def test_log_of_a_profiler(shell: Shell) -> None:
     shell.write("log", "# addresses that node 1 used\n\n10000008 1\n0x10001fff\n10006000 0\n")
     text = shell.out("move_pages a --from-file log --to 1")
     assert text == (
-        "         ADDRESS STATUS\n"
-        "        10000000 1\n"
-        "        10001000 1\n"
-        "        10006000 0\n"
+        "          ADDRESS STATUS\n"
+        "10000000-10002000 1\n"
+        "         10006000 0\n"
         "1 page on node 0\n"
         "2 pages on node 1\n"
     )

@@ -79,8 +79,8 @@ LAYERS = {
         table
     """.split(),
     "pymigrate.cli": """
-        backtrace terminal own_folder examples help helped shim_files host shim common junit
-        render picture asked call program bad_pages declared tree_writer main roff commands
+        terminal own_folder examples help helped shim_files host shim common junit
+        render waiting picture asked call program bad_pages declared tree_writer main roff commands
     """.split(),
 }
 MAX_MODULES = 20  # in a folder, but for that of the commands

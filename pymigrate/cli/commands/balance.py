@@ -6,8 +6,10 @@ from math import ceil
 
 import click
 
+from pymigrate.cli import waiting
 from pymigrate.cli.call import system_call
 from pymigrate.cli.common import Options, common_options, say
+from pymigrate.cli.common import seconds as seconds_up_to
 from pymigrate.cli.helped import Command
 from pymigrate.cli.picture import cells_beside, text_of
 from pymigrate.mm.clock.simulated_time import Balanced, balance
@@ -24,9 +26,9 @@ _TIME = 13  # characters beside a moment
 @click.command(cls=Command)
 @click.option(
     "--seconds",
-    type=float,
+    type=seconds_up_to(DAY, may_be_0=False),
     required=True,
-    help="How long tasks run; at most a day.",
+    help="How long tasks run: 2, 1.5s, 5min; at most a day.",
 )
 @click.option(
     "--heatmap", "has_map", is_flag=True, help="Draw where memory lies, from moment to moment."
@@ -41,15 +43,19 @@ def command(options: Options, seconds: float, has_map: bool) -> None:
     -v reports scan by scan. --heatmap draws each region that is accessed: how hot its parts are,
     and the nodes they are on, first, then after scans, and at the end.
     """
-    if not 0 < seconds <= DAY:
-        message = f"is {seconds:g}, expected more than 0, at most {DAY}"
-        raise click.BadParameter(message, param_hint="--seconds")
     with system_call(options, "balance") as call:
         machine = call.machine
         before = vmstat.rows(machine)
         ms = ceil(seconds * 1000)
         watcher = Watcher(machine, ms, cells_beside(_TIME, options.json)) if has_map else None
-        done = balance(machine, ms, watcher.look if watcher else None)
+        start = machine.now
+
+        def look(machine: Machine) -> None:
+            waiting.tell(machine.now - start, ms)
+            if watcher:
+                watcher.look(machine)
+
+        done = balance(machine, ms, look)
         after = vmstat.rows(machine)
         counters = {
             name: after[name] - before[name] for name in view.COUNTED if after[name] != before[name]

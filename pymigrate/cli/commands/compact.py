@@ -10,7 +10,7 @@ from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
 from pymigrate.mm.state.machine import Machine
 from pymigrate.syscalls.compact import compact
-from pymigrate.units import counted
+from pymigrate.units import sized
 from pymigrate.views.pictures import zone_picture
 from pymigrate.views.pictures.show import plain_text
 
@@ -45,7 +45,7 @@ def command(options: Options, node: int | None, order: int | None) -> None:
             free = {"free_blocks_before": old, "free_blocks": new}
             zones.append({**run._asdict(), "result": result, **free})
             call.text += (
-                f"node {run.node}, zone {run.zone}: {result}, {counted(run.moved, 'page')} moved,"
+                f"node {run.node}, zone {run.zone}: {result}, {sized(run.moved)} moved,"
                 f" 2MiB blocks free: {old} -> {new}\n"
             )
         call.answer["zones"] = zones

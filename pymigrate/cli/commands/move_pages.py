@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from itertools import chain
 
 import click
@@ -27,7 +28,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls import migrate
 from pymigrate.uapi import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL
-from pymigrate.units import PAGE_SIZE, counted
+from pymigrate.units import PAGE_SIZE, sized
 from pymigrate.views.why import stayed
 
 _NAMES = {-number: f"-{name}" for name, number in ERRNO.items()}
@@ -39,6 +40,7 @@ _MEANING = {
 }
 UNWRITTEN = "unknown"
 MAX_PAGES = 1 << 24
+_WIDTH = 16  # of the column of addresses
 _PLAIN_LOG = re.compile(r"(?:[0-9][0-9a-fA-Fx]{0,15} [0-9]{1,4}\n)++")
 
 
@@ -76,8 +78,8 @@ def command(
 ) -> None:
     """Move single pages of process PID to a node, or each to its own; or ask where they are.
 
-    Prints the status of each page as the call writes it: a node, or an error's name. Pages that the
-    call did not reach are `unknown`.
+    Prints the status of each run of pages: a node, an error's name, or `unknown` where the call did
+    not get to. -q prints errors alone.
     """
     addrs, named = _parse_log(from_file, to) if from_file is not None else ([], [])
     with system_call(options, "move_pages") as call:
@@ -104,9 +106,9 @@ def command(
         status = [names[value] for value in result.status]
         if options.json:
             call.answer = _answer(result, addrs, status) | told
-        else:
+        elif not options.quiet:
             call.text = _table(addrs, status)
-        if result.ret > 0:
+        if result.ret > 0 and not options.quiet:
             plural = "page was" if result.ret == 1 else "pages were"
             call.text += f"{result.ret} {plural} not moved, or not come to\n"
         if result.errno:
@@ -168,14 +170,35 @@ def _answer(
 
 
 def _table(addrs: list[int], status: list[int | str]) -> str:
-    """A line for each page, then one for each status."""
+    """A line for each run of pages with one status, then one for each status."""
     texts = {value: _text(value) for value in set(status)}
-    lines = [f"{'ADDRESS':>16} STATUS\n"]
-    lines += [f"{addr:16x} {texts[value]}\n" for addr, value in zip(addrs, status, strict=True)]
+    rows = [(_place(a, b), texts[value]) for a, b, value in _runs(addrs, status)]
+    width = max([_WIDTH, *(len(place) for place, _ in rows)])
+    lines = [f"{'ADDRESS':>{width}} STATUS\n"]
+    lines += [f"{place:>{width}} {text}\n" for place, text in rows]
     for value, nr in sorted(Counter(status).items(), key=lambda item: (str(item[0]), item[1])):
         where = f"on node {value}" if isinstance(value, int) else texts[value]
-        lines.append(f"{counted(nr, 'page')} {where}\n")
+        lines.append(f"{sized(nr)} {where}\n")
     return "".join(lines)
+
+
+def _runs(addrs: list[int], status: list[int | str]) -> Iterator[tuple[int, int, int | str]]:
+    """Pages in a row that have one status: where they begin and end, and the status."""
+    start = end = 0
+    last: int | str = UNWRITTEN
+    for addr, value in zip(addrs, status, strict=True):
+        if end and (addr, value) != (end, last):
+            yield start, end, last
+            start = addr
+        elif not end:
+            start = addr
+        end, last = addr + PAGE_SIZE, value
+    if end:
+        yield start, end, last
+
+
+def _place(start: int, end: int) -> str:
+    return f"{start:x}" if end - start == PAGE_SIZE else f"{start:x}-{end:x}"
 
 
 def _text(status: int | str) -> str:

@@ -11,6 +11,7 @@ import click
 from pymigrate.cli.asked import Question, plan_of, plan_options
 from pymigrate.cli.commands.balance import DAY
 from pymigrate.cli.common import TEXT_FILE, Options, common_options, with_options, write_text
+from pymigrate.cli.common import seconds as seconds_up_to
 from pymigrate.cli.helped import Command
 from pymigrate.mm.clock.simulated_time import balance
 from pymigrate.mm.state.machine import Machine
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(0, DAY, min_open=True),
+    type=seconds_up_to(DAY, may_be_0=False),
     help="Draw where memory lies while so much time passes, too.",
 )
 @common_options(calls=True, json=False)

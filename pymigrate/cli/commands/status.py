@@ -10,7 +10,7 @@ from pymigrate.cli.common import Options, common_options
 from pymigrate.cli.helped import Command
 from pymigrate.mm.state.machine import Machine
 from pymigrate.session import load_state, scenario_path, state_path
-from pymigrate.units import PAGE_SIZE, counted, format_size
+from pymigrate.units import PAGE_SIZE, counted, format_size, sized
 from pymigrate.views.columns import aligned
 
 
@@ -47,7 +47,7 @@ def command(options: Options) -> None:
 
 
 def _text(machine: Machine, facts: dict[str, object], memory: int) -> str:
-    left = f", which left {counted(int(str(facts['left'])), 'page')}" if facts["left"] else ""
+    left = f", which left {sized(int(str(facts['left'])))}" if facts["left"] else ""
     table = [
         ["scenario", str(facts["scenario"])],
         ["state", str(facts["state"])],
@@ -58,7 +58,7 @@ def _text(machine: Machine, facts: dict[str, object], memory: int) -> str:
             f" {counted(len(machine.processes), 'task')}",
         ],
         ["time", f"{machine.now / 1000:g} s since the boot"],
-        ["moved", f"{counted(machine.counters['pgmigrate_success'], 'page')} so far"],
+        ["moved", f"{sized(machine.counters['pgmigrate_success'])} so far"],
         [
             "last call",
             f"{machine.last_call}{left}" if machine.last_call else "none that moves pages",

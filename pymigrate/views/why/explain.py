@@ -21,7 +21,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Cap, Task
 from pymigrate.mm.state.vma import Vma, is_migratable
 from pymigrate.syscalls.checks import check_access
-from pymigrate.units import END_OF_MEMORY, counted
+from pymigrate.units import END_OF_MEMORY, MIB_PAGES, counted, size_of_pages
 from pymigrate.views.pages.pieces import Piece, pieces
 from pymigrate.views.pages.regions import region_offsets
 from pymigrate.views.proc.numa_maps import policy_text
@@ -138,7 +138,9 @@ def as_json(row: Verdict) -> dict[str, object]:
 
 def _line(row: Verdict, moves: str) -> str:
     nodes = " ".join(f"N{nid}={nr}" for nid, nr in sorted(row.nodes.items()))
-    what = f"{row.mapping}: {counted(row.nr, 'page')}" + (f" ({nodes})" if nodes else "")
+    size = size_of_pages(row.nr) if row.nr >= MIB_PAGES else ""
+    where = "; ".join(filter(None, (nodes, size)))
+    what = f"{row.mapping}: {counted(row.nr, 'page')}" + (f" ({where})" if where else "")
     if not row.why:
         return f"{what} {moves}" + (f"; {row.note}" if row.note else "")
     verb = "are" if row.why in (*_NO_PAGES, THERE) else "would stay:"

@@ -13,7 +13,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Left, Task
 from pymigrate.mm.state.vma import Vma
 from pymigrate.syscalls.checks import checked_range
-from pymigrate.units import END_OF_MEMORY, PAGE_SHIFT, counted
+from pymigrate.units import END_OF_MEMORY, PAGE_SHIFT, sized
 from pymigrate.views.pages.regions import region_names
 from pymigrate.views.why.reasons import KEPT, REASONS
 
@@ -125,7 +125,7 @@ def summary(left: Sequence[Left], verb: str = "stayed") -> str:
     pids = {row.pid for row in left}
     whose = f"process {left[0].pid}" if len(pids) == 1 else f"{len(pids)} processes"
     reasons = ", ".join(f"{nr} {short}" for short, nr in counts.items())
-    return f"{counted(sum(counts.values()), 'page')} of {whose} {verb}: {reasons}"
+    return f"{sized(sum(counts.values()))} of {whose} {verb}: {reasons}"
 
 
 def format_rows(left: Iterable[Left], verb: str = "stayed") -> list[str]:
@@ -136,7 +136,7 @@ def format_rows(left: Iterable[Left], verb: str = "stayed") -> list[str]:
     lines = []
     for (pid, why), group in groups.items():
         where = ", ".join(f"{row.nr} of {row.mapping} on node {row.node}" for row in group)
-        total = counted(sum(row.nr for row in group), "page")
+        total = sized(sum(row.nr for row in group))
         lines.append(f"{total} of process {pid} {verb}: {REASONS[why].text}: {where}")
     return lines
 

@@ -5,10 +5,9 @@ from importlib import import_module
 import pytest
 
 import pymigrate
-from pymigrate.cli.backtrace import backtrace
+from pymigrate.cli.call import watch_of
 from pymigrate.mm.state.events import Event
 from pymigrate.mm.state.machine import watching
-from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.trace import STACK
 from pymigrate.views.told.stack import KERNEL, format_stacks, stacks
 
@@ -32,7 +31,8 @@ def test_each_function_of_the_table_is_there() -> None:
 def chains(machine: pymigrate.Machine, call: object) -> list[list[str]]:
     """The names of the functions in each distinct stack that the call makes, outermost last."""
     events: list[object] = []
-    with watching(machine._core, Watch(events, stack=backtrace)):  # type: ignore[arg-type]
+    watch = watch_of(True, False, None, False, stack=True)._replace(events=events)  # type: ignore[arg-type]
+    with watching(machine._core, watch):
         call(machine)  # type: ignore[operator]
     return [[line.split()[0] for line in stack] for stack in stacks(events)]  # type: ignore[arg-type]
 
