@@ -194,3 +194,35 @@ def _with_little_memory() -> None:
     import resource
 
     resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "machine:\n\tnodes: {}\n",
+            "2:1: not YAML: a tab where a line or a value begins; YAML is indented by spaces;"
+            " expected valid YAML",
+        ),
+        (
+            "machine: {nodes: {0: {cpus: 0,1, memory: 64MiB}}}\n",
+            "1:31: unknown key 1; expected cpus, memory, movable, cma, kernel, cache, hmat,"
+            " adistance or fragmentation; a list of numbers needs quotes, as in cpus: '0,1'",
+        ),
+        (
+            "machine: {nodes: {0: {cpus: '0', memory: 64MiB}}}\n"
+            "tasks: {t: {memory: [{as: h, kind: heap, size: 128MiB}]}}\n",
+            " task t, region h: the nodes it may use hold 62.8 MiB of its 128MiB",
+        ),
+    ],
+    ids=["a tab", "CPUs without quotes", "a region that does not fit"],
+)
+def test_common_slips_of_scenarios_are_named(shell: Shell, text: str, message: str) -> None:
+    shell.write("wrong.yaml", text)
+    assert shell.err("boot wrong.yaml") == f"pymigrate: wrong.yaml:{message}\n"
+
+
+def test_ps_without_tasks_has_the_nodes(shell: Shell) -> None:
+    shell.write("idle.yaml", "machine: {nodes: {0: {cpus: '0', memory: 64MiB}}}\n")
+    text = shell.out("--ephemeral --scenario idle.yaml ps")
+    assert text == "PID UID TASK CPUS RSS N0 POLICY COMM\n"

@@ -97,3 +97,17 @@ def test_wrong_step_is_reported_where_it_is(shell: Shell, step: str, message: st
     stderr = shell.err("run steps.yaml")
     assert stderr.startswith("pymigrate: steps.yaml:26:")
     assert message in stderr
+
+
+def test_texts_of_several_lines_stay_on_the_line_of_their_record(shell: Shell) -> None:
+    shell.write("s.yaml", f"{SCENARIO}steps:\n  - {{op: exec, argv: [numactl, --what]}}\n")
+    lines = shell("run s.yaml").stdout.splitlines()
+    assert len(lines) == 1
+    assert "\\n" in lines[0]
+
+
+def test_calls_of_a_driver_read_as_calls(shell: Shell) -> None:
+    steps = "steps: [{op: migrate_driver, driver: zs, to: 1}]\n"
+    drivers = "drivers: {zs: {kind: zsmalloc, node: 0, pages: 1}}\n"
+    shell.write("s.yaml", SCENARIO + drivers + steps)
+    assert "calls=isolate_page(0) true, migrate_page(0) 0 " in shell.out("run s.yaml")

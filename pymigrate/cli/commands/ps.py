@@ -19,5 +19,5 @@ def command(options: Options) -> None:
     and COMM, the last columns, may contain blanks.
     """
     with options.session() as machine:
-        rows = ps.rows(machine)
-    options.show([ps.as_json(row) for row in rows], ps.format_rows(rows))
+        rows, nodes = ps.rows(machine), machine.memory_nodes
+    options.show([ps.as_json(row) for row in rows], ps.format_rows(rows, nodes))

@@ -151,7 +151,7 @@ def _traced(machine: Machine, events: Sequence[Event | Told], watched: Watched) 
 def _line(number: int, record: Record) -> str:
     """A record for people: its number, the step, and what was answered."""
     fields = [
-        f"{name}={value if isinstance(value, str | int) else json.dumps(value)}"
+        f"{name}={_shown(name, value)}"
         for name, value in record.items()
         if name not in _MORE and value is not None
     ]
@@ -165,6 +165,15 @@ def _line(number: int, record: Record) -> str:
     below = "".join(f"\n       {line}" for line in more)
     why = f": {record['why']}" if record.get("why") else ""
     return " ".join([f"{number:4}", str(record["op"]), *fields]) + why + below
+
+
+def _shown(name: str, value: object) -> str:
+    """A value on a record's line, where a line break would end it."""
+    if name == "calls" and isinstance(value, list):  # of a driver
+        return ", ".join(f"{call}({page}) {answer}".rstrip() for call, page, answer in value)
+    if isinstance(value, str | int):
+        return json.dumps(value) if "\n" in str(value) else str(value)
+    return json.dumps(value)
 
 
 def _reach(task: dict[str, Any]) -> str:

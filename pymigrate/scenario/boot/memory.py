@@ -38,6 +38,7 @@ from pymigrate.units import (
     huge_ceil,
     huge_floor,
     pages_of,
+    size_of_pages,
 )
 
 # Where Linux puts them on x86-64 when nothing is randomized.
@@ -204,8 +205,12 @@ def _fill(
         try:
             access(machine, task, start, start + nr, write=spec.is_dirty)
         except Fault as fault:
-            why = "runs out of memory" if fault.signal == "SIGKILL" else "lies beyond its file"
-            raise _error(task, spec, f"page {fault.page - start} {why}") from None
+            done = fault.page - start
+            why = f"page {done} lies beyond its file"
+            if fault.signal == "SIGKILL":
+                size = format_size(spec.size)
+                why = f"the nodes it may use hold {size_of_pages(done)} of its {size}"
+            raise _error(task, spec, why) from None
     elif isinstance(spec.pages, RandomPages) and not (spec.thp or spec.states or vma.space):
         each = Each(start, _draws(spec, spec.pages))
         _fill_anon(machine, task, vma, spec, each, spec.is_dirty)

@@ -85,6 +85,8 @@ def _expectation(details: ErrorDetails) -> str:
 def _unknown_key(loc: Sequence[Key], model: type[Model]) -> str:
     keys = list(_fields(_model_at(loc[:-1], model)))
     near = nearest(str(loc[-1]), keys, "key")
+    if isinstance(loc[-1], int):
+        near = "; a list of numbers needs quotes, as in cpus: '0,1'"
     return f"unknown key {shown(loc[-1])}; expected {listed(keys)}{near}"
 
 

@@ -91,7 +91,7 @@ def parse(text: str, path: str) -> Document:
     try:
         root = yaml.compose(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
-        raise _syntax_error(error, path) from None
+        raise _syntax_error(error, text, path) from None
     except yaml.reader.ReaderError as error:
         raise _reader_error(error, text, path) from None
     if root is None:
@@ -213,9 +213,12 @@ def _too_deep(text: str) -> tuple[tuple[int, int] | None, int | None]:
     return None, None
 
 
-def _syntax_error(error: yaml.MarkedYAMLError, path: str) -> ScenarioError:
+def _syntax_error(error: yaml.MarkedYAMLError, text: str, path: str) -> ScenarioError:
     problem = error.problem or "it cannot be read"
     context = f"{error.context}, " if error.context else ""
+    mark = error.problem_mark
+    if mark and "cannot start any token" in problem and text[mark.index : mark.index + 1] == "\t":
+        context, problem = "", "a tab where a line or a value begins; YAML is indented by spaces"
     message = f"not YAML: {context}{problem}; expected valid YAML"
     return ScenarioError(message, path, *_place(error.problem_mark or error.context_mark))
 

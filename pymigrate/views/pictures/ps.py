@@ -1,6 +1,7 @@
 """The tasks, with where their resident pages lie."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from pymigrate.mm.state.machine import Machine
@@ -35,13 +36,13 @@ def rows(machine: Machine) -> list[PsRow]:
     return [_row(machine, task) for task in machine.processes]
 
 
-def format_rows(rows: list[PsRow]) -> str:
-    """A header, then a line for each task.
+def format_rows(rows: list[PsRow], nodes: Iterable[int]) -> str:
+    """A header with a column for each of *nodes*, then a line for each task.
 
     What may contain blanks, the policy and the comm, comes last, so that every column before
     them is the same field of each line.
     """
-    nodes = list(rows[0].nodes) if rows else []
+    nodes = list(nodes)
     table = [["PID", "UID", "TASK", "CPUS", "RSS", *[f"N{nid}" for nid in nodes]]]
     tails = [["POLICY", "COMM"]]
     for row in rows:

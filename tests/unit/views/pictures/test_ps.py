@@ -66,7 +66,7 @@ def test_columns_are_aligned_and_texts_with_blanks_come_last() -> None:
         ps.PsRow(7, 0, "db", "0-3", "weighted interleave:0-1", "my db", {0: 1024, 1: 5}),
         ps.PsRow(4321, 65534, "backup", "7", "default", "sh", {0: 0, 1: 0}),
     ]
-    assert ps.format_rows(rows) == (
+    assert ps.format_rows(rows, (0, 1)) == (
         " PID   UID TASK   CPUS  RSS   N0 N1 POLICY                  COMM\n"
         "   7     0 db     0-3  4116 1024  5 weighted interleave:0-1 my db\n"
         "4321 65534 backup 7       0    0  0 default                 sh\n"
@@ -74,7 +74,7 @@ def test_columns_are_aligned_and_texts_with_blanks_come_last() -> None:
 
 
 def test_no_tasks_give_a_header() -> None:
-    assert ps.format_rows([]) == "PID UID TASK CPUS RSS POLICY COMM\n"
+    assert ps.format_rows([], (0, 2)) == "PID UID TASK CPUS RSS N0 N2 POLICY COMM\n"
 
 
 def test_json_names_the_units_of_rss() -> None:
