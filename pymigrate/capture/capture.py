@@ -33,12 +33,13 @@ def capture(
     anonymize: bool,
     memory: int | None = None,
     told: Sequence[str] = (),
-    heat: str | None = None,
+    heat: tuple[str, float | None] | None = None,
 ) -> tuple[str, list[str]]:
     """A scenario of the machine below *root* with *pids*, or all that may be read; and notes.
 
     Nodes of which no file says how much memory they have get *memory* bytes; *told* are notes that
-    are known already; *heat* is a file of recorded accesses.
+    are known already; *heat* is a file of recorded accesses, and for how many seconds they were
+    recorded, if it does not say.
     Raises ScenarioError if a file is missing or malformed, or one of *pids* cannot be read.
     """
     tree = Tree(root) if isinstance(root, str) else root
@@ -48,14 +49,15 @@ def capture(
     host = read_host(tree, memory)
     notes += host.notes
     placed = _placed(tree, processes)
+    recorded = heat and read_heat(*heat, tree, processes)
     processes = [_in_base_pages(tree, process, notes) for process in processes]
     if anonymize:
         processes = _anonymized(processes)
     about = f"captured: {counted(len(host.nodes), 'node')}, {_nr_processes(len(processes))}"
     captured = scenario_of(host, processes, placed, about)
     notes += captured.notes
-    if heat is not None:
-        notes += add_heat(captured.data, read_heat(heat), heat)
+    if heat and recorded:
+        notes += add_heat(captured.data, recorded, heat[0])
     text, machine_data = dump(captured.data), captured.data["machine"]
     before = dump({"machine": machine_data})
     # It is loaded, and booted, before anybody does: what is wrong is said here.

@@ -1,16 +1,17 @@
 """Which pages are in use, as other tools have recorded it: declared accesses of regions.
 
-Read are the text of `perf script` (perf 6.1 to 6.12) for samples with addresses, as `perf mem
-record` takes them, and the JSON of `damo record` (damo 2 and 3), plain or compressed by zlib.
+Read are the samples of perf, the records of DAMON, and bitmaps of idle pages.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
+from pymigrate.capture.damon import damon_heat
+from pymigrate.capture.idle import idle_heat
+from pymigrate.capture.process import Process
+from pymigrate.capture.recorded import Heat, Seen
+from pymigrate.capture.samples import perf_heat
 from pymigrate.capture.tree import Tree
 from pymigrate.errors import ScenarioError
 from pymigrate.reading import MAX_RECORD, inflate, read_file
@@ -18,41 +19,25 @@ from pymigrate.scenario.text.dump import Line
 from pymigrate.units import PAGE_SIZE, format_size, pages_of, parse_size
 
 _MAX_PARTS = 64  # of a region
-_SAMPLE = re.compile(
-    r"(?:.*?\s)??(\d+)(?:/\d+)?\s+(?:\[\d+\]\s+)?(\d+\.\d+):\s+(?:(\d+)\s+)?(\S+):\s+"
-    r"([0-9a-f]+)(?:\s.*)?"
-)
-_SAMPLE_FORM = "a sample, as `perf script -F pid,time,period,event,addr` prints it"
-_DAMO_FORM = "the JSON of `damo record`"
-_LEAST = "DAMON sees one access of a page in each sampling interval at most: rates are the least"
+_ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")  # how its streams begin
+_OTHERS = (b"PERFILE2", b"2ELIFREP", b"damon_recfmt_ver")  # files of perf record, and of old damo
+_EXPECTED = "expected the text of perf, the JSON of `damo record`, or a bitmap of idle pages"
 
 
-class Seen(NamedTuple):
-    """Accesses to the addresses [start, end), evenly; of a process, or (0) of the only one."""
+def read_heat(
+    path: str, seconds: float | None, tree: Tree, processes: Sequence[Process] = ()
+) -> Heat:
+    """The accesses that the file at *path* tells of. Raises ScenarioError.
 
-    pid: int
-    start: int
-    end: int
-    nr: float
-    is_store: bool = False
-
-
-class Heat(NamedTuple):
-    """What was recorded in so many *seconds*."""
-
-    seen: list[Seen]
-    seconds: float
-    notes: list[str]
-
-
-def read_heat(path: str) -> Heat:
-    """The accesses that the file at *path* tells of. Raises ScenarioError."""
+    It was recorded for so many *seconds*, if it does not say so itself. Whose the frames of a
+    bitmap are is read in *tree* for *processes*, whose mappings are in the machine's own pages.
+    """
     try:
         content = read_file(path, MAX_RECORD)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ScenarioError(f"cannot be read: {reason}", path) from None
-    if content[:1] == b"\x78":
+    if content[:2] in _ZLIB:
         try:
             content = inflate(content)
         except ValueError as error:
@@ -60,9 +45,14 @@ def read_heat(path: str) -> Heat:
     try:
         text = content.decode()
     except UnicodeDecodeError:
-        message = "is binary; expected the text of `perf script`, or the JSON of `damo record`"
-        raise ScenarioError(message, path) from None
-    return _damon(text, path) if text.lstrip()[:1] in ("[", "{") else _perf(text, path)
+        text = "\0"
+    if "\0" in text:
+        if content.startswith(_OTHERS) or len(content) % 8:
+            raise ScenarioError(f"is binary; {_EXPECTED}", path)
+        return idle_heat(content, path, seconds, tree, processes)
+    if text.lstrip()[:1] in ("[", "{"):
+        return damon_heat(text, path)
+    return perf_heat(text, path, seconds)
 
 
 def add_heat(data: dict[str, object], heat: Heat, path: str) -> list[str]:
@@ -139,76 +129,3 @@ def _access(
             line |= {"hot": (b - a) / nr, "hot_rate": 1.0}
             line |= {"hot_at": format_size(a * PAGE_SIZE)} if a else {}
         yield line
-
-
-def _perf(text: str, path: str) -> Heat:
-    """Samples with addresses. Raises ScenarioError."""
-    seen: list[Seen] = []
-    times: list[float] = []
-    has_periods = True
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        match = _SAMPLE.fullmatch(line.strip())
-        if match is None:
-            raise Tree("").malformed(path, number, line, _SAMPLE_FORM)
-        has_periods = has_periods and match[3] is not None
-        times.append(float(match[2]))
-        at = int(match[5], 16)
-        if at:  # else its address is not known
-            nr = int(match[3] or 1)
-            seen.append(Seen(int(match[1]), at, at + 1, nr, "store" in match[4]))
-    if not seen:
-        raise ScenarioError(f"has no sample with an address; expected {_SAMPLE_FORM}", path)
-    seconds = max(times) - min(times)
-    if seconds <= 0:
-        raise ScenarioError("all samples are of one time; expected some time between them", path)
-    notes = [] if has_periods else [f"{path} has no periods: each sample is taken for one access"]
-    return Heat(seen, seconds, notes)
-
-
-def _damon(text: str, path: str) -> Heat:
-    """DAMON's regions of virtual addresses. Raises ScenarioError."""
-    try:
-        data = json.loads(text)
-        records = data if isinstance(data, list) else data["record_list"]
-        if len({record["target_id"] for record in records}) > 1:
-            raise ScenarioError("has several targets; expected one", path)
-        return _snapshots(records)
-    except json.JSONDecodeError as error:
-        raise ScenarioError(f"is no JSON: {error.msg}", path, error.lineno) from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ScenarioError(f"lacks {error}; expected {_DAMO_FORM}", path) from None
-
-
-def _snapshots(records: list[dict[str, object]]) -> Heat:
-    seen: list[Seen] = []
-    nanoseconds = 0
-    for record in records:
-        aggregation = _number(_member(record["intervals"], "aggr_us")) / 1e6
-        snapshots = record["snapshots"]
-        if not isinstance(snapshots, list):
-            raise TypeError("snapshots")
-        for snapshot in snapshots:
-            duration = _number(snapshot["end_time"]) - _number(snapshot["start_time"])
-            nanoseconds += duration
-            for region in snapshot["regions"]:
-                start, end = _number(region["start"]), _number(region["end"])
-                samples = _number(_member(region["nr_accesses"], "samples"))
-                nr = samples / aggregation * (end - start) / PAGE_SIZE * duration / 1e9
-                if nr > 0:
-                    seen.append(Seen(0, start, end, nr))
-    if nanoseconds <= 0 or not seen:
-        raise ValueError("accesses")
-    return Heat(seen, nanoseconds / 1e9, [_LEAST])
-
-
-def _member(value: object, name: str) -> object:
-    if not isinstance(value, dict):
-        raise TypeError(name)
-    return value[name]
-
-
-def _number(value: object) -> int:
-    """A number as damo writes it: a text of digits, or a number."""
-    return int(str(value).replace(",", ""))

@@ -14,7 +14,8 @@ from pymigrate.capture.tree import Tree
 
 _CHUNK = 1 << 16  # entries that are read at once
 _MAX_PAGES = 1 << 24  # of a mapping that is read: 64 GiB
-_PRESENT, _FILE, _PFN = 1 << 63, 1 << 61, (1 << 55) - 1
+PRESENT, PFN = 1 << 63, (1 << 55) - 1  # of an entry
+_FILE = 1 << 61
 
 
 class Run(NamedTuple):
@@ -36,13 +37,13 @@ def read_runs(
     """
     if (mapping.end - mapping.start) // tree.page_size > _MAX_PAGES:
         return None
-    entries = _entries(tree.inside(f"proc/{pid}/pagemap"), mapping, tree.page_size)
+    entries = read_entries(tree, pid, mapping)
     starts = [start for start, _, _ in blocks]
     runs: list[Run] = []
     zero = _zero_page(entries) if mapping.inode == 0 and not mapping.is_shared else 0
     for entry in entries:
-        pfn = entry & _PFN
-        if not entry & _PRESENT or (zero and pfn == zero):
+        pfn = entry & PFN
+        if not entry & PRESENT or (zero and pfn == zero):
             run = Run(1, -1)
         else:
             i = bisect_right(starts, pfn) - 1
@@ -60,28 +61,31 @@ def read_runs(
     return runs if dict(seen) == mapping.nodes else None
 
 
-def _zero_page(entries: array[int]) -> int:
-    """The frame that anonymous memory has several times: the zero page. 0 if there is none."""
-    frames = Counter(entry & _PFN for entry in entries if entry & _PRESENT)
-    frames.pop(0, None)
-    pfn, nr = max(frames.items(), key=lambda item: item[1], default=(0, 0))
-    return pfn if nr > 1 else 0
-
-
-def _entries(path: str, mapping: Mapping, size: int) -> array[int]:
-    """The entries of the mapping up to the last page that is present; none if they are secret."""
+def read_entries(tree: Tree, pid: int, mapping: Mapping) -> array[int]:
+    """The entries of *mapping* up to the last page that is present; none if they are secret."""
+    path, size = tree.inside(f"proc/{pid}/pagemap"), tree.page_size
     found = array("Q")
     wanted = mapping.pages
+    if not os.path.isfile(path):
+        return found
     try:
         with open(path, "rb", buffering=0) as file:
             for part in _chunks(file.fileno(), mapping.start // size, mapping.end // size):
                 found.extend(part)
-                wanted -= sum(1 for entry in part if entry & _PRESENT)
-                if wanted <= 0 and not part[-1] & _PRESENT:
+                wanted -= sum(1 for entry in part if entry & PRESENT)
+                if wanted <= 0 and not part[-1] & PRESENT:
                     break
     except (OSError, ValueError):
         return array("Q")
     return found
+
+
+def _zero_page(entries: array[int]) -> int:
+    """The frame that anonymous memory has several times: the zero page. 0 if there is none."""
+    frames = Counter(entry & PFN for entry in entries if entry & PRESENT)
+    frames.pop(0, None)
+    pfn, nr = max(frames.items(), key=lambda item: item[1], default=(0, 0))
+    return pfn if nr > 1 else 0
 
 
 def _chunks(fd: int, a: int, b: int) -> Iterator[array[int]]:

@@ -141,3 +141,18 @@ def test_settings_that_are_not_taken_over_are_one_line(exported: Shell) -> None:
     ]
     text = (exported.folder / "one.yaml").read_text()
     assert "# Not as it was: proc/sys/vm: not taken over: page-cluster, swappiness\n" in text
+
+
+def test_a_bitmap_of_idle_pages_tells_which_are_hot(unbooted: Shell) -> None:
+    unbooted.out("--ephemeral --scenario two-node export --pages tree")
+    flags = (unbooted.folder / "tree/proc/kpageflags").stat().st_size
+    (unbooted.folder / "idle").write_bytes(bytes(flags // 64))
+    capture = "capture 4321 --root tree --heat idle"
+    assert "add --heat-time SECONDS" in unbooted.err(capture)
+    text = unbooted(f"{capture} --heat-time 2s").stdout
+    # 16384 pages of 64 MiB, each once in 2 s.
+    assert "- {region: heap, rate: 8192.0}" in text
+
+
+def test_the_time_of_a_record_goes_with_a_record(unbooted: Shell) -> None:
+    assert "--heat-time goes with --heat" in unbooted.err("capture --heat-time 2")

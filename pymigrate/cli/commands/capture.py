@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pymigrate.cli.common import parse_number, say, shorten
+from pymigrate.cli.common import parse_number, say, seconds, shorten
 from pymigrate.cli.helped import Command
 from pymigrate.errors import ScenarioError
 from pymigrate.units import counted, parse_size
 
 if TYPE_CHECKING:
     from pymigrate.capture.tree import Tree
+
+
+_YEAR = 365 * 86400
 
 
 @click.command(cls=Command)
@@ -32,7 +35,16 @@ if TYPE_CHECKING:
 )
 @click.option("--memory", metavar="SIZE", help="The memory of nodes whose files do not say.")
 @click.option(
-    "--heat", type=click.Path(), metavar="FILE", help="Declare accesses by samples of perf or damo."
+    "--heat",
+    type=click.Path(),
+    metavar="FILE",
+    help="Declare accesses by what perf or damo recorded, or by a bitmap of idle pages.",
+)
+@click.option(
+    "--heat-time",
+    type=seconds(_YEAR, may_be_0=False),
+    metavar="SECONDS",
+    help="With --heat: how long it was recorded, if the file does not say.",
 )
 @click.option("--gather", is_flag=True, help="Print a script that copies such a tree.")
 @click.option("--anonymize", is_flag=True, help="Replace comms, users, paths and cpusets.")
@@ -46,6 +58,7 @@ def command(
     gather: bool,
     anonymize: bool,
     output: str | None,
+    heat_time: float | None,
     **texts: str | None,
 ) -> None:
     """Write a scenario of this Linux host, or of a copied tree, with its processes.
@@ -66,8 +79,12 @@ def command(
         size = None if memory is None else parse_size(memory)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--memory") from None
+    heat = texts["heat"]
+    if heat is None and heat_time is not None:
+        raise click.UsageError("--heat-time goes with --heat")
+    recorded = None if heat is None else (heat, heat_time)
     tree, notes = _tree(root, texts["numa_maps"], texts["hardware"], size, numbers)
-    text, more = capture(tree, numbers, anonymize, size, notes, texts["heat"])
+    text, more = capture(tree, numbers, anonymize, size, notes, recorded)
     for note in _folded(more):
         say(note)
     _write(text, output)
