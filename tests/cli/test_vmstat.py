@@ -140,7 +140,7 @@ def test_explain_says_what_each_counter_is(shell: Shell) -> None:
     assert len(shell.out("vmstat --explain").splitlines()) == 191
     assert len(shell.out("vmstat --explain --migration").splitlines()) == 11
     [row] = json.loads(shell.out("vmstat --explain pgfault --json"))["rows"]
-    assert row["counted_by"] == ["handle_mm_fault"]
+    assert row["counted_by"] == ["mm_account_fault"]
 
 
 @pytest.mark.parametrize(

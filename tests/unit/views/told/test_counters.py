@@ -41,6 +41,28 @@ def test_which_kernels_have_a_counter(name: str, kernels: tuple[str, ...]) -> No
     assert counters()[name].kernels == kernels
 
 
+@pytest.mark.parametrize(
+    ("name", "functions"),
+    [
+        ("pgfault", "mm_account_fault"),  # handle_mm_fault() calls it
+        ("pgfree", "free_unref_page_commit free_one_page"),
+        ("pswpin", "swap_read_folio_bdev_sync swap_read_folio_bdev_async"),
+        ("pswpout", "count_swpout_vm_event"),
+        ("swpout_zero", "swap_zeromap_folio_set"),
+        ("cow_ksm", "do_wp_page"),
+        ("nr_shmem", "shmem_update_stats"),
+        ("thp_file_alloc", "shmem_get_folio_gfp"),
+        ("cma_alloc_fail", "__cma_alloc"),
+        (
+            "compact_isolated",
+            "isolate_migratepages_block isolate_freepages_block fast_isolate_freepages",
+        ),
+    ],
+)
+def test_the_function_is_the_one_of_6_12_that_names_the_counter(name: str, functions: str) -> None:
+    assert counters()[name].counted_by == tuple(functions.split())
+
+
 @pytest.mark.parametrize(("series", "nr"), [("6.1", 173), ("6.12", 185), ("7.2", 198 - 10)])
 def test_so_many_counters_have_debians_kernels(series: str, nr: int) -> None:
     """Of 7.2's there are 10 that pymigrate does not print."""
