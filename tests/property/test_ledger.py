@@ -1,12 +1,14 @@
 """Whatever is called, the ledger's sums are the counters, by reason, by task and by command."""
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pymigrate.errors import UnsupportedError
+from pymigrate.mm.state.events import MigrateReason
 from pymigrate.scenario.boot.build import build
 from pymigrate.scenario.read.loader import load_text
 from pymigrate.scenario.spec.runner import Runner
@@ -14,6 +16,11 @@ from pymigrate.store.codec import copy_machine
 from pymigrate.views.told.ledger import GROUPINGS, shares
 from tests.conftest import many
 from tests.property.programs import programs
+
+SCENARIOS = sorted((Path(__file__).parents[2] / "scenarios").glob("*.yaml"))
+# Why counters rise: migrations, as the tracepoints call their reasons, and the rest.
+REASONS = {reason.text for reason in MigrateReason}
+REASONS |= {"fault", "reclaim", "numa_scan", "ksm", "call"}
 
 
 def agree(text: str, middle: int) -> None:
@@ -35,8 +42,21 @@ def agree(text: str, middle: int) -> None:
             sums: Counter[str] = Counter()
             for share in shares(machine, by, before):
                 assert share.nr > 0
+                assert by != "reason" or share.key[0] in REASONS
                 sums[share.counter] += share.nr
             assert sums == risen, f"by {by}: {text}"
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_scenarios_that_ship(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    scenario = load_text(text)
+    if not scenario.steps:
+        moves = [
+            f"  - {{op: migrate_pages, task: {task}, from: 0, to: 1}}\n" for task in scenario.tasks
+        ]
+        text += f"\nsteps:\n{''.join(moves)}  - {{op: balance, seconds: 2}}\n"
+    agree(text, 1)
 
 
 @given(text=programs(12), middle=st.integers(0, 12))

@@ -13,7 +13,7 @@ from pymigrate.mm.base.runs import Edit
 from pymigrate.mm.frames.frames import folio_of, uniform_parts, update_frames, whole_folios
 from pymigrate.mm.frames.hot_pages import NORMAL, access_time, uses_access_time
 from pymigrate.mm.frames.memory_tiers import node_is_toptier
-from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.machine import Machine, because
 from pymigrate.mm.state.numa import TICK, NumaVma
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma, is_migratable
@@ -75,6 +75,7 @@ def _scan_pages(machine: Machine) -> int:
     return machine.numa_knobs.scan_size_mb << (20 - PAGE_SHIFT)
 
 
+@because("numa_scan")
 def task_numa_work(machine: Machine, task: Task) -> int:
     """Make the next part of *task*'s memory inaccessible; how many base pages changed.
 

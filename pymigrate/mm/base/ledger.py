@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 
 class Raiser(NamedTuple):
-    """Who raises counters, and the reason of the migration that goes on, if one does."""
+    """Who raises counters, and for what: a fault, reclaim, the reason of a migration, ..."""
 
     task: str = "shell"  # a process by its name, or a thread of the kernel by its comm
     pid: int = 0  # of the process; 0: the machine has none of it
-    reason: str = ""  # as the tracepoints call it
+    reason: str = ""  # of a migration as the tracepoints call it; none: just the call
 
 
 class Entry(NamedTuple):

@@ -54,7 +54,7 @@ def scan(machine: Machine) -> None:
     Pages that somebody holds stay, huge pages are split first, and a merged page stands for at
     most max_page_sharing. Mirrors ksm_do_scan(), as often as it takes.
     """
-    with as_thread(machine, "ksmd"):
+    with as_thread(machine, "ksmd", "ksm"):
         lru_add_drain_all(machine)
         _forget_stale(machine)
         for mm, vma in _mergeable(machine):

@@ -86,7 +86,7 @@ def proactive_compact_node(machine: Machine, node: Node) -> bool:
 
 
 def _kcompactd(machine: Machine, node: Node) -> AbstractContextManager[None]:
-    return as_thread(machine, f"kcompactd{node.nid}")
+    return as_thread(machine, f"kcompactd{node.nid}", MigrateReason.COMPACTION.text)
 
 
 def _suits(machine: Machine, node: Node, zone: Zone, order: int) -> CompactResult:

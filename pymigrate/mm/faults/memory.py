@@ -22,7 +22,7 @@ from pymigrate.mm.spaces.anon_pages import NEW, SIGBUS, SIGSEGV, Fault, vma_poli
 from pymigrate.mm.spaces.huge_memory import is_thp_allowed, split_huge_pmds
 from pymigrate.mm.spaces.rmap import anon_vma_prepare
 from pymigrate.mm.state.address_space import AddressSpace
-from pymigrate.mm.state.machine import Machine, as_task
+from pymigrate.mm.state.machine import Machine, as_task, because
 from pymigrate.mm.state.task import Meanwhile, Task
 from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.units import HPAGE_PMD_NR, huge_floor
@@ -30,6 +30,7 @@ from pymigrate.units import HPAGE_PMD_NR, huge_floor
 _MIN_STRIDED = 16  # pages at strides; fewer are faulted in one by one
 
 
+@because("fault")
 def access(
     machine: Machine,
     task: Task,
@@ -225,6 +226,7 @@ def access_strided(machine: Machine, task: Task, pages: range, write: bool) -> N
         at += done or 1
 
 
+@because("fault")
 def _store_into_gap(machine: Machine, task: Task, pages: range) -> int:
     """Fault in the pages that lie in one gap of an anonymous VMA; return how many it did."""
     vma = task.mm.find_vma(pages[0])

@@ -63,7 +63,7 @@ def apply_scheme(machine: Machine, scheme: Scheme, region: int | Range) -> int:
     Each node's are one list for the engine. They go to the target or stay: its memory is not
     reclaimed for them, but its kswapd is woken when it is full. Mirrors damon_pa_migrate().
     """
-    with as_thread(machine, "kdamond.0"):
+    with as_thread(machine, "kdamond.0", MigrateReason.DAMON.text):
         lru_add_drain_all(machine)
         moved, left = 0, scheme.quota
         for nid in [region] if isinstance(region, int) else machine.memory_nodes:

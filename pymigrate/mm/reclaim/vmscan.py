@@ -18,7 +18,7 @@ from pymigrate.mm.reclaim.generations import GenShrink
 from pymigrate.mm.reclaim.room import has_freeable, has_huge_pages
 from pymigrate.mm.reclaim.shrink import DEF_PRIORITY, Control, Reclaimer, Shrink, can_demote
 from pymigrate.mm.reclaim.shrinker import shrink_slab
-from pymigrate.mm.state.machine import Machine, as_thread
+from pymigrate.mm.state.machine import Machine, as_thread, because
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.node import Node
 from pymigrate.mm.state.task import Task
@@ -27,6 +27,7 @@ SWAP_CLUSTER_MAX = 32  # base pages that direct reclaim wants
 MAX_RECLAIM_RETRIES = 16
 
 
+@because("reclaim")
 def memory_reclaim(
     machine: Machine,
     caller: Task,
@@ -71,7 +72,7 @@ def wakeup_kswapd(machine: Machine, nid: int) -> int:
     node = machine.nodes[nid]
     if not node.zones or _nr_below(machine, node) <= 0 or not _has_reclaimable(machine, nid):
         return 0
-    with as_thread(machine, f"kswapd{nid}"):
+    with as_thread(machine, f"kswapd{nid}", "reclaim"):
         machine.counters.add("pageoutrun")
         got = 0
         while (nr := _nr_below(machine, node)) > 0:
@@ -98,6 +99,7 @@ def kswapd_shrink_node(machine: Machine, nid: int, nr: int) -> int:
     return got
 
 
+@because("reclaim")
 def try_to_free_pages(machine: Machine, nodes: Iterable[int]) -> bool:
     """Let the task that allocates reclaim memory itself; whether it got any.
 

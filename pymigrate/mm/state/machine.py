@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.costs import Costs
@@ -33,6 +34,9 @@ from pymigrate.mm.state.stable_tree import StableTree
 from pymigrate.mm.state.task import Cpuset, Left, Pin, Region, Task
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from pymigrate.mm.base.why import Stay
@@ -268,9 +272,28 @@ def as_task(machine: Machine, task: Task) -> AbstractContextManager[None]:
     return machine.ledger.raised_by(Raiser(process.name, process.pid))
 
 
-def as_thread(machine: Machine, comm: str) -> AbstractContextManager[None]:
+def as_thread(machine: Machine, comm: str, reason: str) -> AbstractContextManager[None]:
     """Let it be a thread of the kernel that raises counters while the block runs."""
-    return machine.ledger.raised_by(Raiser(comm))
+    return machine.ledger.raised_by(Raiser(comm, reason=reason))
+
+
+def because(
+    reason: str,
+) -> Callable[[Callable[Concatenate[Machine, P], T]], Callable[Concatenate[Machine, P], T]]:
+    """Let what raises counters do so for *reason* while the function runs."""
+
+    def wrapper(
+        function: Callable[Concatenate[Machine, P], T],
+    ) -> Callable[Concatenate[Machine, P], T]:
+        @wraps(function)
+        def call(machine: Machine, /, *args: P.args, **kwargs: P.kwargs) -> T:
+            ledger = machine.ledger
+            with ledger.raised_by(ledger.raiser._replace(reason=reason)):
+                return function(machine, *args, **kwargs)
+
+        return call
+
+    return wrapper
 
 
 def migrating(machine: Machine, reason: MigrateReason) -> AbstractContextManager[None]:

@@ -1,4 +1,4 @@
-"""What has raised each counter: the reasons of migrations, tasks, or commands."""
+"""What has raised each counter: reasons, tasks, or commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pymigrate.views.columns import aligned
 
 By = Literal["reason", "task", "command"]
 GROUPINGS: tuple[By, ...] = get_args(By)
-NO_MIGRATION = "none"  # the reason of what happens outside of migrations
+NO_OTHER = "call"  # the reason of what a call or command does for no other one
 
 
 class Share(NamedTuple):
@@ -85,7 +85,7 @@ def _parts(machine: Machine) -> Iterator[_Part]:
 
 def _key(part: _Part, by: By) -> tuple[str | int, ...]:
     if by == "reason":
-        return (part.raiser.reason or NO_MIGRATION,)
+        return (part.raiser.reason or NO_OTHER,)
     if by == "task":
         return (part.raiser.pid, part.raiser.task) if part.raiser.pid else (part.raiser.task,)
     return part.number, part.command
