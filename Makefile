@@ -9,6 +9,7 @@ VERSIONS := locked
 CONSTRAINTS_locked = cat $(LOCK)
 CONSTRAINTS_newest = true
 CONSTRAINTS_oldest = $(VENV)/bin/python -c "$$LOWEST"
+EXTRAS_newest := ,dask
 RUN = $(VENV)/bin/python -m
 PIP = $(RUN) pip --quiet --disable-pip-version-check
 INSTALL = $(PIP) install --constraint $(VENV)/constraints.txt
@@ -56,7 +57,7 @@ import tomllib
 with open('pyproject.toml', 'rb') as file:
     settings = tomllib.load(file)
 project = settings['project']
-extras = project['optional-dependencies'].values()
+extras = (needs for name, needs in project['optional-dependencies'].items() if name != 'dask')
 for needs in (settings['build-system']['requires'], project['dependencies'], *extras):
     print('\n'.join(need.replace('>=', '==') for need in needs))
 endef
@@ -90,7 +91,7 @@ $(VENV)/.stamp: pyproject.toml $(LOCK)
 	$(PYTHON) -m venv --clear $(VENV)
 	@$(CONSTRAINTS_$(VERSIONS)) > $(VENV)/constraints.txt
 	$(INSTALL) hatchling editables
-	$(INSTALL) --no-build-isolation --editable '.[dev,report]'
+	$(INSTALL) --no-build-isolation --editable '.[dev,report$(EXTRAS_$(VERSIONS))]'
 	@touch $@
 
 demo: $(VENV)/.stamp

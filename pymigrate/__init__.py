@@ -12,6 +12,8 @@ TYPE_CHECKING = False  # the one of typing, whose import a command can do withou
 if TYPE_CHECKING:
     from pymigrate.api.boot import boot as boot
     from pymigrate.api.boot import load as load
+    from pymigrate.api.comparing import Outcome as Outcome
+    from pymigrate.api.comparing import compare as compare
     from pymigrate.api.machine import Machine as Machine
     from pymigrate.api.movers import Block as Block
     from pymigrate.api.movers import Compacted as Compacted
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 
 _MODULES = {  # and what of them is public
     "api.boot": "boot load",
+    "api.comparing": "Outcome compare",
     "api.machine": "Machine",
     "api.movers": "Block Compacted DriverMoved Meanwhile Timed",
     "api.results": """

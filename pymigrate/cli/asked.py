@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import click
@@ -13,7 +14,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Nodemask
 from pymigrate.plan import goal
 from pymigrate.plan.balance import make_balanced
-from pymigrate.plan.chunks import make_chunked
+from pymigrate.plan.chunks import PlanError, make_chunked
 from pymigrate.plan.goal import parse_rate, parse_time
 from pymigrate.plan.plan import Goal, Limits, Plan, make_plan
 from pymigrate.tools.nodestring import RefusedError, parse_nodestring
@@ -90,6 +91,23 @@ class Question(NamedTuple):
         if self.source is not None and (asked or self.to is None):
             raise click.UsageError("--from goes with PID and --to")
         _ = self.limits  # refuses those that are none
+
+
+def planned(words: Sequence[str], machine: Machine) -> Plan:
+    """The answer to a question of root's in *words*, as `pymigrate plan` takes them.
+
+    Raises KernelError, PlanError.
+    """
+    command = click.Command("plan", params=[])
+    for decorate in reversed(plan_options()):
+        decorate(command)
+    try:
+        context = command.make_context("plan", [*words])
+        question = Question(**context.params)
+        question.check()
+        return plan_of(machine, 0, question)
+    except click.UsageError as error:
+        raise PlanError(error.format_message()) from None
 
 
 def plan_of(machine: Machine, uid: int, asked: Question) -> Plan:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import jinja2
 
-from pymigrate.compare.outcome import Outcome
-from pymigrate.compare.table import table
+from pymigrate.comparison.outcome import Outcome
+from pymigrate.comparison.table import table
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.base.why import merged
 from pymigrate.mm.state.machine import Machine

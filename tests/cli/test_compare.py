@@ -120,8 +120,8 @@ def test_scenarios_and_states_stand_side_by_side(
     unbooted.out(f"migratepages db 0 1 --scenario {scenario} --state {after}")
     table = unbooted.out(f"compare {before} {after}").splitlines()
     assert [line.split()[1:] for line in table[1:]] == [
-        ["-", "0", "1024", "0", "100.0%*", "10.0*", "-"],
-        ["-", "0", "0", "1024", "0.0%", "20.0", "-"],
+        ["-", "0", "1024", "0", "100.0%*", "10.0*", "-", "-", "-"],
+        ["-", "0", "0", "1024", "0.0%", "20.0", "-", "-", "-"],
     ]
     kept = tmp_path / "rows.jsonl"
     words = f"compare {after} {scenario} {POLICIES} --resume {kept} --json"
@@ -134,6 +134,39 @@ def test_scenarios_and_states_stand_side_by_side(
     assert [row["pages"]["1"] for row in rows] == [1024, 0, 1024]
     assert len(kept.read_text().splitlines()) == 2
     assert body(unbooted.out(words)) == rows
+
+
+def test_plans_are_compared(unbooted: Shell, scenario: Path, tmp_path: Path) -> None:
+    state = tmp_path / "machine.db"
+    unbooted.out(f"boot {scenario} --state {state}")
+    plans = "--plan 'db --to 1' --plan 'db --to 1 --max-pause 500us' --plan 'db --mbind bind:0'"
+    table = unbooted.out(f"compare {scenario} {state} {plans} -j 2").splitlines()
+    assert table[0].split()[-5:] == ["LOCAL", "DISTANCE", "STAYED", "TIME/ms", "PAUSE/ms"]
+    rows = body(unbooted.out(f"compare {scenario} {state} {plans} --json"))
+    assert [(row["variant"], row["pages"]["1"], row["stayed"]) for row in rows] == [
+        (f"{where} plan {plan}", there, 0)
+        for where in (state, scenario)
+        for plan, there in (
+            ("db --to 1", 1024),
+            ("db --to 1 --max-pause 500us", 1024),
+            ("db --mbind bind:0", 0),
+        )
+    ]
+    assert [row["pause_us"] <= 500 for row in rows] == [False, True, True] * 2
+    assert rows[0]["time_us"] == rows[1]["time_us"] == rows[0]["pause_us"]
+
+
+def test_plan_that_cannot_be_made(unbooted: Shell, scenario: Path) -> None:
+    words = "--plan 'db --too 1' --plan 'db --to 7' --plan 'nobody --to 1' --plan db"
+    exit_code, stdout, _ = unbooted(f"compare {scenario} {words}")
+    assert exit_code == 1
+    assert stdout.splitlines() == [
+        "plan db --too 1: No such option '--too'. Did you mean '--to'?",
+        "plan db --to 7: Invalid value: <7> is invalid: libnuma: Warning: node argument 7 is out of"
+        " range",
+        "plan nobody --to 1: No such process",
+        "plan db: expected --to NODES, or else --mbind, --offline or --balance",
+    ]
 
 
 def test_state_cannot_be_varied(unbooted: Shell, scenario: Path, tmp_path: Path) -> None:

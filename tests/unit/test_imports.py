@@ -38,16 +38,16 @@ MAY_IMPORT = {
     "scenario": ENGINE | {"reading", "tools", "interface", "arguments", "claims"},
     "store": ENGINE | {"reading"},
     "plan": OUTER - {"scenario"},
-    "compare": OUTER - {"store"},
-    "report": OUTER | {"plan", "compare"},
+    "comparison": (OUTER - {"store"}) | {"plan"},
+    "report": OUTER | {"plan", "comparison"},
     "holder": BASE,
     "stand_ins": frozenset(),
     "session": OUTER | {"holder", "stand_ins"},
     "native": OUTER | {"session", "holder"},
-    "cli": OUTER | {"session", "stand_ins", "capture", "native", "plan", "compare", "report"},
+    "cli": OUTER | {"session", "stand_ins", "capture", "native", "plan", "comparison", "report"},
     "capture": ENGINE
     | {"reading", "views", "scenario"},  # what others use is what a boot leaves free
-    "api": OUTER | {"session", "holder", "plan"},
+    "api": OUTER | {"session", "holder", "plan", "comparison"},
     "pytest_plugin": frozenset({"api", "errors"}),
     "__init__": frozenset({"version", "api", "errors"}),  # but for the version when asked for
     "__main__": frozenset({"cli"}),
@@ -68,7 +68,7 @@ LAYERS = {
         text record spec steps read boot
     """.split(),
     "pymigrate.claims": "parse sources judge".split(),
-    "pymigrate.compare": "variants outcome table sweep done".split(),
+    "pymigrate.comparison": "variants outcome table sweep done".split(),
     "pymigrate.views": "columns entries pages proc sysfs told why pictures tree".split(),
     "pymigrate.native": """
         abi hostmem support libc seccomp sync tracee remake objects world calls vdso report tracer
@@ -94,7 +94,7 @@ LIBRARIES = {
     "platformdirs": {"cli", "session"},
     "pydantic": {"scenario"},
     "pydantic_core": {"scenario"},
-    "yaml": {"scenario", "pymigrate.compare.variants"},
+    "yaml": {"scenario", "pymigrate.comparison.variants"},
 }
 
 PURE = {"mm", "syscalls", "tools", "views"}

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from pymigrate.cli.asked import planned
 from pymigrate.cli.common import print_json, say
 from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
+from pymigrate.errors import PymigrateError
+from pymigrate.mm.state.machine import Machine
 from pymigrate.reading import read_file
 from pymigrate.session import load_state, scenario_path
 from pymigrate.store.store import is_state_file
 
 if TYPE_CHECKING:
-    from pymigrate.compare.outcome import Outcome
-    from pymigrate.compare.variants import Change, Variant
+    from pymigrate.comparison.outcome import Outcome, Planned
+    from pymigrate.comparison.variants import Change, Variant
 
 
 @click.command(cls=Command)
@@ -42,6 +47,13 @@ if TYPE_CHECKING:
     metavar="KEY.KEY=VALUE",
     help="Vary any key of the scenario.",
 )
+@click.option(
+    "--plan",
+    "plans",
+    multiple=True,
+    metavar="'ARGS'",
+    help="Vary the plan that is looked at: the arguments of `pymigrate plan`.",
+)
 @click.option("-j", "--jobs", type=click.IntRange(1), default=1, help="Run N variants at a time.")
 @click.option("--shard", metavar="I/N", help="Run only part I of N.")
 @click.option("--resume", metavar="FILE", help="Keep rows in FILE, and skip those that it has.")
@@ -53,31 +65,31 @@ def command(
     policies: tuple[str, ...],
     kernels: tuple[str, ...],
     settings: tuple[str, ...],
-    jobs: int,
-    shard: str | None,
-    resume: str | None,
-    form: str | None,
+    plans: tuple[str, ...],
+    **how: Any,
 ) -> None:
     """Run scenarios under variants, and compare what comes of each.
 
     A FILE is a scenario, whose steps are run, or a state file, whose machine is shown as it is. An
-    option that is repeated varies what it sets in each scenario; several options multiply. The best
-    local share, distance and time among the variants that were refused nothing are marked with
-    `*`. Exits with 1 if a variant has no machine.
+    option that is repeated varies what it sets in each scenario; several options multiply. With
+    --plan a row is what a plan would come to behind the steps. The best local share, distance, time
+    and pause, and the fewest pages that stay, among the variants that were refused nothing are
+    marked with `*`. Exits with 1 if a variant has no machine.
     """
-    from pymigrate.compare import variants as parts
+    from pymigrate.comparison import variants as parts
 
     changes = [*_parsed(parts.policy, policies)]
     changes += _parsed(parts.setting, tuple(f"kernel={name}" for name in kernels))
     changes += _parsed(parts.setting, settings)
-    texts, states = _read(files)
+    texts, machines = _read(files)
     if changes and not texts:
         raise click.UsageError(
             "a state file is as it is: options vary scenarios, and there is none"
         )
+    asked = {words: partial(planned, shlex.split(words)) for words in plans}
     variants: list[Variant] = []
-    for name in [*states, *texts]:
-        variants += parts.sweep(changes if name in texts else (), name)
+    for name in [*machines, *texts]:
+        variants += parts.sweep(changes if name in texts else (), name, [*asked])
     for name, text in texts.items():
         for task in parts.placed(text, [each for each in variants if each.scenario == name]):
             where = f"{name}: " if name else ""
@@ -85,29 +97,33 @@ def command(
                 f"{where}of {task} memory that says `pages` or `policy` lies as it says, "
                 "whatever its policy"
             )
-    if shard:
+    if how["shard"]:
         try:
-            variants = parts.shard(variants, shard)
+            variants = parts.shard(variants, how["shard"])
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--shard") from None
-    as_is = [states[each.scenario] for each in variants if each.scenario in states]
+    rows = [
+        _of_state(machines[each.scenario], each, asked.get(each.plan))
+        for each in variants
+        if each.scenario in machines
+    ]
     left = [each for each in variants if each.scenario in texts]
-    rows = as_is + (_rows(texts, left, jobs, resume) if left else [])
-    _show(rows, form)
+    if left:
+        rows += _rows(texts, left, asked, how["jobs"], how["resume"])
+    _show(rows, how["form"])
     if any(row.wrong is not None for row in rows):
         raise click.exceptions.Exit(1)
 
 
-def _read(files: tuple[str, ...]) -> tuple[dict[str, str], dict[str, Outcome]]:
-    """The texts of the scenarios, a sole one without a name, and the rows of the states."""
-    from pymigrate.compare.outcome import found
+def _read(files: tuple[str, ...]) -> tuple[dict[str, str], dict[str, Machine]]:
+    """The texts of the scenarios, a sole one without a name, and the machines of the states."""
     from pymigrate.scenario.read.loader import load
 
     texts, states = {}, {}
     names = [*dict.fromkeys(files)]
     for name in names:
         if is_state_file(name):
-            states[name] = found(load_state(name)[0], name)
+            states[name] = load_state(name)[0]
             continue
         path = scenario_path(name)
         load(path)  # it has to be right as it is
@@ -115,8 +131,20 @@ def _read(files: tuple[str, ...]) -> tuple[dict[str, str], dict[str, Outcome]]:
     return texts, states
 
 
+def _of_state(machine: Machine, variant: Variant, ask: Planned | None) -> Outcome:
+    """The row of a machine as it is, or of a plan for it."""
+    from pymigrate.comparison.outcome import Outcome, after_plan, found
+
+    if ask is None:
+        return found(machine, variant.name)
+    try:
+        return after_plan(ask(machine), variant.name)
+    except PymigrateError as error:
+        return Outcome(variant.name, wrong=str(error))
+
+
 def _show(rows: list[Outcome], form: str | None) -> None:
-    from pymigrate.compare.table import format_csv, format_rows
+    from pymigrate.comparison.table import format_csv, format_rows
 
     if form == "json":
         print_json([row._asdict() for row in rows])
@@ -128,14 +156,18 @@ def _show(rows: list[Outcome], form: str | None) -> None:
 
 
 def _rows(
-    texts: dict[str, str], variants: list[Variant], jobs: int, resume: str | None
+    texts: dict[str, str],
+    variants: list[Variant],
+    plans: Mapping[str, Planned],
+    jobs: int,
+    resume: str | None,
 ) -> list[Outcome]:
     """What comes of the variants, in their order."""
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    from pymigrate.compare.done import Done
-    from pymigrate.compare.sweep import outcomes
+    from pymigrate.comparison.done import Done
+    from pymigrate.comparison.sweep import outcomes
 
     try:
         done = Done(resume, texts, variants) if resume else None
@@ -145,10 +177,21 @@ def _rows(
     # What is imported by now need not be imported again where processes can be copied.
     context = get_context("fork" if sys.platform == "linux" else "spawn")
     with ProcessPoolExecutor(jobs, context) if jobs > 1 else nullcontext() as executor:
-        found = outcomes(texts, variants, executor, done.names if done else ())
-        rows = [*(done.rows if done else ()), *(done.kept(found) if done else found)]
+        names = done.names if done else set()
+        found = outcomes(texts, variants, executor, names, plans)
+        coming = done.kept(found) if done else found
+        rows = [*(done.rows if done else ()), *_shown(coming, len(variants) - len(names))]
     order = {variant.name: number for number, variant in enumerate(variants)}
     return sorted(rows, key=lambda row: order[row.variant])
+
+
+def _shown(rows: Iterator[Outcome], total: int) -> Iterator[Outcome]:
+    """*rows*, with a bar on a terminal that says how many are there."""
+    if total < 2 or not (sys.stderr and sys.stderr.isatty()):
+        return rows
+    from pymigrate.cli.render import progress
+
+    return progress(rows, total)
 
 
 def _parsed(parse: Callable[[str], Change], texts: tuple[str, ...]) -> list[Change]:

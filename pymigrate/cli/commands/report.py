@@ -19,7 +19,7 @@ from pymigrate.store.codec import copy_machine
 from pymigrate.views.pictures.heatmap import Heatmap, Watcher
 
 if TYPE_CHECKING:
-    from pymigrate.compare.outcome import Outcome
+    from pymigrate.comparison.outcome import Outcome
 
 
 @click.command(cls=Command)
@@ -81,7 +81,7 @@ def _maps(machine: Machine, seconds: float) -> list[Heatmap]:
 
 def _outcomes(text: str) -> list[Outcome]:
     """The rows of a comparison. Raises BadParameter for anything else."""
-    from pymigrate.compare.outcome import Outcome
+    from pymigrate.comparison.outcome import Outcome
 
     try:
         return [Outcome(**row) for row in json.loads(text)["rows"]]

@@ -3,7 +3,7 @@
 import re
 from html.parser import HTMLParser
 
-from pymigrate.compare.outcome import Outcome
+from pymigrate.comparison.outcome import Outcome
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask

@@ -6,8 +6,8 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from pymigrate.compare.outcome import Outcome
-from pymigrate.compare.variants import Variant
+from pymigrate.comparison.outcome import Outcome
+from pymigrate.comparison.variants import Variant
 
 
 class Done:

@@ -6,9 +6,9 @@ from multiprocessing import get_context
 
 import pytest
 
-from pymigrate.compare.outcome import outcome
-from pymigrate.compare.sweep import outcomes
-from pymigrate.compare.variants import Variant, policy, setting, shard, sweep
+from pymigrate.comparison.outcome import outcome
+from pymigrate.comparison.sweep import outcomes
+from pymigrate.comparison.variants import Variant, policy, setting, shard, sweep
 
 TEXT = """\
 machine:

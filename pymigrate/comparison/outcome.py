@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from pymigrate.compare.variants import Variant, applied
+from pymigrate.comparison.variants import Variant, applied
 from pymigrate.errors import PymigrateError
+from pymigrate.mm.base.why import Stay, merged
 from pymigrate.mm.state.cost import Tally
 from pymigrate.mm.state.machine import Machine, watching
 from pymigrate.mm.state.scope import Watch
+from pymigrate.plan.plan import Plan
 from pymigrate.scenario.boot.build import build
 from pymigrate.scenario.read.loader import load_text
-from pymigrate.scenario.spec.runner import Runner
+from pymigrate.scenario.spec.runner import Runner, Step
 from pymigrate.views.proc import vmstat
 from pymigrate.views.told import accesses, cost
 
@@ -29,27 +31,57 @@ class Outcome(NamedTuple):
     )
     local: float | None = None  # the share of the declared accesses that is local
     distance: float | None = None  # mean of the declared accesses
-    time_us: float | None = None  # of the steps' migrations, as estimated
+    stayed: int | None = None  # base pages that were to move, and did not
+    time_us: float | None = None  # of the steps' or the plan's migrations, as estimated
+    pause_us: float | None = None  # the longest that one step, or one call of the plan, takes
     counters: Mapping[str, int] | None = None  # events since boot, but for those that are 0
 
 
-def outcome(text: str, variant: Variant) -> Outcome:
+Planned = Callable[[Machine], Plan]  # makes a plan for a machine
+
+
+def outcome(text: str, variant: Variant, planned: Planned | None = None) -> Outcome:
     """The row of *variant* of the scenario *text*: a pure function of both.
 
-    Random numbers begin with the scenario's seeds, which variants share unless one sets them.
+    With *planned* it is that of the plan which this makes once the steps are done. Random numbers
+    begin with the scenario's seeds, which variants share unless one sets them.
     """
-    tally = Tally()
     try:
         scenario = load_text(applied(text, variant), "as changed")
         machine = build(scenario)
-        with watching(machine, Watch(tally=tally)):
-            records = [*Runner(machine).run(scenario.steps)]
+        row = _after_steps(machine, scenario.steps, variant.name)
+        if planned is None:
+            return row
+        plan = after_plan(planned(machine), variant.name)
     except PymigrateError as error:
         return Outcome(variant.name, wrong=str(error))
-    time = cost.taken(machine, tally)
-    return found(machine, variant.name)._replace(
-        refused=sum(record.get("errno") is not None for record in records),
-        time_us=time.total if time else 0.0,
+    return plan._replace(refused=(plan.refused or 0) + (row.refused or 0))
+
+
+def _after_steps(machine: Machine, steps: Iterable[Step], name: str) -> Outcome:
+    runner, stays = Runner(machine), list[Stay]()
+    refused, times = 0, [0.0]
+    for step in steps:
+        tally = Tally()
+        with watching(machine, Watch(tally=tally, left=stays)):
+            refused += runner.step(step).get("errno") is not None
+        time = cost.taken(machine, tally)
+        times.append(time.total if time else 0.0)
+    return found(machine, name)._replace(
+        refused=refused,
+        stayed=sum(stay.nr for stay in merged(stays)),
+        time_us=sum(times),
+        pause_us=max(times),
+    )
+
+
+def after_plan(plan: Plan, name: str) -> Outcome:
+    """The row *name* of a plan: the machine as its calls would leave it."""
+    return found(plan.after, name)._replace(
+        refused=int(plan.refused is not None),
+        stayed=sum(left.nr for left in plan.stays),
+        time_us=plan.time.total,
+        pause_us=plan.pause.thread,
     )
 
 

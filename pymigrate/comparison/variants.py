@@ -27,11 +27,13 @@ class Variant(NamedTuple):
 
     changes: tuple[Change, ...] = ()
     scenario: str = ""  # which of several
+    plan: str = ""  # which of several that are looked at behind the steps
 
     @property
     def name(self) -> str:
-        """The scenario and the changes in one line, which tells variants apart."""
-        return " ".join(filter(None, [self.scenario, *map(str, self.changes)])) or "as it is"
+        """The scenario, the changes and the plan in one line, which tells variants apart."""
+        plan = f"plan {self.plan}" if self.plan else ""
+        return " ".join(filter(None, [self.scenario, *map(str, self.changes), plan])) or "as it is"
 
 
 def setting(text: str) -> Change:
@@ -59,14 +61,17 @@ def policy(text: str) -> Change:
     return Change(("tasks", task, "mempolicy"), value)
 
 
-def sweep(changes: Sequence[Change], scenario: str = "") -> list[Variant]:
+def sweep(
+    changes: Sequence[Change], scenario: str = "", plans: Sequence[str] = ()
+) -> list[Variant]:
     """All combinations: changes of one key are its values, in the order in which they come."""
     values: dict[tuple[str, ...], list[Change]] = {}
     for change in changes:
         known = values.setdefault(change.path, [])
         if change not in known:
             known.append(change)
-    return [Variant(chosen, scenario) for chosen in product(*values.values())]
+    chosen = [*product(*values.values())]
+    return [Variant(each, scenario, plan) for each in chosen for plan in plans or ("",)]
 
 
 def shard(variants: Sequence[Variant], text: str) -> list[Variant]:

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
 
-from pymigrate.compare.outcome import Outcome
+from pymigrate.comparison.outcome import Outcome
 from pymigrate.views.columns import aligned
 
 BEST = "*"  # stands behind the best value
@@ -19,17 +19,22 @@ def table(rows: Sequence[Outcome]) -> list[list[str]]:
     done = [row for row in rows if not (row.refused or row.oom_kills)]
     local = _best(max, [row.local for row in done])
     far = _best(min, [row.distance for row in done])
+    stayed = _best(min, [row.stayed for row in done])
     time = _best(min, [row.time_us for row in done])
+    pause = _best(min, [row.pause_us for row in done])
     head = ["VARIANT", "REFUSED", "OOM", *(f"N{nid}" for nid in nodes)]
-    table = [[*head, "LOCAL", "DISTANCE", "TIME/ms"]]
+    table = [[*head, "LOCAL", "DISTANCE", "STAYED", "TIME/ms", "PAUSE/ms"]]
     for row in rows:
         refused = "-" if row.refused is None else str(row.refused)
         cells = [row.variant, refused, str(row.oom_kills)]
         cells += [str((row.pages or {}).get(nid, 0)) for nid in nodes]
-        best = (local, far, time) if row in done else (None, None, None)
+        best = (local, far, stayed, time, pause) if row in done else (None,) * 5
         cells.append(_cell(row.local, best[0], "{:.1%}"))
         cells.append(_cell(row.distance, best[1], "{:.1f}"))
-        table.append([*cells, _cell(row.time_us, best[2], "{:.3f}", 1e3)])
+        cells.append(_cell(row.stayed, best[2], "{:.0f}"))
+        cells.append(_cell(row.time_us, best[3], "{:.3f}", 1e3))
+        cells.append(_cell(row.pause_us, best[4], "{:.3f}", 1e3))
+        table.append(cells)
     return table
 
 
@@ -63,7 +68,7 @@ def _each(values: Mapping[str, int] | None, names: Sequence[str]) -> list[int | 
     return [None if values is None else values.get(name, 0) for name in names]
 
 
-def _best(choose: Callable[[list[float]], float], values: list[float | None]) -> float | None:
+def _best(choose: Callable[[list[float]], float], values: Sequence[float | None]) -> float | None:
     """The best of them; None if all are as good."""
     there = [value for value in values if value is not None]
     return choose(there) if len(set(there)) > 1 else None
