@@ -136,7 +136,8 @@ def _exit_all(machine: Machine, pids: list[int]) -> None:
 
             end(machine, pid)
     for space in list(machine.spaces.values()) if pids else ():
-        if space.is_hugetlb and space.name.endswith(" (deleted)"):  # they had it open
+        is_object = space.is_hugetlb and not space.is_segment
+        if is_object and space.name.endswith(" (deleted)"):  # they had it open
             from pymigrate.syscalls.files import unlink
 
             unlink(machine, space)

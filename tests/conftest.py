@@ -41,6 +41,18 @@ settings.register_profile(
 settings.load_profile("pymigrate")
 RUNS = int(os.environ.get("RUNS", "1"))
 
+# A task whose heap lies on its own node, and that says how it uses it.
+ACCESSED = """\
+machine:
+  nodes:
+    0: {cpus: "0-1", memory: 512MiB}
+    1: {cpus: "2-3", memory: 512MiB}
+tasks:
+  db:
+    cpus: "0"
+    memory: [{as: heap, kind: heap, size: 4MiB}]
+    access: [{region: heap, rate: 1000}]
+"""
 PAGE, HUGE, MIB = 4096, 2 << 20, 1 << 20
 BASE = 0x200004000000  # where the first region of a machine is mapped
 

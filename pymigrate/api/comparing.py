@@ -41,9 +41,7 @@ def compare(
     A row whose `wrong` is not None had no machine. Raises ValueError for what is no policy or
     setting.
     """
-    changes = [*map(parts.policy, policies)]
-    changes += [parts.setting(f"kernel={name}") for name in kernels]
-    changes += map(parts.setting, settings)
+    changes = parts.changes_of(policies, kernels, settings)
     asked = {_name(plan): partial(_planned, dict(plan)) for plan in plans}
     texts: dict[str, str] = {}
     for number, scenario in enumerate(scenarios, 1):

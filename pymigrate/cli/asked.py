@@ -98,7 +98,7 @@ def planned(words: Sequence[str], machine: Machine) -> Plan:
 
     Raises KernelError, PlanError.
     """
-    command = click.Command("plan", params=[])
+    command = click.Command("plan", params=[], add_help_option=False)
     for decorate in reversed(plan_options()):
         decorate(command)
     try:

@@ -47,8 +47,8 @@ def coloured(lines: Iterable[list[Span]], *, is_forced: bool = False) -> str:
     return capture.get()
 
 
-def progress(steps: Iterable[T], total: int) -> Iterator[T]:
-    """Pass *steps* on, with a bar on stderr that shows how many of *total* are done."""
+def progress(parts: Iterable[T], total: int, noun: str) -> Iterator[T]:
+    """Pass *parts* on, with a bar on stderr that shows how many of *total* are done."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -60,7 +60,7 @@ def progress(steps: Iterable[T], total: int) -> Iterator[T]:
         redirect_stdout=bool(sys.stdout and sys.stdout.isatty()),
     )
     with bar:
-        yield from bar.track(steps, total, description="steps")
+        yield from bar.track(parts, total, description=noun)
 
 
 @contextmanager

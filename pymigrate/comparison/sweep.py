@@ -20,7 +20,8 @@ def outcomes(
     """The row of each variant but for those whose names are *done*, as they come to be.
 
     *texts* and *plans* are those of the scenarios and the plans that variants name. With an
-    *executor* of `concurrent.futures`' interface they come in any order.
+    *executor* of `concurrent.futures`' interface they come in any order, and all work is handed out
+    at once.
     """
     works = [
         (texts[variant.scenario], variant, plans.get(variant.plan))
@@ -28,9 +29,6 @@ def outcomes(
         if variant.name not in done
     ]
     if executor is None:
-        for work in works:
-            yield outcome(*work)
-        return
+        return (outcome(*work) for work in works)
     futures = [executor.submit(outcome, *work) for work in works]
-    for future in as_completed(futures):
-        yield future.result()
+    return (future.result() for future in as_completed(futures))

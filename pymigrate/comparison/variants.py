@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -59,6 +59,14 @@ def policy(text: str) -> Change:
     if not (task and equals and value):
         raise ValueError(f"{text!r} gives no task a policy; expected TASK=POLICY")
     return Change(("tasks", task, "mempolicy"), value)
+
+
+def changes_of(
+    policies: Iterable[str], kernels: Iterable[str], settings: Iterable[str]
+) -> list[Change]:
+    """What is varied: `TASK=POLICY`, releases of the kernel, `KEY.KEY=VALUE`. Raises ValueError."""
+    kernel = (setting(f"kernel={name}") for name in kernels)
+    return [*map(policy, policies), *kernel, *map(setting, settings)]
 
 
 def sweep(

@@ -2,30 +2,21 @@
 
 import csv
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Shell, body
+from tests.conftest import ACCESSED
 
-TEXT = """\
-machine:
-  nodes:
-    0: {cpus: "0-1", memory: 512MiB}
-    1: {cpus: "2-3", memory: 512MiB}
-tasks:
-  db:
-    cpus: "0"
-    memory: [{as: heap, kind: heap, size: 4MiB}]
-    access: [{region: heap, rate: 1000}]
-"""
 POLICIES = "--policy db=bind:0 --policy db=bind:1"
 
 
 @pytest.fixture
 def scenario(tmp_path: Path) -> Path:
     path = tmp_path / "db.yaml"
-    path.write_text(TEXT)
+    path.write_text(ACCESSED)
     return path
 
 
@@ -57,7 +48,7 @@ def test_rows_of_another_scenario_are_not_believed(
 ) -> None:
     kept = tmp_path / "rows.jsonl"
     unbooted.out(f"compare {scenario} {POLICIES} --resume {kept}")
-    scenario.write_text(TEXT.replace("4MiB", "8MiB"))
+    scenario.write_text(ACCESSED.replace("4MiB", "8MiB"))
     rows = body(unbooted.out(f"compare {scenario} {POLICIES} --resume {kept} --json"))
     assert [sum(row["pages"].values()) for row in rows] == [2048, 2048]
 
@@ -84,7 +75,7 @@ def test_variant_without_a_machine_says_why(unbooted: Shell, scenario: Path) -> 
 
 def test_policy_that_places_nothing_is_told(unbooted: Shell, scenario: Path) -> None:
     assert unbooted(f"compare {scenario} {POLICIES}").stderr == ""
-    scenario.write_text(TEXT.replace("size: 4MiB", "size: 4MiB, pages: [[1024, 0]]"))
+    scenario.write_text(ACCESSED.replace("size: 4MiB", "size: 4MiB, pages: [[1024, 0]]"))
     said = "of db memory that says `pages` or `policy` lies as it says"
     assert said in unbooted(f"compare {scenario} {POLICIES}").stderr
 
@@ -99,7 +90,7 @@ def test_csv_has_every_value_and_nothing_where_there_is_no_machine(
     unbooted: Shell, scenario: Path
 ) -> None:
     steps = 'steps: [{op: migrate_pages, task: db, from: "0", to: "1"}]'
-    scenario.write_text(f"{TEXT}{steps}\n")
+    scenario.write_text(f"{ACCESSED}{steps}\n")
     words = f"compare {scenario} --policy db=interleave:0-1 --policy db=bind:7 --csv"
     exit_code, stdout, _ = unbooted(words)
     assert exit_code == 1
@@ -167,6 +158,22 @@ def test_plan_that_cannot_be_made(unbooted: Shell, scenario: Path) -> None:
         "plan nobody --to 1: No such process",
         "plan db: expected --to NODES, or else --mbind, --offline or --balance",
     ]
+
+
+@pytest.mark.parametrize(
+    ("plan", "exit_code", "said"),
+    [
+        ("db 'x", 2, "No closing quotation"),
+        ("--help", 1, "plan --help: No such option '--help'."),
+        ("--balance --to 1", 1, "expected --to NODES, or else --mbind, --offline or --balance"),
+    ],
+)
+def test_words_that_are_no_plan(
+    unbooted: Shell, scenario: Path, plan: str, exit_code: int, said: str
+) -> None:
+    outcome = unbooted(f"compare {scenario} --plan {shlex.quote(plan)}")
+    assert outcome.exit == exit_code
+    assert said in outcome.stdout + outcome.stderr
 
 
 def test_state_cannot_be_varied(unbooted: Shell, scenario: Path, tmp_path: Path) -> None:

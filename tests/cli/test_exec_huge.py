@@ -218,6 +218,7 @@ print(ctypes.string_at(attach(shmid), 1)[0])
 remove(shmid)
 """
     assert python(shell, begin + made) == "-17\n"
+    assert shell.spawn("exec --shims -- numactl true").exit == 0  # whose end a segment survives
     assert shell.out("cat /proc/meminfo").count("HugePages_Free:        1\n") == 1
     assert python(shell, begin + found) == "2 1 0 0\n7\n0\n"
     assert shell.out("cat /proc/meminfo").count("HugePages_Free:        2\n") == 1

@@ -1,6 +1,7 @@
 """pyproject.toml, the lock and the changelog agree with each other and with the package."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -44,3 +45,12 @@ def test_the_changelog_has_a_section_for_the_version() -> None:
     headings = re.findall("^## (.*)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
     assert headings[0] == "Unreleased"
     assert re.fullmatch(re.escape(pymigrate.__version__) + r" - \d{4}-\d\d-\d\d", headings[1])
+
+
+def test_nothing_else_lies_at_the_top() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("this is no clone of the repository")
+    there = {path.partition("/")[0] for path in listed.stdout.splitlines()}
+    agreed = "CHANGELOG.md LICENSE Makefile README.md pymigrate pyproject.toml scenarios tests"
+    assert {name for name in there if not name.startswith(".")} == set(agreed.split())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from pymigrate.store.store import is_state_file
 
 if TYPE_CHECKING:
     from pymigrate.comparison.outcome import Outcome, Planned
-    from pymigrate.comparison.variants import Change, Variant
+    from pymigrate.comparison.variants import Variant
 
 
 @click.command(cls=Command)
@@ -78,15 +78,16 @@ def command(
     """
     from pymigrate.comparison import variants as parts
 
-    changes = [*_parsed(parts.policy, policies)]
-    changes += _parsed(parts.setting, tuple(f"kernel={name}" for name in kernels))
-    changes += _parsed(parts.setting, settings)
+    try:
+        changes = parts.changes_of(policies, kernels, settings)
+        asked = {words: partial(planned, shlex.split(words)) for words in plans}
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     texts, machines = _read(files)
     if changes and not texts:
         raise click.UsageError(
             "a state file is as it is: options vary scenarios, and there is none"
         )
-    asked = {words: partial(planned, shlex.split(words)) for words in plans}
     variants: list[Variant] = []
     for name in [*machines, *texts]:
         variants += parts.sweep(changes if name in texts else (), name, [*asked])
@@ -191,11 +192,4 @@ def _shown(rows: Iterator[Outcome], total: int) -> Iterator[Outcome]:
         return rows
     from pymigrate.cli.render import progress
 
-    return progress(rows, total)
-
-
-def _parsed(parse: Callable[[str], Change], texts: tuple[str, ...]) -> list[Change]:
-    try:
-        return [parse(text) for text in texts]
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
+    return progress(rows, total, "variants")

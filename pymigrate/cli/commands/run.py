@@ -113,7 +113,7 @@ def _records(path: str, kernel: str | None, watched: Watched) -> Iterator[Record
         if len(scenario.steps) >= PROGRESS_STEPS and sys.stderr and sys.stderr.isatty():
             from pymigrate.cli.render import progress
 
-            steps = progress(steps, len(scenario.steps))
+            steps = progress(steps, len(scenario.steps), "steps")
         for number, step in enumerate(steps, 1):
             watch = watch_of(*watched[:5])
             with watching(machine, watch):

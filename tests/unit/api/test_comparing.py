@@ -8,23 +8,15 @@ from pathlib import Path
 import pytest
 
 import pymigrate
+from tests.conftest import ACCESSED
 
-TEXT = """\
-machine:
-  nodes:
-    0: {cpus: "0-1", memory: 512MiB}
-    1: {cpus: "2-3", memory: 512MiB}
-tasks:
-  db:
-    cpus: "0"
-    memory: [{as: heap, kind: heap, size: 4MiB}]
-    access: [{region: heap, rate: 1000}]
-"""
 POLICIES = ["db=bind:0", "db=bind:1", "db=interleave:0-1"]
 
 
 def rows(executor: Executor | None = None) -> list[pymigrate.Outcome]:
-    return pymigrate.compare(TEXT, policies=POLICIES, kernels=["6.1", "6.12"], executor=executor)
+    return pymigrate.compare(
+        ACCESSED, policies=POLICIES, kernels=["6.1", "6.12"], executor=executor
+    )
 
 
 def test_rows_are_in_the_order_of_the_variants() -> None:
@@ -71,7 +63,7 @@ def test_plans_are_asked_behind_the_steps() -> None:
         {"who": "db", "to": 1, "max_pause": "1ms"},
         {"who": "nobody", "to": 1},
     ]
-    whole, chunked, wrong = pymigrate.compare(TEXT, plans=plans)
+    whole, chunked, wrong = pymigrate.compare(ACCESSED, plans=plans)
     assert whole.variant == "plan who=db to=1"
     assert whole.pages == chunked.pages == {"0": 0, "1": 1024}
     assert whole.pause_us is not None
@@ -82,13 +74,13 @@ def test_plans_are_asked_behind_the_steps() -> None:
 
 def test_several_scenarios(tmp_path: Path) -> None:
     path = tmp_path / "one.yaml"
-    path.write_text(TEXT, encoding="utf-8")
+    path.write_text(ACCESSED, encoding="utf-8")
     found = pymigrate.compare(path, {"machine": {"nodes": {0: {"cpus": "0", "memory": "64MiB"}}}})
     assert [row.variant for row in found] == [str(path), "scenario 2"]
 
 
 def test_what_is_wrong_is_said() -> None:
     with pytest.raises(ValueError, match="sets nothing"):
-        pymigrate.compare(TEXT, settings=["machine"])
+        pymigrate.compare(ACCESSED, settings=["machine"])
     with pytest.raises(TypeError, match="a path"):
         pymigrate.compare(7)  # type: ignore[arg-type]
