@@ -518,16 +518,16 @@ class Movers:
         node: int,
         blocks: list[int] | None = None,
         *,
-        state: str | None = None,
+        online_type: str | None = None,
         uid: int = 0,
     ) -> list[Block]:
         """Bring memory blocks of a node back online, or all of them; what became of each.
 
-        *state* is what to write to their `state` files, which chooses the zone: online,
+        *online_type* is what to write to their `state` files, which chooses the zone: online,
         online_kernel or online_movable; default: what returns a block to its old zone.
         """
         shell = self._caller(None, uid)
-        return _blocks(memory_blocks.online(self._core, shell, node, blocks, state))
+        return _blocks(memory_blocks.online(self._core, shell, node, blocks, online_type))
 
     @contextmanager
     def timed(self) -> Iterator[Timed]:

@@ -212,7 +212,7 @@ FREE_MEMORY = (
             Argument("node", kind.INTEGER, "the node", metavar="NODE"),
             _BLOCKS,
             Argument(
-                "state",
+                "online_type",
                 kind.word("online", "online_kernel", "online_movable"),
                 "what to write to their state; default: what returns a block to its old zone",
                 None,

@@ -210,10 +210,10 @@ def memory_offline(
 
 
 def memory_online(
-    machine: Machine, caller: Task, node: int, blocks: Sequence[int] | None, state: str | None
+    machine: Machine, caller: Task, node: int, blocks: Sequence[int] | None, online_type: str | None
 ) -> Answer:
     """Give memory blocks back; see _blocks()."""
-    return _blocks(memory_blocks.online(machine, caller, node, blocks, state))
+    return _blocks(memory_blocks.online(machine, caller, node, blocks, online_type))
 
 
 def _blocks(outcomes: list[memory_blocks.Outcome]) -> Answer:

@@ -15,6 +15,8 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.syscalls.checks import check_root, system_call
 
+ONLINE_TYPES = ("online", "online_kernel", "online_movable")
+
 
 class Outcome(NamedTuple):
     """What became of a write to a memory block's state; no *error*: it was done."""
@@ -40,18 +42,23 @@ def online(
     caller: Task,
     nid: int,
     numbers: Sequence[int] | None = None,
-    state: str | None = None,
+    online_type: str | None = None,
 ) -> list[Outcome]:
     """Give memory blocks of node *nid* back, or all that are offline, one after the other.
 
-    *state* is what is written: "online", "online_kernel" or "online_movable"; None writes what
-    brings a block back to its zone. One that fails does not keep the next from being tried. Raises
-    KernelError EACCES, EINVAL for another word, ENOENT.
+    *online_type* is what is written, one of ONLINE_TYPES; None writes what brings a block back to
+    its zone. One that fails does not keep the next from being tried.
+    Raises KernelError EACCES, EINVAL for another word, ENOENT.
     """
-    if state not in (None, "online", "online_kernel", "online_movable"):
-        raise KernelError("EINVAL", f"{state!r} is no state of a memory block")
+    if online_type is not None and online_type not in ONLINE_TYPES:
+        raise KernelError("EINVAL", f"{online_type!r} is no state of a memory block")
     return _write(
-        machine, caller, nid, numbers, partial(online_pages, state=state), is_online=False
+        machine,
+        caller,
+        nid,
+        numbers,
+        partial(online_pages, online_type=online_type),
+        is_online=False,
     )
 
 

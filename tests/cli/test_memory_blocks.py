@@ -22,6 +22,18 @@ def test_node_goes_and_comes(shell: Shell) -> None:
     assert shell("online 1") == (0, "memory2: online\n", "")
 
 
+def test_zone_that_is_written(shell: Shell) -> None:
+    shell.out("offline 1")
+    shell.out("online 1 --blocks 2 --online-type online_movable")
+    shell.out("online 1 --online-type online")
+    assert [line.split() for line in shell.out("online").splitlines()[-2:]] == [
+        ["memory2", "node", "1", "Movable", "online"],
+        ["memory3", "node", "1", "Normal", "online"],
+    ]
+    assert shell("online 1 --online-type normal").exit == 2
+    assert shell("online --online-type online").exit == 2
+
+
 def test_block_in_several_zones_stays(shell: Shell) -> None:
     exit_code, stdout, _ = shell("offline 0 --blocks 0")
     assert (exit_code, stdout) == (1, "memory0: Invalid argument: it lies in several zones\n")

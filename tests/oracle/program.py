@@ -240,7 +240,7 @@ def _blocks(hardware: Hardware, step: Step) -> Values:
     first = sum(node.memory for node in hardware.nodes[:nid]) // (128 << 20)
     blocks = step.get("blocks")
     places = None if blocks is None else [block - first for block in blocks]
-    return {"state": step.get("state", "online_movable"), "blocks": _listed(places)}
+    return {"state": step.get("online_type", "online_movable"), "blocks": _listed(places)}
 
 
 def _reclaim(hardware: Hardware, step: Step) -> Values:
@@ -255,7 +255,7 @@ def _exec(_: Hardware, step: Step) -> Values:
 
 _OWN = set(
     """prot advice mode flags mode_flags nodes pages value argv blocks order over dumpable
-    drop state""".split()
+    drop online_type""".split()
 )  # what only some steps have
 _STEPS: dict[str, Callable[[Hardware, Step], Values]] = {
     "mmap": _mmap,

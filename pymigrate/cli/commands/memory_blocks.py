@@ -2,43 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import groupby
 
 import click
 
 from pymigrate.cli.call import Call, system_call
-from pymigrate.cli.common import NUMBERS, Options, common_options
+from pymigrate.cli.common import NUMBERS, Decorators, Options, common_options, with_options
 from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
-from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Bitmap
 from pymigrate.syscalls.memory_blocks import Outcome
 from pymigrate.views.sysfs import memory_blocks
 
-Change = Callable[[Machine, Task, int, Sequence[int] | None], list[Outcome]]
 
+def blocks_command(
+    name: str, change: Callable[..., list[Outcome]], text: str, more: Decorators
+) -> click.Command:
+    """The command that makes *change*, and tells what became of each block; or lists all.
 
-def blocks_command(name: str, change: Change, text: str) -> click.Command:
-    """The command that makes *change*, and tells what became of each block; or lists all."""
+    *more* are options of its own, which *change* takes behind the machine, the caller, the node and
+    the numbers of blocks.
+    """
 
     @click.command(name, cls=Command, help=text)
     @click.argument(
         "node", type=click.IntRange(min=0), required=False, shell_complete=complete.nodes
     )
     @click.option("--blocks", type=NUMBERS, help="Only these memory blocks, as in 2-3,7.")
+    @with_options(more)
     @common_options(changes=True, calls=True)
-    def command(options: Options, node: int | None, blocks: list[int] | None) -> None:
-        if node is None and blocks is not None:
-            raise click.UsageError("--blocks needs a NODE")
+    def command(
+        options: Options, /, node: int | None, blocks: list[int] | None, **how: str | None
+    ) -> None:
+        if node is None and (blocks, *how.values()) != (None,) * (1 + len(how)):
+            raise click.UsageError("an option for memory blocks needs a NODE")
         with system_call(options, name) as call:
             if node is None:
                 rows = memory_blocks.rows(call.machine)
                 call.answer["blocks"] = [row._asdict() for row in rows]
                 call.text = memory_blocks.format_rows(rows)
                 return
-            _tell(call, change(call.machine, call.shell, node, blocks), name)
+            _tell(call, change(call.machine, call.shell, node, blocks, **how), name)
 
     return command
 

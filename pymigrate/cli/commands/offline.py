@@ -10,4 +10,5 @@ command = blocks_command(
 
     Pages there move to other nodes. A block with a page that cannot move stays online.
     """,
+    [],
 )

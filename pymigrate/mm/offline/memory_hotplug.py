@@ -153,11 +153,11 @@ def offline_pages(machine: Machine, block: MemoryBlock) -> None:
     _tell_others(machine)
 
 
-def online_pages(machine: Machine, block: MemoryBlock, state: str | None = None) -> None:
+def online_pages(machine: Machine, block: MemoryBlock, online_type: str | None = None) -> None:
     """Give a memory block back, all of it free.
 
-    *state* is what is written to its state: "online" (the first of valid_zones()), "online_kernel"
-    or "online_movable"; None: it is of the zone that it was of.
+    *online_type* is what is written to its state: "online" (the first of valid_zones()),
+    "online_kernel" or "online_movable"; None: it is of the zone that it was of.
 
     Raises KernelError EINVAL for one that is online; EHWPOISON if a page of it was taken for bad.
     Mirrors memory_block_online() and online_pages().
@@ -168,7 +168,7 @@ def online_pages(machine: Machine, block: MemoryBlock, state: str | None = None)
     a, b = block.start, block.start + block.nr
     if machine.memmap_of(a).between(a, b):
         raise KernelError("EHWPOISON", "it has a bad page")
-    name = _zone_for(machine, block, state)
+    name = _zone_for(machine, block, online_type)
     zone.offline.put(a, b)
     if name != zone.name:
         node = machine.nodes[nid_of(a)]
@@ -178,15 +178,15 @@ def online_pages(machine: Machine, block: MemoryBlock, state: str | None = None)
     _tell_others(machine)
 
 
-def _zone_for(machine: Machine, block: MemoryBlock, state: str | None) -> str:
+def _zone_for(machine: Machine, block: MemoryBlock, online_type: str | None) -> str:
     """The zone that the block will be of. Mirrors zone_for_pfn_range()."""
-    if state is None:
+    if online_type is None:
         assert block.zone is not None
         return block.zone.name
     names = valid_zones(machine, block)
-    if state == "online":
+    if online_type == "online":
         return names[0]
-    return next(name for name in names if (name == "movable") == (state == "online_movable"))
+    return next(name for name in names if (name == "movable") == (online_type == "online_movable"))
 
 
 def _remove_from_zone(node: Node, zone: Zone, a: int, b: int) -> None:

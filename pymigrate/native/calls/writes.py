@@ -187,7 +187,7 @@ def _memory_block(write: Write) -> None:
         is_online = next((is_on for is_on, word in _BOOLS if re.match(word, state, re.I)), None)
         state = {True: "online", False: "offline", None: state}[is_online]
     number = int(write.match["number"])
-    bring = partial(memory_blocks.online, state=state)
+    bring = partial(memory_blocks.online, online_type=state)
     change = memory_blocks.offline if state == "offline" else bring
     for nid in write.machine.nodes:
         try:

@@ -1,6 +1,7 @@
 """Each call of the table is a step, a command, and a method, with the same arguments."""
 
 import inspect
+from collections import Counter
 from typing import Any
 
 import click
@@ -146,6 +147,13 @@ def test_command_takes_what_is_declared(call: Call) -> None:
             assert name in options
 
 
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_no_option_has_the_name_of_another(call: Call) -> None:
+    params = [param for param in command_of(call).params if isinstance(param, click.Option)]
+    names = Counter(name for param in params for name in (*param.opts, *param.secondary_opts))
+    assert [name for name, nr in names.items() if nr > 1] == []
+
+
 def test_written_out_commands_know_the_same_words() -> None:
     words = {
         "migrate_pages": ["--meanwhile", "FROM_NODES", "TO_NODES", "PID"],
@@ -155,7 +163,7 @@ def test_written_out_commands_know_the_same_words() -> None:
         "balance": ["--seconds"],
         "compact": ["NODE", "--order"],
         "memory_offline": ["NODE", "--blocks"],
-        "memory_online": ["NODE", "--blocks"],
+        "memory_online": ["NODE", "--blocks", "--online-type"],
         "hard_offline": ["PID", "--address"],
         "soft_offline": ["PID", "--address"],
     }
