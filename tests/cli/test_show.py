@@ -160,7 +160,7 @@ def test_json_does_not_depend_on_the_width(shell: Shell) -> None:
 def test_progress_passes_all_on_and_prints_nothing_into_a_pipe(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert list(progress("abc", 3)) == ["a", "b", "c"]
+    assert list(progress("abc", 3, "letters")) == ["a", "b", "c"]
     assert capsys.readouterr().out == ""
 
 
