@@ -367,22 +367,6 @@ class Machine(Movers):
         addr, size = range_of(self._core, task, place, length)
         return process.touch(self._core, task, addr, size, write, stride=step, seconds=seconds or 0)
 
-    def fork(self, who: Who, name: str) -> int:
-        """Fork a child, to be called *name*; returns its pid."""
-        if name in self.tasks:
-            raise ValueError(f"a task is called {name!r} already")
-        return process.fork(self._core, self._task(who), name).pid
-
-    def clone(self, who: Who, name: str) -> int:
-        """Make a thread of a task's process, to be called *name*; returns its pid."""
-        if name in self.tasks:
-            raise ValueError(f"a task is called {name!r} already")
-        return process.clone(self._core, self._task(who), name).pid
-
-    def exit(self, who: Who) -> None:
-        """End a thread, or a process with all its threads."""
-        process.exit_task(self._core, self._task(who))
-
     def sched_setaffinity(self, who: Who, cpus: Set) -> None:
         """Let a task run on *cpus*; it runs on the lowest."""
         process.sched_setaffinity(self._core, self._task(who), set_of(Cpumask, cpus))

@@ -37,6 +37,7 @@ from pymigrate.syscalls import (
     memory_blocks,
     memory_failure,
     mmap,
+    process,
     reclaim,
 )
 from pymigrate.uapi import (
@@ -140,6 +141,12 @@ class Movers:
             return self._task(caller)
         return self._core.shell_of(uid)
 
+    def _new(self, name: str) -> str:
+        """*name*, for a task. Raises ValueError if one is called so."""
+        if any(task.name == name for task in self._core.tasks.values()):
+            raise ValueError(f"a task is called {name!r} already")
+        return name
+
     def page(self, who: Who, place: Place) -> PageRow:
         """All that is known of the page at a place: frame, flags, references, who maps it, ...
 
@@ -165,6 +172,24 @@ class Movers:
         Raises ValueError if *since* is no earlier state of this machine.
         """
         return ledger.shares(self._core, by, since)
+
+    def fork(self, who: Who, name: str) -> int:
+        """Fork a child, to be called *name*; returns its pid."""
+        return process.fork(self._core, self._task(who), self._new(name)).pid
+
+    def clone(self, who: Who, name: str) -> int:
+        """Make a thread of a task's process, to be called *name*; returns its pid."""
+        return process.clone(self._core, self._task(who), self._new(name)).pid
+
+    def start(
+        self, name: str, *, comm: str | None = None, caller: Who | None = None, uid: int = 0
+    ) -> int:
+        """Start a process, to be called *name*, without memory; returns its pid."""
+        return process.start(self._core, self._caller(caller, uid), self._new(name), comm).pid
+
+    def exit(self, who: Who) -> None:
+        """End a thread, or a process with all its threads."""
+        process.exit_task(self._core, self._task(who))
 
     def mremap(
         self,

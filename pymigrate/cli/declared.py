@@ -148,6 +148,7 @@ def _options(argument: Argument) -> list[Callable[[Any], Any]]:
 def _metavar(argument: Argument) -> str | None:
     """What stands behind an option's name in --help, where its type does not say it well."""
     names = {"task": "PID", "own": "PID", "range": "ADDR|REGION[+OFFSET[:LENGTH]]"}
+    names["comm"] = "COMM"
     names["target"] = "ADDR|REGION[+OFFSET]"
     if argument.kind.name == "number":
         return "NODE" if argument.name == "node" else "N"

@@ -175,6 +175,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "task punch_hole": ("pymigrate task punch_hole --help",),
     "task sched_setaffinity": ("pymigrate task sched_setaffinity db 4-7",),
     "task setresuid": ("pymigrate task setresuid db --euid 26",),
+    "task start": (
+        "pymigrate task start worker",
+        "pymigrate task mmap worker buffer 4MiB",
+        "pymigrate task touch worker buffer",
+    ),
     "task swap_cache": ("pymigrate task swap_cache db heap+0:4KiB",),
     "task touch": (
         "pymigrate task touch db stack --read",

@@ -173,6 +173,11 @@ def clone(machine: Machine, task: Task, name: str) -> Answer:
     return {"pid": process.clone(machine, task, name).pid}
 
 
+def start(machine: Machine, caller: Task, name: str, comm: str | None) -> Answer:
+    """Start a process; `pid` is its own."""
+    return {"pid": process.start(machine, caller, name, comm).pid}
+
+
 def sched_setaffinity(machine: Machine, caller: Task, task: Task, cpus: Cpumask) -> Answer:
     """Bind a task to CPUs. Raises KernelError EPERM if *caller* is neither its owner nor root."""
     if caller.fsuid not in task.uids[:2] and not caller.has(Cap.SYS_NICE):

@@ -212,6 +212,22 @@ _MEMORY = (
         unrecorded=("pid",),
     ),
     Call(
+        "start",
+        "Start a process that runs a program.",
+        (
+            ROOT._replace(help="the task whose child it is; default: root's shell"),
+            Argument("as", kind.NEW_TASK, "the process's name", metavar="NAME"),
+            Argument("comm", kind.COMM, "the program's name; default: NAME", None),
+        ),
+        "interface.memory.start",
+        "task start",
+        "It begins without memory, in the cpuset of all, without a policy, and on any CPU; the"
+        " other commands of `task` let it map and touch memory. A step's `task` hands on its user,"
+        " policy, CPUs and cpuset. Prints the process's pid.",
+        "{pid}",
+        unrecorded=("pid",),
+    ),
+    Call(
         "exit",
         "End the task, and with a process its threads.",
         (Argument("task", kind.TASK, "the task that makes the call", metavar="PID"),),

@@ -1,9 +1,10 @@
-"""fork(2), clone(2), exit(2), sched_setaffinity(2), and plain loads and stores."""
+"""fork(2), clone(2), execve(2), exit(2), sched_setaffinity(2), and plain loads and stores."""
 
 from dataclasses import dataclass
 from math import ceil
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.calls import execve as _execve
 from pymigrate.mm.calls import fork as _fork
 from pymigrate.mm.calls.cpuset import cpuset_of, effective_cpus
 from pymigrate.mm.clock.simulated_time import Clock
@@ -39,6 +40,17 @@ def dup_mmap(machine: Machine, parent: Task, child: Task) -> None:
 def clone(machine: Machine, task: Task, name: str, pid: int = 0) -> Task:
     """Another thread of *task*'s process, called *name*, with the number *pid*, or the next one."""
     return _fork.clone(machine, task, name, pid)
+
+
+@system_call
+def start(machine: Machine, caller: Task, name: str, comm: str | None = None) -> Task:
+    """A child of *caller*, to be called *name*, that has executed the program *comm*.
+
+    It has no memory yet. By default *comm* is *name*; 15 bytes of it count.
+    """
+    task = _execve.spawn(machine, caller)
+    _execve.add_task(machine, task, name, name if comm is None else comm)
+    return task
 
 
 @system_call

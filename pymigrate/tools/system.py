@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pymigrate.errors import KernelError
+from pymigrate.mm.calls.execve import add_task, spawn
 from pymigrate.mm.state.cost import Tally, estimate
 from pymigrate.mm.state.machine import Machine, watching
-from pymigrate.mm.state.mm import Mm
-from pymigrate.mm.state.numa import NumaMm, NumaTask
 from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.mm.state.task import Region as NamedRegion
 from pymigrate.mm.state.task import Task
@@ -52,17 +50,7 @@ class System:
     ) -> None:
         self.machine, self.environ, self.terminal_width = machine, environ, terminal_width
         self.pid, self.aliases = pid, aliases
-        cpus = caller.cpus if caller.pid else machine.cpus
-        self.task = replace(
-            caller,
-            pid=0,
-            cpus=cpus,
-            user_cpus=cpus,
-            parent=caller.name if caller.pid else "",
-            mm=Mm(0, 0, numa=NumaMm(machine.now)),
-            numa=NumaTask(),
-            is_dumpable=True,
-        )
+        self.task = spawn(machine, caller)
         self._top = MMAP_TOP
 
     @classmethod
@@ -93,11 +81,7 @@ class System:
         pid = self.pid
         if pid is None or pid in machine.tasks:
             pid = machine.take_pid()
-        task.mm.mm_id, task.mm.family = machine.new_id(), machine.new_id()
-        task.pid, task.comm = pid, comm[:15]
-        task.name = _free_name(machine, comm)
-        machine.mms[task.mm.mm_id] = task.mm
-        machine.tasks[pid] = task
+        add_task(machine, task, _free_name(machine, comm), comm, pid)
         return task
 
     def finish(self) -> None:

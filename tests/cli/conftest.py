@@ -55,7 +55,7 @@ GROUPS = {
     "task": (
         "busy capset clone exit fork ftruncate madvise migrate_vma mlock mlockall mmap mprotect"
         " mremap munlock munlockall munmap pin prctl punch_hole sched_setaffinity setresuid"
-        " swap_cache touch unlink unpin"
+        " start swap_cache touch unlink unpin"
     ).split(),
 }
 COSTLY = set(

@@ -5,9 +5,9 @@ from tests.cli.conftest import Outcome, Shell
 NEW = "200004600000"  # where the next region is mapped
 
 
-def on_nodes(shell: Shell, what: str) -> list[str]:
+def on_nodes(shell: Shell, what: str, who: str = "a") -> list[str]:
     """The summary of move_pages --query."""
-    lines = shell.out(f"move_pages a {what} --query").splitlines()
+    lines = shell.out(f"move_pages {who} {what} --query").splitlines()
     return [line for line in lines if line.split()[1].startswith("page")]
 
 
@@ -102,6 +102,19 @@ def test_fork_and_exit(shell: Shell) -> None:
     assert shell.maps("a")[0] == (
         "default heap anon=8 dirty=8 active=0 N0=6 N1=2 kernelpagesize_kB=4"
     )
+
+
+def test_start_makes_a_process(shell: Shell) -> None:
+    assert shell("task start worker --comm postgres --as 1000") == Outcome(0, "1000\n")
+    assert shell.json("ps")[-1] | {"comm": "postgres"} == shell.json("ps")[-1]
+    assert shell.maps("worker") == []
+    assert shell("task mmap worker buffer 16KiB").exit == 0
+    assert shell("task touch worker buffer") == Outcome(0)
+    assert on_nodes(shell, "buffer", "worker") == ["4 pages on node 0"]
+    assert "Uid:\t1000\t1000\t1000\t1000\n" in shell.out("cat proc/1000/status")
+    assert shell.json("task start other") == {"ret": 0, "errno": None, "pid": 1001}
+    assert "a task is called worker already\n" in shell("task start worker").stderr
+    assert shell("task exit worker") == Outcome(0)
 
 
 def test_clone_makes_a_thread(shell: Shell) -> None:

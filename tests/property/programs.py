@@ -140,7 +140,7 @@ class Program:
         """One more step: a call whose arguments are drawn by their kinds."""
         call = CALLS[self.pick([*OFTEN, *CALLS])]
         who = self.pick(self.tasks)
-        if call.op in ("free", "cma_release", "exit", "fork", "clone", "unpin", "unlink"):
+        if call.op in ("free", "cma_release", "exit", "fork", "clone", "start", "unpin", "unlink"):
             self.special(call.op, who)
             return
         if not self.regions[who] and any(a.kind.name in ("range", "place") for a in call.arguments):
@@ -173,6 +173,12 @@ class Program:
             self.regions[child] = self.regions[who] if is_thread else dict(self.regions[who])
             if is_thread:
                 self.threads[child] = self.threads.get(who, who)
+        elif op == "start" and len(self.tasks) < MAX_TASKS:
+            self.tasks.append(self.name("c"))
+            self.regions[self.tasks[-1]] = {}
+            self.steps.append(
+                {"op": op, "as": self.tasks[-1]} | ({"task": who} if self.chance(2) else {})
+            )
         elif op == "exit" and len(self.tasks) > 2:
             ending = {who, *(t for t, process in self.threads.items() if process == who)}
             if len(ending) < len(self.tasks):
@@ -244,6 +250,7 @@ class Program:
             "prot": lambda: self.pick(["rw", "r", "none", "rwx"]),
             "advice": lambda: self.pick([*SIMULATED]),
             "file": lambda: self.pick(self.files),
+            "comm": lambda: "prog",
             "driver": lambda: self.pick([*DRIVERS]),
             "name": lambda: self.pick(["gpu", "npu", "ram"]),
             "numbers": lambda: [self.pick([0, 1, 2, 3]) for _ in range(self.pick([1, 2, 3]))],

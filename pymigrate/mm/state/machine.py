@@ -312,9 +312,14 @@ def watching(machine: Machine, watch: Watch) -> Iterator[Watch]:
         machine.watch = outer
 
 
+def parents_of(machine: Machine) -> dict[str, str]:
+    """The parent of each task that has a copy of its parent's memory, both by name."""
+    return {task.name: task.parent for task in machine.tasks.values() if task.mm.ancestors}
+
+
 def owners_of(machine: Machine, task: Task) -> list[str]:
-    """The process of *task* and its parents, by name, the nearest first."""
-    parents = {other.name: other.parent for other in machine.tasks.values()}
+    """The process of *task* and those that its memory was copied from, by name, nearest first."""
+    parents = parents_of(machine)
     owners = [machine.process_of(task).name]
     while parents.get(owners[-1]):
         owners.append(parents[owners[-1]])

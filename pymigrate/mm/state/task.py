@@ -16,6 +16,8 @@ from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.units import PAGE_SHIFT
 
+TASK_COMM_LEN = 16  # bytes of a command's name, with a zero at the end
+
 
 class Cap(IntFlag):
     """Capabilities as bits, numbered as in linux/capability.h."""

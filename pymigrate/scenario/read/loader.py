@@ -7,6 +7,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from pymigrate.errors import ScenarioError, ScenarioErrors
+from pymigrate.mm.state.task import TASK_COMM_LEN
 from pymigrate.reading import read_file
 from pymigrate.scenario.spec import checks
 from pymigrate.scenario.spec.limits import size_mistakes
@@ -23,7 +24,7 @@ from pymigrate.scenario.spec.runner import Step
 from pymigrate.scenario.steps.calls import CallStep
 from pymigrate.scenario.steps.every import OPS, step_model, unknown_op
 from pymigrate.scenario.text import messages
-from pymigrate.scenario.text.fields import TASK_COMM_LEN, Model, listed, shown
+from pymigrate.scenario.text.fields import Model, listed, shown
 from pymigrate.scenario.text.positions import Document, Mistake, Path, parse
 
 FIRST_PID = 1000

@@ -7,11 +7,10 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
 from pymigrate.mm.base.costs import Costs
 from pymigrate.mm.base.release import Kernel
-from pymigrate.mm.state.task import AccessPattern
+from pymigrate.mm.state.task import TASK_COMM_LEN, AccessPattern
 from pymigrate.nodemask import Cpumask, Nodemask
 from pymigrate.scenario.spec.runner import Step
 from pymigrate.scenario.text.fields import (
-    TASK_COMM_LEN,
     Address,
     Comm,
     Cpus,

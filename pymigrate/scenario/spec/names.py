@@ -67,6 +67,20 @@ class RegionNames:
             if task == parent:
                 self._own[child, name] = key
 
+    def start(self, name: str) -> None:
+        """Let the process *name* have no names; one that has exited may have been called so."""
+        self._processes.pop(name, None)
+        self._own = {key: region for key, region in self._own.items() if key[0] != name}
+
+    def made(self, op: str, maker: object, name: str) -> None:
+        """Let the task *name* have its names; the step *op* of the task *maker* has made it."""
+        if op == "clone":
+            self.clone(str(maker), name)
+        elif op == "fork":
+            self.fork(str(maker), name)
+        else:
+            self.start(name)
+
     def find(self, task: str, at: str) -> RegionKey | None:
         """The one region that *at* names in a step of *task*, or None."""
         found = self.candidates(task, at)
@@ -140,7 +154,8 @@ class Scope:
         if op == "move_pages":
             yield from self._check_page_nodes(step, path)
         if isinstance(task, str):
-            yield from self._make(step, task, path)
+            self._map(step, task)
+        yield from self._make(step, path)
         if op == "cpuset_create" and isinstance(step.get("cpuset"), str):
             self.cpusets.append(str(step["cpuset"]))
 
@@ -191,7 +206,7 @@ class Scope:
                 message = f"{len(nodes)} nodes for {count} pages; expected one for each page"
                 yield Mistake((*path, "nodes"), message)
 
-    def _make(self, step: Mapping[str | int, object], task: str, path: Path) -> Iterator[Mistake]:
+    def _map(self, step: Mapping[str | int, object], task: str) -> None:
         op, name = step.get("op"), step.get("as")
         if op in ("mmap", "mremap") and isinstance(name, str):
             size = _size(step.get("length" if op == "mmap" else "size"))
@@ -202,13 +217,16 @@ class Scope:
             self.files.discard(str(step.get("file")))
         if op == "exit":
             self.exited |= {task, *self.regions.threads_of(task)}
-        if op in ("fork", "clone") and isinstance(name, str):
+
+    def _make(self, step: Mapping[str | int, object], path: Path) -> Iterator[Mistake]:
+        op, name = step.get("op"), step.get("as")
+        if op in ("fork", "clone", "start") and isinstance(name, str):
             if name in self.tasks and name not in self.exited:
                 message = f"there is a task {shown(name)} already; expected another name"
                 yield Mistake((*path, "as"), message)
             self.tasks.append(name)
             self.exited.discard(name)
-            (self.regions.clone if op == "clone" else self.regions.fork)(task, name)
+            self.regions.made(str(op), step.get("task"), name)
 
 
 def _unknown(value: object, valid: Iterable[str], noun: str, path: Path) -> Iterator[Mistake]:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from pymigrate.claims.judge import judge
 from pymigrate.errors import KernelError, ScenarioError
-from pymigrate.mm.state.machine import Machine
+from pymigrate.mm.state.machine import Machine, parents_of
 from pymigrate.mm.state.task import Region, Task
 from pymigrate.scenario.record import Record
 from pymigrate.scenario.spec.names import RegionNames
@@ -39,10 +39,9 @@ class Runner:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        parents = {task.name: task.parent for task in machine.tasks.values() if task.parent}
         threads = [task for task in machine.tasks.values() if task.thread_of]
         processes = {thread.name: machine.process_of(thread).name for thread in threads}
-        self.names = RegionNames.of(machine.regions, parents, processes)
+        self.names = RegionNames.of(machine.regions, parents_of(machine), processes)
         self.pids = {task.name: task.pid for task in machine.tasks.values()}  # also of the exited
         self.noted: Record = {}  # what the step has moved and left, where somebody expects anything
         self.counted: dict[str, int] = {}  # what the last step `vmstat` saw

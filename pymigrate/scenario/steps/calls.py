@@ -22,6 +22,7 @@ from pymigrate.scenario.spec.runner import Runner, Step
 from pymigrate.scenario.text.fields import (
     Advice,
     Alignment,
+    Comm,
     CpuList,
     Cpus,
     CpusetName,
@@ -68,6 +69,7 @@ class Meanwhile(Model):
 _TYPES: dict[str, Any] = {  # kind -> pydantic's type of what a step's key holds
     **dict.fromkeys(("caller", "own", "task", "pid", "new task", "new region", "name"), Name),
     **dict.fromkeys(("new cpuset", "cpuset"), CpusetName),
+    "comm": Comm,
     "driver": Name,
     "file": FileName,
     "size": Size,
@@ -225,8 +227,7 @@ class CallStep(Step):
                 pid = answer["pid"]
                 assert isinstance(pid, int)
                 runner.pids[self.given("as")] = pid
-                share = runner.names.clone if self.call.op == "clone" else runner.names.fork
-                share(self.given("task"), self.given("as"))
+                runner.names.made(self.call.op, self.given("task"), self.given("as"))
 
 
 def field_name(key: str) -> str:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidato
 
 from pymigrate.claims.parse import Claim, parse
 from pymigrate.mm.base.advice import ADVICE
+from pymigrate.mm.state.task import TASK_COMM_LEN
 from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
 from pymigrate.uapi import MODE_FLAGS, MODES
 from pymigrate.units import PAGE_SIZE, format_size, parse_size
@@ -27,7 +28,6 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, strict=True)
 
 
-TASK_COMM_LEN = 16  # bytes, with a zero at the end
 _LONGEST, _MOST = 64, 64  # of what is compared: that takes its time
 
 

@@ -17,7 +17,7 @@ from pymigrate.units import parse_size
 
 # What an argument is called in a method, where it is not its name.
 NAMES = {
-    **dict.fromkeys(["fork as", "clone as", "mmap as", "mremap as"], "name"),
+    **dict.fromkeys(["fork as", "clone as", "start as", "mmap as", "mremap as"], "name"),
     "cpuset_create cpuset": "name",
     "cpuset_set cpuset": "name",
     "cpuset_remove cpuset": "name",
@@ -25,6 +25,7 @@ NAMES = {
     "migrate_pages from": "from_nodes",
     "migrate_pages to": "to_nodes",
     "migrate_pages task": "caller",
+    "start task": "caller",
     "migrate_pages target": "who",
     "move_pages task": "caller",
     "move_pages at": "pages",

@@ -39,7 +39,7 @@ def mistakes(*texts: str) -> list[str]:
 OWN = set(
     """
     accesses alloc balance busy cma_alloc cma_release compact damon free hard_offline ksm
-    memory_offline memory_online migrate_driver migrate_vma reclaim soft_offline swap_cache
+    memory_offline memory_online migrate_driver migrate_vma reclaim soft_offline start swap_cache
     """.split()
 )
 

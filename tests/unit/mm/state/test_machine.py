@@ -68,6 +68,7 @@ def test_a_file_is_found_by_its_name(machine: Machine) -> None:
 def test_region_is_the_tasks_own_or_its_nearest_parents(machine: Machine) -> None:
     tasks = [new_task(machine, name) for name in "abc"]
     tasks[1].parent, tasks[2].parent = "a", "b"
+    tasks[1].mm.ancestors, tasks[2].mm.ancestors = (1,), (1, 2)
     far, near, own = (Region(who, "x", page, 1) for page, who in enumerate("abc"))
     other = Region("a", "y", 9, 1)
     machine.regions["a", "x"], machine.regions["a", "y"] = far, other
@@ -90,7 +91,7 @@ def test_strangers_and_children_name_nothing_of_a_task(machine: Machine) -> None
 
 def test_parent_that_has_exited_is_still_an_owner(machine: Machine) -> None:
     child = new_task(machine, "b")
-    child.parent = "a"
+    child.parent, child.mm.ancestors = "a", (1,)
     assert owners_of(machine, child) == ["b", "a"]
 
 
