@@ -281,7 +281,7 @@ class Movers:
         Nothing is changed. What the call would be refused with is in the plan's `refused`. Raises
         PymigrateError for a plan that cannot be cut so, KernelError for one that may not.
         """
-        from pymigrate.plan import chunks, goal
+        from pymigrate.plan import chunked, goal
         from pymigrate.plan import plan as plans
 
         machine, task = self._core, self._core.process_of(self._task(who))
@@ -290,7 +290,7 @@ class Movers:
         pause = goal.parse_time(max_pause) if isinstance(max_pause, str) else max_pause
         limits = plans.Limits(pause, parse_size(limit))
         if limits.are_set:
-            return chunks.make_chunked(machine, wanted, limits)
+            return chunked.make_chunked(machine, wanted, limits)
         return plans.make_plan(machine, wanted)
 
     def accesses(self) -> list[Reach]:

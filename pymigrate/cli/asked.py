@@ -14,9 +14,9 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Nodemask
 from pymigrate.plan import goal
 from pymigrate.plan.balance import make_balanced
-from pymigrate.plan.chunks import PlanError, make_chunked
+from pymigrate.plan.chunked import make_chunked
 from pymigrate.plan.goal import parse_rate, parse_time
-from pymigrate.plan.plan import Goal, Limits, Plan, make_plan
+from pymigrate.plan.plan import Goal, Limits, Plan, PlanError, make_plan
 from pymigrate.tools.nodestring import RefusedError, parse_nodestring
 
 

@@ -11,8 +11,8 @@ from pymigrate.mm.frames.page_alloc import zonelist
 from pymigrate.mm.state.machine import Machine, regions_of
 from pymigrate.mm.state.task import Task, accessed
 from pymigrate.nodemask import Nodemask
-from pymigrate.plan.chunks import PlanError, make_moved
-from pymigrate.plan.plan import UNLIMITED, Goal, Limits, Plan
+from pymigrate.plan.chunks import make_moved
+from pymigrate.plan.plan import UNLIMITED, Goal, Limits, Plan, PlanError
 from pymigrate.plan.segments import Segment
 
 _Memory = tuple[str, int]  # a file or an address space, by its id

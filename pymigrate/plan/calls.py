@@ -50,9 +50,10 @@ class SetMems(NamedTuple):
 
 
 class Offline(NamedTuple):
-    """All memory blocks of a node go offline, one after the other."""
+    """A memory block of a node goes offline, or all, one after the other."""
 
     node: int
+    block: int | None = None
 
 
 Call = MigratePages | MovePages | Mbind | SetMems | Offline
@@ -80,8 +81,9 @@ def make(machine: Machine, uid: int, call: Call) -> list[str]:
                 mempolicy.mbind(machine, task, addr, length, mode, nodes, flags)
         case SetMems(name, mems):
             cpuset.change(machine, shell, name, None, mems)
-        case Offline(node):
-            done = memory_blocks.offline(machine, shell, node)
+        case Offline(node, block):
+            numbers = None if block is None else [block]
+            done = memory_blocks.offline(machine, shell, node, numbers)
             return [
                 f"memory{each.number}: {each.error}: {each.error.why}"
                 for each in done

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from pymigrate.errors import KernelError, PymigrateError
+from pymigrate.errors import KernelError
 from pymigrate.mm.base.why import Why, merged
 from pymigrate.mm.calls.cpuset import cpuset_mems_allowed
-from pymigrate.mm.calls.mempolicy import node_pairs
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.queue_folios import Queue, Walk
 from pymigrate.mm.frames.lru_batches import lru_add_drain_all
@@ -19,15 +18,14 @@ from pymigrate.mm.state.machine import Machine, watching
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Cap
 from pymigrate.mm.state.vma import is_migratable
-from pymigrate.nodemask import Nodemask
-from pymigrate.plan.calls import MigratePages, MovePages
+from pymigrate.plan.calls import MovePages
 from pymigrate.plan.pause import HIGH, WALK_US, batch_of, folio_time
-from pymigrate.plan.plan import Goal, Limits, Outcome, Plan, told
+from pymigrate.plan.plan import Goal, Limits, Outcome, Plan, PlanError, told
 from pymigrate.plan.plan import play as play_calls
 from pymigrate.plan.segments import Part, Segment, parts_of, without
 from pymigrate.store.codec import copy_machine
 from pymigrate.syscalls.checks import check_access
-from pymigrate.units import END_OF_MEMORY, PAGE_SHIFT, PAGE_SIZE
+from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.why import stayed
 from pymigrate.views.why.reasons import KEPT
 
@@ -37,12 +35,6 @@ PERIOD = 0.1  # seconds that a chunk lasts where only a rate is given
 _PLAIN = ("numa_", "pgalloc_", "pgfree", "pgmigrate_success", "thp_migration_success")
 
 
-class PlanError(PymigrateError):
-    """A plan that cannot be made as it is wanted."""
-
-    exit_code = 2
-
-
 class Chunk(NamedTuple):
     """A call, and how long it takes: microseconds, as estimated."""
 
@@ -50,27 +42,23 @@ class Chunk(NamedTuple):
     time: float
 
 
-def make_chunked(machine: Machine, goal: Goal, limits: Limits) -> Plan:
-    """The plan of *goal*, which is one of a process's nodes, in chunks that keep *limits*.
-
-    Raises PlanError: another goal, a limit that a single folio breaks, or too much memory that
-    meets trouble.
-    """
-    match goal.calls:
-        case (MigratePages(pid, old, new),):
-            pairs = node_pairs(old, new, Nodemask.collect(machine.nodes))
-            segments = [Segment(pid, 0, END_OF_MEMORY, *pair) for pair in pairs]
-        case _:
-            raise PlanError("only a process that goes to other nodes can be moved in chunks")
-    return make_moved(machine, goal, segments, limits)
-
-
 def make_moved(machine: Machine, goal: Goal, segments: list[Segment], limits: Limits) -> Plan:
-    """The plan of calls of move_pages() that move *segments* within *limits*. Raises PlanError.
+    """The plan of calls of move_pages() that move *segments* within *limits*.
 
-    What certainly stays is left out of the calls, and told. Raises KernelError as move_pages()
-    does: EPERM if the user may not, EACCES for a node that the process's cpuset does not allow,
-    ENODEV for one without memory.
+    Raises as moved() does.
+    """
+    calls, outcome = moved(machine, goal, segments, limits)
+    return told(machine, goal, calls, outcome, limits)
+
+
+def moved(
+    machine: Machine, goal: Goal, segments: list[Segment], limits: Limits
+) -> tuple[list[MovePages], Outcome]:
+    """Calls of move_pages() that move *segments* within *limits*, and what they come to.
+
+    What certainly stays is left out of the calls, and told. Raises PlanError; and KernelError as
+    move_pages() does: EPERM if the user may not, EACCES for a node that the process's cpuset does
+    not allow, ENODEV for one without memory.
     """
     caller = machine.shell_of(goal.uid)
     for pid in goal.pids:
@@ -96,7 +84,7 @@ def make_moved(machine: Machine, goal: Goal, segments: list[Segment], limits: Li
         outcome = play_calls(machine, goal, calls)
         kept = [row for row in trial.left if row.why not in (Why.FULL, Why.ENDED)]
         outcome = outcome._replace(left=kept + outcome.left, stays=never + outcome.stays)
-    return told(machine, goal, calls, outcome, limits)
+    return calls, outcome
 
 
 def _check_target(machine: Machine, segment: Segment) -> None:
@@ -130,9 +118,7 @@ class _Packer:
     def __init__(self, machine: Machine, limits: Limits, move_all: bool) -> None:
         self.machine, self.move_all = machine, move_all
         self.most_us = limits.max_pause / HIGH if limits.max_pause else float("inf")
-        self.most_nr = END_OF_MEMORY
-        if limits.rate:
-            self.most_nr = max(int(limits.rate * PERIOD) // PAGE_SIZE, 1)
+        self.most_nr = limits.most_nr(PERIOD)
         self.pid = self.target = -1
         self.threads = 1
         self.pages: list[range] = []

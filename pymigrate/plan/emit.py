@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 from pymigrate.mm.state.machine import Machine
 from pymigrate.plan.calls import Call, Mbind, MigratePages, MovePages, Offline, SetMems
-from pymigrate.plan.chunks import PlanError
-from pymigrate.plan.plan import Plan
+from pymigrate.plan.plan import Plan, PlanError
 from pymigrate.plan.script import SCRIPT
 from pymigrate.units import PAGE_SHIFT
 
@@ -40,13 +39,17 @@ def _command(machine: Machine, call: Call) -> Iterator[str]:
             comm = shlex.quote(machine.tasks[pid].comm)
             yield f'test "$(cat /proc/{pid}/comm)" = {comm}'
             yield f"migratepages {pid} {old} {new}"
-        case SetMems(name, mems):
-            path = shlex.quote(f"/sys/fs/cgroup/{name}/cpuset.mems")
-            yield f"echo {mems} > {path}"
+        case SetMems():
+            path, text = _write(machine, call)
+            yield f"echo {text} > {shlex.quote(path)}"
         case Offline(node):
+            yield "failed=0"
             yield f"for block in /sys/devices/system/node/node{node}/memory[0-9]*; do"
-            yield '    echo offline > "$block/state"'
+            yield '    if grep -q online "$block/state"; then'
+            yield '        echo offline > "$block/state" || failed=1'
+            yield "    fi"
             yield "done"
+            yield "exit $failed"
         case MovePages():
             raise PlanError("numactl's commands move whole processes; --emit python moves chunks")
         case _:
@@ -54,25 +57,40 @@ def _command(machine: Machine, call: Call) -> Iterator[str]:
 
 
 def _python(machine: Machine, plan: Plan) -> str:
-    calls = [call for call in plan.calls if isinstance(call, MovePages)]
-    if len(calls) < len(plan.calls):
-        if any(isinstance(call, Mbind) for call in plan.calls):
-            raise PlanError(_MBIND)
+    if any(isinstance(call, Mbind) for call in plan.calls):
+        raise PlanError(_MBIND)
+    chunks = [call for call in plan.calls if isinstance(call, MovePages)]
+    if not chunks and not plan.limits.are_set:
         raise PlanError("a plan in one piece is one command: --emit sh, or cut it by --max-pause")
-    comms = {call.pid: machine.tasks[call.pid].comm for call in calls}
-    rows = "".join(
-        f"    ({call.pid}, {call.node}, {call.nr << PAGE_SHIFT}, {_ranges(call)}),\n"
-        for call in calls
-    )
-    flags = {call.move_all for call in calls}
+    comms = {call.pid: machine.tasks[call.pid].comm for call in chunks}
+    flags = {call.move_all for call in chunks}
     return SCRIPT.format(
         title=plan.goal.title,
         comms=repr(comms),
         move_all=flags == {True},
         rate=plan.limits.rate,
         rests=bool(plan.limits.max_pause),
-        calls=rows,
+        calls="".join(f"    {_row(machine, call)},\n" for call in plan.calls),
     )
+
+
+def _row(machine: Machine, call: Call) -> str:
+    if isinstance(call, MovePages):
+        return f"({call.pid}, {call.node}, {call.nr << PAGE_SHIFT}, {_ranges(call)})"
+    path, text = _write(machine, call)
+    return f"({path!r}, {text!r})"
+
+
+def _write(machine: Machine, call: Call) -> tuple[str, str]:
+    """The file that *call* is a write to, and what is written."""
+    match call:
+        case SetMems(name, mems):
+            root = "/sys/fs/cgroup/cpuset" if machine.release.cpuset_v1 else "/sys/fs/cgroup"
+            return f"{root}/{name}/cpuset.mems", str(mems)
+        case Offline(_, int(block)):
+            return f"/sys/devices/system/memory/memory{block}/state", "offline"
+        case _:
+            raise PlanError(f"{type(call).__name__} is not written in pieces: --emit sh has it")
 
 
 def _ranges(call: MovePages) -> str:
@@ -135,5 +153,6 @@ def _object(machine: Machine, call: Call) -> dict[str, object]:
             }
         case SetMems(name, mems):
             return {"call": "cpuset.mems", "cpuset": name, "mems": str(mems)}
-        case Offline(node):
-            return {"call": "offline", "node": node}
+        case Offline(node, block):
+            where = {"node": node} if block is None else {"node": node, "block": block}
+            return {"call": "offline", **where}

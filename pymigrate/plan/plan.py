@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from pymigrate.errors import KernelError
+from pymigrate.errors import KernelError, PymigrateError
 from pymigrate.mm.base.why import Stay, Why
 from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION, Estimate, Tally, estimate
 from pymigrate.mm.state.machine import Machine, watching
@@ -16,10 +16,16 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.plan.calls import Call, Mbind, MovePages, make
 from pymigrate.plan.pause import HIGH, LOW, Pause, locked, waits
 from pymigrate.store.codec import copy_machine
-from pymigrate.units import PAGE_SIZE
+from pymigrate.units import END_OF_MEMORY, PAGE_SIZE
 from pymigrate.views.told import changes
 from pymigrate.views.why import stayed
 from pymigrate.views.why.reasons import KEPT
+
+
+class PlanError(PymigrateError):
+    """A plan that cannot be made as it is wanted."""
+
+    exit_code = 2
 
 
 class Goal(NamedTuple):
@@ -42,6 +48,10 @@ class Limits(NamedTuple):
     def are_set(self) -> bool:
         """Whether there are any."""
         return bool(self.max_pause or self.rate)
+
+    def most_nr(self, period: float) -> int:
+        """The most base pages that one call may move if it lasts so many seconds."""
+        return max(int(self.rate * period) // PAGE_SIZE, 1) if self.rate else END_OF_MEMORY
 
 
 UNLIMITED = Limits()
@@ -139,6 +149,7 @@ class Outcome(NamedTuple):
     refused: KernelError | None
     times: list[float]  # of each call
     mmap_lock: float
+    sizes: Sequence[int] = ()  # base pages that each call has moved
 
 
 def make_plan(machine: Machine, goal: Goal) -> Plan:
@@ -154,6 +165,7 @@ def play(machine: Machine, goal: Goal, calls: Iterable[Call]) -> Outcome:
     blocks: list[str] = []
     dropped: dict[int, int] = {}
     times: list[float] = []
+    sizes: list[int] = []
     refused = None
     for call in calls:
         tally, mine = Tally(), list[Stay]()
@@ -163,6 +175,7 @@ def play(machine: Machine, goal: Goal, calls: Iterable[Call]) -> Outcome:
             except KernelError as error:
                 refused = error
         times.append(estimate(tally, copy.costs, copy.distances).total)
+        sizes.append(sum(_bytes(tally).values()) // PAGE_SIZE)
         mmap_lock = max(mmap_lock, locked(copy, call, tally, times[-1]))
         add(sum_, tally)
         shared = KEPT if isinstance(call, Mbind | MovePages) else Why.SHARED.value
@@ -171,7 +184,7 @@ def play(machine: Machine, goal: Goal, calls: Iterable[Call]) -> Outcome:
         stays += mine
         if refused:
             break
-    return Outcome(copy, sum_, stays, left, blocks, dropped, refused, times, mmap_lock)
+    return Outcome(copy, sum_, stays, left, blocks, dropped, refused, times, mmap_lock, sizes)
 
 
 def add(sum_: Tally, more: Tally) -> None:
@@ -205,7 +218,8 @@ def told(
         if target not in goal.wanted:
             elsewhere[target] += nr // PAGE_SIZE
     left = merged_rows(outcome.left)
-    most = max((c.nr for c in calls if isinstance(c, MovePages)), default=NR_MAX_BATCHED_MIGRATION)
+    nrs = [call.nr for call in calls if isinstance(call, MovePages)] + [*outcome.sizes]
+    most = max(nrs, default=NR_MAX_BATCHED_MIGRATION)
     kinds = waits(machine, outcome.tally.kinds, _threads(machine, goal.pids), most)
     pause = Pause(
         tuple(kinds),

@@ -5,8 +5,9 @@ SCRIPT = '''\
 #!/usr/bin/env python3
 """{title}
 
-Moves the pages by move_pages(2), a chunk after the other. It needs Linux and the standard library
-alone, and CAP_SYS_NICE for processes of others and for shared pages. With --check it only looks.
+Moves the pages by move_pages(2), a chunk after the other, between writes to files if there are
+any. It needs Linux and the standard library alone, CAP_SYS_NICE for processes of others and for
+shared pages, and root for writes. With --check it only looks.
 --start PID=TICKS says when a process must have started: field 22 of /proc/PID/stat.
 """
 import ctypes
@@ -20,7 +21,7 @@ MOVE_ALL = {move_all}
 RATE = {rate}  # bytes a second; 0: any
 RESTS = {rests}  # after a chunk others get as long as it took
 # Each chunk: pid, node, bytes, and ranges of pages: first address, number of folios, bytes from
-# one to the next.
+# one to the next. A write: path and text.
 CHUNKS = (
 {calls})
 
@@ -73,6 +74,17 @@ def check(start):
             die("process %d is another one: it has started at %d" % (pid, found))
 
 
+def write(path, text):
+    """Whether *text* could be written to a file of the kernel's."""
+    try:
+        with open(path, "w") as file:
+            file.write(text)
+    except OSError as error:
+        print("%s: %s" % (path, error.strerror), file=sys.stderr)
+        return False
+    return True
+
+
 def main():
     start, only_check, words = {{}}, False, sys.argv[1:]
     while words:
@@ -89,8 +101,15 @@ def main():
         for pid, ticks in sorted(start.items()):
             print("process %d has started at %d" % (pid, ticks))
         return 0
-    moved = left = 0
-    for pid, node, nr_bytes, ranges in CHUNKS:
+    moved = left = refused = 0
+    for row in CHUNKS:
+        if len(row) == 2:
+            if not write(*row):
+                if not row[0].startswith("/sys/devices/system/memory/"):
+                    return 1
+                refused += 1  # other memory blocks go all the same
+            continue
+        pid, node, nr_bytes, ranges = row
         begun = time.monotonic()
         if started(pid) != start[pid]:
             die("process %d has ended" % pid)
@@ -104,7 +123,7 @@ def main():
         wait = max(nr_bytes / RATE - took if RATE else 0, took if RESTS else 0)
         time.sleep(max(wait, 0))
     print("%d folios are where they should be, %d are not" % (moved, left))
-    return 1 if left else 0
+    return 1 if left or refused else 0
 
 
 if __name__ == "__main__":

@@ -148,6 +148,22 @@ def test_emitted_program_does_what_the_plan_says(shell: Shell) -> None:
     assert "process 100: No such file or directory" in shell.spawn(run).stderr
 
 
+@pytest.mark.skipif(bool(WHY), reason=WHY or "")
+def test_emitted_program_of_a_cpuset_does_what_the_plan_says(shell: Shell) -> None:
+    shell.out("cpuset create g --cpus 0-1 --mems 0 --memory-migrate")
+    shell.out("cpuset attach g a")
+    asked = "plan --cpuset g --to 1 --max-pause 30us"
+    plan = shell.json(asked)
+    assert plan["calls"] > 3
+    path = shell.write("move.py", shell.out(f"{asked} --emit python"))
+    before = shell.counted("pgmigrate_success")[0]
+    outcome = shell.spawn(f"exec -- {sys.executable} -I -S {path}")
+    assert outcome.stdout.endswith("folios are where they should be, 0 are not\n")
+    moved = plan["counters"]["pgmigrate_success"]
+    assert shell.counted("pgmigrate_success", "pgmigrate_fail") == [before + moved, 0]
+    assert shell.out("cat /sys/fs/cgroup/g/cpuset.mems") == "1\n"
+
+
 def test_a_plan_is_drawn(shell: Shell) -> None:
     text = shell.out("plan a --to 1 --show")
     assert "  heap  32KiB  00000011          11111111\n               >>>>>>\n" in text

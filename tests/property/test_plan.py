@@ -17,8 +17,8 @@ from pymigrate.plan import goal
 from pymigrate.plan.balance import make_balanced
 from pymigrate.plan.calls import Call, MovePages
 from pymigrate.plan.calls import make as make_call
-from pymigrate.plan.chunks import PlanError, make_chunked
-from pymigrate.plan.plan import UNLIMITED, Goal, Limits, Plan, make_plan
+from pymigrate.plan.chunked import make_chunked
+from pymigrate.plan.plan import UNLIMITED, Goal, Limits, Plan, PlanError, make_plan
 from pymigrate.scenario.boot.build import build
 from pymigrate.scenario.read.loader import load_text
 from pymigrate.scenario.spec.runner import Runner
@@ -46,7 +46,7 @@ def goal_of(machine: Machine, number: int, uid: int) -> Goal:
     some = Nodemask.collect(nid for i, nid in enumerate(nids) if bits >> i & 1)
     task = tasks[number % len(tasks)]
     if kind == 0:
-        return goal.without_node(machine, uid, nids[number % len(nids)])
+        return goal.without_node(machine, uid, nids[bits % len(nids)])
     if kind == 1:
         text = f"{('bind', 'interleave', 'preferred-many')[number % 3]}:{some}"
         return goal.to_policy(machine, uid, task, parse_mode(text), text)
@@ -129,11 +129,17 @@ def on_node(runs: list[list[int]], nid: int) -> int:
 @st.composite
 def layouts(draw: Callable[[st.SearchStrategy[Any]], Any]) -> str:
     """A machine of three nodes, one of them nearly full now and then, whose tasks have memory."""
-    cache = draw(st.sampled_from(["0", "0", "26MiB"]))
+    # Memory blocks can go offline where none is of two nodes, and all of a node's is movable.
+    big, full, movable = draw(
+        st.sampled_from([("64MiB", "26MiB", "")] + [("128MiB", "122MiB", ", movable: 128MiB")] * 2)
+    )
+    small = big if movable else "32MiB"
+    cache = draw(st.sampled_from(["0", "0", full]))
     thp = draw(st.sampled_from(["never", "always"]))
     kernel = draw(st.sampled_from(["6.12", "6.12", "6.1", "7.2"]))
     lines = [f"kernel: '{kernel}'", "machine:", f"  thp: {thp}", "  nodes:"]
-    lines += ["    0: {cpus: '0', memory: 64MiB}", f"    1: {{memory: 32MiB, cache: {cache}}}"]
+    lines.append(f"    0: {{cpus: '0', memory: {big}}}")
+    lines.append(f"    1: {{memory: {small}, cache: {cache}{movable}}}")
     lines += ["    2: {cpus: '1-3', memory: 64MiB}", "files:", "  f: {size: 1MiB, fs: ext4}"]
     lines += ["tasks:", "  a:", "    cpus: '0'", "    uid: 1000"]
     at = len(lines)
@@ -158,6 +164,13 @@ def layouts(draw: Callable[[st.SearchStrategy[Any]], Any]) -> str:
             length = draw(st.sampled_from([1, 3, nr])) * 4096
             pin = {"op": "pin", "task": "a", "at": f"r{i}", "offset": 0, "length": length}
             steps.append(pin | {"kind": way})
+    if draw(st.booleans()):
+        mems = draw(st.sampled_from(["0", "0-1", "1-2", "0-2"]))
+        steps += [
+            {"op": "cpuset_create", "cpuset": "g", "cpus": "0-3", "mems": mems},
+            {"op": "cpuset_attach", "task": "a", "cpuset": "g"},
+        ]
+        steps[-2]["memory_migrate"] = draw(st.sampled_from([True, True, False]))
     if draw(st.booleans()):
         lines += ["  b:", "    cpus: '1'", "    memory:", "      - {as: r0, shared: a.r0}"]
         lines.append("    access: [{region: r0, rate: 20, hot: 0.6, hot_rate: 0.9}]")

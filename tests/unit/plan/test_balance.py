@@ -4,8 +4,7 @@ import pytest
 
 from pymigrate.mm.state.machine import Machine
 from pymigrate.plan.balance import make_balanced
-from pymigrate.plan.chunks import PlanError
-from pymigrate.plan.plan import Plan
+from pymigrate.plan.plan import Plan, PlanError
 from pymigrate.scenario.boot.build import build
 from pymigrate.scenario.read.loader import load_text
 

@@ -9,8 +9,8 @@ from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.nodemask import Nodemask
 from pymigrate.plan import chunks, goal
 from pymigrate.plan.calls import MovePages
-from pymigrate.plan.chunks import PlanError, make_chunked
-from pymigrate.plan.plan import Limits, Plan
+from pymigrate.plan.chunked import make_chunked
+from pymigrate.plan.plan import Limits, Plan, PlanError
 from pymigrate.plan.segments import parts_of
 from pymigrate.syscalls import cpuset
 from pymigrate.syscalls.madvise import SIMULATED, madvise
@@ -127,12 +127,6 @@ def test_other_users_may_not() -> None:
     mapped(machine, new_task(machine), "4KiB")
     with pytest.raises(KernelError, match="not permitted"):
         planned(machine, Limits(rate=1), uid=7)
-
-
-def test_what_is_no_process_is_not_cut() -> None:
-    machine = two_nodes()
-    with pytest.raises(PlanError, match="only a process"):
-        make_chunked(machine, goal.without_node(machine, 0, 1), Limits(rate=1))
 
 
 def test_much_memory_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,10 @@ from pymigrate.arguments import parse_mode
 from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Nodemask
 from pymigrate.plan import goal
-from pymigrate.plan.chunks import PlanError, make_chunked
+from pymigrate.plan.chunked import make_chunked
 from pymigrate.plan.emit import emit
 from pymigrate.plan.goal import parse_rate, parse_time
-from pymigrate.plan.plan import Goal, Limits, make_plan
+from pymigrate.plan.plan import Goal, Limits, PlanError, make_plan
 from tests.conftest import new_task, touched, two_nodes
 
 
