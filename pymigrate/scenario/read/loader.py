@@ -25,7 +25,8 @@ from pymigrate.scenario.steps.calls import CallStep
 from pymigrate.scenario.steps.every import OPS, step_model, unknown_op
 from pymigrate.scenario.text import messages
 from pymigrate.scenario.text.fields import Model, listed, shown
-from pymigrate.scenario.text.positions import Document, Mistake, Path, parse
+from pymigrate.scenario.text.parse import parse
+from pymigrate.scenario.text.positions import Document, Mistake, Path
 
 FIRST_PID = 1000
 _M = TypeVar("_M", bound=Model)

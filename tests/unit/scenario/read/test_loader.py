@@ -1,6 +1,8 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from pymigrate.errors import ScenarioError, ScenarioErrors
 from pymigrate.nodemask import Cpumask, Nodemask
@@ -265,3 +267,20 @@ def test_what_is_kept_page_by_page_has_limits(text: str, message: str) -> None:
 )
 def test_large_machines_may_be_fragmented_coarsely(pattern: str) -> None:
     load_text(f"machine: {{nodes: {{0: {{cpus: '0', memory: 1TiB, fragmentation: [{pattern}]}}}}}}")
+
+
+def test_where_things_stand_is_looked_up_for_mistakes_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    composed = []
+    compose = yaml.compose
+
+    def composing(text: str, **kwargs: Any) -> object:
+        composed.append(text)
+        return compose(text, **kwargs)
+
+    monkeypatch.setattr(yaml, "compose", composing)
+    loaded("tasks: {a: {memory: [{as: heap, size: 4KiB}]}}")
+    assert composed == []
+    mistakes(MACHINE + "tasks: {a: {memory: [{as: heap, size: lots}]}}\nkernal: 1")
+    assert len(composed) == 1
