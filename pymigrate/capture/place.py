@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 
 from pymigrate.capture.pagemap import Run
 from pymigrate.units import HPAGE_PMD_NR, huge_ceil
@@ -24,7 +24,8 @@ class CachedFile:
                     if node < 0:
                         found.append((a, b, run.node))
             page += run.nr
-        self.runs = sorted(self.runs + found)
+        for part in found:
+            insort(self.runs, part)
 
     def place(self, page: int, nr: int, wanted: dict[int, int]) -> tuple[list[Run], int]:
         """Runs for *nr* pages from *page* with so many on each node; and how many do not fit.

@@ -18,7 +18,6 @@ from pymigrate.mm.engine.folio_list import Slice, batches, stays_of
 from pymigrate.mm.engine.migrate_bulk import BulkMover, is_plain
 from pymigrate.mm.engine.migrate_folio import FolioMover, Outcome
 from pymigrate.mm.engine.migrate_ops import holder, may_wait, obstacle
-from pymigrate.mm.engine.progress import can_be_told_at_once, tell_entries
 from pymigrate.mm.engine.room import AS_IT_IS, InFrames, Room
 from pymigrate.mm.engine.work import Stats, Work, is_hugetlb, wait_on, wake, works_of
 from pymigrate.mm.frames.busy import endless
@@ -143,23 +142,11 @@ class _Call:
     @property
     def is_watched(self) -> bool:
         """Whether each folio is to go its own way, or to be seen, or met by others."""
-        return self._goes_one_by_one or self.machine.is_watched
-
-    @property
-    def _goes_one_by_one(self) -> bool:
-        """Whether each folio is to go its own way."""
         if isinstance(self.room, InFrames):
             return True
-        return self.where is OWN_NODE or self.reason == MigrateReason.MEMORY_FAILURE
-
-    def _is_moved_at_once(self, batch: list[Slice]) -> bool:
-        """Whether the folios of *batch* may go together, and what is to be seen told of all."""
-        machine = self.machine
-        if self._goes_one_by_one or (
-            machine.is_watched and not can_be_told_at_once(machine, batch)
-        ):
-            return False
-        return all(is_plain(machine, part) for part in batch) and self.bulk.has_room(batch)
+        if self.where is OWN_NODE or self.reason == MigrateReason.MEMORY_FAILURE:
+            return True
+        return self.machine.is_watched
 
     def run(self, queue: Sequence[Slice]) -> int:
         """How many folios stayed, or that memory ran out."""
@@ -275,9 +262,8 @@ class _Call:
 
     def _batch_of(self, batch: list[Slice]) -> int:
         """Move one batch of the call; how many folios failed, or that memory ran out."""
-        if self._is_moved_at_once(batch):
-            if self.machine.is_watched:
-                tell_entries(self.machine, batch)
+        plain = all(is_plain(self.machine, part) for part in batch)
+        if not self.is_watched and plain and self.bulk.has_room(batch):
             self.bulk.move_all(batch)
             return 0
         works = works_of(batch)

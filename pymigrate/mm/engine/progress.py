@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 from pymigrate.mm.base.memmap import Busy, Folio, FrameFlag, nid_of
-from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate_ops import expected_refs, is_indexed, ops_of, refcount
 from pymigrate.mm.engine.work import Work
 from pymigrate.mm.frames.frames import folio_of
-from pymigrate.mm.spaces.rmap import mapped_runs, mappings
+from pymigrate.mm.spaces.rmap import mapped_runs
 from pymigrate.mm.state.cost import Tally
 from pymigrate.mm.state.events import MigrateMode, Name, Step
 from pymigrate.mm.state.machine import Machine
-from pymigrate.mm.state.trace import (
-    REMOVE,
-    SET,
-    Entry,
-    entry_event,
-    entry_events,
-    pid_of,
-    step_event,
-)
+from pymigrate.mm.state.trace import REMOVE, entry_events, pid_of, step_event
 from pymigrate.units import counted
 
 # The steps as the kernel's documentation numbers them, with those before and between its own, and
@@ -296,45 +285,3 @@ class Progress:
         for work in works:
             if work.order or not is_batched:
                 tally.flushed(len(work.entries))
-
-
-def can_be_told_at_once(machine: Machine, batch: Sequence[Slice]) -> bool:
-    """Whether all that is noted of *batch* are entries of base pages; tell_entries() does that."""
-    watch, other = machine.watch, machine.scope.meanwhile
-    if watch.events is None or watch.steps or (other is not None and not other.is_made):
-        return False
-    return not any(
-        part.run.order or frame.flags & FrameFlag.KSM or frame.owner != part.states.first.owner
-        for part in batch
-        for frame in part.states.distinct
-    )
-
-
-def tell_entries(machine: Machine, batch: Sequence[Slice]) -> None:
-    """Note the entries of base pages that surely move: one by one all are unmapped, then mapped.
-
-    That is what FolioMover tells of them.
-    """
-    events = machine.watch.events
-    assert events is not None, "somebody watches"
-    entries = [entry for part in batch for entry in _entries(machine, part)]
-    for kind in (SET, REMOVE):
-        events += [entry_event(kind, entry) for entry in entries]
-
-
-def _entries(machine: Machine, part: Slice) -> Iterator[Entry]:
-    """The entries that map the folios of *part*, by folio, as mapped_runs() has them."""
-    found: dict[int, list[Entry]] = {}
-    for mapping in mappings(machine, part.states.first, part.run.start, part.run.end):
-        if mapping.mm is None:
-            continue
-        pid = pid_of(machine, mapping.mm)
-        for run in mapping.entries():
-            if run.lanes and not run.order:
-                for page, pfn in zip(range(run.start, run.end), run.pfns(), strict=True):
-                    entry = Entry(page, pfn, pid, run.flags)
-                    found.setdefault(page - mapping.shift, []).append(entry)
-    for table in part.tables():
-        for at in table.picked:
-            pfn = table.run.lanes[at]
-            yield from (e for e in found.get(table.run.start + at, ()) if e.pfn == pfn)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import Folio, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
@@ -13,15 +12,6 @@ from pymigrate.mm.state.mm import Mm
 
 SET, REMOVE = "set_migration", "remove_migration"
 STACK = "stack"  # an event whose text is a mode, a reason, and functions, the innermost first
-
-
-class Entry(NamedTuple):
-    """An entry of a base page."""
-
-    page: int
-    pfn: int
-    pid: int  # of the process in whose page table it stands
-    flags: int
 
 
 def step_event(machine: Machine, step: Step) -> None:
@@ -67,12 +57,6 @@ def entry_events(machine: Machine, kind: str, mm: Mm, runs: Iterable[PteRun], fo
             order = folio.order if kind == SET or entry.lanes[0] == folio.pfn else 0
             text = f"pte={value} order={order}" if kind == SET else f"order={order}"
             events.append(Event(f"{kind}_pte", text, entry.start, pid, folio.pfn))
-
-
-def entry_event(kind: str, entry: Entry) -> Event:
-    """What entry_events() notes of the entry of a base page."""
-    value = f"pte={_value(entry.flags)} " if kind == SET else ""
-    return Event(f"{kind}_pte", f"{value}order=0", entry.page, entry.pid, entry.pfn)
 
 
 def _value(flags: int) -> str:

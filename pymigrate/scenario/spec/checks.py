@@ -1,6 +1,6 @@
 """What must agree between the parts of a scenario: machine, files, tasks and their memory."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 
 from pymigrate.nodemask import Bitmap, Nodemask
@@ -423,7 +423,7 @@ class _Room:
             for nid, node in machine.nodes.items()
             if nid in machine.memory_nodes
         }
-        self.cached: dict[str, list[tuple[int, int]]] = {}
+        self.cached: dict[str, _Pages] = {}
 
     def place(self, region: RegionSpec, path: Path) -> Iterator[Mistake]:
         """Take what *region* declares."""
@@ -450,23 +450,29 @@ class _Room:
             return {nid: region.nr_pages // len(nodes) for nid in nodes}  # about
         needs: dict[int, int] = {}
         start = region.offset // region.page_size
-        cached = self.cached.setdefault(region.file, []) if region.file else []
-        fresh: list[tuple[int, int]] = []
+        cached = self.cached.setdefault(region.file, _Pages()) if region.file else _Pages()
         for count, nid in region.pages or ():
             if nid >= 0:
-                needs[nid] = needs.get(nid, 0) + count - _overlap(cached, start, start + count)
-                first = fresh.pop()[0] if fresh and fresh[-1][1] == start else start
-                fresh.append((first, start + count))
+                needs[nid] = needs.get(nid, 0) + cached.add(start, start + count)
             start += count
-        cached.extend(fresh)
         return needs
 
 
-def _overlap(ranges: list[tuple[int, int]], start: int, end: int) -> int:
-    """How much of [start, end) lies in *ranges*, or more where these overlap."""
-    return min(
-        end - start, sum(max(0, min(end, last) - max(start, first)) for first, last in ranges)
-    )
+class _Pages:
+    """Pages of a file, as ascending ranges with gaps between them."""
+
+    def __init__(self) -> None:
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+
+    def add(self, start: int, end: int) -> int:
+        """Put the pages [start, end) among them; gives how many of these were not there."""
+        first, last = bisect_left(self.ends, start), bisect_right(self.starts, end)
+        near = zip(self.starts[first:last], self.ends[first:last], strict=True)
+        fresh = end - start - sum(min(b, end) - max(a, start) for a, b in near)
+        low, high = min([start, *self.starts[first:last]]), max([end, *self.ends[first:last]])
+        self.starts[first:last], self.ends[first:last] = [low], [high]
+        return fresh
 
 
 def _no_node(nodes: int, machine: MachineSpec) -> str:

@@ -45,7 +45,6 @@ class _Segment(NamedTuple):
     key: tuple[object, ...]  # equal for folios that go the same way
     page: int
     told: list[Told]
-    way: int = 0  # of several folios: 1 if their pages rise, -1 if they fall
 
 
 def select(
@@ -130,14 +129,13 @@ def _key(event: Event | Step, page: int) -> tuple[object, ...]:
 
 
 def _merge_neighbours(segments: Iterable[_Segment]) -> Iterator[_Segment]:
-    """Runs of folios that go the same way, in the order of their pages or against it."""
+    """Runs of folios that go the same way, in the order of their pages."""
     run: _Segment | None = None
     for segment in segments:
+        if run is not None and segment.key == run.key and segment.page > run.page:
+            run = _joined(run, segment)
+            continue
         if run is not None:
-            way = _way(run, segment)
-            if segment.key == run.key and way and run.way in (0, way):
-                run = _joined(run, segment)._replace(way=way)
-                continue
             yield run
         run = segment
     if run is not None:
@@ -159,10 +157,6 @@ def _merge_batches(segments: list[_Segment]) -> list[_Segment]:
     return out
 
 
-def _way(before: _Segment, after: _Segment) -> int:
-    return (after.page > before.page) - (after.page < before.page)
-
-
 def _repeats(segments: list[_Segment], i: int) -> tuple[int, int]:
     """The period that covers most of what comes from *i* on, and how often it does."""
     best = (1, 1)
@@ -179,11 +173,8 @@ def _is_repeated(segments: list[_Segment], i: int, period: int, times: int) -> b
     at = i + times * period
     if at + period > len(segments):
         return False
-    last, here = segments[at - period : at], segments[at : at + period]
-    pairs = [*zip(last, here, strict=True)]
-    ways = {_way(a, b) for a, b in pairs} | {_way(segments[i], segments[i + period])}
-    ways |= {each.way for each in (*last, *here) if each.way}
-    return all(a.key == b.key for a, b in pairs) and ways in ({1}, {-1})
+    pairs = zip(segments[i : i + period], segments[at : at + period], strict=True)
+    return all(a.key == b.key and a.page < b.page for a, b in pairs)
 
 
 def _joined(a: _Segment, b: _Segment, nr_batches: int = 0) -> _Segment:
@@ -191,4 +182,4 @@ def _joined(a: _Segment, b: _Segment, nr_batches: int = 0) -> _Segment:
         one._replace(last=two.last, nr=one.nr + two.nr, batches=one.batches + nr_batches)
         for one, two in zip(a.told, b.told, strict=True)
     ]
-    return _Segment(a.key, b.page, told, b.way)
+    return _Segment(a.key, b.page, told)

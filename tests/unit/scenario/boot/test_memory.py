@@ -287,6 +287,16 @@ def test_file_page_that_two_tasks_map_is_counted_once() -> None:
     assert len(tasks(f"a: {line}", f"b: {line}", full)) == 3
 
 
+def test_windows_of_a_file_that_overlap_need_room_for_each_page_once() -> None:
+    window = "{{as: {}, kind: file, file: lib, size: {}KiB, pages: [[{}, 0]]}}"
+    twice = f"{window.format('l', 32, 8)}, {window.format('m', 32, 8)}"
+    full = "{as: x, size: 1MiB, pages: [[244, 0]]}"
+    assert len(tasks(f"a: {{memory: [{full}, {twice}, {window.format('n', 48, 12)}]}}")) == 1
+    assert mistakes(f"a: {{memory: [{full}, {twice}, {window.format('n', 52, 13)}]}}") == [
+        "f:5:231: 5 pages do not fit into node 0; expected at most the 4 that earlier regions leave"
+    ]
+
+
 @pytest.mark.parametrize("kind", ["anon", "shmem"])
 def test_random_pages_lie_as_if_each_was_declared(kind: str) -> None:
     draws = Random(7).choices([0, 1], k=700)
