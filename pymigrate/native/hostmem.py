@@ -15,6 +15,7 @@ from pymigrate.errors import KernelError
 
 PAGE_SHIFT = 12
 TOP = 1 << 47 - PAGE_SHIFT  # pages of user space
+_ALL = 0, TOP - 1  # those that can be scanned
 # What PAGEMAP_SCAN tells of pages.
 FILE, PRESENT, SWAPPED, ZERO = 4, 8, 16, 32
 _PAGEMAP_SCAN, _PROCMAP_QUERY = 0xC0606610, 0xC0686611
@@ -178,21 +179,43 @@ class Pagemap:
         self._fd = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
         self._can_scan = True
         self._vector = array("Q")  # where a scan puts what it finds
+        self._found = array("Q")  # by the last scan
+        self._seen = array("Q")  # what it has found in all of memory
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._fd)
 
-    def regions(self, spans: list[tuple[int, int]]) -> list[Region]:
-        """What is there of *spans*, each of which is pages [a, b). Raises OSError."""
+    def regions(self, spans: list[tuple[int, int]], *, with_files: bool = True) -> list[Region]:
+        """What is there of *spans*, each of which is pages [a, b). Raises OSError.
+
+        Without *with_files* pages of files may be left out.
+        """
         if self._can_scan and spans:
             try:
-                return self._scan(spans[0][0], spans[-1][1])
+                return self._scan(spans[0][0], spans[-1][1], 0 if with_files else FILE)
             except OSError as error:
                 if error.errno not in (22, 25):  # not before 6.7
                     raise
                 self._can_scan = False
         return [region for a, b in spans for region in self._read(a, b)]
+
+    def everything(self, spans: list[tuple[int, int]]) -> list[Region]:
+        """What is there of all that is mapped, which is *spans*. Raises OSError."""
+        regions = self.regions([_ALL] if self._can_scan else spans)
+        is_whole = self._can_scan and len(self._found) < 3 * _MAX_REGIONS
+        self._seen = self._found if is_whole else array("Q")
+        return regions
+
+    def is_as_seen(self) -> bool:
+        """Whether what is there is what everything() has told of; False if that is not to be had.
+
+        Raises OSError.
+        """
+        if not self._can_scan or not self._seen:
+            return False
+        self._scan_once(_ALL[0] << PAGE_SHIFT, _ALL[1] << PAGE_SHIFT, 0)
+        return self._found == self._seen
 
     def exclusive(self, a: int, b: int) -> list[tuple[int, int]]:
         """Where in pages [a, b) this process alone maps anonymous pages. Raises OSError."""
@@ -200,28 +223,32 @@ class Pagemap:
         runs = _runs(a, self._entries(a, b), wanted | _OF_FILE)
         return [(start, end) for start, end, bits in runs if bits == wanted]
 
-    def _scan(self, a: int, b: int) -> list[Region]:
+    def _scan(self, a: int, b: int, without: int) -> list[Region]:
+        found: list[Region] = []
+        at, end = a << PAGE_SHIFT, b << PAGE_SHIFT
+        while at < end:
+            at = self._scan_once(at, end, without)
+            words = self._found
+            found += [
+                Region(low >> PAGE_SHIFT, high >> PAGE_SHIFT, flags)
+                for low, high, flags in zip(words[0::3], words[1::3], words[2::3], strict=True)
+            ]
+            if len(words) < 3 * _MAX_REGIONS:
+                break
+        return found
+
+    def _scan_once(self, at: int, end: int, without: int) -> int:
+        """Scan from byte *at* until the vector is full; returns where that ended."""
         vector = self._vector
         if not vector:
             vector.frombytes(bytes(24 * _MAX_REGIONS))
         where, _ = vector.buffer_info()
-        found: list[Region] = []
-        at, end = a << PAGE_SHIFT, b << PAGE_SHIFT
-        anyof, returned = PRESENT | SWAPPED, FILE | PRESENT | SWAPPED | ZERO
-        while at < end:
-            argument = bytearray(
-                _ARGUMENT.pack(96, 0, at, end, 0, where, _MAX_REGIONS, 0, 0, 0, anyof, returned)
-            )
-            nr = fcntl.ioctl(self._fd, _PAGEMAP_SCAN, argument, True)
-            values = vector[: 3 * nr]
-            found += [
-                Region(low >> PAGE_SHIFT, high >> PAGE_SHIFT, flags)
-                for low, high, flags in zip(values[0::3], values[1::3], values[2::3], strict=True)
-            ]
-            (at,) = struct.unpack_from("=Q", argument, _WALK_END)
-            if nr < _MAX_REGIONS:
-                break
-        return found
+        kinds = without, without, PRESENT | SWAPPED, FILE | PRESENT | SWAPPED | ZERO
+        argument = bytearray(_ARGUMENT.pack(96, 0, at, end, 0, where, _MAX_REGIONS, 0, *kinds))
+        nr = fcntl.ioctl(self._fd, _PAGEMAP_SCAN, argument, True)
+        self._found = vector[: 3 * nr]
+        (stopped,) = struct.unpack_from("=Q", argument, _WALK_END)
+        return int(stopped)
 
     def _read(self, a: int, b: int) -> list[Region]:
         """By its entries: an anonymous page that is mapped and not owned is the zero page."""

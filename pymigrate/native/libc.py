@@ -20,7 +20,8 @@ _ptrace.restype = ctypes.c_long
 _libc.wait4.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
 _libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
 _libc.syscall.restype = ctypes.c_long
-for _call in (_libc.process_vm_readv, _libc.process_vm_writev):
+_readv, _writev = _libc.process_vm_readv, _libc.process_vm_writev
+for _call in (_readv, _writev):
     _call.argtypes = [
         ctypes.c_int,
         ctypes.c_void_p,
@@ -62,8 +63,8 @@ class _Iov(ctypes.Structure):
 _ours, _theirs = _Iov(), _Iov()
 _SMALL = 512
 _small = ctypes.create_string_buffer(_SMALL)
-_SMALL_AT = ctypes.addressof(_small)
-_OURS, _THEIRS = ctypes.addressof(_ours), ctypes.addressof(_theirs)
+_our_small = _Iov(ctypes.addressof(_small), _SMALL)
+_OURS, _OUR_SMALL, _THEIRS = map(ctypes.addressof, (_ours, _our_small, _theirs))
 
 
 class Stop(NamedTuple):
@@ -134,8 +135,8 @@ def syscall_info(tid: int) -> Stop:
     """The system call that *tid* has stopped at. Raises ProcessLookupError."""
     if _ptrace(_GET_SYSCALL_INFO, tid, 88, _INFO_AT) < 0:
         raise ProcessLookupError(tid)
-    op, sp, nr, *args = _INFO.unpack_from(_info)
-    return Stop(op, sp, nr, tuple(args))
+    words = _INFO.unpack_from(_info)
+    return Stop(words[0], words[1], words[2], words[3:])
 
 
 def set_register(tid: int, register: int, value: int) -> None:
@@ -169,17 +170,15 @@ def read_memory(pid: int, addr: int, length: int) -> bytes:
     """
     if length <= 0:
         return b""
-    if length <= _SMALL:
-        buffer, _ours.base = _small, _SMALL_AT
-    else:
-        buffer = ctypes.create_string_buffer(length)
-        _ours.base = ctypes.addressof(buffer)
-    _ours.len = length
+    buffer, where = _small, _OUR_SMALL
+    if length > _SMALL:
+        buffer, where = ctypes.create_string_buffer(length), _OURS
+        _ours.base, _ours.len = ctypes.addressof(buffer), length
     _theirs.base, _theirs.len = addr, length
-    got = _libc.process_vm_readv(pid, _OURS, 1, _THEIRS, 1, 0)
+    got = _readv(pid, where, 1, _THEIRS, 1, 0)
     if got < 0 and ctypes.get_errno() == EPERM:
         raise HiddenError(pid)
-    return ctypes.string_at(buffer, got) if got > 0 else b""
+    return bytes(buffer[:got]) if got > 0 else b""
 
 
 def write_memory(pid: int, addr: int, data: bytes) -> int:
@@ -192,7 +191,7 @@ def write_memory(pid: int, addr: int, data: bytes) -> int:
     buffer = ctypes.create_string_buffer(data, len(data))
     _ours.base, _ours.len = ctypes.addressof(buffer), len(data)
     _theirs.base, _theirs.len = addr, len(data)
-    got = int(_libc.process_vm_writev(pid, _OURS, 1, _THEIRS, 1, 0))
+    got = int(_writev(pid, _OURS, 1, _THEIRS, 1, 0))
     if got < 0 and ctypes.get_errno() == EPERM:
         raise HiddenError(pid)
     return max(got, 0)

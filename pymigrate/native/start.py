@@ -26,6 +26,7 @@ from pymigrate.native.world import World
 from pymigrate.session import Request
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
+_GARBAGE = 20_000  # objects that are made before cycles are looked for
 _READY = b"+"
 
 
@@ -113,7 +114,8 @@ def _trace(
 ) -> NoReturn:
     """Be the tracer: say one's number, take the program's, and answer it until it ends."""
     code = 1
-    gc.enable()  # it may run for long
+    gc.enable()  # it may run for long, but what it drops are seldom cycles
+    gc.set_threshold(_GARBAGE)
     try:
         os.setsid()
         _open_streams()

@@ -95,7 +95,8 @@ class Memory:
         """
         with hostmem.unless_gone():
             text = hostmem.maps_text(task.pid)
-            found = hostmem.mappings(text, with_files=copied is not None)
+            with_files = copied is not None
+            found = hostmem.mappings(text, with_files=with_files)
             self._mappings = [m for m in found if _is_own(m, copied)]
             self._starts = [m.start for m in self._mappings]
             in_place = _takes_turns(task) or any(map(_may_be_huge, self._mappings))
@@ -103,7 +104,8 @@ class Memory:
                 return False
             pagemap = Pagemap(task.pid)
             try:
-                regions = pagemap.regions([(m.start, m.end) for m in self._mappings])
+                spans = [(m.start, m.end) for m in self._mappings]
+                regions = pagemap.regions(spans, with_files=with_files)
                 if in_place:
                     self._touch_in_place(machine, task, regions, pagemap)
                     return True
@@ -195,8 +197,9 @@ class Memory:
             self._map_all(machine, task, text)
         assert self._pagemap is not None
         spans = [(max(m.start, a), min(m.end, b)) for m in self._met(a, b)]
+        is_all = (a, b) == (0, hostmem.TOP)
         try:
-            regions = self._pagemap.regions(spans)
+            regions = (self._pagemap.everything if is_all else self._pagemap.regions)(spans)
         except OSError:
             return
         known = self._regions
@@ -205,8 +208,22 @@ class Memory:
             self._touch_all(machine, task, new, self._pagemap)
         if self.is_forked and _has_family(machine, task.mm):
             self._copy_all(machine, task, self._pagemap, a, b)
-        if a == 0 and b == hostmem.TOP:
+        if is_all:
             self._regions = frozenset(regions)
+
+    def has_same_pages(self, machine: Machine, task: Task) -> bool:
+        """Whether the host has just those pages of it that were there when sync() saw all.
+
+        What was mapped since, and not touched, does not matter. False if in doubt.
+        """
+        if self._pagemap is None or self._taken or not self._regions:
+            return False
+        if self.is_forked and _has_family(machine, task.mm):
+            return False
+        try:
+            return self._pagemap.is_as_seen()
+        except OSError:
+            return False
 
     def _sync_part(
         self, machine: Machine, task: Task, a: int, b: int, before: Callable[[], None]

@@ -94,11 +94,6 @@ class Thread:
             if result is not None:
                 libc.set_register(self.tid, abi.RAX, result)
 
-    @property
-    def waits_for_end(self) -> bool:
-        """Whether something is to be done when its call ends."""
-        return self.at_end is not None or bool(self.changed)
-
 
 @dataclass(slots=True, eq=False)
 class Process:

@@ -16,6 +16,7 @@ from pymigrate.native.report import Report
 from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
 
+_STOPPED = 0x7F  # in the low byte of a wait status
 _AT_CALL = signal.SIGTRAP | libc.SYSCALL_STOP
 _STOPPING = frozenset({signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
 _BIRTHS = frozenset({libc.EVENT_FORK, libc.EVENT_VFORK, libc.EVENT_CLONE})
@@ -40,7 +41,10 @@ class Tracer:
         """Go on until no traced thread is left."""
         while True:
             try:
-                found = libc.wait()
+                found = libc.poll() if self._early else libc.wait()
+                if found is None and self._early:
+                    self._kill_orphans()  # lest nobody else ever tells of one
+                    found = libc.wait()
             except ChildProcessError:
                 return
             if found is not None:
@@ -49,25 +53,20 @@ class Tracer:
 
     def handle(self, tid: int, status: int) -> None:
         """What has happened to a thread, by its wait status."""
-        if os.WIFEXITED(status) or os.WIFSIGNALED(status):
+        thread = self.world.threads.get(tid)
+        if status & 0xFF != _STOPPED:
             self._ends(tid)
             return
-        thread = self.world.threads.get(tid)
-        if tid in self._undone:
-            self._undone_stops(tid, status)
-            return
-        if thread is None and tid in self._unborn:
-            with suppress(ProcessLookupError):
-                libc.go_on(tid)
-            return
         if thread is None:
-            self._early[tid] = status  # it stays stopped until its parent tells of it
-            self._kill_orphans()
+            self._stranger_stops(tid, status)
             return
         if self.report.is_noting:
             self.report.note(self.world, thread)
         try:
-            self._handle_stop(thread, status)
+            if status >> 16 == libc.EVENT_SECCOMP:
+                self._answer(thread)
+            else:
+                self._handle_stop(thread, status)
         except ProcessLookupError:
             return  # it was killed meanwhile, which is told next
         except KernelError:
@@ -75,6 +74,16 @@ class Tracer:
         except libc.HiddenError:
             self.world.kill_hidden(thread.process)
             self._let_die(thread)
+
+    def _stranger_stops(self, tid: int, status: int) -> None:
+        """One has stopped that is nobody yet, or never will be."""
+        if tid in self._undone:
+            self._undone_stops(tid, status)
+        elif tid in self._unborn:
+            with suppress(ProcessLookupError):
+                libc.go_on(tid)
+        else:
+            self._early[tid] = status  # it stays stopped until its parent tells of it
 
     def _ends(self, tid: int) -> None:
         """A thread has ended, maybe before it was told of."""
@@ -130,9 +139,7 @@ class Tracer:
 
     def _handle_stop(self, thread: Thread, status: int) -> None:
         number, event = status >> 8 & 0xFF, status >> 16
-        if event == libc.EVENT_SECCOMP:
-            self._answer(thread, libc.syscall_info(thread.tid))
-        elif number == _AT_CALL:
+        if number == _AT_CALL:
             self._at_call(thread)
         elif event in _BIRTHS:
             self._born(thread)
@@ -216,13 +223,13 @@ class Tracer:
             thread.ended(abi.signed(stop.nr, 64))
         self._resume(thread)
 
-    def _answer(self, thread: Thread, stop: libc.Stop) -> None:
+    def _answer(self, thread: Thread) -> None:
         """Answer a call of the filter, or let the host do it."""
-        thread.sp = stop.sp
-        result = self._try(HANDLERS[stop.nr], thread, stop.args)
+        _, thread.sp, nr, args = libc.syscall_info(thread.tid)
+        result = self._try(HANDLERS[nr], thread, args)
         if result is not None:
             thread.answer(result)
-            self.report.answered(self.world, thread, stop.nr, stop.args, result)
+            self.report.answered(self.world, thread, nr, args, result)
         self._resume(thread)
 
     def _try(self, handler: Handler, thread: Thread, args: tuple[int, ...]) -> int | None:
@@ -237,10 +244,9 @@ class Tracer:
     def _resume(self, thread: Thread, number: int = 0) -> None:
         """Let a thread go on, with a signal delivered, up to the next stop that matters."""
         self.world.kill_victims()  # nobody goes on after its simulated end
-        how, thread.is_stopped = libc.CONT, False
-        if thread.waits_for_end or thread.process.is_followed:
-            how = libc.SYSCALL
-        libc.go_on(thread.tid, how, number)
+        thread.is_stopped = False
+        is_followed = thread.at_end is not None or thread.changed or thread.process.is_followed
+        libc.go_on(thread.tid, libc.SYSCALL if is_followed else libc.CONT, number)
 
 
 def _clone_flags(tid: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from functools import cache
 
 from pymigrate.native import abi, libc
 from pymigrate.native.hostmem import read_file
@@ -11,6 +10,10 @@ from pymigrate.native.hostmem import read_file
 _SECTIONS, _SECTION_SIZE = 40, 58  # where an ELF header says where its sections are
 _SECTION, _SYMBOL = struct.Struct("=IIQQQQIIQQ"), struct.Struct("=IBBHQQ")
 _DYNSYM = 11
+_HEADER_SIZE = 64
+# Where the function begins in each of the kernel's images, by their headers: a program's own has
+# always the same one.
+_offsets: dict[bytes, int] = {}
 _GETCPU = b"__vdso_getcpu"
 
 
@@ -19,12 +22,13 @@ def patch(pid: int) -> None:
     base = _base(pid)
     if not base:
         return
-    offset = getcpu_offset(libc.read_memory(pid, base, 2 * 4096))
-    if offset:
+    header = libc.read_memory(pid, base, _HEADER_SIZE)
+    if header not in _offsets:
+        _offsets[header] = getcpu_offset(libc.read_memory(pid, base, 2 * 4096))
+    if offset := _offsets[header]:
         libc.poke(pid, base + offset, abi.GETCPU_CODE)
 
 
-@cache
 def getcpu_offset(image: bytes) -> int:
     """Where in the vDSO's *image* the function begins; 0 if it has none."""
     try:

@@ -82,7 +82,7 @@ class World:
         process = Process(pid, Memory(self.say))
         if shares_memory:
             self.part(parent)
-        else:
+        elif parent.borrows or not parent.memory.has_same_pages(self.machine, self.task(maker)):
             self.sync(maker)
         task = self.task(maker)
         _share(self.machine, task, pid, f"{task.comm}-{pid}")

@@ -96,8 +96,12 @@ def available(node: Node, to_min: bool, order: int = 0, is_movable: bool = True)
 
 def shortage(machine: Machine, task: Task, where: Placement, nr: int) -> int:
     """How many of *nr* base pages the allowed nodes have no room for above their low watermarks."""
-    nodes = allowed_nodes(machine, task, where)
-    return max(nr - sum(available(machine.nodes[nid], to_min=False) for nid in nodes), 0)
+    return shortage_on(machine, allowed_nodes(machine, task, where), nr)
+
+
+def shortage_on(machine: Machine, nids: Iterable[int], nr: int) -> int:
+    """How many of *nr* base pages nodes *nids* have no room for above their low watermarks."""
+    return max(nr - sum(available(machine.nodes[nid], to_min=False) for nid in nids), 0)
 
 
 def room_for(machine: Machine, task: Task, where: Placement, order: int = 0) -> int:
@@ -206,7 +210,11 @@ def get_page_from_freelist(machine: Machine, task: Task, lane: Lane, order: int)
 
 def allowed_nodes(machine: Machine, task: Task, where: Placement) -> list[int]:
     """The nodes that *where* may use, in the order in which it asks for them."""
-    lanes = lanes_of(machine, task, where)
+    return nodes_of(lanes_of(machine, task, where))
+
+
+def nodes_of(lanes: Iterable[Lane]) -> list[int]:
+    """The nodes that *lanes* try, in the order in which they ask for them."""
     tried = (nid for lane in lanes for nodes, _ in lane.passes for nid in nodes)
     return list(dict.fromkeys(tried))
 

@@ -16,7 +16,8 @@ from pymigrate.mm.frames.page_alloc import (
     fill_run,
     finds_no_zone,
     lanes_of,
-    shortage,
+    nodes_of,
+    shortage_on,
 )
 from pymigrate.mm.frames.placement import Placement, placement
 from pymigrate.mm.reclaim.room import has_reclaimable
@@ -44,7 +45,7 @@ def alloc_run_slowpath(
     lanes = lanes_of(machine, task, where)
     if not may_reclaim(machine) or finds_no_zone(machine, task):
         return fill_run(machine, task, lanes, wanted)
-    nodes = allowed_nodes(machine, task, where)
+    nodes = nodes_of(lanes)
     above_low = [lane.above_low() for lane in lanes]
     while True:
         if runs := fill_run(machine, task, above_low, wanted):
@@ -75,8 +76,9 @@ def have_room(machine: Machine, task: Task, where: Placement, nr: int) -> bool:
     if not may_reclaim(machine):
         return False
     got = 0
-    for nid in allowed_nodes(machine, task, where):
-        while short := shortage(machine, task, where, nr):
+    nodes = allowed_nodes(machine, task, where)
+    for nid in nodes:
+        while short := shortage_on(machine, nodes, nr):
             freed = kswapd_shrink_node(machine, nid, short)
             if not freed:
                 break

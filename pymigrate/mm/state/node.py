@@ -218,7 +218,8 @@ class Zone:
     @property
     def nr(self) -> int:
         """Its frames, online or not."""
-        return self.spanned - sum(extent.nr for extent in self.foreign.runs)
+        foreign = self.foreign.runs
+        return self.spanned - sum(extent.nr for extent in foreign) if foreign else self.spanned
 
     def parts(self, a: int, b: int) -> list[tuple[int, int]]:
         """Those of frames [a, b) that are its own: ranges [a, b)."""
@@ -232,7 +233,8 @@ class Zone:
     @property
     def managed(self) -> int:
         """Its frames without those of memory blocks that are offline."""
-        return self.nr - sum(extent.nr for extent in self.offline.runs)
+        offline = self.offline.runs
+        return self.nr - sum(extent.nr for extent in offline) if offline else self.nr
 
     @property
     def span(self) -> tuple[int, int]:
