@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
@@ -191,21 +192,19 @@ class Pagemap:
 
         Without *with_files* pages of files may be left out.
         """
-        if self._can_scan and spans:
-            try:
-                return self._scan(spans[0][0], spans[-1][1], 0 if with_files else FILE)
-            except OSError as error:
-                if error.errno not in (22, 25):  # not before 6.7
-                    raise
-                self._can_scan = False
-        return [region for a, b in spans for region in self._read(a, b)]
+        found = None
+        if spans:
+            found = self._scan(spans[0][0], spans[-1][1], 0 if with_files else FILE)
+        if found is None:
+            found = [region for a, b in spans for region in self._read(a, b)]
+        return found
 
     def everything(self, spans: list[tuple[int, int]]) -> list[Region]:
         """What is there of all that is mapped, which is *spans*. Raises OSError."""
-        regions = self.regions([_ALL] if self._can_scan else spans)
-        is_whole = self._can_scan and len(self._found) < 3 * _MAX_REGIONS
+        found = self._scan(*_ALL, 0)
+        is_whole = found is not None and len(self._found) < 3 * _MAX_REGIONS
         self._seen = self._found if is_whole else array("Q")
-        return regions
+        return self.regions(spans) if found is None else found
 
     def is_as_seen(self) -> bool:
         """Whether what is there is what everything() has told of; False if that is not to be had.
@@ -223,11 +222,20 @@ class Pagemap:
         runs = _runs(a, self._entries(a, b), wanted | _OF_FILE)
         return [(start, end) for start, end, bits in runs if bits == wanted]
 
-    def _scan(self, a: int, b: int, without: int) -> list[Region]:
+    def _scan(self, a: int, b: int, without: int) -> list[Region] | None:
+        """What a scan of pages [a, b) finds; None where the kernel has no scan."""
+        if not self._can_scan:
+            return None
         found: list[Region] = []
         at, end = a << PAGE_SHIFT, b << PAGE_SHIFT
         while at < end:
-            at = self._scan_once(at, end, without)
+            try:
+                at = self._scan_once(at, end, without)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.ENOTTY):  # not before 6.7
+                    raise
+                self._can_scan = False
+                return None
             words = self._found
             found += [
                 Region(low >> PAGE_SHIFT, high >> PAGE_SHIFT, flags)

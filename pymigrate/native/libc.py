@@ -178,7 +178,7 @@ def read_memory(pid: int, addr: int, length: int) -> bytes:
     got = _readv(pid, where, 1, _THEIRS, 1, 0)
     if got < 0 and ctypes.get_errno() == EPERM:
         raise HiddenError(pid)
-    return bytes(buffer[:got]) if got > 0 else b""
+    return buffer.raw[:got] if got > 0 else b""
 
 
 def write_memory(pid: int, addr: int, data: bytes) -> int:
