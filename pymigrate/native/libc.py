@@ -17,7 +17,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _ptrace = _libc.ptrace
 _ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 _ptrace.restype = ctypes.c_long
-_libc.wait4.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
+_wait4 = _libc.wait4
+_wait4.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
 _libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
 _libc.syscall.restype = ctypes.c_long
 _readv, _writev = _libc.process_vm_readv, _libc.process_vm_writev
@@ -98,7 +99,9 @@ def wait() -> tuple[int, int] | None:
 
     Raises ChildProcessError when there are no more.
     """
-    pid = _libc.wait4(-1, _STATUS, _WALL, None)
+    if found := poll():
+        return found
+    pid = _wait4(-1, _STATUS, _WALL, None)  # os.waitpid() would go on waiting after a signal
     if pid >= 0:
         return pid, _status.value
     if ctypes.get_errno() == ECHILD:
@@ -107,9 +110,12 @@ def wait() -> tuple[int, int] | None:
 
 
 def poll() -> tuple[int, int] | None:
-    """A thread that has stopped or ended meanwhile, with its wait status; None if none has."""
-    pid = _libc.wait4(-1, _STATUS, _WALL | os.WNOHANG, None)
-    return (pid, _status.value) if pid > 0 else None
+    """A thread that has stopped or ended meanwhile, with its wait status; None if none has.
+
+    Raises ChildProcessError when there are no more.
+    """
+    found = os.waitpid(-1, _WALL | os.WNOHANG)
+    return found if found[0] else None
 
 
 def go_on(tid: int, how: int = CONT, signal: int = 0) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 
 from pymigrate.errors import UnsupportedError
@@ -23,15 +22,18 @@ def check_support() -> None:
 def obstacle() -> str:
     """Why programs cannot be traced here; "" if they can."""
     if sys.platform != "linux":
-        return f"this is {platform.system() or sys.platform}, not Linux"
-    if platform.machine() not in _MACHINES:
-        return f"the processor is {platform.machine()}, not x86-64"
+        from platform import system  # programs start faster without it
+
+        return f"this is {system() or sys.platform}, not Linux"
+    host = os.uname()
+    if host.machine not in _MACHINES:
+        return f"the processor is {host.machine}, not x86-64"
     if sys.maxsize < 1 << 32:
         return "this Python is a 32-bit program"
-    words = platform.release().split(".")
+    words = host.release.split(".")
     release = tuple(int("".join(c for c in word if c.isdigit()) or 0) for word in words[:2])
     if release < _OLDEST:
-        return f"Linux {platform.release()} is older than 5.4"
+        return f"Linux {host.release} is older than 5.4"
     scope = _read("/proc/sys/kernel/yama/ptrace_scope")
     if scope == "2" and os.geteuid():
         return "kernel.yama.ptrace_scope is 2, which allows it to root alone"

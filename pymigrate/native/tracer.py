@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 
 from pymigrate.errors import ERRNO, KernelError, UnsupportedError
-from pymigrate.native import abi, libc, remake, vdso
+from pymigrate.native import abi, auxv, libc, remake, vdso
 from pymigrate.native.calls.table import HANDLERS, Handler
 from pymigrate.native.hostmem import read_file
 from pymigrate.native.report import Report
@@ -145,8 +145,9 @@ class Tracer:
             self._born(thread)
         elif event == libc.EVENT_EXEC:
             former = libc.event_message(thread.tid)
-            self.world.executed(thread, former)
-            vdso.patch(thread.tid)
+            begun = auxv.begun(thread.tid)
+            self.world.executed(thread, former, begun.comm)
+            vdso.patch(thread.tid, begun.vdso)
             if thread.process.is_followed:
                 from pymigrate.native.calls import writes  # few programs need it
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 
 from pymigrate.native import abi, libc
-from pymigrate.native.hostmem import read_file
 
 _SECTIONS, _SECTION_SIZE = 40, 58  # where an ELF header says where its sections are
 _SECTION, _SYMBOL = struct.Struct("=IIQQQQIIQQ"), struct.Struct("=IBBHQQ")
@@ -17,9 +16,8 @@ _offsets: dict[bytes, int] = {}
 _GETCPU = b"__vdso_getcpu"
 
 
-def patch(pid: int) -> None:
-    """Patch the program that *pid*, which is stopped, is about to run."""
-    base = _base(pid)
+def patch(pid: int, base: int) -> None:
+    """Patch that of the program which *pid*, which is stopped, is about to run; 0: it has none."""
     if not base:
         return
     header = libc.read_memory(pid, base, _HEADER_SIZE)
@@ -46,13 +44,3 @@ def getcpu_offset(image: bytes) -> int:
     except (struct.error, IndexError):
         return 0
     return 0
-
-
-def _base(pid: int) -> int:
-    """Where the vDSO lies, by the auxiliary vector."""
-    try:
-        data = read_file(f"/proc/{pid}/auxv")
-    except OSError:
-        return 0
-    pairs: dict[int, int] = dict(struct.iter_unpack("=QQ", data[: len(data) // 16 * 16]))
-    return pairs.get(abi.AT_SYSINFO_EHDR, 0)

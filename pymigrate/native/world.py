@@ -104,8 +104,8 @@ class World:
         thread = self.threads[tid] = maker.process.add(tid)
         return thread
 
-    def executed(self, thread: Thread, tid: int) -> None:
-        """A process, whose thread *tid* asked for it, runs another program now."""
+    def executed(self, thread: Thread, tid: int, comm: str = "") -> None:
+        """A process, whose thread *tid* asked for it, runs another program now, called *comm*."""
         process = thread.process
         task = self.task(thread)
         process.threads[process.pid] = thread
@@ -124,7 +124,7 @@ class World:
         process.is_begun, process.is_new = True, True
         process.is_looked_at, process.borrows = False, 0
         process.is_dumpable = task.is_dumpable = True
-        task.comm = _comm(process.pid)
+        task.comm = comm or _comm(process.pid)
 
     def exits(self, thread: Thread) -> None:
         """A thread is about to end; with the last one its task ends."""

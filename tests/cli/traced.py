@@ -32,7 +32,7 @@ def exec_(shell: Shell, script: str, *options: str) -> Outcome:
 def out(shell: Shell, script: str) -> str:
     """What a script prints that has nothing to complain of."""
     outcome = exec_(shell, script)
-    assert (outcome.exit, outcome.stderr) == (0, "")
+    assert (outcome.exit, outcome.stderr) == (0, ""), outcome
     return outcome.stdout
 
 
@@ -89,7 +89,7 @@ def run_as(shell: Shell, whose: str, program: list[str]) -> Outcome:
 def out_as(shell: Shell, whose: str, program: list[str]) -> str:
     """What a program prints that succeeds, and has nothing to complain of."""
     outcome = run_as(shell, whose, program)
-    assert (outcome.exit, outcome.stderr) == (0, "")
+    assert (outcome.exit, outcome.stderr) == (0, ""), outcome
     return outcome.stdout
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -38,15 +37,9 @@ class Ledger:
         self._accounts: defaultdict[Raiser, defaultdict[str, int]] = defaultdict(_account)
         self.account = self._accounts[self.raiser]  # what counters write to
 
-    @contextmanager
-    def raised_by(self, raiser: Raiser) -> Iterator[None]:
+    def raised_by(self, raiser: Raiser) -> _RaisedBy:
         """Let it be *raiser* who raises counters while the block runs."""
-        outer = self.raiser
-        self._go_on(raiser)
-        try:
-            yield
-        finally:
-            self._go_on(outer)
+        return _RaisedBy(self, raiser)
 
     def close(self, command: str, continues: bool = False) -> bool:
         """Let all that was raised since the last entry be an entry, if anything was; if so, True.
@@ -56,7 +49,7 @@ class Ledger:
         entries = self.all_entries(command, continues)
         is_more, self.entries = len(entries) > len(self.entries), entries
         self._accounts.clear()
-        self._go_on(self.raiser)
+        self.go_on(self.raiser)
         return is_more
 
     def all_entries(self, command: str = "", continues: bool = False) -> list[Entry]:
@@ -73,8 +66,25 @@ class Ledger:
                 found.update(raised)
         return found
 
-    def _go_on(self, raiser: Raiser) -> None:
+    def go_on(self, raiser: Raiser) -> None:
+        """Let it be *raiser* from now on."""
         self.raiser, self.account = raiser, self._accounts[raiser]
+
+
+class _RaisedBy:
+    """A block for which somebody raises counters: each call is one, so that it has no generator."""
+
+    __slots__ = ("_ledger", "_outer", "_raiser")
+
+    def __init__(self, ledger: Ledger, raiser: Raiser) -> None:
+        self._ledger, self._raiser, self._outer = ledger, raiser, ledger.raiser
+
+    def __enter__(self) -> None:
+        self._outer = self._ledger.raiser
+        self._ledger.go_on(self._raiser)
+
+    def __exit__(self, *_: object) -> None:
+        self._ledger.go_on(self._outer)
 
 
 def _account() -> defaultdict[str, int]:

@@ -1,5 +1,6 @@
 import platform
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,13 +14,17 @@ WORDS = {
 }
 
 
+def named(release: str = "6.1.0-40-amd64", machine: str = "x86_64") -> SimpleNamespace:
+    """What uname() tells of a host."""
+    return SimpleNamespace(release=release, machine=machine)
+
+
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """A host that can trace."""
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(sys, "maxsize", (1 << 63) - 1)
-    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(platform, "release", lambda: "6.1.0-40-amd64")
+    monkeypatch.setattr(support.os, "uname", named, raising=False)
     monkeypatch.setattr(support.os.path, "exists", lambda path: path in WORDS)
     monkeypatch.setattr(support.os, "geteuid", lambda: 1000, raising=False)
     monkeypatch.setattr(support, "_read", lambda path: WORDS.get(path, ""))
@@ -49,12 +54,12 @@ def test_other_system(host: pytest.MonkeyPatch) -> None:
 
 
 def test_other_processor(host: pytest.MonkeyPatch) -> None:
-    host.setattr(platform, "machine", lambda: "aarch64")
+    host.setattr(support.os, "uname", lambda: named(machine="aarch64"))
     assert why() == "the processor is aarch64, not x86-64"
 
 
 def test_old_kernel(host: pytest.MonkeyPatch) -> None:
-    host.setattr(platform, "release", lambda: "4.19.0-27-amd64")
+    host.setattr(support.os, "uname", lambda: named("4.19.0-27-amd64"))
     assert why() == "Linux 4.19.0-27-amd64 is older than 5.4"
 
 
@@ -105,7 +110,7 @@ def test_root_may_trace_where_others_may_not(host: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("release", "is_new"), [("5.3.18-default", False), ("5.4.0-42", True)])
 def test_oldest_kernel(host: pytest.MonkeyPatch, release: str, is_new: bool) -> None:
-    host.setattr(platform, "release", lambda: release)
+    host.setattr(support.os, "uname", lambda: named(release))
     assert (support.obstacle() == "") is is_new
 
 
