@@ -36,6 +36,7 @@ from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, huge_ceil, huge_floor
 _UNNAMED = ("/dev/zero", "/SYSV", "/memfd:")
 _IN_MEMORY = "/dev/shm/"
 _FEW = 16  # mappings that are looked at one by one
+_LOOKS = 8  # at what goes on mapping memory meanwhile
 _GAP = 1 << 20  # bytes that stay free around what is put somewhere
 _DELETED = " (deleted)"
 
@@ -57,6 +58,7 @@ class Memory:
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say = say
         self.is_forked = False  # pages may be copied without that the host tells of new ones
+        self.is_running = False  # it may go on while it is looked at
         self._pagemap: Pagemap | None = None
         self._text = ""  # of maps, as it was last looked at
         self._lines: dict[str, Mapping | None] = {}  # likewise, and what each line tells
@@ -171,36 +173,14 @@ class Memory:
         if (a, b) != (0, hostmem.TOP) and self._sync_part(machine, task, a, b, before):
             return
         try:
-            text = hostmem.maps_text(task.pid)
             if self._pagemap is None:
                 self._pagemap = Pagemap(task.pid)
+            regions = self._look(machine, task, a, b, before)
         except PermissionError:
             raise HiddenError(task.pid) from None
         except OSError:
             return  # it is gone
-        if not text:
-            return  # likewise
-        self._look(machine, task, a, b, text, before)
-
-    def _look(
-        self,
-        machine: Machine,
-        task: Task,
-        a: int,
-        b: int,
-        text: str,
-        before: Callable[[], None],
-    ) -> None:
-        """Map what *text* tells of, and fault in what of pages [a, b) is there."""
-        if text != self._text or self._taken:
-            before()
-            self._map_all(machine, task, text)
-        assert self._pagemap is not None
-        spans = [(max(m.start, a), min(m.end, b)) for m in self._met(a, b)]
-        is_all = (a, b) == (0, hostmem.TOP)
-        try:
-            regions = (self._pagemap.everything if is_all else self._pagemap.regions)(spans)
-        except OSError:
+        if regions is None:
             return
         known = self._regions
         if new := [region for region in regions if region not in known]:
@@ -208,8 +188,31 @@ class Memory:
             self._touch_all(machine, task, new, self._pagemap)
         if self.is_forked and _has_family(machine, task.mm):
             self._copy_all(machine, task, self._pagemap, a, b)
-        if is_all:
+        if (a, b) == (0, hostmem.TOP):
             self._regions = frozenset(regions)
+
+    def _look(
+        self, machine: Machine, task: Task, a: int, b: int, before: Callable[[], None]
+    ) -> list[Region] | None:
+        """Map what is mapped, and tell what of pages [a, b) is there; None if nothing can be told.
+
+        While it goes on, pages are those of the mappings only if these are the same afterwards.
+        Raises OSError.
+        """
+        assert self._pagemap is not None
+        look = self._pagemap.everything if (a, b) == (0, hostmem.TOP) else self._pagemap.regions
+        text = hostmem.maps_text(task.pid)
+        for _ in range(_LOOKS):
+            if not text:
+                return None  # it is gone
+            if text != self._text or self._taken:
+                before()
+                self._map_all(machine, task, text)
+            regions = look([(max(m.start, a), min(m.end, b)) for m in self._met(a, b)])
+            text = hostmem.maps_text(task.pid) if self.is_running else text
+            if text == self._text:
+                return regions
+        return None  # there will be another look
 
     def has_same_pages(self, machine: Machine, task: Task) -> bool:
         """Whether the host has just those pages of it that were there when sync() saw all.
@@ -239,11 +242,13 @@ class Memory:
             self._cover(machine, task, mapping)
             at = mapping.end
         _unmap_gap(machine, task, at, b)
-        for mapping in found:
-            low, high = max(mapping.start, a), min(mapping.end, b)
-            with hostmem.unless_gone():
-                for region in self._pagemap.regions([(low, high)]):
-                    self._touch_region(machine, task, region, self._pagemap)
+        with hostmem.unless_gone():
+            spans = [(max(mapping.start, a), min(mapping.end, b)) for mapping in found]
+            regions = [region for span in spans for region in self._pagemap.regions([span])]
+            if self.is_running and hostmem.mappings_between(task.pid, a, b, _FEW) != found:
+                return False
+            for region in regions:
+                self._touch_region(machine, task, region, self._pagemap)
         if self.is_forked and _has_family(machine, task.mm):
             self._copy_all(machine, task, self._pagemap, a, b)
         return True

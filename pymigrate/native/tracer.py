@@ -60,6 +60,7 @@ class Tracer:
         if thread is None:
             self._stranger_stops(tid, status)
             return
+        self.world.stopped = thread
         if self.report.is_noting:
             self.report.note(self.world, thread)
         try:
@@ -245,7 +246,7 @@ class Tracer:
     def _resume(self, thread: Thread, number: int = 0) -> None:
         """Let a thread go on, with a signal delivered, up to the next stop that matters."""
         self.world.kill_victims()  # nobody goes on after its simulated end
-        thread.is_stopped = False
+        self.world.stopped, thread.is_stopped = None, False
         is_followed = thread.at_end is not None or thread.changed or thread.process.is_followed
         libc.go_on(thread.tid, libc.SYSCALL if is_followed else libc.CONT, number)
 

@@ -36,6 +36,7 @@ class World:
         self.reading: dict[int, list[int]] = {}
         # Those of huge pages, which are there while they are open; or, of segments, until removed.
         self.objects = {sid for sid, space in machine.spaces.items() if space.is_segment}
+        self.stopped: Thread | None = None  # whose stop is looked after; others may go on
         self.listed: list[str] = []  # the names in /proc when it was last listed
         self.listings = 0  # how often they have changed
         self.is_newest_first = True  # how the host lists directories
@@ -265,6 +266,7 @@ class World:
         task = self.machine.tasks.get(thread.tid)
         if task is not None and not (owner.has_ended or owner.is_finished):
             owner.is_new, owner.is_looked_at = False, True
+            owner.memory.is_running = thread is not self.stopped or len(owner.threads) > 1
             with as_task(self.machine, task):
                 owner.memory.sync(self.machine, task, a, b, lambda: self._part_forks(owner))
 

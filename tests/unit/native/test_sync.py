@@ -1,6 +1,7 @@
 import ctypes
 import mmap
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -170,3 +171,50 @@ def test_end_leaves_no_task(world: World, thread: Thread, area: mmap.mmap) -> No
     world.gone(thread.tid)
     assert world.processes == {}
     assert [*check.problems(world.machine)] == []
+
+
+def test_memory_that_is_mapped_anew_while_it_is_looked_at(
+    world: World,
+    thread: Thread,
+    area: mmap.mmap,
+    monkeypatch: pytest.MonkeyPatch,
+    said: list[str],
+    tmp_path: Path,
+) -> None:
+    """As a loader does: first all of a file, then memory where that has no more pages."""
+    touch(area, 2)
+    file = tmp_path / "library"
+    file.write_bytes(bytes(4096))
+    span = f"{start_of(area) << 12:x}-{start_of(area) + PAGES << 12:x}"
+    before = f"{span} r--p 00000000 fe:00 {file.stat().st_ino} {file}\n"
+    real, looks = hostmem.maps_text, []
+
+    def maps_text(pid: int) -> str:
+        looks.append(pid)
+        return real(pid) if len(looks) > 1 else before
+
+    monkeypatch.setattr(hostmem, "maps_text", maps_text)
+    monkeypatch.setattr("pymigrate.native.sync.os.kill", lambda *_: pytest.fail("it is killed"))
+    world.sync(thread)
+    assert said == []
+    assert places(world, thread, area)[:4] == [-1, -1, 0, -1]
+
+
+def test_what_changes_at_each_look_is_left_for_the_next(
+    world: World, thread: Thread, area: mmap.mmap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(area, 2)
+    real, looks = hostmem.maps_text, []
+
+    def maps_text(pid: int) -> str:
+        looks.append(pid)
+        return real(pid) + f"{len(looks):x}000-{len(looks):x}fff rw-p 00000000 00:00 0 \n"
+
+    monkeypatch.setattr(hostmem, "maps_text", maps_text)
+    world.sync(thread)
+    assert places(world, thread, area)[2] == -1
+    world.stopped = thread
+    looks.clear()
+    world.sync(thread)
+    assert places(world, thread, area)[2] == 0
+    assert len(looks) == 1
