@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.state.machine import Machine, regions_of
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
+from pymigrate.records import NamedTuple
 from pymigrate.tools.strtoul import strtoul, to_signed
 from pymigrate.uapi import MODE_FLAG_TEXTS, MODE_FLAGS, MODE_TEXTS, MODES
 from pymigrate.units import PAGE_SHIFT, parse_size

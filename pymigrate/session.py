@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import NamedTuple
 
 from pymigrate.errors import KernelError, ScenarioError, StoreError, UnmetError
 from pymigrate.mm.state.machine import Machine
 from pymigrate.reading import read_file
+from pymigrate.records import NamedTuple
 from pymigrate.store.store import Boot, Store
 from pymigrate.version import __version__
 

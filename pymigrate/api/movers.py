@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any
 
 from pymigrate.api.arguments import Place, Set, Size, Who, place_of, range_of, set_of
 from pymigrate.api.checked import checked
@@ -27,6 +27,7 @@ from pymigrate.mm.state.cost import Estimate, Tally
 from pymigrate.mm.state.machine import watching
 from pymigrate.mm.state.node import Called
 from pymigrate.nodemask import Nodemask
+from pymigrate.records import NamedTuple
 from pymigrate.syscalls import (
     cma,
     compact,

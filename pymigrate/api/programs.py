@@ -8,14 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 from pymigrate import holder
 from pymigrate.api.results import ERRNO_NAMES
 from pymigrate.errors import UnsupportedError
 from pymigrate.mm.state.machine import Machine
+from pymigrate.records import NamedTuple, names_of
 from pymigrate.session import INLINE, load_state, save_state
 from pymigrate.store.store import Boot
 from pymigrate.version import __version__
@@ -165,9 +164,9 @@ def _called(row: dict[str, int | str | list[int]]) -> Called:
 
 def _become(machine: Machine, other: Machine) -> None:
     """Let *machine* be in the state of *other*; those who look on go on to."""
-    for field in fields(machine):
-        if field.name != "watch":
-            setattr(machine, field.name, getattr(other, field.name))
+    for name in names_of(machine):
+        if name != "watch":
+            setattr(machine, name, getattr(other, name))
 
 
 def _text(data: bytes) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from typing import NamedTuple
 
 from pymigrate.errors import ERRNO, KernelError
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Node
 from pymigrate.mm.state.task import Left
+from pymigrate.records import NamedTuple
 from pymigrate.syscalls.mempolicy import PolicyAnswer
 from pymigrate.uapi import MODE_FLAG_TEXTS, MODE_TEXTS, words_of
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from pymigrate.capture.settings import Settings
 from pymigrate.capture.tree import Tree
 from pymigrate.capture.zones import NodeZones, read_zones
 from pymigrate.errors import ScenarioError
 from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.records import NamedTuple
 from pymigrate.units import HPAGE_SIZE
 
 NODES = "sys/devices/system/node"

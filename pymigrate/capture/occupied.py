@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from pymigrate.capture.host import Host, HostNode
 from pymigrate.capture.tree import Tree
 from pymigrate.mm.state.machine import Machine
+from pymigrate.records import NamedTuple
 from pymigrate.units import PAGE_SIZE, format_size
 from pymigrate.views.proc.meminfo import node_meminfo
 

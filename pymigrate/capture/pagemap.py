@@ -7,10 +7,10 @@ from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from pymigrate.capture.process import Mapping
 from pymigrate.capture.tree import Tree
+from pymigrate.records import NamedTuple
 
 _CHUNK = 1 << 16  # entries that are read at once
 _MAX_PAGES = 1 << 24  # of a mapping that is read: 64 GiB

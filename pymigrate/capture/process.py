@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from pymigrate.capture.tree import Tree
 from pymigrate.errors import ScenarioError
 from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.records import NamedTuple
 
 _MAPS = re.compile(
     r"([0-9a-f]+)-([0-9a-f]+) ([r-][w-][x-][sp]) ([0-9a-f]+) (\S+) (\d+)(?:\s+(.*))?"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pymigrate.errors import ScenarioError
+from pymigrate.records import NamedTuple
 
 
 class Seen(NamedTuple):

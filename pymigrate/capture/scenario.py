@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import NamedTuple
 
 from pymigrate.capture.host import Host
 from pymigrate.capture.memory import HUGE_KB, Memory
 from pymigrate.capture.pagemap import Run
 from pymigrate.capture.process import Process
 from pymigrate.nodemask import Nodemask
+from pymigrate.records import NamedTuple
 from pymigrate.scenario.text.dump import Line
 from pymigrate.units import format_size
 

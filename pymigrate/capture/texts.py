@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from pymigrate.capture.host import NODES
 from pymigrate.capture.process import NumaLine, numa_lines
 from pymigrate.capture.tree import Tree
 from pymigrate.errors import ScenarioError
 from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.records import NamedTuple
 
 _CPUS = re.compile(r"node (\d+) cpus:((?: \d+)*)")
 _SIZE = re.compile(r"node (\d+) (size|free): (\d+) MB")

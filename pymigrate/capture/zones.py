@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from pymigrate.capture.tree import Tree
+from pymigrate.records import NamedTuple
 from pymigrate.units import HPAGE_SIZE
 
 _ZONE = re.compile(r"Node (\d+), zone\s+(\S+)")

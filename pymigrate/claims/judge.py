@@ -1,11 +1,10 @@
 """Whether a claim holds, and what it is instead."""
 
-from typing import NamedTuple
-
 from pymigrate.claims.parse import OPERATORS, Claim, Named, Number, Percent, Size, Term, Text
 from pymigrate.claims.sources import Found, Record, find
 from pymigrate.errors import KernelError
 from pymigrate.mm.state.machine import Machine
+from pymigrate.records import NamedTuple
 from pymigrate.units import format_size
 
 

@@ -9,8 +9,9 @@ NAME    = WORD [ "(" WHOSE ")" ] { "." WORD }
 import operator
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
+from pymigrate.records import NamedTuple
 from pymigrate.units import parse_size
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {

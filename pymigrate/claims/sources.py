@@ -3,12 +3,12 @@
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import NamedTuple
 
 from pymigrate.arguments import find_task
 from pymigrate.claims.parse import Named
 from pymigrate.mm.state.machine import Machine, regions_of
 from pymigrate.mm.state.task import Region, Task
+from pymigrate.records import NamedTuple
 from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.pages import placement
 from pymigrate.views.proc import meminfo, numa_maps, vmstat

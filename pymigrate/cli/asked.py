@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import click
 
@@ -17,6 +16,7 @@ from pymigrate.plan.balance import make_balanced
 from pymigrate.plan.chunked import make_chunked
 from pymigrate.plan.goal import parse_rate, parse_time
 from pymigrate.plan.plan import Goal, Limits, Plan, PlanError, make_plan
+from pymigrate.records import NamedTuple
 from pymigrate.tools.nodestring import RefusedError, parse_nodestring
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
@@ -19,6 +18,7 @@ from pymigrate.mm.state.cost import Tally
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Left, Task
+from pymigrate.records import field, record
 from pymigrate.store.codec import copy_machine
 from pymigrate.units import PAGE_SHIFT, sized
 from pymigrate.views.told import changes, cost, stack, trace
@@ -45,7 +45,7 @@ def write_chrome(machine: Machine, path: str, parts: Iterable[trace.Part]) -> No
     write_text(path, f"{text}\n", "--chrome")
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record
 class Call:
     """A call in the making: its machine, and what is to be printed of its answer."""
 

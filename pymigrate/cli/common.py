@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
@@ -21,6 +21,7 @@ from pymigrate.errors import KernelError, PymigrateError
 from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
 from pymigrate.reading import read_file
+from pymigrate.records import NamedTuple
 from pymigrate.session import Request, command_line, session
 from pymigrate.units import parse_seconds, parse_size
 

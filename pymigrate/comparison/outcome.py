@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
 
 from pymigrate.comparison.variants import Variant, applied
 from pymigrate.errors import PymigrateError
@@ -12,6 +11,7 @@ from pymigrate.mm.state.cost import Tally
 from pymigrate.mm.state.machine import Machine, watching
 from pymigrate.mm.state.scope import Watch
 from pymigrate.plan.plan import Plan
+from pymigrate.records import NamedTuple
 from pymigrate.scenario.boot.build import build
 from pymigrate.scenario.read.loader import load_text
 from pymigrate.scenario.spec.runner import Runner, Step

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
-from typing import NamedTuple
 
 import yaml  # noqa: TID253 - no other command imports this module
 
 from pymigrate.errors import ScenarioError
+from pymigrate.records import NamedTuple
 from pymigrate.scenario.text.dump import dump
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+
+from pymigrate.records import NamedTuple
 
 REQUIRED = object()  # the default of an argument that has none
 ITSELF = object()  # the default of a task that is the caller where no other is named

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.why import Stay
 from pymigrate.mm.state.machine import Machine, telling, watching
 from pymigrate.mm.state.scope import Watch
 from pymigrate.mm.state.task import Cred, FindLeft, Left, Meanwhile, Task
+from pymigrate.records import NamedTuple, field, record
 
 _HALFWAY = ("ENOMEM", "EIO")  # errors of a call that has begun to move pages
 
@@ -53,7 +52,7 @@ def acting_as(task: Task, uid: int | None) -> Iterator[Task]:
         task.cred = own
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record
 class Noted:
     """A call by its name, and what it has come to."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 from pymigrate.mm.base.memmap import FrameFlag, FrameRun, is_pooled
 from pymigrate.mm.base.pte import Pte
@@ -16,6 +16,7 @@ from pymigrate.mm.frames.frames import extents_of
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.node import Device, Node, Zone
+from pymigrate.records import NamedTuple
 from pymigrate.uapi import MPOL
 from pymigrate.units import HPAGE_PMD_ORDER
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
 from pymigrate.native import abi, libc
+from pymigrate.records import NamedTuple
 
 _MOST = 1 << 22  # bytes that are looked at: arguments and environment are no longer
 _BY_DESCRIPTOR = b"/dev/fd/"  # how the kernel calls the file of an execveat() without a path

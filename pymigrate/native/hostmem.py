@@ -10,9 +10,9 @@ from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import groupby
-from typing import NamedTuple
 
 from pymigrate.errors import KernelError
+from pymigrate.records import NamedTuple
 
 PAGE_SHIFT = 12
 TOP = 1 << 47 - PAGE_SHIFT  # pages of user space

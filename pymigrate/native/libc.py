@@ -9,9 +9,9 @@ import ctypes
 import os
 import struct
 from errno import ECHILD, EPERM
-from typing import NamedTuple
 
 from pymigrate.native import abi
+from pymigrate.records import NamedTuple
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _ptrace = _libc.ptrace

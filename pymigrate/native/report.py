@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from pymigrate.errors import ERRNO
 from pymigrate.mm.state.machine import Machine
@@ -13,6 +13,7 @@ from pymigrate.mm.state.task import Left
 from pymigrate.native import abi
 from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
+from pymigrate.records import NamedTuple
 from pymigrate.units import counted
 
 if TYPE_CHECKING:

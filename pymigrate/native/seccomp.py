@@ -7,10 +7,10 @@ something else, get ENOSYS.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
 from pymigrate.errors import ERRNO
 from pymigrate.native import abi
+from pymigrate.records import NamedTuple
 
 # Offsets in struct seccomp_data; of the arguments the lower halves suffice.
 _NR, _ARCH, _ARGS = 0, 4, 16

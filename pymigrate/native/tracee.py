@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from pymigrate.errors import KernelError
 from pymigrate.native import abi, libc
 from pymigrate.native.sync import Memory
+from pymigrate.records import field, record
 
 PATH_MAX = 4096
 _CHUNK = 256  # bytes that are read of a text at once
@@ -16,7 +16,7 @@ _CHUNK = 256  # bytes that are read of a text at once
 AtEnd = Callable[[int], "int | None"]
 
 
-@dataclass(slots=True, eq=False)
+@record
 class Thread:
     """A traced thread. The simulated task of its tid stands for it."""
 
@@ -95,7 +95,7 @@ class Thread:
                 libc.set_register(self.tid, abi.RAX, result)
 
 
-@dataclass(slots=True, eq=False)
+@record
 class Process:
     """A traced process."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.spaces.exit import free_mm
@@ -15,6 +14,7 @@ from pymigrate.mm.state.task import CAP_FULL, Cred, Task
 from pymigrate.native.hostmem import TOP, read_file
 from pymigrate.native.sync import Memory, new_mm
 from pymigrate.native.tracee import Process, Thread
+from pymigrate.records import replaced
 from pymigrate.syscalls import process as syscalls
 from pymigrate.tools.system import System, end
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
@@ -219,7 +219,7 @@ class World:
         if parent is None or task is None or machine.mm_users(task.mm) == 1:
             return
         task.numa = NumaTask(machine.numa_knobs.scan_delay_ms)
-        maker = machine.tasks.get(parent.pid) or replace(task)
+        maker = machine.tasks.get(parent.pid) or replaced(task)
         try:
             syscalls.dup_mmap(machine, maker, task)
         except KernelError as error:
@@ -308,7 +308,7 @@ class World:
 
 def _share(machine: Machine, task: Task, pid: int, name: str) -> None:
     """Make a process that uses the memory of *task*. Mirrors copy_mm() with CLONE_VM."""
-    machine.tasks[pid] = replace(
+    machine.tasks[pid] = replaced(
         task,
         pid=pid,
         name=name,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
-from typing import NamedTuple
 
 from pymigrate.mm.frames.page_alloc import zonelist
 from pymigrate.mm.state.machine import Machine, regions_of
@@ -14,6 +13,7 @@ from pymigrate.nodemask import Nodemask
 from pymigrate.plan.chunks import make_moved
 from pymigrate.plan.plan import UNLIMITED, Goal, Limits, Plan, PlanError
 from pymigrate.plan.segments import Segment
+from pymigrate.records import NamedTuple
 
 _Memory = tuple[str, int]  # a file or an address space, by its id
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pymigrate.errors import KernelError
 from pymigrate.interface.noted import acting_as
 from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Nodemask
+from pymigrate.records import NamedTuple
 from pymigrate.syscalls import cpuset, memory_blocks, mempolicy, migrate
 from pymigrate.uapi import MPOL_MF_MOVE, MPOL_MF_MOVE_ALL
 from pymigrate.units import PAGE_SHIFT

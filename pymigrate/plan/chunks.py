@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.why import Why, merged
@@ -23,6 +22,7 @@ from pymigrate.plan.pause import HIGH, WALK_US, batch_of, folio_time
 from pymigrate.plan.plan import Goal, Limits, Outcome, Plan, PlanError, told
 from pymigrate.plan.plan import play as play_calls
 from pymigrate.plan.segments import Part, Segment, parts_of, without
+from pymigrate.records import NamedTuple
 from pymigrate.store.codec import copy_machine
 from pymigrate.syscalls.checks import check_access
 from pymigrate.units import PAGE_SHIFT

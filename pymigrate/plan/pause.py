@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION, Kind, Tally, estimate
 from pymigrate.mm.state.machine import Machine
 from pymigrate.plan.calls import Call, Mbind, MigratePages, MovePages, SetMems
+from pymigrate.records import NamedTuple
 
 LOW, HIGH = 0.5, 2.0  # an estimate may be so many times too long, or too short
 WALK_US = 0.1  # a folio that a walk finds and isolates while it holds mmap_lock

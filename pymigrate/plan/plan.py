@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from pymigrate.errors import KernelError, PymigrateError
 from pymigrate.mm.base.why import Stay, Why
@@ -15,6 +14,7 @@ from pymigrate.mm.state.task import Left
 from pymigrate.nodemask import Nodemask
 from pymigrate.plan.calls import Call, Mbind, MovePages, make
 from pymigrate.plan.pause import HIGH, LOW, Pause, locked, waits
+from pymigrate.records import NamedTuple
 from pymigrate.store.codec import copy_machine
 from pymigrate.units import END_OF_MEMORY, PAGE_SIZE
 from pymigrate.views.told import changes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
@@ -12,6 +11,7 @@ from pymigrate.mm.state.cost import Kind, more_entries
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma, is_migratable
+from pymigrate.records import NamedTuple
 from pymigrate.views.pages.pieces import Piece, pieces
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import NamedTuple
 
+from pymigrate.records import NamedTuple
 from pymigrate.units import size_of_pages as size
 from pymigrate.views.pictures.strips import ABSENT, ZERO_PAGE, heat_level
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jinja2
 
@@ -16,6 +16,7 @@ from pymigrate.mm.base.why import merged
 from pymigrate.mm.state.machine import Machine
 from pymigrate.plan import text
 from pymigrate.plan.plan import Plan
+from pymigrate.records import NamedTuple
 from pymigrate.report import figures
 from pymigrate.report.figures import Part
 from pymigrate.units import PAGE_SIZE, counted

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from itertools import accumulate, chain
 from operator import sub
-from typing import Any, NamedTuple
+from typing import Any
 
 from pymigrate.errors import StoreError
 from pymigrate.mm.base.memmap import Frame, FrameRun
@@ -20,6 +20,7 @@ from pymigrate.mm.state.address_space import PolicyRun
 from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.nodemask import Nodemask
 from pymigrate.reading import MAX_RECORD, inflate
+from pymigrate.records import NamedTuple
 from pymigrate.uapi import MPOL
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from pymigrate.errors import StoreError
 from pymigrate.mm.base.ledger import Entry
 from pymigrate.mm.base.runs import RunMap
 from pymigrate.mm.state.machine import Machine
+from pymigrate.records import NamedTuple
 from pymigrate.store.codec import (
     LEDGER,
     MISFITS,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING
 from operator import attrgetter
 from typing import Any
 
@@ -11,6 +10,7 @@ from pymigrate.mm.base.runs import RunMap
 from pymigrate.mm.base.vmstat import Counters
 from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.records import Factory
 from pymigrate.store.blobs import Codec, pack, policy_of, policy_text, unpack
 
 Row = tuple[Any, ...]  # ints, floats, texts, bytes and None, by the table's columns
@@ -21,7 +21,7 @@ Held = tuple[Any, ...]  # a value of a table's type, and the keys that say whose
 
 
 class Table:
-    """How the values of one type, a dataclass or a NamedTuple, are kept: each is a row.
+    """How the values of one type, a record or a NamedTuple, are kept: each is a row.
 
     *held* gives all of them that a machine has, in its order, each with the *keys* that say whose
     it is; *put* puts one into a machine: ``put(machine, value, *keys)``. A field is a column of its
@@ -94,18 +94,18 @@ class Table:
         return zip(map(self.make, *fields), *keys, strict=True)
 
     def _defaults(self, name: str, nr: int) -> Row:
-        """The default of a field of a dataclass, for each of *nr* values."""
-        field = self.make.__dataclass_fields__[name]
-        if field.default_factory is MISSING:
-            return (field.default,) * nr
-        return tuple(field.default_factory() for _ in range(nr))
+        """The default of a field, for each of *nr* values."""
+        default = self.make._field_defaults[name]
+        if isinstance(default, Factory):
+            return tuple(default.make() for _ in range(nr))
+        return (default,) * nr
 
 
 def _types_of(make: type[Any], name: str) -> frozenset[type]:
     """What SQLite may give for a field that is kept as it is: an int, a text, ..."""
-    written = make.__annotations__[name]  # a text, or what NamedTuple makes of one
-    text = getattr(written, "__forward_arg__", None) or getattr(written, "__name__", written)
-    return frozenset().union(*(_TYPES[part] for part in str(text).split(" | ")))
+    written = make.__annotations__[name]  # a text, or the type
+    text = str(getattr(written, "__name__", written))
+    return frozenset().union(*(_TYPES[part] for part in text.split(" | ")))
 
 
 _TYPES: dict[str, set[type]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from operator import setitem
-from typing import Any, NamedTuple
+from typing import Any
 
 from pymigrate.mm.base.costs import Costs
 from pymigrate.mm.base.memmap import Busy, FolioWork
@@ -41,6 +41,7 @@ from pymigrate.mm.state.numa import (
 from pymigrate.mm.state.stable_tree import RmapItem
 from pymigrate.mm.state.task import AccessPattern, Cpuset, Left, Pin, Region, Task
 from pymigrate.mm.state.vma import Vma
+from pymigrate.records import NamedTuple
 from pymigrate.store.blobs import PTES, Codec
 from pymigrate.store.table import (
     BOOL,

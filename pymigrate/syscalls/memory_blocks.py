@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.offline.memory_hotplug import (
@@ -13,6 +12,7 @@ from pymigrate.mm.offline.memory_hotplug import (
 )
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
+from pymigrate.records import NamedTuple
 from pymigrate.syscalls.checks import check_root, system_call
 
 ONLINE_TYPES = ("online", "online_kernel", "online_movable")

@@ -1,7 +1,6 @@
 """Taking pages out of use: MADV_HWPOISON, MADV_SOFT_OFFLINE, and two files in sysfs."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.pte import PteRun
@@ -20,6 +19,7 @@ from pymigrate.mm.spaces.pins import is_secretmem
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Cap, Task
 from pymigrate.mm.state.vma import Vm
+from pymigrate.records import NamedTuple
 from pymigrate.syscalls.checks import check_root, system_call
 from pymigrate.units import HPAGE_PMD_NR, PAGE_SHIFT, page_range
 

@@ -1,7 +1,5 @@
 """set_mempolicy(2), get_mempolicy(2), mbind(2), set_mempolicy_home_node(2)."""
 
-from typing import NamedTuple
-
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.calls.mempolicy import do_mbind, set_home_node
@@ -14,6 +12,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.policy import Mempolicy, new_policy, set_nodemask, split_mode
 from pymigrate.mm.state.task import Cap, Task
 from pymigrate.nodemask import Nodemask
+from pymigrate.records import NamedTuple
 from pymigrate.syscalls.checks import checked_range, system_call
 from pymigrate.uapi import (
     MPOL,

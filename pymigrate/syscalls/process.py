@@ -1,6 +1,5 @@
 """fork(2), clone(2), execve(2), exit(2), sched_setaffinity(2), and plain loads and stores."""
 
-from dataclasses import dataclass
 from math import ceil
 
 from pymigrate.errors import KernelError
@@ -14,6 +13,7 @@ from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Cpumask
+from pymigrate.records import record
 from pymigrate.syscalls.checks import system_call
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
 
@@ -99,7 +99,7 @@ def touch(
     return None
 
 
-@dataclass(slots=True)
+@record
 class _Touching:
     """A program that accesses a range again and again."""
 

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.calls import ksm
@@ -16,6 +15,7 @@ from pymigrate.mm.reclaim.hugetlb import set_nr_hugepages
 from pymigrate.mm.reclaim.shrinker import drop_slab
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
+from pymigrate.records import NamedTuple
 from pymigrate.syscalls.checks import check_root, system_call
 from pymigrate.uapi import THP, THP_DEFRAG
 from pymigrate.units import HPAGE_PMD_NR

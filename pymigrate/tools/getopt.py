@@ -3,7 +3,8 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from enum import Enum
-from typing import NamedTuple
+
+from pymigrate.records import NamedTuple
 
 
 class Argument(Enum):

@@ -1,9 +1,9 @@
 """libnuma's node strings: ``!0``, ``+0-1``, ``0,2-3``, ``all``, ``netdev:eth0``; CPUs likewise."""
 
 import re
-from typing import NamedTuple
 
 from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
+from pymigrate.records import NamedTuple
 from pymigrate.tools.program import Libnuma, StoppedError
 from pymigrate.tools.strtoul import strtoul, to_signed
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
+from pymigrate.records import NamedTuple
 from pymigrate.tools.getopt import Parsed, getopt_long, option_table
 from pymigrate.tools.program import Exit, Process
 from pymigrate.tools.system import System

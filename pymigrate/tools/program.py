@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.records import NamedTuple
 from pymigrate.uapi import MODE_WORDS
 
 # What a shell says of a program that a signal has ended.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from pymigrate.errors import KernelError
+from pymigrate.records import NamedTuple
 
 
 class File(NamedTuple):

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "pymigrate").rglob("*.py"))
 
-BASE = frozenset({"units", "errors", "nodemask", "uapi", "version"})
+BASE = frozenset({"records", "units", "errors", "nodemask", "uapi", "version"})
 ENGINE = BASE | {"mm", "syscalls"}
 OUTER = ENGINE | {
     "reading",
@@ -28,7 +28,7 @@ OUTER = ENGINE | {
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     "mm": BASE,
-    "reading": frozenset(),
+    "reading": frozenset({"records"}),
     "syscalls": BASE | {"mm"},
     "views": ENGINE,
     "tools": ENGINE | {"views"},
@@ -41,14 +41,14 @@ MAY_IMPORT = {
     "comparison": (OUTER - {"store"}) | {"plan"},
     "report": OUTER | {"plan", "comparison"},
     "holder": BASE,
-    "stand_ins": frozenset(),
+    "stand_ins": frozenset({"records"}),
     "session": OUTER | {"holder", "stand_ins"},
     "native": OUTER | {"session", "holder"},
     "cli": OUTER | {"session", "stand_ins", "capture", "native", "plan", "comparison", "report"},
     "capture": ENGINE
     | {"reading", "views", "scenario"},  # what others use is what a boot leaves free
     "api": OUTER | {"session", "holder", "plan", "comparison"},
-    "pytest_plugin": frozenset({"api", "errors"}),
+    "pytest_plugin": frozenset({"api", "errors", "records"}),
     "__init__": frozenset({"version", "api", "errors"}),  # but for the version when asked for
     "__main__": frozenset({"cli"}),
 }

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pymigrate.cli.common import Options, common_options
 from pymigrate.cli.declared import TableGroup
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Cpuset
+from pymigrate.records import NamedTuple
 from pymigrate.views.columns import aligned
 
 command = TableGroup(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 import click
 
 from pymigrate.cli.common import Options, common_options, print_json
 from pymigrate.cli.helped import Command
 from pymigrate.errors import PymigrateError, StoreError
+from pymigrate.records import NamedTuple
 from pymigrate.session import INLINE, boot, boot_scenario, is_unchanged, state_path
 from pymigrate.store.store import Boot, Store
 

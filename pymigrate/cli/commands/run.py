@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,7 @@ from pymigrate.cli.helped import Command
 from pymigrate.errors import ScenarioError
 from pymigrate.mm.base.release import RELEASES
 from pymigrate.mm.state.machine import watching
+from pymigrate.records import NamedTuple
 from pymigrate.session import scenario_path
 from pymigrate.views.told import balance, cost
 from pymigrate.views.told import stack as stacks

@@ -11,12 +11,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import click
 
 from pymigrate.cli.help.guide import as_text, guides
 from pymigrate.cli.helped import Command
+from pymigrate.records import NamedTuple
 
 _WIDEST = 100  # lines that are longer are hard to read
 _ASK = "[n]ext, [b]ack, [t]ry it, [q]uit, a number, or a command"

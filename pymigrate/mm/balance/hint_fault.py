@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import cycle
-from typing import NamedTuple
 
 from pymigrate.mm.balance.placement import (
     NO_CPUPID,
@@ -40,6 +39,7 @@ from pymigrate.mm.state.node import Node
 from pymigrate.mm.state.numa import NumaVma
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
+from pymigrate.records import NamedTuple
 from pymigrate.uapi import BALANCING
 from pymigrate.units import huge_ceil, huge_floor
 

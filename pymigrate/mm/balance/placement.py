@@ -6,8 +6,6 @@ kernel/sched/fair.c. That the scheduler moves tasks to their preferred nodes is 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pymigrate.mm.balance.scan import scan_max, scan_min
 from pymigrate.mm.frames.hot_pages import TIERING
 from pymigrate.mm.frames.memory_tiers import node_is_toptier
@@ -15,6 +13,7 @@ from pymigrate.mm.spaces.exit import leave_group
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.numa import Faults, FaultTable, NumaGroup
 from pymigrate.mm.state.task import Task
+from pymigrate.records import NamedTuple
 
 NO_CPUPID = -1
 _SLOTS, _THRESHOLD = 10, 7  # NUMA_PERIOD_SLOTS, NUMA_PERIOD_THRESHOLD

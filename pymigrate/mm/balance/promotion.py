@@ -7,13 +7,12 @@ numa_hint_fault_latency(), kernel/sched/fair.c.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.frames.hot_pages import CANDIDATE, TIME_MASK
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Node
 from pymigrate.mm.state.task import Task
+from pymigrate.records import NamedTuple
 from pymigrate.units import PAGE_SHIFT
 
 _STEPS = 16  # of the threshold, up to twice the default

@@ -4,7 +4,7 @@ The defaults follow published figures: about 0.8 million base pages and 5250 THP
 two sockets, of which the copy is a quarter for base pages.
 """
 
-from typing import NamedTuple
+from pymigrate.records import NamedTuple
 
 
 class Costs(NamedTuple):

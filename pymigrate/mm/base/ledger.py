@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from typing import NamedTuple
+
+from pymigrate.records import NamedTuple
 
 
 class Raiser(NamedTuple):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
+
+from pymigrate.records import NamedTuple
 
 MAPPING_ANON, MAPPING_MOVABLE = 1, 2  # the low bits of page->mapping; both: KSM
 

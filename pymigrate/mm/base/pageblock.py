@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
 
+from pymigrate.records import NamedTuple
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
 
 PAGEBLOCK_ORDER = HPAGE_PMD_ORDER

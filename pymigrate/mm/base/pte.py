@@ -1,9 +1,9 @@
 """Page-table entries as striped runs; the page cache of a file is kept in the same form."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from pymigrate.mm.base.runs import Extent
+from pymigrate.records import NamedTuple
 
 _new = tuple.__new__  # makes a NamedTuple in half the time, where many are made
 

@@ -1,7 +1,9 @@
 """What differs between kernel versions, as named flags; nothing else compares versions."""
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from pymigrate.records import NamedTuple
 
 Kernel = Literal["6.12", "6.1", "7.2"]
 

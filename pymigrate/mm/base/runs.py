@@ -4,7 +4,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import compress, islice, pairwise
 from operator import sub
-from typing import Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
+
+from pymigrate.records import NamedTuple
 
 
 class Run(Protocol):

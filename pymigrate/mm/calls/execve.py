@@ -1,11 +1,10 @@
 """execve: the process that a child becomes when it executes a program. Mirrors fs/exec.c."""
 
-from dataclasses import replace
-
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.numa import NumaMm, NumaTask
 from pymigrate.mm.state.task import CAP_FULL, TASK_COMM_LEN, Cred, Task
+from pymigrate.records import replaced
 
 
 def spawn(machine: Machine, caller: Task) -> Task:
@@ -15,7 +14,7 @@ def spawn(machine: Machine, caller: Task) -> Task:
     be one that others see.
     """
     cpus = caller.cpus if caller.pid else machine.cpus
-    child = replace(
+    child = replaced(
         caller,
         pid=0,
         cpus=cpus,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from functools import partial
 from itertools import cycle
 
@@ -30,6 +29,7 @@ from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.numa import TICK, NumaMm, NumaTask
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
+from pymigrate.records import replaced
 
 _ON_COPY = ~(Pte.WRITE | Pte.EXCLUSIVE)
 
@@ -41,7 +41,7 @@ def fork(machine: Machine, parent: Task, name: str, pid: int = 0) -> Task:
     it was killed for memory.
     """
     delay = machine.numa_knobs.scan_delay_ms
-    child = replace(
+    child = replaced(
         parent,
         numa=NumaTask(delay),
         numa_faults={},
@@ -94,7 +94,7 @@ def clone(machine: Machine, task: Task, name: str, pid: int = 0) -> Task:
         preferred=task.numa.preferred,
         seq=task.mm.numa.seq,
     )
-    thread = replace(
+    thread = replaced(
         task,
         pid=pid or machine.take_pid(),
         name=name,

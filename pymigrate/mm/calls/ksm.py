@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
@@ -25,6 +23,7 @@ from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.stable_tree import RmapItem
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
+from pymigrate.records import NamedTuple, replaced
 
 _MERGED = Pte.PRESENT | Pte.YOUNG | Pte.KSM  # what an entry becomes that is set anew
 _Content = tuple[bool, int]  # whether a page holds zeroes, and the node of its tree, -1 for all
@@ -107,7 +106,7 @@ def unmerge_all(machine: Machine) -> None:
     Mirrors unmerge_and_remove_all_rmap_items().
     """
     for mm, vma in list(_mergeable(machine)):
-        unmerge(machine, replace(machine.shell_of(0), mm=mm), vma, vma.start, vma.end)
+        unmerge(machine, replaced(machine.shell_of(0), mm=mm), vma, vma.start, vma.end)
     _forget_stale(machine)
 
 

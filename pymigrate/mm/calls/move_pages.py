@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from pymigrate.errors import ERRNO
 from pymigrate.mm.base.memmap import NODE_SHIFT, Frame, FrameFlag, FrameRun, nid_of
@@ -30,6 +30,7 @@ from pymigrate.mm.state.machine import Machine, migrating, note_left
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma, is_migratable
 from pymigrate.nodemask import Nodemask
+from pymigrate.records import NamedTuple
 from pymigrate.units import MAX_NUMNODES
 
 EACCES, EBUSY, EFAULT, ENOENT, ENOMEM = (

@@ -8,8 +8,6 @@ nothing is random, and nothing has to be remembered.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from pymigrate.mm.balance.promotion import decided_until
 from pymigrate.mm.faults.memory import access
@@ -17,6 +15,7 @@ from pymigrate.mm.frames.hot_pages import TIERING
 from pymigrate.mm.spaces.anon_pages import Fault
 from pymigrate.mm.state.machine import Machine, region_of
 from pymigrate.mm.state.task import AccessPattern, Task, accessed
+from pymigrate.records import NamedTuple, field, record
 
 _SHARES = 1000  # the whole, where shares are whole numbers
 _UNIT = 1_000_000  # rates are in so many parts of an access a ms
@@ -50,7 +49,7 @@ class Sweep(NamedTuple):
         return -(-_SHARES * (sweep * self.writes // _SHARES + 1) // self.writes) - 1
 
 
-@dataclass(slots=True)
+@record
 class Accessing:
     """A program that uses memory as its task has declared."""
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from pymigrate.mm.balance.scan import task_numa_work, task_tick_numa
 from pymigrate.mm.clock.access_sweep import Accessing
@@ -18,6 +17,7 @@ from pymigrate.mm.compact.kcompactd import poll
 from pymigrate.mm.state.machine import Machine, as_task
 from pymigrate.mm.state.numa import TICK
 from pymigrate.mm.state.task import Task
+from pymigrate.records import NamedTuple, record
 
 
 class Program(Protocol):
@@ -46,7 +46,7 @@ class Scan(NamedTuple):
     period: int = 0  # ms, until the next one at least
 
 
-@dataclass(slots=True)
+@record
 class _Running:
     """A task that runs, and its share of the CPU."""
 

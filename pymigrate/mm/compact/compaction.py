@@ -7,7 +7,6 @@ free or they meet. Mirrors compact_zone() and what calls it, mm/compaction.c.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, PAGEBLOCK_ORDER, MigrateType, block_floor
@@ -29,6 +28,7 @@ from pymigrate.mm.state.events import MigrateMode, MigrateReason
 from pymigrate.mm.state.machine import Machine, migrating
 from pymigrate.mm.state.node import Node, Zone
 from pymigrate.mm.state.trace import call_event
+from pymigrate.records import NamedTuple
 
 COSTLY_ORDER = 3  # PAGE_ALLOC_COSTLY_ORDER
 ZONE_NAMES = {"dma": "DMA", "dma32": "DMA32", "normal": "Normal", "movable": "Movable"}

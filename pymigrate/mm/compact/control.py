@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pageblock import MigrateType, block_floor
@@ -19,6 +17,7 @@ from pymigrate.mm.spaces.rmap import page_of
 from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Driver, Node, Zone
+from pymigrate.records import NamedTuple, field, record
 
 WHOLE_ZONE = -1  # the order of a run that wants no block of some order
 CLUSTER = 32  # COMPACT_CLUSTER_MAX: pages that are isolated and moved together
@@ -46,7 +45,7 @@ class CompactPriority(IntEnum):
     ASYNC = 2
 
 
-@dataclass(slots=True, eq=False)
+@record
 class CompactControl:
     """One run over a zone: what it is told, and how far it has come (struct compact_control)."""
 

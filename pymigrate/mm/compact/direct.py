@@ -7,7 +7,6 @@ try_to_compact_pages(), mm/compaction.c. No memory is reclaimed in between.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from pymigrate.mm.base.gfp import Gfp
 from pymigrate.mm.base.pageblock import MigrateType
@@ -36,6 +35,7 @@ from pymigrate.mm.state.machine import Machine, migrating
 from pymigrate.mm.state.node import Node, Zone
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.trace import call_event
+from pymigrate.records import NamedTuple
 
 MAX_COMPACT_RETRIES = 16
 _VAIN = (CompactResult.SKIPPED, CompactResult.DEFERRED)

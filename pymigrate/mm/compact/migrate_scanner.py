@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag, looks_movable
 from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, MigrateType, block_ceil, block_floor
@@ -18,6 +17,7 @@ from pymigrate.mm.frames.buddy import set_pageblocks
 from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.node import Driver
 from pymigrate.mm.state.trace import call_event
+from pymigrate.records import NamedTuple
 
 _NOT_LRU = FrameFlag.HUGETLB | FrameFlag.KERNEL | FrameFlag.MOVABLE | FrameFlag.CLEARED
 _NOT_LRU |= FrameFlag.HWPOISON | FrameFlag.CONTIG

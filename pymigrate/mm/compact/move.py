@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pymigrate.mm.base.memmap import Frame, looks_movable
 from pymigrate.mm.base.pageblock import PAGEBLOCK_ORDER, MigrateType
 from pymigrate.mm.base.pte import Pte, PteRun
@@ -21,6 +19,7 @@ from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.frames.placement import ThisNode
 from pymigrate.mm.state.events import MigrateReason
 from pymigrate.mm.state.trace import call_event
+from pymigrate.records import NamedTuple
 
 
 class Moved(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag, States
 from pymigrate.mm.base.pte import PteRun
@@ -15,6 +14,7 @@ from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.vma import Vma
+from pymigrate.records import NamedTuple
 
 
 class Slice(NamedTuple):

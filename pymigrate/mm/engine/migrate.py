@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import Busy, FrameFlag
 from pymigrate.mm.base.runs import Extent, RunMap, coalesce
@@ -29,6 +28,7 @@ from pymigrate.mm.state.events import MigrateMode, MigrateReason, mode_text
 from pymigrate.mm.state.machine import Machine, migrating, telling
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.trace import call_event, stack_event
+from pymigrate.records import NamedTuple
 
 ASYNC_PASSES, SYNC_PASSES = 3, 7  # NR_MAX_MIGRATE_ASYNC_RETRY, NR_MAX_MIGRATE_SYNC_RETRY
 _ENOMEM = -1

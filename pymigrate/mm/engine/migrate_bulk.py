@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise, takewhile
-from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun, weave
@@ -31,6 +30,7 @@ from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION, Tally
 from pymigrate.mm.state.events import MigrateReason
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
+from pymigrate.records import NamedTuple
 from pymigrate.units import HPAGE_PMD_ORDER
 
 _MAX_NR_ZONES = 4  # DMA, DMA32, Normal, Movable

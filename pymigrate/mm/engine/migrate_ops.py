@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
-from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import Busy, Folio, Frame, FrameFlag
 from pymigrate.mm.base.why import Why
@@ -17,6 +16,7 @@ from pymigrate.mm.frames.frames import update_folio
 from pymigrate.mm.spaces.rmap import is_found
 from pymigrate.mm.state.events import MigrateMode
 from pymigrate.mm.state.machine import Machine
+from pymigrate.records import NamedTuple
 
 
 class Method(Enum):

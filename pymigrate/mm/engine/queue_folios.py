@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import compress
-from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import NODE_SHIFT, Folio, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
@@ -15,6 +14,7 @@ from pymigrate.mm.frames.frames import folio_of, frame_of, states_of, uniform_pa
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.vma import Vma, is_migratable
+from pymigrate.records import NamedTuple
 
 
 class Walk(NamedTuple):

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-
 from pymigrate.mm.base.memmap import FrameFlag, looks_movable
 from pymigrate.mm.base.why import Why
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.spaces.rmap import Mapped
 from pymigrate.mm.state.events import MigrateMode, Name
 from pymigrate.mm.state.machine import Machine
+from pymigrate.records import field, names_of, record
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record
 class Work:
     """A folio that migrates, and what has become of it so far."""
 
@@ -42,7 +41,7 @@ class Work:
         self.why, self.attempt = why, self.attempt + 1
 
 
-@dataclass(slots=True)
+@record
 class Stats:
     """What migrate_pages() counts: base pages, THPs, and large folios that were split."""
 
@@ -55,7 +54,7 @@ class Stats:
 
     def add(self, other: Stats, *names: str) -> None:
         """Add the counts *names* of *other*."""
-        for name in names or [each.name for each in fields(self)]:
+        for name in names or names_of(self):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 

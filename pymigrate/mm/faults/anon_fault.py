@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
-from typing import NamedTuple
 
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import RunMap
@@ -22,6 +21,7 @@ from pymigrate.mm.spaces.rmap import anon_vma_prepare
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
+from pymigrate.records import NamedTuple
 
 STORED = Pte.WRITE | Pte.DIRTY | Pte.YOUNG  # what an entry has that was stored through
 Take = Callable[[Machine, Task, Placement, PteRun], list[PteRun]]

@@ -12,10 +12,8 @@ driver brings it back. All devices have one driver.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from enum import IntFlag
 from functools import partial
-from typing import NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import Busy, Frame, FrameFlag
@@ -41,6 +39,7 @@ from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.node import Device
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
+from pymigrate.records import NamedTuple, field, record
 
 _BUSY = FrameFlag.LOCKED | FrameFlag.WRITEBACK | FrameFlag.LOCKED_BUFFER
 _KEPT = Pte.WRITE | Pte.EXCLUSIVE  # what an entry still says when its page is on a device
@@ -61,7 +60,7 @@ class Source(NamedTuple):
     run: PteRun | None
 
 
-@dataclass(slots=True)
+@record
 class MigrateVma:
     """Pages of one VMA on their way. Mirrors struct migrate_vma."""
 

@@ -7,11 +7,11 @@ way, so that its free blocks are the largest aligned ones that an extent can be 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, BlockRun, MigrateType, block_ceil, block_floor
 from pymigrate.mm.base.runs import Extent
 from pymigrate.mm.state.node import Zone
+from pymigrate.records import NamedTuple
 
 MAX_PAGE_ORDER = 10
 NR_PAGE_ORDERS = MAX_PAGE_ORDER + 1

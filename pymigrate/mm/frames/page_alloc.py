@@ -6,7 +6,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.base.pte import PteRun, weave
@@ -18,6 +17,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Isolated, Node, Zone
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
+from pymigrate.records import NamedTuple
 from pymigrate.units import HPAGE_PMD_ORDER, MAX_NUMNODES, huge_ceil, huge_floor
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from math import gcd
-from typing import NamedTuple
 
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
+from pymigrate.records import NamedTuple
 from pymigrate.uapi import MPOL
 
 # Which of them one is, its class says: as tuples, ThisNode(1) and Prefer(1) are equal.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pymigrate.errors import KernelError, UnsupportedError
 from pymigrate.mm.base.memmap import (
     POISON_FRAME,
@@ -29,6 +27,7 @@ from pymigrate.mm.spaces.rmap import Mapping, mappings, remove_rmap
 from pymigrate.mm.state.address_space import AddressSpace
 from pymigrate.mm.state.events import MigrateReason
 from pymigrate.mm.state.machine import Machine
+from pymigrate.records import NamedTuple
 from pymigrate.units import PAGE_SHIFT
 
 ZERO_PAGE = -1  # among Machine.bad_zero_pages

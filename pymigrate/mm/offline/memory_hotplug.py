@@ -6,7 +6,6 @@ A block is 128 MiB of physical addresses, in which the nodes lie one behind the 
 from __future__ import annotations
 
 from collections import Counter
-from typing import NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import NODE_SHIFT, FrameFlag, FrameRun, nid_of
@@ -29,6 +28,7 @@ from pymigrate.mm.state.events import MigrateReason
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Node, Zone
 from pymigrate.nodemask import Nodemask
+from pymigrate.records import NamedTuple
 from pymigrate.units import PAGE_SHIFT
 
 BLOCK_SIZE = 1 << 27

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import (
     Frame,
@@ -32,6 +31,7 @@ from pymigrate.mm.frames.frames import folio_of
 from pymigrate.mm.spaces.rmap import page_of
 from pymigrate.mm.state.machine import Machine, telling
 from pymigrate.mm.state.node import Driver, Isolated
+from pymigrate.records import NamedTuple
 
 
 class InRange(NamedTuple):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator
 from enum import Enum
-from typing import NamedTuple
 
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate import migrate_pages
@@ -29,6 +28,7 @@ from pymigrate.mm.reclaim.lru import (
 from pymigrate.mm.reclaim.vmscan import wakeup_kswapd
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
 from pymigrate.mm.state.machine import Machine, as_thread
+from pymigrate.records import NamedTuple
 from pymigrate.units import END_OF_MEMORY
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag, States, nid_of
 from pymigrate.mm.engine.folio_list import Slice
@@ -38,6 +37,7 @@ from pymigrate.mm.reclaim.lru import (
 from pymigrate.mm.reclaim.shrink import DEF_PRIORITY, LIST_NR, Control, Reclaimer, Shrink
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import LruGen
+from pymigrate.records import NamedTuple
 
 MAX_LRU_BATCH = 64 * LIST_NR  # folios that are looked at for a list
 

@@ -5,8 +5,6 @@ Mirrors rmqueue_smallest() and what is stolen in __rmqueue_fallback(), mm/page_a
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pymigrate.mm.base.gfp import Gfp
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, PAGEBLOCK_ORDER, MigrateType, block_floor
@@ -18,6 +16,7 @@ from pymigrate.mm.frames.free_area import free_regular, nr_free_cma
 from pymigrate.mm.frames.page_alloc import freed_on_error, zone_statistics, zonelist
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Allocation, Node, Zone
+from pymigrate.records import NamedTuple
 
 # Where a request looks next, if no block of its type is free.
 FALLBACKS = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import Enum
-from typing import NamedTuple
 
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate import migrate_pages
@@ -16,6 +15,7 @@ from pymigrate.mm.reclaim.lru import drop, evictable, is_file_lru
 from pymigrate.mm.state.events import MigrateMode, MigrateReason
 from pymigrate.mm.state.machine import Machine, migrating
 from pymigrate.mm.state.mm import Mm
+from pymigrate.records import NamedTuple
 
 DEF_PRIORITY = 12  # of what there is ``1 / (1 << 12)`` is scanned at first
 LIST_NR = 64  # MIN_LRU_BATCH: base pages that are isolated together

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
-from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import Folio, Frame, FrameFlag, FrameRun
 from pymigrate.mm.base.pte import Pte, PteRun
@@ -16,6 +15,7 @@ from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vma, prepare_anon_vma
+from pymigrate.records import NamedTuple
 
 
 def anon_vma_prepare(machine: Machine, task: Task, vma: Vma) -> None:

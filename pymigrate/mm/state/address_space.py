@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
-
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.state.policy import Mempolicy, mpol_equal
+from pymigrate.records import NamedTuple, field, record
 from pymigrate.units import PAGE_SIZE
 
 SHMEM = ("tmpfs", "shm")
@@ -39,7 +37,7 @@ class PolicyRun(NamedTuple):
         return None
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record
 class AddressSpace:
     """A file or a shared memory object: its cached pages by index, and its policies."""
 

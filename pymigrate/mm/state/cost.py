@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from pymigrate.mm.base.costs import Costs
 from pymigrate.mm.base.memmap import Frame, nid_of
 from pymigrate.mm.base.pte import PteRun
+from pymigrate.records import NamedTuple, field, names_of, record
 from pymigrate.units import MAX_NUMNODES, PAGE_SIZE
 
 NR_MAX_BATCHED_MIGRATION = 512  # base pages that migrate_pages() unmaps, flushes and moves at once
@@ -26,19 +25,28 @@ class Kind(NamedTuple):
     more: int  # entries besides the one that a folio's own cost is of
 
 
-@dataclass(slots=True)
+@record
 class Tally:
     """What was done that takes time; ``(source, target)`` are nodes."""
 
     pages: Counter[tuple[int, int]] = field(default_factory=Counter)  # base pages
     folios: Counter[tuple[int, int, int]] = field(default_factory=Counter)  # and order
-    kinds: Counter[Kind] = field(default_factory=Counter, compare=False)  # all of them
+    kinds: Counter[Kind] = field(default_factory=Counter)  # all of them
     ptes: int = 0  # entries for single pages of large folios, and further ones for what has one
     flushes: int = 0
     flushed_cpus: int = 0  # that flushes had to reach besides the first of each
     attempts: int = 0  # that failed
     splits: int = 0
     hint_faults: int = 0
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the same was done; *kinds* tells of it once more."""
+        if not isinstance(other, Tally):
+            return NotImplemented
+        names = [name for name in names_of(self) if name != "kinds"]
+        return all(getattr(self, name) == getattr(other, name) for name in names)
+
+    __hash__ = None  # type: ignore[assignment]  # what was done goes on
 
     def moved(self, old: PteRun, new: PteRun, frame: Frame) -> None:
         """Note folios that have moved."""

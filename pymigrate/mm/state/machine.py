@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
@@ -33,6 +32,7 @@ from pymigrate.mm.state.scope import OUTERMOST, UNWATCHED, Scope, Watch
 from pymigrate.mm.state.stable_tree import StableTree
 from pymigrate.mm.state.task import Cpuset, Left, Pin, Region, Task
 from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.records import field, record
 from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
 
 P = ParamSpec("P")
@@ -46,7 +46,7 @@ LOCAL_DISTANCE, REMOTE_DISTANCE = 10, 20
 FIRST_REGION = 0x200004000000 >> PAGE_SHIFT
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record
 class Machine:
     """All state. Nothing else in the core is remembered between calls."""
 

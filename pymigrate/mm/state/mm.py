@@ -2,17 +2,17 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.base.release import Release
 from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.state.numa import NumaMm
 from pymigrate.mm.state.vma import Vma, can_join, joined_anon_vma
+from pymigrate.records import field, record
 from pymigrate.units import HPAGE_PMD_NR, huge_ceil, huge_floor
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record
 class Inserted:
     """Numbers the insertions into the interval trees of a fork family's anon_vmas, in order.
 
@@ -28,7 +28,7 @@ class Inserted:
         vma.inserted = self.last
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record
 class Mm:
     """VMAs in ascending order, and the entries of all of them."""
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import NODE_SHIFT, FrameRun
 from pymigrate.mm.base.pageblock import BlockRun, block_floor
@@ -12,6 +10,7 @@ from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.base.vmstat import Counters
 from pymigrate.mm.state.numa import Promotion
 from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.records import NamedTuple, field, record
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, MAX_NUMNODES
 
 
@@ -73,7 +72,7 @@ class Called(NamedTuple):
     answer: str
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record
 class Driver:
     """A driver with pages of its own.
 
@@ -96,7 +95,7 @@ class Driver:
         return INTERFACES[self.interface]
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record
 class LruBatch:
     """Frames that one CPU has taken in hand and not yet put on a list, oldest first.
 
@@ -138,7 +137,7 @@ class KsmKnobs(NamedTuple):
     max_page_sharing: int = 256
 
 
-@dataclass(slots=True)
+@record
 class CompactState:
     """A zone's cached positions, and how often runs are put off after failures.
 
@@ -189,7 +188,7 @@ class CompactState:
         )
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record
 class Zone:
     """A part of a node's memory, of which *free* is free: *spanned* frames from pfn *start*.
 
@@ -261,7 +260,7 @@ class Zone:
         return nr
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record
 class HugePool:
     """A node's pool of hugetlb pages: *nr* of them, of which *surplus* go when they are freed.
 
@@ -309,7 +308,7 @@ class MemoryFailures(NamedTuple):
     recovered: int = 0
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record
 class Node:
     """A NUMA node: its CPUs, its zones (lowest first), and the frames in use."""
 
@@ -351,7 +350,7 @@ class Node:
         raise AssertionError(f"pfn {pfn:#x} lies in no zone of node {self.nid}")
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record
 class Device:
     """Memory of a device, *nr* frames, that no CPU can reach: those free, and those in use."""
 
@@ -380,7 +379,7 @@ class Allocation(NamedTuple):
     pfns: tuple[int, ...]
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record
 class Isolated:
     """Frames [start, end) that nobody may allocate now, and those of them that are free."""
 

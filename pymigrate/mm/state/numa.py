@@ -1,7 +1,6 @@
 """What automatic NUMA balancing remembers, of tasks, address spaces, VMAs, groups and nodes."""
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from pymigrate.records import NamedTuple, field, record
 
 SCAN_DELAY = 1000  # ms
 TICK = 4  # ms: HZ is 250
@@ -80,7 +79,7 @@ class Faults(NamedTuple):
 FaultTable = dict[tuple[int, int], Faults]  # by node and whether they are private
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record
 class NumaGroup:
     """Tasks that were seen to share memory. Mirrors struct numa_group."""
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.release import Release
 from pymigrate.nodemask import Nodemask
+from pymigrate.records import NamedTuple
 from pymigrate.uapi import (
     BALANCING,
     INTERLEAVING,

@@ -6,11 +6,12 @@ Both are set for a while only, by telling() and watching() of machine.py, and le
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.state.node import Called, Isolated
 from pymigrate.mm.state.task import Meanwhile
+from pymigrate.records import NamedTuple
 
 if TYPE_CHECKING:
     from pymigrate.mm.base.why import Stay

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.base.runs import RunMap
 from pymigrate.mm.state.mm import Mm
+from pymigrate.records import NamedTuple, field, record
 
 
 class RmapItem(NamedTuple):
@@ -19,7 +18,7 @@ class RmapItem(NamedTuple):
     page: int
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record
 class StableTree:
     """A node for each merged page: its frame, and the virtual pages that were merged into it.
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import IntFlag
-from typing import NamedTuple
 
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.base.runs import Extent
@@ -14,6 +12,7 @@ from pymigrate.mm.state.mm import Mm
 from pymigrate.mm.state.numa import FaultTable, NumaTask
 from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.records import NamedTuple, field, record
 from pymigrate.units import PAGE_SHIFT
 
 TASK_COMM_LEN = 16  # bytes of a command's name, with a zero at the end
@@ -92,7 +91,7 @@ class Region(NamedTuple):
     nr: int
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record
 class Cpuset:
     """A group of tasks that share nodes and CPUs.
 
@@ -144,7 +143,7 @@ class Left(NamedTuple):
 FindLeft = Callable[[list[Stay]], list[Left]]
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record
 class Task:
     """A thread, and its credentials. A process is its first thread, which ends with it."""
 
@@ -224,7 +223,7 @@ class Task:
         return bool(self.capabilities & cap)
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record
 class Meanwhile:
     """An access that a task makes in the middle of a migration."""
 

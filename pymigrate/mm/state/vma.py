@@ -1,10 +1,9 @@
 """VMAs: what a range of addresses maps, and which of them are one."""
 
-from dataclasses import dataclass, replace
-
 from pymigrate.mm.base.release import Release
 from pymigrate.mm.state.numa import NumaVma
 from pymigrate.mm.state.policy import Mempolicy, mpol_equal
+from pymigrate.records import record, replaced
 
 
 class Vm:
@@ -34,7 +33,7 @@ class Vm:
     SPECIAL = IO | DONTEXPAND | PFNMAP | MIXEDMAP
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record
 class Vma:
     """Pages [start, end) of an address space; page *start* is page *pgoff* of what is mapped.
 
@@ -87,7 +86,7 @@ class Vma:
 
     def part(self, a: int, b: int) -> "Vma":
         """A copy that covers just [a, b); no scan has met it yet."""
-        return replace(self, start=a, end=b, pgoff=self.index(a), numab=None)
+        return replaced(self, start=a, end=b, pgoff=self.index(a), numab=None)
 
 
 def is_migratable(vma: Vma) -> bool:

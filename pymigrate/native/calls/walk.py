@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.native.calls.overlay import Overlay
 from pymigrate.native.calls.private import inside_of
 from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
+from pymigrate.records import NamedTuple
 from pymigrate.views.entries import Dir, Entry, File, Link
 
 _MAX_LINKS = 40

@@ -7,7 +7,6 @@ import re
 import struct
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.state.machine import Machine
@@ -17,6 +16,7 @@ from pymigrate.native.calls import reads
 from pymigrate.native.calls.private import answered_path, inside_of
 from pymigrate.native.tracee import Thread
 from pymigrate.native.world import World
+from pymigrate.records import NamedTuple
 from pymigrate.syscalls import compact, cpuset, memory_blocks, reclaim, sysctl
 from pymigrate.units import PAGE_SIZE
 from pymigrate.views import entries

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from random import Random
-from typing import NamedTuple
 
 from pymigrate.errors import KernelError, ScenarioError
 from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
@@ -26,6 +25,7 @@ from pymigrate.mm.state.policy import Mempolicy, new_policy, set_nodemask
 from pymigrate.mm.state.task import Region, Task
 from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.nodemask import Nodemask
+from pymigrate.records import NamedTuple
 from pymigrate.scenario.spec.models import PolicySpec, RandomPages, RegionSpec
 from pymigrate.syscalls.mmap import mmap, prot_flags
 from pymigrate.uapi import MPOL

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 from yaml.constructor import SafeConstructor
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from pymigrate.errors import ScenarioError
+from pymigrate.records import NamedTuple
 from pymigrate.scenario.text.fields import shown
 
 Path = tuple[str | int, ...]

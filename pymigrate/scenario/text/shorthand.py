@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
+from pymigrate.records import NamedTuple
 from pymigrate.units import PAGE_SIZE, format_size, parse_size
 
 EXPECTED = "expected such as 2x64GiB or 4x384GiB:16,2x512GiB@cxl"

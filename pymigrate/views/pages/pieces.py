@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import Folio, FrameFlag, nid_of
 from pymigrate.mm.base.pte import PteRun
 from pymigrate.mm.frames.frames import folio_of, uniform_parts
 from pymigrate.mm.state.machine import Machine
+from pymigrate.records import NamedTuple
 from pymigrate.views.pages.tables import count_nodes
 
 

@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
+from pymigrate.records import NamedTuple
 
 NOT_PRESENT = -1
 

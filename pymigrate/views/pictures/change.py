@@ -4,11 +4,11 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
-from typing import NamedTuple
 
 from pymigrate.mm.base.why import Stay
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
+from pymigrate.records import NamedTuple
 from pymigrate.views.pages.tables import is_resident
 from pymigrate.views.pictures.show import Span
 from pymigrate.views.pictures.strips import (

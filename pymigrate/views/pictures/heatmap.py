@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import NamedTuple
 
 from pymigrate.mm.state.machine import Machine, regions_of
+from pymigrate.records import NamedTuple
 from pymigrate.views.pictures.show import LEGEND, Span, heat_legend, heat_spans
 from pymigrate.views.pictures.strips import bounds_of, count_cells, heat_of, short_size, sign, turns
 

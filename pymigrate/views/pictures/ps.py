@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm
+from pymigrate.records import NamedTuple
 from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.columns import aligned
 from pymigrate.views.pages.tables import count_nodes, is_resident

@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Driver, Node
 from pymigrate.mm.state.task import Task
 from pymigrate.nodemask import Nodemask
+from pymigrate.records import NamedTuple
 from pymigrate.units import PAGE_SHIFT, counted
 from pymigrate.views.columns import aligned
 from pymigrate.views.pictures.strips import (

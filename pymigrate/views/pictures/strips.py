@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from colorsys import hls_to_rgb
 from itertools import pairwise
 from math import log2
-from typing import NamedTuple
 
 from pymigrate.mm.base.pte import Pte
 from pymigrate.mm.state.machine import Machine, region_of, regions_of
 from pymigrate.mm.state.task import Task, accessed
 from pymigrate.mm.state.vma import Vma
+from pymigrate.records import NamedTuple
 from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
 from pymigrate.views.pages.regions import region_names
 from pymigrate.views.pages.tables import count_nodes, is_resident

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from itertools import groupby
-from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, MigrateType, block_ceil
 from pymigrate.mm.frames.buddy import migratetype_of
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Node, Zone
+from pymigrate.records import NamedTuple
 from pymigrate.views.pictures.show import Span
 from pymigrate.views.proc.buddyinfo import ZONE_NAMES
 

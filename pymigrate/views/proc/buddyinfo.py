@@ -1,11 +1,11 @@
 """/proc/buddyinfo: the free blocks of each order, zone by zone."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from pymigrate.mm.frames.buddy import nr_free
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Node, Zone
+from pymigrate.records import NamedTuple
 
 ZONE_NAMES = {"dma": "DMA", "dma32": "DMA32", "normal": "Normal", "movable": "Movable"}
 

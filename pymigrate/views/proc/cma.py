@@ -1,12 +1,11 @@
 """What nodes keep for CMA, and what is allocated of it."""
 
-from typing import NamedTuple
-
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.frames.free_area import cma_areas, cma_ranges, nr_free_cma
 from pymigrate.mm.offline.memory_hotplug import physical
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Zone
+from pymigrate.records import NamedTuple
 from pymigrate.units import PAGE_SHIFT, format_size
 
 

@@ -1,9 +1,8 @@
 """debugfs's extfrag/extfrag_index and extfrag/unusable_index: how scattered free memory is."""
 
-from typing import NamedTuple
-
 from pymigrate.mm.frames.buddy import contig_infos, fragmentation_index, unusable_free_index
 from pymigrate.mm.state.machine import Machine
+from pymigrate.records import NamedTuple
 from pymigrate.views.proc.buddyinfo import ZONE_NAMES, populated, zone_head
 
 

@@ -1,10 +1,9 @@
 """/proc/PID/maps: the VMAs of a task, and what they map."""
 
-from typing import NamedTuple
-
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
+from pymigrate.records import NamedTuple
 from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.proc.numa_maps import kind_of
 

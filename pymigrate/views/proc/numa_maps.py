@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Collection
-from typing import NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import Frame, FrameFlag, States
@@ -12,6 +11,7 @@ from pymigrate.mm.frames.lru_batches import mlocked_pfns, waiting_pfns
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
+from pymigrate.records import NamedTuple
 from pymigrate.syscalls.checks import check_access
 from pymigrate.units import END_OF_MEMORY, HPAGE_PMD_ORDER, PAGE_SHIFT
 from pymigrate.views.pages.tables import count_nodes

@@ -9,7 +9,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import Frame, FrameFlag, FrameRun, nid_of
@@ -19,6 +18,7 @@ from pymigrate.mm.offline.memory_hotplug import first_frames, physical
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Node
 from pymigrate.mm.state.task import Task
+from pymigrate.records import NamedTuple
 from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.entries import Binary
 from pymigrate.views.pages.flags import PageFlags

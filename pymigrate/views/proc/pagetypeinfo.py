@@ -1,11 +1,11 @@
 """/proc/pagetypeinfo: free blocks and pageblocks by migratetype."""
 
 from itertools import groupby
-from typing import NamedTuple
 
 from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, PAGEBLOCK_ORDER, MigrateType
 from pymigrate.mm.frames.buddy import NR_PAGE_ORDERS, nr_free_by_type, nr_pageblocks
 from pymigrate.mm.state.machine import Machine
+from pymigrate.records import NamedTuple
 from pymigrate.views.proc.buddyinfo import ZONE_NAMES, populated, zone_head
 
 TYPE_NAMES = {

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag
 from pymigrate.mm.base.pte import Pte, PteRun
@@ -11,6 +10,7 @@ from pymigrate.mm.spaces.huge_memory import is_thp_allowed
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
+from pymigrate.records import NamedTuple
 from pymigrate.units import HPAGE_PMD_ORDER, PAGE_SHIFT, PAGE_SIZE, huge_ceil, huge_floor
 from pymigrate.views.proc import maps
 

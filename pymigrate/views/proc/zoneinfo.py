@@ -4,13 +4,13 @@ There are no per-CPU lists: they are shown empty, as they are while a machine bo
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import NODE_SHIFT
 from pymigrate.mm.base.vmstat import NODE_STATS, NUMA_EVENTS
 from pymigrate.mm.frames.watermarks import RESERVE_RATIO
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Node, Zone
+from pymigrate.records import NamedTuple
 from pymigrate.views.proc import vmstat
 from pymigrate.views.proc.buddyinfo import ZONE_NAMES
 from pymigrate.views.proc.cma import nr_cma

@@ -2,7 +2,6 @@
 
 import re
 from itertools import groupby
-from typing import NamedTuple
 
 from pymigrate.mm.offline.memory_hotplug import (
     BLOCK_SIZE,
@@ -11,6 +10,7 @@ from pymigrate.mm.offline.memory_hotplug import (
     valid_zones,
 )
 from pymigrate.mm.state.machine import Machine
+from pymigrate.records import NamedTuple
 from pymigrate.views.entries import Dir, Entries, Link, dir_of, file_of
 from pymigrate.views.proc.buddyinfo import ZONE_NAMES
 

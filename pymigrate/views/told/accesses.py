@@ -3,10 +3,10 @@
 from collections import defaultdict
 from collections.abc import Iterator, Set
 from heapq import merge
-from typing import NamedTuple
 
 from pymigrate.mm.state.machine import Machine, regions_of
 from pymigrate.mm.state.task import Accessed, Task, accessed
+from pymigrate.records import NamedTuple
 from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
 from pymigrate.views.columns import aligned
 from pymigrate.views.pages import placement

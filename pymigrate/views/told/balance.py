@@ -1,11 +1,12 @@
 """What NUMA balancing has done while time passed: task by task, scan by scan."""
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from pymigrate.mm.base.vmstat import MIGRATION
 from pymigrate.mm.clock.simulated_time import Balanced, Scan
 from pymigrate.mm.state.machine import Machine
+from pymigrate.records import NamedTuple
 from pymigrate.units import counted
 from pymigrate.views.columns import aligned
 

@@ -1,12 +1,12 @@
 """What a command changes: where pages lie, what is mapped, set and allowed, and what it counted."""
 
 from collections.abc import Container
-from typing import NamedTuple
 
 from pymigrate.mm.base.vmstat import EVENTS, NODE_STATS, NUMA_EVENTS
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
+from pymigrate.records import NamedTuple
 from pymigrate.units import PAGE_SHIFT, format_size
 from pymigrate.views.pages.regions import region_names, region_offsets
 from pymigrate.views.proc import numa_maps

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from pymigrate.mm.base.release import Kernel
+from pymigrate.records import NamedTuple
 from pymigrate.views.columns import aligned
 
 # A counter, its unit, the functions of 6.12 that count it (those of a subsystem not simulated

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.state.events import Event, Name, Step
+from pymigrate.records import NamedTuple
 
 FLUSH = "4b"
 _LONGEST_PERIOD = 6  # in folded folios: one batch of at most three kinds of them

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 from pymigrate.mm.base.ledger import Raiser
 from pymigrate.mm.base.vmstat import CMA_NAMES, EVENTS, NUMA_EVENTS
 from pymigrate.mm.state.machine import Machine
+from pymigrate.records import NamedTuple
 from pymigrate.views.columns import aligned
 
 By = Literal["reason", "task", "command"]

@@ -1,9 +1,8 @@
 """The memory tiers, and where the pages of each node are demoted to."""
 
-from typing import NamedTuple
-
 from pymigrate.mm.frames.memory_tiers import adistances, demotion_of, memory_tiers
 from pymigrate.mm.state.machine import Machine
+from pymigrate.records import NamedTuple
 from pymigrate.views.columns import aligned
 
 DIRECTORY = "/sys/devices/virtual/memory_tiering"

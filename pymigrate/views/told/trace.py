@@ -7,13 +7,13 @@ were asked for. The core has no clock: an event's time is its number, in microse
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
 
 from pymigrate.mm.base.memmap import nid_of
 from pymigrate.mm.state.events import Event, Name, Step
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Region
 from pymigrate.mm.state.trace import STACK
+from pymigrate.records import NamedTuple
 from pymigrate.units import PAGE_SHIFT
 from pymigrate.views.pages.regions import object_name, region_finder
 from pymigrate.views.told.fold import FLUSH, Told, Wanted, fold, select

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pymigrate.mm.base.memmap import (
     MAPPING_MOVABLE,
     FrameFlag,
@@ -16,6 +14,7 @@ from pymigrate.mm.compact.compaction import ZONE_NAMES
 from pymigrate.mm.frames.frames import frame_of
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.node import Driver
+from pymigrate.records import NamedTuple
 from pymigrate.views.columns import aligned
 
 _OPS = {"2016": "address_space_operations", "movable_operations": "movable_operations"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import compress
-from typing import NamedTuple
 
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import Folio, FrameFlag
@@ -20,6 +19,7 @@ from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Cap, Task
 from pymigrate.mm.state.vma import Vma, is_migratable
+from pymigrate.records import NamedTuple
 from pymigrate.syscalls.checks import check_access
 from pymigrate.units import END_OF_MEMORY, MIB_PAGES, counted, size_of_pages
 from pymigrate.views.pages.pieces import Piece, pieces

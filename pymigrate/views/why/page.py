@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pymigrate.errors import KernelError
 from pymigrate.mm.base.memmap import MAPPING_ANON, Folio, Frame, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
@@ -18,6 +16,7 @@ from pymigrate.mm.spaces.rmap import mappings, rmap_index
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vma
+from pymigrate.records import NamedTuple
 from pymigrate.units import MAX_NUMNODES, PAGE_SHIFT
 from pymigrate.views.columns import aligned
 from pymigrate.views.pages.flags import PageFlags

@@ -1,8 +1,7 @@
 """Why pages do not move: in words, where it shows, and what helps."""
 
-from typing import NamedTuple
-
 from pymigrate.mm.base.why import Why
+from pymigrate.records import NamedTuple
 
 KEPT = "kept"  # mapped more than once, where --move-all would move it
 # What explain() says of pages besides.

@@ -1,6 +1,5 @@
 """Numbers that the kernel gives out or goes by, and what everything begins as."""
 
-from dataclasses import MISSING, fields, is_dataclass
 from enum import IntEnum
 from importlib import import_module
 from inspect import getmembers, isclass
@@ -214,6 +213,4 @@ def test_what_is_new_is_empty_but_for_this() -> None:
 def defaults(kind: Any) -> dict[str, object]:
     """The fields of a class that begin as a number, or as true or false."""
     known = getattr(kind, "_field_defaults", {})
-    if is_dataclass(kind):
-        known = {f.name: f.default for f in fields(kind) if f.default is not MISSING}
     return {name: value for name, value in known.items() if isinstance(value, int | float)}

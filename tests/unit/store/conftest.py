@@ -1,6 +1,5 @@
 """A machine that has everything, and what it is when it comes from a store."""
 
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +45,7 @@ from pymigrate.mm.state.stable_tree import RmapItem, StableTree
 from pymigrate.mm.state.task import AccessPattern, Cpuset, Left, Pin, Region, Task
 from pymigrate.mm.state.vma import Vma
 from pymigrate.nodemask import Cpumask, Nodemask
+from pymigrate.records import names_of
 from pymigrate.store.store import Boot, Store
 from pymigrate.store.tables import DERIVED
 from pymigrate.uapi import MPOL, RELATIVE, STATIC
@@ -61,8 +61,8 @@ def plain(value: Any) -> Any:
     """*value* as tuples that compare deeply, with types and the order of dictionaries."""
     if isinstance(value, RunMap):
         return "RunMap", plain(value.runs), plain(value.starts)
-    if is_dataclass(value):
-        names = [f.name for f in fields(value) if f.name not in DERIVED]
+    if names_of(value):
+        names = [name for name in names_of(value) if name not in DERIVED]
         return type(value).__name__, [(name, plain(getattr(value, name))) for name in names]
     if isinstance(value, dict):
         return type(value).__name__, [(plain(key), plain(item)) for key, item in value.items()]

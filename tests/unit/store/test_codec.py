@@ -2,7 +2,6 @@
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from pymigrate.mm.base.runs import Extent, RunMap
 from pymigrate.mm.state.address_space import PolicyRun
 from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.mm.state.scope import Scope, Watch
+from pymigrate.records import Factory, names_of
 from pymigrate.store import codec
 from pymigrate.store.blobs import KINDS, pack
 from pymigrate.store.codec import LEDGER, copy_machine, stored_map
@@ -24,15 +24,17 @@ from pymigrate.store.tables import DERIVED, TABLES
 from tests.conftest import four_nodes
 from tests.unit.store.conftest import OTHER_POLICY, POLICY, full_machine, plain
 
+NONE = object()
+
 
 def parts(value: Any) -> Iterator[Any]:
-    """All dataclasses and named tuples in *value* that are kept."""
+    """All records and named tuples in *value* that are kept."""
     if isinstance(value, Scope | Watch):
         return
-    if is_dataclass(value):
+    if names_of(value):
         yield value
-        for f in fields(value):
-            yield from parts(getattr(value, f.name))
+        for name in names_of(value):
+            yield from parts(getattr(value, name))
     elif isinstance(value, RunMap):
         yield from parts(value.runs)
     elif isinstance(value, dict):
@@ -56,16 +58,13 @@ def test_full_machine_is_full() -> None:
     for part in parts(full_machine()):
         if isinstance(part, Release):
             continue  # its name is stored
-        defaults = (
-            {f.name: f.default for f in fields(part)}
-            if is_dataclass(part)
-            else part._field_defaults
-        )
-        for name in defaults if is_dataclass(part) else part._fields:
-            value, default = getattr(part, name), defaults.get(name, MISSING)
+        defaults = part._field_defaults
+        for name in names_of(part) or part._fields:
+            value, default = getattr(part, name), defaults.get(name, NONE)
             if isinstance(value, RunMap):
                 value = value.runs
-            is_given = bool(value) if default is MISSING else value != default
+            has_default = default is not NONE and not isinstance(default, Factory)
+            is_given = value != default if has_default else bool(value)
             (given if is_given else defaulted).add((type(part).__name__, name))
     assert defaulted - given == {("Machine", name) for name in DERIVED - {"ledger"}}
 
