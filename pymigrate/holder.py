@@ -8,7 +8,6 @@ all its programs; FILE.tasks has their pids, and the directories that were made 
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import struct
@@ -59,25 +58,26 @@ def holder_of(path: str) -> int:
 
 def note(path: str, pids: Collection[int], folders: Sequence[str]) -> None:
     """Write down what must go if this process is killed, at once or not at all. Raises OSError."""
-    with open(path + TASKS + _NEW, "w", encoding="utf-8") as file:
-        json.dump({"pids": sorted(pids), "folders": folders}, file)
+    names = map(os.fsencode, folders)
+    with open(path + TASKS + _NEW, "wb") as file:
+        file.write(b"\0".join([b" ".join(b"%d" % pid for pid in sorted(pids)), *names]))
     os.replace(path + TASKS + _NEW, path + TASKS)
 
 
 def leftover(path: str) -> list[int]:
     """The pids of a holder's programs that were killed with it; its private files are removed."""
     try:
-        with open(path + TASKS, encoding="utf-8") as file:
-            found = json.load(file)
-        pids, folders = [int(pid) for pid in found["pids"]], list(map(str, found["folders"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        with open(path + TASKS, "rb") as file:
+            pids, *folders = map(os.fsdecode, file.read().split(b"\0"))
+        gone = [int(pid) for pid in pids.split()]
+    except (OSError, ValueError):
         return []
     for folder in folders:
         if os.path.basename(folder).startswith(PRIVATE):
             from shutil import rmtree
 
             rmtree(folder, ignore_errors=True)
-    return pids
+    return gone
 
 
 def forget(path: str) -> None:

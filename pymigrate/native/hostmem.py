@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import struct
 from array import array
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ _IN_MEMORY, _IN_SWAP, _OF_FILE, _EXCLUSIVE = 0x80, 0x40, 0x20, 0x01
 _QUERY = struct.Struct("=9Q4I2Q")
 _COVERING_OR_NEXT, _RIGHTS, _SHARED_MAPPING = 0x10, ((1, "r"), (2, "w"), (4, "x")), 8
 _NAME_LENGTH = 4096
+_ANONYMOUS = re.compile(r"^(\w+)-(\w+) \S+ \w+ \S+ 0 *(?:|(?!\[v)[^ /\n].*)$", re.MULTILINE)
 _SPECIAL = ("[vdso]", "[vsyscall]", "[vvar]", "[vvar_vclock]")
 
 
@@ -72,13 +74,22 @@ def maps_text(pid: int) -> str:
     return read_file(f"/proc/{pid}/maps").decode("utf-8", "surrogateescape")
 
 
-def mappings(text: str, *, with_files: bool = True) -> list[Mapping]:
+def mappings(text: str) -> list[Mapping]:
     """What maps tells, without the pages that the kernel gives to every process."""
-    lines = text.splitlines()
-    if not with_files:
-        lines = [line for line in lines if "/" not in line]
-    found = (mapping_of(line) for line in lines)
+    found = map(mapping_of, text.splitlines())
     return [mapping for mapping in found if mapping is not None]
+
+
+def anonymous(text: str) -> list[tuple[int, int]]:
+    """The pages [a, b) of each mapping of no file that maps tells of, but for the kernel's own.
+
+    >>> anonymous("7f00000-7f02000 rw-p 00000000 00:00 0      [stack]\\n")
+    [(32512, 32514)]
+    """
+    return [
+        (int(start, 16) >> PAGE_SHIFT, int(end, 16) >> PAGE_SHIFT)
+        for start, end in _ANONYMOUS.findall(text)
+    ]
 
 
 def mapping_of(line: str) -> Mapping | None:

@@ -97,21 +97,17 @@ class Memory:
         """
         with hostmem.unless_gone():
             text = hostmem.maps_text(task.pid)
-            with_files = copied is not None
-            found = hostmem.mappings(text, with_files=with_files)
-            self._mappings = [m for m in found if _is_own(m, copied)]
-            self._starts = [m.start for m in self._mappings]
-            in_place = _takes_turns(task) or any(map(_may_be_huge, self._mappings))
+            spans = hostmem.anonymous(text) if copied is None else _own_spans(text, copied)
+            in_place = _takes_turns(task) or any(_may_be_huge(a, b) for a, b in spans)
             if in_place and copied is not None:
                 return False
             pagemap = Pagemap(task.pid)
             try:
-                spans = [(m.start, m.end) for m in self._mappings]
-                regions = pagemap.regions(spans, with_files=with_files)
+                regions = pagemap.regions(spans, with_files=copied is not None)
                 if in_place:
-                    self._touch_in_place(machine, task, regions, pagemap)
+                    self._touch_in_place(machine, task, text, regions, pagemap)
                     return True
-                pages = self._own_pages(regions, copied, pagemap)
+                pages = _own_pages(spans, regions, None if copied is None else pagemap)
             finally:
                 pagemap.close()
             task.mm = task.mm if copied is None else new_mm(machine)
@@ -119,28 +115,15 @@ class Memory:
         return True
 
     def _touch_in_place(
-        self, machine: Machine, task: Task, regions: list[Region], pagemap: Pagemap
+        self, machine: Machine, task: Task, text: str, regions: list[Region], pagemap: Pagemap
     ) -> None:
+        self._mappings = [m for m in hostmem.mappings(text) if _is_of_no_file(m)]
+        self._starts = [m.start for m in self._mappings]
         for mapping in self._mappings:
             self._cover(machine, task, mapping)
         self._touch_all(machine, task, regions, pagemap)
         if self.is_forked:
             self._copy_all(machine, task, pagemap)
-
-    def _own_pages(
-        self, regions: list[Region], copied: Mm | None, pagemap: Pagemap
-    ) -> list[tuple[int, bool]]:
-        """How many pages are there of the mappings, and not *copied*, and whether written."""
-        found = []
-        for region in regions:
-            is_written = not region.flags & (FILE | ZERO)
-            for mapping in self._met(region.start, region.end):
-                low, high = max(region.start, mapping.start), min(region.end, mapping.end)
-                parts = [(low, high)]
-                if copied is not None:
-                    parts = pagemap.exclusive(low, high) if is_written else []
-                found += [(b - a, is_written) for a, b in parts]
-        return found
 
     def _touch_side_by_side(
         self, machine: Machine, task: Task, pages: list[tuple[int, bool]]
@@ -264,7 +247,10 @@ class Memory:
             if at >= (mapping.end << PAGE_SHIFT) + _GAP and mapping.path != "[stack]":
                 return at
             end = mapping.start << PAGE_SHIFT
-        raise KernelError("ENOMEM", "the address space has no room for it")
+        at = (end - _GAP - length) // align * align
+        if at < _GAP:
+            raise KernelError("ENOMEM", "the address space has no room for it")
+        return at
 
     # mappings
 
@@ -448,18 +434,44 @@ def _has_family(machine: Machine, mm: Mm) -> bool:
     return any(other is not mm for other in machine.mms_of(mm.family))
 
 
-def _is_own(mapping: Mapping, copied: Mm | None) -> bool:
-    """Whether pages of *mapping* are its process's own, by a copy of *copied* or without."""
-    if not mapping.inode and not mapping.path.startswith("/"):
-        return True
-    if copied is None or mapping.is_shared:
-        return False
-    vma = copied.find_vma(mapping.start)
-    return vma is not None and bool(vma.anon_vma)
+def _is_of_no_file(mapping: Mapping) -> bool:
+    return not mapping.inode and not mapping.path.startswith("/")
 
 
-def _may_be_huge(mapping: Mapping) -> bool:
-    return huge_ceil(mapping.start) < huge_floor(mapping.end)
+def _own_spans(text: str, copied: Mm) -> list[tuple[int, int]]:
+    """The pages of mappings that may have pages of their process's own, by a copy of *copied*."""
+    found = []
+    for mapping in hostmem.mappings(text):
+        vma = None if mapping.is_shared else copied.find_vma(mapping.start)
+        if _is_of_no_file(mapping) or (vma is not None and vma.anon_vma):
+            found.append((mapping.start, mapping.end))
+    return found
+
+
+def _own_pages(
+    spans: list[tuple[int, int]], regions: list[Region], shared: Pagemap | None
+) -> list[tuple[int, bool]]:
+    """How many pages of *regions* are some of *spans*, and whether written; both are in order.
+
+    Those count that *shared* tells to be the process's alone; None: all.
+    """
+    found, i = [], 0
+    for start, end, flags in regions:
+        is_written = not flags & (FILE | ZERO)
+        while i < len(spans) and spans[i][1] <= start:
+            i += 1
+        for a, b in spans[i:]:
+            if a >= end:
+                break
+            parts = [(max(a, start), min(b, end))]
+            if shared is not None:
+                parts = shared.exclusive(*parts[0]) if is_written else []
+            found += [(high - low, is_written) for low, high in parts]
+    return found
+
+
+def _may_be_huge(a: int, b: int) -> bool:
+    return huge_ceil(a) < huge_floor(b)
 
 
 def _takes_turns(task: Task) -> bool:

@@ -10,7 +10,7 @@ from pymigrate.native.sync import Memory
 from pymigrate.records import field, record
 
 PATH_MAX = 4096
-_CHUNK = 256  # bytes that are read of a text at once
+_CHUNK = 512  # bytes that are read of a text at once, up to their multiple
 
 # What is done with the result of a call when it ends; the answer takes its place, if it is one.
 AtEnd = Callable[[int], "int | None"]
@@ -47,16 +47,15 @@ class Thread:
 
         Raises KernelError EFAULT, ENAMETOOLONG.
         """
-        found = b""
+        found, at = b"", addr
         while len(found) < PATH_MAX:
-            at = addr + len(found)
-            part = libc.read_memory(self.tid, at, min(_CHUNK, 4096 - (at & 4095)))
+            part, end, _ = libc.read_memory(self.tid, at, _CHUNK - at % _CHUNK).partition(b"\0")
+            found += part
+            if end and len(found) < PATH_MAX:
+                return found.decode("utf-8", "surrogateescape")
             if not part:
                 raise KernelError("EFAULT", f"{at:#x} cannot be read")
-            end = part.find(0)
-            if end >= 0:
-                return (found + part[:end]).decode("utf-8", "surrogateescape")
-            found += part
+            at += len(part)
         raise KernelError("ENAMETOOLONG", "a path has at most 4095 bytes")
 
     # registers

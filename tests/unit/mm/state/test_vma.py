@@ -20,7 +20,7 @@ RW = Vm.READ | Vm.WRITE
 LOWER, UPPER = Vma(10, 20, RW, 10), Vma(20, 30, RW, 20)
 FILE, NEXT = Vma(10, 20, RW, 0, space=1), Vma(20, 30, RW, 10, space=1)
 BIND = Mempolicy(MPOL.BIND, 0, Nodemask.of(1), Nodemask.of(0, 1))
-AT_HOME = BIND._replaced(home_node=0)
+AT_HOME = BIND._replace(home_node=0)
 
 
 def joins(lower: Vma, upper: Vma, kernel: str = "6.12") -> bool:
