@@ -9,6 +9,7 @@ import ctypes
 import os
 import struct
 from errno import ECHILD, EPERM
+from signal import SIGTRAP
 
 from pymigrate.native import abi
 from pymigrate.records import NamedTuple
@@ -35,7 +36,8 @@ for _call in (_readv, _writev):
 
 _PEEKUSER, _POKEDATA, _POKEUSER = 3, 5, 6
 CONT, SYSCALL = 7, 24  # the ways to go on
-_SEIZE, _LISTEN, _GETEVENTMSG, _GET_SYSCALL_INFO = 0x4206, 0x4208, 0x4201, 0x420E
+_SEIZE, _LISTEN, _GETEVENTMSG, _GETSIGINFO = 0x4206, 0x4208, 0x4201, 0x4202
+_GET_SYSCALL_INFO = 0x420E
 _OPTIONS = 0x1 | 0x2 | 0x4 | 0x8 | 0x10 | 0x40 | 0x80 | 0x100000  # and EXITKILL
 EVENT_FORK, EVENT_VFORK, EVENT_CLONE, EVENT_EXEC, EVENT_EXIT, EVENT_SECCOMP = 1, 2, 3, 4, 6, 7
 EVENT_STOP = 128
@@ -46,15 +48,14 @@ _PR_SET_NO_NEW_PRIVS, _PR_SET_THP_DISABLE, _PR_SET_PTRACER = 38, 41, 0x59616D61
 _SYS_SECCOMP, _SYS_PERSONALITY, _SECCOMP_SET_MODE_FILTER = 317, 135, 1
 _ADDR_NO_RANDOMIZE = 0x0040000
 _INFO = struct.Struct("=B15xQQ6Q")
+_SIGTRAP = int(SIGTRAP)
+_CODE = struct.Struct("=8xi")  # in struct siginfo
 
 _info = ctypes.create_string_buffer(88)
 _message = ctypes.c_ulong()
+_signal = ctypes.create_string_buffer(128)
 _status = ctypes.c_int()
-_STATUS, _MESSAGE, _INFO_AT = (
-    ctypes.addressof(_status),
-    ctypes.addressof(_message),
-    ctypes.addressof(_info),
-)
+_STATUS, _MESSAGE, _SIGNAL, _INFO_AT = map(ctypes.addressof, (_status, _message, _signal, _info))
 
 
 class _Iov(ctypes.Structure):
@@ -130,9 +131,19 @@ def listen(tid: int) -> None:
         raise ProcessLookupError(tid)
 
 
-def event_message(tid: int) -> int:
-    """What an event is about: the new pid, or the exit status. Raises ProcessLookupError."""
-    if _ptrace(_GETEVENTMSG, tid, None, _MESSAGE) < 0:
+def event_message(tid: int, event: int) -> int:
+    """What an event is about that *tid* has stopped at: the new pid.
+
+    Raises ProcessLookupError if it is at another one by now: who is killed goes on to its end, and
+    the message is its exit status then.
+    """
+    if (
+        _ptrace(_GETEVENTMSG, tid, None, _MESSAGE) < 0
+        or _ptrace(_GETSIGINFO, tid, None, _SIGNAL) < 0
+    ):
+        raise ProcessLookupError(tid)
+    (code,) = _CODE.unpack_from(_signal)
+    if code != event << 8 | _SIGTRAP:
         raise ProcessLookupError(tid)
     return _message.value
 

@@ -143,9 +143,9 @@ class Tracer:
         if number == _AT_CALL:
             self._at_call(thread)
         elif event in _BIRTHS:
-            self._born(thread)
+            self._born(thread, event)
         elif event == libc.EVENT_EXEC:
-            former = libc.event_message(thread.tid)
+            former = libc.event_message(thread.tid, event)
             begun = auxv.begun(thread.tid)
             self.world.executed(thread, former, begun.comm)
             vdso.patch(thread.tid, begun.vdso)
@@ -169,9 +169,9 @@ class Tracer:
         else:
             self._resume(thread, number)
 
-    def _born(self, maker: Thread) -> None:
+    def _born(self, maker: Thread, event: int) -> None:
         """A process or a thread was made; it may have stopped already."""
-        tid, flags = libc.event_message(maker.tid), _clone_flags(maker.tid)
+        tid, flags = libc.event_message(maker.tid, event), _clone_flags(maker.tid)
         if tid in self._ended:
             self._ended.discard(tid)
             if not _is_traced(tid):
