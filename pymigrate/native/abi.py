@@ -1,81 +1,26 @@
-"""What the kernel's interface to x86-64 programs and their tracers consists of: numbers."""
+"""What the kernel's interface to programs and their tracers consists of: numbers.
 
-AUDIT_ARCH_X86_64 = 0xC000003E
+Those that depend on the processor are of the host's.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pymigrate.native import arm64, x86_64
+
+MACHINES = {"x86_64": x86_64, "AMD64": x86_64, "aarch64": arm64, "arm64": arm64}
+_host = MACHINES.get(os.uname().machine if hasattr(os, "uname") else "", x86_64)
+NO_CALL = -1  # what this processor has not
+WORD = 8
+ADDRESS_BITS: int = _host.ADDRESS_BITS
+AUDIT_ARCH, STAT_UID = _host.AUDIT_ARCH, _host.STAT_UID
+IN_SETS, CALL_LENGTH, GETCPU_CODE = _host.IN_SETS, _host.CALL_LENGTH, _host.GETCPU_CODE
+RETURNED, NUMBER, CALL, IP, SP = _host.RETURNED, _host.NUMBER, _host.CALL, _host.IP, _host.SP
+ARGUMENTS = _host.ARGUMENTS
 X32_BIT = 0x40000000  # of the numbers of the x32 ABI
+RED_ZONE = 128  # bytes below the stack pointer that a function may use
 
-# The system calls that are answered or followed, by their names.
-CALLS = {
-    "open": 2,
-    "stat": 4,
-    "lstat": 6,
-    "lseek": 8,
-    "mmap": 9,
-    "munmap": 11,
-    "brk": 12,
-    "pread64": 17,
-    "access": 21,
-    "mremap": 25,
-    "madvise": 28,
-    "shmget": 29,
-    "shmat": 30,
-    "kill": 62,
-    "shmdt": 67,
-    "truncate": 76,
-    "ftruncate": 77,
-    "getcwd": 79,
-    "chdir": 80,
-    "mkdir": 83,
-    "rmdir": 84,
-    "creat": 85,
-    "readlink": 89,
-    "sysinfo": 99,
-    "setuid": 105,
-    "setgid": 106,
-    "setreuid": 113,
-    "setregid": 114,
-    "setresuid": 117,
-    "setresgid": 119,
-    "setfsuid": 122,
-    "setfsgid": 123,
-    "statfs": 137,
-    "fstatfs": 138,
-    "mlock": 149,
-    "munlock": 150,
-    "mlockall": 151,
-    "munlockall": 152,
-    "prctl": 157,
-    "getxattr": 191,
-    "lgetxattr": 192,
-    "listxattr": 194,
-    "llistxattr": 195,
-    "tkill": 200,
-    "sched_setaffinity": 203,
-    "sched_getaffinity": 204,
-    "exit_group": 231,
-    "tgkill": 234,
-    "mbind": 237,
-    "set_mempolicy": 238,
-    "get_mempolicy": 239,
-    "inotify_add_watch": 254,
-    "migrate_pages": 256,
-    "openat": 257,
-    "mkdirat": 258,
-    "newfstatat": 262,
-    "unlinkat": 263,
-    "readlinkat": 267,
-    "faccessat": 269,
-    "move_pages": 279,
-    "fallocate": 285,
-    "getcpu": 309,
-    "memfd_create": 319,
-    "mlock2": 325,
-    "statx": 332,
-    "pidfd_open": 434,
-    "openat2": 437,
-    "faccessat2": 439,
-    "process_madvise": 440,
-    "set_mempolicy_home_node": 450,
-}
 # How many arguments those have that have not three.
 _NR_ARGUMENTS = {
     0: "munlockall",
@@ -89,57 +34,59 @@ _NR_ARGUMENTS = {
     5: "get_mempolicy kcmp mremap prctl process_madvise pwritev statx",
     6: "mbind mmap move_pages process_vm_readv process_vm_writev pwritev2",
 }
-# Calls on other processes that are not simulated, and which argument names one.
-ON_OTHERS = {
-    "ptrace": (101, 1),
-    "setpgid": (109, 0),
-    "getpgid": (121, 0),
-    "getsid": (124, 0),
-    "rt_sigqueueinfo": (129, 0),
-    "getpriority": (140, 1),
-    "setpriority": (141, 1),
-    "sched_setparam": (142, 0),
-    "sched_getparam": (143, 0),
-    "sched_setscheduler": (144, 0),
-    "sched_getscheduler": (145, 0),
-    "sched_rr_get_interval": (148, 0),
-    "get_robust_list": (274, 0),
-    "rt_tgsigqueueinfo": (297, 0),
-    "prlimit64": (302, 0),
-    "process_vm_readv": (310, 0),
-    "process_vm_writev": (311, 0),
-    "kcmp": (312, 0),
-    "sched_setattr": (314, 0),
-    "sched_getattr": (315, 0),
-}
-CALLS |= {name: number for name, (number, _) in ON_OTHERS.items()}
-# Those that write to a descriptor, or change what descriptors there are: seen only while a process
-# may write to an answered file.
-WRITE, WRITEV, PWRITE64, PWRITEV, PWRITEV2 = 1, 20, 18, 296, 328
-NAMES = {number: name for name, number in CALLS.items()}
-NAMES |= {WRITE: "write", WRITEV: "writev", PWRITE64: "pwrite64", PWRITEV: "pwritev"}
-NAMES[PWRITEV2] = "pwritev2"
-READ, MMAP, PREAD64, READV, PREADV, PREADV2 = 0, 9, 17, 19, 295, 327
-SENDFILE, SPLICE, COPY_FILE_RANGE = 40, 275, 326
-CLOSE, DUP2, DUP3, CLOSE_RANGE = 3, 33, 292, 436
-CLONE, VFORK, CLONE3, EXIT, WAIT4 = 56, 58, 435, 60, 61
-WALL = 0x40000000  # whatever signal tells of its end
-CLONE_VM, CLONE_PARENT, CLONE_THREAD = 0x100, 0x8000, 0x10000
-# That are refused without a stop: glibc reads the CPU from what rseq registers; what is done in an
-# io_uring no tracer sees.
-REFUSED = (334, 425)
-
 NR_ARGUMENTS = {name: nr for nr, names in _NR_ARGUMENTS.items() for name in names.split()}
 
-# Registers, as the user area numbers their words.
-WORD = 8
-RAX, ORIG_RAX, RIP, RSP = 10, 15, 16, 19
-ARGUMENTS = (14, 13, 12, 7, 9, 8)  # rdi, rsi, rdx, r10, r8, r9
-CALL_LENGTH = 2  # of the instruction syscall
-RED_ZONE = 128  # bytes below the stack pointer that a function may use
+# Calls on other processes that are not simulated, and which argument names one.
+ON_OTHERS = {
+    "ptrace": 1,
+    "setpgid": 0,
+    "getpgid": 0,
+    "getsid": 0,
+    "rt_sigqueueinfo": 0,
+    "getpriority": 1,
+    "setpriority": 1,
+    "sched_setparam": 0,
+    "sched_getparam": 0,
+    "sched_setscheduler": 0,
+    "sched_getscheduler": 0,
+    "sched_rr_get_interval": 0,
+    "get_robust_list": 0,
+    "rt_tgsigqueueinfo": 0,
+    "prlimit64": 0,
+    "process_vm_readv": 0,
+    "process_vm_writev": 0,
+    "kcmp": 0,
+    "sched_setattr": 0,
+    "sched_getattr": 0,
+}
 
-# The vDSO's getcpu(), replaced: mov $309, %eax; syscall; ret.
-GETCPU_CODE = bytes.fromhex("b8350100000f05c3")
+
+def _numbers(names: str) -> list[int]:
+    """The numbers of calls; NO_CALL for those that this processor has not."""
+    return [_host.CALLS.get(name, NO_CALL) for name in names.split()]
+
+
+# Those that write to a descriptor, or change what descriptors there are: seen only while a process
+# may write to an answered file.
+WRITE, WRITEV, PWRITE64, PWRITEV, PWRITEV2 = _numbers("write writev pwrite64 pwritev pwritev2")
+READ, MMAP, PREAD64, READV, PREADV, PREADV2 = _numbers("read mmap pread64 readv preadv preadv2")
+SENDFILE, SPLICE, COPY_FILE_RANGE = _numbers("sendfile splice copy_file_range")
+CLOSE, DUP2, DUP3, CLOSE_RANGE = _numbers("close dup2 dup3 close_range")
+CLONE, VFORK, CLONE3, EXIT, WAIT4 = _numbers("clone vfork clone3 exit wait4")
+PERSONALITY, SECCOMP = _numbers("personality seccomp")
+# That are refused without a stop: glibc reads the CPU from what rseq registers; what is done in an
+# io_uring no tracer sees.
+REFUSED = _numbers("rseq io_uring_setup")
+_UNSTOPPED = {
+    *(WRITE, WRITEV, PWRITE64, PWRITEV, PWRITEV2, READ, READV, PREADV, PREADV2),
+    *(SENDFILE, SPLICE, COPY_FILE_RANGE, CLOSE, DUP2, DUP3, CLOSE_RANGE),
+    *(CLONE, VFORK, CLONE3, EXIT, WAIT4, PERSONALITY, SECCOMP, *REFUSED),
+}
+NAMES = {number: name for name, number in _host.CALLS.items()}
+# The calls that stop for the tracer.
+CALLS = {name: number for name, number in _host.CALLS.items() if number not in _UNSTOPPED}
+WALL = 0x40000000  # whatever signal tells of its end
+CLONE_VM, CLONE_PARENT, CLONE_THREAD = 0x100, 0x8000, 0x10000
 
 AT_FDCWD = 0xFFFFFF9C  # as an unsigned int
 AT_SYMLINK_NOFOLLOW, AT_REMOVEDIR, AT_EMPTY_PATH = 0x100, 0x200, 0x1000
@@ -156,7 +103,7 @@ FALLOC_FL_PUNCH_HOLE = 0x2
 PR_SET_DUMPABLE, PR_GET_DUMPABLE = 4, 3
 AT_EXECFN, AT_SYSINFO_EHDR = 31, 33
 TASK_COMM_LEN = 16
-TASK_SIZE = (1 << 47) - 4096
+TASK_SIZE = (1 << ADDRESS_BITS) - 4096
 
 
 def signed(value: int, bits: int = 32) -> int:

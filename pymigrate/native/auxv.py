@@ -31,7 +31,7 @@ def begun(tid: int) -> Begun:
 
     Raises ProcessLookupError, HiddenError.
     """
-    stack = libc.register(tid, abi.RSP)
+    stack = libc.register(tid, abi.SP)
     length = 1 << 10
     while length <= _MOST:
         data = libc.read_memory(tid, stack, length)

@@ -13,16 +13,18 @@ from contextlib import contextmanager
 from itertools import groupby
 
 from pymigrate.errors import KernelError
+from pymigrate.native import abi
 from pymigrate.records import NamedTuple
 
 PAGE_SHIFT = 12
-TOP = 1 << 47 - PAGE_SHIFT  # pages of user space
+TOP = 1 << abi.ADDRESS_BITS - PAGE_SHIFT  # pages of user space
 _ALL = 0, TOP - 1  # those that can be scanned
 # What PAGEMAP_SCAN tells of pages.
 FILE, PRESENT, SWAPPED, ZERO = 4, 8, 16, 32
 _PAGEMAP_SCAN, _PROCMAP_QUERY = 0xC0606610, 0xC0686611
 _ARGUMENT = struct.Struct("=12Q")
 _WALK_END = 32  # its offset in the argument
+_NO_SCAN = errno.EINVAL, errno.ENOTTY, errno.EFAULT  # before 6.7, or of fewer addresses
 _MAX_REGIONS = 2048
 _CHUNK = 1 << 17  # pages whose entries are read at once, where the kernel cannot scan
 # Bits of an entry of pagemap, in its highest byte.
@@ -243,7 +245,7 @@ class Pagemap:
             try:
                 at = self._scan_once(at, end, without)
             except OSError as error:
-                if error.errno not in (errno.EINVAL, errno.ENOTTY):  # not before 6.7
+                if error.errno not in _NO_SCAN:
                     raise
                 self._can_scan = False
                 return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from array import array
 from errno import ECHILD, EPERM
 from signal import SIGTRAP
 
@@ -37,7 +38,8 @@ for _call in (_readv, _writev):
 _PEEKUSER, _POKEDATA, _POKEUSER = 3, 5, 6
 CONT, SYSCALL = 7, 24  # the ways to go on
 _SEIZE, _LISTEN, _GETEVENTMSG, _GETSIGINFO = 0x4206, 0x4208, 0x4201, 0x4202
-_GET_SYSCALL_INFO = 0x420E
+_GET_SYSCALL_INFO, _GETREGSET, _SETREGSET = 0x420E, 0x4204, 0x4205
+_NT_PRSTATUS, _NT_ARM_SYSTEM_CALL, _REGISTERS = 1, 0x404, 34  # of struct user_pt_regs
 _OPTIONS = 0x1 | 0x2 | 0x4 | 0x8 | 0x10 | 0x40 | 0x80 | 0x100000  # and EXITKILL
 EVENT_FORK, EVENT_VFORK, EVENT_CLONE, EVENT_EXEC, EVENT_EXIT, EVENT_SECCOMP = 1, 2, 3, 4, 6, 7
 EVENT_STOP = 128
@@ -45,7 +47,7 @@ SYSCALL_STOP = 0x80  # set in the signal of a stop at a system call's begin or e
 ENTRY, EXIT, SECCOMP = 1, 2, 3
 _WALL = 0x40000000
 _PR_SET_NO_NEW_PRIVS, _PR_SET_THP_DISABLE, _PR_SET_PTRACER = 38, 41, 0x59616D61
-_SYS_SECCOMP, _SYS_PERSONALITY, _SECCOMP_SET_MODE_FILTER = 317, 135, 1
+_SECCOMP_SET_MODE_FILTER = 1
 _ADDR_NO_RANDOMIZE = 0x0040000
 _INFO = struct.Struct("=B15xQQ6Q")
 _SIGTRAP = int(SIGTRAP)
@@ -158,17 +160,40 @@ def syscall_info(tid: int) -> Stop:
 
 def set_register(tid: int, register: int, value: int) -> None:
     """Change a register of a stopped thread. Raises ProcessLookupError."""
-    if _ptrace(_POKEUSER, tid, register * abi.WORD, value & (1 << 64) - 1) < 0:
+    value &= (1 << 64) - 1
+    if abi.IN_SETS:
+        words = _register_set(tid, register)
+        words[max(register, 0)] = value if register >= 0 else value & (1 << 32) - 1
+        _in_set(tid, _SETREGSET, register, words)
+    elif _ptrace(_POKEUSER, tid, register * abi.WORD, value) < 0:
         raise ProcessLookupError(tid)
 
 
 def register(tid: int, register: int) -> int:
     """A register of a stopped thread. Raises ProcessLookupError."""
+    if abi.IN_SETS:
+        return int(_register_set(tid, register)[max(register, 0)])
     ctypes.set_errno(0)
     value: int = _ptrace(_PEEKUSER, tid, register * abi.WORD, None)
     if value == -1 and ctypes.get_errno():
         raise ProcessLookupError(tid)
     return value & (1 << 64) - 1
+
+
+def _register_set(tid: int, register: int) -> array[int]:
+    """The words of the set that has *register*; the call's number has one of its own."""
+    words = array("I", [0]) if register < 0 else array("Q", bytes(_REGISTERS * abi.WORD))
+    _in_set(tid, _GETREGSET, register, words)
+    return words
+
+
+def _in_set(tid: int, request: int, register: int, words: array[int]) -> None:
+    """Read or write the set that has *register*."""
+    kind = _NT_ARM_SYSTEM_CALL if register < 0 else _NT_PRSTATUS
+    at, nr = words.buffer_info()
+    part = _Iov(at, nr * words.itemsize)
+    if _ptrace(request, tid, kind, ctypes.addressof(part)) < 0:
+        raise ProcessLookupError(tid)
 
 
 def poke(tid: int, addr: int, word: bytes) -> bool:
@@ -230,9 +255,9 @@ def allow_tracer(pid: int) -> None:
 def settle() -> None:
     """Use no huge pages, which would bring pages that nobody touched, and the same addresses."""
     _libc.prctl(_PR_SET_THP_DISABLE, 1, 0, 0, 0)
-    persona = _libc.syscall(_SYS_PERSONALITY, 0xFFFFFFFF)
+    persona = _libc.syscall(abi.PERSONALITY, 0xFFFFFFFF)
     if persona >= 0:
-        _libc.syscall(_SYS_PERSONALITY, persona | _ADDR_NO_RANDOMIZE)
+        _libc.syscall(abi.PERSONALITY, persona | _ADDR_NO_RANDOMIZE)
 
 
 def install_filter(program: bytes) -> None:
@@ -245,7 +270,7 @@ def install_filter(program: bytes) -> None:
     fprog = ctypes.create_string_buffer(head, len(head))
     for _ in range(2):
         where = ctypes.c_void_p(ctypes.addressof(fprog))
-        if _libc.syscall(_SYS_SECCOMP, _SECCOMP_SET_MODE_FILTER, 0, where) == 0:
+        if _libc.syscall(abi.SECCOMP, _SECCOMP_SET_MODE_FILTER, 0, where) == 0:
             return
         _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     raise _failed("seccomp")

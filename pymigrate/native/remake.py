@@ -16,7 +16,7 @@ from pymigrate.native.tracee import Thread
 
 def end_at_once(tid: int) -> None:
     """Let *tid*, which has stopped before it runs, exit. Raises ProcessLookupError."""
-    _call_again(tid, libc.register(tid, abi.RIP), abi.EXIT, 0)
+    _call_again(tid, libc.register(tid, abi.IP), abi.EXIT, 0)
 
 
 def make_again(maker: Thread, tid: int, is_process: bool) -> None:
@@ -24,9 +24,9 @@ def make_again(maker: Thread, tid: int, is_process: bool) -> None:
 
     Raises ProcessLookupError.
     """
-    nr = libc.register(maker.tid, abi.ORIG_RAX)
+    nr = libc.register(maker.tid, abi.CALL)
     arguments = [libc.register(maker.tid, at) for at in abi.ARGUMENTS]
-    after = libc.register(maker.tid, abi.RIP)
+    after = libc.register(maker.tid, abi.IP)
     maker.held = []
 
     def made(_: int) -> None:
@@ -47,5 +47,5 @@ def _call_again(tid: int, after: int, nr: int, *arguments: int) -> None:
     """Let *tid* go back to the call that ends at *after*, and call *nr* there."""
     for register, value in zip(abi.ARGUMENTS, arguments, strict=False):
         libc.set_register(tid, register, value)
-    libc.set_register(tid, abi.RAX, nr)
-    libc.set_register(tid, abi.RIP, after - abi.CALL_LENGTH)
+    libc.set_register(tid, abi.NUMBER, nr)
+    libc.set_register(tid, abi.IP, after - abi.CALL_LENGTH)

@@ -58,7 +58,7 @@ CONDITIONS: dict[str, list[list[Condition]]] = {
     # A process's calls on itself are no calls on others.
     **{
         name: [[Condition(argument, equals=0, is_none=True)]]
-        for name, (_, argument) in abi.ON_OTHERS.items()
+        for name, argument in abi.ON_OTHERS.items()
     },
     "brk": [[Condition(0, equals=0, is_none=True)]],
 }
@@ -78,7 +78,7 @@ def program() -> bytes:
     """The filter, as struct sock_filter[]."""
     code = _Code()
     code.add(_LOAD, _ARCH)
-    code.add(_JUMP_EQUAL, abi.AUDIT_ARCH_X86_64, 1, 0)
+    code.add(_JUMP_EQUAL, abi.AUDIT_ARCH, 1, 0)
     code.add(_RETURN, REFUSE)
     code.add(_LOAD, _NR)
     code.add(_JUMP_EQUAL, _ANSWERED, 0, 1)

@@ -6,9 +6,10 @@ import os
 import sys
 
 from pymigrate.errors import UnsupportedError
+from pymigrate.native import abi
+from pymigrate.units import PAGE_SIZE
 
 _OLDEST = (5, 4)  # PTRACE_GET_SYSCALL_INFO came with 5.3
-_MACHINES = ("x86_64", "AMD64")
 _ELSE = "`pymigrate exec --shims` runs commands that find numactl's programs alone"
 
 
@@ -25,15 +26,8 @@ def obstacle() -> str:
         from platform import system  # programs start faster without it
 
         return f"this is {system() or sys.platform}, not Linux"
-    host = os.uname()
-    if host.machine not in _MACHINES:
-        return f"the processor is {host.machine}, not x86-64"
-    if sys.maxsize < 1 << 32:
-        return "this Python is a 32-bit program"
-    words = host.release.split(".")
-    release = tuple(int("".join(c for c in word if c.isdigit()) or 0) for word in words[:2])
-    if release < _OLDEST:
-        return f"Linux {host.release} is older than 5.4"
+    if why := _kind(os.uname()):
+        return why
     scope = _read("/proc/sys/kernel/yama/ptrace_scope")
     if scope == "2" and os.geteuid():
         return "kernel.yama.ptrace_scope is 2, which allows it to root alone"
@@ -46,6 +40,19 @@ def obstacle() -> str:
     if _is_traced():
         return "pymigrate is being traced itself, by strace, a debugger, or another exec"
     return ""
+
+
+def _kind(host: os.uname_result) -> str:
+    """What is wrong with the processor, or the version of the kernel."""
+    if host.machine not in abi.MACHINES:
+        return f"the processor is {host.machine}, neither x86-64 nor arm64"
+    if sys.maxsize < 1 << 32:
+        return "this Python is a 32-bit program"
+    if (size := os.sysconf("SC_PAGE_SIZE")) != PAGE_SIZE:
+        return f"the host's pages have {size} bytes, not {PAGE_SIZE}"
+    words = host.release.split(".")
+    release = tuple(int("".join(c for c in word if c.isdigit()) or 0) for word in words[:2])
+    return f"Linux {host.release} is older than 5.4" if release < _OLDEST else ""
 
 
 def _is_traced() -> bool:

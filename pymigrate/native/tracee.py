@@ -62,8 +62,8 @@ class Thread:
 
     def answer(self, value: int) -> None:
         """Let the call that it has stopped at be skipped, and return *value*."""
-        libc.set_register(self.tid, abi.ORIG_RAX, -1)
-        libc.set_register(self.tid, abi.RAX, value)
+        libc.set_register(self.tid, abi.CALL, -1)
+        libc.set_register(self.tid, abi.RETURNED, value)
 
     def change_argument(self, number: int, old: int, new: int) -> None:
         """Let the call have another argument; its register is put back when the call ends."""
@@ -85,13 +85,14 @@ class Thread:
     def ended(self, value: int) -> None:
         """Finish the call that has returned *value*."""
         for register, old in self.changed:
-            libc.set_register(self.tid, register, old)
+            if register != abi.RETURNED:  # which the call has changed anyway
+                libc.set_register(self.tid, register, old)
         self.changed = []
         at_end, self.at_end = self.at_end, None
         if at_end is not None:
             result = at_end(value)
             if result is not None:
-                libc.set_register(self.tid, abi.RAX, result)
+                libc.set_register(self.tid, abi.RETURNED, result)
 
 
 @record

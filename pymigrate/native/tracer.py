@@ -253,7 +253,7 @@ class Tracer:
 
 def _clone_flags(tid: int) -> int:
     """What *tid*, which has just made a process or a thread, or is one, shares with the other."""
-    nr, first = (libc.register(tid, at) for at in (abi.ORIG_RAX, abi.ARGUMENTS[0]))
+    nr, first = (libc.register(tid, at) for at in (abi.CALL, abi.ARGUMENTS[0]))
     if nr == abi.CLONE:
         return first
     if nr == abi.CLONE3:

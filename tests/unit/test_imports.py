@@ -71,8 +71,8 @@ LAYERS = {
     "pymigrate.comparison": "variants outcome table sweep done".split(),
     "pymigrate.views": "columns entries pages proc sysfs told why pictures tree".split(),
     "pymigrate.native": """
-        abi hostmem support libc auxv seccomp sync tracee remake objects world calls vdso report
-        tracer lender start
+        x86_64 arm64 abi hostmem support libc auxv seccomp sync tracee remake objects world calls
+        vdso report tracer lender start
     """.split(),
     "pymigrate.native.calls": """
         private reads writes overlay walk paths truncate huge files cgroups memory shm numa system

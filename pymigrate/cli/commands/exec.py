@@ -40,7 +40,7 @@ def command(
 
     Its NUMA system calls and what it reads and writes below /proc and /sys are the simulated
     machine's, for all its children, too; and other commands see it as a process there. This needs
-    Linux on x86-64. The exit code is the command's.
+    Linux on x86-64; on arm64 it is untested. The exit code is the command's.
 
     With --shims, COMMAND only finds the simulated numactl, numastat, migratepages, memhog,
     migspeed, pidof, pgrep and ps first on its PATH; the host answers everything else.

@@ -9,7 +9,6 @@ from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.state.events import Event, MigrateMode, MigrateReason, Step
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.mm import Mm
-from pymigrate.records import NamedTuple
 
 SET, REMOVE = "set_migration", "remove_migration"
 STACK = "stack"  # an event whose text is a mode, a reason, and functions, the innermost first

@@ -30,7 +30,7 @@ _O_ACCMODE, _O_WRONLY, _O_RDWR = 3, 1, 2
 # What statfs() tells of file systems by their roots.
 _MAGIC = {"/sys/fs/cgroup": 0x63677270, "/proc": 0x9FA0, "/sys": 0x62656572}
 _KEPT_LISTINGS = 8  # of /proc, which may still be read
-_UID, _STATX_UID = 28, 20  # in struct stat, and in struct statx; the gid is next
+_STATX_UID = 20  # in struct statx; the gid is next
 _OF_TASK = re.compile(r"/proc/(\d+)(?:/|$)")
 _MODES = {True: 0o644, False: 0o444}
 
@@ -126,20 +126,20 @@ def _opened(thread: Thread, result: int) -> None:
 def stat(world: World, thread: Thread, args: Args) -> None:
     """stat(path, buf)."""
     place = _name(world, thread, abi.AT_FDCWD, 0, args)
-    _tell_owner(world, thread, place, args[1] + _UID)
+    _tell_owner(world, thread, place, args[1] + abi.STAT_UID)
 
 
 def lstat(world: World, thread: Thread, args: Args) -> None:
     """lstat(path, buf)."""
     place = _name(world, thread, abi.AT_FDCWD, 0, args, follow=False)
-    _tell_owner(world, thread, place, args[1] + _UID)
+    _tell_owner(world, thread, place, args[1] + abi.STAT_UID)
 
 
 def newfstatat(world: World, thread: Thread, args: Args) -> None:
     """newfstatat(dirfd, path, buf, flags)."""
     follow = not args[3] & abi.AT_SYMLINK_NOFOLLOW
     place = _name(world, thread, args[0], 1, args, follow)
-    _tell_owner(world, thread, place, args[2] + _UID)
+    _tell_owner(world, thread, place, args[2] + abi.STAT_UID)
 
 
 def statx(world: World, thread: Thread, args: Args) -> None:

@@ -102,7 +102,7 @@ def _handler(name: str) -> Handler:
     if name in abi.ON_OTHERS:
         from pymigrate.native.calls import cgroups
 
-        return partial(cgroups.on_other, abi.ON_OTHERS[name][1])
+        return partial(cgroups.on_other, abi.ON_OTHERS[name])
     module, _, function = (_OF_MEMORY.get(name) or _BY_NAME[name]).partition(".")
     handler: Handler = getattr(import_module(f"pymigrate.native.calls.{module}"), function)
     return partial(_of_memory, handler) if name in _OF_MEMORY else handler

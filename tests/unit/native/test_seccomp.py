@@ -10,7 +10,7 @@ from pymigrate.native.seccomp import ALLOW, REFUSE, TRACE, program
 NONE = 0xFFFFFFFFFFFFFFFF  # -1, as a register has it
 
 
-def run(nr: int, *args: int, arch: int = abi.AUDIT_ARCH_X86_64) -> int:
+def run(nr: int, *args: int, arch: int = abi.AUDIT_ARCH) -> int:
     """What the filter decides of a call, as the kernel's interpreter finds it."""
     data = struct.pack("=IIQ6Q", nr, arch, 0, *args, *[0] * (6 - len(args)))
     code = list(struct.iter_unpack("HBBI", program()))
