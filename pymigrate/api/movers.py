@@ -303,7 +303,7 @@ class Movers:
         size: Size,
         *,
         node: int | None = None,
-        target: Who | None = None,
+        who: Who | None = None,
         cpuset: str | None = None,
         swappiness: int | None = None,
         uid: int = 0,
@@ -313,9 +313,9 @@ class Movers:
         *swappiness* 0 leaves anonymous memory alone. Returns how many base pages it was. Raises
         KernelError EAGAIN if there was less.
         """
-        if target is not None and cpuset is not None:
-            raise ValueError("target and cpuset exclude each other")
-        tasks = None if target is None else [self._task(target)]
+        if who is not None and cpuset is not None:
+            raise ValueError("who and cpuset exclude each other")
+        tasks = None if who is None else [self._task(who)]
         if cpuset is not None:
             tasks = reclaim.cpuset_tasks(self._core, "" if cpuset == "/" else cpuset)
         caller, nr = self._caller(None, uid), parse_size(size)

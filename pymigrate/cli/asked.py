@@ -37,7 +37,7 @@ def plan_options() -> Decorators:
         click.option(
             "--mbind",
             "policy",
-            metavar="POLICY:NODES",
+            metavar="MODE[=FLAGS][:NODES]",
             shell_complete=complete.policies,
             help="Give all memory of PID a policy.",
         ),

@@ -114,7 +114,7 @@ def _usage(argument: Argument) -> str:
 
 def _options(argument: Argument) -> list[Callable[[Any], Any]]:
     """The options that stand for an argument; none if it is given by its place, or is --as."""
-    kind, name = argument.kind, f"--{argument.name.replace('_', '-')}"
+    kind, name = argument.kind, _option(argument)
     if argument.metavar or kind.name in ("caller", "shell"):
         return []
     if kind is declare.MEANWHILE:
@@ -136,7 +136,7 @@ def _options(argument: Argument) -> list[Callable[[Any], Any]]:
         if argument.off:
             name = f"{name}/--{argument.off}"
         elif argument.default is None:
-            name = f"{name}/--no-{argument.name.replace('_', '-')}"
+            name = f"{name}/--no-{name[2:]}"
         else:
             how["is_flag"] = True
         return [click.option(name, argument.name, **how)]
@@ -145,13 +145,18 @@ def _options(argument: Argument) -> list[Callable[[Any], Any]]:
     return [click.option(name, argument.name, type=_type(kind), metavar=_metavar(argument), **how)]
 
 
+def _option(argument: Argument) -> str:
+    """What its option is called."""
+    return f"--{(argument.option or argument.name).replace('_', '-')}"
+
+
 def _metavar(argument: Argument) -> str | None:
     """What stands behind an option's name in --help, where its type does not say it well."""
     names = {"task": "PID", "own": "PID", "range": "ADDR|REGION[+OFFSET[:LENGTH]]"}
-    names["comm"] = "COMM"
+    names |= {"comm": "COMM", "cpuset": "NAME", "file": "FILE", "prot": "PROT"}
     names["target"] = "ADDR|REGION[+OFFSET]"
     if argument.kind.name == "number":
-        return "NODE" if argument.name == "node" else "N"
+        return "NODE" if argument.name in ("node", "to") else "N"
     return names.get(argument.kind.name)
 
 
@@ -235,7 +240,7 @@ def _convert(ctx: click.Context, name: str, kind: Kind, word: str) -> Any:
 
 def _check(call: Call, given: dict[str, Any]) -> None:
     """What may be given together. Raises click.UsageError."""
-    options = {a.name: a.metavar or f"--{a.name}" for a in call.arguments}
+    options = {a.name: a.metavar or _option(a) for a in call.arguments}
     there = [name for name in call.one_of if given[name] is not None]
     if call.one_of and len(there) != 1:
         either = ", or ".join(options[name] for name in call.one_of)

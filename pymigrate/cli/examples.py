@@ -63,7 +63,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "pymigrate cpuset create batch --cpus 4-7 --mems 1",
         "pymigrate cpuset set batch --mems 0-1",
     ),
-    "damon": ("pymigrate damon migrate_cold 1 --task db --at heap --quota 1MiB",),
+    "damon": ("pymigrate damon migrate_cold --to 1 --task db --at heap --quota 1MiB",),
     "doctor": ("pymigrate doctor", "pymigrate doctor --reset"),
     "exec": ("pymigrate exec --shims -- numactl --show",),
     "explain": (
@@ -84,8 +84,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "mbind": ("pymigrate mbind db heap+1MiB 1MiB bind=static:1 --move",),
     "memhog": ("pymigrate memhog 32m interleave 0,1",),
     "migrate_driver": (
-        "pymigrate --scenario drivers migrate_driver zs 1",
-        "pymigrate --scenario drivers migrate_driver busy 1 --mode async",
+        "pymigrate --scenario drivers migrate_driver zs --to 1",
+        "pymigrate --scenario drivers migrate_driver busy --to 1 --mode async",
     ),
     "migratepages": (
         "pymigrate migratepages db 0 1",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pymigrate.records import NamedTuple
 
 REQUIRED = object()  # the default of an argument that has none
+MAX_PAGES = 1 << 21  # that one move_pages is given: 8 GiB; it takes seconds then, and 300 MB
 ITSELF = object()  # the default of a task that is the caller where no other is named
 
 
@@ -82,6 +83,7 @@ class Argument(NamedTuple):
     help: str
     default: object = REQUIRED  # a value, REQUIRED or ITSELF
     metavar: str = ""
+    option: str = ""  # the option, where it is not called as the argument
     off: str = ""  # of a flag that is set by default: the option that clears it
 
     @property

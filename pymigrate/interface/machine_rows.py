@@ -33,7 +33,7 @@ MACHINE = (
             ROOT,
             Argument("size", kind.SIZE, "how much", metavar="SIZE"),
             Argument("node", _NODE, "only from this node", None),
-            Argument("target", kind.TASK, "only what this task maps", None),
+            Argument("target", kind.TASK, "only what this task maps", None, option="task"),
             Argument("cpuset", kind.CPUSET, "only what tasks of this cpuset map", None),
             Argument(
                 "swappiness", kind.INTEGER, "0: leave anonymous memory alone; up to 200", None
@@ -55,7 +55,7 @@ MACHINE = (
             Argument(
                 "action", kind.word("migrate_hot", "migrate_cold"), "what to do", metavar="ACTION"
             ),
-            Argument("to", kind.INTEGER, "the node to move to", metavar="TO"),
+            Argument("to", kind.INTEGER, "the node to move to"),
             Argument("node", _NODE, "the node whose memory it is; or else:", None),
             Argument("task", kind.TASK, "the task whose memory it is", None),
             Argument("at", kind.RANGE, "its region, or a part of it", None),
@@ -72,7 +72,7 @@ MACHINE = (
         "interface.system.damon",
         more="ACTION is migrate_hot or migrate_cold; without --quota they do the same. Pages are"
         " young (hot) if they were used since the last look, else old. Pages stay if they are on"
-        " node TO already, or find no room there. Prints how many pages moved.",
+        " that node already, or find no room there. Prints how many pages moved.",
         says="{migrated} pages migrated",
         one_of=("node", "task"),
     ),
@@ -98,7 +98,7 @@ MACHINE = (
         "Move pages of a driver, as compaction does.",
         (
             Argument("driver", kind.DRIVER, "the driver", metavar="DRIVER"),
-            Argument("to", kind.INTEGER, "the node to move to", metavar="TO"),
+            Argument("to", kind.INTEGER, "the node to move to"),
             Argument("pages", kind.NUMBERS, "the numbers of its pages; default: all", None),
             Argument(
                 "mode",

@@ -223,9 +223,9 @@ def move_pages(
     was written.
     """
     if pages is not None:
-        addrs = [addr + (page << PAGE_SHIFT) for page in pages]
+        addrs: Sequence[int] = [addr + (page << PAGE_SHIFT) for page in pages]
     else:
-        addrs = list(range(addr, addr + length, stride))
+        addrs = range(addr, addr + length, stride)
     wanted = (nodes,) * len(addrs) if isinstance(nodes, int) else nodes
     migrate.check_flags(caller, flags)
     task = machine.task(target)

@@ -26,7 +26,7 @@ BOOTED = [
     ("trace mbind a b", "buf"),
     ("trace move_p", "move_pages"),
     ("help balanc", "balancing balance"),
-    ("damon migrate_hot ", "0 1 0-1"),
+    ("damon migrate_hot --to ", "0 1 0-1"),
 ]
 
 

@@ -61,7 +61,7 @@ def test_kernel_takes_blocks_and_gives_them_back(shell: Shell) -> None:
 
 
 def test_drivers_pages_move_and_the_driver_is_asked(shell: Shell) -> None:
-    text = shell.out("migrate_driver zs 1 --pages 0-1")
+    text = shell.out("migrate_driver zs --to 1 --pages 0-1")
     assert text == (
         "isolate_page 0 true; isolate_page 1 true; migrate_page 0 0; migrate_page 1 0\n"
         "nodes 2 1; 1 0\n"
@@ -70,8 +70,8 @@ def test_drivers_pages_move_and_the_driver_is_asked(shell: Shell) -> None:
 
 def test_a_driver_that_cannot_move_is_refused(shell: Shell) -> None:
     refused = "migrate_driver: No such device: node 7 has no memory\n"
-    assert shell("migrate_driver zs 7") == Outcome(1, "nodes 3 0\n", refused)
-    assert body(shell("migrate_driver zs 7 --json").stdout) == {
+    assert shell("migrate_driver zs --to 7") == Outcome(1, "nodes 3 0\n", refused)
+    assert body(shell("migrate_driver zs --to 7 --json").stdout) == {
         "ret": -1,
         "errno": "ENODEV",
         "why": "node 7 has no memory",
@@ -108,9 +108,9 @@ def test_a_drivers_page_is_told_by_its_number(shell: Shell) -> None:
 
 
 def test_pages_that_another_cpu_has_isolated_are_skipped(shell: Shell) -> None:
-    assert shell.out("migrate_driver zs 1 --isolated 1") == (
+    assert shell.out("migrate_driver zs --to 1 --isolated 1") == (
         "isolate_page 1 true; isolate_page 0 true; isolate_page 2 true; migrate_page 0 0;"
         " migrate_page 2 0; putback_page 1\nnodes 1 1; 1 0; 1 1\n"
     )
-    answer = shell("migrate_driver zs 1 --isolated 3")
+    answer = shell("migrate_driver zs --to 1 --isolated 3")
     assert (answer.exit, "zs has 3 pages" in answer.stderr) == (1, True)

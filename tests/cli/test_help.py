@@ -1,5 +1,7 @@
 """Help of commands, and the guides."""
 
+import re
+
 import pytest
 
 from pymigrate.cli.examples import EXAMPLES, GUIDES, guide_of
@@ -52,6 +54,26 @@ def test_help_is_one_screen_with_examples(unbooted: Shell, name: str) -> None:
     assert text.count("\n") <= SCREEN
     assert "Examples:\n" + "".join(f"  {line}\n" for line in EXAMPLES[name]) in text
     assert text.endswith(f"\nGuide: pymigrate help {guide_of(name)}\n")
+
+
+# Options that stand for something else in one command than in another.
+OTHERS = {
+    "--to": {"NODE", "NODES"},
+    "--mode": {"[async|sync_light|sync]", "[kernel|nofs|nowait|noretry|retry_mayfail|none]"},
+    "--kernel": {"[6.12|6.1|7.2]", "RELEASE"},
+}
+_OPTION = re.compile(
+    r"^  (?:-\w, )?(--[a-z-]+)(?: ([A-Z\[']\S*(?: [A-Z|]\S*)*))?(?:  |$)", re.MULTILINE
+)
+
+
+def test_an_option_is_written_alike_everywhere(unbooted: Shell) -> None:
+    found: dict[str, set[str]] = {}
+    for name in ALL:
+        for option, word in _OPTION.findall(unbooted.out(f"{name} --help")):
+            found.setdefault(option, set()).add(word)
+    assert {option: words for option, words in found.items() if len(words - {""}) > 1} == OTHERS
+    assert not {"TEXT", "INTEGER", "RANGE"} & {word for words in found.values() for word in words}
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -17,7 +17,7 @@ def on_nodes(shell: Shell, task: str) -> str:
 
 
 def test_only_what_one_task_maps(shell: Shell) -> None:
-    assert shell("reclaim 2MiB --target b") == Outcome(0, "512 pages reclaimed\n")
+    assert shell("reclaim 2MiB --task b") == Outcome(0, "512 pages reclaimed\n")
     assert on_nodes(shell, "a") == "N0=1024"
     assert on_nodes(shell, "b") == "N0=512 N1=512"
 
@@ -40,7 +40,7 @@ def test_what_is_there_is_reclaimed_before_it_fails(shell: Shell) -> None:
 
 def test_json_and_dry_run(shell: Shell) -> None:
     assert shell.json("reclaim 256KiB")["reclaimed"] == 64
-    assert shell.out("reclaim 256KiB --target b --dry-run") == (
+    assert shell.out("reclaim 256KiB --task b --dry-run") == (
         "64 pages reclaimed\n"
         "200 heap: N0 1024 -> 960, N1 0 -> 64 pages\n"
         "numa_hit +64\n"

@@ -43,7 +43,7 @@ _YEAR = 365 * 86400
 @click.option(
     "--heat-time",
     type=seconds(_YEAR, may_be_0=False),
-    metavar="SECONDS",
+    metavar="TIME",
     help="With --heat: how long it was recorded, if the file does not say.",
 )
 @click.option("--gather", is_flag=True, help="Print a script that copies such a tree.")

@@ -54,7 +54,9 @@ if TYPE_CHECKING:
     metavar="'ARGS'",
     help="Vary the plan that is looked at: the arguments of `pymigrate plan`.",
 )
-@click.option("-j", "--jobs", type=click.IntRange(1), default=1, help="Run N variants at a time.")
+@click.option(
+    "-j", "--jobs", type=click.IntRange(1), default=1, metavar="N", help="Run N variants at a time."
+)
 @click.option("--shard", metavar="I/N", help="Run only part I of N.")
 @click.option("--resume", metavar="FILE", help="Keep rows in FILE, and skip those that it has.")
 @click.option("--json", "form", flag_value="json", help="Print the rows as JSON.")

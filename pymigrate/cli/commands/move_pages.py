@@ -23,6 +23,7 @@ from pymigrate.cli.help import complete
 from pymigrate.cli.helped import Command
 from pymigrate.errors import ERRNO, KernelError
 from pymigrate.interface import noted
+from pymigrate.interface.declare import MAX_PAGES
 from pymigrate.mm.calls.move_pages import MovePagesResult
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
@@ -39,7 +40,6 @@ _MEANING = {
     "-EBUSY": "isolated already",
 }
 UNWRITTEN = "unknown"
-MAX_PAGES = 1 << 24
 _WIDTH = 16  # of the column of addresses
 _PLAIN_LOG = re.compile(r"(?:[0-9][0-9a-fA-Fx]{0,15} [0-9]{1,4}\n)++")
 
@@ -61,8 +61,8 @@ _PLAIN_LOG = re.compile(r"(?:[0-9][0-9a-fA-Fx]{0,15} [0-9]{1,4}\n)++")
 @click.option(
     "--from-file",
     type=TEXT_FILE,
-    metavar="LOG",
-    help="Read lines ADDR [NODE] from LOG ('-': stdin); --to is the node where there is none.",
+    metavar="FILE",
+    help="Read lines ADDR [NODE] from FILE ('-': stdin); --to is the node where there is none.",
 )
 @meanwhile_option()
 @common_options(changes=True, calls=True, leaves=True, strict=True)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
-from pymigrate.interface.declare import CPUSET, DRIVER, FILE, TARGET
+from pymigrate.interface.declare import CPUSET, DRIVER, FILE, MAX_PAGES, TARGET
 from pymigrate.interface.table import CALLS
 from pymigrate.scenario.text.fields import listed, nearest, shown
 from pymigrate.scenario.text.positions import Mistake, Path
@@ -124,12 +124,13 @@ class Scope:
         self.comms = {str(name): _mapping(spec).get("comm") for name, spec in tasks.items()}
         self.drivers = [str(name) for name in _mapping(data.get("drivers"))]
         self.exited: set[str] = set()
-        self.sizes: dict[RegionKey, int] = {}  # bytes, of what steps have mapped
+        self.sizes: dict[RegionKey, int] = {}  # bytes, of what is mapped
         self.cpusets = [str(name) for name in _mapping(data.get("cpusets"))]
         for task, spec in tasks.items():
             for region in _regions(spec):
                 if isinstance(region.get("as"), str):
-                    self.regions.declare(str(task), str(region["as"]))
+                    key = self.regions.declare(str(task), str(region["as"]))
+                    self.sizes[key] = _size(region.get("size")) or 0
                 if isinstance(region.get("file"), str):
                     self.files.add(str(region["file"]))
 
@@ -194,15 +195,18 @@ class Scope:
                 yield from _unknown(match[1], self.tasks, "task", (*path, "argv", place))
 
     def _check_page_nodes(self, step: Mapping[str | int, object], path: Path) -> Iterator[Mistake]:
-        """Whether there is a node for each page to the end of a region of a known size."""
+        """Whether so many pages to the end of a region may be, and there is a node for each."""
         nodes, at = step.get("nodes"), str(step.get("at"))
         size = self.sizes.get(self.regions.find(str(step.get("task")), at) or ("", ""))
         offset, stride = (_size(step.get(key, 0)) for key in ("offset", "stride"))
-        if not isinstance(nodes, tuple) or size is None or None in (offset, stride):
+        if not size or None in (offset, stride):
             return
         if step.get("length") is None and step.get("pages") is None:
             count = -(-max(size - (offset or 0), 0) // (stride or PAGE_SIZE))
-            if count != len(nodes):
+            if count > MAX_PAGES:
+                message = f"{count} pages; expected at most {MAX_PAGES} in one step"
+                yield Mistake((*path, "at"), message)
+            elif isinstance(nodes, tuple) and count != len(nodes):
                 message = f"{len(nodes)} nodes for {count} pages; expected one for each page"
                 yield Mistake((*path, "nodes"), message)
 

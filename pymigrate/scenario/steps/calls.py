@@ -9,7 +9,7 @@ from pydantic import Field, create_model
 from pymigrate.arguments import ModeAndNodes
 from pymigrate.errors import KernelError
 from pymigrate.interface import declare
-from pymigrate.interface.declare import Answer, Argument, Call, Kind, Range
+from pymigrate.interface.declare import MAX_PAGES, Answer, Argument, Call, Kind, Range
 from pymigrate.interface.made import made_of, make
 from pymigrate.interface.noted import Access, meanwhile
 from pymigrate.interface.table import policy_flags_key
@@ -54,7 +54,6 @@ Fields = dict[str, Any]  # pydantic's: a field's name -> its type and its FieldI
 
 
 _WEIGHT = r"^weighted_interleave/node\d{1,4}$"
-MAX_PAGES = 1 << 24  # that move_pages is given in one step
 
 
 class Meanwhile(Model):

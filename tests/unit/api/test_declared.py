@@ -27,6 +27,7 @@ NAMES = {
     "migrate_pages task": "caller",
     "start task": "caller",
     "migrate_pages target": "who",
+    "reclaim target": "who",
     "move_pages task": "caller",
     "move_pages at": "pages",
     "move_pages target": "who",
@@ -137,7 +138,8 @@ def test_command_takes_what_is_declared(call: Call) -> None:
     }
     usage = " ".join(command.collect_usage_pieces(context_of(command)))
     for argument in () if is_written_out(call) else call.arguments:
-        kind, name = argument.kind, f"--{argument.name.replace('_', '-')}"
+        kind = argument.kind
+        name = f"--{(argument.option or argument.name).replace('_', '-')}"
         if kind.name in ("caller", "shell"):
             assert "--as" in options
         elif argument.metavar:

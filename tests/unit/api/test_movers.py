@@ -43,7 +43,7 @@ def test_reclaim_demotes(m: Machine) -> None:
     assert m.vmstat()["pgdemote_direct"] == 1024
     assert sum(run.pages for run in m.placement("a", "heap") if run.node == 2) == 1024
     with pytest.raises(pymigrate.KernelError) as failure:
-        m.reclaim("1GiB", target="a")
+        m.reclaim("1GiB", who="a")
     assert failure.value.name == "EAGAIN"
 
 

@@ -245,6 +245,16 @@ def test_wrong_step_is_reported_at_its_place(text: str, message: str) -> None:
     assert mistakes(text) == [f"f:{message}"]
 
 
+def test_pages_to_a_regions_end_have_a_limit_too() -> None:
+    large = "op: mmap, task: a, as: x, length: 16GiB"
+    assert mistakes(large, "op: move_pages, task: a, at: x") == [
+        "f:7:35: 4194304 pages; expected at most 2097152 in one step"
+    ]
+    assert "at most" in mistakes(large, "op: move_pages, task: a, at: x, offset: 7GiB")[0]
+    step = "op: move_pages, task: a, at: x, offset: 8GiB"
+    load_text(f"{HEAD}  - {{{large}}}\n  - {{{step}}}\n")
+
+
 def test_region_of_a_wrong_mmap_is_no_mistake_of_later_steps() -> None:
     lines = mistakes("op: mmap, task: a, as: x", "op: touch, task: a, at: x")
     assert lines == ["f:6:5: missing key 'length'; expected the region's length"]

@@ -261,7 +261,7 @@ def test_what_is_not_there_is_answered_as_the_kernel_would(
     [
         ("nodes: [1, 1]", "2 nodes for 4 pages; expected one for each page"),
         ("offset: 8KiB, nodes: [1]", "1 nodes for 2 pages; expected one for each page"),
-        ("length: 1TiB, nodes: 0", "268435456 pages; expected at most 16777216"),
+        ("length: 1TiB, nodes: 0", "268435456 pages; expected at most 2097152"),
     ],
 )
 def test_there_is_a_node_for_each_page_and_not_too_many_pages(step: str, message: str) -> None:
