@@ -24,6 +24,9 @@ _SIZES = {
     "ShmemPmdMapped:": "other_thp_kb",
     "FilePmdMapped:": "other_thp_kb",
 }
+_SMAPS = re.compile(
+    rf"^(?:([0-9a-f]+)-[0-9a-f]+ [r-][w-][x-][sp] |({'|'.join(_SIZES)}|VmFlags:)(.*))", re.MULTILINE
+)
 _COUNTED = frozenset(("anon", "dirty", "mapped", "swapcache", "active", "writeback"))
 _DEVICE_FLAGS = frozenset(("pf", "io"))  # VM_PFNMAP, VM_IO
 _VSYSCALL = 1 << 47  # no mapping of the process's own begins there or above
@@ -186,19 +189,17 @@ def _thp_kb(tree: Tree, folder: str) -> int:
 def _smaps(tree: Tree, name: str) -> dict[int, Smaps]:
     """What smaps says of each mapping, by address, if it may be read."""
     found: dict[int, Smaps] = {}
-    start = 0
-    for line in (tree.peek(name) or "").splitlines():
-        words = line.split()
-        if match := _MAPS.match(line):
-            start = int(match[1], 16)
-            found[start] = Smaps()
-        elif start not in found:
-            continue
-        elif words[0] == "VmFlags:":
-            is_device = not _DEVICE_FLAGS.isdisjoint(words)
-            found[start] = found[start]._replace(is_locked="lo" in words, is_device=is_device)
-        elif words[0] in _SIZES and words[1] != "0":
-            field = _SIZES[words[0]]
-            kb = getattr(found[start], field) + int(words[1])
-            found[start] = found[start]._replace(**{field: kb})
+    start, of = 0, Smaps()
+    for match in _SMAPS.finditer(tree.peek(name) or ""):
+        address, key, value = match.groups()
+        if address:
+            start, of = int(address, 16), Smaps()
+        elif key == "VmFlags:":
+            flags = value.split()
+            is_device = not _DEVICE_FLAGS.isdisjoint(flags)
+            of = of._replace(is_locked="lo" in flags, is_device=is_device)
+        elif kb := int(value.split()[0]):
+            field = _SIZES[key]
+            of = of._replace(**{field: getattr(of, field) + kb})
+        found[start] = of
     return found
