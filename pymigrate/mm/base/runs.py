@@ -218,6 +218,8 @@ class RunMap(Generic[R]):
         if self._load is not None:
             self._read()
         self.changed = True
+        if len(edits) == 1 and self._fill_gap(*edits[0]):
+            return
         gap = self._wide_gap(edits)
         for part in (edits[gap:], edits[:gap]) if gap else (edits,):
             self._edit(part)
@@ -230,6 +232,28 @@ class RunMap(Generic[R]):
         _, i = max([(edits[i][0] - edits[i - 1][1], i) for i in range(1, len(edits))])
         between = bisect_left(starts, edits[i][0]) - bisect_left(starts, edits[i - 1][1])
         return i if between > len(starts) // 8 else 0
+
+    def _fill_gap(self, a: int, b: int, new: Sequence[R]) -> bool:
+        """Put one new run in [a, b), where nothing lies yet; False: it is not so simple."""
+        runs, starts = self._runs, self._starts
+        i = j = bisect_left(starts, a)
+        before = runs[i - 1] if i else None
+        after = runs[i] if i < len(runs) else None
+        if len(new) != 1 or (after is not None and after.start < b):
+            return False
+        run = new[0]
+        if before is not None:
+            end = before.start + before.nr
+            if end > a:
+                return False
+            if end == run.start and (joined := before.join(run)) is not None:
+                run, i = joined, i - 1
+        if after is not None and run.start + run.nr == after.start:
+            joined = run.join(after)
+            if joined is not None:
+                run, j = joined, j + 1
+        runs[i:j], starts[i:j] = [run], [run.start]
+        return True
 
     def _edit(self, edits: Sequence[Edit[R]]) -> None:
         """One sweep."""

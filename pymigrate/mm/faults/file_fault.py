@@ -154,10 +154,7 @@ def _have_cached(vmf: VmFault, space: AddressSpace, a: int, b: int, tries: int =
 def map_cached(vmf: VmFault, cached: list[PteRun], flags: int = 0) -> None:
     """Map pages of the page cache where the task has none yet. Mirrors set_pte_range()."""
     machine, vma = vmf.machine, vmf.vma
-    space = machine.spaces[vma.space]
-    flags |= NEW
-    if vma.flags & Vm.SHARED and vma.flags & Vm.WRITE and not space.is_disk:
-        flags |= Pte.WRITE  # no need to be told of the first store
+    flags |= cached_entry_flags(vmf)
     shift = vma.start - vma.pgoff
     runs = []
     for run in filemap.without_bad(machine, cached):
@@ -170,3 +167,12 @@ def map_cached(vmf: VmFault, cached: list[PteRun], flags: int = 0) -> None:
     if vma.flags & Vm.LOCKED:
         mlock_folios(machine, extents)
     vmf.table.edit([(run.start, run.end, (run,)) for run in runs])
+
+
+def cached_entry_flags(vmf: VmFault) -> int:
+    """The flags of new entries for pages of the page cache. Mirrors set_pte_range()."""
+    vma = vmf.vma
+    is_stored = vma.flags & Vm.SHARED and vma.flags & Vm.WRITE
+    if is_stored and not vmf.machine.spaces[vma.space].is_disk:
+        return NEW | Pte.WRITE  # no need to be told of the first store
+    return NEW

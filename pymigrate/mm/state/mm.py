@@ -48,22 +48,21 @@ class Mm:
 
     def find_vma(self, page: int) -> Vma | None:
         """The VMA that contains *page*. (The kernel's find_vma() also finds the next one.)"""
+        if not self.vmas or page >= self.vmas[-1].end:
+            return None
         i = bisect_right(self.vmas, page, key=_start) - 1
-        if i >= 0 and page < self.vmas[i].end:
-            return self.vmas[i]
-        return None
+        return self.vmas[i] if i >= 0 and page < self.vmas[i].end else None
 
     def vmas_between(self, a: int, b: int) -> list[Vma]:
         """The VMAs that meet [a, b); none meets an empty range."""
-        if a >= b:
+        if a >= b or not self.vmas or self.vmas[-1].end <= a:
             return []
         i = max(bisect_right(self.vmas, a, key=_start) - 1, 0)
         found = []
-        for vma in self.vmas[i:]:
-            if vma.start >= b:
-                break
+        while i < len(self.vmas) and (vma := self.vmas[i]).start < b:
             if vma.end > a:
                 found.append(vma)
+            i += 1
         return found
 
     def parts(self, a: int, b: int) -> Iterator[tuple[Vma, int, int]]:
@@ -209,7 +208,9 @@ class Mm:
     def add(self, vma: Vma) -> None:
         """Add a mapping without merging it: one of a captured process may have stayed apart."""
         self.inserted.put(vma)
-        self.vmas.insert(bisect_right(self.vmas, vma.start, key=_start), vma)
+        is_last = not self.vmas or self.vmas[-1].start <= vma.start
+        at = len(self.vmas) if is_last else bisect_right(self.vmas, vma.start, key=_start)
+        self.vmas.insert(at, vma)
 
 
 def _start(vma: Vma) -> int:

@@ -12,7 +12,7 @@ from pymigrate.mm.base.memmap import Frame, FrameFlag, nid_of
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import Extent, RunMap, take_extents
 from pymigrate.mm.faults.anon_fault import VmFault
-from pymigrate.mm.faults.file_fault import map_cached
+from pymigrate.mm.faults.file_fault import cached_entry_flags, map_cached
 from pymigrate.mm.faults.memory import access
 from pymigrate.mm.frames.frames import FrameEdits, extents_of, new_frames, update_frames
 from pymigrate.mm.frames.page_alloc import reserve_blocks, reserve_pages
@@ -81,7 +81,8 @@ def declare(
     if task.mm.vmas_between(start, start + nr):
         raise _error(task, spec, f"{start << PAGE_SHIFT:#x} is taken by another region")
     space, pgoff = _object(machine, spec, origin, files)
-    policy = policy_of(task.mems_allowed & machine.memory_nodes, spec.policy)
+    allowed = task.mems_allowed & machine.memory_nodes if spec.policy else task.mems_allowed
+    policy = policy_of(allowed, spec.policy)
     if spec.kind == "hugetlb" and not (origin and not spec.is_shared):
         vma = _map_hugetlb(machine, task, spec, start, space, pgoff)
         vma.policy = policy
@@ -383,6 +384,7 @@ def _fill_cache(
     """Pages of a file or of shared memory; those that are cached already must lie as declared."""
     space = machine.spaces[vma.space]
     missing: Runs = []
+    cached: list[PteRun] = []
     for at, nr, nid in runs:
         if vma.index(at + nr) > space.nr_pages:
             raise _error(task, spec, f"its pages reach beyond the end of {space.name}")
@@ -392,17 +394,23 @@ def _fill_cache(
             elif any(nid_of(pfn) != nid for pfn in run.lanes):
                 there = nid_of(next(pfn for pfn in run.lanes if nid_of(pfn) != nid))
                 raise _error(task, spec, f"page {a} of {space.name} lies on node {there} already")
-    frame = Frame(space.space_id, FrameFlag.SWAPBACKED if space.is_shmem else 0)
-    made = _reserve(machine, task, spec, missing, frame)
-    space.pages.edit([(run.start, run.end, (run,)) for run in made])
-    cached = [
-        run for at, nr, _ in runs for run in space.pages.between(vma.index(at), vma.index(at + nr))
-    ]
-    is_stored = is_dirty and vma.is_shared
-    map_cached(VmFault(machine, task, vma), cached, Pte.DIRTY | Pte.WRITE if is_stored else 0)
+            else:
+                cached.append(run)
+    vmf = VmFault(machine, task, vma)
+    stored = Pte.DIRTY | Pte.WRITE if is_dirty and vma.is_shared else 0
+    if cached:
+        map_cached(vmf, cached, stored)
     if is_dirty:
         extents = [extent for run in cached for extent in extents_of(run)]
         update_frames(machine, extents, lambda frame: frame.with_flags(FrameFlag.DIRTY))
+    state = FrameFlag.DIRTY if is_dirty else 0
+    state |= FrameFlag.SWAPBACKED if space.is_shmem else 0
+    state |= FrameFlag.MLOCKED if vma.flags & Vm.LOCKED else 0
+    made = _reserve(machine, task, spec, missing, Frame(space.space_id, state, 1))
+    space.pages.edit([(run.start, run.end, (run,)) for run in made])
+    flags, shift = cached_entry_flags(vmf) | stored, vma.start - vma.pgoff
+    mapped = [run.moved(run.start + shift).with_flags(flags) for run in made]
+    task.mm.page_table.edit([(run.start, run.end, (run,)) for run in mapped])
 
 
 def _share(

@@ -246,7 +246,9 @@ def _complete_task(
     name: str, task: TaskSpec, machine: MachineSpec, pids: Iterator[int]
 ) -> TaskSpec:
     memory = tuple(
-        region.model_copy(update={"prot": region.prot or ("r" if region.kind == "file" else "rw")})
+        region
+        if region.prot
+        else region.model_copy(update={"prot": "r" if region.kind == "file" else "rw"})
         for region in task.memory
     )
     update: dict[str, object] = {

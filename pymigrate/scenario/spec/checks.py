@@ -217,7 +217,7 @@ def memory_mistakes(
     machine: MachineSpec, files: Mapping[str, FileSpec], tasks: Mapping[str, TaskSpec]
 ) -> Iterator[Mistake]:
     """Where the declared memory of *tasks* is impossible or does not fit into the nodes."""
-    room = _Room(machine)
+    room, nodes = _Room(machine), machine.memory_nodes
     for name, task in tasks.items():
         taken: dict[str, int] = {}
         for number, region in enumerate(task.memory):
@@ -227,7 +227,7 @@ def memory_mistakes(
                     f"task {name!r} has a region {region.as_!r} already; expected another name"
                 )
                 yield Mistake((*path, "as"), message)
-            yield from _region_mistakes(region, machine, path)
+            yield from _region_mistakes(region, machine, nodes, path)
             yield from _file_use_mistakes(region, files, path)
             if not region.shared:
                 yield from room.place(region, path)
@@ -257,7 +257,10 @@ def sharing_mistakes(region: RegionSpec, origin: RegionSpec, path: Path) -> Iter
             yield Mistake((*path, key), message, at_key=True)
 
 
-def _region_mistakes(region: RegionSpec, machine: MachineSpec, path: Path) -> Iterator[Mistake]:
+def _region_mistakes(
+    region: RegionSpec, machine: MachineSpec, nodes: Nodemask, path: Path
+) -> Iterator[Mistake]:
+    """Where *region* is impossible on *machine*, of which *nodes* have memory."""
     is_inherited = region.shared and "size" not in region.model_fields_set  # its origin is wrong
     if not region.size and not is_inherited:
         yield Mistake((*path, "size"), "size is 0 or missing; expected a size such as 64MiB")
@@ -279,7 +282,7 @@ def _region_mistakes(region: RegionSpec, machine: MachineSpec, path: Path) -> It
         message = f"{total} pages; expected at most the {region.nr_pages} that the region has"
         yield Mistake(where, message)
     for number, (_, nid) in enumerate(region.pages):
-        if nid >= 0:
+        if nid >= 0 and nid not in nodes:
             yield from _no_memory(Nodemask.of(nid), machine, (*where, number, 1))
 
 
@@ -450,10 +453,11 @@ class _Room:
             return {nid: region.nr_pages // len(nodes) for nid in nodes}  # about
         needs: dict[int, int] = {}
         start = region.offset // region.page_size
-        cached = self.cached.setdefault(region.file, _Pages()) if region.file else _Pages()
+        cached = self.cached.setdefault(region.file, _Pages()) if region.file else None
         for count, nid in region.pages or ():
             if nid >= 0:
-                needs[nid] = needs.get(nid, 0) + cached.add(start, start + count)
+                fresh = cached.add(start, start + count) if cached else count
+                needs[nid] = needs.get(nid, 0) + fresh
             start += count
         return needs
 
@@ -467,10 +471,12 @@ class _Pages:
 
     def add(self, start: int, end: int) -> int:
         """Put the pages [start, end) among them; gives how many of these were not there."""
+        low, high = start, end
         first, last = bisect_left(self.ends, start), bisect_right(self.starts, end)
         near = zip(self.starts[first:last], self.ends[first:last], strict=True)
         fresh = end - start - sum(min(b, end) - max(a, start) for a, b in near)
-        low, high = min([start, *self.starts[first:last]]), max([end, *self.ends[first:last]])
+        if first < last:
+            low, high = min(start, self.starts[first]), max(end, self.ends[last - 1])
         self.starts[first:last], self.ends[first:last] = [low], [high]
         return fresh
 

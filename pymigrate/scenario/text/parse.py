@@ -75,6 +75,8 @@ class _Builder:
     def _value(self, event: Any) -> object:  # Any: types-PyYAML leaves out what events hold
         """The data that begins with *event*."""
         kind, anchor = type(event), event.anchor
+        if kind is ScalarEvent and anchor is None:
+            return self._scalar(event)
         if kind is AliasEvent:
             node = self._node(event)
             if anchor not in self._data:
@@ -149,9 +151,10 @@ class _Builder:
 
     def _key(self, event: Any) -> Key | None:
         nr_errors = len(self.errors)
-        key, node = self._value(event), self._node(event)
-        if isinstance(key, str | int) and not isinstance(key, bool):
+        key = self._value(event)
+        if isinstance(key, str) or type(key) is int:
             return key
+        node = self._node(event)
         if isinstance(key, bool):
             message = f"YAML reads key {node.value} as {shown(key)}; expected it in quotes"
         elif type(node) is ScalarEvent:

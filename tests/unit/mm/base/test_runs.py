@@ -129,3 +129,12 @@ def test_change_loads_a_map_first(change: Callable[[RunMap[Extent]], object]) ->
 def test_runs_are_read_when_they_are_looked_at() -> None:
     found = RunMap(load=lambda: runs((2, 3)))
     assert (found.is_unread, found.between(0, 4), found.is_unread) == (True, runs((2, 2)), False)
+
+
+def test_a_run_in_a_gap_is_put_there_without_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunMap, "_edit", None)
+    found = RunMap(runs((0, 3), (6, 4), (20, 1)))
+    for start, nr in ((12, 2), (10, 2), (30, 1), (3, 3)):
+        found.put(start, start + nr, Extent(start, nr))
+    assert found.runs == runs((0, 14), (20, 1), (30, 1))
+    assert found.starts == [0, 20, 30]
