@@ -9,6 +9,7 @@ import click
 from pymigrate.arguments import parse_mode
 from pymigrate.cli.common import Decorators, find_task
 from pymigrate.cli.help import complete
+from pymigrate.cli.helped import option
 from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Nodemask
 from pymigrate.plan import goal
@@ -24,37 +25,35 @@ def plan_options() -> Decorators:
     """The fields of a Question."""
     return [
         click.argument("pid", required=False, shell_complete=complete.tasks),
-        click.option(
+        option(
             "--to", metavar="NODES", shell_complete=complete.nodes, help="The nodes to move to."
         ),
-        click.option(
+        option(
             "--from",
             "source",
             metavar="NODES",
             shell_complete=complete.nodes,
             help="The nodes to move from (default: all others).",
         ),
-        click.option(
+        option(
             "--mbind",
             "policy",
             metavar="MODE[=FLAGS][:NODES]",
             shell_complete=complete.policies,
             help="Give all memory of PID a policy.",
         ),
-        click.option(
+        option(
             "--cpuset",
             metavar="NAME",
             shell_complete=complete.cpusets,
             help="Give a cpuset, not a process, the nodes --to.",
         ),
-        click.option(
-            "--offline", type=int, metavar="NODE", help="Take this node's memory offline."
-        ),
-        click.option("--balance", is_flag=True, help="Move each page to where `access:` uses it."),
-        click.option(
+        option("--offline", type=int, metavar="NODE", help="Take this node's memory offline."),
+        option("--balance", is_flag=True, help="Move each page to where `access:` uses it."),
+        option(
             "--max-pause", metavar="TIME", help="Cut it into calls that take at most TIME: 20ms."
         ),
-        click.option("--limit", metavar="SIZE/s", help="Move at most this much a second: 2GiB/s."),
+        option("--limit", metavar="SIZE/s", help="Move at most this much a second: 2GiB/s."),
     ]
 
 

@@ -12,6 +12,7 @@ import click
 
 from pymigrate import arguments
 from pymigrate.cli.common import Options, failure, find_task, print_json, say, shorten, write_text
+from pymigrate.cli.helped import option
 from pymigrate.errors import KernelError
 from pymigrate.interface.noted import Access, Noted
 from pymigrate.mm.state.cost import Tally
@@ -208,7 +209,7 @@ def find_range(machine: Machine, task: Task, text: str) -> tuple[int, int | None
 
 def meanwhile_option() -> Callable[[Any], Any]:
     """Another task's access in the middle of a call; access_of() reads it."""
-    return click.option(
+    return option(
         "--meanwhile",
         nargs=3,
         metavar="PID ADDR|REGION[+OFFSET] read|write",

@@ -16,7 +16,7 @@ from pymigrate.arguments import ModeAndNodes, parse_mode
 from pymigrate.arguments import find_task as find_task
 from pymigrate.arguments import shorten as shorten
 from pymigrate.cli.help import complete
-from pymigrate.cli.helped import CommonOption
+from pymigrate.cli.helped import CommonOption, option
 from pymigrate.errors import KernelError, PymigrateError
 from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
@@ -111,8 +111,8 @@ def with_options(options: Decorators) -> Callable[[T], T]:
     """Give a command *options*, in their order."""
 
     def decorate(command: T) -> T:
-        for option in reversed(options):
-            command = option(command)
+        for give in reversed(options):
+            command = give(command)
         return command
 
     return decorate
@@ -165,7 +165,7 @@ def _options(changes: bool, json: bool, calls: bool, leaves: bool, strict: bool)
 
 def _option(*names: str, **how: Any) -> Callable[[Any], Any]:
     """An option that commands have in common."""
-    return click.option(*names, cls=CommonOption, **how)
+    return option(*names, cls=CommonOption, **how)
 
 
 def _flag(*names: str, help: str) -> Callable[[Any], Any]:

@@ -28,7 +28,7 @@ from pymigrate.cli.common import (
     with_options,
 )
 from pymigrate.cli.help import complete
-from pymigrate.cli.helped import Command, Group
+from pymigrate.cli.helped import Command, Group, option
 from pymigrate.errors import KernelError
 from pymigrate.interface import declare
 from pymigrate.interface.declare import Answer, Argument, Call, Kind, Range
@@ -122,7 +122,7 @@ def _options(argument: Argument) -> list[Callable[[Any], Any]]:
     text = f"{argument.help[0].upper()}{argument.help[1:]}."
     if kind.name == "flags":
         return [
-            click.option(f"--{word.replace('_', '-')}", word, is_flag=True, help=_FLAGS[word])
+            option(f"--{word.replace('_', '-')}", word, is_flag=True, help=_FLAGS[word])
             for word, _ in kind.words
         ]
     how: dict[str, Any] = {"help": text, "shell_complete": complete.of_argument(argument)}
@@ -139,10 +139,10 @@ def _options(argument: Argument) -> list[Callable[[Any], Any]]:
             name = f"{name}/--no-{name[2:]}"
         else:
             how["is_flag"] = True
-        return [click.option(name, argument.name, **how)]
+        return [option(name, argument.name, **how)]
     if kind.name == "words":
         how |= {"multiple": True}
-    return [click.option(name, argument.name, type=_type(kind), metavar=_metavar(argument), **how)]
+    return [option(name, argument.name, type=_type(kind), metavar=_metavar(argument), **how)]
 
 
 def _option(argument: Argument) -> str:

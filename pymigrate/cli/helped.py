@@ -2,14 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import click
 
+F = TypeVar("F", bound=Callable[..., Any])
 
-class CommonOption(click.Option):
+
+class Option(click.Option):
+    """An option whose help is written as it is shown.
+
+    click would load a library to dedent it, which takes longer than what most commands do.
+    """
+
+    def __init__(self, *args: Any, help: str | None = None, **how: Any) -> None:
+        """*help* is of one line."""
+        super().__init__(*args, **how)
+        self.help = help
+
+
+class CommonOption(Option):
     """An option that many commands have; --help lists these last."""
 
 
-class Command(click.Command):
+def option(*names: str, cls: type[Option] = Option, **how: Any) -> Callable[[F], F]:
+    """Give a command an option; see click.option()."""
+    return click.option(*names, cls=cls, **how)
+
+
+class WithHelp(click.Command):
+    """What has --help, of which nothing is loaded that it does not show."""
+
+    _own_help: Option | None = None
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """The option --help, which is made once."""
+        if self._own_help is None:
+            self._own_help = Option(
+                self.get_help_option_names(ctx),
+                help="Show this message and exit.",
+                is_flag=True,
+                is_eager=True,
+                expose_value=False,
+                callback=_show_help,
+            )
+        return self._own_help
+
+
+def _show_help(ctx: click.Context, _: click.Parameter, is_asked: bool) -> None:
+    if is_asked and not ctx.resilient_parsing:
+        click.echo(ctx.get_help(), color=ctx.color)
+        ctx.exit()
+
+
+class Command(WithHelp):
     """A command of pymigrate's."""
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -28,7 +75,7 @@ class Command(click.Command):
         _write_guide(ctx, formatter)
 
 
-class Group(click.Group):
+class Group(WithHelp, click.Group):
     """A command that has commands."""
 
     command_class = Command

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pymigrate.cli.helped import WithHelp, option
 from pymigrate.cli.terminal import guard_terminals
 from pymigrate.errors import KernelError, PymigrateError
 from pymigrate.version import __version__
@@ -127,7 +128,7 @@ def commands() -> dict[str, str]:
     return dict(sorted((rows | MODULES).items()))
 
 
-class LazyGroup(click.Group):
+class LazyGroup(WithHelp, click.Group):
     """Imports a command's module when the command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -228,20 +229,20 @@ def _scenarios(ctx: click.Context, param: click.Parameter, word: str) -> list[Co
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
+@option(
     "--scenario",
     shell_complete=_scenarios,
     metavar="FILE",
     help="The scenario (default: $PYMIGRATE_SCENARIO).",
 )
-@click.option(
+@option(
     "--state",
     type=click.Path(),
     metavar="FILE",
     help="The booted machine (default: $PYMIGRATE_STATE).",
 )
-@click.option("--ephemeral", is_flag=True, help="Boot a machine for this command alone.")
-@click.option(
+@option("--ephemeral", is_flag=True, help="Boot a machine for this command alone.")
+@option(
     "--version",
     is_flag=True,
     is_eager=True,
@@ -249,7 +250,7 @@ def _scenarios(ctx: click.Context, param: click.Parameter, word: str) -> list[Co
     callback=lambda *args: _version(*args),
     help="Show the version and exit.",
 )
-@click.option("--json", is_flag=True, expose_value=False, hidden=True)
+@option("--json", is_flag=True, expose_value=False, hidden=True)
 @click.pass_context
 def cli(ctx: click.Context, scenario: str | None, state: str | None, ephemeral: bool) -> None:
     """Simulate NUMA page migration as Linux does it.

@@ -9,7 +9,7 @@ import click
 
 from pymigrate.cli import host
 from pymigrate.cli.common import SIZE, Options, common_options
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 
 
 class ProgramCommand(Command):
@@ -40,7 +40,7 @@ def program_command(name: str, text: str, *, runs: bool = False) -> click.Comman
     decorated: Any = common_options(json=False, calls=True)(function)
     if runs:
         said = "What the task of a real command touches.  [default: 16MiB]"
-        decorated = click.option("--size", type=SIZE, help=said)(decorated)
+        decorated = option("--size", type=SIZE, help=said)(decorated)
     decorated = click.argument("argv", metavar="[ARGS]...", nargs=-1, type=click.UNPROCESSED)(
         decorated
     )

@@ -8,16 +8,14 @@ import click
 
 from pymigrate.cli.common import Options, common_options, find_task
 from pymigrate.cli.help import complete
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 from pymigrate.views.told import accesses
 
 
 @click.command(cls=Command)
 @click.argument("pid", required=False, shell_complete=complete.tasks)
-@click.option("--log", is_flag=True, help="Print the remote pages as ADDRESS NODE, hottest first.")
-@click.option(
-    "--top", type=click.IntRange(min=1), metavar="N", help="With --log: print at most N pages."
-)
+@option("--log", is_flag=True, help="Print the remote pages as ADDRESS NODE, hottest first.")
+@option("--top", type=click.IntRange(min=1), metavar="N", help="With --log: print at most N pages.")
 @common_options()
 def command(options: Options, pid: str | None, log: bool, top: int | None) -> None:
     """Show how far tasks reach with the accesses that their scenario declares.

@@ -10,7 +10,7 @@ from pymigrate.cli import waiting
 from pymigrate.cli.call import system_call
 from pymigrate.cli.common import Options, common_options, say
 from pymigrate.cli.common import seconds as seconds_up_to
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 from pymigrate.cli.picture import cells_beside, text_of
 from pymigrate.mm.clock.simulated_time import Balanced, balance
 from pymigrate.mm.state.machine import Machine
@@ -24,15 +24,13 @@ _TIME = 13  # characters beside a moment
 
 
 @click.command(cls=Command)
-@click.option(
+@option(
     "--seconds",
     type=seconds_up_to(DAY, may_be_0=False),
     required=True,
     help="How long tasks run: 2, 1.5s, 5min; at most a day.",
 )
-@click.option(
-    "--heatmap", "has_map", is_flag=True, help="Draw where memory lies, from moment to moment."
-)
+@option("--heatmap", "has_map", is_flag=True, help="Draw where memory lies, from moment to moment.")
 @common_options(changes=True)
 def command(options: Options, seconds: float, has_map: bool) -> None:
     """Let time pass: tasks use their memory as the scenario declares, and NUMA balancing acts.

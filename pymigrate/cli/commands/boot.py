@@ -6,7 +6,7 @@ import click
 
 from pymigrate.cli.common import MACHINE_NODES, TEXT_FILE, Options, common_options
 from pymigrate.cli.help import complete
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 from pymigrate.session import boot, boot_inline
 from pymigrate.units import PAGE_SIZE, counted, format_size
 
@@ -15,14 +15,14 @@ from pymigrate.units import PAGE_SIZE, counted, format_size
 @click.argument(
     "scenario_file", metavar="[SCENARIO]", required=False, shell_complete=complete.scenarios
 )
-@click.option(
+@option(
     "--nodes",
     "text",
     type=MACHINE_NODES,
     metavar="NODES",
     help="Not SCENARIO but these nodes, as in 4x384GiB:16,2x512GiB@cxl.",
 )
-@click.option("--run", "runs_steps", is_flag=True, help="Run the scenario's steps too.")
+@option("--run", "runs_steps", is_flag=True, help="Run the scenario's steps too.")
 @common_options()
 def command(
     options: Options, scenario_file: str | None, text: str | None, runs_steps: bool

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pymigrate.cli.common import parse_number, say, seconds, shorten
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 from pymigrate.errors import ScenarioError
 from pymigrate.units import counted, parse_size
 
@@ -21,34 +21,30 @@ _YEAR = 365 * 86400
 
 @click.command(cls=Command)
 @click.argument("pids", nargs=-1, metavar="[PID]...")
-@click.option(
-    "--root", type=click.Path(), default="/", help="Read a copied tree with proc and sys."
-)
-@click.option(
-    "--numa-maps", type=click.Path(), metavar="FILE", help="Read the text of a numa_maps."
-)
-@click.option(
+@option("--root", type=click.Path(), default="/", help="Read a copied tree with proc and sys.")
+@option("--numa-maps", type=click.Path(), metavar="FILE", help="Read the text of a numa_maps.")
+@option(
     "--hardware",
     type=click.Path(),
     metavar="FILE",
     help="With --numa-maps: what numactl -H prints.",
 )
-@click.option("--memory", metavar="SIZE", help="The memory of nodes whose files do not say.")
-@click.option(
+@option("--memory", metavar="SIZE", help="The memory of nodes whose files do not say.")
+@option(
     "--heat",
     type=click.Path(),
     metavar="FILE",
     help="Declare accesses by what perf or damo recorded, or by a bitmap of idle pages.",
 )
-@click.option(
+@option(
     "--heat-time",
     type=seconds(_YEAR, may_be_0=False),
     metavar="TIME",
     help="With --heat: how long it was recorded, if the file does not say.",
 )
-@click.option("--gather", is_flag=True, help="Print a script that copies such a tree.")
-@click.option("--anonymize", is_flag=True, help="Replace comms, users, paths and cpusets.")
-@click.option(
+@option("--gather", is_flag=True, help="Print a script that copies such a tree.")
+@option("--anonymize", is_flag=True, help="Replace comms, users, paths and cpusets.")
+@option(
     "-o", "--output", type=click.Path(), metavar="FILE", help="Write to FILE instead of stdout."
 )
 def command(

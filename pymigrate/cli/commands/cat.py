@@ -6,7 +6,7 @@ import click
 
 from pymigrate.cli.common import SIZE, Options, common_options
 from pymigrate.cli.help import complete
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 from pymigrate.errors import KernelError
 from pymigrate.views.entries import Dir, read_bytes
 from pymigrate.views.tree import is_of_pages, tree
@@ -16,8 +16,8 @@ from pymigrate.views.tree import is_of_pages, tree
 @click.argument(
     "paths", metavar="PATH...", nargs=-1, required=True, shell_complete=complete.tree_paths
 )
-@click.option("--offset", type=SIZE, default="0", help="Begin with this byte of each file.")
-@click.option("--length", type=SIZE, help="Print so many bytes of each file, not all.")
+@option("--offset", type=SIZE, default="0", help="Begin with this byte of each file.")
+@option("--length", type=SIZE, help="Print so many bytes of each file, not all.")
 @common_options(json=False)
 def command(options: Options, paths: tuple[str, ...], offset: int, length: int | None) -> int:
     """Print files of the machine's /proc and /sys, as root reads them.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from pymigrate.cli.common import Options, common_options
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 
 
 @click.command(cls=Command)
 @click.argument("claims", metavar="CLAIM...", nargs=-1, required=True)
-@click.option("-q", "--quiet", is_flag=True, help="Say only which claims do not hold.")
+@option("-q", "--quiet", is_flag=True, help="Say only which claims do not hold.")
 @common_options()
 def command(options: Options, claims: tuple[str, ...]) -> None:
     """Check claims about the machine; exit with 1 if one does not hold.

@@ -7,7 +7,7 @@ import click
 from pymigrate.cli.call import system_call
 from pymigrate.cli.common import Options, common_options
 from pymigrate.cli.help import complete
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 from pymigrate.mm.state.machine import Machine
 from pymigrate.syscalls.compact import compact
 from pymigrate.units import sized
@@ -17,7 +17,7 @@ from pymigrate.views.pictures.show import plain_text
 
 @click.command(cls=Command)
 @click.argument("node", type=click.IntRange(min=0), required=False, shell_complete=complete.nodes)
-@click.option(
+@option(
     "--order",
     type=click.IntRange(1, 10),
     metavar="N",

@@ -14,7 +14,7 @@ import click
 from pymigrate.cli.asked import planned
 from pymigrate.cli.common import print_json, say
 from pymigrate.cli.help import complete
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 from pymigrate.errors import PymigrateError
 from pymigrate.mm.state.machine import Machine
 from pymigrate.reading import read_file
@@ -30,38 +30,38 @@ if TYPE_CHECKING:
 @click.argument(
     "files", metavar="FILE...", nargs=-1, required=True, shell_complete=complete.scenarios
 )
-@click.option(
+@option(
     "--policy", "policies", multiple=True, metavar="TASK=POLICY", help="Vary a task's mempolicy."
 )
-@click.option(
+@option(
     "--kernel",
     "kernels",
     multiple=True,
     metavar="RELEASE",
     help="Vary the kernel whose rules apply.",
 )
-@click.option(
+@option(
     "--set",
     "settings",
     multiple=True,
     metavar="KEY.KEY=VALUE",
     help="Vary any key of the scenario.",
 )
-@click.option(
+@option(
     "--plan",
     "plans",
     multiple=True,
     metavar="'ARGS'",
     help="Vary the plan that is looked at: the arguments of `pymigrate plan`.",
 )
-@click.option(
+@option(
     "-j", "--jobs", type=click.IntRange(1), default=1, metavar="N", help="Run N variants at a time."
 )
-@click.option("--shard", metavar="I/N", help="Run only part I of N.")
-@click.option("--resume", metavar="FILE", help="Keep rows in FILE, and skip those that it has.")
-@click.option("--json", "form", flag_value="json", help="Print the rows as JSON.")
-@click.option("--jsonl", "form", flag_value="jsonl", help="Print each row as a line of JSON.")
-@click.option("--csv", "form", flag_value="csv", help="Print the rows as CSV.")
+@option("--shard", metavar="I/N", help="Run only part I of N.")
+@option("--resume", metavar="FILE", help="Keep rows in FILE, and skip those that it has.")
+@option("--json", "form", flag_value="json", help="Print the rows as JSON.")
+@option("--jsonl", "form", flag_value="jsonl", help="Print each row as a line of JSON.")
+@option("--csv", "form", flag_value="csv", help="Print the rows as CSV.")
 def command(
     files: tuple[str, ...],
     policies: tuple[str, ...],

@@ -7,7 +7,7 @@ import os
 import click
 
 from pymigrate.cli.common import Options, common_options, print_json
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 from pymigrate.errors import PymigrateError, StoreError
 from pymigrate.records import NamedTuple
 from pymigrate.session import INLINE, boot, boot_scenario, is_unchanged, state_path
@@ -26,7 +26,7 @@ class Finding(NamedTuple):
 
 
 @click.command(cls=Command)
-@click.option("--reset", is_flag=True, help="If it is broken, boot its scenario afresh.")
+@option("--reset", is_flag=True, help="If it is broken, boot its scenario afresh.")
 @common_options()
 def command(options: Options, reset: bool) -> None:
     """Check the stored machine for damage; print each finding, and its cure.

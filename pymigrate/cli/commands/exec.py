@@ -11,7 +11,7 @@ import click
 
 from pymigrate.cli import host
 from pymigrate.cli.common import Options, common_options, trace_options, with_options
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 from pymigrate.errors import UnsupportedError
 from pymigrate.mm.state.scope import UNWATCHED, Watch
 from pymigrate.session import Request, scenario_path, session, state_path
@@ -25,12 +25,10 @@ if TYPE_CHECKING:
     cls=Command, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
 )
 @click.argument("argv", metavar="COMMAND [ARGS]...", nargs=-1, required=True)
-@click.option("--shims", is_flag=True, help="Only put simulated programs on PATH, on any system.")
-@click.option("-v", "--verbose", is_flag=True, help="Say which system calls were answered.")
-@click.option("--summary", is_flag=True, help="Say at the end what has changed.")
-@click.option(
-    "--calls", metavar="FILE", help="Write the answered calls to FILE, a line of JSON each."
-)
+@option("--shims", is_flag=True, help="Only put simulated programs on PATH, on any system.")
+@option("-v", "--verbose", is_flag=True, help="Say which system calls were answered.")
+@option("--summary", is_flag=True, help="Say at the end what has changed.")
+@option("--calls", metavar="FILE", help="Write the answered calls to FILE, a line of JSON each.")
 @with_options(trace_options())
 @common_options(json=False)
 def command(

@@ -7,7 +7,7 @@ import click
 from pymigrate.cli.call import find_range
 from pymigrate.cli.common import Options, common_options, find_task, print_json
 from pymigrate.cli.help import complete
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 from pymigrate.mm.state.machine import Machine
 from pymigrate.syscalls.checks import checked_range
 from pymigrate.views.why import explain, stayed
@@ -22,14 +22,14 @@ from pymigrate.views.why.reasons import REASONS
     required=False,
     shell_complete=complete.places,
 )
-@click.option(
+@option(
     "--to",
     type=int,
     metavar="NODE",
     shell_complete=complete.nodes,
     help="The node to move to (default: any other).",
 )
-@click.option("--last", is_flag=True, help="Say why pages of the last command stayed.")
+@option("--last", is_flag=True, help="Say why pages of the last command stayed.")
 @common_options(calls=True)
 def command(
     options: Options, pid: str | None, place: str | None, to: int | None, last: bool

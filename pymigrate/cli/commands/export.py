@@ -11,7 +11,7 @@ from functools import partial
 import click
 
 from pymigrate.cli.common import Options, common_options
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 from pymigrate.cli.tree_writer import TreeWriter
 from pymigrate.session import state_path
 from pymigrate.views.sysfs.memory_blocks import is_of_block
@@ -22,12 +22,10 @@ _INTERVAL = 0.1  # seconds between two looks at the state
 
 @click.command(cls=Command)
 @click.argument("folder", metavar="DIR")
-@click.option("--watch", is_flag=True, help="Follow every change of the state until interrupted.")
-@click.option("--blocks", is_flag=True, help="Write a directory for each memory block, too.")
-@click.option("--pages", is_flag=True, help="Write pagemap, kpageflags and kpagecount, too.")
-@click.option(
-    "-v", "--verbose", "is_verbose", is_flag=True, help="Say how many files have changed."
-)
+@option("--watch", is_flag=True, help="Follow every change of the state until interrupted.")
+@option("--blocks", is_flag=True, help="Write a directory for each memory block, too.")
+@option("--pages", is_flag=True, help="Write pagemap, kpageflags and kpagecount, too.")
+@option("-v", "--verbose", "is_verbose", is_flag=True, help="Say how many files have changed.")
 @common_options(json=False)
 def command(
     options: Options, folder: str, watch: bool, blocks: bool, pages: bool, is_verbose: bool

@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from pymigrate.cli.common import Options, common_options
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 from pymigrate.views.proc import extfrag
 
 
 @click.command(cls=Command)
-@click.option("--unusable", is_flag=True, help="Print unusable_index instead.")
+@option("--unusable", is_flag=True, help="Print unusable_index instead.")
 @common_options()
 def command(options: Options, unusable: bool) -> None:
     """Print debugfs's extfrag/extfrag_index: why allocations of each order would fail.

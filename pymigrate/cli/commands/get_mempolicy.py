@@ -7,7 +7,7 @@ import click
 from pymigrate.cli.call import find_range, system_call
 from pymigrate.cli.common import Options, common_options, find_task
 from pymigrate.cli.help import complete
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 from pymigrate.mm.state.policy import mode_with_flags
 from pymigrate.syscalls import mempolicy
 from pymigrate.uapi import (
@@ -25,8 +25,8 @@ from pymigrate.uapi import (
 @click.argument(
     "place", metavar="[ADDR|REGION[+OFFSET]]", required=False, shell_complete=complete.places
 )
-@click.option("--node", is_flag=True, help="The node of the page; or the next to interleave to.")
-@click.option("--mems-allowed", is_flag=True, help="The nodes that the cpuset allows.")
+@option("--node", is_flag=True, help="The node of the page; or the next to interleave to.")
+@option("--mems-allowed", is_flag=True, help="The nodes that the cpuset allows.")
 @common_options(changes=True, calls=True)
 def command(options: Options, pid: str, place: str | None, node: bool, mems_allowed: bool) -> None:
     """Print the policy of process PID, or of an address of it.

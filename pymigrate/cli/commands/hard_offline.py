@@ -7,7 +7,7 @@ import click
 from pymigrate.cli.bad_pages import ADDRESS, offline
 from pymigrate.cli.common import Options, common_options
 from pymigrate.cli.help import complete
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 from pymigrate.syscalls.memory_failure import HARD
 
 
@@ -16,7 +16,7 @@ from pymigrate.syscalls.memory_failure import HARD
 @click.argument(
     "place", metavar="ADDR|REGION[+OFFSET[:LENGTH]]", required=False, shell_complete=complete.places
 )
-@click.option("--address", type=ADDRESS, help="The page at this physical address instead.")
+@option("--address", type=ADDRESS, help="The page at this physical address instead.")
 @common_options(changes=True, calls=True)
 def command(options: Options, pid: str | None, place: str | None, address: int | None) -> None:
     """Let a page go bad; print how much is out of use.

@@ -7,12 +7,12 @@ import os
 import click
 
 from pymigrate.cli.common import MACHINE_NODES, shorten, write_text
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 
 
 @click.command(cls=Command)
 @click.argument("path", metavar="[FILE]", default="scenario.yaml", type=click.Path())
-@click.option(
+@option(
     "--nodes",
     "text",
     type=MACHINE_NODES,
@@ -21,7 +21,7 @@ from pymigrate.cli.helped import Command
     show_default=True,
     help="The nodes, as in 4x384GiB:16,2x512GiB@cxl.",
 )
-@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@option("--force", is_flag=True, help="Replace FILE if it exists.")
 def command(path: str, text: str, force: bool) -> None:
     """Write a scenario to begin with into FILE (default: scenario.yaml).
 

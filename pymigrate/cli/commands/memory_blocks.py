@@ -10,7 +10,7 @@ import click
 from pymigrate.cli.call import Call, system_call
 from pymigrate.cli.common import NUMBERS, Decorators, Options, common_options, with_options
 from pymigrate.cli.help import complete
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 from pymigrate.nodemask import Bitmap
 from pymigrate.syscalls.memory_blocks import Outcome
 from pymigrate.views.sysfs import memory_blocks
@@ -29,7 +29,7 @@ def blocks_command(
     @click.argument(
         "node", type=click.IntRange(min=0), required=False, shell_complete=complete.nodes
     )
-    @click.option("--blocks", type=NUMBERS, help="Only these memory blocks, as in 2-3,7.")
+    @option("--blocks", type=NUMBERS, help="Only these memory blocks, as in 2-3,7.")
     @with_options(more)
     @common_options(changes=True, calls=True)
     def command(

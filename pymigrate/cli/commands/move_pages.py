@@ -20,7 +20,7 @@ from pymigrate.cli.common import (
     shorten,
 )
 from pymigrate.cli.help import complete
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 from pymigrate.errors import ERRNO, KernelError
 from pymigrate.interface import noted
 from pymigrate.interface.declare import MAX_PAGES
@@ -49,16 +49,16 @@ _PLAIN_LOG = re.compile(r"(?:[0-9][0-9a-fA-Fx]{0,15} [0-9]{1,4}\n)++")
 @click.argument(
     "pages", nargs=-1, metavar="[ADDR|REGION[+OFFSET[:LENGTH]]]...", shell_complete=complete.places
 )
-@click.option(
+@option(
     "--to",
     type=int,
     metavar="NODE",
     shell_complete=complete.nodes,
     help="The node to move the pages to.",
 )
-@click.option("--move-all", is_flag=True, help="Move shared pages too (needs CAP_SYS_NICE).")
-@click.option("--query", is_flag=True, help="Ask where the pages are; move nothing.")
-@click.option(
+@option("--move-all", is_flag=True, help="Move shared pages too (needs CAP_SYS_NICE).")
+@option("--query", is_flag=True, help="Ask where the pages are; move nothing.")
+@option(
     "--from-file",
     type=TEXT_FILE,
     metavar="FILE",

@@ -3,6 +3,7 @@
 import click
 
 from pymigrate.cli.commands.memory_blocks import blocks_command
+from pymigrate.cli.helped import option
 from pymigrate.syscalls.memory_blocks import ONLINE_TYPES, online
 
 command = blocks_command(
@@ -10,7 +11,7 @@ command = blocks_command(
     online,
     "Bring NODE's memory back that `offline` took; without NODE, list the blocks.",
     [
-        click.option(
+        option(
             "--online-type",
             type=click.Choice(ONLINE_TYPES),
             help="What to write to their state files, which chooses the zone (default: what returns"

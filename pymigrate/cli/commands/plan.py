@@ -8,7 +8,7 @@ import click
 
 from pymigrate.cli.asked import Question, plan_of, plan_options
 from pymigrate.cli.common import Options, common_options, with_options
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 from pymigrate.cli.picture import changed, text_of
 from pymigrate.plan import text
 from pymigrate.plan.emit import emit
@@ -17,13 +17,13 @@ from pymigrate.views.pictures import change
 
 @click.command(cls=Command)
 @with_options(plan_options())
-@click.option(
+@option(
     "--emit",
     "language",
     type=click.Choice(["sh", "python", "json"]),
     help="Print what does it on the real host, instead of the answer.",
 )
-@click.option("--show", "pictured", is_flag=True, help="Draw it: before and after.")
+@option("--show", "pictured", is_flag=True, help="Draw it: before and after.")
 @common_options(calls=True)
 def command(
     options: Options,

@@ -12,7 +12,7 @@ from pymigrate.cli.asked import Question, plan_of, plan_options
 from pymigrate.cli.commands.balance import DAY
 from pymigrate.cli.common import TEXT_FILE, Options, common_options, with_options, write_text
 from pymigrate.cli.common import seconds as seconds_up_to
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 from pymigrate.mm.clock.simulated_time import balance
 from pymigrate.mm.state.machine import Machine
 from pymigrate.store.codec import copy_machine
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("out", metavar="OUT.html")
 @with_options(plan_options())
-@click.option(
+@option(
     "--compare",
     "rows",
     type=TEXT_FILE,
     metavar="FILE",
     help="Variants side by side: what `compare --json` has printed ('-': stdin).",
 )
-@click.option(
+@option(
     "--seconds",
     type=seconds_up_to(DAY, may_be_0=False),
     help="Draw where memory lies while so much time passes, too.",

@@ -13,7 +13,7 @@ import click
 from pymigrate.cli.call import watch_of, write_chrome
 from pymigrate.cli.common import say, trace_options, with_options, write_text
 from pymigrate.cli.help import complete
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 from pymigrate.errors import ScenarioError
 from pymigrate.mm.base.release import RELEASES
 from pymigrate.mm.state.machine import watching
@@ -52,14 +52,14 @@ class Watched(NamedTuple):
 
 @click.command(cls=Command)
 @click.argument("scenario", metavar="SCENARIO", shell_complete=complete.scenarios)
-@click.option("--json", "as_json", is_flag=True, help="Print the records as a JSON array.")
-@click.option("-v", "--verbose", is_flag=True, help="Estimate the time of each migration.")
-@click.option(
+@option("--json", "as_json", is_flag=True, help="Print the records as a JSON array.")
+@option("-v", "--verbose", is_flag=True, help="Estimate the time of each migration.")
+@option(
     "--kernel",
     type=click.Choice(list(RELEASES)),
     help="The kernel whose rules apply (default: the scenario's).",
 )
-@click.option("--junit", metavar="FILE", help="Write what the steps expect as a JUnit report.")
+@option("--junit", metavar="FILE", help="Write what the steps expect as a JUnit report.")
 @with_options(trace_options())
 def command(
     scenario: str,

@@ -6,7 +6,7 @@ import click
 
 from pymigrate.cli.common import print_json
 from pymigrate.cli.help import complete
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 from pymigrate.session import (
     about_scenario,
     read_scenario,
@@ -18,7 +18,7 @@ from pymigrate.views.columns import aligned
 
 @click.command(cls=Command)
 @click.argument("name", required=False, shell_complete=complete.scenarios)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(name: str | None, as_json: bool) -> None:
     """List the scenarios that ship, or print the one called NAME.
 

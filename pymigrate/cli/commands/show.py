@@ -15,7 +15,7 @@ from pymigrate.cli.common import (
     shorten,
 )
 from pymigrate.cli.help import complete
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 from pymigrate.cli.picture import ALWAYS, AUTO, NEVER, echo
 from pymigrate.views.pictures import show, zone_picture
 
@@ -24,13 +24,11 @@ JSON_CELLS = 64
 
 @click.command(cls=Command)
 @click.argument("pid", required=False, shell_complete=complete.tasks)
-@click.option(
-    "--zone", metavar="NODE[:ZONE]", help="Draw the pageblocks of a node's zones instead."
-)
-@click.option("--scale", is_flag=True, help="Draw strips as long as their mappings are large.")
-@click.option("--top", type=click.IntRange(min=1), metavar="N", help="Only the N largest mappings.")
-@click.option("--heat", is_flag=True, help="Draw the declared accesses below the strips.")
-@click.option(
+@option("--zone", metavar="NODE[:ZONE]", help="Draw the pageblocks of a node's zones instead.")
+@option("--scale", is_flag=True, help="Draw strips as long as their mappings are large.")
+@option("--top", type=click.IntRange(min=1), metavar="N", help="Only the N largest mappings.")
+@option("--heat", is_flag=True, help="Draw the declared accesses below the strips.")
+@option(
     "--color",
     type=click.Choice([AUTO, ALWAYS, NEVER]),
     default=AUTO,

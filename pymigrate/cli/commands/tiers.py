@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from pymigrate.cli.common import Options, common_options
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 from pymigrate.views.told import memory_tiering
 
 
 @click.command(cls=Command)
-@click.option("--sysfs", is_flag=True, help="Print the files of sysfs instead, as grep does.")
+@option("--sysfs", is_flag=True, help="Print the files of sysfs instead, as grep does.")
 @common_options()
 def command(options: Options, sysfs: bool) -> None:
     """List the memory tiers, and where reclaim demotes the pages of each node.

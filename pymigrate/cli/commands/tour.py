@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import click
 
 from pymigrate.cli.help.guide import as_text, guides
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 from pymigrate.records import NamedTuple
 
 _WIDEST = 100  # lines that are longer are hard to read
@@ -42,7 +42,7 @@ Runner = Callable[[str], None]
 
 @click.command(cls=Command)
 @click.argument("number", type=click.IntRange(min=1), required=False)
-@click.option("--list", "lists", is_flag=True, help="List the statements.")
+@option("--list", "lists", is_flag=True, help="List the statements.")
 def command(number: int | None, lists: bool) -> None:
     """Walk through the kernel's migration document, page_migration.
 

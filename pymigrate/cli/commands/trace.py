@@ -8,7 +8,7 @@ import click
 
 from pymigrate.cli.common import trace_options, with_options
 from pymigrate.cli.help import complete
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 
 if TYPE_CHECKING:
     from pymigrate.views.told.fold import Wanted
@@ -20,12 +20,12 @@ _PROGRAMS = "is a program and prints what the real one does; expected a system c
 @click.command(
     cls=Command, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
 )
-@click.option("--stack", is_flag=True, help="Print how migrate_pages() was called instead.")
+@option("--stack", is_flag=True, help="Print how migrate_pages() was called instead.")
 @with_options(trace_options()[1:])
-@click.option("--folio", metavar="NAME", help="Only this folio, as the trace names it: heap+7.")
-@click.option("--step", metavar="N,...", help="Only these steps, by the document's numbers.")
-@click.option("--failed", is_flag=True, help="Only the steps at which a folio backed out.")
-@click.option("--first", type=click.IntRange(min=1), metavar="N", help="Only the first N folios.")
+@option("--folio", metavar="NAME", help="Only this folio, as the trace names it: heap+7.")
+@option("--step", metavar="N,...", help="Only these steps, by the document's numbers.")
+@option("--failed", is_flag=True, help="Only the steps at which a folio backed out.")
+@option("--first", type=click.IntRange(min=1), metavar="N", help="Only the first N folios.")
 @click.argument("name", metavar="COMMAND", shell_complete=complete.commands)
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, shell_complete=complete.arguments)
 @click.pass_context

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from pymigrate.cli.common import TEXT_FILE, Options, common_options, parse_number, shorten
-from pymigrate.cli.helped import Command
+from pymigrate.cli.helped import Command, option
 from pymigrate.mm.base.vmstat import MIGRATION
 from pymigrate.views.proc import vmstat
 
@@ -17,21 +17,21 @@ _ALL = ""  # what --explain is without a name
 
 
 @click.command(cls=Command)
-@click.option("--migration", is_flag=True, help="Print only the counters of page migration.")
-@click.option(
+@option("--migration", is_flag=True, help="Print only the counters of page migration.")
+@option(
     "--since",
     metavar="FILE",
     type=TEXT_FILE,
     help="Print what changed since FILE was printed ('-': stdin).",
 )
-@click.option(
+@option(
     "--explain",
     metavar="[NAME]",
     is_flag=False,
     flag_value=_ALL,
     help="Say what a counter counts, or all, and in which function.",
 )
-@click.option(
+@option(
     "--by",
     type=click.Choice(["reason", "task", "command"]),
     help="What has raised each counter, since boot or --since: reasons of migrations, or who.",
