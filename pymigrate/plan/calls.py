@@ -49,10 +49,10 @@ class SetMems(NamedTuple):
 
 
 class Offline(NamedTuple):
-    """A memory block of a node goes offline, or all, one after the other."""
+    """Memory blocks of a node go offline, all if none is named, one after the other."""
 
     node: int
-    block: int | None = None
+    blocks: tuple[int, ...] = ()
 
 
 Call = MigratePages | MovePages | Mbind | SetMems | Offline
@@ -80,9 +80,8 @@ def make(machine: Machine, uid: int, call: Call) -> list[str]:
                 mempolicy.mbind(machine, task, addr, length, mode, nodes, flags)
         case SetMems(name, mems):
             cpuset.change(machine, shell, name, None, mems)
-        case Offline(node, block):
-            numbers = None if block is None else [block]
-            done = memory_blocks.offline(machine, shell, node, numbers)
+        case Offline(node, blocks):
+            done = memory_blocks.offline(machine, shell, node, blocks or None)
             return [
                 f"memory{each.number}: {each.error}: {each.error.why}"
                 for each in done

@@ -44,7 +44,7 @@ def make_chunked(machine: Machine, goal: Goal, limits: Limits) -> Plan:
                         f"{whole.blocks[0]}; a node that keeps memory is not emptied in chunks,"
                         " which would move what it keeps"
                     )
-                last = [Offline(call.node, number) for number in _online(machine, call.node)]
+                last = [call._replace(blocks=tuple(_online(machine, call.node)))]
                 segments = list(_off_node(machine, goal, call.node))
                 return _ahead(machine, goal, [], segments, last, limits)
             first = list(_widened(machine, call))
@@ -101,22 +101,46 @@ def _ahead(
         if segment.target in cpuset_mems_allowed(opened.machine, tasks[segment.pid])
     ]
     chunks, middle = moved(opened.machine, goal, may_go, limits)
-    closed = play(middle.machine, goal, last)
-    _check(last, closed, limits)
+    last, closed = _closed(middle.machine, goal, last, limits)
     return told(machine, goal, [*first, *chunks, *last], _joined(opened, middle, closed), limits)
 
 
-def _check(calls: Sequence[Call], outcome: Outcome, limits: Limits) -> None:
-    """Raise PlanError for one of the last *calls* that breaks *limits*."""
+def _closed(
+    machine: Machine, goal: Goal, calls: Sequence[Call], limits: Limits
+) -> tuple[Sequence[Call], Outcome]:
+    """The last *calls* and what they come to; fewer memory blocks at a time if limits want it."""
+    while True:
+        outcome = play(machine, goal, calls)
+        late = set(_breaking(calls, outcome, limits))
+        if not late:
+            return calls, outcome
+        calls = [part for call in calls for part in (_halves(call) if call in late else [call])]
+
+
+def _halves(call: Call) -> Iterator[Offline]:
+    if isinstance(call, Offline):
+        middle = len(call.blocks) // 2
+        yield from (
+            call._replace(blocks=part) for part in (call.blocks[:middle], call.blocks[middle:])
+        )
+
+
+def _breaking(calls: Sequence[Call], outcome: Outcome, limits: Limits) -> Iterator[Call]:
+    """Those of *calls* that break *limits*. Raises PlanError for one that cannot be cut."""
     for call, us, nr in zip(calls, outcome.times, outcome.sizes, strict=False):
-        what = f"memory block {call.block}" if isinstance(call, Offline) else "the cpuset"
+        is_late = bool(limits.max_pause) and us * HIGH > limits.max_pause
+        if not is_late and nr <= limits.most_nr(PERIOD):
+            continue
+        if isinstance(call, Offline) and len(call.blocks) > 1:
+            yield call
+            continue
+        what = f"memory block {call.blocks[0]}" if isinstance(call, Offline) else "the cpuset"
         rest = f"with {size(nr)} that move_pages() cannot move ahead of it"
-        if limits.max_pause and us * HIGH > limits.max_pause:
+        if is_late:
             raise PlanError(
                 f"{what} takes up to {us * HIGH:.3g} us {rest}, longer than the pause may be"
             )
-        if nr > limits.most_nr(PERIOD):
-            raise PlanError(f"{what} moves more at one go than the limit allows, {rest}")
+        raise PlanError(f"{what} moves more at one go than the limit allows, {rest}")
 
 
 def _joined(*outcomes: Outcome) -> Outcome:

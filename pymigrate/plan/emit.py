@@ -40,8 +40,7 @@ def _command(machine: Machine, call: Call) -> Iterator[str]:
             yield f'test "$(cat /proc/{pid}/comm)" = {comm}'
             yield f"migratepages {pid} {old} {new}"
         case SetMems():
-            path, text = _write(machine, call)
-            yield f"echo {text} > {shlex.quote(path)}"
+            yield f"echo {call.mems} > {shlex.quote(_mems_path(machine, call))}"
         case Offline(node):
             yield "failed=0"
             yield f"for block in /sys/devices/system/node/node{node}/memory[0-9]*; do"
@@ -70,27 +69,25 @@ def _python(machine: Machine, plan: Plan) -> str:
         move_all=flags == {True},
         rate=plan.limits.rate,
         rests=bool(plan.limits.max_pause),
-        calls="".join(f"    {_row(machine, call)},\n" for call in plan.calls),
+        calls="".join(f"    {row},\n" for call in plan.calls for row in _rows(machine, call)),
     )
 
 
-def _row(machine: Machine, call: Call) -> str:
-    if isinstance(call, MovePages):
-        return f"({call.pid}, {call.node}, {call.nr << PAGE_SHIFT}, {_ranges(call)})"
-    path, text = _write(machine, call)
-    return f"({path!r}, {text!r})"
-
-
-def _write(machine: Machine, call: Call) -> tuple[str, str]:
-    """The file that *call* is a write to, and what is written."""
+def _rows(machine: Machine, call: Call) -> Iterator[str]:
+    """*call* as the program has it: a chunk, or writes to files."""
     match call:
-        case SetMems(name, mems):
-            root = "/sys/fs/cgroup/cpuset" if machine.release.cpuset_v1 else "/sys/fs/cgroup"
-            return f"{root}/{name}/cpuset.mems", str(mems)
-        case Offline(_, int(block)):
-            return f"/sys/devices/system/memory/memory{block}/state", "offline"
-        case _:
-            raise PlanError(f"{type(call).__name__} is not written in pieces: --emit sh has it")
+        case MovePages():
+            yield f"({call.pid}, {call.node}, {call.nr << PAGE_SHIFT}, {_ranges(call)})"
+        case SetMems():
+            yield repr((_mems_path(machine, call), str(call.mems)))
+        case Offline(_, blocks):
+            for block in blocks:
+                yield repr((f"/sys/devices/system/memory/memory{block}/state", "offline"))
+
+
+def _mems_path(machine: Machine, call: SetMems) -> str:
+    root = "/sys/fs/cgroup/cpuset" if machine.release.cpuset_v1 else "/sys/fs/cgroup"
+    return f"{root}/{call.name}/cpuset.mems"
 
 
 def _ranges(call: MovePages) -> str:
@@ -153,6 +150,5 @@ def _object(machine: Machine, call: Call) -> dict[str, object]:
             }
         case SetMems(name, mems):
             return {"call": "cpuset.mems", "cpuset": name, "mems": str(mems)}
-        case Offline(node, block):
-            where = {"node": node} if block is None else {"node": node, "block": block}
-            return {"call": "offline", **where}
+        case Offline(node, blocks):
+            return {"call": "offline", "node": node} | ({"blocks": [*blocks]} if blocks else {})

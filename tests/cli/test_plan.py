@@ -10,7 +10,7 @@ from tests.cli.traced import WHY
 
 def test_plan_of_a_process(shell: Shell) -> None:
     with shell.unchanged():
-        lines = shell.out("plan a --to 1").splitlines()
+        lines = shell.out("plan a --to 1 --no-show").splitlines()
     assert lines[0] == "plan: process 100 (a) from node 0 to node 1"
     assert lines[1:5] == [
         "moves: 26 pages (104 KiB)",
@@ -165,9 +165,24 @@ def test_emitted_program_of_a_cpuset_does_what_the_plan_says(shell: Shell) -> No
 
 
 def test_a_plan_is_drawn(shell: Shell) -> None:
-    text = shell.out("plan a --to 1 --show")
+    text = shell.out("plan a --to 1")
+    assert text == shell.out("plan a --to 1 --show")
+    assert text.startswith(shell.out("plan a --to 1 --no-show"))
+    assert "drawn" not in shell.json("plan a --to 1")
     assert "  heap  32KiB  00000011          11111111\n               >>>>>>\n" in text
     assert text.endswith("\n> moves\n")
+
+
+def test_a_plan_of_many_mappings_is_drawn_on_request(shell: Shell) -> None:
+    nodes = "nodes: {0: {cpus: '0', memory: 64MiB}, 1: {memory: 64MiB}}"
+    regions = ", ".join(f"{{as: r{i}, kind: anon, size: 8KiB}}" for i in range(7))
+    path = shell.write(
+        "many.yaml", f"machine: {{{nodes}}}\ntasks: {{t: {{memory: [{regions}]}}}}\n"
+    )
+    asked = f"--ephemeral --scenario {path} plan t --to 1"
+    hint = "(7 mappings before and after: --show draws them)\n"
+    assert shell.out(asked) == shell.out(f"{asked} --no-show") + hint
+    assert "BEFORE" in shell.out(f"{asked} --show")
 
 
 def test_what_a_chunk_leaves_out_is_drawn_as_staying(shell: Shell) -> None:

@@ -12,7 +12,10 @@ from pymigrate.cli.helped import Command, option
 from pymigrate.cli.picture import changed, text_of
 from pymigrate.plan import text
 from pymigrate.plan.emit import emit
+from pymigrate.plan.plan import Plan
 from pymigrate.views.pictures import change
+
+_SMALL = 6  # mappings that are drawn without being asked for
 
 
 @click.command(cls=Command)
@@ -23,12 +26,18 @@ from pymigrate.views.pictures import change
     type=click.Choice(["sh", "python", "json"]),
     help="Print what does it on the real host, instead of the answer.",
 )
-@option("--show", "pictured", is_flag=True, help="Draw it: before and after.")
+@option(
+    "--show/--no-show",
+    "show",
+    default=None,
+    help="Draw it, before and after, or do not (default: if it is small).",
+)
 @common_options(calls=True)
 def command(
     options: Options,
     /,
     language: str | None,
+    show: bool | None,
     **asked: Any,
 ) -> None:
     """Say what moving memory would do: what moves, what stays, whether it fits, how long it takes.
@@ -47,7 +56,11 @@ def command(
             click.echo(emit(machine, plan, language), nl=False)
             return
     answer, drawn = text.as_json(plan), ""
-    if options.pictured:
+    if show is None:
+        show = not options.json and 0 < _nr_mappings(plan) <= _SMALL
+        if not show and _nr_mappings(plan):
+            drawn = f"({_nr_mappings(plan)} mappings before and after: --show draws them)\n"
+    if show:
         pids = plan.goal.pids
         stays = dict.fromkeys(pids, plan.frames)
         tasks = changed(machine, plan.after, pids, stays, options.json)
@@ -55,3 +68,9 @@ def command(
     options.show(answer, text.format_plan(plan) + drawn)
     if plan.refused:
         raise click.exceptions.Exit(1)
+
+
+def _nr_mappings(plan: Plan) -> int:
+    """How many mappings something happens to, or of how many something stays."""
+    moves = {(move.pid, move.mapping) for move in plan.moves}
+    return len(moves | {(left.pid, left.mapping) for left in plan.stays})

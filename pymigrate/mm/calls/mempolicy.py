@@ -193,11 +193,12 @@ def _index_base(machine: Machine, task: Task, a: int, b: int, queue: Queue) -> i
     It is that of the mapping, so it counts for private copies too: shmem_get_policy(). Where the
     first folio is a huge page, it gets the place that a fault would give it now.
     """
-    first = next(queue.slices[0].folios())
-    page, order = first.run.start, first.run.order
+    run, picked, _, index = queue.slices[0]
+    order, skip = run.order, picked[0] << run.order
+    page = run.start + skip
     if order:
         vmas = (vma for vma, _, _ in task.mm.parts(a, b) if vma.start <= page < vma.end)
-        return next((vma.turn(page, order) - (first.first >> order) for vma in vmas), 0)
+        return next((vma.turn(page, order) - (index + skip >> order) for vma in vmas), 0)
     vma = queue.first_vma
     space = machine.spaces[vma.space] if vma and vma.space else None
     return space.inode if space and space.is_shmem else 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from math import lcm
 
 from pymigrate.mm.base.costs import Costs
 from pymigrate.mm.base.memmap import Frame, nid_of
@@ -57,8 +58,8 @@ class Tally:
                 if a != b:
                     pairs[nid_of(a), nid_of(b)] += old.count(lane)
         else:
-            pfns = zip(old.pfns(), new.pfns(), strict=True)
-            pairs.update((nid_of(a), nid_of(b)) for a, b in pfns if a != b)
+            for pair, nr in _moved_between(old, new):
+                pairs[pair] += nr
         maps = max(frame.mapcount, 0)
         more = more_entries(order, frame.pmd_maps, maps)
         self.kinds.update({Kind(*pair, order, maps, more): nr for pair, nr in pairs.items()})
@@ -77,6 +78,22 @@ class Tally:
     def is_empty(self) -> bool:
         """Whether nothing was done."""
         return self == Tally()
+
+
+def _moved_between(old: PteRun, new: PteRun) -> Iterator[tuple[tuple[int, int], int]]:
+    """The nodes that entries go between, and how many, where the lanes are not as many."""
+    entries, k, m = old.nr >> old.order, len(old.lanes), len(new.lanes)
+    period = min(lcm(k, m), entries)
+    for i in range(period):
+        a = old.lanes[i % k] + (i // k << old.order)
+        b = new.lanes[i % m] + (i // m << old.order)
+        nr = -(-(entries - i) // period)
+        # One more period on, the frames are this much further apart.
+        apart = (period // m - period // k) << old.order if nr > 1 else 0
+        if a == b and not apart:
+            continue
+        stays = bool(apart) and (a - b) % apart == 0 and 0 <= (a - b) // apart < nr
+        yield (nid_of(a), nid_of(b)), nr - stays
 
 
 def more_entries(order: int, pmd_maps: int, maps: int) -> int:

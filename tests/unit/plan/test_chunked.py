@@ -11,6 +11,8 @@ from pymigrate.plan.calls import Call, MovePages, Offline, SetMems
 from pymigrate.plan.chunked import make_chunked
 from pymigrate.plan.emit import emit
 from pymigrate.plan.plan import Goal, Limits, Plan, PlanError, make_plan
+from pymigrate.scenario.boot.build import build
+from pymigrate.scenario.read.loader import load_text
 from pymigrate.syscalls import cpuset
 from tests.conftest import four_nodes, hold, new_task, touched, two_nodes
 
@@ -69,7 +71,7 @@ def test_node_is_emptied_in_chunks_and_then_goes_block_by_block() -> None:
     wanted = goal.without_node(machine, 0, 1)
     whole = make_plan(machine, wanted)
     plan = make_chunked(machine, wanted, PAUSE)
-    assert others(plan) == [Offline(1, number) for number in (2, 3)]
+    assert others(plan) == [Offline(1, (2, 3))]
     assert len(plan.calls) > 5
     assert whole.pause.thread * 2 > 1000 >= plan.pause.thread * 2
     assert (plan.moves, plan.blocks) == (whole.moves, whole.blocks)
@@ -129,7 +131,7 @@ def test_writes_are_part_of_the_program_and_of_json() -> None:
     assert json.loads(emit(machine, off, "json"))["calls"][-1] == {
         "call": "offline",
         "node": 1,
-        "block": 1,
+        "blocks": [1],
     }
     with pytest.raises(PlanError, match="--emit python moves chunks"):
         emit(machine, plan, "sh")
@@ -139,3 +141,22 @@ def test_cpuset_of_v1_lies_elsewhere() -> None:
     machine, wanted = grouped(two_nodes(kernel="6.1"), Nodemask.of(1))
     machine.release = machine.release._replace(cpuset_v1=True)
     assert "/sys/fs/cgroup/cpuset/g/cpuset.mems" in emit(machine, make_plan(machine, wanted), "sh")
+
+
+CACHE = """
+machine:
+  nodes:
+    0: {cpus: "0", memory: 512MiB}
+    1: {memory: 256MiB, movable: 256MiB, cache: 200MiB}
+"""
+
+
+def test_blocks_that_bring_too_much_together_go_by_themselves() -> None:
+    machine = build(load_text(CACHE))
+    wanted = goal.without_node(machine, 0, 1)
+    plan = make_chunked(machine, wanted, Limits(rate=3 << 30))
+    assert [*plan.calls] == [Offline(1, (4, 5))]
+    plan = make_chunked(machine, wanted, Limits(rate=3 << 29))
+    assert [*plan.calls] == [Offline(1, (4,)), Offline(1, (5,))]
+    with pytest.raises(PlanError, match=r"memory block 4 moves more at one go than the limit"):
+        make_chunked(machine, wanted, Limits(rate=1 << 29))

@@ -34,6 +34,23 @@ def test_huge_pages_move_at_the_published_rate_of_about_5000_a_second() -> None:
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "moved"),
+    [
+        ((0,), (1 << NODE_SHIFT, 2 << NODE_SHIFT), {(0, 1): 6, (0, 2): 5}),
+        ((0, 1 << NODE_SHIFT), (0,), {(0, 0): 5, (1, 0): 5}),
+        ((0, 8, 1 << NODE_SHIFT), (8, 0), {(0, 0): 7, (1, 0): 3}),
+    ],
+    ids=["one to two", "two to one", "a page in the middle stays"],
+)
+def test_pages_that_other_lanes_have_are_counted_by_node(
+    old: tuple[int, ...], new: tuple[int, ...], moved: dict[tuple[int, int], int]
+) -> None:
+    tally = Tally()
+    tally.moved(PteRun(0, 11, old), PteRun(0, 11, new), Frame(0, 0))
+    assert tally.pages == moved
+
+
+@pytest.mark.parametrize(
     ("kernel", "flushes"), [("6.12", 2), ("6.1", 1024)], ids=["each batch", "each entry before 6.3"]
 )
 def test_what_is_a_flush(kernel: str, flushes: int) -> None:
