@@ -58,7 +58,7 @@ def auxiliary(stack: bytes) -> dict[int, int]:
     try:
         environment = words[0] + 2  # behind the number of arguments, them, and their end
         at = words.index(0, environment) + 1
-        end = next(i for i in range(at, len(words), 2) if not words[i])
-        return dict(zip(words[at:end:2], words[at + 1 : end : 2], strict=True))
-    except (IndexError, ValueError, OverflowError, StopIteration):
+        kinds = words[at::2]
+        return dict(zip(kinds[: kinds.index(0)], words[at + 1 :: 2], strict=False))
+    except (IndexError, ValueError, OverflowError):
         return {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import re
 import struct
 from array import array
 from collections.abc import Iterator
@@ -34,7 +33,6 @@ _IN_MEMORY, _IN_SWAP, _OF_FILE, _EXCLUSIVE = 0x80, 0x40, 0x20, 0x01
 _QUERY = struct.Struct("=9Q4I2Q")
 _COVERING_OR_NEXT, _RIGHTS, _SHARED_MAPPING = 0x10, ((1, "r"), (2, "w"), (4, "x")), 8
 _NAME_LENGTH = 4096
-_ANONYMOUS = re.compile(r"^(\w+)-(\w+) \S+ \w+ \S+ 0 *(?:|(?!\[v)[^ /\n].*)$", re.MULTILINE)
 _SPECIAL = ("[vdso]", "[vsyscall]", "[vvar]", "[vvar_vclock]")
 
 
@@ -88,10 +86,15 @@ def anonymous(text: str) -> list[tuple[int, int]]:
     >>> anonymous("7f00000-7f02000 rw-p 00000000 00:00 0      [stack]\\n")
     [(32512, 32514)]
     """
-    return [
-        (int(start, 16) >> PAGE_SHIFT, int(end, 16) >> PAGE_SHIFT)
-        for start, end in _ANONYMOUS.findall(text)
-    ]
+    found = []
+    for line in text.splitlines():
+        if " /" in line or "[v" in line:
+            continue
+        span, _, _, _, inode, *_ = line.split(None, 5)
+        if inode == "0":
+            start, _, end = span.partition("-")
+            found.append((int(start, 16) >> PAGE_SHIFT, int(end, 16) >> PAGE_SHIFT))
+    return found
 
 
 def mapping_of(line: str) -> Mapping | None:

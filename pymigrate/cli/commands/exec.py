@@ -72,12 +72,13 @@ def command(
 
 def _with_programs(path: str) -> tuple[str, list[str]]:
     """A PATH that finds the simulated programs where the host has none; directories made for it."""
-    from pymigrate.cli.shim_files import write_shims
     from pymigrate.tools.programs import PROGRAMS
 
     if all(host.find_command(name, path) for name in PROGRAMS):
         return path, []
     from tempfile import mkdtemp
+
+    from pymigrate.cli.shim_files import write_shims
 
     folder = mkdtemp(prefix="pymigrate-")
     write_shims(folder)
