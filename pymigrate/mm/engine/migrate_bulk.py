@@ -25,7 +25,7 @@ from pymigrate.mm.frames.placement import (
     from_index,
     turns_of,
 )
-from pymigrate.mm.spaces.rmap import mappings
+from pymigrate.mm.spaces.rmap import MappedFiles, mappings
 from pymigrate.mm.state.cost import NR_MAX_BATCHED_MIGRATION, Tally
 from pymigrate.mm.state.events import MigrateReason
 from pymigrate.mm.state.machine import Machine
@@ -119,10 +119,11 @@ class Moves:
         tally = self.machine.watch.tally
         if tally is not None and self.placed:
             self._count_flushes(tally)
+        files = MappedFiles(self.machine)
         for move in self.moves:
             if tally is not None:
                 tally.moved(*move)
-            self._remap(move, edits, dirtied)
+            self._remap(move, files, edits, dirtied)
         for table, changes in edits.values():
             changes.sort(key=_start)
             if any(before[1] > after[0] for before, after in pairwise(changes)):
@@ -157,6 +158,7 @@ class Moves:
     def _remap(
         self,
         move: Move,
+        files: MappedFiles,
         edits: dict[int, tuple[RunMap[PteRun], list[Edit[PteRun]]]],
         dirtied: set[int],
     ) -> None:
@@ -165,7 +167,7 @@ class Moves:
         Mirrors remove_migration_ptes(): a folio is dirty if one of its entries was.
         """
         old, new, frame = move
-        for table, a, b, shift, mm in mappings(self.machine, frame, old.start, old.end):
+        for table, a, b, shift, mm in mappings(self.machine, frame, old.start, old.end, files):
             changes: list[Edit[PteRun]] = []
             for run in table.between(a + shift, b + shift):
                 if not run.lanes or run.order > old.order:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from operator import itemgetter
 
 from pymigrate.mm.base.memmap import Folio, Frame, FrameFlag, FrameRun
@@ -41,14 +43,51 @@ class Mapping(NamedTuple):
         return self.table.between(self.start + self.shift, self.end + self.shift)
 
 
-def mappings(machine: Machine, frame: Frame, a: int, b: int) -> Iterator[Mapping]:
+class MappedFiles:
+    """The VMAs of files and of shared memory by what they map, as long as none changes."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._vmas: dict[int, list[tuple[int, int, Mm, Vma]]] = {}  # by first page, then in order
+        self._ends: dict[int, list[int]] = {}  # how far each one and those before it reach
+
+    def between(self, space: int, a: int, b: int) -> Iterator[tuple[Mm, Vma]]:
+        """Those that may map some of pages [a, b) of *space*, in the order of the walk."""
+        if not self._vmas:
+            self._look()
+        vmas = self._vmas.get(space, [])
+        first = bisect_right(self._ends.get(space, []), a)
+        last = bisect_left(vmas, b, key=itemgetter(0))
+        for _, _, mm, vma in sorted(vmas[first:last], key=itemgetter(1)):
+            yield mm, vma
+
+    def _look(self) -> None:
+        for order, (mm, vma) in enumerate(_file_vmas(self._machine)):
+            self._vmas.setdefault(vma.space, []).append((vma.pgoff, order, mm, vma))
+        for space, vmas in self._vmas.items():
+            vmas.sort(key=itemgetter(0))
+            ends = (vma.pgoff + vma.nr for _, _, _, vma in vmas)
+            self._ends[space] = list(accumulate(ends, max))
+
+
+def _file_vmas(machine: Machine, space: int = 0) -> Iterator[tuple[Mm, Vma]]:
+    """The VMAs of *space*, or of all files and shared memory, by process and address."""
+    for mm in machine.mms.values():
+        for vma in mm.vmas:
+            if vma.space == space if space else vma.space:
+                yield mm, vma
+
+
+def mappings(
+    machine: Machine, frame: Frame, a: int, b: int, files: MappedFiles | None = None
+) -> Iterator[Mapping]:
     """Where pages [a, b) of *frame*'s owner may be mapped; for a file the page cache comes first.
 
     Pages of an anonymous owner are named as Vma.name() does, in all processes of the fork family
     alike; those of a file by their index; a merged page by its node of the stable tree, which comes
     first. Of a family the VMAs are met in the order of their interval
     tree: by their first page, and then as they were inserted. Whether an entry really names the
-    frame is for the caller to compare.
+    frame is for the caller to compare. Who asks often while no VMA changes gives *files*.
 
     Mirrors rmap_walk_anon(), rmap_walk_file() and rmap_walk_ksm().
     """
@@ -73,12 +112,11 @@ def mappings(machine: Machine, frame: Frame, a: int, b: int) -> Iterator[Mapping
         return
     space = machine.spaces[frame.owner]
     yield Mapping(space.pages, a, b, 0, None)
-    for mm in machine.mms.values():
-        for vma in mm.vmas:
-            if vma.space == space.space_id:
-                start, end = max(a, vma.pgoff), min(b, vma.pgoff + vma.nr)
-                if start < end:
-                    yield Mapping(mm.page_table, start, end, vma.start - vma.pgoff, mm)
+    there = files.between(space.space_id, a, b) if files else _file_vmas(machine, space.space_id)
+    for mm, vma in there:
+        start, end = max(a, vma.pgoff), min(b, vma.pgoff + vma.nr)
+        if start < end:
+            yield Mapping(mm.page_table, start, end, vma.start - vma.pgoff, mm)
 
 
 class Mapped(NamedTuple):

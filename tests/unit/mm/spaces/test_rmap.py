@@ -1,9 +1,12 @@
 """Where the pages of an owner may be mapped, and what a folio is as its entries go."""
 
+from random import Random
+
 import pytest
 
 from pymigrate.mm.balance.scan import task_numa_work
 from pymigrate.mm.frames.frames import frame_of
+from pymigrate.mm.spaces import rmap
 from pymigrate.mm.spaces.rmap import mappings
 from pymigrate.syscalls.mmap import mprotect, munmap
 from pymigrate.syscalls.process import exit_task, fork, touch
@@ -31,6 +34,25 @@ def test_a_files_page_lies_in_the_cache_and_in_each_vma_that_covers_its_index() 
     frame = frame_of(machine, 0)
     found = [tuple(m[1:]) for m in mappings(machine, frame, 4, 10)]
     assert found == [(4, 10, 0, None), (4, 10, whole, task.mm), (8, 10, tail - 8, task.mm)]
+
+
+def test_many_walks_look_at_the_vmas_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, task = with_task(two_nodes("4MiB"))
+    file, rnd = new_file(machine, "256KiB"), Random(3)
+    touched(machine, task, "256KiB", space=file, is_shared=True)
+    frame = frame_of(machine, 0)
+    for who in (task, new_task(machine, "b")):
+        for _ in range(20):
+            at, nr = rnd.randrange(40), rnd.randrange(1, 24)
+            mapped(machine, who, nr * PAGE, space=file, is_shared=True, offset=at * PAGE)
+    ranges = [(a, a + nr) for a in range(64) for nr in (1, 3, 64 - a)]
+    walks = [list(mappings(machine, frame, a, b)) for a, b in ranges]
+    looks = []
+    look = rmap._file_vmas
+    monkeypatch.setattr(rmap, "_file_vmas", lambda *args: looks.append(args) or look(*args))
+    files = rmap.MappedFiles(machine)
+    assert [list(mappings(machine, frame, a, b, files)) for a, b in ranges] == walks
+    assert looks == [(machine,)]
 
 
 def test_vmas_that_begin_at_one_page_are_met_in_the_order_in_which_they_came_to() -> None:
