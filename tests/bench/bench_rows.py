@@ -9,6 +9,7 @@ from random import Random
 from typing import NamedTuple
 
 from tests.bench.common import ROOT, SCENARIOS, Cost, cost, loop, run, state_file
+from tests.bench.mappings import PID, write_tree
 
 HOT = """
 machine:
@@ -40,10 +41,22 @@ machine:
 tasks:
   a: {memory: [{as: heap, size: 64GiB, address: 0x200004000000}]}
 """
+POOL = """
+machine: {nodes: {0: {cpus: "0", memory: 64GiB}}}
+"""
+CHECKERBOARD = """
+machine: {nodes: {0: {cpus: "0", memory: 1GiB, fragmentation: [{stride: 2}]}}}
+"""
+FRAGMENTED = """
+machine: {nodes: {0: {cpus: "0", memory: 8GiB, fragmentation: [{stride: 2}]}}}
+"""  # as many pieces as a scenario may have
 
 
 class Row(NamedTuple):
-    """A command that is measured on a machine that was booted from *scenario*."""
+    """A command that is measured on a machine that was booted from *scenario*.
+
+    With *mappings* that is what is captured of a process that has so many.
+    """
 
     name: str
     scenario: str  # a file of scenarios/, or the text of one
@@ -51,6 +64,7 @@ class Row(NamedTuple):
     loops: float  # what it may take, in times of the loop
     ok: tuple[int, ...] = (0,)  # the exit codes that it may have
     log: int = 0  # how many random pages LOG names
+    mappings: int = 0
 
 
 ROWS = (
@@ -64,6 +78,14 @@ ROWS = (
     Row("numa_maps of them", RANDOM, "numa_maps a", 1.2),
     Row("a log of 100 000 pages", LARGE, "move_pages a --from-file LOG", 0.5, log=100_000),
     Row("a log of 1 000 000 pages", LARGE, "move_pages a --from-file LOG", 4.1, log=1_000_000),
+    Row("capture of 32 000 mappings", "", "capture", 5.9, mappings=32_000),
+    Row("boot of them", "", "boot", 3.5, mappings=32_000),
+    Row("numa_maps of them", "", f"numa_maps {PID}", 1.2, mappings=32_000),
+    Row("migration of them", "", f"migratepages {PID} 0 1", 2.4, mappings=32_000),
+    Row("capture of 65 000 mappings", "", "capture", 11.8, mappings=65_000),
+    Row("stride 2 over 8 GiB", FRAGMENTED, "boot", 1.2),
+    Row("compaction of a 1 GiB checkerboard", CHECKERBOARD, "compact", 0.5),
+    Row("hugetlb pool of 20 000 pages", POOL, "sysctl vm.nr_hugepages=20000", 0.2),
 )
 
 
@@ -85,6 +107,13 @@ def measure(row: Row, cwd: Path = ROOT) -> Cost:
         if "\n" in row.scenario:
             path = Path(folder) / "scenario.yaml"
             path.write_text(row.scenario)
+        if row.mappings:
+            path = Path(folder) / "captured.yaml"
+            write_tree(Path(folder) / "tree", row.mappings)
+            capture = "capture", "--root", f"{folder}/tree", "-o", str(path)
+            if row.command == "capture":
+                return cost(*capture, cwd=cwd)
+            run(*capture, cwd=cwd)
         if row.command == "boot":
             return cost("boot", str(path), state=state, cwd=cwd)
         run("boot", str(path), state=state, cwd=cwd)
