@@ -15,6 +15,7 @@ from pymigrate.units import PAGE_SHIFT, parse_size
 
 # Without 0x it begins with a digit, for a region's name does not.
 _ADDRESS = r"(?:0[xX](?=[0-9a-fA-F])|(?=[0-9]))0*([0-9a-fA-F]{0,16})"
+_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
 _DIGITS, _PLAIN_LENGTH = frozenset("0123456789"), 16
 # By numa_maps's names, and by those of the manual pages.
 _FLAGS = {**MODE_FLAG_TEXTS, **MODE_FLAGS}
@@ -26,6 +27,18 @@ class ModeAndNodes(NamedTuple):
 
     mode: int  # with mode flags
     nodes: Nodemask
+
+
+def is_name(text: str) -> bool:
+    """Whether *text* may be what a task or a region is called, as scenarios have it."""
+    return re.fullmatch(_NAME, text) is not None
+
+
+def parse_name(text: str) -> str:
+    """*text*, a name for a task or a region. Raises ValueError."""
+    if not is_name(text):
+        raise ValueError(f"{shorten(text)} is not a name; expected letters, digits, _ and -")
+    return text
 
 
 def find_task(machine: Machine, who: str) -> Task:

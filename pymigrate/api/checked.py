@@ -83,4 +83,6 @@ def _is_one(value: object, types: tuple[type, ...]) -> bool:
 def _wrong(function: str, name: str, value: object, expected: str) -> str:
     shown = repr(value)
     shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
-    return f"{function}(): {name} is {shown}, a {type(value).__name__}; expected {expected}"
+    kind = type(value).__name__
+    article = "an" if kind[0] in "aeiou" else "a"
+    return f"{function}(): {name} is {shown}, {article} {kind}; expected {expected}"

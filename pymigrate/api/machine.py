@@ -33,7 +33,7 @@ from pymigrate.api.results import (
     statuses_of,
     stayed_of,
 )
-from pymigrate.arguments import parse_mode
+from pymigrate.arguments import parse_mode, parse_name
 from pymigrate.claims.judge import Verdict, judge
 from pymigrate.claims.parse import parse
 from pymigrate.interface import memory
@@ -302,7 +302,7 @@ class Machine(Movers):
         lies behind all regions, or *over* what is at a place (MAP_FIXED).
         """
         machine, task, size = self._core, self._task(who), parse_size(length)
-        if is_mapped(machine, task, name):
+        if is_mapped(machine, task, parse_name(name)):
             raise ValueError(f"{name!r} is mapped already")
         answer = memory.mmap(
             machine,

@@ -11,7 +11,7 @@ from typing import Any
 from pymigrate.api.arguments import Place, Set, Size, Who, place_of, range_of, set_of
 from pymigrate.api.checked import checked
 from pymigrate.api.results import Placed, Region
-from pymigrate.arguments import find_task
+from pymigrate.arguments import find_task, parse_name
 from pymigrate.interface import memory, system
 from pymigrate.interface.noted import Access, acting_as, meanwhile
 from pymigrate.interface.system import WHOLE
@@ -143,7 +143,8 @@ class Movers:
         return self._core.shell_of(uid)
 
     def _new(self, name: str) -> str:
-        """*name*, for a task. Raises ValueError if one is called so."""
+        """*name*, for a task. Raises ValueError if it is none, or if one is called so."""
+        parse_name(name)
         if any(task.name == name for task in self._core.tasks.values()):
             raise ValueError(f"a task is called {name!r} already")
         return name

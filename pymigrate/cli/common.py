@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
-from pymigrate.arguments import ModeAndNodes, parse_mode
+from pymigrate.arguments import ModeAndNodes, is_name, parse_mode, parse_name
 from pymigrate.arguments import find_task as find_task
 from pymigrate.arguments import shorten as shorten
 from pymigrate.cli.help import complete
@@ -188,15 +188,15 @@ class Parsed(click.ParamType[T]):
 
 def _parse_name(text: str) -> str:
     """A name for a task, a region or a cpuset, as scenarios have them."""
-    if not re.fullmatch(_NAME, text):
-        expected = "expected letters, digits, _ and -"
-        raise click.BadParameter(f"{shorten(text)} is not a name; {expected}")
-    return text
+    try:
+        return parse_name(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def _parse_cpuset_name(text: str) -> str:
     """The name of a cpuset to be made: names with slashes between them."""
-    if not all(re.fullmatch(_NAME, part) for part in text.split("/")):
+    if not all(is_name(part) for part in text.split("/")):
         expected = "expected letters, digits, _ and -, and / before one that lies in another"
         raise click.BadParameter(f"{shorten(text)} is not a name; {expected}")
     return text
@@ -250,7 +250,6 @@ def write_text(path: str, text: str, option: str) -> None:
         ) from None
 
 
-_NAME = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
 SIZE = Parsed("size", parse_size)
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pymigrate import stand_ins
 from pymigrate.arguments import find_task
 from pymigrate.cli.shim_files import is_shim, write_shims
-from pymigrate.errors import KernelError
+from pymigrate.errors import KernelError, UnsupportedError
 from pymigrate.mm.state.machine import Machine
 from pymigrate.mm.state.task import Task
 from pymigrate.session import Request, scenario_path, session, state_path
@@ -55,6 +55,8 @@ def run(
             )
             outcome = (programs.run if request.dry_run else programs.begin)(argv, system)
             if outcome.command:
+                if not hasattr(os, "fork"):
+                    raise UnsupportedError("a program that runs a command needs a POSIX system")
                 outcome = _begin(outcome, system, size)
             if not outcome.command and outcome.again is None:
                 system.finish()

@@ -116,6 +116,10 @@ class Plan(NamedTuple):
     after: Machine  # once the calls are made
     frames: tuple[Stay, ...]  # that stay
 
+    def __repr__(self) -> str:
+        stays = sum(left.nr for left in self.stays)
+        return f"<{self.goal.title}: {self.nr} pages move, {stays} stay>"
+
     @property
     def nr(self) -> int:
         """How many base pages are moved, those that a shared mapping shows twice counted once."""

@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+from pymigrate.cli import host
+from pymigrate.errors import UnsupportedError
+from pymigrate.session import Request
 from tests.cli.conftest import PYMIGRATE, Outcome, Shell, costly, imported
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="runs sh")
@@ -47,6 +50,15 @@ def test_effects_are_kept(shell: Shell) -> None:
 def test_machine_for_one_command(shell: Shell) -> None:
     shell.out("memhog --ephemeral 1m")
     assert shell.counted("numa_hit") == [0]
+
+
+def test_a_system_without_processes_like_linux_runs_no_command(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "fork")
+    with pytest.raises(UnsupportedError, match="needs a POSIX system"):
+        host.run(["numactl", "-m", "1", "true"], Request(str(shell.scenario), str(shell.state)))
+    assert [row["pid"] for row in shell.json("ps")] == [100, 200]
 
 
 def test_first_command_boots(unbooted: Shell) -> None:
