@@ -214,8 +214,15 @@ def _with_little_memory() -> None:
             "tasks: {t: {memory: [{as: h, kind: heap, size: 128MiB}]}}\n",
             " task t, region h: the nodes it may use hold 62.8 MiB of its 128MiB",
         ),
+        (
+            "machine: {nodes: {0: {cpus: '0', memory: 64MiB}}}\n"
+            "tasks:\n"
+            "  a: {memory: [{as: m, kind: shmem, size: 40MiB}]}\n"
+            "  b: {memory: [{as: h, kind: heap, size: 30MiB}]}\n",
+            " task b, region h: its nodes have no room left, and a would be killed to make some",
+        ),
     ],
-    ids=["a tab", "CPUs without quotes", "a region that does not fit"],
+    ids=["a tab", "CPUs without quotes", "a region that does not fit", "a task in its place"],
 )
 def test_common_slips_of_scenarios_are_named(shell: Shell, text: str, message: str) -> None:
     shell.write("wrong.yaml", text)

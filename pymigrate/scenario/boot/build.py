@@ -93,6 +93,11 @@ def _declare_memory(machine: Machine, scenario: Scenario) -> None:
         task = machine.task(name)
         for region in spec.memory:
             declare(machine, task, region, files)
+            if machine.counters["oom_kill"]:
+                raise ScenarioError(
+                    f"task {name}, region {region.as_}: its nodes have no room left, and"
+                    f" {_killed(machine, scenario)} would be killed to make some"
+                )
         task.il_prev, task.il_weight = -1, 0
     for name, driver in scenario.drivers.items():
         _load_driver(machine, name, driver)
@@ -103,6 +108,12 @@ def _declare_memory(machine: Machine, scenario: Scenario) -> None:
     for node in machine.nodes.values():
         node.numa.clear()
     machine.open_ledger()
+
+
+def _killed(machine: Machine, scenario: Scenario) -> str:
+    """The tasks that are no more."""
+    alive = {task.name for task in machine.tasks.values()}
+    return ", ".join(name for name in scenario.tasks if name not in alive)
 
 
 def _load_driver(machine: Machine, name: str, spec: DriverSpec) -> None:
