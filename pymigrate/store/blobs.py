@@ -168,10 +168,12 @@ def pack(numbers: Iterable[int]) -> bytes:
     words = array("q", numbers)
     if sys.byteorder == "big":
         words.byteswap()
-    data = words.tobytes()
+    data = memoryview(words).cast("B")
     if len(data) > MAX_RECORD:
         raise StoreError("the machine has grown too large to be kept")
-    return zlib.compress(b"".join([data[i::8] for i in range(8)]), 1)
+    compress = zlib.compressobj(1)
+    parts = [compress.compress(data[i::8].tobytes()) for i in range(8)]
+    return b"".join([*parts, compress.flush()])
 
 
 def unpack(blob: bytes) -> array[int]:
@@ -180,6 +182,7 @@ def unpack(blob: bytes) -> array[int]:
     data, nr = bytearray(len(planes)), len(planes) // 8
     for i in range(8):
         data[i::8] = planes[i * nr : (i + 1) * nr]
+    del planes  # of much memory it takes as much as all words
     words = array("q")
     words.frombytes(data)
     if sys.byteorder == "big":

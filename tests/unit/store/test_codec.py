@@ -1,6 +1,8 @@
 """Every field of every type survives; run maps are read when they are looked at."""
 
+import tracemalloc
 import zlib
+from array import array
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +19,7 @@ from pymigrate.mm.state.policy import Mempolicy
 from pymigrate.mm.state.scope import Scope, Watch
 from pymigrate.records import Factory, names_of
 from pymigrate.store import codec
-from pymigrate.store.blobs import KINDS, pack
+from pymigrate.store.blobs import KINDS, pack, unpack
 from pymigrate.store.codec import LEDGER, copy_machine, stored_map
 from pymigrate.store.store import SCHEMA_VERSION
 from pymigrate.store.tables import DERIVED, TABLES
@@ -239,3 +241,14 @@ def test_a_small_blob_of_very_many_words_is_damaged(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("pymigrate.store.blobs.MAX_RECORD", 1000)
     with pytest.raises(StoreError, match="has grown too large to be kept"):
         pack([0] * 126)
+
+
+def test_words_are_packed_plane_by_plane() -> None:
+    nr = 1 << 18
+    tracemalloc.start()
+    blob = pack(range(nr))
+    _, packing = tracemalloc.get_traced_memory()
+    words = unpack(blob)
+    tracemalloc.stop()
+    assert words == array("q", range(nr))
+    assert packing < 3 * nr * 8
