@@ -96,6 +96,48 @@ def test_edits_change_what_they_name_and_nothing_else(order: int, data: st.DataO
         check_run_map(runs, is_maximal=False)
 
 
+@given(st.data())
+def test_many_edits_at_once_are_those_edits_one_by_one(data: st.DataObject) -> None:
+    states = st.lists(st.integers(0, 2), min_size=120, max_size=120)  # 0: nothing lies there
+
+    def runs_of(numbers: list[int], values: list[int]) -> RunMap[FrameRun]:
+        runs: RunMap[FrameRun] = RunMap()
+        for i in numbers:
+            runs.put(i, i + 1, *[FrameRun(i, 1, Frame(values[i], 0))] * (values[i] > 0))
+        return runs
+
+    before, after = data.draw(states), data.draw(states)
+    kind = data.draw(st.sampled_from(["any", "gaps", "runs"]))
+    numbers = [*range(120)]
+    whole = runs_of(numbers, before)
+    if kind == "gaps":
+        numbers = [i for i in numbers if not before[i]]
+    elif kind == "runs":
+        numbers = [run.start for run in whole.runs if run.nr == 1]
+        after = [0] * 120
+    singly, at_once = runs_of([*range(120)], before), whole
+    edits = [(i, i + 1, (FrameRun(i, 1, Frame(after[i], 0)),) if after[i] else ()) for i in numbers]
+    for edit in edits:
+        singly.edit([edit])
+    at_once.edit(edits)
+    assert at_once.runs == singly.runs
+    check_run_map(at_once, is_maximal=True)
+    assert at_once.starts == [run.start for run in at_once.runs]
+
+
+@given(st.lists(st.integers(0, 2), min_size=120, max_size=120))
+def test_removing_and_inserting_many_runs_gives_what_was_there(states: list[int]) -> None:
+    ours = coalesce((i, 1) for i, state in enumerate(states) if state == 1)
+    theirs = coalesce((i, 1) for i, state in enumerate(states) if state == 2)
+    runs = RunMap(ours)
+    runs.insert(theirs)
+    assert runs.runs == coalesce([*ours, *theirs])
+    runs.remove(theirs)
+    assert runs.runs == ours
+    runs.remove(ours)
+    assert (runs.runs, runs.starts) == ([], [])
+
+
 @ORDERS
 @given(st.data())
 def test_a_window_shows_what_lies_in_it(order: int, data: st.DataObject) -> None:

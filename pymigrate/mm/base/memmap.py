@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
+from itertools import groupby
+from operator import attrgetter
 from typing import TypeVar
 
 from pymigrate.records import NamedTuple
@@ -205,6 +207,16 @@ class FrameRun(NamedTuple):
         if self.frame == tail.frame:
             return FrameRun(self.start, self.nr + tail.nr, self.frame)
         return None
+
+    @staticmethod
+    def chain(runs: list[FrameRun]) -> list[FrameRun]:
+        """Those as one that are alike."""
+        out, at = [], runs[0].start
+        for frame, alike in groupby(runs, attrgetter("frame")):
+            nr = sum([run.nr for run in alike])
+            out.append(FrameRun(at, nr, frame))
+            at += nr
+        return out
 
 
 class Folio(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from pymigrate.mm.base.runs import joined_in_turn
 from pymigrate.records import NamedTuple
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER
 
@@ -41,6 +42,11 @@ class BlockRun(NamedTuple):
         """Cut before frame *at*."""
         nr = at - self.start
         return self._replace(nr=nr), self._replace(start=at, nr=self.nr - nr)
+
+    @staticmethod
+    def chain(runs: list[BlockRun]) -> list[BlockRun]:
+        """Neighbours, as few as they can be."""
+        return joined_in_turn(runs)
 
     def join(self, tail: BlockRun) -> BlockRun | None:
         """Both as one, if they are alike."""

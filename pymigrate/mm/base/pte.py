@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from pymigrate.mm.base.runs import Extent
+from pymigrate.mm.base.runs import Extent, joined_in_turn
 from pymigrate.records import NamedTuple
 
 _new = tuple.__new__  # makes a NamedTuple in half the time, where many are made
@@ -112,6 +112,11 @@ class PteRun(NamedTuple):
                 lanes = tuple([p + low for p in lanes])
             lanes = lanes[: (b - a) >> order]
         return _new(PteRun, (a, b - a, lanes, order, flags))
+
+    @staticmethod
+    def chain(runs: "list[PteRun]") -> "list[PteRun]":
+        """Neighbours, as few as they can be."""
+        return joined_in_turn(runs)
 
     def join(self, tail: "PteRun") -> "PteRun | None":
         """One run equal to this and *tail*, if that is regular or takes no more room than both."""

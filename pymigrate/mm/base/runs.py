@@ -1,10 +1,10 @@
 """Sorted maps of disjoint runs, the structure that everything else is kept in. Knows no kernel."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress, islice, pairwise
-from operator import sub
-from typing import Generic, Protocol, Self, TypeVar
+from operator import attrgetter, gt, ne, sub
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from pymigrate.records import NamedTuple
 
@@ -29,9 +29,14 @@ class Run(Protocol):
     def join(self, tail: Self) -> Self | None:
         """One run equal to this and *tail*, which begins at its end; None if there is none."""
 
+    @staticmethod
+    def chain(runs: list[Any]) -> list[Any]:  # of its own kind; a static method has no Self
+        """*runs*, each of which begins where the one before ends, as few as they can be."""
+
 
 R = TypeVar("R", bound=Run)
 _MANY = 4096  # runs from which on it is dear to copy them
+_BULK = 16  # edits from which on it pays to look whether all of them are whole runs
 Edit = tuple[int, int, Sequence[R]]  # [a, b) is replaced by these runs
 
 
@@ -52,6 +57,12 @@ class Extent(NamedTuple):
     def join(self, tail: "Extent") -> "Extent":
         """Both as one."""
         return Extent(self.start, self.nr + tail.nr)
+
+    @staticmethod
+    def chain(runs: "list[Extent]") -> "list[Extent]":
+        """All as one."""
+        first, last = runs[0], runs[-1]
+        return [Extent(first.start, last.start + last.nr - first.start)]
 
 
 class RunMap(Generic[R]):
@@ -183,8 +194,27 @@ class RunMap(Generic[R]):
         if len(theirs) > len(ours):
             theirs = ours
             self._set(list(runs))
-        self.edit([(run.start, run.start + run.nr, (run,)) for run in theirs])
         self.changed = True
+        end = theirs[-1].start + theirs[-1].nr if len(theirs) >= _BULK else 0
+        if not end or not self._replace(theirs[0].start, end, {}, theirs):
+            self.edit([(run.start, run.start + run.nr, (run,)) for run in theirs])
+
+    def remove(self, extents: Sequence[tuple[int, int]]) -> None:
+        """Take out what lies in *extents* (start, nr), which are sorted and disjoint."""
+        if not extents:
+            return
+        starts = [start for start, _ in extents]
+        first = bisect_left(self.starts, starts[0])
+        end = first + len(starts)
+        sizes = [nr for _, nr in extents]
+        runs = self._runs[first:end]
+        are_whole = starts == self._starts[first:end] and sizes == [run.nr for run in runs]
+        if not are_whole:
+            self.edit([(start, start + nr, ()) for start, nr in extents])
+            return
+        self.changed = True
+        del self._runs[first:end]
+        del self._starts[first:end]
 
     def edit_points(
         self, points: Sequence[int], replace: Callable[[R, Sequence[int]], Sequence[R]]
@@ -222,14 +252,16 @@ class RunMap(Generic[R]):
             return
         gap = self._wide_gap(edits)
         for part in (edits[gap:], edits[:gap]) if gap else (edits,):
-            self._edit(part)
+            if len(part) < _BULK or not self._merge(part):
+                self._edit(part)
 
     def _wide_gap(self, edits: Sequence[Edit[R]]) -> int:
         """Which edit comes behind so many runs that those need not be copied; 0 if none does."""
         starts = self._starts
         if len(starts) < _MANY or len(edits) < 2:
             return 0
-        _, i = max([(edits[i][0] - edits[i - 1][1], i) for i in range(1, len(edits))])
+        gaps = [after[0] - before[1] for before, after in pairwise(edits)]
+        i = gaps.index(max(gaps)) + 1
         between = bisect_left(starts, edits[i][0]) - bisect_left(starts, edits[i - 1][1])
         return i if between > len(starts) // 8 else 0
 
@@ -254,6 +286,45 @@ class RunMap(Generic[R]):
                 run, j = joined, j + 1
         runs[i:j], starts[i:j] = [run], [run.start]
         return True
+
+    def _merge(self, edits: Sequence[Edit[R]]) -> bool:
+        """Make edits that take whole runs out, or fill gaps, by a sort; False if some do not."""
+        if not self._is_whole(edits[0]) or not self._is_whole(edits[-1]):
+            return False
+        gone = {a: b for a, b, new in edits if not new}
+        fresh = [new[0] for a, b, new in edits if len(new) == 1 and new[0].nr == b - a]
+        if len(gone) + len(fresh) < len(edits):
+            return False
+        return self._replace(edits[0][0], edits[-1][1], gone, fresh)
+
+    def _replace(self, a: int, b: int, gone: dict[int, int], fresh: Sequence[R]) -> bool:
+        """Take the runs *gone* (start to end) out of [a, b) and add *fresh*; False if they are
+        not there, if there is no room, or if too many others lie between.
+        """
+        first = max(bisect_left(self._starts, a) - 1, 0)
+        last = bisect_left(self._starts, b, first) + 1
+        kept = window = self._runs[first:last]
+        if len(window) > 4 * (len(gone) + len(fresh)):
+            return False
+        if gone:
+            kept = [run for run in window if gone.get(run.start) != run.start + run.nr]
+        if len(window) - len(kept) < len(gone):
+            return False
+        merged = _joined(sorted([*kept, *fresh], key=attrgetter("start")) if fresh else kept)
+        if merged is None:
+            return False
+        self._runs[first:last] = merged
+        self._starts[first:last] = [run.start for run in merged]
+        return True
+
+    def _is_whole(self, edit: Edit[R]) -> bool:
+        """Whether *edit* takes one whole run out, or fills a gap."""
+        a, b, new = edit
+        i = bisect_left(self._starts, b)
+        before = self._runs[i - 1] if i else None
+        if new:
+            return before is None or before.start + before.nr <= a
+        return before is not None and (before.start, before.nr) == (a, b - a)
 
     def _edit(self, edits: Sequence[Edit[R]]) -> None:
         """One sweep."""
@@ -343,17 +414,37 @@ class _Sweep(Generic[R]):
         return self.first, self.pos
 
 
+def joined_in_turn(runs: Sequence[R]) -> list[R]:
+    """*runs*, each of which begins where the one before ends, joined one after the other."""
+    out = [runs[0]]
+    for run in islice(runs, 1, None):
+        joined = out[-1].join(run)
+        out[-1:] = (out[-1], run) if joined is None else (joined,)
+    return out
+
+
+def _joined(runs: list[R]) -> list[R] | None:
+    """Sorted *runs* with neighbours made one where they can be; None if some overlap."""
+    starts, ends = [run.start for run in runs], [run.start + run.nr for run in runs]
+    if any(map(gt, ends, islice(starts, 1, None))):
+        return None
+    out: list[R] = []
+    for i, j in _touching(starts, ends):
+        out += runs[i].chain(runs[i:j]) if j > i + 1 else (runs[i],)
+    return out
+
+
+def _touching(starts: list[int], ends: list[int]) -> Iterator[tuple[int, int]]:
+    """Which of sorted ranges touch each other: the first of them, and behind the last."""
+    cuts = compress(range(1, len(starts)), map(ne, ends, islice(starts, 1, None)))
+    return pairwise([0, *cuts, len(starts)] if starts else ())
+
+
 def coalesce(extents: Iterable[tuple[int, int]]) -> list[Extent]:
     """*extents* (start, nr), which are disjoint, sorted and with neighbours made one."""
-    out: list[Extent] = []
-    end = -1
-    for start, nr in sorted(extents):
-        if start == end:
-            out[-1] = Extent(out[-1].start, out[-1].nr + nr)
-        else:
-            out.append(Extent(start, nr))
-        end = start + nr
-    return out
+    ordered = sorted(extents)
+    starts, ends = [start for start, _ in ordered], [start + nr for start, nr in ordered]
+    return [Extent(starts[i], ends[j - 1] - starts[i]) for i, j in _touching(starts, ends)]
 
 
 def pages_to_extents(pages: Sequence[int]) -> list[Extent]:

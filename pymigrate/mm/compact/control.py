@@ -6,7 +6,7 @@ It walks frames, and the engine takes pages: Owners knows which page a frame hol
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 
 from pymigrate.mm.base.memmap import Frame, FrameFlag
@@ -94,6 +94,9 @@ class CompactControl:
         return block_floor(self.free_pfn) <= block_floor(self.migrate_pfn)
 
 
+MovedPage = tuple[int, int, int]  # a page as rmap.mappings() counts, its old and its new frame
+
+
 class _Lane(NamedTuple):
     """*nr* frames from *start* hold every *step*-th page from *page* on."""
 
@@ -168,11 +171,21 @@ class Owners:
         """The page that frame *pfn* holds; None if no table has it."""
         return self._layer(frame).find(pfn)
 
-    def moved(self, old: int, new: int, page: int, frame: Frame) -> None:
-        """The page has another frame now."""
-        pages = self._layer(frame).pages
-        pages.pop(old, None)
-        pages[new] = page
+    def pages_of(self, pfns: Sequence[int], frame: Frame) -> list[int] | None:
+        """The pages that the frames *pfns*, all alike, hold; None if no table has one of them."""
+        layer = self._layer(frame)
+        found = [*map(layer.pages.get, pfns)]
+        if None in found:
+            found = [*map(layer.find, pfns)]
+        pages = [page for page in found if page is not None]
+        return pages if len(pages) == len(found) else None
+
+    def moved(self, pages: Sequence[MovedPage], frame: Frame) -> None:
+        """*pages*, whose frames are all alike, have other frames now."""
+        known = self._layer(frame).pages
+        for _, old, _ in pages:
+            known.pop(old, None)
+        known.update((new, page) for page, _, new in pages)
 
     def _layer(self, frame: Frame) -> _Layer:
         is_mapped = frame.is_anon or frame.flags & FrameFlag.KSM

@@ -6,6 +6,7 @@ Mirrors isolate_freepages() and compaction_alloc(), mm/compaction.c.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from itertools import takewhile
 
 from pymigrate.mm.base.pageblock import (
     PAGEBLOCK_NR,
@@ -72,6 +73,13 @@ def compaction_alloc(cc: CompactControl, nr: int) -> list[int]:
     found: list[int] = []
     cc.nr_migratepages = nr
     while len(found) < nr:
+        single = cc.freepages[0][: nr - len(found)]
+        if single:
+            del cc.freepages[0][: len(single)]
+            found += single
+            cc.nr_freepages -= len(single)
+            cc.nr_migratepages -= len(single)
+            continue
         order = next((i for i, listed in enumerate(cc.freepages) if listed), -1)
         if order < 0:
             _isolate_freepages(cc)
@@ -234,10 +242,14 @@ def _isolate_block(cc: CompactControl, at: int, end: int, stride: int) -> tuple[
     Mirrors isolate_freepages_block().
     """
     find = _each_free if stride == 1 else _strided_free
-    taken: list[Extent] = []
+    taken = _single_pages(cc, at, end) if stride == 1 else []
     start, pos, scanned, stopped = at, at, 0, False
-    left = cc.zone.nr_free
-    for pfn, order, looked_at in find(cc, at, end, stride):
+    if taken:
+        pos = taken[-1].start + 1
+        scanned = pos - at
+        stopped = cc.nr_freepages >= cc.nr_migratepages
+    left = cc.zone.nr_free - len(taken)
+    for pfn, order, looked_at in () if stopped else find(cc, pos, end, stride):
         scanned += looked_at
         if order < 0:
             continue
@@ -261,6 +273,28 @@ def _isolate_block(cc: CompactControl, at: int, end: int, stride: int) -> tuple[
     cc.free_scanned += scanned
     cc.machine.counters.add("compact_isolated", nr)
     return stop, nr
+
+
+def _single_pages(cc: CompactControl, at: int, end: int) -> list[Extent]:
+    """List the single free frames that [at, end) begins with, as many as are wanted.
+
+    They are alike: above the watermark each is taken as _isolate_block() takes one block.
+    """
+    free = cc.zone.free
+    first = bisect_left(free.starts, at)
+    before = free.runs[first - 1] if first else None
+    if before is not None and before.start + before.nr > at:
+        return []
+    wanted = min(cc.nr_migratepages - cc.nr_freepages, cc.zone.nr_free - cc.zone.watermark_min - 1)
+    last = min(bisect_left(free.starts, end, first), first + max(wanted, 0))
+    taken = [*takewhile(_is_single, free.runs[first:last])]
+    cc.freepages[0] += free.starts[first : first + len(taken)]
+    cc.nr_freepages += len(taken)
+    return taken
+
+
+def _is_single(extent: Extent) -> bool:
+    return extent.nr == 1
 
 
 def _each_free(cc: CompactControl, at: int, end: int, _: int) -> list[tuple[int, int, int]]:
@@ -298,7 +332,7 @@ def _strided_free(cc: CompactControl, at: int, end: int, stride: int) -> list[tu
 def _remove(cc: CompactControl, taken: list[Extent]) -> int:
     """Take *taken* off the free lists. Mirrors __isolate_free_page()."""
     nr = sum(part.nr for part in taken)
-    cc.zone.free.edit([(part.start, part.start + part.nr, ()) for part in taken])
+    cc.zone.free.remove(taken)
     cc.zone.nr_free -= nr
     for part in taken:
         if part.nr >= PAGEBLOCK_NR // 2:

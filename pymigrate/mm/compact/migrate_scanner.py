@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import accumulate, takewhile
 
-from pymigrate.mm.base.memmap import Frame, FrameFlag, looks_movable
+from pymigrate.mm.base.memmap import Frame, FrameFlag, FrameRun, looks_movable
 from pymigrate.mm.base.pageblock import PAGEBLOCK_NR, MigrateType, block_ceil, block_floor
 from pymigrate.mm.compact.control import CLUSTER, CompactControl
 from pymigrate.mm.engine.migrate_ops import OPS, Method
@@ -21,14 +22,6 @@ from pymigrate.records import NamedTuple
 
 _NOT_LRU = FrameFlag.HUGETLB | FrameFlag.KERNEL | FrameFlag.MOVABLE | FrameFlag.CLEARED
 _NOT_LRU |= FrameFlag.HWPOISON | FrameFlag.CONTIG
-
-
-class Isolated(NamedTuple):
-    """*nr* frames from *start*, alike, that a scanner has taken to be moved."""
-
-    start: int
-    nr: int
-    frame: Frame
 
 
 class _Piece(NamedTuple):
@@ -44,14 +37,19 @@ class _Block:
 
     def __init__(self, cc: CompactControl, at: int, end: int) -> None:
         self.cc, self.at, self.end = cc, at, end
-        self.found: list[Isolated] = []
+        self.found: list[FrameRun] = []
         self.nr = self.scanned = 0
         # Async direct runs want whole blocks of the order: one page that stays spoils it.
         self.chunk = 1 << cc.order if cc.is_async_direct else 0
         self.next_skip = _next_multiple(at, self.chunk) if self.chunk else 0
 
+    @property
+    def wants_more(self) -> bool:
+        """Whether fewer pages are isolated than are moved together."""
+        return self.nr < CLUSTER or self.cc.finish_pageblock
 
-def isolate_migratepages(cc: CompactControl) -> list[Isolated]:
+
+def isolate_migratepages(cc: CompactControl) -> list[FrameRun]:
     """What the scanner takes from the next pageblock that is worth a look; maybe nothing."""
     at = cc.migrate_pfn
     while block_ceil(at + 1) <= cc.free_pfn:
@@ -73,7 +71,7 @@ def isolate_migratepages(cc: CompactControl) -> list[Isolated]:
     return []
 
 
-def of_drivers(cc: CompactControl, isolated: list[Isolated]) -> list[tuple[Driver, int]]:
+def of_drivers(cc: CompactControl, isolated: list[FrameRun]) -> list[tuple[Driver, int]]:
     """Those of *isolated* that are drivers' pages, by their numbers."""
     return [cc.owners.driven(start) for start, _, frame in isolated if looks_movable(frame)]
 
@@ -169,10 +167,11 @@ def _pass_barren(cc: CompactControl, at: int, end: int) -> None:
     _tell(cc, at, end, end - at, 0)
 
 
-def _isolate_block(cc: CompactControl, at: int, end: int) -> list[Isolated]:
+def _isolate_block(cc: CompactControl, at: int, end: int) -> list[FrameRun]:
     """Take what can be had of [at, end), which lies in one pageblock."""
     block = _Block(cc, at, end)
-    for piece in _pieces(cc, at, end):
+    _take_many(block)
+    for piece in _pieces(cc, block.at, end) if block.wants_more else ():
         if not _take_piece(block, piece):
             break
     stop = min(block.at, end)
@@ -185,6 +184,28 @@ def _isolate_block(cc: CompactControl, at: int, end: int) -> list[Isolated]:
     cc.migrate_scanned += block.scanned
     cc.machine.counters.add("compact_isolated", block.nr)
     return block.found
+
+
+def _take_many(block: _Block) -> None:
+    """Isolate the runs that the block begins with, as _take() would one after the other.
+
+    It ends before one that stays, that a driver is asked for, or of which only a part is wanted.
+    """
+    cc = block.cc
+    if block.chunk or cc.waiting:
+        return
+    runs = cc.node.memmap.between(block.at, block.end)
+    frames = {run.frame for run in runs}
+    taken = {f for f in frames if not looks_movable(f) and may_isolate(cc, f)}
+    if len(taken) < len(frames):
+        runs = [*takewhile(lambda run: run.frame in taken, runs)]
+    sums = [*accumulate(run.nr for run in runs)]
+    if not cc.finish_pageblock:
+        del runs[bisect_right(sums, CLUSTER) :]
+    if runs:
+        end = runs[-1].start + runs[-1].nr
+        block.found, block.nr = runs, sums[len(runs) - 1]
+        block.scanned, block.at = end - block.at, end
 
 
 def _take_piece(block: _Block, piece: _Piece) -> bool:
@@ -221,11 +242,11 @@ def _take(block: _Block, piece: _Piece, at: int) -> bool:
         nr = min(nr, CLUSTER - block.nr)
     if cc.waiting:
         nr = next((i for i in range(1, nr) if at + i in cc.waiting), nr)
-    block.found.append(Isolated(at, nr, frame))
+    block.found.append(FrameRun(at, nr, frame))
     block.nr += nr
     block.scanned += nr
     block.at = at + nr
-    return block.nr < CLUSTER or cc.finish_pageblock
+    return block.wants_more
 
 
 def _fail(block: _Block, piece: _Piece, at: int) -> None:

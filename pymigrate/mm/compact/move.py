@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pymigrate.mm.base.memmap import Frame, looks_movable
+from itertools import pairwise
+
+from pymigrate.mm.base.memmap import Frame, FrameRun, looks_movable
 from pymigrate.mm.base.pageblock import PAGEBLOCK_ORDER, MigrateType
 from pymigrate.mm.base.pte import Pte, PteRun
 from pymigrate.mm.base.runs import extents_in_order
-from pymigrate.mm.compact.control import CompactControl
+from pymigrate.mm.compact.control import CompactControl, MovedPage
 from pymigrate.mm.compact.free_scanner import compaction_alloc, compaction_free
-from pymigrate.mm.compact.migrate_scanner import Isolated, of_drivers, put_back
+from pymigrate.mm.compact.migrate_scanner import of_drivers, put_back
 from pymigrate.mm.engine.folio_list import Slice
 from pymigrate.mm.engine.migrate import migrate_pages
 from pymigrate.mm.engine.migrate_bulk import Moves
@@ -29,16 +31,7 @@ class Moved(NamedTuple):
     is_enomem: bool
 
 
-class _Page(NamedTuple):
-    """A page that moves: its number, as rmap.mappings() counts, and its frames."""
-
-    page: int
-    old: int
-    new: int
-    frame: Frame
-
-
-def move_isolated(cc: CompactControl, isolated: list[Isolated]) -> Moved:
+def move_isolated(cc: CompactControl, isolated: list[FrameRun]) -> Moved:
     """Move what was isolated, the last first, as it lies on the kernel's list."""
     pairs = [
         (pfn, frame)
@@ -47,7 +40,7 @@ def move_isolated(cc: CompactControl, isolated: list[Isolated]) -> Moved:
     ]
     targets = compaction_alloc(cc, len(pairs))
     machine = cc.machine
-    pages = _plain_pages(cc, isolated, pairs, targets)
+    pages = _plain_pages(cc, pairs, targets)
     if pages is None:
         of_driver = of_drivers(cc, isolated)
         try:
@@ -55,7 +48,7 @@ def move_isolated(cc: CompactControl, isolated: list[Isolated]) -> Moved:
         finally:
             put_back(cc, of_driver)
     else:
-        succeeded, is_enomem = len(pages), False
+        succeeded, is_enomem = len(pairs), False
         _move_at_once(cc, pages)
     text = f"nr_migrated={succeeded} nr_failed={len(pairs) - succeeded}"
     call_event(machine, "mm_compaction_migratepages", text)
@@ -66,56 +59,54 @@ def move_isolated(cc: CompactControl, isolated: list[Isolated]) -> Moved:
 
 
 def _plain_pages(
-    cc: CompactControl,
-    isolated: list[Isolated],
-    pairs: list[tuple[int, Frame]],
-    targets: list[int],
-) -> list[_Page] | None:
-    """Which page goes where; None if that must be seen page by page, or if something can fail."""
+    cc: CompactControl, pairs: list[tuple[int, Frame]], targets: list[int]
+) -> dict[Frame, list[MovedPage]] | None:
+    """Which page goes where, by the state of the frames, in the order of the pages.
+
+    None if that must be seen page by page, or if something can fail.
+    """
     machine = cc.machine
     if machine.is_watched or len(targets) < len(pairs):
         return None
-    if not all(surely_moves(machine, frame) for frame in {part.frame for part in isolated}):
-        return None
-    pages = []
+    frames: dict[Frame, tuple[list[int], list[int]]] = {}
     for (pfn, frame), new in zip(pairs, targets, strict=True):
-        page = cc.owners.page(pfn, frame)
-        if page is None:
+        old, to = frames.setdefault(frame, ([], []))
+        old.append(pfn)
+        to.append(new)
+    moving = {}
+    for frame, (old, to) in sorted(frames.items()):
+        pages = cc.owners.pages_of(old, frame) if surely_moves(machine, frame) else None
+        if pages is None:
             return None
-        pages.append(_Page(page, pfn, new, frame))
-    return pages
+        moving[frame] = sorted(zip(pages, old, to, strict=True))
+    return moving
 
 
-def _move_at_once(cc: CompactControl, pages: list[_Page]) -> None:
+def _move_at_once(cc: CompactControl, moving: dict[Frame, list[MovedPage]]) -> None:
     """Move pages that nothing can go wrong with.
 
     The free scanner's frames go to the pages one by one, so it makes no difference in which order
     those are moved; neighbours that are alike are moved as one run.
     """
     moves = Moves(cc.machine, MigrateReason.COMPACTION)
-    pages.sort(key=lambda page: (page.frame, page.page))
-    first = 0
-    for i in range(1, len(pages) + 1):
-        if i < len(pages):
-            last, page = pages[i - 1], pages[i]
-            if page.frame == last.frame and page.page == last.page + 1:
-                continue
-        moves.place(
-            _neighbours(pages[first:i]), extents_in_order(page.new for page in pages[first:i])
-        )
-        first = i
+    for frame, pages in moving.items():
+        cuts = [i for i in range(1, len(pages)) if pages[i][0] != pages[i - 1][0] + 1]
+        for first, end in pairwise([0, *cuts, len(pages)]):
+            part = pages[first:end]
+            moves.place(_neighbours(part, frame), extents_in_order([new for _, _, new in part]))
     moves.commit()
-    for page in pages:
-        cc.owners.moved(page.old, page.new, page.page, page.frame)
-    cc.machine.counters.add("pgmigrate_success", len(pages))
+    for frame, pages in moving.items():
+        cc.owners.moved(pages, frame)
+        cc.machine.counters.add("pgmigrate_success", len(pages))
 
 
-def _neighbours(pages: list[_Page]) -> Slice:
+def _neighbours(pages: list[MovedPage], frame: Frame) -> Slice:
     """Consecutive pages that are alike."""
-    page, pfns = pages[0], tuple([page.old for page in pages])
-    is_extent = pfns == tuple(range(page.old, page.old + len(pages)))
-    lanes = (page.old,) if is_extent else pfns
-    return Slice.whole(PteRun(page.page, len(pages), lanes, 0, 0), page.frame, page.page)
+    page, first, _ = pages[0]
+    pfns = tuple([old for _, old, _ in pages])
+    is_extent = pfns == tuple(range(first, first + len(pages)))
+    lanes = (first,) if is_extent else pfns
+    return Slice.whole(PteRun(page, len(pages), lanes, 0, 0), frame, page)
 
 
 def _move_watched(

@@ -129,7 +129,7 @@ class Moves:
             if any(before[1] > after[0] for before, after in pairwise(changes)):
                 changes = sorted(_apart(table, changes), key=_start)
             table.edit(changes)
-        self.frames.free(coalesce(self.old))
+        self.frames.free(self.old)
         self.frames.commit()
         for move in self.moves:
             forget_cpupids(self.machine, move.old, move.new)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
-from operator import rshift
+from operator import itemgetter, rshift
 
 from pymigrate.mm.base.memmap import (
     NODE_SHIFT,
@@ -19,9 +19,9 @@ from pymigrate.mm.base.memmap import (
     nid_of,
 )
 from pymigrate.mm.base.pte import Pte, PteRun
-from pymigrate.mm.base.runs import Edit, Extent, pages_to_extents
+from pymigrate.mm.base.runs import Edit, Extent, coalesce, pages_to_extents
 from pymigrate.mm.frames.lru_gen import added
-from pymigrate.mm.frames.page_alloc import free_pages
+from pymigrate.mm.frames.page_alloc import free_extents
 from pymigrate.mm.state.machine import Machine
 from pymigrate.units import HPAGE_PMD_NR, HPAGE_PMD_ORDER, MAX_NUMNODES
 
@@ -52,31 +52,32 @@ class FrameEdits:
             extents = self._keep_in_pool(extents, flags)
         if self.machine.num_poisoned_pages:
             extents = self._keep_bad(extents)
-        for start, nr in extents:
-            self.by_node.setdefault(nid_of(start), []).append((start, start + nr, ()))
-            self.freed.append((start, nr))
+        self.freed += extents
 
     def commit(self) -> None:
         """Make the edits."""
+        freed = coalesce(self.freed)
+        for low, high in _nodes_in(freed):
+            self.machine.memmap_of(freed[low].start).remove(freed[low:high])
         for edits in self.by_node.values():
-            edits.sort(key=_start)
+            edits.sort(key=itemgetter(0))
             self.machine.memmap_of(edits[0][0]).edit(edits)
         if self.machine.devices:
-            self.freed = [*self._keep_on_devices()]
-        if self.freed:
-            free_pages(self.machine, self.freed)
+            freed = [*self._keep_on_devices(freed)]
+        if freed:
+            free_extents(self.machine, freed)
         for start, nr in self.pooled:
             self.machine.nodes[nid_of(start)].hugetlb.put(start, nr)
         self.by_node, self.freed, self.pooled = {}, [], []
 
-    def _keep_on_devices(self) -> Iterator[tuple[int, int]]:
+    def _keep_on_devices(self, freed: list[Extent]) -> Iterator[Extent]:
         """Return the frames of devices to them; gives those of nodes."""
-        for start, nr in self.freed:
-            if nid_of(start) < MAX_NUMNODES:
-                yield start, nr
+        for extent in freed:
+            if nid_of(extent.start) < MAX_NUMNODES:
+                yield extent
             else:
-                device = self.machine.device_of(start)
-                device.free.put(start, start + nr, Extent(start, nr))
+                device = self.machine.device_of(extent.start)
+                device.free.put(extent.start, extent.start + extent.nr, extent)
 
     def _keep_bad(self, extents: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         """Let bad frames be out of use; gives the others. Of a bad hugetlb page the first is so."""
@@ -297,6 +298,16 @@ def alike_parts(machine: Machine, run: PteRun) -> Iterator[tuple[PteRun, Frame]]
                 first = entry
 
 
+def _nodes_in(extents: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Where in sorted *extents* those of each node begin and end."""
+    low = 0
+    while low < len(extents):
+        nid = nid_of(extents[low][0])
+        high = bisect_left(extents, ((nid + 1) << NODE_SHIFT,), low)
+        yield low, high
+        low = high
+
+
 def _ends_by_node(pfns: Sequence[int]) -> list[tuple[int, int]]:
     """The lowest and the highest of *pfns* on each node."""
     low, high = min(pfns), max(pfns)
@@ -313,7 +324,3 @@ def _ends_by_node(pfns: Sequence[int]) -> list[tuple[int, int]]:
         elif pfn > highs[nid]:
             highs[nid] = pfn
     return [(low, highs[nid]) for nid, low in lows.items()]
-
-
-def _start(edit: Edit[FrameRun]) -> int:
-    return edit[0]

@@ -112,7 +112,7 @@ def take_blocks(
             break
     assert not nr, f"zone {zone.name} is short of {nr} blocks"
     taken.reverse()
-    zone.free.edit([(start, start + length, ()) for start, length in taken])
+    zone.free.remove(taken)
     return taken
 
 
@@ -144,7 +144,7 @@ def _take_of(zone: Zone, free: Sequence[Extent], nr: int, order: int) -> list[Ex
         if not nr:
             break
     assert not nr, f"zone {zone.name} is short of {nr} pages"
-    zone.free.edit([(start, start + length, ()) for start, length in taken])
+    zone.free.remove(taken)
     return coalesce(taken)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pymigrate.mm.base.pte import PteRun
-from pymigrate.mm.base.runs import Extent, RunMap
+from pymigrate.mm.base.runs import Extent, RunMap, joined_in_turn
 from pymigrate.mm.state.policy import Mempolicy, mpol_equal
 from pymigrate.records import NamedTuple, field, record
 from pymigrate.units import PAGE_SIZE
@@ -29,6 +29,11 @@ class PolicyRun(NamedTuple):
         """Cut before page *at*."""
         start, nr, policy = self
         return PolicyRun(start, at - start, policy), PolicyRun(at, start + nr - at, policy)
+
+    @staticmethod
+    def chain(runs: list[PolicyRun]) -> list[PolicyRun]:
+        """Neighbours, as few as they can be."""
+        return joined_in_turn(runs)
 
     def join(self, tail: PolicyRun) -> PolicyRun | None:
         """Both as one, if their policies are equal."""

@@ -5,6 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pymigrate.mm.base.pageblock import PAGEBLOCK_NR
+from pymigrate.mm.compact import free_scanner, migrate_scanner
 from pymigrate.mm.compact.compaction import compact_memory, compact_zone
 from pymigrate.mm.compact.control import CompactControl, CompactResult, Owners
 from pymigrate.mm.frames.buddy import nr_free
@@ -54,6 +55,50 @@ def test_a_declared_checkerboard_zone_is_packed_to_at_most_two_pageblocks_short_
     for zone in machine.nodes[0].zones:
         possible = possible_pageblocks(zone)
         assert possible - 2 <= free_pageblocks(zone) <= possible
+
+
+@settings(max_examples=30)
+@given(
+    stride=st.integers(2, 9),
+    run=st.integers(1, 3),
+    kernel=st.integers(100, 2000),
+    free=st.integers(0, 2000),
+    order=st.integers(-1, 9),
+    mode=st.sampled_from([MigrateMode.SYNC_LIGHT, MigrateMode.ASYNC]),
+)
+def test_scanners_take_runs_as_they_take_pages_one_by_one(
+    stride: int, run: int, kernel: int, free: int, order: int, mode: MigrateMode
+) -> None:
+    patterns = [
+        f"stride: {stride}, run: {min(run, stride - 1)}",
+        f"pages: unmovable, stride: {kernel}, type: movable",
+        f"stride: 3, offset: {free * 4}KiB, size: 3MiB",
+    ]
+
+    def outcome() -> list[object]:
+        machine = declared(*patterns, memory="16MiB")
+        ret, cc = run_over(machine, order, mode)
+        check(machine)
+        node = machine.nodes[0]
+        spaces = [space.pages.runs for space in machine.spaces.values()]
+        told = [ret, cc.migrate_pfn, cc.free_pfn, cc.moved, dict(machine.counters)]
+        return [*told, node.memmap.runs, [zone.free.runs for zone in node.zones], spaces]
+
+    at_once = outcome()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(migrate_scanner, "_take_many", lambda block: None)
+        patch.setattr(free_scanner, "_single_pages", lambda cc, at, end: [])
+        assert outcome() == at_once
+
+
+def test_a_checkerboard_is_scanned_in_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+    take = migrate_scanner._take
+    monkeypatch.setattr(migrate_scanner, "_take", lambda *args: taken.append(args) or take(*args))
+    machine = declared("stride: 2")
+    compact_memory(machine)
+    assert machine.counters["pgmigrate_success"] > 1000
+    assert not taken
 
 
 def test_the_cost_grows_with_runs_not_with_pages(monkeypatch: pytest.MonkeyPatch) -> None:
