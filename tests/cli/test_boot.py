@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from tests.cli.conftest import SCENARIO, Outcome, Shell, body
@@ -74,6 +76,23 @@ def test_scenario_that_cannot_be_read(unbooted: Shell, name: str, why: str) -> N
 def test_ephemeral_keeps_nothing(unbooted: Shell) -> None:
     assert unbooted("boot --ephemeral").exit == 0
     assert not unbooted.state.exists()
+
+
+def test_check_says_whether_it_boots_and_keeps_nothing(shell: Shell) -> None:
+    before = Path(shell.state).read_bytes()
+    good = shell.write("good.yaml", "machine: {nodes: {0: {memory: 64MiB, cpus: 0}}}\n")
+    assert shell.out(f"boot --check {good}") == (
+        f"can boot {good}: Linux 6.12, 1 node, 64MiB, 0 tasks\n"
+    )
+    full = shell.write(
+        "full.yaml",
+        "machine: {nodes: {0: {memory: 64MiB, cpus: 0}}}\n"
+        "tasks: [{name: a, regions: [{as: heap, kind: heap, size: 1GiB, pages: [[262144, 0]]}]}]\n",
+    )
+    outcome = shell(f"boot --check {full}")
+    assert outcome.exit == 2
+    assert outcome.stderr.startswith(f"pymigrate: {full}:2")
+    assert Path(shell.state).read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["fork-server", "fork-server.yaml"])

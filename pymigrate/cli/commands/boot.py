@@ -23,9 +23,14 @@ from pymigrate.units import PAGE_SIZE, counted, format_size
     help="Not SCENARIO but these nodes, as in 4x384GiB:16,2x512GiB@cxl.",
 )
 @option("--run", "runs_steps", is_flag=True, help="Run the scenario's steps too.")
+@option("--check", "is_checked", is_flag=True, help="Say whether it boots, and keep nothing.")
 @common_options()
 def command(
-    options: Options, scenario_file: str | None, text: str | None, runs_steps: bool
+    options: Options,
+    scenario_file: str | None,
+    text: str | None,
+    runs_steps: bool,
+    is_checked: bool,
 ) -> None:
     """Boot SCENARIO afresh, replacing what was booted before.
 
@@ -41,6 +46,7 @@ def command(
     if scenario_file == "-":
         text, named = TEXT_FILE.convert("-", None, None), "stdin"
     request = options._replace(scenario=scenario_file or options.scenario).request(write=True)
+    request = request._replace(ephemeral=request.ephemeral or is_checked)
     if text:
         machine, booted = boot_inline(request, text, runs_steps)
     else:
@@ -53,8 +59,9 @@ def command(
         "memory": memory,
         "tasks": len(machine.tasks),
     }
+    done = "can boot" if is_checked else "booted"
     told = (
-        f"booted {named or booted.scenario}: Linux {booted.kernel},"
+        f"{done} {named or booted.scenario}: Linux {booted.kernel},"
         f" {counted(len(machine.nodes), 'node')}, {format_size(memory)},"
         f" {counted(len(machine.tasks), 'task')}\n"
     )
