@@ -124,7 +124,7 @@ def _goal(machine: Machine, uid: int, asked: Question) -> Goal:
         return goal.without_node(machine, uid, asked.offline)
     if asked.cpuset is not None:
         name = "" if asked.cpuset == "/" else asked.cpuset
-        return goal.to_mems(machine, uid, name, _nodes(machine, str(asked.to)))
+        return goal.to_mems(machine, uid, name, _nodes(machine, "--to", str(asked.to)))
     task = machine.process_of(find_task(machine, str(asked.pid)))
     if asked.policy is not None:
         try:
@@ -132,13 +132,14 @@ def _goal(machine: Machine, uid: int, asked: Question) -> Goal:
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--mbind") from None
         return goal.to_policy(machine, uid, task, parsed, asked.policy)
-    old = None if asked.source is None else _nodes(machine, asked.source)
-    return goal.to_nodes(machine, uid, task, old, _nodes(machine, str(asked.to)))
+    old = None if asked.source is None else _nodes(machine, "--from", asked.source)
+    return goal.to_nodes(machine, uid, task, old, _nodes(machine, "--to", str(asked.to)))
 
 
-def _nodes(machine: Machine, value: str) -> Nodemask:
+def _nodes(machine: Machine, option: str, value: str) -> Nodemask:
     """The nodes of an option, as numactl's programs take them."""
     try:
         return parse_nodestring(value, machine.memory_nodes, len(machine.nodes))
     except RefusedError as refused:
-        raise click.BadParameter(f"<{value}> is invalid: {refused.stderr.strip()}") from None
+        why = str(refused).strip() or "it names no nodes"
+        raise click.BadParameter(why, param_hint=option) from None

@@ -189,7 +189,7 @@ class World:
     def kill_hidden(self, process: Process) -> None:
         """A process that cannot be read any more must not go on with the host's answers."""
         self.say(
-            f"process {process.pid} is killed: it cannot be traced any more, for its user has"
+            f"process {process.pid} is killed: it cannot be traced any more, because its user has"
             " changed, and pymigrate lacks CAP_SYS_PTRACE"
         )
         _kill(process.pid)

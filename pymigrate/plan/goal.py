@@ -45,7 +45,8 @@ def to_nodes(machine: Machine, uid: int, task: Task, old: Nodemask | None, new: 
     old = machine.memory_nodes - new if old is None else old
     pairs = node_pairs(old, new, Nodemask.collect(machine.nodes))
     wanted = Nodemask.collect(target for _, target in pairs)
-    title = f"plan: process {task.pid} ({task.name}) from node {old or '-'} to node {new or '-'}"
+    source = f"from node {old}" if old else "from no other node"
+    title = f"plan: process {task.pid} ({task.name}) {source} to node {new or '-'}"
     calls = (MigratePages(task.pid, old, new),)
     return Goal(title, uid, (task.pid,), wanted or new, calls)
 

@@ -153,8 +153,7 @@ def test_plan_that_cannot_be_made(unbooted: Shell, scenario: Path) -> None:
     assert exit_code == 1
     assert stdout.splitlines() == [
         "plan db --too 1: No such option '--too'. Did you mean '--to'?",
-        "plan db --to 7: Invalid value: <7> is invalid: libnuma: Warning: node argument 7 is out of"
-        " range",
+        "plan db --to 7: Invalid value for --to: node argument 7 is out of range",
         "plan nobody --to 1: No such process",
         "plan db: expected --to NODES, or else --mbind, --offline or --balance",
     ]

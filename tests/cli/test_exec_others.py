@@ -376,7 +376,7 @@ def test_program_that_cannot_be_traced_any_more_is_killed(shell: Shell) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (-signal.SIGKILL, "")
-    assert "it cannot be traced any more, for its user has changed" in done.stderr
+    assert "it cannot be traced any more, because its user has changed" in done.stderr
 
 
 @needs("setpriv")

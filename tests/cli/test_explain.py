@@ -39,7 +39,7 @@ def test_pins_with_the_sum_of_references(shell: Shell) -> None:
     assert lines(shell, "a") == [
         "heap: 1 page (N0=1) would move",
         "heap+4KiB: 2 pages (N0=2) would stay: pinned; refcount 1026, expected 2 (1 mapping"
-        " + 1 isolation): 1 pin of 1024 too many; found in step 4, for they are exclusive,"
+        " + 1 isolation): 1 pin of 1024 too many; found in step 4, because they are exclusive,"
         " held by process 100",
         "heap+12KiB: 5 pages (N0=3 N1=2) would move",
         "buf: 4 pages (N0=4) would move; mapped more than once, so that move_pages and mbind need"

@@ -211,7 +211,7 @@ class Progress:
             nr = folio.nr if folio.is_anon else 1
             self._step(work, "5", "locked")
             self._step(work, "7", f"frozen at {expected_refs(self.machine, folio)}")
-            self._wait_for_index(work, _LOOK_UP, "spins, for the count is frozen")
+            self._wait_for_index(work, _LOOK_UP, "spins, because the count is frozen")
             self._step(work, "8", "index, mapping")
             self._step(work, "9", f"{counted(nr, 'slot')} of it for the new folio")
             self._step(work, "10", f"{folio.nr} from the old folio to the new one")

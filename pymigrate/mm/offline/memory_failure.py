@@ -1,4 +1,4 @@
-"""Pages that are taken out of use, for they went bad or may do so. Mirrors mm/memory-failure.c."""
+"""Pages that go out of use, because they went bad or may do so. Mirrors mm/memory-failure.c."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def _pattern_mistakes(node: NodeSpec, path: Path) -> Iterator[Mistake]:
             message = f"{pattern.run} of {pattern.stride} pages; expected at most {pattern.stride}"
             yield Mistake((*where, "run"), message)
         if pattern.pages == "none" and pattern.type is None:
-            yield Mistake(where, "missing key 'type'; expected one, for there are no pages")
+            yield Mistake(where, "missing key 'type'; expected one, because there are no pages")
         if pattern.offset >= node.memory or pattern.offset % PAGE_SIZE:
             message = f"{format_size(pattern.offset)}; expected a multiple of 4KiB in the node"
             yield Mistake((*where, "offset"), message)
@@ -189,7 +189,7 @@ def access_mistakes(
         for number, access in enumerate(task.access):
             if access.region not in known:
                 near = nearest(access.region, known, "region")
-                expected = listed(known) if known else "no access, for it has no memory"
+                expected = listed(known) if known else "no access, because it has no memory"
                 message = f"unknown region {shown(access.region)}; expected {expected}{near}"
                 yield Mistake(("tasks", name, "access", number, "region"), message)
 

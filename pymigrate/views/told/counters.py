@@ -160,7 +160,7 @@ pageoutrun | events | balance_pgdat | kswapd has run
 pgrotated | pages | lru_move_tail, lru_deactivate_file | written, and now to be reclaimed first
 drop_pagecache | events | drop_caches_sysctl_handler | somebody dropped the page cache
 drop_slab | events | drop_caches_sysctl_handler | somebody dropped what shrinkers can free
-oom_kill | events | __oom_kill_process | a process was killed, for there was no memory
+oom_kill | events | __oom_kill_process | a process was killed because memory ran out
 numa_pte_updates | pages | change_prot_numa | made to fault by NUMA balancing's scans
 numa_huge_pte_updates | huge pages | change_pmd_range |
   made to fault by NUMA balancing's scans, by huge entries
@@ -172,7 +172,7 @@ pgmigrate_success | pages | migrate_pages | moved, for whatever reason
 pgmigrate_fail | pages | migrate_pages | tried, and left where they were
 thp_migration_success | huge pages | migrate_pages | moved whole
 thp_migration_fail | huge pages | migrate_pages | not moved whole: left, or split
-thp_migration_split | huge pages | migrate_pages | split, for they could not be moved whole
+thp_migration_split | huge pages | migrate_pages | split because they could not be moved whole
 compact_migrate_scanned | pages | compact_zone | where compaction looked for movable ones
 compact_free_scanned | pages | compact_zone | where compaction looked for free ones
 compact_isolated | pages | isolate_migratepages_block, isolate_freepages_block,
@@ -213,7 +213,7 @@ thp_file_mapped | events | do_set_pmd | a file's huge page was mapped by a huge 
 thp_split_page | huge pages | split_huge_page_to_list_to_order | split into smaller folios
 thp_split_page_failed | events | split_huge_page_to_list_to_order | somebody held one: not split
 thp_deferred_split_page | huge pages | deferred_split_folio | partly unmapped, to be split later
-thp_underused_split_page | huge pages | deferred_split_scan | split, for most of it was zeros
+thp_underused_split_page | huge pages | deferred_split_scan | split because most of it was zeros
 thp_split_pmd | events | __split_huge_pmd_locked | a huge entry became 512 small ones
 thp_scan_exceed_none_pte | events | hpage_collapse_scan_pmd, __collapse_huge_page_isolate |
   no collapse: too little is there

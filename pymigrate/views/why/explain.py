@@ -276,7 +276,7 @@ def _detail(machine: Machine, vma: Vma, piece: Piece, why: str) -> str:
     ]
     by = f", held by {_listed(holders)}" if holders else ""
     is_early = why == Why.PINNED and piece.folio.is_anon and bool(piece.flags & Pte.EXCLUSIVE)
-    step = "4, for they are exclusive" if is_early else "6"
+    step = "4, because they are exclusive" if is_early else "6"
     return f"{refcount_text(machine, piece.folio)}; found in step {step}{by}"
 
 

@@ -98,7 +98,7 @@ REASONS: dict[str, Reason] = {
         "cure what ended the call, and call again",
     ),
     ABSENT: Reason("not present", "not present", "-ENOENT of move_pages", "touch them"),
-    BAD: Reason("bad", "out of use, for they went bad", "-ENOENT of move_pages", "drop them"),
+    BAD: Reason("bad", "out of use because they went bad", "-ENOENT of move_pages", "drop them"),
     ZERO: Reason(
         "the zero page",
         "the zero page, which all processes have in common",

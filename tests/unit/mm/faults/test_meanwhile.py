@@ -64,7 +64,7 @@ def test_who_looks_it_up_in_the_index_spins_then_sleeps_then_is_woken(
     assert (other.waited, other.looks_up, other.is_made) == (True, True, True)
     told = [event for event in machine.watch.events or [] if isinstance(event, Step)]
     assert [(step.number, step.found) for step in told if "process" in step.found] == [
-        ("7", f"process {other_task.pid} spins, for the count is frozen"),
+        ("7", f"process {other_task.pid} spins, because the count is frozen"),
         ("11", f"process {other_task.pid} finds the new folio, and sleeps on its lock"),
         ("17", f"process {other_task.pid} is woken, and faults again"),
     ]
