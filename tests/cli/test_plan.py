@@ -68,7 +68,7 @@ def test_policy_and_offlined_node(shell: Shell) -> None:
             "expected --to NODES, or else --mbind, --offline or --balance",
         ),
         ("plan a --mbind bind:1 --from 0", "--from goes with PID and --to"),
-        ("plan a --to 7", "<7> is invalid"),
+        ("plan a --to 7", "Invalid value for --to: node argument 7 is out of range"),
         ("plan a --mbind bound:1", "is not a mode"),
         ("plan a --to 1 --max-pause 20", "'20' is not a time; expected one such as 20ms"),
         ("plan a --to 1 --limit 2GB/s", "is not a size"),

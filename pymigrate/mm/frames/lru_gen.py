@@ -100,7 +100,7 @@ def first_generations(release: Release) -> LruGen:
 
 def is_aged(machine: Machine) -> bool:
     """Whether any node has generations that a new machine has not."""
-    youngest = first_generations(machine.release).max_seq
+    youngest = _FIRST_SEQ + machine.release.lru_gen_begins_second
     return any(node.lrugen.max_seq != youngest for node in machine.nodes.values())
 
 

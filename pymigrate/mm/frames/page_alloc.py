@@ -307,7 +307,7 @@ def _by_zone(machine: Machine, extents: list[Extent]) -> Iterator[tuple[Zone, li
 
 
 def _lane(machine: Machine, nid: int, where: Placement, mems: Nodemask) -> Lane:
-    anywhere = tuple(n for n in zonelist(machine, nid) if n in mems and machine.nodes[n].nr_pages)
+    anywhere = tuple(n for n in zonelist(machine, nid) if n in mems and machine.nodes[n].has_pages)
     rounds = [
         anywhere if nodes is None else tuple(n for n in anywhere if n in nodes)
         for nodes in rounds_of(where, nid)

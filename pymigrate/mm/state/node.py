@@ -338,6 +338,11 @@ class Node:
         return sum(zone.managed for zone in self.zones)
 
     @property
+    def has_pages(self) -> bool:
+        """Whether it has any memory that is not offline."""
+        return any(zone.managed for zone in self.zones)
+
+    @property
     def nr_free(self) -> int:
         """Its free base pages."""
         return sum(zone.nr_free for zone in self.zones)

@@ -27,21 +27,19 @@ def resolve(
     """
     if not text:
         return None
-    path, is_private = text, False
-    if not text.startswith("/"):
-        base = _directory(thread, dirfd)
-        if base is None:
+    base, rest = text, ""
+    if text[0] != "/":
+        found = _directory(thread, dirfd)
+        if found is None:
             return None
-        inside = inside_of(world, base)
-        path = f"{base if inside is None else inside}/{text}"
-        is_private = inside is not None
-    elif (inside := inside_of(world, text)) is not None:
-        path, is_private = inside, True
-    if not is_private and not _begins(path) and not _leads_there(path):
+        base, rest = found, f"/{text}"
+    inside = inside_of(world, base)
+    path = (base if inside is None else inside) + rest
+    if inside is None and not _begins(path) and not _leads_there(path):
         return None
     from pymigrate.native.calls.walk import walk  # most paths are the host's
 
-    return walk(world, thread, path, follow, is_private)
+    return walk(world, thread, path, follow, inside is not None)
 
 
 def _directory(thread: Thread, dirfd: int) -> str | None:
