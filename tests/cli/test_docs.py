@@ -133,3 +133,11 @@ def test_accuracy_names_each_group_of_recorded_cases() -> None:
     groups = {path.stem.partition("-")[0] for path in cases}
     named = set(CODE.findall(part))
     assert groups <= named
+
+
+def test_glossary_is_in_order_and_short() -> None:
+    rows = re.findall(r"^\| (.+?) \| (.+) \|$", TEXTS[DOCS / "glossary.md"], re.MULTILINE)[2:]
+    terms = [term.strip("`").lower().replace("-", " ") for term, _ in rows]
+    assert terms == sorted(terms)
+    assert len(set(terms)) == len(terms) > 80
+    assert not [term for term, meaning in rows if meaning.count(". ") > 1]
