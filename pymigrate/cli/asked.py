@@ -136,10 +136,10 @@ def _goal(machine: Machine, uid: int, asked: Question) -> Goal:
     return goal.to_nodes(machine, uid, task, old, _nodes(machine, "--to", str(asked.to)))
 
 
-def _nodes(machine: Machine, option: str, value: str) -> Nodemask:
-    """The nodes of an option, as numactl's programs take them."""
+def _nodes(machine: Machine, name: str, value: str) -> Nodemask:
+    """The nodes of the option *name*, as numactl's programs take them."""
     try:
         return parse_nodestring(value, machine.memory_nodes, len(machine.nodes))
     except RefusedError as refused:
         why = str(refused).strip() or "it names no nodes"
-        raise click.BadParameter(why, param_hint=option) from None
+        raise click.BadParameter(why, param_hint=name) from None

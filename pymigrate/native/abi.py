@@ -102,7 +102,6 @@ MFD_FLAGS = 0x1F  # what memfd_create() knows, but the size of huge pages
 FALLOC_FL_PUNCH_HOLE = 0x2
 PR_SET_DUMPABLE, PR_GET_DUMPABLE = 4, 3
 AT_EXECFN, AT_SYSINFO_EHDR = 31, 33
-TASK_COMM_LEN = 16
 TASK_SIZE = (1 << ADDRESS_BITS) - 4096
 
 

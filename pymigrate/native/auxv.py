@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from pymigrate.mm.state.task import TASK_COMM_LEN
 from pymigrate.native import abi, libc
 from pymigrate.records import NamedTuple
 
@@ -22,7 +23,7 @@ class Begun(NamedTuple):
         """What the kernel calls it; empty if only the kernel knows. Mirrors begin_new_exec()."""
         if self.path.startswith(_BY_DESCRIPTOR):
             return ""
-        name = self.path.rpartition(b"/")[2][: abi.TASK_COMM_LEN - 1]
+        name = self.path.rpartition(b"/")[2][: TASK_COMM_LEN - 1]
         return name.decode("utf-8", "surrogateescape")
 
 

@@ -10,7 +10,7 @@ from pymigrate.errors import KernelError
 from pymigrate.mm.spaces.exit import free_mm
 from pymigrate.mm.state.machine import Machine, as_task
 from pymigrate.mm.state.numa import NumaTask
-from pymigrate.mm.state.task import CAP_FULL, Cred, Task
+from pymigrate.mm.state.task import CAP_FULL, TASK_COMM_LEN, Cred, Task
 from pymigrate.native.hostmem import TOP, read_file
 from pymigrate.native.sync import Memory, new_mm
 from pymigrate.native.tracee import Process, Thread
@@ -18,8 +18,6 @@ from pymigrate.records import replaced
 from pymigrate.syscalls import process as syscalls
 from pymigrate.tools.system import System, end
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE
-
-_COMM_LENGTH = 15
 
 
 class World:
@@ -345,7 +343,7 @@ def _comm(pid: int) -> str:
         data = read_file(f"/proc/{pid}/comm")
     except OSError:
         return "?"
-    return data.decode("utf-8", "surrogateescape").rstrip("\n")[:_COMM_LENGTH]
+    return data.decode("utf-8", "surrogateescape").rstrip("\n")[: TASK_COMM_LEN - 1]
 
 
 def _status(pid: int) -> dict[str, str]:

@@ -13,6 +13,7 @@ from pymigrate.plan.chunks import MOST, PERIOD
 from pymigrate.plan.pause import HIGH
 from pymigrate.plan.plan import Goal, Limits, Outcome, Plan, PlanError, play, told
 from pymigrate.units import PAGE_SHIFT
+from pymigrate.units import size_of_pages as size
 
 
 def make_cut(machine: Machine, goal: Goal, limits: Limits) -> Plan:
@@ -24,7 +25,7 @@ def make_cut(machine: Machine, goal: Goal, limits: Limits) -> Plan:
     calls = list(goal.calls)
     outcome = play(machine, goal, calls)
     if sum(outcome.sizes) > MOST:
-        raise PlanError("so much memory cannot follow a policy in pieces")
+        raise PlanError(f"more than {size(MOST)} cannot follow a policy in pieces")
     while True:
         shorter = list(_shorter(machine, calls, outcome, limits))
         if len(shorter) == len(calls):

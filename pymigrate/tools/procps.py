@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
+from pymigrate.mm.state.task import TASK_COMM_LEN
 from pymigrate.records import NamedTuple
 from pymigrate.tools.getopt import Parsed, getopt_long, option_table
 from pymigrate.tools.program import Exit, Process
 from pymigrate.tools.system import System
 
-_COMM_LENGTH = 15
 _LIST = re.compile(r"[,\s]+")
 
 # pidof
@@ -32,7 +32,7 @@ def pidof(argv: Sequence[str], system: System) -> Exit:
     }
     found = []
     for operand in parsed.operands:
-        named = operand.rpartition("/")[2][:_COMM_LENGTH]
+        named = operand.rpartition("/")[2][: TASK_COMM_LEN - 1]
         found += [str(p.pid) for p in reversed(system.processes()) if p.comm == named]
     found = [pid for pid in found if pid not in omitted]
     if "s" in given:

@@ -89,32 +89,17 @@ def _mapping(number: int) -> tuple[str, str, str, int]:
     )[number % 8]
 
 
-_SMAPS = """\
-Size:                132 kB
-KernelPageSize:        4 kB
-MMUPageSize:           4 kB
-Rss:                 104 kB
-Pss:                 104 kB
-Pss_Dirty:           104 kB
-Shared_Clean:          0 kB
-Shared_Dirty:          0 kB
-Private_Clean:         0 kB
-Private_Dirty:       104 kB
-Referenced:          104 kB
-Anonymous:           104 kB
-KSM:                   0 kB
-LazyFree:              0 kB
-AnonHugePages:         0 kB
-ShmemPmdMapped:        0 kB
-FilePmdMapped:         0 kB
-Shared_Hugetlb:        0 kB
-Private_Hugetlb:       0 kB
-Swap:                  0 kB
-SwapPss:               0 kB
-Locked:                0 kB
-THPeligible:           0
-VmFlags: rd wr mr mw me ac sd
+# What the kernel prints of each mapping, in kB; all else is 0.
+_SIZES = {"Size": 132, "KernelPageSize": 4, "MMUPageSize": 4} | dict.fromkeys(
+    "Rss Pss Pss_Dirty Private_Dirty Referenced Anonymous".split(), 104
+)
+_FIELDS = """
+    Size KernelPageSize MMUPageSize Rss Pss Pss_Dirty Shared_Clean Shared_Dirty Private_Clean
+    Private_Dirty Referenced Anonymous KSM LazyFree AnonHugePages ShmemPmdMapped FilePmdMapped
+    Shared_Hugetlb Private_Hugetlb Swap SwapPss Locked
 """
+_SMAPS = "".join(f"{name + ':':16}{_SIZES.get(name, 0):8} kB\n" for name in _FIELDS.split())
+_SMAPS += "THPeligible:           0\nVmFlags: rd wr mr mw me ac sd\n"
 
 
 if __name__ == "__main__":
