@@ -33,6 +33,8 @@ def main() -> None:
         run_command()
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        gc.freeze()  # nor are cycles looked for at the end
 
 
 if __name__ == "__main__":

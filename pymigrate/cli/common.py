@@ -16,7 +16,7 @@ from pymigrate.arguments import ModeAndNodes, is_name, parse_mode, parse_name
 from pymigrate.arguments import find_task as find_task
 from pymigrate.arguments import shorten as shorten
 from pymigrate.cli.help import complete
-from pymigrate.cli.helped import CommonOption, option
+from pymigrate.cli.helped import CommonOption, any_file, option
 from pymigrate.errors import KernelError, PymigrateError
 from pymigrate.mm.state.machine import Machine
 from pymigrate.nodemask import Bitmap, Cpumask, Nodemask
@@ -136,7 +136,10 @@ def _options(changes: bool, json: bool, calls: bool, leaves: bool, strict: bool)
             help="The scenario: a file, or one's name.",
         ),
         _option(
-            "--state", type=click.Path(), metavar="FILE", help="The file of the booted machine."
+            "--state",
+            shell_complete=any_file,
+            metavar="FILE",
+            help="The file of the booted machine.",
         ),
         _flag("--ephemeral", help="Boot a machine for this command alone."),
     ]

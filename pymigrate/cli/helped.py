@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,6 +32,13 @@ class CommonOption(Option):
 def option(*names: str, cls: type[Option] = Option, **how: Any) -> Callable[[F], F]:
     """Give a command an option; see click.option()."""
     return click.option(*names, cls=cls, **how)
+
+
+def any_file(_ctx: click.Context, _param: object, word: str) -> list[CompletionItem]:
+    """What a shell is offered for a file; click.Path() would look for translations at once."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(word, type="file")]
 
 
 class WithHelp(click.Command):

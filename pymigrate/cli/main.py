@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pymigrate.cli.helped import WithHelp, option
+from pymigrate.cli.helped import WithHelp, any_file, option
 from pymigrate.cli.terminal import guard_terminals
 from pymigrate.errors import KernelError, PymigrateError
 from pymigrate.version import __version__
@@ -237,7 +237,7 @@ def _scenarios(ctx: click.Context, param: click.Parameter, word: str) -> list[Co
 )
 @option(
     "--state",
-    type=click.Path(),
+    shell_complete=any_file,
     metavar="FILE",
     help="The booted machine (default: $PYMIGRATE_STATE).",
 )

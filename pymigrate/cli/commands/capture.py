@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pymigrate.cli.common import parse_number, say, seconds, shorten
-from pymigrate.cli.helped import Command, option
+from pymigrate.cli.helped import Command, any_file, option
 from pymigrate.errors import ScenarioError
 from pymigrate.units import counted, parse_size
 
@@ -21,18 +21,26 @@ _YEAR = 365 * 86400
 
 @click.command(cls=Command)
 @click.argument("pids", nargs=-1, metavar="[PID]...")
-@option("--root", type=click.Path(), default="/", help="Read a copied tree with proc and sys.")
-@option("--numa-maps", type=click.Path(), metavar="FILE", help="Read the text of a numa_maps.")
+@option(
+    "--root",
+    shell_complete=any_file,
+    metavar="PATH",
+    default="/",
+    help="Read a copied tree with proc and sys.",
+)
+@option(
+    "--numa-maps", shell_complete=any_file, metavar="FILE", help="Read the text of a numa_maps."
+)
 @option(
     "--hardware",
-    type=click.Path(),
+    shell_complete=any_file,
     metavar="FILE",
     help="With --numa-maps: what numactl -H prints.",
 )
 @option("--memory", metavar="SIZE", help="The memory of nodes whose files do not say.")
 @option(
     "--heat",
-    type=click.Path(),
+    shell_complete=any_file,
     metavar="FILE",
     help="Declare accesses by what perf or damo recorded, or by a bitmap of idle pages.",
 )
@@ -45,7 +53,11 @@ _YEAR = 365 * 86400
 @option("--gather", is_flag=True, help="Print a script that copies such a tree.")
 @option("--anonymize", is_flag=True, help="Replace comms, users, paths and cpusets.")
 @option(
-    "-o", "--output", type=click.Path(), metavar="FILE", help="Write to FILE instead of stdout."
+    "-o",
+    "--output",
+    shell_complete=any_file,
+    metavar="FILE",
+    help="Write to FILE instead of stdout.",
 )
 def command(
     pids: tuple[str, ...],

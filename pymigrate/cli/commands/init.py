@@ -7,11 +7,11 @@ import os
 import click
 
 from pymigrate.cli.common import MACHINE_NODES, shorten, write_text
-from pymigrate.cli.helped import Command, option
+from pymigrate.cli.helped import Command, any_file, option
 
 
 @click.command(cls=Command)
-@click.argument("path", metavar="[FILE]", default="scenario.yaml", type=click.Path())
+@click.argument("path", metavar="[FILE]", default="scenario.yaml", shell_complete=any_file)
 @option(
     "--nodes",
     "text",
