@@ -1,6 +1,6 @@
 """Named tuples and records, which every command makes a hundred of before it does anything.
 
-They are those of typing and dataclasses, made in a fifth of the time: nothing is compiled for them.
+They are those of typing and dataclasses, made in a fifth of the time: little is compiled for them.
 """
 
 from __future__ import annotations
@@ -74,39 +74,43 @@ def replaced(of: T, /, **changes: object) -> T:
 
 
 def _init(cls: Any) -> Callable[..., None]:
-    """What takes a value for each field of a record."""
+    """What takes a value for each field of a record, and compiles itself for anything but all."""
     names: tuple[str, ...] = cls.__slots__
-    setters = [vars(cls)[name].__set__ for name in names]
 
     def __init__(self: object, *args: object, **given: object) -> None:  # noqa: N807
         if given or len(args) != len(names):
-            args = _bound(cls, args, given)
-        for set_, value in zip(setters, args, strict=True):
-            set_(self, value)
+            cls.__init__ = _compiled(names, cls._field_defaults)
+            cls.__init__(self, *args, **given)
+            return
+        for name, value in zip(names, args, strict=True):
+            setattr(self, name, value)
 
     return __init__
 
 
-def _bound(cls: Any, args: tuple[object, ...], given: dict[str, object]) -> tuple[object, ...]:
-    """A value for each field of a record. Raises TypeError."""
-    names, defaults = cls.__slots__, cls._field_defaults
-    if len(args) > len(names):
-        raise TypeError(f"{cls.__name__}() takes {len(names)} values but {len(args)} were given")
-    values = list(args)
-    for name in names[len(args) :]:
-        if name in given:
-            values.append(given.pop(name))
-        elif name in defaults:
-            default = defaults[name]
-            values.append(default.make() if isinstance(default, Factory) else default)
+def _compiled(names: tuple[str, ...], defaults: dict[str, Any]) -> Any:
+    """The function that takes a value for each of *names*."""
+    known: dict[str, Any] = {"_new": _NEW}
+    parameters, lines = ["self"], ["pass"]
+    for name in names:
+        default = defaults.get(name, _NEW)
+        if isinstance(default, Factory):
+            known[f"_make_{name}"] = default.make
+            parameters.append(f"{name}=_new")
+            lines.append(f"self.{name} = _make_{name}() if {name} is _new else {name}")
+            continue
+        if name in defaults:
+            known[f"_default_{name}"] = default
+            parameters.append(f"{name}=_default_{name}")
         else:
-            raise TypeError(f"{cls.__name__}() is missing {name!r}")
-    if given:
-        name = next(iter(given))
-        twice = "is given twice" if name in names else "is no field"
-        raise TypeError(f"{cls.__name__}(): {name!r} {twice}")
-    return tuple(values)
+            parameters.append(name)
+        lines.append(f"self.{name} = {name}")
+    body = "\n ".join(lines)
+    exec(f"def __init__({', '.join(parameters)}):\n {body}", known)
+    return known["__init__"]
 
+
+_NEW = object()  # there is no argument
 
 if TYPE_CHECKING:
     from typing import NamedTuple as NamedTuple

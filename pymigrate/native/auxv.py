@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import struct
+from array import array
 
 from pymigrate.mm.state.task import TASK_COMM_LEN
 from pymigrate.native import abi, libc
@@ -33,7 +33,7 @@ def begun(tid: int) -> Begun:
     Raises ProcessLookupError, HiddenError.
     """
     stack = libc.register(tid, abi.SP)
-    length = 1 << 10
+    length = 1 << 11
     while length <= _MOST:
         data = libc.read_memory(tid, stack, length)
         found = auxiliary(data)
@@ -52,10 +52,10 @@ def auxiliary(stack: bytes) -> dict[int, int]:
 
     Empty where *stack* ends before that does.
 
-    >>> auxiliary(struct.pack("=9Q", 1, 4096, 0, 5000, 0, 33, 8192, 0, 0))
+    >>> auxiliary(array("Q", [1, 4096, 0, 5000, 0, 33, 8192, 0, 0]).tobytes())
     {33: 8192}
     """
-    words = struct.unpack_from(f"={len(stack) // 8}Q", stack)
+    words = array("Q", stack[: len(stack) & ~7])
     try:
         environment = words[0] + 2  # behind the number of arguments, them, and their end
         at = words.index(0, environment) + 1

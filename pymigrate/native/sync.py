@@ -28,7 +28,7 @@ from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vm, Vma
 from pymigrate.native import hostmem
 from pymigrate.native.hostmem import FILE, PRESENT, ZERO, Mapping, Pagemap, Region
-from pymigrate.native.libc import HiddenError
+from pymigrate.native.libc import HiddenError, read_memory
 from pymigrate.syscalls import mmap
 from pymigrate.uapi import MPOL
 from pymigrate.units import PAGE_SHIFT, PAGE_SIZE, huge_ceil, huge_floor
@@ -60,6 +60,7 @@ class Memory:
         self.is_forked = False  # pages may be copied without that the host tells of new ones
         self.is_running = False  # it may go on while it is looked at
         self._pagemap: Pagemap | None = None
+        self._file = -1  # its memory as a file, once it was read so
         self._text = ""  # of maps, as it was last looked at
         self._lines: dict[str, Mapping | None] = {}  # likewise, and what each line tells
         self._mappings: list[Mapping] = []
@@ -73,12 +74,26 @@ class Memory:
         """Another program has begun: nothing of what was known holds."""
         if self._pagemap is not None:
             self._pagemap.close()
-        self.is_forked = False
+        if self._file >= 0:
+            os.close(self._file)
+        self.is_forked, self._file = False, -1
         self._pagemap, self._text, self._lines, self._mappings = None, "", {}, []
         self._starts = []
         self._taken.clear()
         self._regions = frozenset()
         self.refused.clear()
+
+    def peek(self, tid: int, addr: int, length: int) -> bytes:
+        """So much as there is from *addr*, even what the program itself may not read.
+
+        That is had in a third of the time of libc.read_memory(). Raises HiddenError.
+        """
+        try:
+            if self._file < 0:
+                self._file = os.open(f"/proc/{tid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+            return os.pread(self._file, length, addr)
+        except (OSError, OverflowError):
+            return read_memory(tid, addr, length)
 
     def changed(self) -> None:
         """Pages were taken away, and may come again."""
@@ -463,10 +478,11 @@ def _own_pages(
         for a, b in spans[i:]:
             if a >= end:
                 break
-            parts = [(max(a, start), min(b, end))]
-            if shared is not None:
-                parts = shared.exclusive(*parts[0]) if is_written else []
-            found += [(high - low, is_written) for low, high in parts]
+            low, high = max(a, start), min(b, end)
+            if shared is None:
+                found.append((high - low, is_written))
+            elif is_written:
+                found += [(y - x, True) for x, y in shared.exclusive(low, high)]
     return found
 
 

@@ -47,9 +47,9 @@ class Thread:
 
         Raises KernelError EFAULT, ENAMETOOLONG.
         """
-        found, at = b"", addr
+        found, at, peek = b"", addr, self.process.memory.peek
         while len(found) < PATH_MAX:
-            part, end, _ = libc.read_memory(self.tid, at, _CHUNK - at % _CHUNK).partition(b"\0")
+            part, end, _ = peek(self.tid, at, _CHUNK - at % _CHUNK).partition(b"\0")
             found += part
             if end and len(found) < PATH_MAX:
                 return found.decode("utf-8", "surrogateescape")
@@ -74,8 +74,10 @@ class Thread:
     def change_path(self, number: int, old: int, path: str) -> None:
         """Let the call have another path, which is written below the stack.
 
-        Raises KernelError ENOMEM where there is no room for it.
+        Raises KernelError EFAULT if the program may not read the old one, ENOMEM where there is no
+        room for the new one.
         """
+        self.read(old, 1)
         data = path.encode("utf-8", "surrogateescape") + b"\0"
         at = (self.sp - abi.RED_ZONE - len(data)) & ~15
         if libc.write_memory(self.tid, at, data) != len(data):

@@ -361,3 +361,21 @@ print(advise(pidfd, 20, (addr, 4096)))
 """
     expected = "12288 32768\n4096 -12\n-22 -22\n-9 -9 -14\n-14 -22\n-3\n"
     assert python(shell, program) == expected
+
+
+def test_a_name_that_the_program_may_not_read(shell: Shell) -> None:
+    program = """
+import ctypes, errno, mmap, os
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+page = libc.mmap(None, 4096, 3, 34, -1, 0)
+for name in (b"/proc/self/numa_maps", b"/usr"):
+    ctypes.memmove(page, name + bytes(1), len(name) + 1)
+    for protection in (3, 0):
+        assert not libc.mprotect(ctypes.c_void_p(page), 4096, protection)
+        fd = libc.open(ctypes.c_void_p(page), 0)
+        print(fd >= 0 or errno.errorcode[ctypes.get_errno()], end=" ")
+    assert not libc.mprotect(ctypes.c_void_p(page), 4096, 3)
+"""
+    assert python(shell, program) == "True EFAULT True EFAULT "

@@ -62,7 +62,7 @@ def test_record() -> None:
     assert basket.held is not Basket("a").held
     assert basket != Basket("a")
     assert Basket.__match_args__ == names_of(basket) == ("owner", "nr", "held")
-    with pytest.raises(TypeError, match="is missing"):
+    with pytest.raises(TypeError, match="missing 1 required"):
         Basket()  # type: ignore[call-arg]
     with pytest.raises(AttributeError):
         basket.weigth = 1  # type: ignore[attr-defined]

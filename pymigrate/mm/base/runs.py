@@ -443,6 +443,8 @@ def _touching(starts: list[int], ends: list[int]) -> Iterator[tuple[int, int]]:
 def coalesce(extents: Iterable[tuple[int, int]]) -> list[Extent]:
     """*extents* (start, nr), which are disjoint, sorted and with neighbours made one."""
     ordered = sorted(extents)
+    if len(ordered) < 2:
+        return [Extent(start, nr) for start, nr in ordered]
     starts, ends = [start for start, _ in ordered], [start + nr for start, nr in ordered]
     return [Extent(starts[i], ends[j - 1] - starts[i]) for i, j in _touching(starts, ends)]
 

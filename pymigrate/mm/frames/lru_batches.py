@@ -77,7 +77,7 @@ def _add(machine: Machine, cpu: int, name: str, nr: int, last: Sequence[int]) ->
 
 def _add_to_lists(machine: Machine, pfns: Sequence[int]) -> None:
     """Let those of *pfns* that waited while memory was aged be as if they were faulted in now."""
-    if not is_aged(machine):
+    if not pfns or not is_aged(machine):
         return
     for pfn in pfns:
         memmap = machine.memmap_of(pfn)

@@ -21,6 +21,14 @@ from pymigrate.records import NamedTuple
 from pymigrate.units import HPAGE_PMD_ORDER, MAX_NUMNODES, huge_ceil, huge_floor
 
 
+class _Target(NamedTuple):
+    """Where the next folio of a lane comes from."""
+
+    node: Node
+    to_min: bool  # whether it may be taken down to "min"
+    room: int  # how many such folios can be taken
+
+
 class Lane(NamedTuple):
     """Where the pages of one turn of a placement come from, and in which order."""
 
@@ -91,7 +99,10 @@ def _build_zonelist(machine: Machine, nid: int, load: dict[int, int]) -> tuple[i
 
 def available(node: Node, to_min: bool, order: int = 0, is_movable: bool = True) -> int:
     """How many folios can be taken from *node* before its low (or min) watermark."""
-    return sum(_zone_available(zone, to_min, order, is_movable) for zone in node.zones)
+    nr = 0
+    for zone in node.zones:
+        nr += _zone_available(zone, to_min, order, is_movable)
+    return nr
 
 
 def shortage(machine: Machine, task: Task, where: Placement, nr: int) -> int:
@@ -185,7 +196,7 @@ def fill_run(
         place, left = done % len(turn), nr - done
         whole_rows = not place and left >= max(len(turn), 2)  # a single folio is had without
         targets = _targets(machine, turn, order) if whole_rows else {}
-        rows = _full_rows(machine, turn, targets, left, order) if targets else 0
+        rows = _full_rows(turn, targets, left) if targets else 0
         if rows:
             for lane, extents in zip(turn, taken, strict=True):
                 extents += _take(machine, task, lane, targets[lane.nid], rows, order)
@@ -317,18 +328,19 @@ def _lane(machine: Machine, nid: int, where: Placement, mems: Nodemask) -> Lane:
     return Lane(nid, preferred, passes, isinstance(where, Cycle))
 
 
-def _target_of(machine: Machine, lane: Lane, order: int) -> tuple[Node, bool] | None:
-    """The first node with a free block of *order* above its watermark; whether down to "min"."""
+def _target_of(machine: Machine, lane: Lane, order: int) -> _Target | None:
+    """The first node with a free block of *order* above its watermark."""
     for nodes, to_min in lane.passes:
         for nid in nodes:
-            if _available(machine, nid, to_min, order) > 0:
-                return machine.nodes[nid], to_min
+            room = _available(machine, nid, to_min, order)
+            if room > 0:
+                return _Target(machine.nodes[nid], to_min, room)
     return None
 
 
-def _targets(machine: Machine, turn: Sequence[Lane], order: int) -> dict[int, tuple[Node, bool]]:
+def _targets(machine: Machine, turn: Sequence[Lane], order: int) -> dict[int, _Target]:
     """Each lane's next target by the node that it asks for; empty if one has none."""
-    targets: dict[int, tuple[Node, bool]] = {}
+    targets: dict[int, _Target] = {}
     for nid, lane in {lane.nid: lane for lane in turn}.items():
         target = _target_of(machine, lane, order)
         if target is None:
@@ -337,22 +349,16 @@ def _targets(machine: Machine, turn: Sequence[Lane], order: int) -> dict[int, tu
     return targets
 
 
-def _full_rows(
-    machine: Machine,
-    turn: Sequence[Lane],
-    targets: Mapping[int, tuple[Node, bool]],
-    nr: int,
-    order: int,
-) -> int:
+def _full_rows(turn: Sequence[Lane], targets: Mapping[int, _Target], nr: int) -> int:
     """How often each of *turn* can have a folio before one of them must change its node."""
     wanted: dict[tuple[int, bool], int] = {}
     for lane in turn:
-        node, to_min = targets[lane.nid]
+        node, to_min, _ = targets[lane.nid]
         wanted[node.nid, to_min] = wanted.get((node.nid, to_min), 0) + 1
-    room = (
-        _available(machine, nid, to_min, order) // lanes for (nid, to_min), lanes in wanted.items()
-    )
-    return min(nr // len(turn), *room)
+    rows = nr // len(turn)
+    for node, to_min, room in targets.values():
+        rows = min(rows, room // wanted[node.nid, to_min])
+    return rows
 
 
 def _zone_available(zone: Zone, to_min: bool, order: int, is_movable: bool) -> int:
@@ -361,10 +367,10 @@ def _zone_available(zone: Zone, to_min: bool, order: int, is_movable: bool) -> i
 
 
 def _take(
-    machine: Machine, task: Task, lane: Lane, target: tuple[Node, bool], nr: int, order: int
+    machine: Machine, task: Task, lane: Lane, target: _Target, nr: int, order: int
 ) -> list[Extent]:
     """Take *nr* folios, which are known to be there: highest zone first."""
-    node, to_min = target
+    node, to_min, _ = target
     taken: list[Extent] = []
     left = nr
     is_movable = not machine.scope.memalloc_pin

@@ -26,8 +26,6 @@ from pymigrate.mm.state.machine import Machine, telling
 from pymigrate.mm.state.task import Task
 from pymigrate.mm.state.vma import Vma
 
-_CHANGES = ("pgsteal_anon", "pgsteal_file", "compact_isolated", "thp_split_page")
-
 
 def may_reclaim(machine: Machine) -> bool:
     """Whether allocations reclaim memory, as far as there is any that can be reclaimed."""
@@ -117,4 +115,6 @@ def reclaimed(machine: Machine) -> int:
 
     Pages may lie elsewhere once it is another number.
     """
-    return sum(machine.counters[name] for name in _CHANGES)
+    nr = machine.counters.get
+    stolen = nr("pgsteal_anon", 0) + nr("pgsteal_file", 0)
+    return stolen + nr("compact_isolated", 0) + nr("thp_split_page", 0)

@@ -106,6 +106,8 @@ def drop_unmapped_shm(machine: Machine, space_ids: set[int]) -> None:
     Mirrors iput_final(), shmem_evict_inode() and hugetlbfs_evict_inode().
     """
     gone = {sid for sid in space_ids if sid and machine.spaces[sid].is_transient}
+    if not gone:
+        return
     for mm in machine.mms.values():
         gone -= {vma.space for vma in mm.vmas}
     for sid in gone:

@@ -183,7 +183,10 @@ class Machine:
 
     def node_of_cpu(self, cpu: int) -> int:
         """The node that *cpu* belongs to."""
-        return next(nid for nid, node in self.nodes.items() if cpu in node.cpus)
+        for nid, node in self.nodes.items():
+            if cpu in node.cpus:
+                return nid
+        raise ValueError(f"there is no CPU {cpu}")
 
     def local_node(self, task: Task) -> int:
         """The node of the CPU that *task* runs on (numa_node_id()); it may have no memory."""
@@ -218,8 +221,8 @@ class Machine:
 
     def threads_of(self, task: Task) -> list[Task]:
         """All threads of the process of *task*, the first one before those made later."""
-        tasks = sorted(self.tasks.items())
-        return [other for _, other in tasks if other.tgid == task.tgid] or [task]
+        tgid, tasks = task.tgid, sorted(self.tasks.items())
+        return [other for pid, other in tasks if (other.thread_of or pid) == tgid] or [task]
 
     def mm_users(self, mm: Mm) -> int:
         """How many tasks have the address space *mm*."""

@@ -1,6 +1,6 @@
 """An address space: its VMAs and its page table."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 
 from pymigrate.mm.base.pte import PteRun
@@ -137,10 +137,12 @@ class Mm:
         Returns the VMA that now covers the part, or None if no neighbour can. Mirrors
         vma_merge_existing_range(), mm/vma.c.
         """
-        new = new or vma.part(a, b)
-        i = self.vmas.index(vma)
+        i = bisect_left(self.vmas, vma.start, key=_start)
         prev = self.vmas[i - 1] if i and a == vma.start else None
         after = self.vmas[i + 1] if i + 1 < len(self.vmas) and b == vma.end else None
+        if prev is None and after is None:
+            return None
+        new = new or vma.part(a, b)
         left = prev is not None and can_join(release, prev, new, new, prev)
         right = after is not None and can_join(release, new, after, new, after)
         if left and right:

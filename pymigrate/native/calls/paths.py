@@ -61,10 +61,10 @@ def _leads_there(path: str) -> bool:
     """Whether links of the host, or ``..``, lead from *path* to what is simulated."""
     if path.startswith("/dev/"):
         return False  # its links to /proc/self mean what the host says
+    if not os.access(path, os.F_OK, follow_symlinks=False):  # it tells so without an exception
+        return _may_hold(path.rstrip("/").rpartition("/")[0]) and _begins_really(path)
     try:
         found = os.lstat(path)
-    except FileNotFoundError:
-        return _may_hold(path.rstrip("/").rpartition("/")[0]) and _begins_really(path)
     except OSError:
         return _begins_really(path)
     if S_ISLNK(found.st_mode) and not path.endswith("/"):
