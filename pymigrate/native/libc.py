@@ -13,7 +13,6 @@ from errno import ECHILD, EPERM
 from signal import SIGTRAP
 
 from pymigrate.native import abi
-from pymigrate.records import NamedTuple
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _ptrace = _libc.ptrace
@@ -71,16 +70,9 @@ _our_small = _Iov(ctypes.addressof(_small), _SMALL)
 _OURS, _OUR_SMALL, _THEIRS = map(ctypes.addressof, (_ours, _our_small, _theirs))
 
 
-class Stop(NamedTuple):
-    """Where a thread has stopped at a system call.
-
-    Of an end (op EXIT) *nr* is what the call has returned, and *args* mean nothing.
-    """
-
-    op: int
-    sp: int
-    nr: int
-    args: tuple[int, ...]
+# Where a thread has stopped at a system call: ENTRY, EXIT or SECCOMP, its stack pointer, the call's
+# number, and its arguments. At an EXIT the number is what it has returned, and no arguments follow.
+Stop = tuple[int, int, int, tuple[int, ...]]
 
 
 def _failed(what: str) -> OSError:
@@ -155,7 +147,7 @@ def syscall_info(tid: int) -> Stop:
     if _ptrace(_GET_SYSCALL_INFO, tid, 88, _INFO_AT) < 0:
         raise ProcessLookupError(tid)
     words = _INFO.unpack_from(_info)
-    return Stop(words[0], words[1], words[2], words[3:])
+    return words[0], words[1], words[2], words[3:]
 
 
 def set_register(tid: int, register: int, value: int) -> None:

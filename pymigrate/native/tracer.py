@@ -212,36 +212,33 @@ class Tracer:
 
     def _at_call(self, thread: Thread) -> None:
         """A call begins or ends, of a thread that is followed call by call."""
-        stop = libc.syscall_info(thread.tid)
-        if stop.op == libc.ENTRY:
+        op, sp, nr, args = libc.syscall_info(thread.tid)
+        if op == libc.ENTRY:
             from pymigrate.native.calls import writes
 
-            thread.sp = stop.sp
-            result = self._try(partial(writes.at_entry, nr=stop.nr), thread, stop.args)
-            if result is not None:
-                thread.answer(result)
-                self.report.answered(self.world, thread, stop.nr, stop.args, result)
-        elif stop.op == libc.EXIT:
-            thread.ended(abi.signed(stop.nr, 64))
+            thread.sp = sp
+            self._answer_by(partial(writes.at_entry, nr=nr), thread, nr, args)
+        elif op == libc.EXIT:
+            thread.ended(abi.signed(nr, 64))
         self._resume(thread)
 
     def _answer(self, thread: Thread) -> None:
         """Answer a call of the filter, or let the host do it."""
         _, thread.sp, nr, args = libc.syscall_info(thread.tid)
-        result = self._try(HANDLERS[nr], thread, args)
+        self._answer_by(HANDLERS[nr], thread, nr, args)
+        self._resume(thread)
+
+    def _answer_by(self, handler: Handler, thread: Thread, nr: int, args: tuple[int, ...]) -> None:
+        try:
+            result = handler(self.world, thread, args)
+        except KernelError as error:
+            result = -error.errno
+        except UnsupportedError as error:
+            self.world.say(str(error))
+            result = -ERRNO["ENOSYS"]
         if result is not None:
             thread.answer(result)
             self.report.answered(self.world, thread, nr, args, result)
-        self._resume(thread)
-
-    def _try(self, handler: Handler, thread: Thread, args: tuple[int, ...]) -> int | None:
-        try:
-            return handler(self.world, thread, args)
-        except KernelError as error:
-            return -error.errno
-        except UnsupportedError as error:
-            self.world.say(str(error))
-            return -ERRNO["ENOSYS"]
 
     def _resume(self, thread: Thread, number: int = 0) -> None:
         """Let a thread go on, with a signal delivered, up to the next stop that matters."""
